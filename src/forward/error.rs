@@ -1,0 +1,99 @@
+//! What can go wrong between the gateway and its upstream.
+
+use std::fmt;
+
+use crate::error::BoxError;
+
+/// The exchange with the upstream failed.
+///
+/// It is the error of the service and, once the head has come, of the response body. Whoever
+/// maps it to a status finds it by type along [`source`](std::error::Error::source).
+#[derive(Debug)]
+pub struct ForwardError {
+    kind: ForwardErrorKind,
+    source: Option<BoxError>,
+}
+
+/// At which point it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ForwardErrorKind {
+    /// The answer's body ended before its end: cut, reset, or badly framed.
+    BodyCut,
+    /// No connection could be made: refused, unreachable, name not found, TLS failed.
+    Connect,
+    /// No connection within `upstream.connect_timeout`.
+    ConnectTimeout,
+    /// Nothing of the answer's body within `upstream.first_byte_timeout`.
+    FirstByteTimeout,
+    /// The connection broke or spoke nonsense before an answer's head.
+    Head,
+    /// Silence in the middle of a stream for longer than `upstream.idle_timeout`.
+    IdleTimeout,
+    /// The answer did not end within `upstream.json_timeout`.
+    JsonTimeout,
+    /// The request could not be written as HTTP/1.1.
+    Request,
+}
+
+impl ForwardError {
+    /// A failure of that kind.
+    pub fn new(kind: ForwardErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// The same, with its cause.
+    #[must_use]
+    pub fn with(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// At which point it failed.
+    pub fn kind(&self) -> ForwardErrorKind {
+        self.kind
+    }
+
+    /// Whether a time-out ended it.
+    pub fn is_timeout(&self) -> bool {
+        use ForwardErrorKind as K;
+        matches!(
+            self.kind,
+            K::ConnectTimeout | K::FirstByteTimeout | K::IdleTimeout | K::JsonTimeout
+        )
+    }
+
+    /// Finds the forward error among an error and its causes.
+    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl fmt::Display for ForwardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use ForwardErrorKind as K;
+        f.write_str(match self.kind {
+            K::BodyCut => "the upstream's answer was cut",
+            K::Connect => "could not connect to the upstream",
+            K::ConnectTimeout => "connecting to the upstream took too long",
+            K::FirstByteTimeout => "the upstream's first byte took too long",
+            K::Head => "the upstream gave no valid answer",
+            K::IdleTimeout => "the upstream's stream stood still for too long",
+            K::JsonTimeout => "the upstream's answer took too long",
+            K::Request => "the request could not be sent to the upstream",
+        })
+    }
+}
+
+impl std::error::Error for ForwardError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

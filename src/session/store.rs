@@ -1,0 +1,216 @@
+//! The contract of a session store.
+//!
+//! A store keeps ownership, binding, counts, titles and times. It never keeps conversation
+//! content: the upstream is the only source of that.
+//!
+//! What every implementation promises (one test suite runs over all of them, `tests/stores`):
+//!
+//! - **Acknowledged is durable.** When a future that writes resolves to `Ok`, a crash of the
+//!   process loses nothing of it (a store in memory excepted, which is for tests).
+//! - **Exact.** Limits hold under any concurrency: fifty [`create`](SessionStore::create)s at
+//!   once with a limit of ten make ten sessions; twenty [`begin_run`](SessionStore::begin_run)s
+//!   at once on an unbound session give one [`RunStart::First`]; messages in flight count
+//!   towards the message limit.
+//! - **Cancel-safe.** Dropping a future before it resolves leaves the store as if the call had
+//!   been made or as if it hadn't, never in between.
+//! - **Bounded.** Whatever is kept in memory per run or per user ends with it.
+//! - **Hostile input.** User ids, thread ids, attachment ids and titles are bytes from outside;
+//!   they are compared exactly and never interpreted.
+//! - **Failure.** A store that can't do what it was asked to says so with an
+//!   [`Error`](crate::error::Error) within a bounded time and does nothing by halves.
+//!
+//! Ownership never changes: a session's `user_id` and, once set, its `thread_id` are constant
+//! until it is deleted. Callers cache on the strength of that.
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::record::{SessionId, SessionRecord, ThreadId};
+use crate::error::Error;
+use crate::principal::UserId;
+
+/// What a store's calls return.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Where sessions are kept. See the [module's documentation](self) for the contract.
+pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
+    /// Adds a session, unless its owner already has `max_sessions`.
+    ///
+    /// Counting and adding are one step.
+    fn create(
+        &self,
+        session: NewSession,
+        max_sessions: Option<NonZeroU32>,
+    ) -> StoreFuture<'_, Created>;
+
+    /// The session of that id, whoever owns it.
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// The session that is bound to that upstream thread, whoever owns it.
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// All sessions of a user, newest `updated_at` first; ties by newest `created_at`, then id.
+    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>>;
+
+    /// Sets the title and `updated_at`; `None` if there is no such session.
+    fn set_title(
+        &self,
+        id: SessionId,
+        title: Option<String>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// Takes the session for one run that will add one user message.
+    ///
+    /// A bound session may have any number of runs at once; each counts as one message until
+    /// it is [settled](Self::settle). An unbound session has one at a time: the caller gets a
+    /// [`Lease`] and either [binds](Self::bind) with it or settles. A lease that is neither
+    /// (the process died) ends by itself after `begin.lease`.
+    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart>;
+
+    /// Binds a session to the thread that its first run made.
+    ///
+    /// The lease must still be the session's; it is used up by success. Durable before it
+    /// resolves, because the thread's id is shown to the client right after.
+    fn bind(
+        &self,
+        id: SessionId,
+        lease: Lease,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Bound>;
+
+    /// Ends a run: counts its messages, gives back its place and, if still held, its lease.
+    ///
+    /// Called exactly once for each [`RunStart::First`] and [`RunStart::Next`], from `Drop` too:
+    /// it must not block or fail. It is applied in order with later calls on the same store (a
+    /// `begin_run`, `list` or `get` made afterwards sees it), but may be made durable later; a
+    /// count lost to a crash is repaired by [`set_message_count`](Self::set_message_count).
+    fn settle(&self, id: SessionId, settlement: Settlement);
+
+    /// Replaces the message count by one counted from the upstream's items. Runs in flight
+    /// stay counted on top.
+    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()>;
+
+    /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
+    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool>;
+
+    /// Records that an attachment belongs to a user. [`Owned::Taken`] if it is somebody else's
+    /// already; the same owner twice is fine.
+    fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned>;
+
+    /// The owner of an attachment.
+    fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>>;
+
+    /// Forgets an attachment; `false` if it was not known.
+    fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
+
+    /// Resolves to `Ok` if the store could serve a request now.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+}
+
+/// What [`SessionStore::create`] adds.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// `created_at` and `updated_at`. Truncated to microseconds.
+    pub now: Timestamp,
+}
+
+/// The outcome of [`SessionStore::create`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Created {
+    /// The user has as many sessions as they may have.
+    LimitReached,
+    /// The session as it was stored.
+    Session(SessionRecord),
+}
+
+/// What [`SessionStore::begin_run`] needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct BeginRun {
+    /// The session's limit of messages.
+    pub max_messages: Option<NonZeroU32>,
+    /// How long an unbound session is kept for this run.
+    pub lease: Duration,
+    /// The time, for the lease.
+    pub now: Timestamp,
+}
+
+/// The outcome of [`SessionStore::begin_run`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum RunStart {
+    /// Another first run holds the session's lease.
+    Busy,
+    /// The session is unbound, and this caller may make its thread.
+    First(Lease),
+    /// The session has as many messages as it may have, those in flight included.
+    MessageLimit,
+    /// The session is bound to this thread.
+    Next(ThreadId),
+    /// There is no such session.
+    Unknown,
+}
+
+/// The right to bind a session: a number that is different for each holder (a fencing token).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease(u64);
+
+impl Lease {
+    /// A lease of that number. For implementations of [`SessionStore`].
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// The outcome of [`SessionStore::bind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Bound {
+    /// The session is bound; the lease is used up.
+    Done,
+    /// The lease ran out and somebody else has or had it, or the session is gone.
+    LeaseLost,
+    /// Another session is bound to that thread: the upstream used an id twice.
+    ThreadTaken,
+}
+
+/// How a run ended, for [`SessionStore::settle`].
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// The lease, if the session was not bound with it.
+    pub lease: Option<Lease>,
+    /// User and assistant messages that the upstream finished.
+    pub messages: u64,
+    /// The last title that the upstream gave the thread: `Some(None)` if it took it away.
+    pub title: Option<Option<String>>,
+    /// The new `updated_at`, if the run got anywhere.
+    pub touched_at: Option<Timestamp>,
+}
+
+/// The outcome of [`SessionStore::own_attachment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Owned {
+    /// It is theirs.
+    Done,
+    /// It is somebody else's.
+    Taken,
+}
