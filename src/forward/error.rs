@@ -97,3 +97,10 @@ impl std::error::Error for ForwardError {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+/// So that a service that can't fail may stand beside one that can.
+impl From<std::convert::Infallible> for ForwardError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

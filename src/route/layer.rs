@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::service::{NotFound, Route};
+use super::table::Router;
+
+/// Puts the router in front of a service. See the [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct RouteLayer<F = NotFound> {
+    router: Arc<Router>,
+    fallback: F,
+}
+
+impl RouteLayer {
+    /// Answers paths that are no operation of ours with 404.
+    pub fn new(router: Router) -> Self {
+        Self { router: Arc::new(router), fallback: NotFound }
+    }
+}
+
+impl<F> RouteLayer<F> {
+    /// Sends paths that are no operation of ours to `fallback`, unchanged.
+    pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<G> {
+        RouteLayer { router: self.router, fallback }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for RouteLayer<F> {
+    type Service = Route<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Route::new(Arc::clone(&self.router), inner, self.fallback.clone())
+    }
+}

@@ -1,0 +1,82 @@
+//! The events of a run, as far as the gateway tells them apart.
+
+/// The kind of a ChatKit event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// `error`
+    Error,
+    /// `thread.item.done`
+    ItemDone,
+    /// Any other, known or not.
+    Other,
+    /// `stream_options`
+    StreamOptions,
+    /// `thread.created`
+    ThreadCreated,
+    /// `thread.updated`
+    ThreadUpdated,
+}
+
+impl EventKind {
+    pub(super) fn parse(name: &[u8]) -> Self {
+        match name {
+            b"error" => Self::Error,
+            b"stream_options" => Self::StreamOptions,
+            b"thread.created" => Self::ThreadCreated,
+            b"thread.item.done" => Self::ItemDone,
+            b"thread.updated" => Self::ThreadUpdated,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The kind of a finished item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ItemKind {
+    /// `assistant_message`
+    AssistantMessage,
+    /// Any other.
+    Other,
+    /// `user_message`
+    UserMessage,
+}
+
+impl ItemKind {
+    pub(super) fn parse(name: &[u8]) -> Self {
+        match name {
+            b"assistant_message" => Self::AssistantMessage,
+            b"user_message" => Self::UserMessage,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A complete event that passed.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// Its kind; [`EventKind::Other`] where it could not be told.
+    pub kind: EventKind,
+    /// The kind of its item, for [`EventKind::ItemDone`].
+    pub item_kind: Option<ItemKind>,
+    /// The id of its thread or item, where the kind has one of interest.
+    pub id: Option<&'a str>,
+    /// The thread's title, for the events about the thread.
+    pub title: Option<&'a str>,
+    /// The error, for [`EventKind::Error`].
+    pub error: Option<ErrorEvent<'a>>,
+}
+
+/// An `error` event.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ErrorEvent<'a> {
+    /// `stream.error`, `custom`, or a code of a newer server.
+    pub code: &'a str,
+    /// Written for the user, where `code` is `custom`.
+    pub message: Option<&'a str>,
+    /// Whether the server thinks that trying again may help.
+    pub allow_retry: bool,
+}

@@ -1,0 +1,50 @@
+//! How a run can fail before its status is fixed.
+
+use crate::error::BoxError;
+
+/// What the preamble told before the run failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preamble {
+    /// The id of the thread that the run created.
+    pub thread_id: Option<String>,
+    /// The id that the upstream gave the user's message.
+    pub user_message_id: Option<String>,
+}
+
+/// An `error` event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    /// `stream.error`, `custom`, or a code of a newer server.
+    pub code: String,
+    /// Written for the user, where `code` is `custom`.
+    pub message: Option<String>,
+    /// Whether the server thinks that trying again may help.
+    pub allow_retry: bool,
+}
+
+/// A run that failed before the commit.
+#[derive(Debug)]
+pub struct RunFailure {
+    /// Why.
+    pub cause: RunFailureCause,
+    /// What was known by then.
+    pub preamble: Preamble,
+    /// Complete events that came before; none means that the upstream did nothing, or nothing
+    /// that it told.
+    pub events: u64,
+}
+
+/// Why a run failed before the commit.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunFailureCause {
+    /// The body broke: cut, reset, badly framed, timed out, or the observer could not store
+    /// the new thread. The type of the error says which.
+    Broken(BoxError),
+    /// The stream ended well without any output.
+    Ended,
+    /// The upstream said so.
+    ErrorEvent(RunError),
+    /// The answer is longer than may be collected.
+    TooLarge,
+}

@@ -1,0 +1,153 @@
+//! The hold as a layer of its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::body::RunBody;
+use super::failure::{RunFailure, RunFailureCause};
+use super::hold::{HoldPolicy, hold};
+use super::watch::{NoObserver, Watch};
+use crate::error::BoxError;
+use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+
+/// Gives runs of a ChatKit service honest statuses.
+///
+/// Answers that are not `text/event-stream` pass untouched, and so does every stream once it
+/// has shown any output. A run that fails before that becomes a refusal with the envelope:
+/// `custom` errors 422 with the message their author wrote for the user, anything else 502.
+///
+/// ```
+/// use chatkit_rest::stream::{HoldLayer, HoldPolicy};
+/// use tower::ServiceBuilder;
+/// # let chatkit = tower::service_fn(|_: http::Request<String>| async {
+/// #     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+/// # });
+///
+/// let service = ServiceBuilder::new().layer(HoldLayer::new(HoldPolicy::default())).service(chatkit);
+/// # let _ = service;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HoldLayer {
+    policy: HoldPolicy,
+}
+
+impl HoldLayer {
+    /// Holds by `policy`.
+    pub fn new(policy: HoldPolicy) -> Self {
+        Self { policy }
+    }
+}
+
+impl<S> Layer<S> for HoldLayer {
+    type Service = Hold<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Hold { policy: self.policy, inner }
+    }
+}
+
+/// The service of [`HoldLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Hold<S> {
+    policy: HoldPolicy,
+    inner: S,
+}
+
+/// Whether an answer is a run.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+impl<S, B, R> Service<Request<B>> for Hold<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Send + 'static>,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<RefusedOr<RunBody<R, NoObserver>>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let style = RefusalStyle::of(&request);
+        let policy = self.policy;
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let (head, body) = answer.await?.into_parts();
+            let watch = Watch::new(body, NoObserver);
+            if !is_event_stream(&head.headers) {
+                return Ok(RefusedOr::pass(Response::from_parts(head, RunBody::unheld(watch))));
+            }
+            match hold(watch, policy).await {
+                Ok(body) => Ok(RefusedOr::pass(Response::from_parts(head, body))),
+                Err(failure) => Ok(RefusedOr::refuse(refusal(failure), &style)),
+            }
+        })
+    }
+}
+
+fn refusal(failure: RunFailure) -> Rejection {
+    Rejection::of_run_failure(failure)
+}
+
+impl Rejection {
+    /// What a run that failed before the commit becomes, as far as the stream alone tells.
+    pub fn of_run_failure(failure: RunFailure) -> Self {
+        let RunFailure { cause, preamble, events } = failure;
+        let mut rejection = match cause {
+            RunFailureCause::ErrorEvent(error) => {
+                let allow_retry = error.allow_retry;
+                let rejection = match (error.code.as_str(), error.message) {
+                    ("custom", message) => {
+                        let rejection = Self::new(Code::UpstreamRejected)
+                            .with_status(http::StatusCode::UNPROCESSABLE_ENTITY)
+                            .because("a custom error event before any output");
+                        match message {
+                            Some(message) if !message.is_empty() => rejection.message(message),
+                            _ => rejection,
+                        }
+                    }
+                    (code, _) => Self::new(Code::UpstreamError)
+                        .because(format!("an error event before any output: {code}")),
+                };
+                rejection.detail("allow_retry", allow_retry)
+            }
+            RunFailureCause::Ended => Self::new(Code::UpstreamError)
+                .because(format!("the stream ended without output after {events} events")),
+            RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
+                .because("the answer is longer than may be collected"),
+            RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
+        };
+        if let Some(thread_id) = preamble.thread_id {
+            rejection = rejection.detail("thread_id", thread_id);
+        }
+        if let Some(user_message_id) = preamble.user_message_id {
+            rejection = rejection.detail("user_message_id", user_message_id);
+        }
+        rejection
+    }
+
+    /// What a failed exchange with the upstream becomes: 504 for a time-out, else 502.
+    pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
+        #[cfg(any(feature = "forward", feature = "embedded"))]
+        if crate::forward::ForwardError::find(error).is_some_and(|found| found.is_timeout()) {
+            return Self::new(Code::UpstreamTimeout).because(crate::error::chain(error));
+        }
+        Self::new(Code::UpstreamError).because(crate::error::chain(error))
+    }
+}

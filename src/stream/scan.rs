@@ -1,0 +1,71 @@
+//! Bytes in, events out: [`Lines`] and [`Fields`] together.
+
+use super::event::{ErrorEvent, Event, EventKind};
+use super::fields::Fields;
+use super::lines::{Lines, Sink};
+
+/// What a scanner tells.
+pub(crate) trait Listener {
+    /// A `thread.created` is passing and its id is known; its event may not be complete yet.
+    fn thread_created(&mut self, thread_id: &str);
+
+    /// An event is complete.
+    fn event(&mut self, event: Event<'_>);
+}
+
+/// An incremental scanner of a run's bytes. It never copies an event.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    lines: Lines,
+    fields: Fields,
+    announced: bool,
+}
+
+impl Scanner {
+    pub(crate) fn new() -> Self {
+        Self { lines: Lines::new(), fields: Fields::new(), announced: false }
+    }
+
+    /// Feeds the next bytes of the stream.
+    pub(crate) fn feed(&mut self, bytes: &[u8], listener: &mut impl Listener) {
+        let Self { lines, fields, announced } = self;
+        lines.feed(bytes, &mut Reader { fields, announced, listener });
+    }
+}
+
+struct Reader<'a, L> {
+    fields: &'a mut Fields,
+    announced: &'a mut bool,
+    listener: &'a mut L,
+}
+
+impl<L: Listener> Sink for Reader<'_, L> {
+    fn data(&mut self, bytes: &[u8]) -> bool {
+        let more = self.fields.feed(bytes);
+        if !*self.announced && self.fields.kind == Some(EventKind::ThreadCreated) {
+            if let Some(id) = &self.fields.id {
+                *self.announced = true;
+                self.listener.thread_created(id);
+            }
+        }
+        more
+    }
+
+    fn dispatch(&mut self) {
+        let fields = &*self.fields;
+        let kind = fields.kind.unwrap_or(EventKind::Other);
+        let error = (kind == EventKind::Error).then(|| ErrorEvent {
+            code: fields.code.as_deref().unwrap_or("stream.error"),
+            message: fields.message.as_deref(),
+            allow_retry: fields.allow_retry.unwrap_or(false),
+        });
+        self.listener.event(Event {
+            kind,
+            item_kind: fields.item_kind,
+            id: fields.id.as_deref(),
+            title: fields.title.as_deref(),
+            error,
+        });
+        self.fields.reset();
+    }
+}

@@ -1,0 +1,273 @@
+//! The body that looks on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::event::{Event, EventKind, ItemKind};
+use super::failure::{Preamble, RunError};
+use super::scan::{Listener, Scanner};
+use crate::error::BoxError;
+
+/// The storing of a new thread's id.
+pub type Binding = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// Looks on while a run's bytes pass. It can't alter, end or, but for the one case of
+/// [`thread_created`](Self::thread_created), delay them.
+pub trait RunObserver: Send + 'static {
+    /// The id of the run's new thread is known. Its frame waits for the binding, if there is
+    /// one; if that fails, the stream ends with its error.
+    fn thread_created(&mut self, thread_id: &str) -> Option<Binding>;
+
+    /// An event passed.
+    fn event(&mut self, event: Event<'_>);
+
+    /// The run is over. Called exactly once, from `Drop` at the latest; must not block.
+    fn ended(&mut self, end: End);
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// The client left, or nobody wanted the rest.
+    Cancelled,
+    /// A clean end.
+    Complete,
+    /// A clean end, with an `error` event on the way.
+    Failed,
+    /// A time-out.
+    Idle,
+    /// The upstream broke off.
+    Truncated,
+}
+
+impl End {
+    /// The name in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Idle => "idle",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// Watches without doing anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl RunObserver for NoObserver {
+    fn thread_created(&mut self, _: &str) -> Option<Binding> {
+        None
+    }
+
+    fn event(&mut self, _: Event<'_>) {}
+
+    fn ended(&mut self, _: End) {}
+}
+
+/// What has passed so far.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) preamble: Preamble,
+    pub(super) events: u64,
+    /// All that the upstream does before it asks its model has been done.
+    pub(super) prepared: bool,
+    /// Something else than the preamble has passed.
+    pub(super) output: bool,
+    /// The first `error` event.
+    pub(super) error: Option<RunError>,
+}
+
+pin_project! {
+    /// A body that tells a [`RunObserver`] what passes. See the [module](super).
+    pub struct Watch<B, O: RunObserver> {
+        #[pin]
+        body: B,
+        watcher: Watcher<O>,
+    }
+}
+
+struct Watcher<O: RunObserver> {
+    scanner: Scanner,
+    progress: Progress,
+    observer: O,
+    ended: bool,
+    parked: Option<Parked>,
+}
+
+struct Parked {
+    binding: Binding,
+    frame: Option<Frame<Bytes>>,
+}
+
+impl<B, O: RunObserver> Watch<B, O> {
+    /// Watches `body`.
+    pub fn new(body: B, observer: O) -> Self {
+        Self {
+            body,
+            watcher: Watcher {
+                scanner: Scanner::new(),
+                progress: Progress::default(),
+                observer,
+                ended: false,
+                parked: None,
+            },
+        }
+    }
+
+    pub(super) fn progress(self: Pin<&mut Self>) -> &mut Progress {
+        &mut self.project().watcher.progress
+    }
+}
+
+impl<O: RunObserver> Watcher<O> {
+    fn end(&mut self, end: End) {
+        if !self.ended {
+            self.ended = true;
+            self.observer.ended(end);
+        }
+    }
+}
+
+impl<O: RunObserver> Drop for Watcher<O> {
+    fn drop(&mut self) {
+        let end = if self.progress.error.is_some() { End::Failed } else { End::Cancelled };
+        self.end(end);
+    }
+}
+
+struct Listening<'a, O> {
+    progress: &'a mut Progress,
+    observer: &'a mut O,
+    binding: Option<Binding>,
+}
+
+impl<O: RunObserver> Listener for Listening<'_, O> {
+    fn thread_created(&mut self, thread_id: &str) {
+        self.progress.preamble.thread_id = Some(thread_id.to_owned());
+        self.binding = self.observer.thread_created(thread_id);
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let progress = &mut *self.progress;
+        progress.events += 1;
+        match (event.kind, event.item_kind) {
+            (EventKind::ThreadCreated, _) => {}
+            (EventKind::StreamOptions, _) => progress.prepared = true,
+            (EventKind::ItemDone, Some(ItemKind::UserMessage)) => {
+                progress.prepared = true;
+                if progress.preamble.user_message_id.is_none() {
+                    progress.preamble.user_message_id = event.id.map(str::to_owned);
+                }
+            }
+            (EventKind::Error, _) => {
+                if let (None, Some(error)) = (&progress.error, event.error) {
+                    progress.error = Some(RunError {
+                        code: error.code.to_owned(),
+                        message: error.message.map(str::to_owned),
+                        allow_retry: error.allow_retry,
+                    });
+                }
+            }
+            (EventKind::ItemDone | EventKind::Other | EventKind::ThreadUpdated, _) => {
+                progress.output = true;
+            }
+        }
+        self.observer.event(event);
+    }
+}
+
+impl<B, O> Body for Watch<B, O>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+    O: RunObserver,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.project();
+        let watcher = this.watcher;
+        if watcher.ended {
+            return Poll::Ready(None);
+        }
+        if watcher.parked.is_none() {
+            let frame = match ready!(this.body.poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    let error = error.into();
+                    watcher.end(end_of(&*error));
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let failed = watcher.progress.error.is_some();
+                    watcher.end(if failed { End::Failed } else { End::Complete });
+                    return Poll::Ready(None);
+                }
+            };
+            let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
+            let mut listening = Listening {
+                progress: &mut watcher.progress,
+                observer: &mut watcher.observer,
+                binding: None,
+            };
+            watcher.scanner.feed(data, &mut listening);
+            match listening.binding {
+                None => return Poll::Ready(Some(Ok(frame))),
+                Some(binding) => watcher.parked = Some(Parked { binding, frame: Some(frame) }),
+            }
+        }
+        if let Some(parked) = &mut watcher.parked {
+            let bound = ready!(parked.binding.as_mut().poll(cx));
+            let frame = parked.frame.take();
+            watcher.parked = None;
+            return match bound {
+                Ok(()) => Poll::Ready(frame.map(Ok)),
+                Err(error) => {
+                    watcher.end(End::Cancelled);
+                    Poll::Ready(Some(Err(error)))
+                }
+            };
+        }
+        Poll::Pending
+    }
+
+    /// Never before the end was polled, so that the observer learns of it.
+    fn is_end_stream(&self) -> bool {
+        self.watcher.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B, O: RunObserver> std::fmt::Debug for Watch<B, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("progress", &self.watcher.progress).finish_non_exhaustive()
+    }
+}
+
+#[cfg(any(feature = "forward", feature = "embedded"))]
+fn end_of(error: &(dyn std::error::Error + 'static)) -> End {
+    match crate::forward::ForwardError::find(error) {
+        Some(found) if found.is_timeout() => End::Idle,
+        Some(_) | None => End::Truncated,
+    }
+}
+
+#[cfg(not(any(feature = "forward", feature = "embedded")))]
+fn end_of(_: &(dyn std::error::Error + 'static)) -> End {
+    End::Truncated
+}
