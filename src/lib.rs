@@ -16,6 +16,9 @@ pub mod limit;
 pub mod route;
 
 #[cfg(feature = "validate")]
+pub mod protocol;
+
+#[cfg(feature = "validate")]
 pub mod validate;
 
 #[cfg(feature = "session")]

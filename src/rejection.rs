@@ -67,6 +67,8 @@ pub enum Code {
     PayloadTooLarge,
     /// Too many requests in too short a time.
     RateLimited,
+    /// The body did not come in time.
+    RequestTimeout,
     /// Whoever is needed to answer is not there for the moment.
     ServiceUnavailable,
     /// The user has as many sessions as they may have.
@@ -89,7 +91,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
@@ -103,6 +105,7 @@ impl Code {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
+        Self::RequestTimeout,
         Self::Conflict,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
@@ -152,6 +155,11 @@ impl Code {
                 "NOT_ACCEPTABLE",
                 S::NOT_ACCEPTABLE,
                 "None of the media types in Accept can be given here.",
+            ),
+            Self::RequestTimeout => (
+                "REQUEST_TIMEOUT",
+                S::REQUEST_TIMEOUT,
+                "The body did not arrive in time.",
             ),
             Self::Conflict => (
                 "CONFLICT",

@@ -1,0 +1,128 @@
+//! What a request asks for, once it is known to be well-formed.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::principal::Principal;
+use crate::protocol::RequestType;
+use crate::route::Operation;
+
+/// A request that is well-formed, and who sent it.
+///
+/// Only this room makes one.
+#[derive(Debug)]
+pub struct Validated {
+    principal: Principal,
+    call: Call,
+}
+
+impl Validated {
+    pub(super) fn new(principal: Principal, call: Call) -> Self {
+        Self { principal, call }
+    }
+
+    /// The verified caller.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What they ask for.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Takes the two apart.
+    pub fn into_parts(self) -> (Principal, Call) {
+        (self.principal, self.call)
+    }
+}
+
+/// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
+#[derive(Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
+pub enum Call {
+    CreateSession { title: Option<String> },
+    ListSessions,
+    GetSession { session: Box<str> },
+    UpdateSession { session: Box<str>, title: String },
+    DeleteSession { session: Box<str> },
+    CreateThread { session: Box<str> },
+    ListThreads { session: Box<str> },
+    CreateRun { session: Box<str>, thread: Box<str>, run: RunCall },
+    Passthrough(ChatKitCall),
+}
+
+impl Call {
+    /// The operation.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::CreateSession { .. } => Operation::CreateSession,
+            Self::ListSessions => Operation::ListSessions,
+            Self::GetSession { .. } => Operation::GetSession,
+            Self::UpdateSession { .. } => Operation::UpdateSession,
+            Self::DeleteSession { .. } => Operation::DeleteSession,
+            Self::CreateThread { .. } => Operation::CreateThread,
+            Self::ListThreads { .. } => Operation::ListThreads,
+            Self::CreateRun { .. } => Operation::CreateRun,
+            Self::Passthrough(_) => Operation::Passthrough,
+        }
+    }
+}
+
+/// One user message, in raw JSON so that not a byte of it changes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunCall {
+    /// The parts of `content`.
+    pub content: Vec<Box<RawValue>>,
+    /// The ids of the attachments.
+    pub attachments: Vec<String>,
+    /// `quoted_text`, a string or null.
+    pub quoted_text: Option<Box<RawValue>>,
+    /// `inference_options`, an object.
+    pub inference_options: Option<Box<RawValue>>,
+    /// `metadata`, an object.
+    pub metadata: Option<Box<RawValue>>,
+    /// How the client wants its answer.
+    pub answer: Answer,
+}
+
+/// How a run is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The stream of events, byte for byte.
+    Events,
+    /// One JSON object, at the end.
+    Json,
+}
+
+/// A ChatKit request that came as such, and what has to be looked up before it may pass.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ChatKitCall {
+    /// Its type; `None` for a type that isn't known, where those are let through.
+    pub kind: Option<RequestType>,
+    /// The very bytes.
+    pub body: Bytes,
+    /// `params.thread_id`.
+    pub thread_id: Option<String>,
+    /// `params.attachment_id` and `params.input.attachments`.
+    pub attachments: Vec<String>,
+    /// `params.title`.
+    pub title: Option<String>,
+    /// The page that `threads.list` asks for.
+    pub page: Page,
+}
+
+/// What a list request asks for. The names and the default order are the protocol's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// `params.limit`: absent and 0 mean the server's default of 20.
+    pub limit: Option<i64>,
+    /// `params.order` is `asc`.
+    pub ascending: bool,
+    /// `params.after`, an opaque cursor.
+    pub after: Option<String>,
+}

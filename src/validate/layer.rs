@@ -1,0 +1,78 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::schemas::Schemas;
+use super::service::Validate;
+
+/// The bounds of what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest message, in Unicode scalar values of all its text together.
+    pub max_message_chars: usize,
+    /// The longest wait for a body.
+    pub body_timeout: Duration,
+}
+
+impl Default for BodyLimits {
+    /// 1 MiB, 10 000 characters, 15 seconds.
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 1_048_576,
+            max_message_chars: 10_000,
+            body_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What the pass-through does with a request type that it doesn't know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownRequests {
+    /// Lets it through. The ids in it can't be checked.
+    Forward,
+    /// Refuses it.
+    #[default]
+    Refuse,
+}
+
+/// Puts validation in front of a service. See the [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct ValidateLayer {
+    rules: Arc<Rules>,
+}
+
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) schemas: Schemas,
+    pub(super) limits: BodyLimits,
+    pub(super) unknown: UnknownRequests,
+}
+
+impl ValidateLayer {
+    /// Validates with `schemas`, within `limits`.
+    pub fn new(schemas: Schemas, limits: BodyLimits) -> Self {
+        let unknown = UnknownRequests::Refuse;
+        Self { rules: Arc::new(Rules { schemas, limits, unknown }) }
+    }
+
+    /// Says what the pass-through does with unknown request types.
+    #[must_use]
+    pub fn with_unknown_requests(self, unknown: UnknownRequests) -> Self {
+        match Arc::try_unwrap(self.rules) {
+            Ok(rules) => Self { rules: Arc::new(Rules { unknown, ..rules }) },
+            // Shared already: whoever has a service keeps the rules it was built with.
+            Err(rules) => Self { rules },
+        }
+    }
+}
+
+impl<S> Layer<S> for ValidateLayer {
+    type Service = Validate<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Validate::new(Arc::clone(&self.rules), inner)
+    }
+}

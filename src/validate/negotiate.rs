@@ -1,0 +1,125 @@
+//! `Accept` and `Content-Type`.
+
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+
+use super::call::Answer;
+use crate::accept::quality;
+use crate::rejection::{Code, Rejection};
+use crate::route::Operation;
+
+/// Whether the answer to an operation can be one that the client accepts.
+///
+/// The pass-through doesn't negotiate: its clients send any `Accept` with any request.
+pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<(), Rejection> {
+    let Some(accept) = accept(headers) else { return Ok(()) };
+    let json = quality(accept, "application/json").max(quality(accept, "application/problem+json"));
+    let acceptable = match operation {
+        Operation::Passthrough => true,
+        Operation::CreateRun => json > 0 || quality(accept, "text/event-stream") > 0,
+        _ => json > 0,
+    };
+    if acceptable {
+        return Ok(());
+    }
+    Err(Rejection::new(Code::NotAcceptable).message(if operation == Operation::CreateRun {
+        "A run is answered with text/event-stream or application/json; Accept takes neither."
+    } else {
+        "The answer is application/json; Accept doesn't take it."
+    }))
+}
+
+/// How a run is to be answered: `stream: false` asks for JSON, and so does an `Accept` that
+/// prefers `application/json` to `text/event-stream`.
+pub(super) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+    if stream == Some(false) {
+        return Answer::Json;
+    }
+    match accept(headers) {
+        Some(accept)
+            if quality(accept, "application/json") > quality(accept, "text/event-stream") =>
+        {
+            Answer::Json
+        }
+        _ => Answer::Events,
+    }
+}
+
+fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
+}
+
+/// Whether a body claims to be JSON in UTF-8. A body without a type is taken at its word.
+pub(super) fn json_body(headers: &HeaderMap) -> Result<(), Rejection> {
+    let refuse = |message| Err(Rejection::new(Code::UnsupportedMediaType).message(message));
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return refuse("The body must not have a content coding.");
+    }
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    if is_json(value) {
+        return Ok(());
+    }
+    refuse("The body must be application/json in UTF-8; see the Content-Type header.")
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    let Ok(value) = value.to_str() else { return false };
+    let mut pieces = value.split(';').map(str::trim);
+    let essence = pieces.next().unwrap_or_default();
+    let json = essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5
+            && essence.get(essence.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json")));
+    json && pieces.all(|piece| match piece.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let charset = charset.trim().trim_matches('"');
+            charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("us-ascii")
+        }
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        for (value, ok) in [
+            ("application/json", true),
+            ("Application/JSON; charset=\"UTF-8\"", true),
+            ("application/vnd.x+json", true),
+            ("application/json; charset=utf-16", false),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("+json", false),
+        ] {
+            assert_eq!(is_json(&HeaderValue::from_static(value)), ok, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_answered_as_asked() {
+        let headers = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            headers
+        };
+        for (stream, accept, expected) in [
+            (None, "*/*", Answer::Events),
+            (Some(true), "*/*", Answer::Events),
+            (Some(false), "text/event-stream", Answer::Json),
+            (None, "application/json", Answer::Json),
+            (Some(true), "application/json", Answer::Json),
+            (None, "application/json, text/event-stream", Answer::Events),
+            (None, "application/json, text/event-stream;q=0.9", Answer::Json),
+            (None, "text/event-stream", Answer::Events),
+        ] {
+            assert_eq!(answer(stream, &headers(accept)), expected, "{stream:?} {accept}");
+        }
+        assert_eq!(answer(None, &HeaderMap::new()), Answer::Events);
+        assert!(acceptable(Operation::CreateRun, &headers("text/html")).is_err());
+        assert!(acceptable(Operation::ListSessions, &headers("text/event-stream")).is_err());
+        assert!(acceptable(Operation::ListSessions, &headers("application/problem+json")).is_ok());
+        assert!(acceptable(Operation::Passthrough, &headers("text/html")).is_ok());
+    }
+}

@@ -1,0 +1,165 @@
+//! Reading a body within its bounds.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use crate::rejection::{Code, Rejection};
+
+pin_project! {
+    /// Reads a body of at most `limit_bytes` within `timeout`.
+    ///
+    /// A body of one frame is not copied. Cancel-safe: dropping it drops the body.
+    pub(super) struct ReadBody<B> {
+        #[pin]
+        body: B,
+        limit_bytes: usize,
+        timeout: Duration,
+        first: Option<Bytes>,
+        rest: BytesMut,
+        // Made when the body first keeps us waiting: most come with the head.
+        sleep: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> ReadBody<B> {
+    pub(super) fn new(body: B, limit_bytes: usize, timeout: Duration) -> Self {
+        Self { body, limit_bytes, timeout, first: None, rest: BytesMut::new(), sleep: None }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
+    type Output = Result<Bytes, Rejection>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if this.first.is_none() && this.body.size_hint().lower() > *this.limit_bytes as u64 {
+            return Poll::Ready(Err(too_large(*this.limit_bytes)));
+        }
+        loop {
+            let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+                let timeout = *this.timeout;
+                let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                ready!(sleep.as_mut().poll(cx));
+                return Poll::Ready(Err(Rejection::new(Code::RequestTimeout)));
+            };
+            match frame {
+                None => {
+                    let first = this.first.take().unwrap_or_default();
+                    let body = if this.rest.is_empty() {
+                        first
+                    } else {
+                        std::mem::take(this.rest).freeze()
+                    };
+                    return Poll::Ready(Ok(body));
+                }
+                Some(Err(_)) => {
+                    return Poll::Ready(Err(Rejection::new(Code::InvalidJson)
+                        .message("The body ended before its end.")
+                        .because("the client's body broke off")));
+                }
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let have = this.first.as_ref().map_or(0, Bytes::len).max(this.rest.len());
+                    if have + data.len() > *this.limit_bytes {
+                        return Poll::Ready(Err(too_large(*this.limit_bytes)));
+                    }
+                    if this.first.is_none() {
+                        *this.first = Some(data);
+                    } else {
+                        if this.rest.is_empty() {
+                            if let Some(first) = this.first.as_ref() {
+                                this.rest.put_slice(first);
+                            }
+                        }
+                        this.rest.put_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn too_large(limit_bytes: usize) -> Rejection {
+    Rejection::new(Code::PayloadTooLarge)
+        .message(format!("The body is larger than {limit_bytes} bytes."))
+        .detail("max_body_bytes", limit_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body_util::{Full, StreamBody};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(15);
+
+    /// Frames, and then nothing for ever.
+    struct Stalling(VecDeque<Bytes>);
+
+    impl Body for Stalling {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            match self.0.pop_front() {
+                Some(data) => Poll::Ready(Some(Ok(http_body::Frame::data(data)))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_frame_is_not_copied() {
+        let data = Bytes::from_static(b"{}");
+        let read = ReadBody::new(Full::new(data.clone()), 2, LONG).await.unwrap();
+        assert_eq!(read.as_ptr(), data.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn size_is_bounded_with_and_without_a_length() {
+        let error = ReadBody::new(Full::new(Bytes::from_static(b"123")), 2, LONG).await.unwrap_err();
+        assert_eq!(error.code(), Code::PayloadTooLarge);
+        let frames = |n: usize| {
+            let frames = (0..n).map(|_| Ok::<_, std::convert::Infallible>(
+                http_body::Frame::data(Bytes::from_static(b"ab")),
+            ));
+            StreamBody::new(tokio_stream_iter(frames))
+        };
+        let read = ReadBody::new(frames(3), 6, LONG).await.unwrap();
+        assert_eq!(read, "ababab");
+        let error = ReadBody::new(frames(4), 6, LONG).await.unwrap_err();
+        assert_eq!(error.code(), Code::PayloadTooLarge);
+    }
+
+    fn tokio_stream_iter<I: Iterator + Unpin>(iter: I) -> impl futures_core::Stream<Item = I::Item> {
+        struct Iter<I>(I);
+        impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+            type Item = I::Item;
+            fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+                Poll::Ready(self.0.next())
+            }
+        }
+        Iter(iter)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up() {
+        let body = Stalling(VecDeque::from([Bytes::from_static(b"{")]));
+        let begun = tokio::time::Instant::now();
+        let error = ReadBody::new(body, 100, LONG).await.unwrap_err();
+        assert_eq!(error.code(), Code::RequestTimeout);
+        assert_eq!(begun.elapsed(), LONG);
+    }
+}

@@ -1,0 +1,154 @@
+//! What is wrong with a body, told by place and never by value.
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind as Kind;
+use serde_json::{Value, json};
+
+use crate::rejection::{Code, Rejection};
+
+/// The most violations that are listed.
+const MAX_VIOLATIONS: usize = 32;
+
+/// The longest name of a member that is repeated to the client who sent it.
+const MAX_NAME_CHARS: usize = 64;
+
+/// All violations of a body, each with the JSON Pointer (RFC 6901) of the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    violations: Vec<Violation>,
+}
+
+/// One violation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The JSON Pointer of the member at fault; of a missing member, too.
+    pub pointer: String,
+    /// What was expected there.
+    pub message: String,
+}
+
+impl Report {
+    /// A single violation.
+    pub fn one(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { violations: vec![Violation { pointer: pointer.into(), message: message.into() }] }
+    }
+
+    /// The violations, in the order of the body.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+}
+
+impl From<Report> for Rejection {
+    fn from(report: Report) -> Self {
+        let errors: Vec<Value> = report
+            .violations
+            .iter()
+            .map(|violation| json!({"pointer": violation.pointer, "message": violation.message}))
+            .collect();
+        let message = match report.violations.first() {
+            Some(first) => format!(
+                "The body does not match what is expected: {} {}",
+                if first.pointer.is_empty() { "it" } else { &first.pointer },
+                first.message
+            ),
+            None => Code::InvalidInput.message().to_owned(),
+        };
+        Rejection::new(Code::InvalidInput).message(message).detail("errors", errors)
+    }
+}
+
+/// Checks `body` against a schema.
+pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> {
+    if validator.is_valid(body) {
+        return Ok(());
+    }
+    let mut violations = Vec::new();
+    for error in validator.iter_errors(body) {
+        let place = error.instance_path().to_string();
+        match error.kind() {
+            Kind::Required { property } => {
+                let name = property.as_str().unwrap_or_default();
+                push(&mut violations, member(&place, name), "is required".to_owned());
+            }
+            Kind::AdditionalProperties { unexpected } => {
+                for name in unexpected {
+                    let message = "is not a member that is known here".to_owned();
+                    push(&mut violations, member(&place, name), message);
+                }
+            }
+            Kind::Type { .. } => {
+                // "value is not of types …" reads badly after a pointer.
+                let masked = error.masked_with("x").to_string();
+                let expected = masked.strip_prefix("x is not").unwrap_or(&masked);
+                push(&mut violations, place, format!("must be{expected}"));
+            }
+            Kind::Enum { options } => push(&mut violations, place, format!("must be one of {options}")),
+            Kind::Constant { expected_value } => {
+                push(&mut violations, place, format!("must be {expected_value}"));
+            }
+            _ => {
+                let masked = error.masked_with("the value").to_string();
+                push(&mut violations, place, format!("is not valid: {masked}"));
+            }
+        }
+    }
+    violations.truncate(MAX_VIOLATIONS);
+    Err(Report { violations })
+}
+
+fn push(violations: &mut Vec<Violation>, pointer: String, message: String) {
+    let violation = Violation { pointer, message };
+    if !violations.contains(&violation) {
+        violations.push(violation);
+    }
+}
+
+fn member(place: &str, name: &str) -> String {
+    let name = if name.chars().count() > MAX_NAME_CHARS { "…" } else { name };
+    format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schemas::Schemas;
+    use super::*;
+    use crate::route::Operation;
+
+    fn violations(body: &Value) -> Vec<(String, String)> {
+        let report = Schemas::compile().unwrap().check(Operation::CreateRun, body).unwrap_err();
+        report.violations.into_iter().map(|v| (v.pointer, v.message)).collect()
+    }
+
+    #[test]
+    fn every_violation_names_its_place_and_no_value() {
+        let found = violations(&json!({
+            "message": {"role": "planted", "content": [
+                {"type": "input_text"}, {"type": "planted"}, {"type": "input_tag", "id": 7, "text": "x"},
+            ]},
+            "stream": "planted",
+            "streem": false,
+        }));
+        let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        for expected in [
+            "/message/role", "/message/content/0/text", "/message/content/1/type",
+            "/message/content/2/id", "/stream", "/streem",
+        ] {
+            assert!(pointers.contains(&expected), "{expected} in {found:?}");
+        }
+        assert!(!format!("{found:?}").contains("planted"), "{found:?}");
+        assert!(found.contains(&("/stream".into(), "must be of type \"boolean\"".into())), "{found:?}");
+        assert_eq!(violations(&json!({})), [("/message".to_owned(), "is required".to_owned())]);
+        assert_eq!(
+            violations(&json!([])),
+            [(String::new(), "must be of type \"object\"".to_owned())]
+        );
+    }
+
+    #[test]
+    fn reports_are_bounded() {
+        let members: serde_json::Map<String, Value> =
+            (0..100).map(|n| (format!("unknown{n}"), Value::Null)).collect();
+        assert_eq!(violations(&Value::Object(members)).len(), MAX_VIOLATIONS);
+    }
+}

@@ -1,0 +1,164 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::call::Validated;
+use super::layer::Rules;
+use super::read::ReadBody;
+use super::{negotiate, parse};
+use crate::principal::{Identified, Principal};
+use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
+use crate::route::{Routed, Target};
+
+/// The validating service. See the [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct Validate<S> {
+    rules: Arc<Rules>,
+    inner: S,
+}
+
+impl<S> Validate<S> {
+    pub(super) fn new(rules: Arc<Rules>, inner: S) -> Self {
+        Self { rules, inner }
+    }
+}
+
+impl<S, B, R> Service<Request<Routed<B>>> for Validate<S>
+where
+    S: Service<Request<Validated>, Response = Response<R>> + Clone,
+    B: Body<Data = Bytes> + Identified,
+{
+    type Response = Response<RefusedOr<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let (target, body) = body.into_parts();
+        let style = RefusalStyle::of_headers(&head.headers);
+        let operation = target.operation();
+        let checked = negotiate::acceptable(operation, &head.headers).and_then(|()| {
+            let has_body = parse::has_body(operation) && !body.is_end_stream();
+            if has_body { negotiate::json_body(&head.headers).map(|()| true) } else { Ok(false) }
+        });
+        let has_body = match checked {
+            Ok(has_body) => has_body,
+            Err(rejection) => {
+                return ResponseFuture { state: State::Refused { refusal: Some((rejection, style)) } };
+            }
+        };
+        // The service that was found ready is the one that is called (tower#547).
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let limits = &self.rules.limits;
+        let principal = body.principal().clone();
+        let read = has_body
+            .then(|| ReadBody::new(body, limits.max_body_bytes, limits.body_timeout));
+        let pending = Some(Pending {
+            head,
+            target,
+            principal,
+            style,
+            rules: Arc::clone(&self.rules),
+            inner,
+        });
+        ResponseFuture { state: State::Reading { read, pending } }
+    }
+}
+
+struct Pending<S> {
+    head: http::request::Parts,
+    target: Target,
+    principal: Principal,
+    style: RefusalStyle,
+    rules: Arc<Rules>,
+    inner: S,
+}
+
+impl<S> Pending<S> {
+    fn call<R>(mut self, body: Result<Bytes, Rejection>) -> Result<S::Future, (Rejection, RefusalStyle)>
+    where
+        S: Service<Request<Validated>, Response = Response<R>>,
+    {
+        let parsed = body
+            .and_then(|body| parse::parse(&self.rules, &self.target, &self.head.headers, &body));
+        match parsed {
+            Ok(call) => {
+                let validated = Validated::new(self.principal, call);
+                Ok(self.inner.call(Request::from_parts(self.head, validated)))
+            }
+            Err(rejection) => Err((rejection, self.style)),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Validate`].
+    pub struct ResponseFuture<S: Service<Request<Validated>>, B> {
+        #[pin]
+        state: State<S, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S: Service<Request<Validated>>, B> {
+        Reading { #[pin] read: Option<ReadBody<B>>, pending: Option<Pending<S>> },
+        Calling { #[pin] future: S::Future },
+        Refused { refusal: Option<(Rejection, RefusalStyle)> },
+    }
+}
+
+impl<S, B, R> Future for ResponseFuture<S, B>
+where
+    S: Service<Request<Validated>, Response = Response<R>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<RefusedOr<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Reading { read, pending } => {
+                    let body = match read.as_pin_mut() {
+                        Some(read) => ready!(read.poll(cx)),
+                        None => Ok(Bytes::new()),
+                    };
+                    // A future that is polled after it was ready has no answer to give.
+                    let Some(pending) = pending.take() else { return Poll::Pending };
+                    let next = match pending.call(body) {
+                        Ok(future) => State::Calling { future },
+                        Err(refusal) => State::Refused { refusal: Some(refusal) },
+                    };
+                    this.state.set(next);
+                }
+                StateProjection::Calling { future } => {
+                    return Poll::Ready(ready!(future.poll(cx)).map(RefusedOr::pass));
+                }
+                StateProjection::Refused { refusal } => {
+                    let Some((rejection, style)) = refusal.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(RefusedOr::refuse(rejection, &style)));
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Request<Validated>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
