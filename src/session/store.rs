@@ -203,6 +203,8 @@ pub struct Settlement {
     pub title: Option<Option<String>>,
     /// The new `updated_at`, if the run got anywhere.
     pub touched_at: Option<Timestamp>,
+    /// The session was made for this run: delete it if it is still unbound.
+    pub discard_unbound: bool,
 }
 
 /// The outcome of [`SessionStore::own_attachment`].

@@ -88,6 +88,20 @@ pub struct RunCall {
     pub answer: Answer,
 }
 
+impl RunCall {
+    /// A message of these parts and nothing else.
+    pub(crate) fn new(content: Vec<Box<RawValue>>, answer: Answer) -> Self {
+        Self {
+            content,
+            attachments: Vec::new(),
+            quoted_text: None,
+            inference_options: None,
+            metadata: None,
+            answer,
+        }
+    }
+}
+
 /// How a run is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

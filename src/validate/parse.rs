@@ -114,25 +114,19 @@ fn run(
     body: &Bytes,
     value: &Value,
 ) -> Result<RunCall, Rejection> {
-    let raw: RunBody<'_> = serde_json::from_slice(body).map_err(defect)?;
+    let raw: RunBody<'_> = serde_json::from_slice(body).map_err(|error| defect(&error))?;
     let answer = negotiate::answer(raw.stream, headers);
     let metadata = raw.metadata.map(RawValue::to_owned);
     let message = value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
         check_text(rules, std::iter::once(text), true)?;
         let part = format!(r#"{{"type":"input_text","text":{}}}"#, raw.message.get());
-        return Ok(RunCall {
-            content: vec![RawValue::from_string(part).map_err(defect)?],
-            attachments: Vec::new(),
-            quoted_text: None,
-            inference_options: None,
-            metadata,
-            answer,
-        });
+        let part = RawValue::from_string(part).map_err(|error| defect(&error))?;
+        return Ok(RunCall { metadata, ..RunCall::new(vec![part], answer) });
     }
     let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
     check_text(rules, texts(parts), true)?;
-    let message: MessageBody<'_> = serde_json::from_str(raw.message.get()).map_err(defect)?;
+    let message: MessageBody<'_> = serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     Ok(RunCall {
         content: message.content.into_iter().map(RawValue::to_owned).collect(),
         attachments: message.attachments,
@@ -143,7 +137,7 @@ fn run(
     })
 }
 
-fn defect(error: serde_json::Error) -> Rejection {
+fn defect(error: &serde_json::Error) -> Rejection {
     // The schema let pass what the types don't take.
     let category = error.classify();
     Rejection::new(Code::Internal).because(format!("schema and types disagree: {category:?}"))

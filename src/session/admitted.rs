@@ -1,0 +1,183 @@
+//! What a request may do, once it is known that the caller may.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::claim::RunClaim;
+use super::record::{SessionRecord, ThreadId};
+use super::store::{Owned, SessionStore};
+use crate::error::Error;
+use crate::principal::Principal;
+use crate::rejection::{Code, Rejection};
+use crate::route::Operation;
+use crate::validate::{ChatKitCall, RunCall};
+
+/// A request whose caller owns everything it names.
+///
+/// Only this room makes one.
+#[derive(Debug)]
+pub struct Admitted {
+    principal: Principal,
+    operation: Operation,
+    action: Action,
+}
+
+impl Admitted {
+    pub(super) fn new(principal: Principal, operation: Operation, action: Action) -> Self {
+        Self { principal, operation, action }
+    }
+
+    /// The verified caller.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The operation.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// What may be done.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// Takes it apart.
+    pub fn into_parts(self) -> (Principal, Operation, Action) {
+        (self.principal, self.operation, self.action)
+    }
+}
+
+/// What is left to be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// A session was created; only the reply is missing.
+    Created(SessionRecord),
+    /// The caller's sessions, newest first; only the reply is missing.
+    Listed(Vec<SessionRecord>),
+    /// Show a session with its messages.
+    Get(OwnedSession),
+    /// Give a session a title.
+    Update(OwnedSession, String),
+    /// Delete a session and its thread.
+    Delete(OwnedSession),
+    /// The session's thread was asked for; only the reply is missing.
+    Thread(SessionRecord),
+    /// The session's threads were asked for; only the reply is missing.
+    Threads(SessionRecord),
+    /// Send a message.
+    Run(RunClaim, RunCall),
+    /// Pass a ChatKit request on.
+    Passthrough(ChatKitCall, Effect),
+}
+
+/// What a ChatKit request that is passed on does to the store, and what its answer may show.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// It streams a run on a thread.
+    Run(RunClaim),
+    /// It lists threads: only these may be shown.
+    ListThreads(HashSet<ThreadId>),
+    /// It gives the thread of this session a title.
+    Update(OwnedSession),
+    /// It deletes the thread of this session.
+    Delete(OwnedSession),
+    /// It creates an attachment, to be recorded as the caller's.
+    CreateAttachment(Attachments),
+    /// It deletes this attachment of the caller's.
+    DeleteAttachment(Attachments, String),
+}
+
+/// A session that is the caller's: the right to read and write it.
+#[derive(Clone, Debug)]
+pub struct OwnedSession {
+    record: SessionRecord,
+    store: Arc<dyn SessionStore>,
+}
+
+impl OwnedSession {
+    pub(super) fn new(record: SessionRecord, store: Arc<dyn SessionStore>) -> Self {
+        Self { record, store }
+    }
+
+    /// The session as it was read.
+    pub fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    /// Sets the title; `None` if the session is gone meanwhile.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn set_title(
+        &self,
+        title: String,
+        now: Timestamp,
+    ) -> Result<Option<SessionRecord>, Error> {
+        self.store.set_title(self.record.id, Some(title), now).await
+    }
+
+    /// Replaces the message count by a counted one, if it differs.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn repair_message_count(&self, messages: u64) -> Result<(), Error> {
+        if messages == self.record.message_count {
+            return Ok(());
+        }
+        self.store.set_message_count(self.record.id, messages).await
+    }
+
+    /// Deletes the session; to be called when its thread is gone.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn delete(&self) -> Result<bool, Error> {
+        self.store.delete(self.record.id).await
+    }
+}
+
+/// The right to record what becomes of the caller's attachments.
+#[derive(Clone, Debug)]
+pub struct Attachments {
+    principal: Principal,
+    store: Arc<dyn SessionStore>,
+}
+
+impl Attachments {
+    pub(super) fn new(principal: Principal, store: Arc<dyn SessionStore>) -> Self {
+        Self { principal, store }
+    }
+
+    /// Records a new attachment.
+    ///
+    /// # Errors
+    /// If the store fails, or the upstream gave it an id that somebody else's has.
+    pub async fn created(&self, attachment_id: &str) -> Result<(), Rejection> {
+        let owned = self.store.own_attachment(self.principal.user_id(), attachment_id).await;
+        match owned.map_err(store_down)? {
+            Owned::Done => Ok(()),
+            Owned::Taken => Err(Rejection::new(Code::UpstreamError)
+                .because("the upstream gave a new attachment an id that is taken")),
+        }
+    }
+
+    /// Forgets a deleted attachment.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn deleted(&self, attachment_id: &str) -> Result<(), Rejection> {
+        self.store.disown_attachment(attachment_id).await.map_err(store_down).map(drop)
+    }
+}
+
+/// A store that fails: 503, and the reason for the log.
+pub(crate) fn store_down(error: Error) -> Rejection {
+    Rejection::new(Code::ServiceUnavailable).because(error.chain())
+}

@@ -1,0 +1,42 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::rules::{Rules, SessionLimits};
+use super::service::Session;
+use super::store::SessionStore;
+use crate::limit::PerUserStreams;
+
+/// Puts the ownership check in front of a service. See the [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct SessionLayer {
+    store: Arc<dyn SessionStore>,
+    limits: SessionLimits,
+    streams: Option<PerUserStreams>,
+}
+
+impl SessionLayer {
+    /// Keeps sessions in `store`, within `limits`.
+    pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
+        Self { store, limits, streams: None }
+    }
+
+    /// Limits how many runs a user may have under way; a run counts until its body ends.
+    #[must_use]
+    pub fn with_streams(self, streams: PerUserStreams) -> Self {
+        Self { streams: Some(streams), ..self }
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = Session<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let rules = Rules {
+            store: Arc::clone(&self.store),
+            limits: self.limits,
+            streams: self.streams.clone(),
+        };
+        Session::new(Arc::new(rules), inner)
+    }
+}

@@ -1,0 +1,288 @@
+//! Ownership and limits: [`Call`] → [`Action`].
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::admitted::{Action, Attachments, Effect, OwnedSession, store_down};
+use super::claim::RunClaim;
+use super::record::{SessionId, SessionRecord, ThreadId};
+use super::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
+use crate::limit::{PerUserStreams, StreamPermit};
+use crate::principal::{Principal, UserId};
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::validate::{Call, ChatKitCall};
+
+/// The limits of sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Sessions per user.
+    pub max_sessions: Option<NonZeroU32>,
+    /// User and assistant messages per session.
+    pub max_messages: Option<NonZeroU32>,
+    /// Answer 404 instead of 403 for somebody else's things, as if they didn't exist.
+    pub hide_foreign: bool,
+    /// How long a first run may take to show its thread's id. Longer than the upstream's
+    /// connect and first-byte time-outs together, or slow upstreams make threads twice.
+    pub lease: Duration,
+}
+
+impl Default for SessionLimits {
+    /// 10 sessions, 100 messages, 403, 45 seconds.
+    fn default() -> Self {
+        Self {
+            max_sessions: NonZeroU32::new(10),
+            max_messages: NonZeroU32::new(100),
+            hide_foreign: false,
+            lease: Duration::from_secs(45),
+        }
+    }
+}
+
+/// What the room decides with.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) limits: SessionLimits,
+    pub(super) streams: Option<PerUserStreams>,
+}
+
+impl Rules {
+    pub(super) async fn admit(
+        &self,
+        principal: &Principal,
+        call: Call,
+    ) -> Result<Action, Rejection> {
+        match call {
+            Call::CreateSession { title } => {
+                self.create(principal, title).await.map(Action::Created)
+            }
+            Call::ListSessions => {
+                let listed = self.store.list(principal.user_id()).await;
+                listed.map(Action::Listed).map_err(store_down)
+            }
+            Call::GetSession { session } => {
+                self.owned(principal, &session).await.map(Action::Get)
+            }
+            Call::UpdateSession { session, title } => {
+                let session = self.owned(principal, &session).await?;
+                Ok(Action::Update(session, title))
+            }
+            Call::DeleteSession { session } => {
+                self.owned(principal, &session).await.map(Action::Delete)
+            }
+            Call::CreateThread { session } => {
+                self.own_record(principal, &session).await.map(Action::Thread)
+            }
+            Call::ListThreads { session } => {
+                self.own_record(principal, &session).await.map(Action::Threads)
+            }
+            Call::CreateRun { session, thread, run } => {
+                let record = self.own_record(principal, &session).await?;
+                self.check_thread(principal, &record, &thread).await?;
+                self.check_attachments(principal, &run.attachments).await?;
+                let claim = self.begin(principal, &record, self.limits.max_messages).await?;
+                Ok(Action::Run(claim, run))
+            }
+            Call::Passthrough(call) => {
+                let effect = self.passthrough(principal, &call).await?;
+                Ok(Action::Passthrough(call, effect))
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        principal: &Principal,
+        title: Option<String>,
+    ) -> Result<SessionRecord, Rejection> {
+        let session = NewSession {
+            id: SessionId::random(),
+            user_id: principal.user_id().clone(),
+            title,
+            now: Timestamp::now(),
+        };
+        let created = self.store.create(session, self.limits.max_sessions).await;
+        match created.map_err(store_down)? {
+            Created::Session(record) => Ok(record),
+            Created::LimitReached => {
+                let max = self.limits.max_sessions.map_or(0, NonZeroU32::get);
+                Err(Rejection::new(Code::SessionLimit)
+                    .message(format!("You may have at most {max} sessions; delete one first."))
+                    .detail("max_sessions", max))
+            }
+        }
+    }
+
+    /// The session of that id, if it is the caller's.
+    async fn own_record(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<SessionRecord, Rejection> {
+        let Some(id) = SessionId::parse(id) else {
+            return Err(Rejection::new(Code::SessionNotFound));
+        };
+        let record = self.store.get(id).await.map_err(store_down)?;
+        let record = record.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
+        self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
+        Ok(record)
+    }
+
+    async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
+        let record = self.own_record(principal, id).await?;
+        Ok(OwnedSession::new(record, Arc::clone(&self.store)))
+    }
+
+    fn check_owner(
+        &self,
+        principal: &Principal,
+        owner: &UserId,
+        unknown: Code,
+    ) -> Result<(), Rejection> {
+        if owner == principal.user_id() {
+            return Ok(());
+        }
+        let code = if self.limits.hide_foreign { unknown } else { Code::Forbidden };
+        Err(Rejection::new(code).because("it belongs to another user"))
+    }
+
+    /// A path's thread is the session's own id or its upstream thread's.
+    async fn check_thread(
+        &self,
+        principal: &Principal,
+        record: &SessionRecord,
+        thread: &str,
+    ) -> Result<(), Rejection> {
+        if SessionId::parse(thread) == Some(record.id) || record.thread_id.as_deref() == Some(thread)
+        {
+            return Ok(());
+        }
+        // Somebody else's thread is told from one that doesn't exist, as everywhere.
+        let other = match SessionId::parse(thread) {
+            Some(id) => self.store.get(id).await,
+            None => self.store.by_thread(thread).await,
+        };
+        if let Some(other) = other.map_err(store_down)? {
+            self.check_owner(principal, &other.user_id, Code::ThreadNotFound)?;
+        }
+        Err(Rejection::new(Code::ThreadNotFound))
+    }
+
+    async fn check_attachments(
+        &self,
+        principal: &Principal,
+        attachments: &[String],
+    ) -> Result<(), Rejection> {
+        for id in attachments {
+            let owner = self.store.attachment_owner(id).await.map_err(store_down)?;
+            let owner = owner.ok_or_else(|| Rejection::new(Code::AttachmentNotFound))?;
+            self.check_owner(principal, &owner, Code::AttachmentNotFound)?;
+        }
+        Ok(())
+    }
+
+    async fn begin(
+        &self,
+        principal: &Principal,
+        record: &SessionRecord,
+        max_messages: Option<NonZeroU32>,
+    ) -> Result<RunClaim, Rejection> {
+        let permit = self.stream_permit(principal)?;
+        let begin = BeginRun { max_messages, lease: self.limits.lease, now: Timestamp::now() };
+        let id = record.id;
+        // The claim is made in the same poll that the store answers in: there is no await in
+        // between at which it could be lost.
+        let store = || Arc::clone(&self.store);
+        let claim = match self.store.begin_run(id, begin).await.map_err(store_down)? {
+            RunStart::First(lease) => RunClaim::first(store(), id, lease, permit),
+            RunStart::Next(thread_id) => return Ok(RunClaim::next(store(), id, thread_id, permit)),
+            RunStart::Busy => {
+                return Err(Rejection::new(Code::Conflict)
+                    .message("The session's first message is still being sent; try again."));
+            }
+            RunStart::MessageLimit => {
+                let max = max_messages.map_or(0, NonZeroU32::get);
+                return Err(Rejection::new(Code::MessageLimit)
+                    .message(format!("A session may have at most {max} messages; start another."))
+                    .detail("max_messages", max));
+            }
+            RunStart::Unknown => return Err(Rejection::new(Code::SessionNotFound)),
+        };
+        Ok(if record.title.is_some() { claim.keeping_title() } else { claim })
+    }
+
+    fn stream_permit(&self, principal: &Principal) -> Result<Option<StreamPermit>, Rejection> {
+        let Some(streams) = &self.streams else { return Ok(None) };
+        streams.try_acquire(principal.user_id()).map(Some).ok_or_else(|| {
+            Rejection::new(Code::RateLimited)
+                .message("You have as many runs under way as you may have; let one end first.")
+                .retry_after(1)
+                .because("limits.max_streams_per_user")
+        })
+    }
+
+    /// Looks up everything that a ChatKit request names.
+    async fn passthrough(
+        &self,
+        principal: &Principal,
+        call: &ChatKitCall,
+    ) -> Result<Effect, Rejection> {
+        use RequestType as T;
+        self.check_attachments(principal, &call.attachments).await?;
+        let record = match &call.thread_id {
+            Some(id) => Some(self.own_thread(principal, id).await?),
+            None => None,
+        };
+        let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
+        let owned = |record| OwnedSession::new(record, Arc::clone(&self.store));
+        Ok(match (call.kind, record) {
+            (Some(T::ThreadsCreate), _) => {
+                let record = self.create(principal, None).await?;
+                let begun = self.begin(principal, &record, self.limits.max_messages).await;
+                match begun {
+                    Ok(claim) => Effect::Run(claim.discarding_unbound()),
+                    Err(rejection) => {
+                        self.store.delete(record.id).await.map_err(store_down)?;
+                        return Err(rejection);
+                    }
+                }
+            }
+            (Some(T::ThreadsAddUserMessage), Some(record)) => {
+                Effect::Run(self.begin(principal, &record, self.limits.max_messages).await?)
+            }
+            (Some(kind), Some(record)) if kind.is_streaming() => {
+                Effect::Run(self.begin(principal, &record, None).await?)
+            }
+            (Some(T::ThreadsList), _) => {
+                let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
+                let threads: Vec<ThreadId> =
+                    sessions.into_iter().filter_map(|session| session.thread_id).collect();
+                Effect::ListThreads(threads.into_iter().collect())
+            }
+            (Some(T::ThreadsUpdate), Some(record)) => Effect::Update(owned(record)),
+            (Some(T::ThreadsDelete), Some(record)) => Effect::Delete(owned(record)),
+            (Some(T::AttachmentsCreate), _) => Effect::CreateAttachment(attachments()),
+            (Some(T::AttachmentsDelete), _) => Effect::DeleteAttachment(
+                attachments(),
+                call.attachments.first().cloned().unwrap_or_default(),
+            ),
+            _ => Effect::None,
+        })
+    }
+
+    /// The session of an upstream thread, if it is the caller's.
+    async fn own_thread(
+        &self,
+        principal: &Principal,
+        thread_id: &str,
+    ) -> Result<SessionRecord, Rejection> {
+        let record = self.store.by_thread(thread_id).await.map_err(store_down)?;
+        let record = record.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
+        self.check_owner(principal, &record.user_id, Code::ThreadNotFound)?;
+        Ok(record)
+    }
+}

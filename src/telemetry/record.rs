@@ -1,0 +1,83 @@
+use std::sync::{Arc, OnceLock};
+
+use crate::principal::UserId;
+use crate::route::Operation;
+use crate::session::{Action, Effect, SessionId};
+use crate::stream::End;
+
+/// What the rooms tell of a request, for its log line. Cloning is a reference count.
+#[derive(Clone, Debug, Default)]
+pub struct Record(Arc<Facts>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    user: OnceLock<UserId>,
+    operation: OnceLock<Operation>,
+    chatkit: OnceLock<&'static str>,
+    session: OnceLock<SessionId>,
+    end: OnceLock<End>,
+}
+
+impl Record {
+    /// Who is calling.
+    pub(crate) fn user(&self, user: &UserId) {
+        let _ = self.0.user.set(user.clone());
+    }
+
+    /// What they ask for.
+    pub(crate) fn operation(&self, operation: Operation) {
+        let _ = self.0.operation.set(operation);
+    }
+
+    /// What was admitted.
+    pub(crate) fn admitted(&self, action: &Action) {
+        let session = match action {
+            Action::Created(record) | Action::Thread(record) | Action::Threads(record) => {
+                Some(record.id)
+            }
+            Action::Get(session) | Action::Update(session, _) | Action::Delete(session) => {
+                Some(session.record().id)
+            }
+            Action::Run(claim, _) => Some(claim.session_id()),
+            Action::Passthrough(call, effect) => {
+                if let Some(kind) = call.kind {
+                    let _ = self.0.chatkit.set(kind.as_str());
+                }
+                match effect {
+                    Effect::Run(claim) => Some(claim.session_id()),
+                    Effect::Update(session) | Effect::Delete(session) => Some(session.record().id),
+                    _ => None,
+                }
+            }
+            Action::Listed(_) => None,
+        };
+        if let Some(session) = session {
+            let _ = self.0.session.set(session);
+        }
+    }
+
+    /// How its run ended.
+    pub(crate) fn ended(&self, end: End) {
+        let _ = self.0.end.set(end);
+    }
+
+    pub(super) fn user_id(&self) -> Option<&UserId> {
+        self.0.user.get()
+    }
+
+    pub(super) fn operation_name(&self) -> Option<&'static str> {
+        self.0.operation.get().map(|operation| operation.name())
+    }
+
+    pub(super) fn chatkit_type(&self) -> Option<&'static str> {
+        self.0.chatkit.get().copied()
+    }
+
+    pub(super) fn session_id(&self) -> Option<SessionId> {
+        self.0.session.get().copied()
+    }
+
+    pub(super) fn end(&self) -> Option<End> {
+        self.0.end.get().copied()
+    }
+}

@@ -1,0 +1,250 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::record::Record;
+use super::request_id;
+use crate::principal::Identified;
+use crate::rejection::{Code, Refused, X_REQUEST_ID};
+
+/// The service that gives requests their ids and logs them.
+#[derive(Clone, Debug)]
+pub struct Trace<S> {
+    inner: S,
+}
+
+impl<S> Trace<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<TracedBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let request_id = request_id::ensure(request.headers_mut());
+        request_id::drop_bad_trace_context(request.headers_mut());
+        let record = Record::default();
+        request.extensions_mut().insert(record.clone());
+        let line = Line {
+            begun: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            request_id,
+            record,
+            status: None,
+            refused: None,
+            bytes: 0,
+            outcome: None,
+        };
+        ResponseFuture { future: self.inner.call(request), line: Some(line) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Trace`].
+    pub struct ResponseFuture<F> {
+        #[pin]
+        future: F,
+        line: Option<Line>,
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<TracedBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match ready!(this.future.poll(cx)) {
+            Ok(response) => response,
+            Err(error) => {
+                this.line.take();
+                return Poll::Ready(Err(error));
+            }
+        };
+        let mut line = this.line.take();
+        if let Some(line) = &mut line {
+            response.headers_mut().insert(X_REQUEST_ID, line.request_id.clone());
+            line.status = Some(response.status());
+            line.refused = response.extensions_mut().remove::<Refused>();
+        }
+        Poll::Ready(Ok(response.map(|body| TracedBody { body, line })))
+    }
+}
+
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A response body whose end is logged. It passes its frames on untouched.
+    pub struct TracedBody<R> {
+        #[pin]
+        body: R,
+        line: Option<Line>,
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for TracedBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(line) = this.line {
+            match &frame {
+                Some(Ok(frame)) => {
+                    line.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+                    // A server that knows the end doesn't ask for it.
+                    if this.body.is_end_stream() {
+                        line.outcome.get_or_insert("complete");
+                    }
+                }
+                Some(Err(_)) => line.outcome = Some("truncated"),
+                None => {
+                    line.outcome.get_or_insert("complete");
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<R> fmt::Debug for TracedBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracedBody").finish_non_exhaustive()
+    }
+}
+
+/// The log line of a request; written when it is dropped, which is when all is over.
+struct Line {
+    begun: Instant,
+    method: Method,
+    uri: Uri,
+    request_id: HeaderValue,
+    record: Record,
+    status: Option<StatusCode>,
+    refused: Option<Refused>,
+    bytes: u64,
+    outcome: Option<&'static str>,
+}
+
+impl Line {
+    /// `complete`, `refused`, `failed`, `truncated`, `idle` or `cancelled`.
+    fn outcome(&self) -> &'static str {
+        if self.refused.is_some() {
+            return "refused";
+        }
+        let empty = self.status.is_some_and(|status| status == StatusCode::NO_CONTENT);
+        match (self.record.end(), self.outcome) {
+            (Some(end), _) => end.as_str(),
+            (None, Some(outcome)) => outcome,
+            (None, None) if empty => "complete",
+            (None, None) => "cancelled",
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
+        let code = self.refused.as_ref().map(Refused::code);
+        let cause = self.refused.as_ref().and_then(Refused::cause);
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "chatkit_rest::request",
+                    request_id = self.request_id.to_str().unwrap_or_default(),
+                    method = self.method.as_str(),
+                    path = self.uri.path(),
+                    operation = self.record.operation_name(),
+                    chatkit = self.record.chatkit_type(),
+                    user = self.record.user_id().map(|user| user.as_str()),
+                    session = self.record.session_id().map(tracing::field::display),
+                    status = self.status.map(|status| status.as_u16()),
+                    code = code.map(Code::as_str),
+                    cause,
+                    outcome = self.outcome(),
+                    bytes = self.bytes,
+                    duration_ms,
+                    "request"
+                )
+            };
+        }
+        match code {
+            Some(Code::Internal) => log!(error),
+            Some(Code::UpstreamError | Code::UpstreamTimeout | Code::ServiceUnavailable) => {
+                log!(warn);
+            }
+            _ => log!(info),
+        }
+    }
+}
+
+/// The service of [`UserLayer`](super::UserLayer).
+#[derive(Clone, Debug)]
+pub struct User<S> {
+    inner: S,
+}
+
+impl<S> User<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for User<S>
+where
+    S: Service<Request<B>>,
+    B: Identified,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(record) = request.extensions().get::<Record>() {
+            record.user(request.body().principal().user_id());
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,209 @@
+//! ChatKit requests: `{"type": …, "params": {…}, "metadata": {…}}`.
+//!
+//! Requests are completed before they are sent: `attachments`, `inference_options` and a tag's
+//! `data` are required by the server even where its clients think them optional, and a request
+//! without them is a bare 500 there. What the client wrote is spliced in as raw JSON.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+use serde_json::value::RawValue;
+
+use crate::protocol::RequestType;
+use crate::session::ThreadId;
+use crate::validate::RunCall;
+
+#[derive(Serialize)]
+struct Envelope<'a, P> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    params: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct UserMessageParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread_id: Option<&'a str>,
+    input: UserMessage<'a>,
+}
+
+#[derive(Serialize)]
+struct UserMessage<'a> {
+    content: Parts<'a>,
+    attachments: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quoted_text: Option<&'a RawValue>,
+    inference_options: &'a RawValue,
+}
+
+/// The parts as they were written; a tag without `data` gets an empty one.
+struct Parts<'a>(&'a [Box<RawValue>]);
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut parts = serializer.serialize_seq(Some(self.0.len()))?;
+        for part in self.0 {
+            match completed(part) {
+                Some(part) => parts.serialize_element(&part)?,
+                None => parts.serialize_element(part)?,
+            }
+        }
+        parts.end()
+    }
+}
+
+fn completed(part: &RawValue) -> Option<Box<RawValue>> {
+    #[derive(serde::Deserialize)]
+    struct Tag<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: std::borrow::Cow<'a, str>,
+        #[serde(borrow, default)]
+        data: Option<&'a RawValue>,
+    }
+    let tag: Tag<'_> = serde_json::from_str(part.get()).ok()?;
+    if tag.kind != "input_tag" || tag.data.is_some() {
+        return None;
+    }
+    let open = part.get().trim_end().strip_suffix('}')?;
+    RawValue::from_string(format!("{open},\"data\":{{}}}}")).ok()
+}
+
+/// The request for one user message: the thread's first one if `thread_id` is `None`.
+pub(super) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes {
+    let kind = match thread_id {
+        None => RequestType::ThreadsCreate,
+        Some(_) => RequestType::ThreadsAddUserMessage,
+    };
+    let no_options = RawValue::NULL;
+    let empty = RawValue::from_string("{}".to_owned());
+    let inference_options = match (&run.inference_options, &empty) {
+        (Some(options), _) if options.get() != "null" => options,
+        (_, Ok(empty)) => empty,
+        (_, Err(_)) => no_options,
+    };
+    write(&Envelope {
+        kind: kind.as_str(),
+        params: UserMessageParams {
+            thread_id: thread_id.map(|id| &**id),
+            input: UserMessage {
+                content: Parts(&run.content),
+                attachments: &run.attachments,
+                quoted_text: run.quoted_text.as_deref(),
+                inference_options,
+            },
+        },
+        metadata: run.metadata.as_deref(),
+    })
+}
+
+#[derive(Serialize)]
+struct ThreadParams<'a> {
+    thread_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+}
+
+/// `threads.get_by_id` or `threads.delete`.
+pub(super) fn thread(kind: RequestType, thread_id: &str) -> Bytes {
+    let params = ThreadParams { thread_id, title: None };
+    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+/// `threads.update`.
+pub(super) fn thread_title(thread_id: &str, title: &str) -> Bytes {
+    let params = ThreadParams { thread_id, title: Some(title) };
+    write(&Envelope { kind: RequestType::ThreadsUpdate.as_str(), params, metadata: None })
+}
+
+#[derive(Serialize)]
+struct PageParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread_id: Option<&'a str>,
+    limit: i64,
+    order: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a str>,
+}
+
+/// `items.list`, or `threads.list` where `thread_id` is `None`.
+pub(super) fn page(
+    thread_id: Option<&str>,
+    limit: i64,
+    ascending: bool,
+    after: Option<&str>,
+) -> Bytes {
+    let kind =
+        if thread_id.is_some() { RequestType::ItemsList } else { RequestType::ThreadsList };
+    let order = if ascending { "asc" } else { "desc" };
+    let params = PageParams { thread_id, limit, order, after };
+    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+fn write<P: Serialize>(envelope: &Envelope<'_, P>) -> Bytes {
+    // These types have no map with keys that aren't strings, the one thing that can fail.
+    Bytes::from(serde_json::to_vec(envelope).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::Answer;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_message_is_completed_and_otherwise_left_as_it_was_written() {
+        let mut run = RunCall::new(vec![
+            raw(r#"{"type":"input_text","text":"\u00f6 \/ ö "}"#),
+            raw(r#"{"type":"input_tag","id":"t","text":"x" }"#),
+            raw(r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#),
+        ], Answer::Events);
+        assert_eq!(
+            user_message(None, &run),
+            concat!(
+                r#"{"type":"threads.create","params":{"input":{"content":["#,
+                r#"{"type":"input_text","text":"\u00f6 \/ ö "},"#,
+                r#"{"type":"input_tag","id":"t","text":"x" ,"data":{}},"#,
+                r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#,
+                r#"],"attachments":[],"inference_options":{}}}}"#,
+            )
+        );
+        run.content.truncate(1);
+        run.attachments = vec!["atc_1".to_owned()];
+        run.quoted_text = Some(raw(r#""q""#));
+        run.inference_options = Some(raw(r#"{"model": "m"}"#));
+        run.metadata = Some(raw(r#"{"k":1}"#));
+        assert_eq!(
+            user_message(Some(&"thr_1".into()), &run),
+            concat!(
+                r#"{"type":"threads.add_user_message","params":{"thread_id":"thr_1","input":{"content":["#,
+                r#"{"type":"input_text","text":"\u00f6 \/ ö "}],"attachments":["atc_1"],"quoted_text":"q","#,
+                r#""inference_options":{"model": "m"}}},"metadata":{"k":1}}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn the_other_requests() {
+        assert_eq!(
+            thread(RequestType::ThreadsDelete, "a\"b"),
+            r#"{"type":"threads.delete","params":{"thread_id":"a\"b"}}"#
+        );
+        assert_eq!(
+            thread_title("t", "x"),
+            r#"{"type":"threads.update","params":{"thread_id":"t","title":"x"}}"#
+        );
+        assert_eq!(
+            page(Some("t"), 100, true, Some("c")),
+            r#"{"type":"items.list","params":{"thread_id":"t","limit":100,"order":"asc","after":"c"}}"#
+        );
+        assert_eq!(
+            page(None, 1, false, None),
+            r#"{"type":"threads.list","params":{"limit":1,"order":"desc"}}"#
+        );
+    }
+}

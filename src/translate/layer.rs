@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use http::{HeaderName, Uri};
+use jiff::tz::Offset;
+use tower_layer::Layer;
+
+use super::service::Translate;
+use crate::forward::IdentityHeaders;
+use crate::stream::HoldPolicy;
+
+/// How requests are put to the upstream and its answers read.
+#[derive(Clone, Debug)]
+pub struct TranslateSettings {
+    /// Where the inner service has its ChatKit endpoint.
+    pub endpoint: Uri,
+    /// Which header tells the upstream who is calling, and whether it gets the token too.
+    pub identity: IdentityHeaders,
+    /// The zone of the upstream's times that name none.
+    pub utc_offset: Offset,
+    /// The largest answer that is read whole, in bytes.
+    pub max_reply_bytes: usize,
+    /// How long and how much of a run is held before its status is fixed.
+    pub hold: HoldPolicy,
+}
+
+impl Default for TranslateSettings {
+    /// `/chatkit`, `x-user-id`, UTC, 32 MiB, and the default hold.
+    fn default() -> Self {
+        Self {
+            endpoint: Uri::from_static("/chatkit"),
+            identity: IdentityHeaders::new(HeaderName::from_static("x-user-id")),
+            utc_offset: Offset::UTC,
+            max_reply_bytes: 32 * 1024 * 1024,
+            hold: HoldPolicy::default(),
+        }
+    }
+}
+
+/// Puts the translation in front of a service that speaks ChatKit.
+#[derive(Clone, Debug)]
+pub struct TranslateLayer {
+    settings: Arc<TranslateSettings>,
+}
+
+impl TranslateLayer {
+    /// Translates by `settings`.
+    pub fn new(settings: TranslateSettings) -> Self {
+        Self { settings: Arc::new(settings) }
+    }
+}
+
+impl<S> Layer<S> for TranslateLayer {
+    type Service = Translate<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Translate::new(Arc::clone(&self.settings), inner)
+    }
+}

@@ -1,0 +1,62 @@
+//! What a run's events mean for its session.
+
+use crate::error::BoxError;
+use crate::rejection::{Code, Rejection};
+use crate::session::{BindError, RunClaim};
+use crate::stream::{Binding, End, Event, EventKind, ItemKind, RunObserver};
+use crate::telemetry::Record;
+
+/// Binds threads, counts messages and learns titles while a run passes.
+#[derive(Debug)]
+pub struct SessionObserver {
+    claim: RunClaim,
+    record: Option<Record>,
+}
+
+impl SessionObserver {
+    pub(super) fn new(claim: RunClaim, record: Option<Record>) -> Self {
+        Self { claim, record }
+    }
+}
+
+impl RunObserver for SessionObserver {
+    fn thread_created(&mut self, thread_id: &str) -> Option<Binding> {
+        let binding = self.claim.bind(thread_id)?;
+        Some(Box::pin(async move { binding.await.map_err(BoxError::from) }))
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event.kind {
+            EventKind::ItemDone => {
+                let counts =
+                    matches!(event.item_kind, Some(ItemKind::UserMessage | ItemKind::AssistantMessage));
+                if counts {
+                    self.claim.count_message();
+                }
+            }
+            EventKind::ThreadCreated | EventKind::ThreadUpdated => {
+                if let Some(title) = event.title {
+                    self.claim.learn_title(title);
+                }
+            }
+            EventKind::Error | EventKind::Other | EventKind::StreamOptions => {}
+        }
+    }
+
+    fn ended(&mut self, end: End) {
+        if let Some(record) = &self.record {
+            record.ended(end);
+        }
+    }
+}
+
+/// What a thread that could not be bound becomes, if it was that which broke a run.
+pub(super) fn unbound(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
+    let error = error.downcast_ref::<BindError>()?;
+    let code = match error {
+        BindError::LeaseLost => Code::Conflict,
+        BindError::Store(_) => Code::ServiceUnavailable,
+        BindError::ThreadTaken => Code::UpstreamError,
+    };
+    Some(Rejection::new(code).because(crate::error::chain(error)))
+}

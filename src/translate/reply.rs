@@ -1,0 +1,161 @@
+//! Replies: `{"success": true, "data": …}`.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::body::ReplyBody;
+use super::messages::Message;
+use crate::rejection::{Code, Rejection};
+use crate::session::{SessionId, SessionRecord};
+use crate::stream::RunObserver;
+
+#[derive(Serialize)]
+struct Envelope<T> {
+    success: bool,
+    data: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    total: usize,
+}
+
+/// A session as `create_session` shows it.
+#[derive(Serialize)]
+pub(super) struct NewSession<'a> {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    user_id: &'a str,
+    created_at: Timestamp,
+}
+
+/// A session as lists show it.
+#[derive(Serialize)]
+pub(super) struct Session<'a> {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    user_id: &'a str,
+    title: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    message_count: u64,
+}
+
+/// A session with its messages.
+#[derive(Serialize)]
+pub(super) struct FullSession<'a> {
+    #[serde(flatten)]
+    pub(super) session: Session<'a>,
+    pub(super) thread_id: Option<&'a str>,
+    pub(super) status: Option<Box<RawValue>>,
+    pub(super) messages: Vec<Message>,
+}
+
+/// What was deleted.
+#[derive(Serialize)]
+pub(super) struct Deleted {
+    #[serde(serialize_with = "display")]
+    pub(super) id: SessionId,
+    #[serde(serialize_with = "display")]
+    pub(super) session_id: SessionId,
+    pub(super) deleted: bool,
+}
+
+/// A session's thread, under the session's own id.
+#[derive(Serialize)]
+pub(super) struct Thread {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    #[serde(serialize_with = "display")]
+    session_id: SessionId,
+    created_at: Timestamp,
+}
+
+/// A finished run.
+#[derive(Serialize)]
+pub(super) struct Run<'a> {
+    #[serde(serialize_with = "display")]
+    pub(super) session_id: SessionId,
+    pub(super) thread_id: &'a str,
+    pub(super) message: Option<Message>,
+    pub(super) items: &'a [Box<RawValue>],
+}
+
+impl<'a> From<&'a SessionRecord> for NewSession<'a> {
+    fn from(record: &'a SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            user_id: record.user_id.as_str(),
+            created_at: record.created_at,
+        }
+    }
+}
+
+impl<'a> From<&'a SessionRecord> for Session<'a> {
+    fn from(record: &'a SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            user_id: record.user_id.as_str(),
+            title: record.title.as_deref(),
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            message_count: record.message_count,
+        }
+    }
+}
+
+impl Session<'_> {
+    pub(super) fn with_message_count(self, message_count: u64) -> Self {
+        Self { message_count, ..self }
+    }
+}
+
+impl From<&SessionRecord> for Thread {
+    fn from(record: &SessionRecord) -> Self {
+        Self { id: record.id, session_id: record.id, created_at: record.created_at }
+    }
+}
+
+fn display<S: serde::Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// A reply with one thing.
+pub(super) fn one<T: Serialize, R, O: RunObserver>(
+    data: T,
+) -> Result<Response<ReplyBody<R, O>>, Rejection> {
+    json(&Envelope { success: true, data, meta: None })
+}
+
+/// A reply with a list of things.
+pub(super) fn list<T: Serialize, R, O: RunObserver>(
+    data: Vec<T>,
+) -> Result<Response<ReplyBody<R, O>>, Rejection> {
+    let meta = Some(Meta { total: data.len() });
+    json(&Envelope { success: true, data, meta })
+}
+
+/// A reply that is `value` and nothing around it.
+pub(super) fn json<T: Serialize, R, O: RunObserver>(
+    value: &T,
+) -> Result<Response<ReplyBody<R, O>>, Rejection> {
+    let bytes = serde_json::to_vec(value).map_err(|error| {
+        Rejection::new(Code::Internal).because(format!("a reply could not be written: {error}"))
+    })?;
+    Ok(whole(Bytes::from(bytes)))
+}
+
+/// A reply of these bytes.
+pub(super) fn whole<R, O: RunObserver>(bytes: Bytes) -> Response<ReplyBody<R, O>> {
+    let mut response = Response::new(ReplyBody::whole(bytes));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,149 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::body::ReplyBody;
+use super::layer::TranslateSettings;
+use super::observer::SessionObserver;
+use super::upstream::Upstream;
+use super::{passthrough, reply, runs, sessions};
+use crate::error::BoxError;
+use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
+use crate::session::{Action, Admitted};
+use crate::telemetry::Record;
+
+/// The translating service. See the [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct Translate<S> {
+    settings: Arc<TranslateSettings>,
+    inner: S,
+}
+
+impl<S> Translate<S> {
+    pub(super) fn new(settings: Arc<TranslateSettings>, inner: S) -> Self {
+        Self { settings, inner }
+    }
+}
+
+/// What an operation comes to.
+pub(super) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejection>;
+
+/// What an operation needs to be carried out: the upstream, and what the reply depends on.
+pub(super) struct Exchange<S> {
+    pub(super) upstream: Upstream<S>,
+    pub(super) settings: Arc<TranslateSettings>,
+    pub(super) record: Option<Record>,
+}
+
+impl<S, R> Service<Request<Admitted>> for Translate<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Future: Send, Error: Into<BoxError> + Send>
+        + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<RefusedOr<ReplyBody<R, SessionObserver>>>;
+    type Error = S::Error;
+    /// Boxed: an operation may ask the upstream several times. It is dropped with the head, so
+    /// that an open stream doesn't carry it.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    /// Always ready: the upstream is waited for when it is asked, so that an operation that
+    /// doesn't ask it needs none.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Admitted>) -> Self::Future {
+        let settings = Arc::clone(&self.settings);
+        let service = self.inner.clone();
+        Box::pin(async move {
+            let (head, admitted) = request.into_parts();
+            let style = RefusalStyle::of_headers(&head.headers);
+            match carry_out(settings, service, head, admitted).await {
+                Ok(response) => Ok(RefusedOr::pass(response)),
+                Err(rejection) => Ok(RefusedOr::refuse(rejection, &style)),
+            }
+        })
+    }
+}
+
+async fn carry_out<S, R>(
+    settings: Arc<TranslateSettings>,
+    service: S,
+    head: http::request::Parts,
+    admitted: Admitted,
+) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let (principal, _, action) = admitted.into_parts();
+    let record = head.extensions.get::<Record>().cloned();
+    let context = || {
+        let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Exchange {
+            upstream: Upstream {
+                service,
+                headers,
+                endpoint: settings.endpoint.clone(),
+                max_reply_bytes: settings.max_reply_bytes,
+            },
+            settings: Arc::clone(&settings),
+            record,
+        }
+    };
+    match action {
+        Action::Created(session) => {
+            let mut response = reply::one(reply::NewSession::from(&session))?;
+            let location = format!("{}/{}", head.uri.path().trim_end_matches('/'), session.id);
+            if let Ok(location) = HeaderValue::try_from(location) {
+                response.headers_mut().insert(LOCATION, location);
+            }
+            Ok(response)
+        }
+        Action::Listed(sessions) => {
+            reply::list(sessions.iter().map(reply::Session::from).collect())
+        }
+        Action::Thread(session) => reply::one(reply::Thread::from(&session)),
+        Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
+        Action::Get(session) => sessions::get(context(), session).await,
+        Action::Update(session, title) => sessions::update(context(), session, title).await,
+        Action::Delete(session) => sessions::delete(context(), session).await,
+        Action::Run(claim, run) => runs::create(context(), claim, run).await,
+        Action::Passthrough(call, effect) => passthrough::pass(context(), call, effect).await,
+    }
+}
+
+/// The headers of an answer of the upstream's that may be passed on: none about its
+/// connection, its length, its own identity, or cross-origin rules, which are the gateway's.
+pub(super) fn passed_on(mut headers: HeaderMap) -> HeaderMap {
+    use http::header as h;
+    crate::forward::remove_hop_by_hop(&mut headers);
+    for name in [
+        h::CONTENT_LENGTH,
+        h::DATE,
+        h::SERVER,
+        h::SET_COOKIE,
+        h::WWW_AUTHENTICATE,
+        h::ACCESS_CONTROL_ALLOW_ORIGIN,
+        h::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        h::ACCESS_CONTROL_ALLOW_HEADERS,
+        h::ACCESS_CONTROL_ALLOW_METHODS,
+        h::ACCESS_CONTROL_EXPOSE_HEADERS,
+        h::ACCESS_CONTROL_MAX_AGE,
+    ] {
+        headers.remove(name);
+    }
+    headers
+}

@@ -1,0 +1,106 @@
+//! `get_session`, `update_session`, `delete_session`.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tower_service::Service;
+
+use super::service::{Exchange, Reply};
+use super::{envelope, messages, reply};
+use crate::error::BoxError;
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::{OwnedSession, store_down};
+
+/// The session, and its messages as the upstream has them.
+pub(super) async fn get<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let record = session.record();
+    let summary = reply::Session::from(record);
+    let Some(thread_id) = &record.thread_id else {
+        return reply::one(reply::FullSession {
+            session: summary,
+            thread_id: None,
+            status: None,
+            messages: Vec::new(),
+        });
+    };
+    let items = exchange.upstream.all_items(thread_id).await?;
+    // Some servers answer this with 500 for ever once a thread has a title.
+    let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
+    let status = exchange.upstream.json(get).await.ok().and_then(|thread| status(&thread));
+    let (messages, counted) = messages::messages(&items, exchange.settings.utc_offset);
+    session.repair_message_count(counted).await.map_err(store_down)?;
+    reply::one(reply::FullSession {
+        session: summary.with_message_count(counted),
+        thread_id: Some(thread_id),
+        status,
+        messages,
+    })
+}
+
+fn status(thread: &Bytes) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Thread<'a> {
+        #[serde(borrow, default)]
+        status: Option<&'a RawValue>,
+    }
+    let thread: Thread<'_> = serde_json::from_slice(thread).ok()?;
+    thread.status.filter(|status| status.get().starts_with('{')).map(RawValue::to_owned)
+}
+
+/// The upstream first: a title that it doesn't take is not shown.
+pub(super) async fn update<S, R>(
+    mut exchange: Exchange<S>,
+    session: OwnedSession,
+    title: String,
+) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    if let Some(thread_id) = &session.record().thread_id {
+        let request = envelope::thread_title(thread_id, &title);
+        if let Err(failure) = exchange.upstream.json(request).await {
+            let lost = failure.is_not_found()
+                || (failure.is_bare_500() && exchange.upstream.has_lost(thread_id).await);
+            if lost {
+                return Err(Rejection::new(Code::ThreadNotFound));
+            }
+            return Err(failure.into());
+        }
+    }
+    let record = session.set_title(title, Timestamp::now()).await.map_err(store_down)?;
+    match record {
+        Some(record) => reply::one(reply::Session::from(&record)),
+        None => Err(Rejection::new(Code::SessionNotFound)),
+    }
+}
+
+/// The thread first, then the session: what is half-done can be done again.
+pub(super) async fn delete<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let record = session.record();
+    if let Some(thread_id) = &record.thread_id {
+        let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
+        if let Err(failure) = exchange.upstream.json(request).await {
+            let gone = failure.is_not_found()
+                || (failure.is_bare_500() && exchange.upstream.has_lost(thread_id).await);
+            if !gone {
+                return Err(failure.into());
+            }
+        }
+    }
+    session.delete().await.map_err(store_down)?;
+    reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
+}

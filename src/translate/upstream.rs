@@ -1,0 +1,163 @@
+//! Asking the upstream, one ChatKit request at a time.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use crate::error::BoxError;
+use crate::rejection::{Code, Rejection};
+use crate::stream::is_event_stream;
+
+/// The upstream, for the length of one REST request.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream<S> {
+    pub(super) service: S,
+    /// What every request of this caller carries.
+    pub(super) headers: HeaderMap,
+    pub(super) endpoint: Uri,
+    pub(super) max_reply_bytes: usize,
+}
+
+/// Why an exchange gave no answer of use.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The exchange broke before or after the head.
+    Broken(BoxError),
+    /// A 200 that is not what the protocol promises.
+    Protocol(&'static str),
+    /// Another status than 200.
+    Status { status: StatusCode, retry_after: Option<HeaderValue> },
+}
+
+impl Failure {
+    /// The status of a server that caught nothing: a missing thread, or any other fault.
+    pub(super) fn is_bare_500(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if status.is_server_error())
+    }
+
+    /// The upstream said itself that the thing isn't there.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: StatusCode::NOT_FOUND, .. })
+    }
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Broken(error) => Self::of_broken_exchange(&*error),
+            Failure::Protocol(what) => Self::new(Code::UpstreamError).because(what),
+            Failure::Status { status, retry_after } => match status.as_u16() {
+                // Its 401 and 403 concern us, not the client.
+                400 | 404 | 409 | 413 | 422 | 429 => {
+                    let rejection = Self::new(Code::UpstreamRejected)
+                        .with_status(status)
+                        .because(format!("the upstream answered {status}"));
+                    match retry_after {
+                        Some(value) if status == StatusCode::TOO_MANY_REQUESTS => {
+                            rejection.header(RETRY_AFTER, value)
+                        }
+                        _ => rejection,
+                    }
+                }
+                _ => Self::new(Code::UpstreamError)
+                    .because(format!("the upstream answered {status}")),
+            },
+        }
+    }
+}
+
+impl<S, R> Upstream<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    /// Sends one request; gives any answer with status 200.
+    pub(super) async fn send(
+        &mut self,
+        accept: &'static str,
+        body: Bytes,
+    ) -> Result<Response<R>, Failure> {
+        let broken = |error: S::Error| Failure::Broken(error.into());
+        poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        let response = self.service.call(request).await.map_err(broken)?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let retry_after = response
+                .headers()
+                .get(RETRY_AFTER)
+                .filter(|value| value.as_bytes().iter().all(u8::is_ascii_digit))
+                .cloned();
+            return Err(Failure::Status { status, retry_after });
+        }
+        if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(Failure::Protocol("the upstream's answer has a content coding"));
+        }
+        Ok(response)
+    }
+
+    /// Sends a request whose answer is a run.
+    pub(super) async fn run(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
+        let response = self.send("text/event-stream", body).await?;
+        if is_event_stream(response.headers()) {
+            return Ok(response);
+        }
+        Err(Failure::Protocol("the upstream's answer to a run is not text/event-stream"))
+    }
+
+    /// Sends a request whose answer is one JSON value, and reads that.
+    pub(super) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+        let response = self.send("application/json", body).await?;
+        if !is_json(response.headers()) {
+            return Err(Failure::Protocol("the upstream's answer is not application/json"));
+        }
+        self.read(response.into_body()).await
+    }
+
+    /// Reads a whole answer.
+    pub(super) async fn read(&self, body: R) -> Result<Bytes, Failure> {
+        let mut body = pin!(body);
+        let mut first: Option<Bytes> = None;
+        let mut rest = BytesMut::new();
+        loop {
+            let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                None => break,
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Err(Failure::Broken(error.into())),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            if first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len()
+                > self.max_reply_bytes
+            {
+                return Err(Failure::Protocol("the upstream's answer is too large"));
+            }
+            match &first {
+                None => first = Some(data),
+                Some(first) => {
+                    if rest.is_empty() {
+                        rest.extend_from_slice(first);
+                    }
+                    rest.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    })
+}
