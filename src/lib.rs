@@ -6,6 +6,9 @@ pub mod rejection;
 mod accept;
 pub mod principal;
 
+#[cfg(feature = "session")]
+pub mod telemetry;
+
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
 
@@ -27,7 +30,6 @@ pub mod session;
 #[cfg(feature = "translate")]
 pub mod translate;
 
-#[cfg(any(feature = "forward", feature = "embedded"))]
 pub mod forward;
 
 #[cfg(feature = "stream")]

@@ -17,18 +17,24 @@
 mod admitted;
 mod claim;
 mod layer;
+mod memory;
 mod record;
 mod rules;
 mod service;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 
 pub(crate) use admitted::store_down;
 pub use admitted::{Action, Admitted, Attachments, Effect, OwnedSession};
 pub use claim::{BindError, RunClaim};
 pub use layer::SessionLayer;
+pub use memory::MemoryStore;
 pub use record::{SessionId, SessionRecord, ThreadId};
 pub use rules::SessionLimits;
 pub use service::Session;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
     StoreFuture,

@@ -41,7 +41,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`.
     ///
-    /// Counting and adding are one step.
+    /// Counting and adding are one step. An id that a session has already is an error.
     fn create(
         &self,
         session: NewSession,
@@ -71,12 +71,17 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// it is [settled](Self::settle). An unbound session has one at a time: the caller gets a
     /// [`Lease`] and either [binds](Self::bind) with it or settles. A lease that is neither
     /// (the process died) ends by itself after `begin.lease`.
+    ///
+    /// [`RunStart::Busy`] comes before [`RunStart::MessageLimit`]: the other first run may fail
+    /// and give its place back. A run that was begun for a future that was dropped before it
+    /// resolved is settled by the store.
     fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart>;
 
-    /// Binds a session to the thread that its first run made.
+    /// Binds a session to the thread that its first run made, and sets `updated_at`.
     ///
-    /// The lease must still be the session's; it is used up by success. Durable before it
-    /// resolves, because the thread's id is shown to the client right after.
+    /// The lease must still be the session's: not settled, not used, and not taken over by
+    /// another run after its time was up (time alone doesn't end it). It is used up by success.
+    /// Durable before it resolves, because the thread's id is shown to the client right after.
     fn bind(
         &self,
         id: SessionId,
@@ -94,7 +99,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn settle(&self, id: SessionId, settlement: Settlement);
 
     /// Replaces the message count by one counted from the upstream's items. Runs in flight
-    /// stay counted on top.
+    /// stay counted on top. Nothing happens if there is no such session.
     fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()>;
 
     /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
@@ -146,6 +151,14 @@ pub struct BeginRun {
     pub lease: Duration,
     /// The time, for the lease.
     pub now: Timestamp,
+}
+
+impl BeginRun {
+    /// The end of a lease that begins now, in microseconds since the Unix epoch.
+    pub(super) fn lease_until(&self) -> i64 {
+        let lease = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);
+        self.now.as_microsecond().saturating_add(lease)
+    }
 }
 
 /// The outcome of [`SessionStore::begin_run`].
@@ -215,4 +228,9 @@ pub enum Owned {
     Done,
     /// It is somebody else's.
     Taken,
+}
+
+/// The precision that stores keep; an instant near the end of time stays as it is.
+pub(super) fn whole_microseconds(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
 }

@@ -44,6 +44,11 @@ mod lines;
 mod scan;
 mod watch;
 
+#[cfg(feature = "translate")]
+pub(crate) use collect::HIDDEN_ITEM_TYPES;
+#[cfg(feature = "translate")]
+pub(crate) use layer::is_event_stream;
+
 pub use body::RunBody;
 pub use collect::{Transcript, collect};
 pub use event::{ErrorEvent, Event, EventKind, ItemKind};

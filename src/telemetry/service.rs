@@ -116,7 +116,7 @@ impl<R: Body<Data = Bytes>> Body for TracedBody<R> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
-        let this = self.project();
+        let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if let Some(line) = this.line {
             match &frame {

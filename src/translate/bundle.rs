@@ -113,7 +113,8 @@ impl<S: Clone, B> Layer<S> for ChatKitRestLayer<B> {
     }
 }
 
-type Rooms<S, B> =
+/// The rooms of [`ChatKitRest`], outermost first.
+pub type Rooms<S, B> =
     Route<RequirePrincipal<Validate<Session<Translate<Ours<S, B>>>>>, Theirs<S>>;
 
 /// The service of [`ChatKitRestLayer`].
@@ -193,8 +194,8 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for HostBody<B> {
     }
 }
 
-/// The host's service, as the translation sees it.
-struct Ours<S, B> {
+/// The host's service, as the translation sees it. A part of [`ChatKitRest`]'s type.
+pub struct Ours<S, B> {
     inner: S,
     body: PhantomData<fn(B)>,
 }
@@ -202,6 +203,12 @@ struct Ours<S, B> {
 impl<S: Clone, B> Clone for Ours<S, B> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), body: PhantomData }
+    }
+}
+
+impl<S, B> fmt::Debug for Ours<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ours").finish_non_exhaustive()
     }
 }
 
@@ -222,9 +229,10 @@ where
     }
 }
 
-/// The host's service, as requests that are none of ours see it.
-#[derive(Clone)]
-struct Theirs<S> {
+/// The host's service, as requests that are none of ours see it. A part of [`ChatKitRest`]'s
+/// type.
+#[derive(Clone, Debug)]
+pub struct Theirs<S> {
     inner: S,
 }
 
@@ -245,9 +253,10 @@ where
     }
 }
 
-/// Turns the host's `Principal` extension into the proof that the rooms ask for.
-#[derive(Clone)]
-struct RequirePrincipal<S> {
+/// Turns the host's `Principal` extension into the proof that the rooms ask for. A part of
+/// [`ChatKitRest`]'s type.
+#[derive(Clone, Debug)]
+pub struct RequirePrincipal<S> {
     inner: S,
 }
 
@@ -280,8 +289,11 @@ where
 }
 
 pin_project! {
+    /// The future of [`RequirePrincipal`].
+    #[derive(Debug)]
     #[project = RequirePrincipalProjection]
-    enum RequirePrincipalFuture<F> {
+    #[allow(missing_docs, reason = "named for its state")]
+    pub enum RequirePrincipalFuture<F> {
         Calling { #[pin] future: F },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{HeaderName, Uri};
+use http::Uri;
 use jiff::tz::Offset;
 use tower_layer::Layer;
 
@@ -28,7 +28,7 @@ impl Default for TranslateSettings {
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
-            identity: IdentityHeaders::new(HeaderName::from_static("x-user-id")),
+            identity: IdentityHeaders::default(),
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,
             hold: HoldPolicy::default(),

@@ -27,7 +27,10 @@ mod time;
 mod upstream;
 
 pub use body::ReplyBody;
-pub use bundle::{ChatKitRest, ChatKitRestLayer, HostBody};
+pub use bundle::{
+    ChatKitRest, ChatKitRestLayer, HostBody, Ours, RequirePrincipal, RequirePrincipalFuture, Rooms,
+    Theirs,
+};
 pub use layer::{TranslateLayer, TranslateSettings};
 pub use observer::SessionObserver;
 pub use service::Translate;

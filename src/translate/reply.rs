@@ -32,6 +32,7 @@ pub(super) struct NewSession<'a> {
     #[serde(serialize_with = "display")]
     id: SessionId,
     user_id: &'a str,
+    #[serde(serialize_with = "display")]
     created_at: Timestamp,
 }
 
@@ -42,7 +43,9 @@ pub(super) struct Session<'a> {
     id: SessionId,
     user_id: &'a str,
     title: Option<&'a str>,
+    #[serde(serialize_with = "display")]
     created_at: Timestamp,
+    #[serde(serialize_with = "display")]
     updated_at: Timestamp,
     message_count: u64,
 }
@@ -74,6 +77,7 @@ pub(super) struct Thread {
     id: SessionId,
     #[serde(serialize_with = "display")]
     session_id: SessionId,
+    #[serde(serialize_with = "display")]
     created_at: Timestamp,
 }
 
@@ -122,8 +126,12 @@ impl From<&SessionRecord> for Thread {
     }
 }
 
-fn display<S: serde::Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
+/// Ids in their canonical form, times in RFC 3339 with `Z`.
+fn display<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// A reply with one thing.

@@ -121,38 +121,39 @@ where
         if !is_json(response.headers()) {
             return Err(Failure::Protocol("the upstream's answer is not application/json"));
         }
-        self.read(response.into_body()).await
+        read(response.into_body(), self.max_reply_bytes).await
     }
+}
 
-    /// Reads a whole answer.
-    pub(super) async fn read(&self, body: R) -> Result<Bytes, Failure> {
-        let mut body = pin!(body);
-        let mut first: Option<Bytes> = None;
-        let mut rest = BytesMut::new();
-        loop {
-            let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-                None => break,
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Err(Failure::Broken(error.into())),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            if first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len()
-                > self.max_reply_bytes
-            {
-                return Err(Failure::Protocol("the upstream's answer is too large"));
-            }
-            match &first {
-                None => first = Some(data),
-                Some(first) => {
-                    if rest.is_empty() {
-                        rest.extend_from_slice(first);
-                    }
-                    rest.extend_from_slice(&data);
+/// Reads a whole answer of at most `max_bytes`.
+async fn read<R>(body: R, max_bytes: usize) -> Result<Bytes, Failure>
+where
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut body = pin!(body);
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    loop {
+        let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            None => break,
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Err(Failure::Broken(error.into())),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len() > max_bytes {
+            return Err(Failure::Protocol("the upstream's answer is too large"));
+        }
+        match &first {
+            None => first = Some(data),
+            Some(first) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(first);
                 }
+                rest.extend_from_slice(&data);
             }
         }
-        Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
     }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

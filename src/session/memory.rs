@@ -1,0 +1,277 @@
+//! A store that forgets with its process.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::record::{SessionId, SessionRecord, ThreadId};
+use super::store::{
+    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
+    StoreFuture, whole_microseconds,
+};
+use crate::error::Error;
+use crate::principal::UserId;
+
+/// Sessions in memory, for tests and for programs that keep nothing.
+///
+/// It holds every promise of [`SessionStore`] but durability. Its size is that of what was
+/// created and not deleted: give [`create`](SessionStore::create) a limit.
+#[derive(Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+}
+
+/// `threads` and `users` are indexes of `sessions`: what they name exists.
+#[derive(Default)]
+struct Tables {
+    sessions: HashMap<SessionId, Stored>,
+    threads: HashMap<ThreadId, SessionId>,
+    users: HashMap<UserId, HashSet<SessionId>>,
+    attachments: HashMap<Box<str>, UserId>,
+}
+
+struct Stored {
+    record: SessionRecord,
+    in_flight: u64,
+    /// The number of the last lease; the session's while `lease_until` is some.
+    lease: u64,
+    /// Microseconds since the Unix epoch.
+    lease_until: Option<i64>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// No code panics while it holds the lock, so a poisoned one is still consistent.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `call` when the future is polled: one that is dropped before has done nothing.
+    fn later<'a, T: Send + 'a>(
+        &'a self,
+        call: impl FnOnce(&mut Tables) -> T + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move { Ok(call(&mut self.tables())) })
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl SessionStore for MemoryStore {
+    fn create(
+        &self,
+        session: NewSession,
+        max_sessions: Option<NonZeroU32>,
+    ) -> StoreFuture<'_, Created> {
+        Box::pin(async move { self.tables().create(session, max_sessions) })
+    }
+
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.later(move |tables| Some(tables.sessions.get(&id)?.record.clone()))
+    }
+
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+        let thread_id = ThreadId::from(thread_id);
+        self.later(move |tables| {
+            let id = tables.threads.get(&thread_id)?;
+            Some(tables.sessions.get(id)?.record.clone())
+        })
+    }
+
+    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
+        let user_id = user_id.clone();
+        self.later(move |tables| tables.list(&user_id))
+    }
+
+    fn set_title(
+        &self,
+        id: SessionId,
+        title: Option<String>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.later(move |tables| {
+            let record = &mut tables.sessions.get_mut(&id)?.record;
+            record.title = title;
+            record.updated_at = whole_microseconds(now);
+            Some(record.clone())
+        })
+    }
+
+    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
+        self.later(move |tables| match tables.sessions.get_mut(&id) {
+            Some(session) => session.begin_run(&begin),
+            None => RunStart::Unknown,
+        })
+    }
+
+    fn bind(
+        &self,
+        id: SessionId,
+        lease: Lease,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Bound> {
+        self.later(move |tables| tables.bind(id, lease, thread_id, now))
+    }
+
+    fn settle(&self, id: SessionId, settlement: Settlement) {
+        let mut tables = self.tables();
+        let discard = settlement.discard_unbound;
+        let Some(session) = tables.sessions.get_mut(&id) else { return };
+        session.settle(settlement);
+        if discard && session.record.thread_id.is_none() {
+            tables.delete(id);
+        }
+    }
+
+    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
+        self.later(move |tables| {
+            if let Some(session) = tables.sessions.get_mut(&id) {
+                session.record.message_count = messages;
+            }
+        })
+    }
+
+    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
+        self.later(move |tables| tables.delete(id))
+    }
+
+    fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
+        let (user_id, attachment_id) = (user_id.clone(), Box::from(attachment_id));
+        self.later(move |tables| {
+            let owner = tables.attachments.entry(attachment_id).or_insert_with(|| user_id.clone());
+            if *owner == user_id { Owned::Done } else { Owned::Taken }
+        })
+    }
+
+    fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>> {
+        let attachment_id: Box<str> = attachment_id.into();
+        self.later(move |tables| tables.attachments.get(&attachment_id).cloned())
+    }
+
+    fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
+        let attachment_id: Box<str> = attachment_id.into();
+        self.later(move |tables| tables.attachments.remove(&attachment_id).is_some())
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.later(|_| ())
+    }
+}
+
+impl Tables {
+    fn create(
+        &mut self,
+        session: NewSession,
+        max_sessions: Option<NonZeroU32>,
+    ) -> Result<Created, Error> {
+        let NewSession { id, user_id, title, now } = session;
+        if self.sessions.contains_key(&id) {
+            return Err(Error::store("could not create a session", "its id is in use"));
+        }
+        let has = self.users.get(&user_id).map_or(0, HashSet::len);
+        if max_sessions.is_some_and(|max| has as u64 >= u64::from(max.get())) {
+            return Ok(Created::LimitReached);
+        }
+        let now = whole_microseconds(now);
+        let record = SessionRecord {
+            id,
+            user_id: user_id.clone(),
+            thread_id: None,
+            title,
+            created_at: now,
+            updated_at: now,
+            message_count: 0,
+        };
+        self.users.entry(user_id).or_default().insert(id);
+        let stored = Stored { record: record.clone(), in_flight: 0, lease: 0, lease_until: None };
+        self.sessions.insert(id, stored);
+        Ok(Created::Session(record))
+    }
+
+    fn list(&self, user_id: &UserId) -> Vec<SessionRecord> {
+        let ids = self.users.get(user_id).into_iter().flatten();
+        let mut records: Vec<_> =
+            ids.filter_map(|id| Some(self.sessions.get(id)?.record.clone())).collect();
+        records.sort_unstable_by(|a, b| {
+            (b.updated_at, b.created_at).cmp(&(a.updated_at, a.created_at)).then(a.id.cmp(&b.id))
+        });
+        records
+    }
+
+    fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
+        let Some(session) = self.sessions.get_mut(&id) else { return Bound::LeaseLost };
+        if session.lease_until.is_none() || session.lease != lease.number() {
+            return Bound::LeaseLost;
+        }
+        if self.threads.contains_key(&thread_id) {
+            return Bound::ThreadTaken;
+        }
+        session.lease_until = None;
+        session.record.thread_id = Some(ThreadId::clone(&thread_id));
+        session.record.updated_at = whole_microseconds(now);
+        self.threads.insert(thread_id, id);
+        Bound::Done
+    }
+
+    fn delete(&mut self, id: SessionId) -> bool {
+        let Some(Stored { record, .. }) = self.sessions.remove(&id) else { return false };
+        if let Some(thread_id) = record.thread_id {
+            self.threads.remove(&thread_id);
+        }
+        if let Some(ids) = self.users.get_mut(&record.user_id) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.users.remove(&record.user_id);
+            }
+        }
+        true
+    }
+}
+
+impl Stored {
+    fn begin_run(&mut self, begin: &BeginRun) -> RunStart {
+        let bound = self.record.thread_id.clone();
+        let now = begin.now.as_microsecond();
+        if bound.is_none() && self.lease_until.is_some_and(|until| now < until) {
+            return RunStart::Busy;
+        }
+        let messages = self.record.message_count.saturating_add(self.in_flight);
+        if begin.max_messages.is_some_and(|max| messages >= u64::from(max.get())) {
+            return RunStart::MessageLimit;
+        }
+        self.in_flight += 1;
+        if let Some(thread_id) = bound {
+            return RunStart::Next(thread_id);
+        }
+        self.lease += 1;
+        self.lease_until = Some(begin.lease_until());
+        RunStart::First(Lease::new(self.lease))
+    }
+
+    fn settle(&mut self, settlement: Settlement) {
+        let Settlement { lease, messages, title, touched_at, discard_unbound: _ } = settlement;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.record.message_count = self.record.message_count.saturating_add(messages);
+        if let Some(title) = title {
+            self.record.title = title;
+        }
+        if let Some(touched_at) = touched_at {
+            self.record.updated_at = whole_microseconds(touched_at);
+        }
+        if lease.is_some_and(|lease| lease.number() == self.lease) {
+            self.lease_until = None;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How a run begins: a bound session's on the spot, an unbound one's through the writer.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::rows::{self, Head};
+use super::store::{SqliteStore, is_locked};
+use super::writer::{Access, Queue};
+use crate::error::Error;
+use crate::session::record::{SessionId, ThreadId};
+use crate::session::store::{BeginRun, Lease, RunStart, Settlement};
+
+impl SqliteStore {
+    /// Begins a run of a bound session on the spot; none if that is for the writer to decide.
+    fn begin_bound(&self, id: SessionId, max: Option<u64>) -> rusqlite::Result<Option<RunStart>> {
+        let _pin = Pin::new(self.queue(), id);
+        let Some(head) = self.readers().read(|connection| rows::head(connection, id))? else {
+            return Ok(Some(RunStart::Unknown));
+        };
+        let Some(thread_id) = head.thread_id else { return Ok(None) };
+        let begun = self.queue().tallies(|tallies| tallies.begin(id, head.message_count, max));
+        Ok(Some(if begun { RunStart::Next(thread_id) } else { RunStart::MessageLimit }))
+    }
+
+    pub(super) async fn begin(&self, id: SessionId, begin: BeginRun) -> Result<RunStart, Error> {
+        let context = "could not begin a run";
+        let max = begin.max_messages.map(|max| u64::from(max.get()));
+        match self.begin_bound(id, max) {
+            Ok(Some(start)) => return Ok(start),
+            Ok(None) => {}
+            Err(error) if is_locked(&error) => {}
+            Err(error) => return Err(Error::store(context, error)),
+        }
+        let (queue, work_queue) = (Arc::clone(self.queue()), Arc::clone(self.queue()));
+        self.queue()
+            .call(
+                Access::Write,
+                context,
+                move |connection| lease(connection, &work_queue, id, &begin),
+                move |leased| Begun::new(queue, id, max, leased),
+            )
+            .await
+            .map(Begun::keep)
+    }
+}
+
+/// What the writer found when it was asked to begin a run.
+enum Leased {
+    Bound(ThreadId, Head),
+    Busy,
+    First(Lease, Head),
+    MessageLimit,
+    Unknown,
+}
+
+fn lease(
+    connection: &Connection,
+    queue: &Queue,
+    id: SessionId,
+    begin: &BeginRun,
+) -> rusqlite::Result<Leased> {
+    let Some(head) = rows::head(connection, id)? else { return Ok(Leased::Unknown) };
+    if let Some(thread_id) = head.thread_id.clone() {
+        return Ok(Leased::Bound(thread_id, head));
+    }
+    if head.lease_until.is_some_and(|until| begin.now.as_microsecond() < until) {
+        return Ok(Leased::Busy);
+    }
+    let max = begin.max_messages.map(|max| u64::from(max.get()));
+    if queue.tallies(|tallies| tallies.is_full(id, head.message_count, max)) {
+        return Ok(Leased::MessageLimit);
+    }
+    let lease = rows::lease(connection, id, begin)?;
+    Ok(Leased::First(lease, head))
+}
+
+/// A run that the writer began. Until its asker [keeps](Self::keep) it, dropping it settles it:
+/// the asker may have gone meanwhile.
+struct Begun {
+    queue: Arc<Queue>,
+    id: SessionId,
+    start: Option<RunStart>,
+}
+
+impl Begun {
+    fn new(queue: Arc<Queue>, id: SessionId, max: Option<u64>, leased: Leased) -> Self {
+        let start = match leased {
+            Leased::Bound(thread_id, head) => {
+                let row = head.message_count;
+                let begun = queue.tallies(|tallies| tallies.begin(id, row, max));
+                if begun { RunStart::Next(thread_id) } else { RunStart::MessageLimit }
+            }
+            Leased::Busy => RunStart::Busy,
+            Leased::First(lease, head) => {
+                // The limit was asked in the transaction, and the lease is given now.
+                queue.tallies(|tallies| tallies.begin(id, head.message_count, None));
+                RunStart::First(lease)
+            }
+            Leased::MessageLimit => RunStart::MessageLimit,
+            Leased::Unknown => RunStart::Unknown,
+        };
+        Self { queue, id, start: Some(start) }
+    }
+
+    fn keep(mut self) -> RunStart {
+        // Always some: only this takes it, and it takes `self` with it.
+        self.start.take().unwrap_or(RunStart::Unknown)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let lease = match &self.start {
+            Some(RunStart::First(lease)) => Some(*lease),
+            Some(RunStart::Next(_)) => None,
+            _ => return,
+        };
+        self.queue.settle(self.id, Settlement { lease, ..Settlement::default() });
+    }
+}
+
+/// Keeps a session's entry in the tally while its row is read.
+struct Pin<'a> {
+    queue: &'a Queue,
+    id: SessionId,
+}
+
+impl<'a> Pin<'a> {
+    fn new(queue: &'a Queue, id: SessionId) -> Self {
+        queue.tallies(|tallies| tallies.pin(id));
+        Self { queue, id }
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.queue.tallies(|tallies| tallies.unpin(self.id));
+    }
+}

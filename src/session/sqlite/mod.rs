@@ -1,0 +1,28 @@
+//! Sessions in one SQLite file.
+//!
+//! - `store`: [`SqliteStore`] and how each call travels: point reads on the caller's thread,
+//!   everything else through the writer.
+//! - `begin`: how a run begins, which takes either way.
+//! - `schema`: the file: whether it is ours, its version, its tables.
+//! - `rows`: the statements.
+//! - `readers`: connections for point reads.
+//! - `writer`: the thread with the one connection that writes, and the queue before it.
+//! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
+//!   ended have left to be written.
+//!
+//! Order rests on two rules. The writer takes the whole queue *and* everything that has been
+//! settled in one step, and writes the settled first: a call made after
+//! [`settle`](super::SessionStore::settle) is never executed before it. And point reads ask the
+//! tally *before* they read the row: what the tally no longer has is in the row by then.
+
+mod begin;
+mod readers;
+mod rows;
+mod schema;
+mod store;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use store::{SqliteOptions, SqliteStore};

@@ -1,0 +1,250 @@
+//! The statements, one function each. Times are microseconds, counts are at most [`MAX_COUNT`].
+//!
+//! Every function that writes does so in one statement at most, so it fails as a whole and
+//! leaves the transaction it is in usable.
+
+use jiff::Timestamp;
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use super::tally::Pending;
+use crate::principal::UserId;
+use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::session::store::{BeginRun, Bound, Created, Lease, NewSession, Owned};
+
+/// A count stays here rather than overflow, by whatever an upstream makes it grow.
+const MAX_COUNT: i64 = 1 << 53;
+
+/// What beginning a run needs to know of a row.
+#[derive(Clone)]
+pub(super) struct Head {
+    pub(super) thread_id: Option<ThreadId>,
+    pub(super) message_count: u64,
+    /// The end of a lease, if one was given and not given back.
+    pub(super) lease_until: Option<i64>,
+}
+
+pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<SessionRecord>> {
+    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count
+        FROM session WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], record).optional()
+}
+
+pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head>> {
+    let sql = "SELECT thread_id, message_count, lease_until FROM session WHERE id = ?1";
+    let head = |row: &Row<'_>| {
+        Ok(Head { thread_id: row.get(0)?, message_count: count(row, 1)?, lease_until: row.get(2)? })
+    };
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
+}
+
+pub(super) fn id_of_thread(connection: &Connection, thread_id: &str) -> Result<Option<SessionId>> {
+    let sql = "SELECT id FROM session WHERE thread_id = ?1";
+    connection.prepare_cached(sql)?.query_row([thread_id], |row| session_id(row, 0)).optional()
+}
+
+pub(super) fn list(connection: &Connection, user_id: &UserId) -> Result<Vec<SessionRecord>> {
+    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count
+        FROM session WHERE user_id = ?1 ORDER BY updated_at DESC, created_at DESC, id";
+    connection.prepare_cached(sql)?.query_map([user_id.as_str()], record)?.collect()
+}
+
+pub(super) fn create(
+    connection: &Connection,
+    session: &NewSession,
+    max_sessions: Option<u32>,
+) -> Result<Created> {
+    let user_id = session.user_id.as_str();
+    if let Some(max) = max_sessions {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM session WHERE user_id = ?1 LIMIT ?2)";
+        let has: u32 =
+            connection.prepare_cached(sql)?.query_row(params![user_id, max], |row| row.get(0))?;
+        if has >= max {
+            return Ok(Created::LimitReached);
+        }
+    }
+    let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at)
+        VALUES (?1, ?2, ?3, ?4, ?4)
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+    let now = session.now.as_microsecond();
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![session.id.as_bytes(), user_id, session.title, now], record)
+        .map(Created::Session)
+}
+
+pub(super) fn set_title(
+    connection: &Connection,
+    id: SessionId,
+    title: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<SessionRecord>> {
+    let sql = "UPDATE session SET title = ?2, updated_at = ?3 WHERE id = ?1
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![id.as_bytes(), title, now.as_microsecond()], record)
+        .optional()
+}
+
+/// Gives the next lease of a session that is unbound and whose last one is over.
+pub(super) fn lease(connection: &Connection, id: SessionId, begin: &BeginRun) -> Result<Lease> {
+    let sql = "UPDATE session SET lease = lease + 1, lease_until = ?2 WHERE id = ?1
+        RETURNING lease";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![id.as_bytes(), begin.lease_until()], |row| count(row, 0))
+        .map(Lease::new)
+}
+
+pub(super) fn bind(
+    connection: &Connection,
+    id: SessionId,
+    lease: Lease,
+    thread_id: &str,
+    now: Timestamp,
+) -> Result<Bound> {
+    let sql = "SELECT lease FROM session WHERE id = ?1 AND lease_until IS NOT NULL";
+    let held = connection
+        .prepare_cached(sql)?
+        .query_row([id.as_bytes()], |row| count(row, 0))
+        .optional()?;
+    if held != Some(lease.number()) {
+        return Ok(Bound::LeaseLost);
+    }
+    if id_of_thread(connection, thread_id)?.is_some() {
+        return Ok(Bound::ThreadTaken);
+    }
+    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, lease_until = NULL
+        WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![
+        id.as_bytes(),
+        thread_id,
+        now.as_microsecond()
+    ])?;
+    Ok(Bound::Done)
+}
+
+/// Writes what settled runs left, and says what the row's count is now; none if there is no
+/// such session.
+pub(super) fn settle(
+    connection: &Connection,
+    id: SessionId,
+    pending: &Pending,
+) -> Result<Option<u64>> {
+    let sql = "UPDATE session SET
+            message_count = min(message_count + ?2, ?7),
+            title = iif(?3, ?4, title),
+            updated_at = ifnull(?5, updated_at),
+            lease_until = iif(lease = ?6, NULL, lease_until)
+        WHERE id = ?1 RETURNING message_count";
+    let Pending { messages, title, touched_at, lease, discard_unbound } = pending;
+    let values = params![
+        id.as_bytes(),
+        stored_count(*messages),
+        title.is_some(),
+        title.as_ref().and_then(Option::as_ref),
+        touched_at.map(Timestamp::as_microsecond),
+        lease.and_then(|lease| i64::try_from(lease.number()).ok()),
+        MAX_COUNT,
+    ];
+    let count = connection.prepare_cached(sql)?.query_row(values, |row| count(row, 0)).optional()?;
+    if *discard_unbound {
+        let sql = "DELETE FROM session WHERE id = ?1 AND thread_id IS NULL";
+        if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
+            return Ok(None);
+        }
+    }
+    Ok(count)
+}
+
+/// The count as it was stored; none if there is no such session.
+pub(super) fn set_message_count(
+    connection: &Connection,
+    id: SessionId,
+    messages: u64,
+) -> Result<Option<u64>> {
+    let sql = "UPDATE session SET message_count = ?2 WHERE id = ?1 RETURNING message_count";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![id.as_bytes(), stored_count(messages)], |row| count(row, 0))
+        .optional()
+}
+
+pub(super) fn delete(connection: &Connection, id: SessionId) -> Result<bool> {
+    let sql = "DELETE FROM session WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute([id.as_bytes()]).map(|rows| rows > 0)
+}
+
+pub(super) fn own_attachment(
+    connection: &Connection,
+    user_id: &UserId,
+    attachment_id: &str,
+) -> Result<Owned> {
+    let Some(owner) = attachment_owner(connection, attachment_id)? else {
+        let sql = "INSERT INTO attachment (id, user_id) VALUES (?1, ?2)";
+        connection.prepare_cached(sql)?.execute([attachment_id, user_id.as_str()])?;
+        return Ok(Owned::Done);
+    };
+    Ok(if owner == *user_id { Owned::Done } else { Owned::Taken })
+}
+
+pub(super) fn attachment_owner(
+    connection: &Connection,
+    attachment_id: &str,
+) -> Result<Option<UserId>> {
+    let sql = "SELECT user_id FROM attachment WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([attachment_id], |row| user_id(row, 0)).optional()
+}
+
+pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) -> Result<bool> {
+    let sql = "DELETE FROM attachment WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute([attachment_id]).map(|rows| rows > 0)
+}
+
+/// Reads something that is in the file and not in the statement.
+pub(super) fn ping(connection: &Connection) -> Result<()> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM session)";
+    connection.prepare_cached(sql)?.query_row((), |_| Ok(()))
+}
+
+fn record(row: &Row<'_>) -> Result<SessionRecord> {
+    Ok(SessionRecord {
+        id: session_id(row, 0)?,
+        user_id: user_id(row, 1)?,
+        thread_id: row.get(2)?,
+        title: row.get(3)?,
+        created_at: timestamp(row, 4)?,
+        updated_at: timestamp(row, 5)?,
+        message_count: count(row, 6)?,
+    })
+}
+
+fn session_id(row: &Row<'_>, column: usize) -> Result<SessionId> {
+    row.get(column).map(SessionId::from_bytes)
+}
+
+fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
+    UserId::parse(row.get_ref(column)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}
+
+fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+    let microseconds: i64 = row.get(column)?;
+    Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+    let count: i64 = row.get(column)?;
+    u64::try_from(count).map_err(|_| out_of_range(column, count))
+}
+
+fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
+    let error = FromSqlError::OutOfRange(value);
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into())
+}
+
+fn stored_count(messages: u64) -> i64 {
+    i64::try_from(messages).unwrap_or(MAX_COUNT).min(MAX_COUNT)
+}

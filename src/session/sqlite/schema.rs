@@ -1,0 +1,126 @@
+//! The file: whether it is ours, its version, its tables.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::error::Error;
+
+/// Marks the file as ours in its header (`CkRs`).
+const APPLICATION_ID: i32 = 0x436b_5273;
+
+/// Entry *n* brings a file from version *n* to version *n + 1*; a released entry never changes.
+///
+/// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given;
+/// it is somebody's while `lease_until` is not null. Text is compared byte for byte (the
+/// default collation).
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE session (
+        id BLOB PRIMARY KEY CHECK (length(id) = 16),
+        user_id TEXT NOT NULL,
+        thread_id TEXT UNIQUE,
+        title TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        message_count INTEGER NOT NULL DEFAULT 0,
+        lease INTEGER NOT NULL DEFAULT 0,
+        lease_until INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_by_user ON session (user_id, updated_at DESC, created_at DESC);
+    CREATE TABLE attachment (
+        id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// The version that the migrations end with.
+const VERSION: u32 = 1;
+
+const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+/// Opens the file for writing, and creates or updates it if need be.
+///
+/// # Errors
+/// If the file can't be opened or written within `busy_timeout`, isn't an SQLite database, or
+/// belongs to another program or to a newer version. It is left as it was then.
+pub(super) fn open_for_writing(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
+    let failed = |what: &str| format!("could not {what} the session store {}", path.display());
+    create_private(path).map_err(|error| Error::io(failed("create"), error))?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)
+        .map_err(|error| Error::store(failed("open"), error))?;
+    // Before anything that writes to it, such as the change of its journal mode.
+    check_ownership(&connection)
+        .map_err(|error| Error::store(failed("read"), error))?
+        .map_err(|refusal| Error::store(failed("use"), refusal))?;
+    prepare(&mut connection).map_err(|error| Error::store(failed("prepare"), error))?;
+    Ok(connection)
+}
+
+/// Opens the file for point reads, which never wait: who finds it locked asks the writer.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, Duration::ZERO)
+}
+
+fn connect(path: &Path, access: OpenFlags, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    // A connection is used by one thread at a time, so its own mutex is of no use.
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// A new file is for its owner only; SQLite gives its journal the same permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
+    let application_id: i32 = pragma(connection, "application_id")?;
+    let is_empty: bool =
+        connection
+            .query_row("SELECT NOT EXISTS (SELECT * FROM sqlite_schema)", (), |row| row.get(0))?;
+    if application_id != APPLICATION_ID && !(application_id == 0 && is_empty) {
+        return Ok(Err("it belongs to another program".to_owned()));
+    }
+    let version: u32 = pragma(connection, "user_version")?;
+    if version > VERSION {
+        return Ok(Err(format!("its version is {version}, and this program knows {VERSION}")));
+    }
+    Ok(Ok(()))
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
+    if mode != "wal" {
+        // Readers would block the writer, and be blocked by it.
+        let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        let text = "the file system does not allow a write-ahead log".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(problem, Some(text)));
+    }
+    // In WAL mode, a commit is synced to the disk only with FULL.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: u32 = pragma(&transaction, "user_version")?;
+    for migration in MIGRATIONS.iter().skip(version as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    if version < VERSION {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
+    transaction.commit()
+}
+
+fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}

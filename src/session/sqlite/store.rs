@@ -1,0 +1,269 @@
+//! How each call travels.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+
+use super::readers::Readers;
+use super::rows;
+use super::schema;
+use super::writer::{Access, Queue, Writer};
+use crate::error::Error;
+use crate::principal::UserId;
+use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::session::store::{
+    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
+    StoreFuture,
+};
+
+/// Sessions in one SQLite file.
+///
+/// - **Durable.** A write is synced to the disk (write-ahead log, `synchronous = FULL`) before
+///   it is acknowledged; writes that wait at the same time share one commit. What
+///   [`settle`](SessionStore::settle) leaves is written soon after, and tried again every
+///   second while that fails.
+/// - **Exact within a process.** A second process may use the file during a rolling restart:
+///   the limit of sessions and the lease of a first run hold across both; only runs *in flight*
+///   in the one are not seen in the other's message limits.
+/// - **Point reads on the spot.** `get`, `by_thread`, `attachment_owner` and `begin_run` of a
+///   bound session read on the thread that polls, for about as long as it takes to wake another
+///   one (3 µs from the page cache). They never wait for a lock there. Everything else goes
+///   through a thread of the store's own, so a slow disk holds up no other request.
+/// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
+///   at the latest if the file is locked: once for the batch before it, once for its own.
+///
+/// Dropping the store closes the file: it waits until what was settled is written, for
+/// `busy_timeout` at most if the file is locked.
+///
+/// ```
+/// use chatkit_rest::session::{SessionStore, SqliteStore};
+///
+/// # let directory = std::env::temp_dir().join(format!("chatkit-rest-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory).unwrap();
+/// let store = SqliteStore::open(&directory.join("sessions.db"))?;
+/// # let ready = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # ready.block_on(async {
+/// store.ping().await?;
+/// # Ok::<_, chatkit_rest::error::Error>(()) })?;
+/// # drop(store);
+/// # std::fs::remove_dir_all(&directory).unwrap();
+/// # Ok::<_, chatkit_rest::error::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    // The order of the fields is that of their drops: the connection that closes last folds the
+    // log into the file, which one for reading could not.
+    readers: Readers,
+    writer: Writer,
+}
+
+/// How to open a [`SqliteStore`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SqliteOptions {
+    busy_timeout: Duration,
+}
+
+impl SqliteOptions {
+    /// The defaults of [`SqliteStore::open`].
+    pub fn new() -> Self {
+        Self { busy_timeout: Duration::from_secs(2) }
+    }
+
+    /// How long a write waits for a file that another process has locked, 2 s unless set.
+    /// Whole milliseconds.
+    pub fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
+        self.busy_timeout = busy_timeout;
+        self
+    }
+
+    /// Opens the file at `path`, and creates or updates it if need be.
+    ///
+    /// A new file is readable by its owner only. A relative path is one from the current
+    /// directory.
+    ///
+    /// # Errors
+    /// If the file can't be created, opened or written, isn't an SQLite database, or belongs to
+    /// another program or to a newer version of this one. Such a file is not changed.
+    pub fn open(&self, path: &Path) -> Result<SqliteStore, Error> {
+        // Absolute, because SQLite would read a name that begins with "file:" as a URI.
+        let path = std::path::absolute(path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
+        let connection = schema::open_for_writing(&path, self.busy_timeout)?;
+        let writer = Writer::start(connection)
+            .map_err(|error| Error::io("could not start the session store's thread", error))?;
+        Ok(SqliteStore { readers: Readers::new(path), writer })
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file at `path` with the default [options](SqliteOptions::open).
+    ///
+    /// # Errors
+    /// See [`SqliteOptions::open`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        SqliteOptions::new().open(path)
+    }
+
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        self.writer.queue()
+    }
+
+    /// A write through the writer.
+    fn write<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        Box::pin(self.queue().call(Access::Write, context, work, |value| value))
+    }
+
+    /// A point read here and now, or through the writer if the file is locked.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.readers.read(&work) {
+            Err(error) if is_locked(&error) => {
+                self.queue().call(Access::Read, context, work, |value| value).await
+            }
+            outcome => outcome.map_err(|error| Error::store(context, error)),
+        }
+    }
+
+    async fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Error> {
+        // Asked before the row is read: what is not in it is in the row.
+        let overlay = self.queue().tallies(|tallies| tallies.overlay(id));
+        let mut record = self.read("could not read a session", move |c| rows::get(c, id)).await?;
+        if let (Some(record), Some(overlay)) = (&mut record, overlay) {
+            overlay.correct(record);
+        }
+        Ok(record)
+    }
+}
+
+impl SessionStore for SqliteStore {
+    fn create(
+        &self,
+        session: NewSession,
+        max_sessions: Option<NonZeroU32>,
+    ) -> StoreFuture<'_, Created> {
+        let max = max_sessions.map(NonZeroU32::get);
+        self.write("could not create a session", move |c| rows::create(c, &session, max))
+    }
+
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
+        Box::pin(self.record(id))
+    }
+
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+        let thread_id = ThreadId::from(thread_id);
+        Box::pin(async move {
+            let id = self
+                .read("could not read a thread", move |c| rows::id_of_thread(c, &thread_id))
+                .await?;
+            // A second read by its id, because the tally has to be asked before the row.
+            match id {
+                Some(id) => self.record(id).await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
+        let (user_id, context) = (user_id.clone(), "could not list sessions");
+        let work = move |connection: &Connection| rows::list(connection, &user_id);
+        Box::pin(self.queue().call(Access::Read, context, work, |records| records))
+    }
+
+    fn set_title(
+        &self,
+        id: SessionId,
+        title: Option<String>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.write("could not set a title", move |connection| {
+            rows::set_title(connection, id, title.as_deref(), now)
+        })
+    }
+
+    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
+        Box::pin(self.begin(id, begin))
+    }
+
+    fn bind(
+        &self,
+        id: SessionId,
+        lease: Lease,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Bound> {
+        self.write("could not bind a session", move |connection| {
+            rows::bind(connection, id, lease, &thread_id, now)
+        })
+    }
+
+    fn settle(&self, id: SessionId, settlement: Settlement) {
+        self.queue().settle(id, settlement);
+    }
+
+    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
+        let (queue, context) = (Arc::clone(self.queue()), "could not set a message count");
+        let recounted = move |count: Option<u64>| {
+            if let Some(count) = count {
+                queue.tallies(|tallies| tallies.recounted(id, count));
+            }
+        };
+        let work = move |connection: &Connection| rows::set_message_count(connection, id, messages);
+        Box::pin(self.queue().call(Access::Write, context, work, recounted))
+    }
+
+    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
+        self.write("could not delete a session", move |c| rows::delete(c, id))
+    }
+
+    fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
+        let (user_id, attachment_id) = (user_id.clone(), attachment_id.to_owned());
+        self.write("could not record an attachment", move |connection| {
+            rows::own_attachment(connection, &user_id, &attachment_id)
+        })
+    }
+
+    fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>> {
+        let attachment_id = attachment_id.to_owned();
+        Box::pin(self.read("could not read an attachment", move |connection| {
+            rows::attachment_owner(connection, &attachment_id)
+        }))
+    }
+
+    fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
+        let attachment_id = attachment_id.to_owned();
+        self.write("could not forget an attachment", move |connection| {
+            rows::disown_attachment(connection, &attachment_id)
+        })
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        // As a write, so that it takes the write lock.
+        self.write("could not use the session store", rows::ping)
+    }
+}
+
+pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}

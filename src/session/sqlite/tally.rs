@@ -1,0 +1,286 @@
+//! What is known of a session beyond its row.
+//!
+//! A session has an entry while a run is in flight, while something settled is not yet
+//! committed, or while a caller that is about to begin a run has it pinned; then it is removed.
+//! So the map is as large as what goes on, not as what is stored.
+//!
+//! Counts are absolute (`written` is what the row says, not an increment on whatever a reader
+//! happens to see), because a reader can't tell whether its snapshot of the row is from before
+//! or after a commit. A pin keeps the entry while a row is being read, so that the count read
+//! can't be taken for current when the entry came and went in between.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use crate::session::record::{SessionId, SessionRecord};
+use crate::session::store::{Lease, Settlement, whole_microseconds};
+
+/// The entries of all sessions that have one.
+#[derive(Debug, Default)]
+pub(super) struct Tallies {
+    entries: HashMap<SessionId, Tally>,
+    /// The sessions whose entry has something `pending`, each once.
+    dirty: Vec<SessionId>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    in_flight: u64,
+    pins: u64,
+    /// The row's message count; none until somebody has read it.
+    written: Option<u64>,
+    /// Handed to the writer, not known to be committed.
+    writing: Option<Pending>,
+    /// Not yet handed to the writer.
+    pending: Option<Pending>,
+}
+
+/// What settled runs of one session left to be written, merged.
+#[expect(clippy::option_option, reason = "a title taken away is not a title left alone")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) messages: u64,
+    pub(super) title: Option<Option<String>>,
+    pub(super) touched_at: Option<Timestamp>,
+    /// The newest lease to release. An older one is not the session's any more.
+    pub(super) lease: Option<Lease>,
+    pub(super) discard_unbound: bool,
+}
+
+/// What a row read after it was taken must be corrected by.
+#[expect(clippy::option_option, reason = "a title taken away is not a title left alone")]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Overlay {
+    messages: Option<u64>,
+    title: Option<Option<String>>,
+    touched_at: Option<Timestamp>,
+}
+
+impl Tallies {
+    /// Keeps the entry until [`unpin`](Self::unpin).
+    pub(super) fn pin(&mut self, id: SessionId) {
+        self.entries.entry(id).or_default().pins += 1;
+    }
+
+    pub(super) fn unpin(&mut self, id: SessionId) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            tally.pins = tally.pins.saturating_sub(1);
+        }
+        self.remove_if_idle(id);
+    }
+
+    /// Whether the session has `max` messages, those in flight included. `row` is the count in
+    /// its row, of the present transaction or read under a pin.
+    pub(super) fn is_full(&self, id: SessionId, row: u64, max: Option<u64>) -> bool {
+        let messages = self.entries.get(&id).map_or(row, |tally| tally.messages(row));
+        max.is_some_and(|max| messages >= max)
+    }
+
+    /// Takes a place for a run unless the session [is full](Self::is_full).
+    pub(super) fn begin(&mut self, id: SessionId, row: u64, max: Option<u64>) -> bool {
+        if self.is_full(id, row, max) {
+            return false;
+        }
+        let tally = self.entries.entry(id).or_default();
+        tally.written.get_or_insert(row);
+        tally.in_flight += 1;
+        true
+    }
+
+    /// Ends a run. `true` if there is something to write where there was nothing before.
+    pub(super) fn settle(&mut self, id: SessionId, settlement: Settlement) -> bool {
+        let pending = Pending::from(settlement);
+        let tally = self.entries.entry(id).or_default();
+        tally.in_flight = tally.in_flight.saturating_sub(1);
+        if pending == Pending::default() {
+            self.remove_if_idle(id);
+            return false;
+        }
+        match &mut tally.pending {
+            Some(earlier) => {
+                earlier.add(pending);
+                false
+            }
+            none => {
+                *none = Some(pending);
+                self.dirty.push(id);
+                self.dirty.len() == 1
+            }
+        }
+    }
+
+    pub(super) fn overlay(&self, id: SessionId) -> Option<Overlay> {
+        let tally = self.entries.get(&id)?;
+        let mut all = tally.writing.clone().or_else(|| tally.pending.clone())?;
+        if let (Some(_), Some(pending)) = (&tally.writing, &tally.pending) {
+            all.add(pending.clone());
+        }
+        let Pending { messages, title, touched_at, lease: _, discard_unbound: _ } = all;
+        let messages = tally.written.map(|written| written.saturating_add(messages));
+        Some(Overlay { messages, title, touched_at })
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Hands everything pending to the writer, which says [`written`](Self::written) or
+    /// [`not_written`](Self::not_written) of each.
+    pub(super) fn take_dirty(&mut self) -> Vec<(SessionId, Pending)> {
+        let mut taken = Vec::with_capacity(self.dirty.len());
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(tally) = self.entries.get_mut(&id) else { continue };
+            let Some(pending) = tally.pending.take() else { continue };
+            tally.writing = Some(pending.clone());
+            taken.push((id, pending));
+        }
+        taken
+    }
+
+    /// What was handed over is committed, and this is the count of the row; none if there is
+    /// no such session any more.
+    pub(super) fn written(&mut self, id: SessionId, count: Option<u64>) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            tally.writing = None;
+            tally.written = count.or(tally.written);
+        }
+        self.remove_if_idle(id);
+    }
+
+    /// What was handed over is to be written with the next batch.
+    pub(super) fn not_written(&mut self, id: SessionId) {
+        let Some(tally) = self.entries.get_mut(&id) else { return };
+        let Some(mut earlier) = tally.writing.take() else { return };
+        match tally.pending.take() {
+            Some(later) => earlier.add(later),
+            None => self.dirty.push(id),
+        }
+        tally.pending = Some(earlier);
+    }
+
+    /// The row's count was replaced, and that is committed.
+    pub(super) fn recounted(&mut self, id: SessionId, count: u64) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            tally.written = Some(count);
+        }
+    }
+
+    fn remove_if_idle(&mut self, id: SessionId) {
+        if self.entries.get(&id).is_some_and(Tally::is_idle) {
+            self.entries.remove(&id);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+impl Tally {
+    fn is_idle(&self) -> bool {
+        self.in_flight == 0 && self.pins == 0 && self.writing.is_none() && self.pending.is_none()
+    }
+
+    fn messages(&self, row: u64) -> u64 {
+        let unwritten = [&self.writing, &self.pending];
+        let unwritten = unwritten.into_iter().flatten().map(|pending| pending.messages);
+        let settled = unwritten.fold(self.written.unwrap_or(row), u64::saturating_add);
+        settled.saturating_add(self.in_flight)
+    }
+}
+
+impl Pending {
+    fn add(&mut self, later: Self) {
+        self.messages = self.messages.saturating_add(later.messages);
+        self.title = later.title.or(self.title.take());
+        self.touched_at = later.touched_at.or(self.touched_at);
+        let newer = |lease: &Option<Lease>| lease.map(Lease::number);
+        self.lease = std::cmp::max_by_key(self.lease, later.lease, newer);
+        self.discard_unbound |= later.discard_unbound;
+    }
+}
+
+impl From<Settlement> for Pending {
+    fn from(settlement: Settlement) -> Self {
+        let Settlement { lease, messages, title, touched_at, discard_unbound } = settlement;
+        // As the row will have it, because it may be shown before it is written.
+        let touched_at = touched_at.map(whole_microseconds);
+        Self { messages, title, touched_at, lease, discard_unbound }
+    }
+}
+
+impl Overlay {
+    pub(super) fn correct(self, record: &mut SessionRecord) {
+        record.message_count = self.messages.unwrap_or(record.message_count);
+        record.updated_at = self.touched_at.unwrap_or(record.updated_at);
+        if let Some(title) = self.title {
+            record.title = title;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(messages: u64) -> Settlement {
+        Settlement { messages, ..Settlement::default() }
+    }
+
+    #[test]
+    fn a_message_is_counted_once_from_its_run_to_its_row() {
+        let (id, mut tallies) = (SessionId::random(), Tallies::default());
+        assert!(tallies.begin(id, 3, Some(5)) && tallies.begin(id, 3, Some(5)));
+        assert!(!tallies.begin(id, 3, Some(5)));
+        assert!(tallies.settle(id, messages(1)));
+        let full = |tallies: &Tallies, row| {
+            assert!(tallies.is_full(id, row, Some(5)) && !tallies.is_full(id, row, Some(6)));
+        };
+        full(&tallies, 3);
+        assert_eq!(tallies.take_dirty().len(), 1);
+        // Whether the commit has happened or not, the count a reader brings makes no difference.
+        full(&tallies, 3);
+        full(&tallies, 4);
+        tallies.written(id, Some(4));
+        full(&tallies, 4);
+        assert!(!tallies.settle(id, messages(0)), "nothing to write");
+        assert_eq!(tallies.len(), 0);
+    }
+
+    #[test]
+    fn a_pin_shields_a_stale_count() {
+        let (id, mut tallies) = (SessionId::random(), Tallies::default());
+        tallies.pin(id);
+        let stale = 0;
+        assert!(tallies.begin(id, 0, None));
+        tallies.settle(id, messages(2));
+        tallies.take_dirty();
+        tallies.written(id, Some(2));
+        assert!(tallies.is_full(id, stale, Some(2)));
+        tallies.unpin(id);
+        assert_eq!(tallies.len(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_merged_with_what_came_later() {
+        let (id, mut tallies) = (SessionId::random(), Tallies::default());
+        for _ in 0..3 {
+            assert!(tallies.begin(id, 0, None));
+        }
+        let title = |text: &str| Some(Some(text.to_owned()));
+        let lease = |number| Some(Lease::new(number));
+        tallies.settle(id, Settlement { title: title("a"), lease: lease(2), ..messages(1) });
+        tallies.take_dirty();
+        tallies.settle(id, Settlement { title: title("b"), lease: lease(1), ..messages(2) });
+        let overlay = tallies.overlay(id).unwrap();
+        assert_eq!((overlay.messages, overlay.title), (Some(3), title("b")));
+        tallies.not_written(id);
+        assert!(!tallies.settle(id, messages(4)), "the writer has been told already");
+        let merged = Pending { messages: 7, title: title("b"), touched_at: None, lease: lease(2) };
+        assert_eq!(tallies.take_dirty(), [(id, merged)]);
+        tallies.written(id, None);
+        assert_eq!((tallies.len(), tallies.overlay(id)), (0, None));
+    }
+}

@@ -1,0 +1,243 @@
+//! What can be seen only from inside: batches, failures in the middle of them, and what is left
+//! in memory.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use super::writer::Access;
+use super::{SqliteOptions, SqliteStore, rows, schema};
+use crate::principal::UserId;
+use crate::session::record::{SessionId, ThreadId};
+use crate::session::store::{
+    BeginRun, Bound, Created, NewSession, RunStart, SessionStore, Settlement,
+};
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let name = format!("chatkit-rest-sqlite-{}", SessionId::random());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.0.join("sessions.db")
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.file()).unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn session(title: Option<String>) -> NewSession {
+    let user_id = UserId::parse("ada").unwrap();
+    NewSession { id: SessionId::random(), user_id, title, now: Timestamp::UNIX_EPOCH }
+}
+
+async fn create(store: &SqliteStore, session: &NewSession) -> bool {
+    matches!(store.create(session.clone(), None).await, Ok(Created::Session(_)))
+}
+
+async fn begin(store: &SqliteStore, id: SessionId) -> RunStart {
+    let lease = Duration::from_secs(30);
+    let begin = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH };
+    store.begin_run(id, begin).await.unwrap()
+}
+
+/// Keeps the writer busy until the sender is dropped, so that calls made meanwhile share the
+/// next batch. Returns once it is.
+async fn hold_writer(store: &SqliteStore) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let queue = Arc::clone(store.queue());
+    let work = move |_: &Connection| {
+        let _ = started.send(());
+        let _ = released.recv();
+        Ok(())
+    };
+    tokio::spawn(async move { queue.call(Access::Read, "hold", work, |()| ()).await });
+    start.await.unwrap();
+    release
+}
+
+fn sessions_in(file: &std::path::Path) -> i64 {
+    let connection = schema::open_for_reading(file).unwrap();
+    connection.query_row("SELECT count(*) FROM session", (), |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn calls_that_wait_together_are_committed_together_and_fail_alone() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let (known, fresh, last) = (session(None), session(None), session(None));
+    assert!(create(&store, &known).await);
+
+    let file = directory.file();
+    let release = hold_writer(&store).await;
+    let look = move |connection: &Connection| {
+        let inside: i64 =
+            connection.query_row("SELECT count(*) FROM session", (), |row| row.get(0))?;
+        Ok((inside, sessions_in(&file)))
+    };
+    let look = store.queue().call(Access::Read, "look", look, |seen| seen);
+    let all = async {
+        tokio::join!(
+            create(&store, &fresh),
+            create(&store, &known),
+            create(&store, &last),
+            look,
+            // Polled last, when all of the above wait.
+            async { drop(release) },
+        )
+    };
+    let (fresh_made, known_made, last_made, seen, ()) = all.await;
+    assert!(fresh_made && !known_made && last_made);
+    // Two were added in the transaction of that batch, and nothing was committed yet.
+    assert_eq!(seen.unwrap(), (3, 1));
+    assert_eq!(sessions_in(&directory.file()), 3);
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_is_not_made() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let release = hold_writer(&store).await;
+    let abandoned = session(None);
+    {
+        let mut call = std::pin::pin!(store.create(abandoned.clone(), None));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut context).is_pending());
+    }
+    drop(release);
+    store.ping().await.unwrap();
+    assert_eq!(store.get(abandoned.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_took_is_settled() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let session = session(None);
+    assert!(create(&store, &session).await);
+    let queue = store.queue();
+    let lease = Duration::from_secs(30);
+    let run = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH };
+    let mut call = store.begin_run(session.id, run);
+    // Answered, and never looked at.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut context).is_pending());
+    store.ping().await.unwrap();
+    assert_eq!(queue.tallies(|tallies| tallies.len()), 1);
+    drop(call);
+    store.ping().await.unwrap();
+    assert_eq!(queue.tallies(|tallies| tallies.len()), 0);
+    assert!(matches!(begin(&store, session.id).await, RunStart::First(_)));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_loses_nothing() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let (first, big) = (session(None), session(Some("x".repeat(1 << 20))));
+    assert!(create(&store, &first).await);
+    let limit_pages = |pages: i64| {
+        let set =
+            move |connection: &Connection| connection.pragma_update(None, "max_page_count", pages);
+        store.queue().call(Access::Read, "set the limit", set, |()| ())
+    };
+    limit_pages(1).await.unwrap(); // The least is what there is already.
+    let error = store.create(big.clone(), None).await.unwrap_err();
+    assert!(error.is_store() && error.chain().contains("full"), "{}", error.chain());
+    assert_eq!(store.get(big.id).await.unwrap(), None);
+
+    // What needs no room goes on.
+    let RunStart::First(lease) = begin(&store, first.id).await else { panic!("unbound") };
+    let bound = store.bind(first.id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH).await;
+    assert_eq!(bound.unwrap(), Bound::Done);
+    limit_pages(1 << 20).await.unwrap();
+    assert!(create(&store, &big).await);
+    assert_eq!(sessions_in(&directory.file()), 2);
+}
+
+#[tokio::test]
+async fn what_was_settled_is_tried_again_unasked() {
+    let directory = Directory::new();
+    let store = SqliteOptions::new().busy_timeout(Duration::ZERO).open(&directory.file()).unwrap();
+    let session = session(None);
+    assert!(create(&store, &session).await);
+    assert!(matches!(begin(&store, session.id).await, RunStart::First(_)));
+    let other = Connection::open(directory.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
+    assert!(store.ping().await.is_err());
+    assert_eq!(rows::get(&other, session.id).unwrap().unwrap().message_count, 0);
+    other.execute_batch("ROLLBACK").unwrap();
+    while store.queue().tallies(|tallies| tallies.len()) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rows::get(&other, session.id).unwrap().unwrap().message_count, 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_finds_the_file_locked_asks_the_writer() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let here = std::thread::current().id();
+    let read_elsewhere = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&read_elsewhere);
+    let read = move |_: &Connection| {
+        if std::thread::current().id() == here {
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None));
+        }
+        told.store(true, Ordering::SeqCst);
+        Ok(7)
+    };
+    assert_eq!(store.read("read", read).await.unwrap(), 7);
+    assert!(read_elsewhere.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_stays_in_memory() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let queue = Arc::clone(store.queue());
+    for round in 0..20 {
+        let session = session(None);
+        assert!(create(&store, &session).await);
+        let RunStart::First(lease) = begin(&store, session.id).await else { panic!("unbound") };
+        let thread_id = ThreadId::from(format!("thr_{round}"));
+        let bound = store.bind(session.id, lease, thread_id, Timestamp::UNIX_EPOCH).await;
+        assert_eq!(bound.unwrap(), Bound::Done);
+        assert!(matches!(begin(&store, session.id).await, RunStart::Next(_)));
+        assert_eq!(queue.tallies(|tallies| tallies.len()), 1);
+        store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
+        store.settle(session.id, Settlement::default());
+        assert!(store.delete(session.id).await.unwrap());
+        assert!(matches!(begin(&store, session.id).await, RunStart::Unknown));
+        assert_eq!(queue.tallies(|tallies| tallies.len()), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_has_ended_is_an_error() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let panics = |_: &Connection| -> rusqlite::Result<()> { panic!("on purpose, in a test") };
+    let ended = store.queue().call(Access::Read, "panic", panics, |()| ()).await;
+    assert!(ended.unwrap_err().is_store());
+    assert!(store.ping().await.unwrap_err().is_store());
+    store.settle(SessionId::random(), Settlement { messages: 2, ..Settlement::default() });
+    assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+}

@@ -1,0 +1,305 @@
+//! The thread that writes, and the queue before it.
+//!
+//! Each round takes everything that waits and puts it into one transaction: the cost of a
+//! synced commit (a disk's round trip) is shared by all who wait for it. Nobody is answered
+//! before the commit.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::rows;
+use super::tally::{Pending, Tallies};
+use crate::error::{Error, chain};
+use crate::session::record::SessionId;
+use crate::session::store::Settlement;
+
+/// Calls that may wait. Each belongs to a request in progress (or one that was just dropped),
+/// so this is above any sensible limit of those; beyond it, calls fail at once.
+const MAX_QUEUE: usize = 16_384;
+
+/// How long the writer leaves settled runs alone after it could not write them.
+const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
+
+/// Whether a call needs the file's one write lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// The store's side of the writer thread. Dropping it writes what is left and joins the thread.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the writer thread and those who ask it share.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: VecDeque<Box<dyn Task>>,
+    tallies: Tallies,
+    /// No call is taken on any more; what is here is still to be done.
+    closed: bool,
+    /// Nobody is left to do it.
+    ended: bool,
+}
+
+/// A call on its way through the writer.
+trait Task: Send {
+    fn access(&self) -> Access;
+    /// Nobody waits for the answer.
+    fn is_abandoned(&self) -> bool;
+    fn run(&mut self, connection: &Connection);
+    /// Called once the batch is committed, or has failed.
+    fn finish(self: Box<Self>, batch: Result<(), Arc<rusqlite::Error>>);
+}
+
+struct Call<W, T, D, U> {
+    access: Access,
+    context: &'static str,
+    work: Option<W>,
+    outcome: Option<rusqlite::Result<T>>,
+    done: D,
+    reply: oneshot::Sender<Result<U, Error>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.serve(&connection)
+        })?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.state().closed = true;
+        self.queue.work.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It was logged by the panic hook if it panicked; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Runs `work` in the writer's next transaction and, once that is committed, `done` with
+    /// its outcome, both on the writer's thread.
+    ///
+    /// If the future is dropped, the call is made or not. If it is made, so is `done`, and what
+    /// that returned is dropped.
+    pub(super) async fn call<T: Send + 'static, U: Send + 'static>(
+        &self,
+        access: Access,
+        context: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        done: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U, Error> {
+        let (reply, answer) = oneshot::channel();
+        let work = Some(work);
+        self.push(Box::new(Call { access, context, work, outcome: None, done, reply }))
+            .map_err(|why| Error::store(context, why))?;
+        answer.await.unwrap_or_else(|_| Err(Error::store(context, "its writer has ended")))
+    }
+
+    /// See [`SessionStore::settle`](crate::session::store::SessionStore::settle).
+    pub(super) fn settle(&self, id: SessionId, settlement: Settlement) {
+        let mut state = self.state();
+        // With nobody to write it, it would only pile up.
+        let settlement = if state.ended { Settlement::default() } else { settlement };
+        let first = state.tallies.settle(id, settlement);
+        drop(state);
+        if first {
+            self.work.notify_one();
+        }
+    }
+
+    /// `inspect` must be short: every call on the store waits for it.
+    pub(super) fn tallies<R>(&self, inspect: impl FnOnce(&mut Tallies) -> R) -> R {
+        inspect(&mut self.state().tallies)
+    }
+
+    fn push(&self, task: Box<dyn Task>) -> Result<(), &'static str> {
+        let mut state = self.state();
+        if state.closed {
+            return Err("its writer has ended");
+        }
+        if state.tasks.len() >= MAX_QUEUE {
+            return Err("too many calls wait for its writer");
+        }
+        state.tasks.push_back(task);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// No code panics while it holds the lock, so a poisoned one is still consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, connection: &Connection) {
+        let _closed = CloseAtEnd(self);
+        let mut failed = false;
+        while let Some((tasks, settled)) = self.next(failed) {
+            failed = !self.write(connection, tasks, &settled);
+        }
+    }
+
+    /// Waits for something to do; none when all is done. What is settled doesn't count as
+    /// something for a while after it `failed` to be written.
+    #[expect(clippy::type_complexity, reason = "the two queues, taken in one step")]
+    fn next(&self, failed: bool) -> Option<(VecDeque<Box<dyn Task>>, Vec<(SessionId, Pending)>)> {
+        let mut back_off = failed;
+        let mut state = self.state();
+        loop {
+            let settled = state.tallies.is_dirty() && !back_off;
+            if settled || !state.tasks.is_empty() {
+                return Some((std::mem::take(&mut state.tasks), state.tallies.take_dirty()));
+            }
+            if state.closed {
+                return None;
+            }
+            if back_off {
+                // Nobody notifies of more that is settled while there is some, so this ends.
+                let (guard, wait) = self
+                    .work
+                    .wait_timeout(state, RETRY_AFTER)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state = guard;
+                back_off = !wait.timed_out();
+            } else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        connection: &Connection,
+        mut tasks: VecDeque<Box<dyn Task>>,
+        settled: &[(SessionId, Pending)],
+    ) -> bool {
+        tasks.retain(|task| !task.is_abandoned());
+        let batch = if tasks.is_empty() && settled.is_empty() {
+            Ok(Vec::new())
+        } else {
+            transact(connection, &mut tasks, settled).map_err(Arc::new)
+        };
+        // Before anybody is answered, so that who was told of a commit finds it everywhere.
+        self.tallies(|tallies| match &batch {
+            Ok(counts) => counts.iter().for_each(|&(id, count)| tallies.written(id, count)),
+            Err(_) => settled.iter().for_each(|&(id, _)| tallies.not_written(id)),
+        });
+        if let Err(error) = &batch {
+            let (calls, settled) = (tasks.len(), settled.len());
+            tracing::error!(error = chain(&**error), calls, settled, "session store: not written");
+        }
+        for task in tasks {
+            task.finish(batch.as_ref().map(|_| ()).map_err(Arc::clone));
+        }
+        batch.is_ok()
+    }
+}
+
+/// One transaction of everything, the settled first. Returns their rows' new counts.
+fn transact(
+    connection: &Connection,
+    tasks: &mut VecDeque<Box<dyn Task>>,
+    settled: &[(SessionId, Pending)],
+) -> rusqlite::Result<Vec<(SessionId, Option<u64>)>> {
+    let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
+    let behavior =
+        if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+    let transaction = Transaction::new_unchecked(connection, behavior)?;
+    let mut counts = Vec::with_capacity(settled.len());
+    for (id, pending) in settled {
+        counts.push((*id, rows::settle(&transaction, *id, pending)?));
+    }
+    for task in tasks {
+        task.run(&transaction);
+        // A statement that fails is undone alone, but after some errors (a full disk, a failed
+        // read) SQLite may roll back everything: then there is nothing left to commit.
+        if transaction.is_autocommit() {
+            let abort = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+            return Err(rusqlite::Error::SqliteFailure(abort, None));
+        }
+    }
+    transaction.commit()?;
+    Ok(counts)
+}
+
+impl<W, T, D, U> Task for Call<W, T, D, U>
+where
+    W: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+    D: FnOnce(T) -> U + Send,
+    U: Send,
+{
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) {
+        self.outcome = self.work.take().map(|work| work(connection));
+    }
+
+    fn finish(self: Box<Self>, batch: Result<(), Arc<rusqlite::Error>>) {
+        let Self { context, outcome, done, reply, .. } = *self;
+        let answer = match (batch, outcome) {
+            (_, Some(Err(error))) => Err(Error::store(context, error)),
+            (Err(error), _) => Err(Error::store(context, error)),
+            (Ok(()), Some(Ok(value))) => Ok(done(value)),
+            (Ok(()), None) => Err(Error::store(context, "it was left out")),
+        };
+        // The asker may have gone since; what was done stays done.
+        let _ = reply.send(answer);
+    }
+}
+
+/// Whatever ends the thread, nobody waits for it afterwards.
+struct CloseAtEnd<'a>(&'a Queue);
+
+impl Drop for CloseAtEnd<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.closed = true;
+        state.ended = true;
+        let left = std::mem::take(&mut state.tasks);
+        let unwritten = state.tallies.is_dirty();
+        drop(state);
+        drop(left);
+        if unwritten {
+            tracing::error!("session store: closed with message counts that were not written");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The promises of a session store, as functions of any store.
+
+pub(crate) mod runs;
+pub(crate) mod sessions;

@@ -1,0 +1,217 @@
+//! Sessions, titles, lists and attachments.
+
+use chatkit_rest::session::{
+    Bound, Created, NewSession, Owned, SessionId, SessionRecord, ThreadId,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    Store, abandon, at, bind, create, create_bound, first, get, max, new_session, user,
+};
+
+/// Strings that mean something to a database, a C library or a URI parser.
+const HOSTILE: [&str; 12] = [
+    "",
+    "'",
+    "''); DROP TABLE session; --",
+    "\"x\"",
+    "%",
+    "_",
+    "a\0",
+    "a\0b",
+    "\u{0}",
+    "file:x?mode=memory",
+    "\u{fffd}\u{202e}",
+    "?1",
+];
+
+pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
+    let nanosecond = SignedDuration::from_nanos(123_456_789);
+    let session = NewSession {
+        title: Some("Trip to Turin".to_owned()),
+        now: at(0) + nanosecond,
+        ..new_session("ada")
+    };
+    let expected = SessionRecord {
+        id: session.id,
+        user_id: user("ada"),
+        thread_id: None,
+        title: Some("Trip to Turin".to_owned()),
+        created_at: at(0) + SignedDuration::from_micros(123_456),
+        updated_at: at(0) + SignedDuration::from_micros(123_456),
+        message_count: 0,
+    };
+    let Created::Session(created) = store.create(session, max(1)).await.unwrap() else {
+        panic!("the first of one is allowed");
+    };
+    assert_eq!(created, expected);
+    assert_eq!(get(store, created.id).await, expected);
+    assert_eq!(store.list(&user("ada")).await.unwrap(), [expected]);
+    assert_eq!(store.get(SessionId::random()).await.unwrap(), None);
+}
+
+pub(crate) async fn an_id_is_given_once(store: &Store) {
+    let session = new_session("ada");
+    let _ = store.create(session.clone(), None).await.unwrap();
+    let again = NewSession { user_id: user("eve"), ..session.clone() };
+    assert!(store.create(again, None).await.unwrap_err().is_store());
+    assert_eq!(get(store, session.id).await.user_id, user("ada"));
+    assert_eq!(store.list(&user("eve")).await.unwrap(), []);
+}
+
+pub(crate) async fn fifty_creates_at_once_stop_at_the_limit(store: &Store) {
+    let mut calls = JoinSet::new();
+    for _ in 0..50 {
+        let store = store.clone();
+        calls.spawn(async move { store.create(new_session("ada"), max(10)).await.unwrap() });
+    }
+    let outcomes = calls.join_all().await;
+    let made = outcomes.iter().filter(|outcome| matches!(outcome, Created::Session(_))).count();
+    assert_eq!(made, 10);
+    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 10);
+}
+
+pub(crate) async fn the_limit_is_each_users_own(store: &Store) {
+    for user_id in ["ada", "bob"] {
+        let created = store.create(new_session(user_id), max(1)).await.unwrap();
+        assert!(matches!(created, Created::Session(_)));
+        let created = store.create(new_session(user_id), max(1)).await.unwrap();
+        assert!(matches!(created, Created::LimitReached));
+    }
+}
+
+pub(crate) async fn deleting_makes_room(store: &Store) {
+    let id = create(store, "ada").await;
+    assert!(matches!(
+        store.create(new_session("ada"), max(1)).await.unwrap(),
+        Created::LimitReached
+    ));
+    assert!(store.delete(id).await.unwrap());
+    assert!(!store.delete(id).await.unwrap());
+    assert_eq!(store.get(id).await.unwrap(), None);
+    assert_eq!(store.list(&user("ada")).await.unwrap(), []);
+    let created = store.create(new_session("ada"), max(1)).await.unwrap();
+    assert!(matches!(created, Created::Session(_)));
+}
+
+pub(crate) async fn lists_are_newest_first_and_ties_are_settled(store: &Store) {
+    let mut ids = [(); 4].map(|()| SessionId::random());
+    ids.sort_unstable();
+    let [low, high, younger, touched] = ids;
+    for (id, created) in [(high, 5), (touched, 1), (low, 5), (younger, 4)] {
+        let session = NewSession { id, now: at(created), ..new_session("ada") };
+        let _ = store.create(session, None).await.unwrap();
+    }
+    // Equal in `updated_at` to the other two, but older by `created_at`.
+    store.set_title(younger, None, at(5)).await.unwrap();
+    store.set_title(touched, None, at(6)).await.unwrap();
+    let listed = store.list(&user("ada")).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|record| record.id).collect();
+    assert_eq!(listed, [touched, low, high, younger]);
+}
+
+pub(crate) async fn a_title_is_set_and_taken_away(store: &Store) {
+    let id = create(store, "ada").await;
+    for (title, now) in [(Some("é".to_owned()), at(7)), (None, at(8))] {
+        let record = store.set_title(id, title.clone(), now).await.unwrap().unwrap();
+        assert_eq!((&record.title, record.updated_at, record.created_at), (&title, now, at(0)));
+        assert_eq!(get(store, id).await, record);
+    }
+    let nobody = SessionId::random();
+    assert_eq!(store.set_title(nobody, None, at(0)).await.unwrap(), None);
+}
+
+pub(crate) async fn users_that_look_alike_are_strangers(store: &Store) {
+    // Case, blanks, a combining accent and its composed form, Cyrillic а, wildcards, quotes.
+    let users = [
+        "ada",
+        "Ada",
+        "ada ",
+        " ada",
+        "a\u{301}da",
+        "\u{e1}da",
+        "\u{430}da",
+        "%",
+        "_da",
+        "ad_",
+        "' OR ''='",
+        "ada\u{200b}",
+    ];
+    for user_id in users {
+        let created = store.create(new_session(user_id), max(1)).await.unwrap();
+        assert!(matches!(created, Created::Session(_)), "{user_id:?} was taken for another");
+    }
+    for user_id in users {
+        let listed = store.list(&user(user_id)).await.unwrap();
+        assert_eq!(listed.len(), 1, "{user_id:?}");
+        assert_eq!(listed[0].user_id.as_str(), user_id);
+    }
+}
+
+pub(crate) async fn text_is_never_interpreted(store: &Store) {
+    let long = "ü".repeat(50_000);
+    for text in HOSTILE.into_iter().chain([long.as_str()]) {
+        let id = create(store, "ada").await;
+        let lease = first(store, id, at(0)).await;
+        assert_eq!(bind(store, id, lease, text).await, Bound::Done, "{text:?}");
+        let title = Some(text.to_owned());
+        store.set_title(id, title.clone(), at(2)).await.unwrap();
+        let record = store.by_thread(text).await.unwrap().unwrap();
+        assert_eq!((record.id, &record.title), (id, &title));
+        assert_eq!(record.thread_id, Some(ThreadId::from(text)));
+        assert_eq!(record, get(store, id).await);
+        assert_eq!(store.own_attachment(&user("ada"), text).await.unwrap(), Owned::Done);
+    }
+    for text in HOSTILE {
+        assert_eq!(store.attachment_owner(text).await.unwrap(), Some(user("ada")));
+    }
+    for stranger in ["a", "a\0bc", "A\0b", "''", "x"] {
+        assert_eq!(store.by_thread(stranger).await.unwrap(), None, "{stranger:?}");
+        assert_eq!(store.attachment_owner(stranger).await.unwrap(), None, "{stranger:?}");
+    }
+}
+
+pub(crate) async fn an_attachment_has_one_owner(store: &Store) {
+    let (ada, eve) = (user("ada"), user("eve"));
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), None);
+    assert_eq!(store.own_attachment(&ada, "atc_1").await.unwrap(), Owned::Done);
+    assert_eq!(store.own_attachment(&ada, "atc_1").await.unwrap(), Owned::Done);
+    assert_eq!(store.own_attachment(&eve, "atc_1").await.unwrap(), Owned::Taken);
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(ada));
+    assert!(store.disown_attachment("atc_1").await.unwrap());
+    assert!(!store.disown_attachment("atc_1").await.unwrap());
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), None);
+    assert_eq!(store.own_attachment(&eve, "atc_1").await.unwrap(), Owned::Done);
+}
+
+pub(crate) async fn a_dropped_create_is_made_or_not(store: &Store) {
+    for round in 0..50 {
+        let user_id = format!("user {round}");
+        let session = NewSession { title: Some("t".to_owned()), ..new_session(&user_id) };
+        let id = session.id;
+        let _ = abandon(store.create(session, max(1)));
+        let listed = store.list(&user(&user_id)).await.unwrap();
+        let again = store.create(new_session(&user_id), max(1)).await.unwrap();
+        match listed.as_slice() {
+            [] => assert!(matches!(again, Created::Session(_))),
+            [made] => {
+                assert_eq!((made.id, made.title.as_deref()), (id, Some("t")));
+                assert!(matches!(again, Created::LimitReached));
+            }
+            more => panic!("one call made {more:?}"),
+        }
+    }
+    let never_polled = new_session("bob");
+    drop(store.create(never_polled, None));
+    assert_eq!(store.list(&user("bob")).await.unwrap(), []);
+}
+
+pub(crate) async fn a_ping_is_answered(store: &Store) {
+    store.ping().await.unwrap();
+    create_bound(store, "ada", "thr_1").await;
+    store.ping().await.unwrap();
+    let beginning = NewSession { now: Timestamp::UNIX_EPOCH, ..new_session("ada") };
+    let _ = store.create(beginning, None).await.unwrap();
+    store.ping().await.unwrap();
+}

@@ -1,0 +1,122 @@
+//! A process that is killed while it writes.
+//!
+//! The test runs its own program again as a child that prints what the store acknowledged. It
+//! kills the child without warning and looks for everything that was printed.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use chatkit_rest::session::{Bound, RunStart, SessionId};
+use rusqlite::Connection;
+use tokio::task::JoinSet;
+
+use crate::support::{Directory, Store, at, begin, bind, create, first, get, messages, open};
+
+const FILE: &str = "CHATKIT_REST_TEST_STORE";
+
+/// What the child had acknowledged when it was killed.
+const ENOUGH: usize = 300;
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_the_process() {
+    let directory = Directory::new();
+    let program = std::env::current_exe().unwrap();
+    let child = Command::new(program)
+        .args(["--exact", "killed::child", "--ignored", "--nocapture"])
+        .env(FILE, directory.file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut child = KillOnDrop(child);
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).split(b'\n');
+    let mut acknowledged: Vec<_> = lines.by_ref().take(ENOUGH).map(Result::unwrap).collect();
+    child.0.kill().unwrap();
+    let status = child.0.wait().unwrap();
+    assert!(!status.success(), "it was killed, not done");
+    // It may have said more before it died; the last line may be broken off.
+    acknowledged.extend(lines.map(Result::unwrap));
+    acknowledged.pop();
+
+    let connection = Connection::open(directory.file()).unwrap();
+    let integrity: String =
+        connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
+    drop(connection);
+    let store = directory.store();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for line in acknowledged {
+        let line = String::from_utf8(line).unwrap();
+        if let Some(kind) = check(&store, &line).await {
+            *seen.entry(kind).or_default() += 1;
+        }
+    }
+    assert!(seen["created"] > 10 && seen["bound"] > 10, "{seen:?}");
+    assert_eq!(seen["leased"], 1);
+    assert!(store.list(&crate::support::user("ada")).await.unwrap().len() >= seen["created"]);
+}
+
+/// Checks one line of the child's; other lines are the test harness's.
+async fn check(store: &Store, line: &str) -> Option<String> {
+    let mut words = line.split(' ');
+    let (kind, id) = (words.next()?, SessionId::parse(words.next()?)?);
+    let record = get(store, id).await;
+    match kind {
+        "created" => {}
+        "bound" => assert_eq!(record.thread_id.as_deref(), words.next()),
+        "leased" => {
+            assert!(matches!(begin(store, id, at(29)).await, RunStart::Busy));
+            let lease = first(store, id, at(30)).await;
+            assert_eq!(bind(store, id, lease, "thr_after").await, Bound::Done);
+        }
+        _ => return None,
+    }
+    Some(kind.to_owned())
+}
+
+/// The child's part of the test above; it writes until it is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run as a child process of the test above"]
+async fn child() {
+    let Some(path) = std::env::var_os(FILE) else { return };
+    let store = open(Path::new(&path));
+    // The harness has begun a line.
+    say("");
+    let leased = create(&store, "ada").await;
+    first(&store, leased, at(0)).await;
+    say(&format!("leased {leased}"));
+    let mut writers = JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        writers.spawn(async move {
+            loop {
+                let id = create(&store, "ada").await;
+                say(&format!("created {id}"));
+                let lease = first(&store, id, at(0)).await;
+                let thread_id = format!("thr_{id}");
+                assert_eq!(bind(&store, id, lease, &thread_id).await, Bound::Done);
+                say(&format!("bound {id} {thread_id}"));
+                store.settle(id, messages(2));
+            }
+        });
+    }
+    // A writer ends only by a panic: the parent has gone and closed the pipe.
+    writers.join_next().await.unwrap().unwrap();
+}
+
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(format!("{line}\n").as_bytes()).unwrap();
+    stdout.flush().unwrap();
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,72 @@
+//! One contract, every store.
+//!
+//! `contract` has a function for each promise of `SessionStore`; here each becomes a test of
+//! each store. What only the SQLite store promises is in `sqlite`, and what happens to it when
+//! its process is killed is in `killed`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
+mod contract;
+mod killed;
+mod sqlite;
+mod support;
+
+macro_rules! contract {
+    ($($section:ident: $($promise:ident),+;)+) => {
+        mod memory_store {$($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                crate::contract::$section::$promise(&crate::support::memory()).await;
+            }
+        )+)+}
+
+        mod sqlite_store {$($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $promise() {
+                let directory = crate::support::Directory::new();
+                crate::contract::$section::$promise(&directory.store()).await;
+            }
+        )+)+}
+    };
+}
+
+contract! {
+    sessions:
+        a_session_is_stored_as_it_was_given,
+        an_id_is_given_once,
+        fifty_creates_at_once_stop_at_the_limit,
+        the_limit_is_each_users_own,
+        deleting_makes_room,
+        lists_are_newest_first_and_ties_are_settled,
+        a_title_is_set_and_taken_away,
+        users_that_look_alike_are_strangers,
+        text_is_never_interpreted,
+        an_attachment_has_one_owner,
+        a_dropped_create_is_made_or_not,
+        a_ping_is_answered;
+    runs:
+        twenty_first_runs_at_once_make_one_lease,
+        settling_frees_the_lease_at_once,
+        a_lease_ends_with_its_time,
+        a_late_bind_has_lost_its_lease,
+        a_late_settle_leaves_the_next_lease_alone,
+        a_lease_that_nobody_took_over_still_binds,
+        a_lease_binds_once,
+        a_thread_belongs_to_one_session,
+        a_run_of_nothing_is_unknown,
+        a_dropped_first_run_gives_its_lease_back,
+        busy_comes_before_the_limit,
+        the_limit_counts_what_is_in_flight,
+        starts_and_ends_at_once_stop_at_the_limit,
+        what_is_settled_is_seen_at_once,
+        an_empty_settlement_changes_nothing,
+        the_last_of_two_titles_stays,
+        a_recount_keeps_what_is_in_flight,
+        a_count_never_overflows,
+        a_deleted_session_is_settled_in_silence;
+}

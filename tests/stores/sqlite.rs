@@ -1,0 +1,179 @@
+//! What only the SQLite store promises: a file that lasts, and that others may touch.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chatkit_rest::session::{
+    Bound, Created, Owned, RunStart, Settlement, SqliteOptions, SqliteStore,
+};
+use rusqlite::Connection;
+use tokio::task::JoinSet;
+
+use crate::support::{
+    Directory, Store, at, begin, bind, create, create_bound, first, get, max, messages,
+    new_session, open, user,
+};
+
+fn integrity(path: &Path) -> String {
+    let connection = Connection::open(path).unwrap();
+    connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn reopening_keeps_everything() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let bound = create_bound(&store, "ada", "thr_1").await;
+    let leased = create(&store, "bob").await;
+    let lease = first(&store, leased, at(0)).await;
+    assert_eq!(store.own_attachment(&user("ada"), "atc_1").await.unwrap(), Owned::Done);
+    assert!(matches!(begin(&store, bound, at(0)).await, RunStart::Next(_)));
+    let title = Some(Some("from the last run".to_owned()));
+    // Not waited for: closing the store is what writes it.
+    store.settle(bound, Settlement { title, touched_at: Some(at(9)), ..messages(2) });
+    let before = get(&store, bound).await;
+    drop(store);
+
+    let store = directory.store();
+    assert_eq!(get(&store, bound).await, before);
+    assert_eq!((before.message_count, before.updated_at), (2, at(9)));
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(before));
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("ada")));
+    assert!(matches!(begin(&store, leased, at(29)).await, RunStart::Busy));
+    assert_eq!(bind(&store, leased, lease, "thr_2").await, Bound::Done);
+    drop(store);
+    assert_eq!(integrity(&directory.file()), "ok");
+    let log = directory.file().with_extension("db-wal");
+    assert!(!log.exists(), "a store that was closed is one file");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_file_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new();
+    let store = directory.store();
+    for extension in ["db", "db-wal"] {
+        let path = directory.file().with_extension(extension);
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{extension}");
+    }
+    drop(store);
+}
+
+/// Refuses the file, and leaves it as it is.
+fn assert_refused(path: &Path, reason: &str) {
+    let before = std::fs::read(path).unwrap();
+    let error = SqliteStore::open(path).unwrap_err();
+    assert!(error.is_store(), "{error:?}");
+    assert!(error.chain().contains(reason), "{}", error.chain());
+    assert!(error.chain().contains("sessions.db"), "{}", error.chain());
+    assert_eq!(std::fs::read(path).unwrap(), before);
+}
+
+#[test]
+fn other_peoples_files_are_refused() {
+    let directory = Directory::new();
+    let path = directory.file();
+    std::fs::write(&path, "Dear diary, ".repeat(100)).unwrap();
+    assert_refused(&path, "not a database");
+
+    std::fs::remove_file(&path).unwrap();
+    let theirs = Connection::open(&path).unwrap();
+    theirs.execute_batch("CREATE TABLE session (id)").unwrap();
+    assert_refused(&path, "belongs to another program");
+    theirs.execute_batch("DROP TABLE session; PRAGMA application_id = 7").unwrap();
+    assert_refused(&path, "belongs to another program");
+}
+
+#[test]
+fn a_newer_versions_file_is_refused() {
+    let directory = Directory::new();
+    drop(directory.store());
+    let path = directory.file();
+    let newer = Connection::open(&path).unwrap();
+    newer.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 99").unwrap();
+    drop(newer);
+    assert_refused(&path, "its version is 99");
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_an_io_error() {
+    let directory = Directory::new();
+    let error = SqliteStore::open(&directory.file().join("no/such.db")).unwrap_err();
+    assert!(error.is_io(), "{error:?}");
+}
+
+#[test]
+fn a_new_file_may_be_opened_by_many_at_once() {
+    let directory = Directory::new();
+    let path = directory.file();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| SqliteStore::open(&path).unwrap());
+        }
+    });
+    assert_eq!(integrity(&path), "ok");
+}
+
+#[tokio::test]
+async fn a_locked_file_is_an_error_and_then_works_again() {
+    let directory = Directory::new();
+    let options = SqliteOptions::new().busy_timeout(Duration::from_millis(20));
+    let store: Store = std::sync::Arc::new(options.open(&directory.file()).unwrap());
+    let id = create_bound(&store, "ada", "thr_1").await;
+    assert!(matches!(begin(&store, id, at(0)).await, RunStart::Next(_)));
+    let before = get(&store, id).await;
+    store.ping().await.unwrap();
+
+    let other = Connection::open(directory.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Reading goes on.
+    assert_eq!(store.list(&user("ada")).await.unwrap(), [before]);
+    assert!(matches!(begin(&store, id, at(0)).await, RunStart::Next(_)));
+    // Writing ends within the bound (the test hangs if it does not).
+    assert!(store.create(new_session("ada"), None).await.unwrap_err().is_store());
+    assert!(store.ping().await.unwrap_err().is_store());
+    // What is settled counts although it can't be written yet, and however often that fails.
+    store.settle(id, messages(2));
+    assert!(store.set_title(id, None, at(9)).await.unwrap_err().is_store());
+    store.settle(id, messages(3));
+    assert!(store.delete(id).await.unwrap_err().is_store());
+    assert_eq!(get(&store, id).await.message_count, 5);
+
+    other.execute_batch("ROLLBACK").unwrap();
+    store.ping().await.unwrap();
+    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, 5);
+    assert!(matches!(store.create(new_session("ada"), max(2)).await.unwrap(), Created::Session(_)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn limits_and_leases_hold_across_two_processes_stores() {
+    let directory = Directory::new();
+    let stores = [directory.store(), open(&directory.file())];
+    let mut calls = JoinSet::new();
+    for store in stores.iter().cycle().take(40) {
+        let store = store.clone();
+        calls.spawn(async move { store.create(new_session("ada"), max(10)).await.unwrap() });
+    }
+    let created: Vec<_> = calls.join_all().await;
+    let made = created.iter().filter(|created| matches!(created, Created::Session(_))).count();
+    assert_eq!(made, 10);
+
+    let id = create(&stores[0], "bob").await;
+    let mut calls = JoinSet::new();
+    for store in stores.iter().cycle().take(20) {
+        let store = store.clone();
+        calls.spawn(async move { begin(&store, id, at(0)).await });
+    }
+    let begun = calls.join_all().await;
+    let firsts = begun.iter().filter(|begun| matches!(begun, RunStart::First(_))).count();
+    assert_eq!(firsts, 1);
+
+    // What one has written, the other counts and shows.
+    let id = create_bound(&stores[0], "bob", "thr_1").await;
+    assert!(matches!(begin(&stores[0], id, at(0)).await, RunStart::Next(_)));
+    stores[0].settle(id, messages(2));
+    stores[0].ping().await.unwrap();
+    assert_eq!(get(&stores[1], id).await.message_count, 2);
+}
