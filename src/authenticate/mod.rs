@@ -1,1 +1,89 @@
-//! (being written)
+//! Who is calling: a JSON Web Token in, a [`Principal`](crate::principal::Principal) out.
+//!
+//! [`AuthenticateLayer`] looks for a token, has a [`Verifier`] check it, and hands the request on
+//! as `Request<Authenticated<B>>`. A request without a good token never reaches the inner
+//! service: it is answered with 401 and a `WWW-Authenticate` challenge (RFC 6750 section 3).
+//!
+//! What is checked (RFC 7515, 7519 and 8725): the signature, by an algorithm and a key that the
+//! configuration pins; `exp`, which must be there; `nbf`; `iss` and `aud`, where configured; and
+//! that the claim which names the user can be a [`UserId`](crate::principal::UserId). Tokens that
+//! bring a key of their own (`jwk`, `jku`, `x5c`, `x5u`), extensions marked `crit`, encrypted
+//! tokens, and objects with a name twice are refused. Nothing that a token says is ever fetched.
+//!
+//! The client reads that the token is not valid, or that it has expired, and no more; the log is
+//! told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
+//! is in either.
+//!
+//! # What it does not do
+//! - It doesn't say what a caller may do; ownership is checked where the thing is known.
+//! - It doesn't watch the clock once it has let a request in: a stream may outlive its token.
+//! - It doesn't take the token off the request. Whoever forwards it decides about that.
+//! - It can't revoke: a stolen token works until it expires.
+//!
+//! # Order
+//! Before everything that asks for a principal. The type sees to it: those rooms take
+//! `Request<B>` where `B: Identified`, and only this layer makes such a body. After CORS, because
+//! preflight requests carry no token.
+//!
+//! # Example
+//! ```
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
+//! use chatkit_rest::principal::Authenticated;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Empty;
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! async fn hello(request: Request<Authenticated<Empty<bytes::Bytes>>>) -> Result<Response<String>, Infallible> {
+//!     Ok(Response::new(format!("hello {}", request.body().principal().user_id())))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let verifier = Verifier::builder()
+//!     .algorithms([Algorithm::Hs256])
+//!     .secret("a secret of at least thirty-two bytes")
+//!     .build()?;
+//! let service = AuthenticateLayer::new(Arc::new(verifier)).layer(service_fn(hello));
+//!
+//! let response = service.oneshot(Request::new(Empty::new())).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"chatkit-rest\"");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A browser application may keep its token in a cookie instead:
+//! ```
+//! # use std::sync::Arc;
+//! # use chatkit_rest::authenticate::{AuthenticateLayer, Verifier};
+//! # fn layer(verifier: Arc<Verifier>) -> AuthenticateLayer {
+//! AuthenticateLayer::new(verifier).cookie("session").allowed_origins(["https://app.example"])
+//! # }
+//! ```
+
+mod algorithm;
+mod cache;
+mod challenge;
+mod claims;
+mod future;
+mod invalid;
+mod jws;
+mod keys;
+mod layer;
+mod service;
+mod token;
+mod verify;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use future::ResponseFuture;
+pub use invalid::InvalidToken;
+pub use keys::MIN_SECRET_BYTES;
+pub use layer::AuthenticateLayer;
+pub use service::Authenticate;
+pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! What a caller who is not let in gets to read (RFC 6750 section 3).
+
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+use super::InvalidToken;
+use crate::rejection::{Code, Rejection};
+
+/// Why a request has no principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A page of another site made the browser send its cookie.
+    ForeignOrigin,
+    /// There is a token, or two, but not in a way that can be read. The text is for the log.
+    InvalidRequest(&'static str),
+    /// The token is not believed.
+    InvalidToken(InvalidToken),
+    /// There is no token.
+    NoToken,
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        let (challenge, message, cause) = match fault {
+            // Not a matter of authentication: the same cookie is fine from the right page.
+            Fault::ForeignOrigin => {
+                return Self::new(Code::Forbidden)
+                    .message("A page of this origin may not act with your cookie.")
+                    .because("a cookie was sent by a page of another origin");
+            }
+            Fault::InvalidRequest(cause) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
+                 error_description=\"Exactly one bearer token is expected.\"",
+                "Exactly one bearer token is expected.",
+                cause,
+            ),
+            Fault::InvalidToken(invalid @ InvalidToken::Expired) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token has expired.\"",
+                "The token has expired.",
+                invalid.reason(),
+            ),
+            Fault::InvalidToken(invalid) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token is not valid.\"",
+                "The token is not valid.",
+                invalid.reason(),
+            ),
+            // RFC 6750 section 3.1: no error where no token was sent.
+            Fault::NoToken => {
+                ("Bearer realm=\"chatkit-rest\"", Code::Unauthorized.message(), "there is no token")
+            }
+        };
+        Self::new(Code::Unauthorized)
+            .message(message)
+            .because(cause)
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+}

@@ -1,0 +1,74 @@
+//! Why a token is refused. For the log; the client is not told.
+
+use std::fmt;
+
+use crate::principal::InvalidUserId;
+
+/// Why a token is not believed.
+///
+/// Its text never has anything of the token in it. Clients get to see only whether it has
+/// expired, which they can do something about; the rest would help whoever is guessing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidToken {
+    /// `alg` is not one of the pinned algorithms.
+    AlgorithmNotAllowed,
+    /// `aud` doesn't name us.
+    Audience,
+    /// The header has `jwk`, `jku`, `x5c` or `x5u`.
+    BringsItsOwnKey,
+    /// The header has `crit`, and no extension is understood here.
+    CriticalExtension,
+    /// It is a JWE.
+    Encrypted,
+    /// `exp` is over.
+    Expired,
+    /// `iss` is not the configured issuer.
+    Issuer,
+    /// It is not the compact form of a signed JSON object, or a name comes twice in one.
+    Malformed,
+    /// There is no `exp`, or it is not a number that can be a date.
+    NoExpiry,
+    /// The claim that names the user is missing, or not of the right type.
+    NoUser,
+    /// `nbf` is yet to come.
+    NotYetValid,
+    /// The signature is not one of ours.
+    Signature,
+    /// It has more than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES).
+    TooLong,
+    /// The claim that names the user can't be a user id.
+    User(InvalidUserId),
+}
+
+impl InvalidToken {
+    /// The reason, for the log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::AlgorithmNotAllowed => "the token's alg is not one of the configured ones",
+            Self::Audience => "the token's aud does not name this service",
+            Self::BringsItsOwnKey => "the token's header has jwk, jku, x5c or x5u",
+            Self::CriticalExtension => "the token's header has crit",
+            Self::Encrypted => "the token is encrypted",
+            Self::Expired => "the token has expired",
+            Self::Issuer => "the token's iss is not the configured one",
+            Self::Malformed => "the token is malformed",
+            Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
+            Self::NoUser => "the token's user claim is missing or of the wrong type",
+            Self::NotYetValid => "the token's nbf is yet to come",
+            Self::Signature => "the token's signature does not match",
+            Self::TooLong => "the token is too long",
+            Self::User(InvalidUserId::ControlCharacter) => "the user id has a control character",
+            Self::User(InvalidUserId::Empty) => "the user id is empty",
+            Self::User(InvalidUserId::TooLong) => "the user id is too long",
+        }
+    }
+}
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for InvalidToken {}

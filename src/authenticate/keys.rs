@@ -1,0 +1,164 @@
+//! The keys that signatures are checked with.
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use jsonwebtoken::DecodingKey;
+
+use super::Algorithm;
+use crate::error::Error;
+
+/// The shortest HMAC secret that is accepted, in bytes.
+///
+/// RFC 7518 section 3.2 wants a key as long as the hash. One secret often serves all three
+/// HMAC algorithms, and 256 bits can't be guessed under any of them, so that is the bound for
+/// all of them. What is shorter is mostly a password, and is found offline from one token.
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// One key per pinned algorithm, parsed once.
+///
+/// Key confusion is impossible by construction: a token's `alg` picks the entry, and the entry
+/// holds a key made for that algorithm and no other. Keys that come and go (a JWKS) would be
+/// another set behind the same [`verify`](Self::verify), with the token's `kid` beside `alg`.
+pub(super) struct KeySet(Vec<(Algorithm, Key)>);
+
+enum Key {
+    /// Boxed for its size: it holds the two halves of the HMAC already begun.
+    Mac(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+impl KeySet {
+    /// One secret for every algorithm in `algorithms`, all of which must be HMAC.
+    pub(super) fn of_secret(algorithms: &[Algorithm], secret: &[u8]) -> Result<Self, Error> {
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err(Error::config(format!(
+                "the JWT secret has {} bytes and needs at least {MIN_SECRET_BYTES} (RFC 7518 \
+                 section 3.2): a shorter one can be guessed from any token; `openssl rand -hex \
+                 32` makes a good one",
+                secret.len(),
+            )));
+        }
+        let key = |&algorithm: &Algorithm| match mac_algorithm(algorithm) {
+            Some(mac) => Ok((algorithm, Key::Mac(Box::new(hmac::Key::new(mac, secret))))),
+            None => Err(Error::config(format!(
+                "{algorithm} needs a public key, and a secret is configured; a secret goes with \
+                 HS256, HS384 and HS512 only, and the two kinds must not be mixed",
+            ))),
+        };
+        algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One PEM public key for every algorithm in `algorithms`, none of which may be HMAC.
+    pub(super) fn of_pem(algorithms: &[Algorithm], pem: &[u8]) -> Result<Self, Error> {
+        // jsonwebtoken takes private keys and certificates for public keys in some places, and
+        // would then read the wrong field of them.
+        let label = pem_label(pem).ok_or_else(|| {
+            Error::config("the JWT public key is not PEM: it has no `-----BEGIN …-----` line")
+        })?;
+        if !matches!(label, "PUBLIC KEY" | "RSA PUBLIC KEY") {
+            return Err(Error::config(format!(
+                "the JWT public key must be a PEM block labelled PUBLIC KEY, not {label}",
+            )));
+        }
+        let key = |&algorithm: &Algorithm| public_key(algorithm, pem);
+        algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether `signature` is one over `message` under `algorithm`, in constant time for HMAC.
+    pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        self.0.iter().filter(|(known, _)| *known == algorithm).any(|(_, key)| match key {
+            Key::Mac(key) => hmac::verify(key, message, signature).is_ok(),
+            Key::Public(key) => key.verify_sig(message, signature).is_ok(),
+        })
+    }
+
+    /// The pinned algorithms.
+    pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.0.iter().map(|(algorithm, _)| *algorithm)
+    }
+}
+
+fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, Key), Error> {
+    let Some(PublicKind { verification, read, min_bytes, wanted }) = public_kind(algorithm) else {
+        return Err(Error::config(format!(
+            "{algorithm} needs a secret, and a public key is configured; anyone may know a \
+             public key, so the two kinds must not be mixed",
+        )));
+    };
+    let unfit = || {
+        Error::config(format!("the JWT public key does not fit {algorithm}, which needs {wanted}"))
+    };
+    let decoded = read(pem).map_err(|cause| unfit().with(cause))?;
+    let bytes = decoded.try_get_as_bytes().map_err(|cause| unfit().with(cause))?;
+    if bytes.len() < min_bytes {
+        return Err(unfit());
+    }
+    let key = ParsedPublicKey::new(verification, bytes).map_err(|cause| unfit().with(cause))?;
+    Ok((algorithm, Key::Public(key)))
+}
+
+fn mac_algorithm(algorithm: Algorithm) -> Option<hmac::Algorithm> {
+    match algorithm {
+        Algorithm::Hs256 => Some(hmac::HMAC_SHA256),
+        Algorithm::Hs384 => Some(hmac::HMAC_SHA384),
+        Algorithm::Hs512 => Some(hmac::HMAC_SHA512),
+        Algorithm::EdDsa
+        | Algorithm::Es256
+        | Algorithm::Es384
+        | Algorithm::Ps256
+        | Algorithm::Ps384
+        | Algorithm::Ps512
+        | Algorithm::Rs256
+        | Algorithm::Rs384
+        | Algorithm::Rs512 => None,
+    }
+}
+
+/// How keys of an asymmetric algorithm are read and used.
+struct PublicKind {
+    verification: &'static dyn VerificationAlgorithm,
+    read: fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>,
+    /// What a key has at least, encoded. aws-lc-rs looks at the size of an RSA key only when it
+    /// verifies, which is too late to tell whoever configured it.
+    min_bytes: usize,
+    wanted: &'static str,
+}
+
+fn public_kind(algorithm: Algorithm) -> Option<PublicKind> {
+    let rsa = |verification| PublicKind {
+        verification,
+        read: DecodingKey::from_rsa_pem,
+        min_bytes: 2048 / 8,
+        wanted: "an RSA key of 2048 to 8192 bits",
+    };
+    let ec = |verification, wanted| PublicKind {
+        verification,
+        read: DecodingKey::from_ec_pem,
+        min_bytes: 32,
+        wanted,
+    };
+    Some(match algorithm {
+        Algorithm::EdDsa => PublicKind {
+            verification: &signature::ED25519,
+            read: DecodingKey::from_ed_pem,
+            min_bytes: 32,
+            wanted: "an Ed25519 key",
+        },
+        Algorithm::Es256 => ec(&signature::ECDSA_P256_SHA256_FIXED, "a P-256 key"),
+        Algorithm::Es384 => ec(&signature::ECDSA_P384_SHA384_FIXED, "a P-384 key"),
+        Algorithm::Ps256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
+        Algorithm::Ps384 => rsa(&signature::RSA_PSS_2048_8192_SHA384),
+        Algorithm::Ps512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
+        Algorithm::Rs256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::Rs384 => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::Rs512 => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return None,
+    })
+}
+
+fn pem_label(pem: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(pem).ok()?;
+    let (_, rest) = text.split_once("-----BEGIN ")?;
+    let (label, _) = rest.split_once("-----")?;
+    Some(label)
+}

@@ -1,0 +1,73 @@
+//! [`AuthenticateLayer`].
+
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::token::TokenSource;
+use super::{Authenticate, Verifier};
+use crate::principal::{Principal, UserId};
+
+/// Lets only verified callers through to the services it wraps.
+///
+/// Cloning is two reference counts.
+#[derive(Clone, Debug)]
+pub struct AuthenticateLayer {
+    check: Check,
+    source: Arc<TokenSource>,
+}
+
+/// How callers are told apart.
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    /// All of them are this one.
+    Anyone(Principal),
+    /// By their token.
+    Token(Arc<Verifier>),
+}
+
+impl AuthenticateLayer {
+    /// Takes the token from `Authorization: Bearer`, and from nowhere else.
+    pub fn new(verifier: Arc<Verifier>) -> Self {
+        Self { check: Check::Token(verifier), source: Arc::default() }
+    }
+
+    /// Looks at no token and takes every caller for `user`.
+    ///
+    /// For trying things out on a loopback address. Anyone who can connect is let in.
+    pub fn danger_accept_anyone_as(user: UserId) -> Self {
+        Self { check: Check::Anyone(Principal::new(user)), source: Arc::default() }
+    }
+
+    /// Takes the token from the cookie `name` where there is no `Authorization` header.
+    ///
+    /// Browsers send a cookie with requests of any page, so an unsafe method with a cookie is
+    /// refused (403) when its `Origin` is neither the request's own host nor one of
+    /// [`allowed_origins`](Self::allowed_origins). Set the cookie with `HttpOnly`, `Secure` and
+    /// `SameSite` all the same. An empty name means no cookie.
+    #[must_use]
+    pub fn cookie(mut self, name: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.source).cookie = Some(name.into()).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// Origins besides the own host whose pages may use the cookie, such as
+    /// `https://app.example`. They need CORS to be configured as well.
+    #[must_use]
+    pub fn allowed_origins<O: Into<String>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Self {
+        Arc::make_mut(&mut self.source).allowed_origins =
+            origins.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+impl<S> Layer<S> for AuthenticateLayer {
+    type Service = Authenticate<S>;
+
+    fn layer(&self, inner: S) -> Authenticate<S> {
+        Authenticate::new(inner, self.check.clone(), Arc::clone(&self.source))
+    }
+}

@@ -1,0 +1,355 @@
+use std::time::Duration;
+
+use jsonwebtoken::EncodingKey;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::authenticate::{InvalidToken, MAX_TOKEN_BYTES};
+use crate::principal::InvalidUserId;
+
+fn with(name: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims();
+    claims[name] = value.into();
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+#[test]
+fn a_claim_is_good_or_bad() {
+    use InvalidToken as I;
+    let verifier = hs256().build().unwrap();
+    for (claims, expected) in [
+        (claims(), Ok("ada")),
+        // exp: required, a number, a date, not over.
+        (without("exp"), Err(I::NoExpiry)),
+        (with("exp", Value::Null), Err(I::NoExpiry)),
+        (with("exp", (NOW + 60).to_string()), Err(I::NoExpiry)),
+        (with("exp", true), Err(I::NoExpiry)),
+        (with("exp", json!([NOW + 60])), Err(I::NoExpiry)),
+        (with("exp", 1e300), Err(I::NoExpiry)),
+        (with("exp", u64::MAX), Err(I::NoExpiry)),
+        (with("exp", (NOW + 60) * 1000), Err(I::NoExpiry)),
+        (with("exp", 253_402_300_799_i64), Ok("ada")),
+        (with("exp", -1), Err(I::Expired)),
+        (with("exp", 0), Err(I::Expired)),
+        (with("exp", NOW), Err(I::Expired)),
+        (with("exp", NOW + 1), Ok("ada")),
+        (with("exp", 1_800_000_001.75), Ok("ada")),
+        (with("exp", 1_800_000_000.75), Err(I::Expired)),
+        // nbf: where present, a number, and over.
+        (with("nbf", NOW), Ok("ada")),
+        (with("nbf", NOW + 1), Err(I::NotYetValid)),
+        (with("nbf", Value::Null), Err(I::Malformed)),
+        (with("nbf", NOW.to_string()), Err(I::Malformed)),
+        // sub: a string that can be a user id.
+        (without("sub"), Err(I::NoUser)),
+        (with("sub", Value::Null), Err(I::NoUser)),
+        (with("sub", 7), Err(I::NoUser)),
+        (with("sub", json!(["ada"])), Err(I::NoUser)),
+        (with("sub", ""), Err(I::User(InvalidUserId::Empty))),
+        (with("sub", "a\r\nx: y"), Err(I::User(InvalidUserId::ControlCharacter))),
+        (with("sub", "a\u{0}"), Err(I::User(InvalidUserId::ControlCharacter))),
+        (with("sub", "x".repeat(256)), Err(I::User(InvalidUserId::TooLong))),
+        (with("sub", " Ada\u{200b}"), Ok(" Ada\u{200b}")),
+        // aud: nobody here answers to it. iss: nobody asked.
+        (with("aud", "someone"), Err(I::Audience)),
+        (with("aud", json!([])), Err(I::Audience)),
+        (with("iss", "anyone"), Ok("ada")),
+        (with("iat", NOW + 1000), Ok("ada")),
+        (json!(["ada"]), Err(I::Malformed)),
+        (json!("ada"), Err(I::Malformed)),
+    ] {
+        let found = verifier.verify(&sign(&claims));
+        let found = found.as_ref().map(|principal| principal.user_id().as_str());
+        assert_eq!(found, expected.as_ref().map(|user| *user), "{claims}");
+    }
+}
+
+#[test]
+fn leeway_goes_both_ways_and_ends() {
+    let verifier = hs256().leeway(Duration::from_secs(60)).build().unwrap();
+    for (claims, good) in [
+        (with("exp", NOW - 59), true),
+        (with("exp", NOW - 60), false),
+        (with("nbf", NOW + 60), true),
+        (with("nbf", NOW + 61), false),
+    ] {
+        assert_eq!(verifier.verify(&sign(&claims)).is_ok(), good, "{claims}");
+    }
+}
+
+#[test]
+fn issuer_and_audience_are_exact_and_required_where_configured() {
+    let verifier = hs256().issuer("https://a.example").audience("chat").build().unwrap();
+    for (iss, aud, expected) in [
+        (json!("https://a.example"), json!("chat"), None),
+        (json!("https://a.example"), json!(["mail", "chat"]), None),
+        (json!("https://a.example"), json!(["mail"]), Some(InvalidToken::Audience)),
+        (json!("https://a.example"), json!("chatter"), Some(InvalidToken::Audience)),
+        (json!("https://a.example"), json!({ "chat": 1 }), Some(InvalidToken::Audience)),
+        (json!("https://a.example"), Value::Null, Some(InvalidToken::Audience)),
+        (json!("https://a.example/"), json!("chat"), Some(InvalidToken::Issuer)),
+        (json!(["https://a.example"]), json!("chat"), Some(InvalidToken::Issuer)),
+        (Value::Null, json!("chat"), Some(InvalidToken::Issuer)),
+    ] {
+        let claims = json!({ "sub": "ada", "exp": NOW + 60, "iss": iss, "aud": aud });
+        assert_eq!(verifier.verify(&sign(&claims)).err(), expected, "{claims}");
+    }
+    assert_eq!(verifier.verify(&sign(&claims())).err(), Some(InvalidToken::Issuer));
+}
+
+#[test]
+fn another_claim_may_name_the_user_with_an_integer() {
+    let verifier = hs256().user_claim("uid").build().unwrap();
+    for (uid, expected) in [
+        (json!(42), Some("42")),
+        (json!(-1), Some("-1")),
+        (json!("ada"), Some("ada")),
+        (json!(1.5), None),
+        (json!(true), None),
+    ] {
+        let found = verifier.verify(&sign(&with("uid", uid.clone()))).ok();
+        assert_eq!(found.as_ref().map(|who| who.user_id().as_str()), expected, "{uid}");
+    }
+    assert_eq!(verifier.verify(&sign(&claims())).err(), Some(InvalidToken::NoUser));
+}
+
+#[test]
+fn a_header_is_good_or_bad() {
+    use InvalidToken as I;
+    let verifier = hs256().build().unwrap();
+    for (header, expected) in [
+        (r#"{"alg":"HS256"}"#, None),
+        (r#"{"alg":"HS256","kid":"../../dev/null","typ":"at+jwt","x5t":"abc"}"#, None),
+        (r#"{"alg":"HS384"}"#, Some(I::AlgorithmNotAllowed)),
+        (r#"{"alg":"hs256"}"#, Some(I::AlgorithmNotAllowed)),
+        (r#"{"alg":"none"}"#, Some(I::AlgorithmNotAllowed)),
+        (r#"{"alg":"RS256"}"#, Some(I::AlgorithmNotAllowed)),
+        (r#"{"alg":["HS256"]}"#, Some(I::Malformed)),
+        (r#"{"typ":"JWT"}"#, Some(I::Malformed)),
+        (r#"{"alg":"HS256","alg":"HS256"}"#, Some(I::Malformed)),
+        (r#"{"alg":"HS256","kid":7}"#, Some(I::Malformed)),
+        (r#"{"alg":"HS256"} "#, None),
+        (r#"{"alg":"HS256"}x"#, Some(I::Malformed)),
+        (r#"["HS256"]"#, Some(I::Malformed)),
+        ("", Some(I::Malformed)),
+        (r#"{"alg":"HS256","crit":["exp"],"exp":1}"#, Some(I::CriticalExtension)),
+        (r#"{"alg":"HS256","crit":[]}"#, Some(I::CriticalExtension)),
+        (r#"{"alg":"HS256","crit":null}"#, Some(I::CriticalExtension)),
+        (r#"{"alg":"dir","enc":"A256GCM"}"#, Some(I::Encrypted)),
+        (r#"{"alg":"HS256","jwk":{"kty":"oct","k":"YQ"}}"#, Some(I::BringsItsOwnKey)),
+        (r#"{"alg":"HS256","jku":"http://127.0.0.1:1/"}"#, Some(I::BringsItsOwnKey)),
+        (r#"{"alg":"HS256","x5u":"http://127.0.0.1:1/"}"#, Some(I::BringsItsOwnKey)),
+        (r#"{"alg":"HS256","x5c":["AA=="]}"#, Some(I::BringsItsOwnKey)),
+    ] {
+        let token = sign_raw(header, &claims().to_string(), SECRET);
+        assert_eq!(verifier.verify(&token).err(), expected, "{header}");
+    }
+}
+
+#[test]
+fn only_the_exact_compact_form_is_read() {
+    use InvalidToken as I;
+    let verifier = hs256().build().unwrap();
+    let token = sign(&claims());
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let payload = r#"{"sub":"ada","sub":"eve","exp":1900000000}"#;
+    // 43 characters hold 258 bits, two more than the signature: with them set, it is another
+    // spelling of the same bytes.
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let last = alphabet.find(&signature[42..]).unwrap();
+    let respelled = &alphabet[last + 1..last + 2];
+    for (token, expected) in [
+        (String::new(), I::Malformed),
+        ("..".into(), I::Malformed),
+        (signed.into(), I::Malformed),
+        (format!("{signed}."), I::Signature),
+        (format!("{token}="), I::Malformed),
+        (format!("{token}."), I::Malformed),
+        (format!("{token}.x"), I::Malformed),
+        (format!("{token}.x.y"), I::Encrypted),
+        (format!(" {token}"), I::Malformed),
+        (format!("{signed}.{}{respelled}", &signature[..42]), I::Malformed),
+        (format!("{signed}.{}", signature.to_uppercase()), I::Signature),
+        (token.replace("ey", "é"), I::Malformed),
+        (sign_raw(r#"{"alg":"HS256"}"#, payload, SECRET), I::Malformed),
+        (sign_raw(r#"{"alg":"HS256"}"#, &"[".repeat(9000), SECRET), I::Malformed),
+        (sign_raw(r#"{"alg":"HS256"}"#, &claims().to_string(), b"another secret"), I::Signature),
+        (sign_raw(r#"{"alg":"HS256"}"#, &claims().to_string(), b""), I::Signature),
+        (sign(&with("note", "x".repeat(MAX_TOKEN_BYTES))), I::TooLong),
+    ] {
+        let found = verifier.verify(&token).err();
+        assert_eq!(found, Some(expected), "{token:.200}");
+    }
+    assert!(verifier.verify(&sign(&with("note", "x".repeat(10_000)))).is_ok());
+}
+
+#[test]
+fn every_algorithm_takes_its_own_signatures_and_no_others() {
+    use Algorithm as A;
+    let rsa = EncodingKey::from_rsa_pem(key!("rsa.private")).unwrap();
+    let other_rsa = EncodingKey::from_rsa_pem(key!("other-rsa.private")).unwrap();
+    let p256 = EncodingKey::from_ec_pem(key!("p256.private")).unwrap();
+    let p384 = EncodingKey::from_ec_pem(key!("p384.private")).unwrap();
+    let ed25519 = EncodingKey::from_ed_pem(key!("ed25519.private")).unwrap();
+    let secret = EncodingKey::from_secret(SECRET);
+    let rsa_public = key!("rsa.public").as_slice();
+
+    let signers: Vec<(A, &EncodingKey)> = A::ALL
+        .into_iter()
+        .map(|algorithm| {
+            let key = match algorithm {
+                A::EdDsa => &ed25519,
+                A::Es256 => &p256,
+                A::Es384 => &p384,
+                A::Hs256 | A::Hs384 | A::Hs512 => &secret,
+                A::Ps256 | A::Ps384 | A::Ps512 | A::Rs256 | A::Rs384 | A::Rs512 => &rsa,
+            };
+            (algorithm, key)
+        })
+        .collect();
+    for algorithm in A::ALL {
+        let builder = Verifier::builder().algorithms([algorithm]);
+        let builder = match algorithm {
+            A::EdDsa => builder.public_key_pem(key!("ed25519.public")),
+            A::Es256 => builder.public_key_pem(key!("p256.public")),
+            A::Es384 => builder.public_key_pem(key!("p384.public")),
+            A::Hs256 | A::Hs384 | A::Hs512 => builder.secret(SECRET),
+            _ => builder.public_key_pem(rsa_public),
+        };
+        let clock = TestClock::new();
+        let verifier = builder.clock(move || clock.now()).build().unwrap();
+        for (signer, key) in &signers {
+            let found = verifier.verify(&sign_with(*signer, key, &claims()));
+            assert_eq!(found.is_ok(), *signer == algorithm, "{signer} for {algorithm}");
+            // The header lies about who signed.
+            let token = sign_with(*signer, key, &claims());
+            let (_, rest) = token.split_once('.').unwrap();
+            let lie = format!("{}.{rest}", part(&json!({ "alg": algorithm.as_str() }).to_string()));
+            if *signer != algorithm {
+                assert_eq!(verifier.verify(&lie).err(), Some(InvalidToken::Signature), "{signer}");
+            }
+        }
+    }
+
+    let clock = TestClock::new();
+    let verifier = Verifier::builder()
+        .algorithms([A::Rs256, A::Ps256])
+        .public_key_pem(rsa_public)
+        .clock(move || clock.now())
+        .build()
+        .unwrap();
+    assert!(verifier.verify(&sign_with(A::Ps256, &rsa, &claims())).is_ok());
+    let foreign = sign_with(A::Rs256, &other_rsa, &claims());
+    assert_eq!(verifier.verify(&foreign).err(), Some(InvalidToken::Signature));
+    // CVE-2015-9235: the public key as an HMAC secret.
+    let confused = sign_raw(r#"{"alg":"HS256"}"#, &claims().to_string(), rsa_public);
+    assert_eq!(verifier.verify(&confused).err(), Some(InvalidToken::AlgorithmNotAllowed));
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_in_words() {
+    use Algorithm as A;
+    let builder = || Verifier::builder().algorithms([A::Rs256]);
+    for (builder, words) in [
+        (Verifier::builder().secret(SECRET), "no JWT algorithm"),
+        (builder(), "neither a JWT secret nor a public key"),
+        (builder().secret(SECRET).public_key_pem(key!("rsa.public")), "both"),
+        (builder().secret(SECRET), "RS256 needs a public key"),
+        (builder().public_key_pem("not pem"), "is not PEM"),
+        (builder().public_key_pem(key!("rsa.private")), "not PRIVATE KEY"),
+        (builder().public_key_pem(key!("p256.public")), "does not fit RS256"),
+        (builder().public_key_pem(key!("short-rsa.public")), "2048 to 8192 bits"),
+        (
+            Verifier::builder().algorithms([A::Rs256, A::Hs256]).public_key_pem(key!("rsa.public")),
+            "HS256 needs a secret",
+        ),
+        (
+            Verifier::builder().algorithms([A::Es384]).public_key_pem(key!("p256.public")),
+            "needs a P-384 key",
+        ),
+        (Verifier::builder().algorithms([A::Hs256]).secret("short"), "has 5 bytes and needs"),
+        (hs256().user_claim("exp"), "can't name a user"),
+        (hs256().user_claim(""), "can't name a user"),
+        (hs256().leeway(Duration::from_secs(601)), "at most 10 minutes"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert!(error.is_config());
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // 31 bytes are too few, 32 are enough.
+    let secret = |length| Verifier::builder().algorithms([A::Hs512]).secret(vec![7; length]);
+    assert!(secret(31).build().is_err());
+    assert!(secret(32).build().is_ok());
+}
+
+#[test]
+fn a_cached_token_is_asked_for_its_time_again() {
+    let clock = TestClock::new();
+    let own = clock.clone();
+    let verifier = hs256().clock(move || own.now()).build().unwrap();
+    let token = sign(&json!({ "sub": "ada", "exp": NOW + 60, "nbf": NOW }));
+
+    let first = verifier.verify(&token).unwrap();
+    assert_eq!(verifier.cached_tokens(), 1);
+    // The very same allocation: it was not parsed anew.
+    let second = verifier.verify(&token).unwrap();
+    assert!(std::ptr::eq(first.user_id().as_str(), second.user_id().as_str()));
+
+    clock.set(NOW - 1);
+    assert_eq!(verifier.verify(&token).err(), Some(InvalidToken::NotYetValid));
+    clock.set(NOW);
+    assert!(verifier.verify(&token).is_ok());
+    clock.set(NOW + 60);
+    assert_eq!(verifier.verify(&token).err(), Some(InvalidToken::Expired));
+    assert_eq!(verifier.cached_tokens(), 0);
+}
+
+#[test]
+fn the_cache_is_bounded_optional_and_holds_only_good_tokens() {
+    let verifier = hs256().cache_capacity(50).build().unwrap();
+    for user in 0..500 {
+        verifier.verify(&sign(&with("sub", format!("user-{user}")))).unwrap();
+    }
+    assert!((1..=50).contains(&verifier.cached_tokens()), "{}", verifier.cached_tokens());
+
+    let verifier = hs256().build().unwrap();
+    assert!(verifier.verify(&sign(&with("exp", NOW - 1))).is_err());
+    assert!(verifier.verify(&sign(&with("nbf", NOW + 1))).is_err());
+    assert!(verifier.verify(&sign_raw(r#"{"alg":"HS256"}"#, "{}", b"another")).is_err());
+    assert_eq!(verifier.cached_tokens(), 0);
+
+    let verifier = hs256().cache_capacity(0).build().unwrap();
+    assert!(verifier.verify(&sign(&claims())).is_ok());
+    assert!(verifier.verify(&sign(&with("exp", NOW))).is_err());
+    assert_eq!(verifier.cached_tokens(), 0);
+}
+
+#[test]
+fn one_bit_makes_another_token() {
+    // A cache keyed by less than the whole token would take the second for the first.
+    let verifier = hs256().build().unwrap();
+    let token = sign(&claims());
+    verifier.verify(&token).unwrap();
+    for at in [0, token.len() / 2, token.len() - 2] {
+        let mut forged = token.clone().into_bytes();
+        forged[at] = if forged[at] == b'A' { b'E' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        assert!(verifier.verify(&forged).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn debug_output_has_no_key() {
+    let builder = hs256();
+    let shown = format!("{builder:?}");
+    let shown = format!("{shown} {:?}", builder.build().unwrap());
+    assert!(shown.contains("Hs256"));
+    assert!(!shown.contains("a secret for tests"), "{shown}");
+    assert!(!shown.contains(&format!("{:?}", &SECRET[..4])[1..10]), "{shown}");
+}

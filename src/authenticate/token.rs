@@ -1,0 +1,122 @@
+//! Where a request keeps its token.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Uri};
+
+use super::challenge::Fault;
+
+/// The places where a token is looked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TokenSource {
+    pub(super) cookie: Option<String>,
+    pub(super) allowed_origins: Vec<String>,
+}
+
+impl TokenSource {
+    /// The one token of a request.
+    ///
+    /// `Authorization` goes first, and where it is present no cookie is looked at: a request
+    /// with two tokens that disagree must not be two things to two readers.
+    pub(super) fn find<'r, B>(&self, request: &'r Request<B>) -> Result<&'r str, Fault> {
+        let headers = request.headers();
+        if let Some(value) = single(headers, &header::AUTHORIZATION)
+            .map_err(|_| Fault::InvalidRequest("there is more than one Authorization header"))?
+        {
+            return bearer(value);
+        }
+        let Some(name) = &self.cookie else { return Err(Fault::NoToken) };
+        let token = cookie(headers, name)?.ok_or(Fault::NoToken)?;
+        if !request.method().is_safe() && !self.is_own_page(headers, request.uri()) {
+            return Err(Fault::ForeignOrigin);
+        }
+        Ok(token)
+    }
+
+    /// Whether the page that made the request may act with a cookie.
+    ///
+    /// A browser adds the cookie to requests of any page, and `Origin` to all of them that can
+    /// change something; without `Origin` it is no browser, or one old enough to need
+    /// `SameSite` on the cookie.
+    fn is_own_page(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        let origin = match single(headers, &header::ORIGIN) {
+            Ok(None) => return true,
+            Ok(Some(origin)) => origin.to_str().unwrap_or_default(),
+            Err(Twice) => return false,
+        };
+        self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            || is_host(origin, headers, uri)
+    }
+}
+
+/// RFC 6750 section 2.1, with the scheme in any case (RFC 9110 section 11.1).
+fn bearer(value: &HeaderValue) -> Result<&str, Fault> {
+    const MALFORMED: Fault = Fault::InvalidRequest("the Authorization header is malformed");
+    let value = value.to_str().map_err(|_| MALFORMED)?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    // RFC 6750 section 3.1: another scheme is no token, which is not an error of this one.
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Fault::NoToken);
+    }
+    let token = token.trim_matches(' ');
+    if is_token68(token) { Ok(token) } else { Err(MALFORMED) }
+}
+
+/// The value of the cookie `name` (RFC 6265 section 4.2.1).
+fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Fault> {
+    let mut found = None;
+    for pair in
+        headers.get_all(header::COOKIE).iter().flat_map(|v| v.as_bytes().split(|b| *b == b';'))
+    {
+        let Some(value) = pair
+            .trim_ascii()
+            .strip_prefix(name.as_bytes())
+            .and_then(|rest| rest.trim_ascii_start().strip_prefix(b"="))
+        else {
+            continue;
+        };
+        // A page of a sibling domain can set a second cookie of that name, and nothing says
+        // which of the two is ours.
+        if found.replace(value.trim_ascii()).is_some() {
+            return Err(Fault::InvalidRequest("the token's cookie comes twice"));
+        }
+    }
+    let Some(value) = found else { return Ok(None) };
+    let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+    match std::str::from_utf8(value) {
+        Ok("") => Ok(None),
+        Ok(token) if is_token68(token) => Ok(Some(token)),
+        _ => Err(Fault::InvalidRequest("the token's cookie is malformed")),
+    }
+}
+
+/// RFC 9110 section 11.2.
+fn is_token68(token: &str) -> bool {
+    let unpadded = token.trim_end_matches('=');
+    !unpadded.is_empty()
+        && unpadded.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+}
+
+/// Whether `origin` has the host and port that the request was sent to. The scheme is not
+/// compared: whoever ends TLS in front of us hides it.
+fn is_host(origin: &str, headers: &HeaderMap, uri: &Uri) -> bool {
+    let Some((scheme, origin_host)) = origin.split_once("://") else { return false };
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return false,
+    };
+    let host = match uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => single(headers, &header::HOST).ok().flatten().and_then(|host| host.to_str().ok()),
+    };
+    let without_port = |host: &str| host.strip_suffix(default_port).unwrap_or(host).to_owned();
+    host.is_some_and(|host| without_port(host).eq_ignore_ascii_case(&without_port(origin_host)))
+}
+
+struct Twice;
+
+fn single<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, Twice> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Twice) } else { Ok(first) }
+}

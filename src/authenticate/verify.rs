@@ -1,0 +1,251 @@
+//! From a token to a [`Principal`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::cache::{TokenCache, TokenDigest, Verified};
+use super::claims::Rules;
+use super::jws::Jws;
+use super::keys::KeySet;
+use super::{Algorithm, InvalidToken};
+use crate::error::Error;
+use crate::principal::Principal;
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// The largest clock skew that may be configured.
+pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
+
+/// Claims that can't name a user.
+const NO_USER_CLAIMS: [&str; 5] = ["", "aud", "exp", "iat", "nbf"];
+
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// Verifies JSON Web Tokens against pinned algorithms, keys and claims.
+///
+/// Made once and shared; see [`Verifier::builder`]. Verification is pure computation: nothing
+/// that a token says is fetched, and nothing blocks.
+pub struct Verifier {
+    keys: KeySet,
+    rules: Rules,
+    leeway: Duration,
+    cache: Option<TokenCache>,
+    clock: Clock,
+}
+
+impl Verifier {
+    /// Starts from nothing but a leeway of 60 s, the user in `sub`, and a cache of 10 000 tokens.
+    ///
+    /// ```
+    /// use chatkit_rest::authenticate::{Algorithm, Verifier};
+    ///
+    /// let verifier = Verifier::builder()
+    ///     .algorithms([Algorithm::Hs256])
+    ///     .secret("a secret of at least thirty-two bytes")
+    ///     .issuer("https://accounts.example")
+    ///     .audience("chat")
+    ///     .build()?;
+    /// assert!(verifier.verify("not.a.token").is_err());
+    /// # Ok::<(), chatkit_rest::error::Error>(())
+    /// ```
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder {
+            algorithms: Vec::new(),
+            key: None,
+            rules: Rules { issuer: None, audience: None, user_claim: "sub".to_owned() },
+            leeway: Duration::from_secs(60),
+            cache_capacity: 10_000,
+            clock: Arc::new(SystemTime::now),
+        }
+    }
+
+    /// Who the token proves its bearer to be.
+    ///
+    /// # Errors
+    /// [`InvalidToken`], whose text is for the log and has nothing of the token in it.
+    pub fn verify(&self, token: &str) -> Result<Principal, InvalidToken> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(InvalidToken::TooLong);
+        }
+        let now = (self.clock)();
+        let Some(cache) = &self.cache else {
+            let verified = self.examine(token)?;
+            verified.lifetime.check(now, self.leeway)?;
+            return Ok(verified.principal);
+        };
+        let digest = TokenDigest::of(token);
+        if let Some(verified) = cache.get(&digest) {
+            if let Err(invalid) = verified.lifetime.check(now, self.leeway) {
+                cache.remove(&digest);
+                return Err(invalid);
+            }
+            return Ok(verified.principal);
+        }
+        let verified = self.examine(token)?;
+        verified.lifetime.check(now, self.leeway)?;
+        let principal = verified.principal.clone();
+        cache.insert(digest, verified);
+        Ok(principal)
+    }
+
+    /// Everything but the clock, the signature first: claims that nobody signed are not read.
+    fn examine(&self, token: &str) -> Result<Verified, InvalidToken> {
+        let jws = Jws::parse(token)?;
+        if !self.keys.algorithms().any(|pinned| pinned == jws.algorithm) {
+            return Err(InvalidToken::AlgorithmNotAllowed);
+        }
+        if !self.keys.verify(jws.algorithm, jws.signed.as_bytes(), &jws.signature) {
+            return Err(InvalidToken::Signature);
+        }
+        let (principal, lifetime) = self.rules.check(&jws.claims()?)?;
+        Ok(Verified { principal, lifetime })
+    }
+
+    /// How many verified tokens are remembered at the moment.
+    pub fn cached_tokens(&self) -> usize {
+        self.cache.as_ref().map_or(0, TokenCache::len)
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("algorithms", &self.keys.algorithms().collect::<Vec<_>>())
+            .field("rules", &self.rules)
+            .field("leeway", &self.leeway)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Verifier`].
+#[must_use]
+pub struct VerifierBuilder {
+    algorithms: Vec<Algorithm>,
+    key: Option<KeySource>,
+    rules: Rules,
+    leeway: Duration,
+    cache_capacity: usize,
+    clock: Clock,
+}
+
+enum KeySource {
+    Both,
+    Pem(Vec<u8>),
+    Secret(Vec<u8>),
+}
+
+impl VerifierBuilder {
+    /// Pins the algorithms. There is no default: which they are must never follow from a token.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self.algorithms.sort_unstable();
+        self.algorithms.dedup();
+        self
+    }
+
+    /// Sets the secret for HS256, HS384 and HS512, as it is (not as base64 or hexadecimal).
+    pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(match self.key {
+            None | Some(KeySource::Secret(_)) => KeySource::Secret(secret.into()),
+            Some(KeySource::Both | KeySource::Pem(_)) => KeySource::Both,
+        });
+        self
+    }
+
+    /// Sets the public key for the other algorithms: one PEM block, `PUBLIC KEY` (RFC 7468
+    /// section 13) or `RSA PUBLIC KEY`.
+    pub fn public_key_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(match self.key {
+            None | Some(KeySource::Pem(_)) => KeySource::Pem(pem.into()),
+            Some(KeySource::Both | KeySource::Secret(_)) => KeySource::Both,
+        });
+        self
+    }
+
+    /// Requires `iss` to be exactly this. Without it, `iss` is not looked at.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.rules.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Requires `aud` to be this, or to have this among others. Without it, a token that has an
+    /// `aud` is refused, because it is meant for somebody else (RFC 7519 section 4.1.3).
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.rules.audience = Some(audience.into());
+        self
+    }
+
+    /// How far the clocks of issuer and gateway may be apart, in whole seconds; at most
+    /// [`MAX_LEEWAY`].
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// The claim that names the user. In any claim but `sub`, an integer counts as its digits.
+    pub fn user_claim(mut self, name: impl Into<String>) -> Self {
+        self.rules.user_claim = name.into();
+        self
+    }
+
+    /// How many verified tokens to remember; 0 verifies every token anew.
+    pub fn cache_capacity(mut self, tokens: usize) -> Self {
+        self.cache_capacity = tokens;
+        self
+    }
+
+    /// Asks `clock` for the time instead of the operating system.
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Parses the keys.
+    ///
+    /// # Errors
+    /// A configuration [`Error`] that says what to change: no algorithm, no key, a key that
+    /// doesn't fit an algorithm, a secret below
+    /// [`MIN_SECRET_BYTES`](super::MIN_SECRET_BYTES), a mix of HMAC and public keys, a user claim
+    /// that can't name a user, or a leeway above [`MAX_LEEWAY`].
+    pub fn build(self) -> Result<Verifier, Error> {
+        if self.algorithms.is_empty() {
+            return Err(Error::config("no JWT algorithm is named"));
+        }
+        if NO_USER_CLAIMS.contains(&self.rules.user_claim.as_str()) {
+            return Err(Error::config(format!(
+                "the claim {:?} can't name a user",
+                self.rules.user_claim,
+            )));
+        }
+        if self.leeway > MAX_LEEWAY {
+            return Err(Error::config("the JWT leeway must be at most 10 minutes"));
+        }
+        let keys = match &self.key {
+            None => return Err(Error::config("neither a JWT secret nor a public key is set")),
+            Some(KeySource::Both) => {
+                return Err(Error::config(
+                    "both a JWT secret and a public key are set; keep the one that tokens are \
+                     signed for",
+                ));
+            }
+            Some(KeySource::Pem(pem)) => KeySet::of_pem(&self.algorithms, pem)?,
+            Some(KeySource::Secret(secret)) => KeySet::of_secret(&self.algorithms, secret)?,
+        };
+        let cache = (self.cache_capacity > 0).then(|| TokenCache::new(self.cache_capacity));
+        Ok(Verifier { keys, rules: self.rules, leeway: self.leeway, cache, clock: self.clock })
+    }
+}
+
+impl fmt::Debug for VerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder")
+            .field("algorithms", &self.algorithms)
+            .field("rules", &self.rules)
+            .field("leeway", &self.leeway)
+            .field("cache_capacity", &self.cache_capacity)
+            .finish_non_exhaustive()
+    }
+}
