@@ -12,7 +12,7 @@ pub mod telemetry;
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
 
-#[cfg(feature = "limit")]
+#[cfg(any(feature = "limit", feature = "session"))]
 pub mod limit;
 
 #[cfg(feature = "route")]

@@ -1,8 +1,123 @@
-//! The way to the upstream. (being written)
+//! The way to the upstream: one request, one answer, byte for byte.
+//!
+//! [`HttpUpstream`] is a [`Service`](tower_service::Service) that sends each request to the one
+//! URL of a ChatKit server and hands back the answer with its body still flowing.
+//!
+//! # What it promises
+//!
+//! * **Bytes.** The pieces of a body are those the upstream sent, moved and never copied.
+//! * **Ends.** An answer that ends cleanly ends cleanly. One that is cut, reset or badly framed
+//!   gives all that came before and then a [`ForwardError`]. Whoever stops reading cancels the
+//!   upstream's work: dropping the future or the body closes the connection at once.
+//! * **No request twice.** A connection that proves dead before a byte of the request was written
+//!   is replaced by a new one. Any other failure is reported and not repeated.
+//! * **Bounds.** Connecting, the first byte, silence within a stream, and the whole of an answer
+//!   that is not a stream each have a timeout; heads, buffers and idle connections have limits.
+//!
+//! # How it is done
+//!
+//! There is no task per connection: the connection is driven from within the poll of the answer's
+//! body. A pooled client with a task of its own hands over one chunk at a time between two tasks,
+//! so every event becomes a write of its own to the client. Driven in place, all chunks of one
+//! read come out in one round and leave in one write, which is several times cheaper when events
+//! come in bursts. Idle connections are kept for less time than the usual servers keep theirs,
+//! looked at before they are used again, and not used again after a 5xx, because uvicorn closes
+//! after an unhandled exception without saying so.
+//!
+//! # What it doesn't do
+//!
+//! It sends the header fields it is given, without those that belong to a connection, and with
+//! `host` and `accept-encoding: identity` set. Which of a *client's* fields the upstream should
+//! see, and the user it should believe in, is [`IdentityHeaders`]' matter. It follows no redirect
+//! and looks at no status.
+//!
+//! # Example
+//!
+//! A proxy that forwards everything:
+//!
+//! ```no_run
+//! use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
+//! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::server::conn::auto;
+//! use hyper_util::service::TowerToHyperService;
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let upstream =
+//!     HttpUpstream::builder(UpstreamUrl::parse("http://127.0.0.1:8000/chatkit")?).build()?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! loop {
+//!     let (tcp, _) = listener.accept().await?;
+//!     // An error of the service closes the client's connection without an answer; a gateway
+//!     // turns it into one first.
+//!     let service = TowerToHyperService::new(upstream.clone());
+//!     tokio::spawn(async move {
+//!         let server = auto::Builder::new(TokioExecutor::new());
+//!         server.serve_connection(TokioIo::new(tcp), service).await.ok();
+//!     });
+//! }
+//! # }
+//! ```
+//!
+//! With other limits, and the headers of a verified user:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use chatkit_rest::forward::{HttpUpstream, IdentityHeaders, UpstreamUrl};
+//! use chatkit_rest::principal::UserId;
+//! use http::header::{HeaderMap, HeaderName};
+//!
+//! let upstream = HttpUpstream::builder(UpstreamUrl::parse("http://127.0.0.1:8000/chatkit")?)
+//!     .connect_timeout(Duration::from_millis(500))
+//!     .idle_timeout(Duration::from_secs(60))
+//!     .build()?;
+//! let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id"))?;
+//!
+//! let mut request = http::Request::post("/ignored").body(())?;
+//! *request.headers_mut() = identity.outbound(&HeaderMap::new(), &UserId::parse("ada")?);
+//! assert_eq!(request.headers()["x-user-id"], "ada");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
+#[cfg(feature = "forward")]
+mod body;
+#[cfg(feature = "forward")]
+mod builder;
+#[cfg(feature = "forward")]
+mod connect;
+#[cfg(feature = "forward")]
+mod connection;
+#[cfg(feature = "forward")]
+mod future;
+#[cfg(feature = "forward")]
+mod gate;
+#[cfg(any(feature = "forward", feature = "translate"))]
 mod headers;
+#[cfg(feature = "forward")]
+mod pool;
+#[cfg(feature = "forward")]
+mod service;
+#[cfg(feature = "forward")]
+mod timeouts;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "forward")]
+mod uri;
 
-pub(crate) use headers::remove_hop_by_hop;
-pub use headers::IdentityHeaders;
 pub use error::{ForwardError, ForwardErrorKind};
+
+#[cfg(feature = "forward")]
+pub use body::UpstreamBody;
+#[cfg(feature = "forward")]
+pub use builder::HttpUpstreamBuilder;
+#[cfg(feature = "forward")]
+pub use future::ResponseFuture;
+#[cfg(any(feature = "forward", feature = "translate"))]
+pub use headers::{IdentityHeaders, user_value};
+#[cfg(feature = "translate")]
+pub(crate) use headers::remove_hop_by_hop;
+#[cfg(feature = "forward")]
+pub use service::HttpUpstream;
+#[cfg(feature = "forward")]
+pub use uri::{InvalidUpstreamUrl, UpstreamUrl};

@@ -69,12 +69,15 @@
 //! ```
 
 mod body;
+#[cfg(feature = "limit")]
 mod bucket;
 mod in_flight;
+#[cfg(feature = "limit")]
 mod rate;
 mod streams;
 
 pub use body::Permitted;
 pub use in_flight::{InFlight, InFlightFuture, InFlightLayer, InFlightPermit};
+#[cfg(feature = "limit")]
 pub use rate::{MAX_USERS, RateLimit, RateLimitFuture, RateLimitLayer};
 pub use streams::{PerUserStreams, StreamPermit};

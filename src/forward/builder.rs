@@ -1,0 +1,171 @@
+use std::fmt;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+
+use super::connect::Connector;
+use super::pool::Pool;
+use super::service::Shared;
+use super::timeouts::Timeouts;
+use super::{HttpUpstream, UpstreamUrl};
+use crate::error::Error;
+
+/// The settings of an [`HttpUpstream`], from [`HttpUpstream::builder`].
+#[derive(Clone)]
+#[must_use = "an upstream is made by `build`"]
+pub struct HttpUpstreamBuilder {
+    url: UpstreamUrl,
+    forward_query: bool,
+    timeouts: Timeouts,
+    pool_idle_timeout: Duration,
+    max_idle_connections: usize,
+    max_response_head_bytes: usize,
+    max_response_headers: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<tokio_rustls::rustls::ClientConfig>>,
+}
+
+impl HttpUpstreamBuilder {
+    pub(super) fn new(url: UpstreamUrl) -> Self {
+        Self {
+            url,
+            forward_query: false,
+            timeouts: Timeouts::default(),
+            pool_idle_timeout: Duration::from_secs(4),
+            max_idle_connections: 256,
+            max_response_head_bytes: 65_536,
+            max_response_headers: HYPER_MAX_HEADERS,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// How long name look-up, TCP and TLS may take together; 2 s if not set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// How long the first byte of an answer's *body* may take from the moment a connection is
+    /// there to send the request by; 30 s if not set. Interim answers (1xx) and a head don't
+    /// extend it.
+    pub fn first_byte_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.first_byte = timeout;
+        self
+    }
+
+    /// How long a stream (`text/event-stream`) may be silent once it has begun; 120 s if not
+    /// set. A stream has no total timeout. Time during which nobody asks for more doesn't count.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// How long any other answer may take to its last byte, counted like
+    /// [`first_byte_timeout`](Self::first_byte_timeout); 30 s if not set.
+    ///
+    /// It applies before the head only if the request's `accept` is `application/json`, since
+    /// else the answer may be a stream.
+    pub fn json_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.json = timeout;
+        self
+    }
+
+    /// How long a connection is kept for another request; 4 s if not set, 0 for not at all.
+    ///
+    /// It must be less than the upstream's own keep-alive (uvicorn: 5 s), or a request may be
+    /// sent just as the connection is closed.
+    pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_idle_timeout = timeout;
+        self
+    }
+
+    /// How many connections are kept; 256 if not set. The oldest gives way.
+    pub fn max_idle_connections(mut self, limit: usize) -> Self {
+        self.max_idle_connections = limit;
+        self
+    }
+
+    /// The size a response head, or the trailers, may have, in bytes; 64 KiB if not set.
+    pub fn max_response_head_bytes(mut self, limit: usize) -> Self {
+        self.max_response_head_bytes = limit;
+        self
+    }
+
+    /// The number of fields a response head may have; 100 if not set.
+    pub fn max_response_headers(mut self, limit: usize) -> Self {
+        self.max_response_headers = limit;
+        self
+    }
+
+    /// Whether a request's query is sent on, behind that of the URL; not unless set.
+    pub fn forward_query(mut self, forward: bool) -> Self {
+        self.forward_query = forward;
+        self
+    }
+
+    /// The TLS settings for an `https` URL: what is trusted, client certificates. Without, the
+    /// operating system's certificates are trusted.
+    ///
+    /// Protocols for ALPN are taken from it too; it should offer none but `http/1.1`.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(
+        mut self,
+        config: std::sync::Arc<tokio_rustls::rustls::ClientConfig>,
+    ) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// The upstream. It connects to nothing yet.
+    ///
+    /// # Errors
+    /// For an `https` URL, if its host is no server name or the system's certificates can't be
+    /// read.
+    pub fn build(self) -> Result<HttpUpstream, Error> {
+        #[cfg(feature = "tls")]
+        let tls = if self.url.is_https() {
+            Some(super::tls::Tls::new(&self.url, self.tls)?)
+        } else {
+            None
+        };
+        let connector = Connector::new(
+            &self.url,
+            self.timeouts.connect,
+            #[cfg(feature = "tls")]
+            tls,
+        );
+        let mut http = http1::Builder::new();
+        http.max_buf_size(READ_BUFFER_BYTES.max(self.max_response_head_bytes))
+            .max_header_size(self.max_response_head_bytes);
+        if self.max_response_headers != HYPER_MAX_HEADERS {
+            // hyper allocates for each head once this is set, even to its default.
+            http.max_headers(self.max_response_headers);
+        }
+        Ok(HttpUpstream::new(Shared {
+            forward_query: self.forward_query,
+            timeouts: self.timeouts,
+            connector,
+            http,
+            pool: Pool::new(self.max_idle_connections, self.pool_idle_timeout),
+            url: self.url,
+        }))
+    }
+}
+
+impl fmt::Debug for HttpUpstreamBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpUpstreamBuilder")
+            .field("url", &self.url)
+            .field("timeouts", &self.timeouts)
+            .field("pool_idle_timeout", &self.pool_idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// hyper's own limit, which it keeps on the stack.
+const HYPER_MAX_HEADERS: usize = 100;
+
+/// The most that is read at once. hyper begins with 8 KiB and doubles while reads fill it, so a
+/// slow stream doesn't get there; its own limit of 408 KiB would let each fast one hold as much.
+const READ_BUFFER_BYTES: usize = 65_536;

@@ -1,0 +1,133 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Extensions, Request, Response, Version};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::client::conn::http1;
+use tower_service::Service;
+
+use super::body::UpstreamBody;
+use super::builder::HttpUpstreamBuilder;
+use super::connect::Connector;
+use super::connection::{Connection, OutgoingBody};
+use super::future::ResponseFuture;
+use super::headers::remove_hop_by_hop;
+use super::pool::Pool;
+use super::timeouts::Timeouts;
+use super::{ForwardError, UpstreamUrl};
+use crate::error::BoxError;
+
+/// A ChatKit server reached over HTTP/1.1.
+///
+/// A service: each request goes to the one configured URL, and its answer comes back with
+/// the body as it arrives. See the [module docs](super).
+///
+/// Cloning is a reference count; clones share their idle connections. It must be used within a
+/// tokio runtime whose I/O and time drivers are on.
+#[derive(Clone)]
+pub struct HttpUpstream {
+    shared: Arc<Shared>,
+}
+
+/// What all requests to one upstream have in common.
+pub(super) struct Shared {
+    pub(super) url: UpstreamUrl,
+    pub(super) forward_query: bool,
+    pub(super) timeouts: Timeouts,
+    pub(super) connector: Connector,
+    pub(super) http: http1::Builder,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Shared {
+    /// A new connection.
+    pub(super) async fn open(&self) -> Result<Box<Connection>, ForwardError> {
+        let stream = self.connector.connect().await?;
+        Connection::open(stream, &self.http).await
+    }
+}
+
+impl HttpUpstream {
+    /// An upstream with the default timeouts and limits, each of which can be changed.
+    pub fn builder(url: UpstreamUrl) -> HttpUpstreamBuilder {
+        HttpUpstreamBuilder::new(url)
+    }
+
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The address it sends to.
+    pub fn url(&self) -> &UpstreamUrl {
+        &self.shared.url
+    }
+
+    /// How many connections are idle at the moment.
+    pub fn idle_connections(&self) -> usize {
+        self.shared.pool.len()
+    }
+
+    /// Makes a connection and closes it again, to see whether the upstream is there.
+    ///
+    /// It sends no request: a ChatKit server has none that is free of effect.
+    ///
+    /// # Errors
+    /// [`Connect`](super::ForwardErrorKind::Connect) or
+    /// [`ConnectTimeout`](super::ForwardErrorKind::ConnectTimeout).
+    pub async fn check_reachable(&self) -> Result<(), ForwardError> {
+        self.shared.connector.connect().await.map(drop)
+    }
+
+    /// Readdresses `request` and leaves out what belongs to the way it came.
+    fn readdress<B>(&self, request: Request<B>) -> Request<OutgoingBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let query = parts.uri.query().filter(|_| self.shared.forward_query);
+        parts.uri = self.shared.url.target(query);
+        parts.version = Version::HTTP_11;
+        parts.extensions = Extensions::new();
+
+        let headers = &mut parts.headers;
+        remove_hop_by_hop(headers);
+        headers.remove(header::EXPECT);
+        // Written anew from what the body says of itself, so the two can't differ.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::HOST, self.shared.url.authority().clone());
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Request::from_parts(parts, body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl<B> Service<Request<B>> for HttpUpstream
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<UpstreamBody>;
+    type Error = ForwardError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        ResponseFuture::new(Arc::clone(&self.shared), self.readdress(request))
+    }
+}
+
+impl fmt::Debug for HttpUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpUpstream")
+            .field("url", &self.shared.url)
+            .field("timeouts", &self.shared.timeouts)
+            .finish_non_exhaustive()
+    }
+}
