@@ -1,0 +1,219 @@
+//! THE MAP: a request's way through the gateway, outermost room first.
+//!
+//! [`Rooms`] are the layers, each made of its part of the configuration; [`Rooms::around`] puts
+//! them around an upstream, in the one order that holds. What a room needs from those before it
+//! is in the type of the request's body, so most other orders don't compile.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, Method, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::util::option_layer;
+use tower::{Service, ServiceBuilder};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::authenticate::{AuthenticateLayer, Verifier};
+use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests as Unknown};
+use crate::error::{BoxError, Error};
+use crate::forward::IdentityHeaders;
+use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
+use crate::route::{RouteLayer, Router};
+use crate::server::HealthLayer;
+use crate::session::{SessionLayer, SessionLimits, SessionStore};
+use crate::stream::HoldPolicy;
+use crate::telemetry::{TraceLayer, UserLayer};
+use crate::translate::{TranslateLayer, TranslateSettings};
+use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
+
+/// The rooms of the gateway, furnished.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    cors: Option<CorsLayer>,
+    health: Option<HealthLayer>,
+    in_flight: InFlightLayer,
+    authenticate: AuthenticateLayer,
+    rate: RateLimitLayer,
+    route: RouteLayer,
+    validate: ValidateLayer,
+    session: SessionLayer,
+    translate: TranslateLayer,
+}
+
+impl Rooms {
+    /// Furnishes the rooms as configured. `health` answers on this listener if it is there.
+    ///
+    /// # Errors
+    /// If a key can't be read or a setting can't be used.
+    pub fn furnish(
+        config: &Config,
+        store: Arc<dyn SessionStore>,
+        health: Option<HealthLayer>,
+    ) -> Result<Self, Error> {
+        let limits = &config.limits;
+        let body_limits = BodyLimits {
+            max_body_bytes: limits.max_body_bytes,
+            max_message_chars: limits.max_message_chars,
+            body_timeout: config.server.body_timeout,
+        };
+        let unknown = match config.passthrough.unknown {
+            Unknown::Forward => UnknownRequests::Forward,
+            Unknown::Refuse => UnknownRequests::Refuse,
+        };
+        let session_limits = SessionLimits {
+            max_sessions: limits.max_sessions,
+            max_messages: limits.max_messages,
+            hide_foreign: config.session.hide_foreign,
+            lease: config.upstream.first_run_lease(),
+        };
+        let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
+            .forward_authorization(config.upstream.forward_authorization);
+        let translation = TranslateSettings {
+            identity,
+            utc_offset: config.upstream.utc_offset,
+            max_reply_bytes: config.upstream.max_reply_bytes,
+            hold: HoldPolicy {
+                hold_for: config.stream.hold_for,
+                hold_bytes: config.stream.hold_bytes,
+            },
+            ..TranslateSettings::default()
+        };
+        let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
+        Ok(Self {
+            cors: cors(config),
+            health,
+            in_flight: InFlightLayer::new(limits.max_in_flight),
+            authenticate: authenticate(config)?,
+            rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
+            route: RouteLayer::new(Router::new(config.rest.prefix.as_str())?),
+            validate: ValidateLayer::new(Schemas::compile()?, body_limits)
+                .with_unknown_requests(unknown),
+            session: SessionLayer::new(store, session_limits)
+                .with_streams(PerUserStreams::new(limits.max_streams_per_user)),
+            translate: TranslateLayer::new(translation),
+        })
+    }
+
+    /// Puts the rooms around an upstream.
+    pub fn around<S, B, R>(
+        &self,
+        upstream: S,
+    ) -> impl Service<
+        Request<B>,
+        Response = Response<impl Body<Data = Bytes, Error = BoxError> + Send + use<S, B, R>>,
+        Error: Into<BoxError>,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<S, B, R>
+    where
+        S: Service<
+                Request<Full<Bytes>>,
+                Response = Response<R>,
+                Error: Into<BoxError> + From<Infallible> + Send,
+                Future: Send,
+            > + Clone
+            + Send
+            + 'static,
+        B: Body<Data = Bytes, Error: StdError> + Send + 'static,
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        ServiceBuilder::new()
+            // Outermost, so that every response has its request id and every request its log
+            // line, whoever answers.
+            .layer(TraceLayer::new())
+            // Before anything can refuse: a browser hides a refusal without these headers.
+            .layer(option_layer(self.cors.clone()))
+            // Before any limit: an orchestrator asks also when there is too much to do.
+            .layer(option_layer(self.health.clone()))
+            // Before tokens are verified: what is too much is shed at the least cost.
+            .layer(self.in_flight.clone())
+            .layer(self.authenticate.clone())
+            .layer(UserLayer)
+            // By verified user: a forged token costs nobody else anything.
+            .layer(self.rate.clone())
+            .layer(self.route.clone())
+            // The body is read here, when it is known who sends it and what it is for.
+            .layer(self.validate.clone())
+            .layer(self.session.clone())
+            // On the way back, the stream room's work is done in here.
+            .layer(self.translate.clone())
+            .service(upstream)
+    }
+}
+
+fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
+    let jwt = match &config.auth {
+        AuthConfig::Anonymous(user) => {
+            return Ok(AuthenticateLayer::danger_accept_anyone_as(user.clone()));
+        }
+        AuthConfig::Jwt(jwt) => jwt,
+    };
+    let mut verifier = Verifier::builder()
+        .algorithms(jwt.algorithms.iter().copied())
+        .user_claim(&jwt.user_claim)
+        .leeway(jwt.leeway);
+    verifier = match &jwt.key {
+        AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
+        AuthKey::Secret(secret) => verifier.secret(secret.expose().as_bytes()),
+    };
+    if let Some(issuer) = &jwt.issuer {
+        verifier = verifier.issuer(issuer);
+    }
+    if let Some(audience) = &jwt.audience {
+        verifier = verifier.audience(audience);
+    }
+    let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
+    if let Some(cookie) = &jwt.cookie {
+        layer = layer.cookie(cookie);
+        if let AllowedOrigins::List(origins) = &config.cors.allowed_origins {
+            layer = layer
+                .allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()));
+        }
+    }
+    Ok(layer)
+}
+
+fn cors(config: &Config) -> Option<CorsLayer> {
+    let origins = match &config.cors.allowed_origins {
+        AllowedOrigins::List(origins) if origins.is_empty() => return None,
+        AllowedOrigins::List(origins) => AllowOrigin::list(origins.iter().cloned()),
+        AllowedOrigins::Any => AllowOrigin::any(),
+    };
+    let any = matches!(config.cors.allowed_origins, AllowedOrigins::Any);
+    let cookie = matches!(&config.auth, AuthConfig::Jwt(jwt) if jwt.cookie.is_some());
+    let headers = |names: &'static [&'static str]| {
+        names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
+    };
+    Some(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_credentials(cookie && !any)
+            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+            .allow_headers(headers(&[
+                "accept",
+                "accept-language",
+                "authorization",
+                "chatkit-device-id",
+                "chatkit-frame-instance-id",
+                "content-type",
+                "traceparent",
+                "tracestate",
+                "x-request-id",
+            ]))
+            .expose_headers(headers(&[
+                "location",
+                "ratelimit",
+                "ratelimit-policy",
+                "retry-after",
+                "www-authenticate",
+                "x-request-id",
+            ]))
+            .max_age(std::time::Duration::from_secs(7200))
+            .vary([http::header::ORIGIN]),
+    )
+}
+

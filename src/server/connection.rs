@@ -1,0 +1,312 @@
+//! One client's connection, from its first byte to its end.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use pin_project_lite::pin_project;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tower::Service;
+
+use super::io::{Activity, InRequest, Look, Watched, speaks_http2};
+use crate::error::BoxError;
+
+/// What a client may take its time with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From a head's first byte to its last.
+    pub(super) header_timeout: Duration,
+    /// Between two requests.
+    pub(super) idle_timeout: Duration,
+    /// For anything that was sent to be taken.
+    pub(super) write_timeout: Duration,
+    /// The largest head, in bytes.
+    pub(super) max_header_bytes: usize,
+}
+
+/// How often a connection is looked at: the time-outs are kept to a quarter of the shortest.
+fn tick(patience: &Patience) -> Duration {
+    let shortest =
+        patience.header_timeout.min(patience.idle_timeout).min(patience.write_timeout);
+    (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5))
+}
+
+const MAX_HEADERS: usize = 100;
+const MAX_H2_STREAMS: u32 = 250;
+const H2_STREAM_WINDOW_BYTES: u32 = 65_535;
+const H2_MAX_SEND_BUFFER_BYTES: usize = 65_536;
+const H2_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Serves a connection to its end. `draining` turning true asks it to end after what it does.
+pub(super) async fn serve<S, R>(
+    stream: TcpStream,
+    service: S,
+    patience: Patience,
+    draining: watch::Receiver<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    // Each event is to leave at once.
+    let _ = stream.set_nodelay(true);
+    let http2 = {
+        let mut draining = draining.clone();
+        let first = pin!(timeout(patience.idle_timeout, speaks_http2(&stream)));
+        let drained = pin!(draining.wait_for(|draining| *draining));
+        match either(first, drained).await {
+            Some(Ok(Ok(http2))) => http2,
+            Some(Ok(Err(_)) | Err(_)) | None => return,
+        }
+    };
+    let activity = Arc::new(Activity::default());
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let counted = Counted { service, activity: Arc::clone(&activity) };
+    let served = if http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(H2_KEEP_ALIVE_TIMEOUT)
+            .max_concurrent_streams(MAX_H2_STREAMS)
+            .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+            .max_send_buf_size(H2_MAX_SEND_BUFFER_BYTES)
+            .max_header_list_size(u32::try_from(patience.max_header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(io, counted);
+        watch_over(connection, &activity, patience, draining).await
+    } else {
+        let connection = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_header_size(patience.max_header_bytes)
+            .serve_connection(io, counted);
+        watch_over(connection, &activity, patience, draining).await
+    };
+    match served {
+        Ok(()) => {}
+        // A client that leaves, or a stream that was cut for it: the request's line says so.
+        Err(error) => tracing::debug!(error = %crate::error::chain(&*error), "connection ended"),
+    }
+}
+
+/// The first of two to be ready: `Some` of the first, or `None` for the second.
+async fn either<A: Future, B: Future>(
+    mut first: Pin<&mut A>,
+    mut second: Pin<&mut B>,
+) -> Option<A::Output> {
+    poll_fn(|cx| match first.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => second.as_mut().poll(cx).map(|_| None),
+    })
+    .await
+}
+
+/// Drives a connection, ends it when it has been silent for too long, and asks it to end when
+/// the gateway drains.
+async fn watch_over<C>(
+    connection: C,
+    activity: &Activity,
+    patience: Patience,
+    mut draining: watch::Receiver<bool>,
+) -> Result<(), BoxError>
+where
+    C: GracefulConnection<Error: Into<BoxError>>,
+{
+    let mut connection = pin!(connection);
+    let mut drained = pin!(draining.wait_for(|draining| *draining));
+    let mut asked = false;
+    let tick = tick(&patience);
+    let mut timer = pin!(sleep_until(Instant::now() + tick));
+    let mut last = activity.look();
+    let mut since = Instant::now();
+    let mut written_since = Instant::now();
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended.map_err(Into::into));
+        }
+        if !asked && drained.as_mut().poll(cx).is_ready() {
+            asked = true;
+            connection.as_mut().graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            timer.as_mut().reset(now + tick);
+            let look = activity.look();
+            if (look.turns, look.head_begun) != (last.turns, last.head_begun) {
+                since = now;
+            }
+            if look.writes != last.writes || !look.blocked {
+                written_since = now;
+            }
+            last = look;
+            match verdict(&look, now - since, now - written_since, &patience) {
+                Verdict::GoOn => {}
+                Verdict::Close => {
+                    return Poll::Ready(Err("the client took too long".into()));
+                }
+                Verdict::Finish if asked => {}
+                Verdict::Finish => {
+                    asked = true;
+                    connection.as_mut().graceful_shutdown();
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Close,
+    Finish,
+    GoOn,
+}
+
+fn verdict(
+    look: &Look,
+    unchanged: Duration,
+    unwritten: Duration,
+    patience: &Patience,
+) -> Verdict {
+    if look.blocked && unwritten >= patience.write_timeout {
+        return Verdict::Close;
+    }
+    if look.busy {
+        return Verdict::GoOn;
+    }
+    if look.head_begun && unchanged >= patience.header_timeout {
+        return Verdict::Close;
+    }
+    if unchanged >= patience.idle_timeout { Verdict::Finish } else { Verdict::GoOn }
+}
+
+/// The service, telling the connection what it is doing.
+#[derive(Clone)]
+struct Counted<S> {
+    service: S,
+    activity: Arc<Activity>,
+}
+
+impl<S, R> hyper::service::Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<R>> + Clone,
+{
+    type Response = Response<CountedBody<R>>;
+    type Error = S::Error;
+    type Future = CountedFuture<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        CountedFuture::Waiting {
+            service: self.service.clone(),
+            request: Some((request, self.activity.begin())),
+        }
+    }
+}
+
+pin_project! {
+    /// Waits for the service to be ready, and then for its response.
+    #[project = CountedFutureProjection]
+    enum CountedFuture<S: Service<Request<Incoming>>> {
+        Waiting { service: S, request: Option<(Request<Incoming>, InRequest)> },
+        Calling { #[pin] future: S::Future, guard: Option<InRequest> },
+    }
+}
+
+impl<S, R> Future for CountedFuture<S>
+where
+    S: Service<Request<Incoming>, Response = Response<R>>,
+{
+    type Output = Result<Response<CountedBody<R>>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                CountedFutureProjection::Waiting { service, request } => {
+                    std::task::ready!(service.poll_ready(cx))?;
+                    let Some((request, guard)) = request.take() else { return Poll::Pending };
+                    let future = service.call(request);
+                    self.set(CountedFuture::Calling { future, guard: Some(guard) });
+                }
+                CountedFutureProjection::Calling { future, guard } => {
+                    let response = std::task::ready!(future.poll(cx))?;
+                    let guard = guard.take();
+                    return Poll::Ready(Ok(response.map(|body| CountedBody { body, guard })));
+                }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A body that counts as a request in progress. It passes its frames on untouched.
+    struct CountedBody<R> {
+        #[pin]
+        body: R,
+        guard: Option<InRequest>,
+    }
+}
+
+impl<R: Body> Body for CountedBody<R> {
+    type Data = R::Data;
+    type Error = R::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_silent_for_too_long_is_sent_away() {
+        let patience = Patience {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(60),
+            max_header_bytes: 65_536,
+        };
+        let idle =
+            Look { busy: false, turns: 1, head_begun: false, blocked: false, writes: 0 };
+        let secs = Duration::from_secs;
+        for (look, unchanged, unwritten, expected) in [
+            (idle, 74, 0, Verdict::GoOn),
+            (idle, 75, 0, Verdict::Finish),
+            (Look { head_begun: true, ..idle }, 9, 0, Verdict::GoOn),
+            (Look { head_begun: true, ..idle }, 10, 0, Verdict::Close),
+            // A stream may be silent for as long as its model thinks.
+            (Look { busy: true, head_begun: true, ..idle }, 10_000, 0, Verdict::GoOn),
+            (Look { busy: true, blocked: true, ..idle }, 0, 59, Verdict::GoOn),
+            (Look { busy: true, blocked: true, ..idle }, 0, 60, Verdict::Close),
+        ] {
+            assert_eq!(verdict(&look, secs(unchanged), secs(unwritten), &patience), expected);
+        }
+    }
+}

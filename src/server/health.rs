@@ -1,0 +1,184 @@
+//! `/healthz`: the process is up. `/readyz`: it can serve a request now.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::session::SessionStore;
+
+/// How long an answer about readiness is given again: probes must not become load.
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
+
+/// Whether the upstream can be reached. Resolves to the reason if it can't.
+pub(super) type Probe =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
+/// Answers `/healthz` and `/readyz`, and lets everything else pass.
+#[derive(Clone)]
+pub struct HealthLayer {
+    readiness: Arc<Readiness>,
+}
+
+struct Readiness {
+    store: Arc<dyn SessionStore>,
+    probe: Probe,
+    draining: watch::Receiver<bool>,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl HealthLayer {
+    pub(super) fn new(
+        store: Arc<dyn SessionStore>,
+        probe: Probe,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        let last = Mutex::new(None);
+        Self { readiness: Arc::new(Readiness { store, probe, draining, last }) }
+    }
+}
+
+impl fmt::Debug for HealthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for HealthLayer {
+    type Service = Health<S>;
+
+    fn layer(&self, inner: S) -> Health<S> {
+        Health { readiness: Arc::clone(&self.readiness), inner }
+    }
+}
+
+/// The service of [`HealthLayer`].
+#[derive(Clone)]
+pub struct Health<S> {
+    readiness: Arc<Readiness>,
+    inner: S,
+}
+
+impl<S> fmt::Debug for Health<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").finish_non_exhaustive()
+    }
+}
+
+impl Readiness {
+    async fn check(&self) -> Result<(), String> {
+        if *self.draining.borrow() {
+            return Err("the gateway is draining".to_owned());
+        }
+        let remembered = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, result)) = remembered {
+            if at.elapsed() < REMEMBERED_FOR {
+                return result;
+            }
+        }
+        let result = match self.store.ping().await {
+            Ok(()) => (self.probe)().await,
+            Err(error) => Err(error.chain()),
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Instant::now(), result.clone()));
+        result
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Health<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<RefusedOr<R>>;
+    type Error = S::Error;
+    type Future = HealthFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let ready = match request.uri().path() {
+            "/healthz" => false,
+            "/readyz" => true,
+            _ => return HealthFuture::Passing { future: self.inner.call(request) },
+        };
+        let style = RefusalStyle::of(&request);
+        let known = matches!(*request.method(), Method::GET | Method::HEAD);
+        let readiness = Arc::clone(&self.readiness);
+        let answer = Box::pin(async move {
+            if !known {
+                return Rejection::new(Code::MethodNotAllowed)
+                    .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+                    .into_response(&style);
+            }
+            if !ready {
+                return status("{\"status\":\"ok\"}");
+            }
+            match readiness.check().await {
+                Ok(()) => status("{\"status\":\"ready\"}"),
+                Err(why) => Rejection::new(Code::ServiceUnavailable)
+                    .message("The gateway is not ready.")
+                    .because(why)
+                    .into_response(&style),
+            }
+        });
+        HealthFuture::Answering { answer }
+    }
+}
+
+fn status(text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+type Answer = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+pin_project! {
+    /// The future of [`Health`].
+    #[project = HealthFutureProjection]
+    #[allow(missing_docs, reason = "named for its state")]
+    pub enum HealthFuture<F> {
+        Answering { answer: Answer },
+        Passing { #[pin] future: F },
+    }
+}
+
+impl<F> fmt::Debug for HealthFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, R, E> Future for HealthFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<RefusedOr<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            HealthFutureProjection::Answering { answer } => answer
+                .as_mut()
+                .poll(cx)
+                .map(|response| Ok(response.map(|body| RefusedOr::Refused { body }))),
+            HealthFutureProjection::Passing { future } => future.poll(cx).map_ok(RefusedOr::pass),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The listener: HTTP/1.1 and HTTP/2 without TLS, time-outs, and a drain that lets streams end.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), chatkit_rest::error::Error> {
+//! use chatkit_rest::config::Sources;
+//! use chatkit_rest::server::Server;
+//!
+//! let config = Sources::default().load()?.config;
+//! let server = Server::bind(config).await?;
+//! println!("http://{}", server.local_addr());
+//! server.serve(std::future::pending()).await
+//! # }
+//! ```
+
+mod connection;
+mod health;
+mod io;
+mod upstream;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower::{Layer as _, Service};
+
+use self::connection::Patience;
+pub use self::health::{Health, HealthFuture, HealthLayer};
+use self::upstream::Backing;
+use crate::config::{Config, StoreUrl};
+use crate::error::{BoxError, Error};
+use crate::proxy::Rooms;
+use crate::route::NotFound;
+use crate::session::{MemoryStore, SessionStore, SqliteStore};
+use crate::telemetry::TraceLayer;
+
+/// A gateway that listens.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    admin: Option<TcpListener>,
+    health: HealthLayer,
+    rooms: Rooms,
+    upstream: Backing,
+    limits: Limits,
+    draining: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    patience: Patience,
+    max_connections: usize,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Opens the store, furnishes the rooms and listens. The upstream need not be there yet.
+    ///
+    /// # Errors
+    /// If the store can't be opened, a setting can't be used, or an address is taken.
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let store = open_store(&config)?;
+        let upstream = Backing::new(&config)?;
+        let (draining, drained) = watch::channel(false);
+        let health = HealthLayer::new(Arc::clone(&store), upstream.probe(), drained);
+        let on_main = config.admin.listen.is_none().then(|| health.clone());
+        let rooms = Rooms::furnish(&config, store, on_main)?;
+        let listener = listen(config.listen).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::io("could not read the listener's address", error))?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let limits = Limits {
+            patience: Patience {
+                header_timeout: config.server.header_timeout,
+                idle_timeout: config.server.idle_timeout,
+                write_timeout: config.server.write_timeout,
+                max_header_bytes: config.server.max_header_bytes,
+            },
+            max_connections: config.server.max_connections,
+            drain_timeout: config.server.drain_timeout,
+        };
+        Ok(Self { listener, address, admin, health, rooms, upstream, limits, draining })
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address of the listener for health, if it has its own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `shutdown` resolves, and then until all requests have ended, or for
+    /// `server.drain_timeout`: streams that are still open then are cut.
+    ///
+    /// # Errors
+    /// None at present; the signature leaves room.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let service = self.rooms.around(self.upstream);
+        let mut connections = JoinSet::new();
+        let places = Arc::new(Semaphore::new(self.limits.max_connections));
+        let patience = self.limits.patience;
+        {
+            let accepting = accept_all(
+                &self.listener, service, patience, &places, &mut connections, &self.draining,
+            );
+            let health = self.health.layer(NotFound);
+            let health = TraceLayer::new().layer(health);
+            let mut admin_connections = JoinSet::new();
+            let admin_places = Arc::new(Semaphore::new(64));
+            let mut admin = pin!(async {
+                match &self.admin {
+                    Some(listener) => {
+                        accept_all(
+                            listener, health, patience, &admin_places, &mut admin_connections,
+                            &self.draining,
+                        )
+                        .await;
+                    }
+                    None => std::future::pending().await,
+                }
+            });
+            let mut accepting = pin!(accepting);
+            let mut shutdown = pin!(shutdown);
+            std::future::poll_fn(|cx| {
+                use std::task::Poll;
+                if shutdown.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                let _: Poll<()> = accepting.as_mut().poll(cx);
+                let _: Poll<()> = admin.as_mut().poll(cx);
+                Poll::Pending
+            })
+            .await;
+        }
+        drop(self.listener);
+        self.draining.send_replace(true);
+        drain(&mut connections, self.limits.drain_timeout).await;
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Error::io(format!("could not listen on {address}"), error))
+}
+
+fn open_store(config: &Config) -> Result<Arc<dyn SessionStore>, Error> {
+    Ok(match &config.store.url {
+        StoreUrl::Memory => Arc::new(MemoryStore::new()),
+        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+    })
+}
+
+/// Accepts connections for ever, as many at once as there are `places`.
+async fn accept_all<S, R>(
+    listener: &TcpListener,
+    service: S,
+    patience: Patience,
+    places: &Arc<Semaphore>,
+    connections: &mut JoinSet<()>,
+    draining: &watch::Sender<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    loop {
+        // Only closing fails it, and nobody does.
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        let (stream, _) = io::accept(listener).await;
+        while connections.try_join_next().is_some() {}
+        let service = service.clone();
+        let draining = draining.subscribe();
+        connections.spawn(async move {
+            connection::serve(stream, service, patience, draining).await;
+            drop(place);
+        });
+    }
+}
+
+/// Waits for connections to end; cuts them when it has been long enough.
+async fn drain(connections: &mut JoinSet<()>, drain_timeout: Duration) {
+    while connections.try_join_next().is_some() {}
+    if connections.is_empty() {
+        return;
+    }
+    tracing::info!(connections = connections.len(), "draining");
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(drain_timeout, all).await.is_err() {
+        tracing::warn!(connections = connections.len(), "drain time is over, cutting what is left");
+        connections.shutdown().await;
+    }
+}

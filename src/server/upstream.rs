@@ -1,0 +1,152 @@
+//! Which upstream is behind the gateway: one over HTTP, or the one built in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::health::Probe;
+use crate::config::{Config, StoreUrl, Upstream};
+use crate::error::Error;
+use crate::forward::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
+use crate::forward::{
+    ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl,
+};
+
+/// The upstream of a [`Server`](super::Server).
+#[derive(Clone, Debug)]
+pub(super) enum Backing {
+    Embedded(Embedded),
+    Http(HttpUpstream),
+}
+
+impl Backing {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let settings = &config.upstream;
+        let url = match &settings.url {
+            Upstream::Url(url) => url.to_string(),
+            Upstream::Embedded => {
+                // The built-in server keeps its threads where the sessions are.
+                let embedded = match &config.store.url {
+                    StoreUrl::Memory => Embedded::in_memory()?,
+                    StoreUrl::Sqlite(path) => Embedded::open(path)?,
+                };
+                return Ok(Self::Embedded(embedded.with_token_delay(settings.token_delay)));
+            }
+        };
+        let url = UpstreamUrl::parse(&url)
+            .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
+        HttpUpstream::builder(url)
+            .connect_timeout(settings.connect_timeout)
+            .first_byte_timeout(settings.first_byte_timeout)
+            .idle_timeout(settings.idle_timeout)
+            .json_timeout(settings.json_timeout)
+            .pool_idle_timeout(settings.pool_idle_timeout)
+            .max_idle_connections(settings.max_idle_connections)
+            .build()
+            .map(Self::Http)
+    }
+
+    /// Whether it can be reached.
+    pub(super) fn probe(&self) -> Probe {
+        match self {
+            Self::Embedded(_) => Arc::new(|| Box::pin(async { Ok(()) })),
+            Self::Http(upstream) => {
+                let upstream = upstream.clone();
+                Arc::new(move || {
+                    let upstream = upstream.clone();
+                    Box::pin(async move {
+                        upstream.check_reachable().await.map_err(|error| crate::error::chain(&error))
+                    })
+                })
+            }
+        }
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Backing {
+    type Response = Response<BackingBody>;
+    type Error = ForwardError;
+    type Future = BackingFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        match self {
+            Self::Embedded(embedded) => {
+                Service::<Request<Full<Bytes>>>::poll_ready(embedded, cx)
+            }
+            Self::Http(upstream) => Service::<Request<Full<Bytes>>>::poll_ready(upstream, cx),
+        }
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> BackingFuture {
+        match self {
+            Self::Embedded(embedded) => BackingFuture::Embedded { future: embedded.call(request) },
+            Self::Http(upstream) => BackingFuture::Http { future: upstream.call(request) },
+        }
+    }
+}
+
+pin_project! {
+    #[project = BackingFutureProjection]
+    pub(super) enum BackingFuture {
+        Embedded { #[pin] future: EmbeddedFuture },
+        Http { #[pin] future: ResponseFuture },
+    }
+}
+
+impl Future for BackingFuture {
+    type Output = Result<Response<BackingBody>, ForwardError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project() {
+            BackingFutureProjection::Embedded { future } => ready!(future.poll(cx))
+                .map(|response| response.map(|body| BackingBody::Embedded { body })),
+            BackingFutureProjection::Http { future } => ready!(future.poll(cx))
+                .map(|response| response.map(|body| BackingBody::Http { body })),
+        })
+    }
+}
+
+pin_project! {
+    #[project = BackingBodyProjection]
+    pub(super) enum BackingBody {
+        Embedded { #[pin] body: EmbeddedBody },
+        Http { #[pin] body: UpstreamBody },
+    }
+}
+
+impl Body for BackingBody {
+    type Data = Bytes;
+    type Error = ForwardError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
+        match self.project() {
+            BackingBodyProjection::Embedded { body } => body.poll_frame(cx),
+            BackingBodyProjection::Http { body } => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Embedded { body } => body.is_end_stream(),
+            Self::Http { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Embedded { body } => body.size_hint(),
+            Self::Http { body } => body.size_hint(),
+        }
+    }
+}
