@@ -2,4 +2,7 @@
 
 mod error;
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
 pub use error::{ForwardError, ForwardErrorKind};
