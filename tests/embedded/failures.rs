@@ -1,6 +1,7 @@
 //! The ways in which a ChatKit server fails.
 
 use bytes::Bytes;
+use chatkit_rest::forward::ForwardErrorKind;
 use chatkit_rest::forward::embedded::{Answer, Embedded, Failure, Responder, Turn};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -167,7 +168,24 @@ async fn it_is_a_post_endpoint_at_any_path() {
     assert_eq!(response.status(), 200);
 }
 
-/// Emits an item of a thread that is gone by then, and gives up a future of its own.
+#[tokio::test]
+async fn a_request_that_is_too_long_or_breaks_off_is_not_obeyed() {
+    let mut server = server();
+    let mut long = br#"{"type":"threads.list","params":{}}"#.to_vec();
+    long.resize((64 << 20) + 1, b' ');
+    let fits = Full::from(long[..64 << 20].to_vec());
+    assert_eq!(server.call(Request::post("/").body(fits).unwrap()).await.unwrap().status(), 200);
+    let long = Full::from(long);
+    assert_eq!(server.call(Request::post("/").body(long).unwrap()).await.unwrap().status(), 500);
+
+    let broken = Full::from("{")
+        .map_err(|never| match never {})
+        .with_trailers(async { Some(Err::<http::HeaderMap, _>(std::io::Error::other("gone"))) });
+    let error = server.call(Request::post("/").body(broken).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ForwardErrorKind::Request);
+}
+
+/// Fails in the middle of a message, with an event out that nobody waits for any more.
 #[derive(Debug)]
 struct Awkward;
 
@@ -188,7 +206,7 @@ impl Responder for Awkward {
 }
 
 #[tokio::test]
-async fn a_responder_without_actions_refuses_them() {
+async fn a_responder_of_ones_own_is_held_to_the_same_rules() {
     let server = Embedded::in_memory().unwrap().with_responder(Awkward);
     let created = create(&server, "hello").await;
     let events = created.events();

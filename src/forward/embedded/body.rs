@@ -23,12 +23,14 @@ enum Kind {
     Stream(Stream),
 }
 
+type BoxedRun = Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>;
+
 /// A run, and the frame that it is ahead by.
 ///
 /// The run is always polled once more than there are frames asked for, so that it knows that it
 /// is over when the last frame leaves and not only when somebody asks for the next.
 struct Stream {
-    run: Option<Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>>,
+    run: Option<BoxedRun>,
     frames: Outlet<Bytes>,
     next: Option<Bytes>,
     cut: Option<ForwardError>,
@@ -44,7 +46,7 @@ impl EmbeddedBody {
         frames: Outlet<Bytes>,
         run: impl Future<Output = Result<(), Cut>> + Send + 'static,
     ) -> Self {
-        let run = Some(Box::pin(run) as _);
+        let run: Option<BoxedRun> = Some(Box::pin(run));
         Self(Kind::Stream(Stream { run, frames, next: None, cut: None }))
     }
 }

@@ -300,12 +300,11 @@ impl<'a> Reader<'a> {
                 return Err(InvalidJson);
             }
             let value = self.value(depth + 1)?;
-            match places.get(&key).and_then(|place| entries.get_mut(*place)) {
-                Some(entry) => entry.1 = value,
-                None => {
-                    places.insert(key.clone(), entries.len());
-                    entries.push((key, value));
-                }
+            if let Some(entry) = places.get(&key).and_then(|place| entries.get_mut(*place)) {
+                entry.1 = value;
+            } else {
+                places.insert(key.clone(), entries.len());
+                entries.push((key, value));
             }
             match self.next()? {
                 b',' => {}

@@ -18,7 +18,10 @@
 //! preview of an image is a grey pixel. Audio is not understood: the transcript says how many
 //! bytes there were. A stream is produced as it is read, and is never further ahead than one
 //! event. When the client leaves, what was said so far is stored, which the SDK does over a
-//! store in memory.
+//! store in memory. A connection that is cut on purpose stores nothing.
+//!
+//! With [`in_memory`](Embedded::in_memory) nothing leaves the task that polls, so a paused clock
+//! works; with [`open`](Embedded::open) a thread of its own has the database.
 //!
 //! What it answers is up to a [`Responder`]. There is [`Echo`](echo::Echo), whose
 //! [commands](echo) make it call tools, show widgets, fail, stall and cut the connection.

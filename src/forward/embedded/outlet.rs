@@ -46,12 +46,12 @@ impl<T> Outlet<T> {
 
     async fn emptied(&self) {
         poll_fn(|cx| {
-            self.slot(|slot| match slot.value {
-                None => Poll::Ready(()),
-                Some(_) => {
-                    slot.putter = Some(cx.waker().clone());
-                    Poll::Pending
+            self.slot(|slot| {
+                if slot.value.is_none() {
+                    return Poll::Ready(());
                 }
+                slot.putter = Some(cx.waker().clone());
+                Poll::Pending
             })
         })
         .await;

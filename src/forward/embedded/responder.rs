@@ -199,11 +199,6 @@ impl Message<'_> {
             .await;
     }
 
-    /// The turn, to change the thread.
-    pub fn turn(&mut self) -> &mut Turn {
-        self.turn
-    }
-
     /// Completes the message.
     pub async fn end(mut self) {
         let content = self.part.clone();

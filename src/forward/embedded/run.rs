@@ -20,7 +20,7 @@ use super::request::{Action, Input, StreamRequest, Submission};
 use super::responder::{Answer, Failure, SharedThread, Turn};
 use super::rows;
 use super::service::Server;
-use super::thread::Thread;
+use super::thread::{Attachment, Thread};
 use crate::error::{BoxError, Error};
 
 /// Why a run was cut: what would be an unhandled exception in the SDK.
@@ -149,7 +149,7 @@ impl Run {
                     created_at: Moment::now(),
                     content: Content::UserMessage(UserMessage {
                         content: input.content,
-                        attachments: attachments.iter().map(|it| it.to_json()).collect(),
+                        attachments: attachments.iter().map(Attachment::to_json).collect(),
                         quoted_text: input.quoted_text,
                         inference_options: input.inference_options,
                     }),

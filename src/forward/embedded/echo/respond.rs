@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::event::{Event, Level, Update};
 use super::super::item::{
     Content, EndOfTurn, GeneratedImage, HiddenContext, Item, TaskContent, ToolCall, ToolCallStatus,
-    WorkflowContent,
+    UserMessage, WorkflowContent,
 };
 use super::super::json::Json;
 use super::super::moment::new_id;
@@ -18,7 +18,7 @@ use super::scenes;
 /// The longest title that is made of a message, in characters.
 const TITLE_CHARS: usize = 60;
 
-/// Repeats what it is told. See the [module's documentation](self) for its commands.
+/// Repeats what it is told. See the [module's documentation](super) for its commands.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Echo {}
@@ -33,7 +33,7 @@ impl Echo {
 impl Responder for Echo {
     fn respond(&self, turn: Turn) -> Answer {
         Box::pin(async move {
-            match turn.message().map(|message| message.text()) {
+            match turn.message().map(UserMessage::text) {
                 Some(text) => answer(turn, &text).await,
                 None => acknowledge(turn).await,
             }
@@ -87,10 +87,8 @@ async fn answer(mut turn: Turn, text: &str) -> Result<(), Failure> {
     match command {
         Command::Annotations => annotations(&mut turn).await,
         Command::Close => {
-            let mut message = turn.begin_message().await;
-            message.say("Goodbye.").await;
-            message.turn().set_status(Status::Closed { reason: None });
-            message.end().await;
+            say(&mut turn, "Goodbye.").await;
+            turn.set_status(Status::Closed { reason: None });
         }
         Command::CutAfter(deltas) => {
             tokens(&mut turn, deltas, false).await;
