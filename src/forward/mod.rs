@@ -105,6 +105,9 @@ mod tls;
 #[cfg(feature = "forward")]
 mod uri;
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
+
 pub use error::{ForwardError, ForwardErrorKind};
 
 #[cfg(feature = "forward")]

@@ -1,0 +1,109 @@
+//! Commands in messages.
+
+use std::time::Duration;
+
+/// The longest message that can be ordered, in deltas.
+const MAX_DELTAS: usize = 100_000;
+
+/// The longest wait between two deltas that can be ordered.
+const MAX_DELAY_MS: u64 = 60_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command<'a> {
+    Annotations,
+    Close,
+    Custom(&'a str),
+    Cut,
+    CutAfter(usize),
+    Effect,
+    Error,
+    ErrorAfter(usize),
+    Hidden,
+    Image,
+    Long(usize),
+    Notice,
+    Progress,
+    Say,
+    Slow(Duration),
+    Stall,
+    Structured,
+    Task,
+    Tool { name: &'a str, arguments: &'a str },
+    Unicode,
+    Widget,
+    Workflow,
+}
+
+impl<'a> Command<'a> {
+    /// A message that is no command, or one without the number that it needs, is to be repeated.
+    pub(super) fn parse(text: &'a str) -> Self {
+        let (word, rest) = word(text);
+        let deltas = || word_number(rest).map(|n: usize| n.min(MAX_DELTAS));
+        let command = match word {
+            "/annotations" => Some(Self::Annotations),
+            "/close" => Some(Self::Close),
+            "/custom" => Some(Self::Custom(rest)),
+            "/cut" => Some(Self::Cut),
+            "/cut-after" => deltas().map(Self::CutAfter),
+            "/effect" => Some(Self::Effect),
+            "/error" => Some(Self::Error),
+            "/error-after" => deltas().map(Self::ErrorAfter),
+            "/hidden" => Some(Self::Hidden),
+            "/image" => Some(Self::Image),
+            "/long" => deltas().map(Self::Long),
+            "/notice" => Some(Self::Notice),
+            "/progress" => Some(Self::Progress),
+            "/slow" => word_number(rest)
+                .map(|ms: u64| Self::Slow(Duration::from_millis(ms.min(MAX_DELAY_MS)))),
+            "/stall" => Some(Self::Stall),
+            "/structured" => Some(Self::Structured),
+            "/task" => Some(Self::Task),
+            "/tool" => match self::word(rest) {
+                ("", _) => None,
+                (name, arguments) => Some(Self::Tool { name, arguments }),
+            },
+            "/unicode" => Some(Self::Unicode),
+            "/widget" => Some(Self::Widget),
+            "/workflow" => Some(Self::Workflow),
+            _ => None,
+        };
+        command.unwrap_or(Self::Say)
+    }
+}
+
+/// The first word and what follows it.
+fn word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+fn word_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    word(text).0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_stand_at_the_start() {
+        for (text, command) in [
+            ("/cut", Command::Cut),
+            ("/cut now", Command::Cut),
+            ("/cute", Command::Say),
+            (" /cut", Command::Say),
+            ("/cut-after 3", Command::CutAfter(3)),
+            ("/cut-after", Command::Say),
+            ("/long 999999999", Command::Long(MAX_DELTAS)),
+            ("/long -1", Command::Say),
+            ("/slow 50 hello", Command::Slow(Duration::from_millis(50))),
+            ("/custom  No, really. ", Command::Custom("No, really.")),
+            ("/tool f\n{\"a\": 1}", Command::Tool { name: "f", arguments: "{\"a\": 1}" }),
+            ("/tool f", Command::Tool { name: "f", arguments: "" }),
+            ("/tool", Command::Say),
+            ("", Command::Say),
+        ] {
+            assert_eq!(Command::parse(text), command, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Messages that are being written, and what becomes of them when the client leaves.
+
+use super::event::{Event, Update};
+use super::item::{AssistantMessage, Content, Item, OutputText, SdkHiddenContext};
+use super::moment::{Moment, new_id};
+use super::rows;
+use super::store::Store;
+
+/// Stores what was said so far if it is dropped before [`end`](Self::end).
+///
+/// As the SDK does over a store in memory: assistant messages that are not blank, and a hidden
+/// item that tells the model that it was interrupted.
+#[derive(Debug)]
+pub(super) struct Pending {
+    store: Store,
+    thread_id: String,
+    messages: Vec<Item>,
+    ended: bool,
+}
+
+impl Pending {
+    pub(super) fn new(store: Store, thread_id: String) -> Self {
+        Self { store, thread_id, messages: Vec::new(), ended: false }
+    }
+
+    pub(super) fn thread_id(&self) -> &str {
+        &self.thread_id
+    }
+
+    /// The run is over, one way or another.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Notes an event before it is sent.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::ItemAdded { item } => {
+                if matches!(item.content, Content::AssistantMessage(_)) {
+                    self.messages.push(item.clone());
+                }
+            }
+            Event::ItemDone { item } | Event::ItemReplaced { item } => self.forget(&item.id),
+            Event::ItemRemoved { item_id } => self.forget(item_id),
+            Event::ItemUpdated { item_id, update } => {
+                let message = self.messages.iter_mut().find(|message| message.id == *item_id);
+                if let Some(Content::AssistantMessage(message)) =
+                    message.map(|item| &mut item.content)
+                {
+                    apply(message, update);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.messages.retain(|message| message.id != id);
+    }
+}
+
+fn apply(message: &mut AssistantMessage, update: &Update) {
+    let (Update::AnnotationAdded { content_index, .. }
+    | Update::PartAdded { content_index, .. }
+    | Update::PartDone { content_index, .. }
+    | Update::TextDelta { content_index, .. }) = update
+    else {
+        return;
+    };
+    // A part is begun by the one before it; a responder that skips some is not followed.
+    if *content_index == message.content.len() {
+        message.content.push(OutputText::default());
+    }
+    let Some(part) = message.content.get_mut(*content_index) else { return };
+    match update {
+        Update::AnnotationAdded { annotation_index, annotation, .. } => {
+            let place = (*annotation_index).min(part.annotations.len());
+            part.annotations.insert(place, annotation.clone());
+        }
+        Update::PartAdded { content, .. } | Update::PartDone { content, .. } => {
+            *part = content.clone();
+        }
+        Update::TextDelta { delta, .. } => part.text.push_str(delta),
+        _ => {}
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut items = std::mem::take(&mut self.messages);
+        items.retain(|item| match &item.content {
+            Content::AssistantMessage(message) => {
+                message.content.iter().any(|part| !part.text.trim().is_empty())
+            }
+            _ => false,
+        });
+        items.push(Item {
+            id: new_id("shcx"),
+            thread_id: std::mem::take(&mut self.thread_id),
+            created_at: Moment::now(),
+            content: Content::SdkHiddenContext(SdkHiddenContext {
+                content: "The user cancelled the stream. Stop responding to the prior request."
+                    .into(),
+            }),
+        });
+        self.store.write_last_words(move |db| {
+            items.iter().try_for_each(|item| rows::save_item(db, item))
+        });
+    }
+}

@@ -1,0 +1,392 @@
+//! The six requests that are answered with events.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::event::{Event, ServerEvent, StreamOptions, frame};
+use super::item::{
+    Answers, Content, Item, QuestionKind, StructuredInput, StructuredInputStatus, ToolCallStatus,
+    UserMessage,
+};
+use super::json::Json;
+use super::moment::{Moment, new_id};
+use super::outlet::Outlet;
+use super::pending::Pending;
+use super::request::{Action, Input, StreamRequest, Submission};
+use super::responder::{Answer, Failure, SharedThread, Turn};
+use super::rows;
+use super::service::Server;
+use super::thread::{Attachment, Thread};
+use crate::error::{BoxError, Error};
+
+/// Why a run was cut: what would be an unhandled exception in the SDK.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// A thread, item or attachment is not there, or not in the state that the request needs.
+    Impossible(&'static str),
+    /// The responder wanted it.
+    Wanted,
+    /// Something below failed.
+    Broken(BoxError),
+}
+
+impl From<Error> for Cut {
+    fn from(error: Error) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+impl From<serde_json::Error> for Cut {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+/// One run: emits SSE frames, and ends with the stream.
+pub(super) struct Run {
+    server: Arc<Server>,
+    frames: Outlet<Bytes>,
+}
+
+/// What the responder is asked to do.
+enum Task {
+    Act { action: Action, sender: Option<Item> },
+    Respond { message: Option<Item> },
+}
+
+impl Run {
+    pub(super) fn new(server: Arc<Server>, frames: Outlet<Bytes>) -> Self {
+        Self { server, frames }
+    }
+
+    pub(super) async fn go(mut self, request: StreamRequest) -> Result<(), Cut> {
+        match request {
+            StreamRequest::Create { input } => {
+                let thread = Thread::new();
+                let row = thread.clone();
+                self.server.store.write(move |db| rows::add_thread(db, &row)).await?;
+                let view = thread.clone().without_items();
+                self.send(&ServerEvent::ThreadCreated { thread: view }).await?;
+                self.message(thread, input).await
+            }
+            StreamRequest::AddUserMessage { thread_id, input } => {
+                let thread = self.thread(thread_id).await?;
+                self.message(thread, input).await
+            }
+            StreamRequest::AddClientToolOutput { thread_id, result } => {
+                let thread = self.thread(thread_id).await?;
+                self.complete_tool_call(&thread, result).await?;
+                self.events(thread, None, Task::Respond { message: None }).await
+            }
+            StreamRequest::AddStructuredInput { thread_id, item_id, submission } => {
+                let thread = self.thread(thread_id).await?;
+                let item = self.item(&thread, item_id).await?;
+                let item = item.ok_or(Cut::Impossible("no such item"))?;
+                let answered = Event::ItemReplaced { item: answer(item, &submission)? };
+                self.events(thread, Some(answered), Task::Respond { message: None }).await
+            }
+            StreamRequest::CustomAction { thread_id, item_id, action } => {
+                let thread = self.thread(thread_id).await?;
+                let sender = match item_id {
+                    None => None,
+                    Some(id) => {
+                        let item = self.item(&thread, id).await?;
+                        Some(item.ok_or(Cut::Impossible("no such item"))?)
+                    }
+                };
+                if sender.as_ref().is_some_and(|item| !matches!(item.content, Content::Widget(_))) {
+                    return self.fail("stream.error", None, false).await;
+                }
+                self.events(thread, None, Task::Act { action, sender }).await
+            }
+            StreamRequest::RetryAfterItem { thread_id, item_id } => {
+                let thread = self.thread(thread_id).await?;
+                let Some(message) = self.item(&thread, item_id).await? else { return Ok(()) };
+                if !matches!(message.content, Content::UserMessage(_)) {
+                    return Err(Cut::Impossible("not a user message"));
+                }
+                let (thread_id, item_id) = (thread.id.clone(), message.id.clone());
+                self.server
+                    .store
+                    .write(move |db| rows::delete_items_after(db, &thread_id, &item_id))
+                    .await?;
+                self.events(thread, None, Task::Respond { message: Some(message) }).await
+            }
+        }
+    }
+
+    async fn thread(&self, id: String) -> Result<Thread, Cut> {
+        let thread = self.server.store.read(move |db| rows::thread(db, &id)).await?;
+        thread.ok_or(Cut::Impossible("no such thread"))
+    }
+
+    async fn item(&self, thread: &Thread, id: String) -> Result<Option<Item>, Cut> {
+        let thread_id = thread.id.clone();
+        Ok(self.server.store.read(move |db| rows::item(db, &thread_id, &id)).await?)
+    }
+
+    /// Stores the user's message, and has it answered.
+    async fn message(mut self, thread: Thread, input: Input) -> Result<(), Cut> {
+        let thread_id = thread.id.clone();
+        let item = self
+            .server
+            .store
+            .write(move |db| {
+                let Some(mut attachments) = rows::attachments(db, &input.attachments)? else {
+                    return Ok(None);
+                };
+                for attachment in &mut attachments {
+                    attachment.thread_id = Some(thread_id.clone());
+                    rows::save_attachment(db, attachment)?;
+                }
+                let item = Item {
+                    id: new_id("msg"),
+                    thread_id,
+                    created_at: Moment::now(),
+                    content: Content::UserMessage(UserMessage {
+                        content: input.content,
+                        attachments: attachments.iter().map(Attachment::to_json).collect(),
+                        quoted_text: input.quoted_text,
+                        inference_options: input.inference_options,
+                    }),
+                };
+                rows::save_item(db, &item)?;
+                Ok(Some(item))
+            })
+            .await?
+            .ok_or(Cut::Impossible("no such attachment"))?;
+        self.send(&Event::ItemDone { item: item.clone() }).await?;
+        self.events(thread, None, Task::Respond { message: Some(item) }).await
+    }
+
+    /// The newest item must be a call that is pending. Older ones that are, are dropped.
+    async fn complete_tool_call(&self, thread: &Thread, result: Json) -> Result<(), Cut> {
+        let thread_id = thread.id.clone();
+        let completed = self
+            .server
+            .store
+            .write(move |db| {
+                let mut items = rows::newest_items(db, &thread_id)?.into_iter();
+                let Some(mut item) = items.next() else { return Ok(false) };
+                match &mut item.content {
+                    Content::ClientToolCall(call) if call.status == ToolCallStatus::Pending => {
+                        call.status = ToolCallStatus::Completed;
+                        call.output = Some(result).filter(|output| *output != Json::Null);
+                    }
+                    _ => return Ok(false),
+                }
+                rows::save_item(db, &item)?;
+                for older in items {
+                    if let Content::ClientToolCall(call) = &older.content
+                        && call.status == ToolCallStatus::Pending
+                    {
+                        rows::delete_item(db, &thread_id, &older.id)?;
+                    }
+                }
+                Ok(true)
+            })
+            .await?;
+        if completed { Ok(()) } else { Err(Cut::Impossible("no call is pending")) }
+    }
+
+    /// Everything from `stream_options` on.
+    async fn events(mut self, thread: Thread, first: Option<Event>, task: Task) -> Result<(), Cut> {
+        let options = StreamOptions { allow_cancel: true };
+        self.send(&ServerEvent::StreamOptions { stream_options: options }).await?;
+
+        let mut pending = Pending::new(self.server.store.clone(), thread.id.clone());
+        let ended = self.respond(thread, first, task, &mut pending).await;
+        pending.end();
+        ended
+    }
+
+    async fn respond(
+        &mut self,
+        thread: Thread,
+        first: Option<Event>,
+        task: Task,
+        pending: &mut Pending,
+    ) -> Result<(), Cut> {
+        let shared = SharedThread::new(thread.clone());
+        let mut known = thread;
+        let ended = match self.pass_on(&shared, &mut known, first, task, pending).await {
+            Ok(()) => Ok(()),
+            Err(Stop::Turn(Failure::Custom { message, allow_retry })) => {
+                self.fail("custom", Some(message), allow_retry).await
+            }
+            Err(Stop::Turn(Failure::Cut)) => return Err(Cut::Wanted),
+            Err(Stop::Turn(Failure::Error { allow_retry })) => {
+                self.fail("stream.error", None, allow_retry).await
+            }
+            Err(Stop::Server(error)) => {
+                tracing::warn!(error = crate::error::chain(&*error), "an event was not stored");
+                self.fail("stream.error", None, true).await
+            }
+        };
+        ended?;
+        self.tell_changes(&shared, &mut known).await
+    }
+
+    /// Stores and sends the responder's events until it ends.
+    async fn pass_on(
+        &mut self,
+        shared: &SharedThread,
+        known: &mut Thread,
+        first: Option<Event>,
+        task: Task,
+        pending: &mut Pending,
+    ) -> Result<(), Stop> {
+        if let Some(event) = first {
+            self.store_and_send(event, pending).await?;
+        }
+        let mut events = Outlet::new();
+        let mut answer = self.begin(shared, task, events.other_end()).await?;
+        let mut ended = None;
+        loop {
+            let event = poll_fn(|cx| {
+                if ended.is_none()
+                    && let Poll::Ready(end) = answer.as_mut().poll(cx)
+                {
+                    ended = Some(end);
+                }
+                match events.take() {
+                    None if ended.is_none() => Poll::Pending,
+                    event => Poll::Ready(event),
+                }
+            });
+            let Some(event) = event.await else {
+                return ended.unwrap_or(Ok(())).map_err(Stop::Turn);
+            };
+            self.store_and_send(event, pending).await?;
+            self.tell_changes(shared, known).await.map_err(Stop::from)?;
+        }
+    }
+
+    async fn begin(
+        &self,
+        shared: &SharedThread,
+        task: Task,
+        out: Outlet<Event>,
+    ) -> Result<Answer, Stop> {
+        let thread_id = shared.now().id;
+        let mut items =
+            self.server.store.read(move |db| rows::newest_items(db, &thread_id)).await?;
+        items.reverse();
+        let turn =
+            |message| Turn::new(shared.clone(), items, message, self.server.token_delay, out);
+        let responder = &self.server.responder;
+        Ok(match task {
+            Task::Act { action, sender } => responder.act(turn(None), action, sender),
+            Task::Respond { message } => responder.respond(turn(message)),
+        })
+    }
+
+    async fn store_and_send(&mut self, event: Event, pending: &mut Pending) -> Result<(), Stop> {
+        let store = &self.server.store;
+        match &event {
+            Event::ItemDone { item } | Event::ItemReplaced { item } => {
+                let item = item.clone();
+                store.write(move |db| rows::save_item(db, &item)).await?;
+            }
+            Event::ItemRemoved { item_id } => {
+                let (thread_id, item_id) = (pending.thread_id().to_owned(), item_id.clone());
+                store.write(move |db| rows::delete_item(db, &thread_id, &item_id)).await?;
+            }
+            _ => {}
+        }
+        pending.note(&event);
+        match event {
+            Event::ItemDone { item } if item.content.is_hidden() => Ok(()),
+            event => self.send(&event).await.map_err(Stop::from),
+        }
+    }
+
+    async fn tell_changes(&mut self, shared: &SharedThread, known: &mut Thread) -> Result<(), Cut> {
+        let now = shared.now();
+        if now == *known {
+            return Ok(());
+        }
+        *known = now.clone();
+        let row = now.clone();
+        self.server.store.write(move |db| rows::save_thread(db, &row)).await?;
+        self.send(&ServerEvent::ThreadUpdated { thread: now.without_items() }).await
+    }
+
+    async fn fail(
+        &mut self,
+        code: &'static str,
+        message: Option<String>,
+        allow_retry: bool,
+    ) -> Result<(), Cut> {
+        self.send(&ServerEvent::Error { code, message, allow_retry }).await
+    }
+
+    async fn send(&mut self, event: &impl Serialize) -> Result<(), Cut> {
+        let bytes = frame(event)?;
+        self.frames.put(bytes).await;
+        Ok(())
+    }
+}
+
+/// Why the responder's events end early.
+enum Stop {
+    /// The responder gave up.
+    Turn(Failure),
+    /// The server could not do its part.
+    Server(BoxError),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Server(Box::new(error))
+    }
+}
+
+impl From<Cut> for Stop {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Broken(error) => Self::Server(error),
+            Cut::Impossible(reason) => Self::Server(reason.into()),
+            Cut::Wanted => Self::Turn(Failure::Cut),
+        }
+    }
+}
+
+/// The structured input with the user's answers: none where there is none or it is empty, one
+/// where one may be chosen.
+fn answer(item: Item, submission: &Submission) -> Result<Item, Cut> {
+    let Content::StructuredInput(input) = &item.content else {
+        return Err(Cut::Impossible("not a structured input"));
+    };
+    if input.status != StructuredInputStatus::Pending {
+        return Err(Cut::Impossible("answered already"));
+    }
+    let mut inputs = input.inputs.clone();
+    for question in &mut inputs {
+        let given = submission.answers.iter().find(|(id, _)| *id == question.id);
+        let answer = given
+            .map(|(_, answer)| answer)
+            .filter(|answer| !submission.skipped && !answer.skipped && !answer.values.is_empty());
+        question.answer = Some(match answer {
+            None => Answers { values: Vec::new(), skipped: true },
+            Some(answer) => {
+                let mut values = answer.values.clone();
+                if question.kind == QuestionKind::MultipleChoice && question.multiple != Some(true)
+                {
+                    values.truncate(1);
+                }
+                Answers { values, skipped: false }
+            }
+        });
+    }
+    let status = if submission.skipped {
+        StructuredInputStatus::Skipped
+    } else {
+        StructuredInputStatus::Answered
+    };
+    Ok(item.with_content(Content::StructuredInput(StructuredInput { status, inputs })))
+}
