@@ -34,3 +34,6 @@ pub mod forward;
 
 #[cfg(feature = "stream")]
 pub mod stream;
+
+#[cfg(feature = "config")]
+pub mod config;

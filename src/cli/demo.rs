@@ -1,0 +1,247 @@
+//! `chatkit-rest demo`.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chatkit_rest::config::{AuthConfig, Loaded, Sources};
+use chatkit_rest::error::Error;
+use chatkit_rest::principal::UserId;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{Failure, output, serve, token};
+
+/// Try the gateway out: no server and no settings needed
+///
+/// Runs a gateway with the ChatKit server that is built in, a secret made for this run, and its data
+/// in a temporary SQLite file that is removed at the end. Prints tokens for two users, and curl
+/// lines that work when they are pasted into another terminal. Reads no file and no environment
+/// variable, and listens on loopback addresses only.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chatkit-rest demo --listen 127.0.0.1:0     takes a free port")]
+pub(super) struct Demo {
+    /// Loopback address and port to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if !self.listen.ip().is_loopback() {
+            let text = format!(
+                "--listen {}: the demo listens on loopback addresses only, such as 127.0.0.1:8080",
+                self.listen
+            );
+            return Err(Failure::Usage(text));
+        }
+        let directory = Directory::new()
+            .map_err(|error| Error::io("could not make a temporary directory", error))?;
+        let loaded = configuration(self.listen, &directory)?;
+        let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
+            return Err(Error::config("the demo verifies tokens").into());
+        };
+        let mut tokens = Vec::new();
+        for name in ["ada", "bob"] {
+            let user =
+                UserId::parse(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+            tokens.push(token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?);
+        }
+        let prefix = loaded.config.rest.prefix.to_string();
+        serve::run(loaded.config, &loaded.notes, |address| {
+            Ok(output::print(&walkthrough(address, &prefix, &tokens))?)
+        })
+    }
+}
+
+/// How long the demo's tokens are valid.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+fn configuration(listen: SocketAddr, directory: &Directory) -> Result<Loaded, Failure> {
+    let file = directory.0.join("chatkit-rest.db");
+    let file = file
+        .to_str()
+        .ok_or_else(|| Failure::Usage("the temporary directory's name is not UTF-8".into()))?;
+    let loaded = Sources::new()
+        .flag("--listen", "listen", listen.to_string())
+        .set("demo", "upstream.url", "embedded")
+        .set("demo", "auth.secret", secret()?)
+        .set("demo", "store.url", format!("sqlite:{file}"))
+        .load()?;
+    Ok(loaded)
+}
+
+/// 256 random bits, in hexadecimal.
+fn secret() -> Result<String, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::io("no random numbers", io::Error::other(error)))?;
+    Ok(bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a `String` does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}
+
+/// What the demo prints: shell lines that can be pasted as they are, all at once or one by one.
+///
+/// No comment has a quote or a bracket: interactive zsh reads comments as commands.
+fn walkthrough(address: SocketAddr, prefix: &str, tokens: &[String]) -> String {
+    let [ada, bob] = tokens else { return String::new() };
+    let address = SocketAddr::new(reachable(address.ip()), address.port());
+    // `id` is the only `"id"` of these two answers; `user_id` and `session_id` have no quote
+    // before theirs.
+    let id = r#"sed -n 's/.*"id": *"\([^"]*\)".*/\1/p'"#;
+    format!(
+        r#"
+The demo listens on http://{address}. Its data are gone when it ends (control-C).
+Paste these lines into another terminal.
+
+# Who you are: ada. And somebody else: bob.
+TOKEN={ada}
+BOB={bob}
+BASE=http://{address}{prefix}
+
+# A session, and its thread.
+SESSION=$(curl -s -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
+THREAD=$(curl -s -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
+
+# A run: the answer streams in as server-sent events.
+curl -N "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":{{"role":"user","content":[{{"type":"input_text","text":"Hello there"}}]}}}}'
+
+# The same as JSON, in the short form.
+curl "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"And again","stream":false}}'
+
+# The conversation, and the list of sessions.
+curl "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"
+curl "$BASE/sessions" -H "authorization: Bearer $TOKEN"
+
+# The session belongs to ada; bob gets 403.
+curl -i "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"
+
+"#
+    )
+}
+
+/// An address that can be connected to, for one that is only good to listen on.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+/// A directory that only this user can look into, removed on drop.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> io::Result<Self> {
+        // Unguessable, so that nobody else has made it; and `create` fails if somebody did.
+        let path = std::env::temp_dir().join(format!("chatkit-rest-demo-{}", uuid::Uuid::new_v4()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "could not remove the demo's data");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn text() -> String {
+        let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
+        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens)
+    }
+
+    /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
+    /// line, and answers as the gateway does.
+    #[test]
+    #[cfg(unix)]
+    fn the_lines_work_when_pasted() {
+        let curl = r#"curl() {
+            echo "$*" >&2
+            case "$*" in
+                *"/sessions "*"-X POST"* | *"-X POST"*"/sessions "*)
+                    echo '{"success":true,"data":{"id":"s-1","user_id":"ada","created_at":"x"}}' ;;
+                *"/threads "*)
+                    echo '{"success": true, "data": {"id": "t-1", "session_id": "s-1"}}' ;;
+            esac
+        }"#;
+        let lines = text().split_once("# Who you are").unwrap().1.to_owned();
+        let script = format!("{curl}\n# {lines}");
+        let ran = Command::new("sh").args(["-euc", &script]).output().unwrap();
+        assert!(ran.status.success());
+        let calls = String::from_utf8(ran.stderr).unwrap();
+        let calls: Vec<_> = calls.lines().collect();
+        let base = "http://127.0.0.1:8123/api/v1/chatkit";
+        assert_eq!(calls.len(), 7, "{calls:#?}");
+        assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
+        assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
+        for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
+            assert!(call.contains(&format!("{base}/sessions/s-1/threads/t-1/runs ")), "{call}");
+            assert_eq!(call.starts_with("-N "), is_stream);
+            let body = call.split_once("-d ").unwrap().1;
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["stream"] == false, !is_stream);
+        }
+        assert!(calls[4].starts_with(&format!("{base}/sessions/s-1 ")));
+        assert!(calls[5].starts_with(&format!("{base}/sessions ")));
+        assert!(calls[6].contains("Bearer bob.token"));
+    }
+
+    #[test]
+    fn lines_name_an_address_that_can_be_connected_to() {
+        for (address, url) in [
+            ("0.0.0.0:1", "BASE=http://127.0.0.1:1/x\n"),
+            ("[::]:2", "BASE=http://[::1]:2/x\n"),
+            ("127.0.0.3:3", "BASE=http://127.0.0.3:3/x\n"),
+        ] {
+            let tokens = ["a".to_owned(), "b".to_owned()];
+            let text = walkthrough(address.parse().unwrap(), "/x", &tokens);
+            assert!(text.contains(url), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_data_are_private_and_gone_at_the_end() {
+        let directory = Directory::new().unwrap();
+        let path = directory.0.clone();
+        std::fs::write(path.join("x.db"), "x").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        drop(directory);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn secrets_differ_and_are_long_enough() {
+        let (one, other) = (secret().unwrap(), secret().unwrap());
+        assert_eq!(one.len(), 64);
+        assert_ne!(one, other);
+        let directory = Directory::new().unwrap();
+        let loaded = configuration("127.0.0.1:0".parse().unwrap(), &directory).unwrap();
+        assert!(loaded.notes.is_empty());
+    }
+}

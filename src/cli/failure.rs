@@ -1,0 +1,75 @@
+//! How a command fails, and with which exit code.
+
+use std::fmt;
+
+use chatkit_rest::config::Faults;
+use chatkit_rest::error::Error;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The configuration is not right.
+    Configuration(Faults),
+    /// A second signal ended the gateway before its streams had ended.
+    Interrupted,
+    /// Something outside failed.
+    Runtime(Error),
+    /// The command line asks for something that can't be.
+    Usage(String),
+}
+
+impl Failure {
+    /// 1: a run-time failure. 2: wrong usage or configuration.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) | Self::Usage(_) => 2,
+            Self::Runtime(error) if error.is_config() => 2,
+            Self::Interrupted | Self::Runtime(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(faults) => {
+                for fault in faults {
+                    writeln!(f, "error: {fault}")?;
+                }
+                match faults.len() {
+                    1 => f.write_str("1 fault in the configuration."),
+                    faults => write!(f, "{faults} faults in the configuration."),
+                }
+            }
+            Self::Interrupted => f.write_str("error: ended by a second signal; streams were cut"),
+            Self::Runtime(error) => write!(f, "error: {}", error.chain()),
+            Self::Usage(text) => write!(f, "error: {text}"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Self::Configuration(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_tell_whose_fault_it_is() {
+        let io = Error::io("could not listen", std::io::Error::other("in use"));
+        assert_eq!(Failure::Runtime(io).exit_code(), 1);
+        assert_eq!(Failure::Interrupted.exit_code(), 1);
+        assert_eq!(Failure::Runtime(Error::config("bad key")).exit_code(), 2);
+        assert_eq!(Failure::Usage("no".into()).exit_code(), 2);
+    }
+}

@@ -1,0 +1,113 @@
+//! Where log lines go: to standard error, as `[log]` says.
+
+use std::io::{self, IsTerminal as _};
+
+use chatkit_rest::config::{LogConfig, LogFormat};
+use chatkit_rest::error::Error;
+use tracing::Dispatch;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Layer as _, Registry, fmt};
+
+/// Sends this process's log lines to standard error.
+///
+/// # Errors
+/// If that was done before.
+pub(super) fn start(log: &LogConfig) -> Result<(), Error> {
+    let terminal = io::stderr().is_terminal();
+    // The convention of no-color.org.
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let dispatch = dispatch(log, terminal, colours, io::stderr)?;
+    tracing::dispatcher::set_global_default(dispatch)
+        .map_err(|_| Error::config("log lines already go somewhere"))
+}
+
+/// What writes log lines to `writer`.
+fn dispatch<W>(log: &LogConfig, terminal: bool, colours: bool, writer: W) -> Result<Dispatch, Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter: Targets =
+        log.level.as_str().parse().map_err(|_| Error::config("log.level is not understood"))?;
+    let json = match log.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let lines = fmt::layer().with_writer(writer);
+    let lines = if json {
+        lines.json().flatten_event(true).with_filter(filter).boxed()
+    } else {
+        lines.with_ansi(colours).with_filter(filter).boxed()
+    };
+    Ok(Dispatch::new(Registry::default().with(lines)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use chatkit_rest::config::Sources;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn captured(format: &str, level: &str, terminal: bool) -> String {
+        let log = Sources::new()
+            .set("test", "auth.secret", "0123456789abcdef0123456789abcdef")
+            .set("test", "log.format", format)
+            .set("test", "log.level", level)
+            .load()
+            .unwrap()
+            .config
+            .log;
+        let lines = Captured::default();
+        let writer = lines.clone();
+        let dispatch = dispatch(&log, terminal, false, move || writer.clone()).unwrap();
+        tracing::dispatcher::with_default(&dispatch, || {
+            tracing::info!(number = 7, "first");
+            tracing::debug!("second");
+            tracing::debug!(target: "hyper::proto", "third");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn lines_are_text_on_a_terminal_and_json_elsewhere() {
+        let text = captured("auto", "info", true);
+        assert!(text.contains(" INFO ") && text.contains("first number=7"), "{text}");
+        for (format, terminal) in [("auto", false), ("json", true)] {
+            let line = captured(format, "info", terminal);
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["message"], "first");
+            assert_eq!(line["number"], 7);
+            assert_eq!(line["level"], "INFO");
+        }
+        assert!(captured("text", "info", false).contains("first number=7"));
+    }
+
+    #[test]
+    fn levels_are_by_target() {
+        let count = |level| captured("json", level, true).lines().count();
+        assert_eq!(count("off"), 0);
+        assert_eq!(count("info"), 1);
+        assert_eq!(count("debug"), 3);
+        assert_eq!(count("info,hyper=debug"), 2);
+        assert_eq!(count("off,hyper::proto=trace"), 1);
+    }
+}

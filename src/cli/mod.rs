@@ -1,0 +1,66 @@
+//! The command line: one file per command, and what they share.
+
+use clap::{Parser, Subcommand};
+
+mod check;
+mod demo;
+mod failure;
+mod logging;
+mod output;
+mod serve;
+mod settings;
+mod shutdown;
+mod token;
+
+pub(crate) use failure::Failure;
+
+/// What the command line says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chatkit-rest",
+    version,
+    about = "A REST gateway for self-hosted ChatKit servers.",
+    arg_required_else_help = true,
+    after_help = "\
+Three commands to start with:
+  chatkit-rest demo                            try it out: no server and no settings needed
+  chatkit-rest check --config gateway.toml     is the configuration right?
+  chatkit-rest serve --config gateway.toml     run the gateway
+
+Settings come from a TOML file, the environment (CHATKIT_REST__SECTION__KEY) and flags; later ones
+win. Exit codes: 0 fine, 1 a run-time failure, 2 wrong usage or configuration."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Token(token::Token),
+}
+
+impl Arguments {
+    /// Does what the command line says.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Check(check) => check.run(),
+            Command::Demo(demo) => demo.run(),
+            Command::Serve(serve) => serve.run(),
+            Command::Token(token) => token.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Arguments::command().debug_assert();
+    }
+}

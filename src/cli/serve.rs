@@ -1,0 +1,131 @@
+//! `chatkit-rest serve`, and running a server to its end.
+
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
+
+use chatkit_rest::config::{Config, Note};
+use chatkit_rest::error::Error;
+use clap::Args;
+
+use self::server::Server;
+use super::settings::Settings;
+use super::shutdown::{Signals, drain_on_signal};
+use super::{Failure, logging};
+
+/// Run the gateway
+///
+/// Listens on `listen` and answers REST requests with what the ChatKit server at `upstream.url`
+/// says. Logs go to standard error. SIGTERM and SIGINT drain: no new connections, open streams may
+/// end within `server.drain_timeout`. A second signal ends at once.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  export CHATKIT_REST__AUTH__SECRET=\"$(openssl rand -hex 32)\"
+  chatkit-rest serve --upstream http://127.0.0.1:8000/chatkit")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let loaded = self.settings.load()?;
+        run(loaded.config, &loaded.notes, |_| Ok(()))
+    }
+}
+
+/// Runs a gateway until a signal or a failure ends it. `bound` is called with the address once
+/// it listens.
+pub(super) fn run(
+    config: Config,
+    notes: &[Note],
+    bound: impl FnOnce(SocketAddr) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    logging::start(&config.log)?;
+    for note in notes {
+        tracing::warn!(setting = note.key(), "{note}");
+    }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    if let Some(threads) = config.server.worker_threads.and_then(|n| usize::try_from(n.get()).ok())
+    {
+        builder.worker_threads(threads);
+    }
+    let runtime =
+        builder.build().map_err(|error| Error::io("could not start the runtime", error))?;
+    let ended = runtime.block_on(async {
+        let mut signals =
+            Signals::new().map_err(|error| Error::io("could not wait for signals", error))?;
+        let asked = config.listen;
+        let server = Server::bind(config).await.map_err(|error| listen_failure(asked, error))?;
+        let address = server.local_addr();
+        tracing::info!("listening on http://{address}");
+        bound(address)?;
+        drain_on_signal(|draining| server.serve(draining.asked()), async || signals.next().await)
+            .await
+    });
+    // What still blocks (a statement of the store) must not hold up a process that was told to
+    // end at once.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Says what helps when the address is taken.
+fn listen_failure(address: SocketAddr, error: Error) -> Failure {
+    let taken = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse);
+    if !taken {
+        return Failure::Runtime(error);
+    }
+    let free = SocketAddr::new(address.ip(), 0);
+    let advice =
+        format!("{address} is taken by another program; `--listen {free}` takes a free port");
+    Failure::Runtime(Error::io(advice, io::ErrorKind::AddrInUse.into()))
+}
+
+/// Stands in for `chatkit_rest::server`, which is not in the library yet.
+mod server {
+    use std::convert::Infallible;
+    use std::future::Future;
+    use std::net::SocketAddr;
+
+    use chatkit_rest::config::Config;
+    use chatkit_rest::error::Error;
+
+    pub(super) struct Server(Infallible);
+
+    impl Server {
+        #[expect(clippy::unused_async, reason = "the signature of what it stands in for")]
+        pub(super) async fn bind(_config: Config) -> Result<Self, Error> {
+            Err(Error::io("the server is not built yet", std::io::ErrorKind::Unsupported.into()))
+        }
+
+        pub(super) fn local_addr(&self) -> SocketAddr {
+            match self.0 {}
+        }
+
+        #[expect(clippy::unused_async, reason = "the signature of what it stands in for")]
+        pub(super) async fn serve(self, _shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+            match self.0 {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_taken_comes_with_advice() {
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let error = Error::io("could not listen", io::ErrorKind::AddrInUse.into());
+        let failure = listen_failure(address, error);
+        assert_eq!(failure.exit_code(), 1);
+        assert!(failure.to_string().contains("`--listen 127.0.0.1:0` takes a free port"));
+        let error = Error::io("could not listen", io::ErrorKind::PermissionDenied.into());
+        assert!(listen_failure(address, error).to_string().contains("could not listen"));
+    }
+}

@@ -1,0 +1,145 @@
+//! `chatkit-rest token`, and making tokens.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chatkit_rest::config::{self, AuthConfig, AuthKey, JwtConfig};
+use chatkit_rest::error::Error;
+use chatkit_rest::principal::UserId;
+use clap::Args;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Map, Value};
+
+use super::settings::file_and_environment;
+use super::{Failure, output};
+
+/// Mint a token for development
+///
+/// Signs a JWT with the configured secret (`auth.secret`, first of `auth.algorithms`) and prints it.
+/// It has `iss` and `aud` where they are configured, and the user's id in `auth.user_claim`. Only a
+/// gateway that verifies with a secret has what it takes to make tokens; with a public key they
+/// come from whoever holds the private one.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  TOKEN=$(chatkit-rest token --sub ada --ttl 8h --claim plan=pro --claim 'roles=[\"admin\"]')")]
+pub(super) struct Token {
+    /// User id
+    #[arg(long, value_name = "USER")]
+    sub: String,
+
+    /// How long it is valid, such as 30m or 8h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
+    ttl: Duration,
+
+    /// Another claim; the value is taken as JSON if it is JSON, else as text
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
+    claims: Vec<(String, Value)>,
+
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Token {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let user =
+            UserId::parse(&self.sub).map_err(|error| Failure::Usage(format!("--sub: {error}")))?;
+        let loaded = file_and_environment(self.config).load()?;
+        let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
+            let text = "auth.mode is \"none\": requests need no token, and none is looked at";
+            return Err(Failure::Usage(text.into()));
+        };
+        let token = mint(jwt, &user, self.ttl, self.claims, Timestamp::now())?;
+        Ok(output::print(&format!("{token}\n"))?)
+    }
+}
+
+/// A token for `user` that a gateway with `jwt` accepts from `now` on.
+pub(super) fn mint(
+    jwt: &JwtConfig,
+    user: &UserId,
+    ttl: Duration,
+    claims: Vec<(String, Value)>,
+    now: Timestamp,
+) -> Result<String, Failure> {
+    let AuthKey::Secret(secret) = &jwt.key else {
+        return Err(Failure::Usage(
+            "tokens are verified with a public key (auth.public_key_file), and only the holder of \
+             the private key can make one; configure an HS256 secret for development"
+                .into(),
+        ));
+    };
+    let algorithm: Option<Algorithm> =
+        jwt.algorithms.first().and_then(|algorithm| algorithm.as_str().parse().ok());
+    let algorithm = algorithm.ok_or_else(|| Error::config("auth.algorithms is not understood"))?;
+    let issued = now.as_second();
+    let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+    let mut all = Map::new();
+    for (name, text) in [("iss", &jwt.issuer), ("aud", &jwt.audience)] {
+        if let Some(text) = text {
+            all.insert(name.into(), text.as_str().into());
+        }
+    }
+    all.insert("iat".into(), issued.into());
+    all.insert("exp".into(), issued.saturating_add(ttl).into());
+    all.insert("sub".into(), user.as_str().into());
+    for (name, value) in claims {
+        if name == "sub" || name == "exp" || name == jwt.user_claim {
+            let text = format!("--claim {name}: that one is set by --sub or --ttl");
+            return Err(Failure::Usage(text));
+        }
+        all.insert(name, value);
+    }
+    all.insert(jwt.user_claim.clone(), user.as_str().into());
+    let key = EncodingKey::from_secret(secret.expose().as_bytes());
+    jsonwebtoken::encode(&Header::new(algorithm), &all, &key)
+        .map_err(|_| Failure::Runtime(Error::config("the token could not be signed")))
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = config::duration(text).map_err(|why| format!("{text:?} {why}"))?;
+    if ttl < Duration::from_secs(1) {
+        return Err("expected at least 1s".into());
+    }
+    if ttl > Duration::from_secs(366 * 24 * 3600) {
+        return Err("expected at most a year (8784h)".into());
+    }
+    Ok(ttl)
+}
+
+fn claim(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    if name.is_empty() {
+        return Err("expected NAME=VALUE".into());
+    }
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.into(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_json_or_text() {
+        for (text, value) in [
+            ("a=1", serde_json::json!(1)),
+            ("a=[\"x\"]", serde_json::json!(["x"])),
+            ("a=x=y", serde_json::json!("x=y")),
+            ("a=", serde_json::json!("")),
+        ] {
+            assert_eq!(claim(text), Ok(("a".into(), value)));
+        }
+        assert!(claim("a").is_err() && claim("=a").is_err());
+    }
+
+    #[test]
+    fn a_life_is_from_a_second_to_a_year() {
+        assert_eq!(ttl("8h"), Ok(Duration::from_secs(8 * 3600)));
+        for text in ["0s", "999ms", "9000h", "1d", "forever"] {
+            assert!(ttl(text).is_err(), "{text}");
+        }
+    }
+}

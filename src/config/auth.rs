@@ -1,0 +1,280 @@
+//! `[auth]`: who callers are, and the settings of it that need one another.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::algorithm::Algorithm;
+use super::file;
+use super::meaning::Secret;
+use super::reader::Reader;
+use super::web;
+use crate::principal::UserId;
+
+/// Who callers are.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AuthConfig {
+    /// Everyone is this user. Only on a loopback address.
+    Anonymous(UserId),
+    /// Whom their token says.
+    Jwt(JwtConfig),
+}
+
+/// How tokens are verified.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JwtConfig {
+    /// The signatures that are accepted: at least one, all fit for [`key`](Self::key).
+    pub algorithms: Vec<Algorithm>,
+    /// What signatures are checked with.
+    pub key: AuthKey,
+    /// `iss` that tokens must have.
+    pub issuer: Option<String>,
+    /// `aud` that tokens must have.
+    pub audience: Option<String>,
+    /// Claim that holds the user's id.
+    pub user_claim: String,
+    /// By which clocks may differ.
+    pub leeway: Duration,
+    /// Cookie that may carry the token.
+    pub cookie: Option<String>,
+}
+
+/// What signatures are checked with.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum AuthKey {
+    /// A public key. It was read once, when the configuration was.
+    PublicKey {
+        /// The file it was read from.
+        path: PathBuf,
+        /// The file's content: PEM.
+        pem: String,
+    },
+    /// The secret of the HMAC algorithms.
+    Secret(Secret),
+}
+
+impl fmt::Debug for AuthKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PublicKey { path, .. } => {
+                f.debug_struct("PublicKey").field("path", path).finish_non_exhaustive()
+            }
+            Self::Secret(secret) => f.debug_tuple("Secret").field(secret).finish(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Jwt,
+    None,
+}
+
+/// Reads `[auth]`.
+pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
+    let mode = read.choice("auth.mode", &[("jwt", Mode::Jwt), ("none", Mode::None)]);
+    let anonymous = read.optional("auth.anonymous_user", |text| {
+        UserId::parse(text)
+            .map_err(|_| "is no user id (1 to 255 characters, none a control)".into())
+    });
+    let algorithms = read.list("auth.algorithms", Algorithm::parse_all);
+    let secret = secret(read);
+    let public_key = public_key(read);
+    read.optional("auth.jwks_url", |_| -> Result<(), _> {
+        Err("can't be used: fetching key sets is not in this version; use auth.public_key_file"
+            .into())
+    });
+    let issuer = read.optional("auth.issuer", |text| Ok(text.to_owned()));
+    let audience = read.optional("auth.audience", |text| Ok(text.to_owned()));
+    let user_claim = read.text("auth.user_claim", |text| match text {
+        "" => Err("is empty".into()),
+        claim => Ok(claim.to_owned()),
+    });
+    let leeway = read.duration("auth.leeway");
+    let cookie = read.optional("auth.cookie", web::cookie_name);
+
+    // A setting that the mode has no use for may be at fault all the same: that was recorded above.
+    match mode? {
+        Mode::None => {
+            let anonymous = anonymous?;
+            if anonymous.is_empty() {
+                read.refuse(
+                    "auth.mode",
+                    "\"none\" makes everyone one user; expected auth.anonymous_user to say which"
+                        .into(),
+                );
+            }
+            anonymous.into_iter().next().map(AuthConfig::Anonymous)
+        }
+        Mode::Jwt => {
+            let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
+            let key = key(read, &algorithms, secret, public_key)?;
+            Some(AuthConfig::Jwt(JwtConfig {
+                algorithms,
+                key,
+                issuer: issuer?.into_iter().next(),
+                audience: audience?.into_iter().next(),
+                user_claim: user_claim?,
+                leeway: leeway?,
+                cookie: cookie?.into_iter().next(),
+            }))
+        }
+    }
+}
+
+/// The key that fits the algorithms; a fault where it is missing or the other one is there too.
+fn key(
+    read: &mut Reader<'_>,
+    algorithms: &[Algorithm],
+    secret: Vec<(&'static str, Secret)>,
+    public_key: Vec<AuthKey>,
+) -> Option<AuthKey> {
+    let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+    let names = names.join(", ");
+    let symmetric = algorithms.iter().all(|algorithm| algorithm.is_symmetric());
+    let (secret, public_key) = (secret.into_iter().next(), public_key.into_iter().next());
+    match (secret, public_key) {
+        (None, None) if symmetric => {
+            read.refuse(
+                "auth.secret",
+                format!(
+                    "missing, so no token could be verified; {names} expects auth.secret or \
+                     auth.secret_file (make a secret with `openssl rand -hex 32`), or other \
+                     auth.algorithms with auth.public_key_file. To try the gateway out without \
+                     any of them: `chatkit-rest demo`"
+                ),
+            );
+            None
+        }
+        (None, None) => {
+            read.refuse(
+                "auth.public_key_file",
+                format!(
+                    "missing, so no token could be verified; {names} expects auth.public_key_file \
+                     (make a key pair with `openssl genpkey -algorithm …` and \
+                     `openssl pkey -pubout`). To try the gateway out without any: \
+                     `chatkit-rest demo`"
+                ),
+            );
+            None
+        }
+        (None, Some(_)) if symmetric => {
+            read.refuse(
+                "auth.algorithms",
+                format!(
+                    "{names} takes a secret, but only auth.public_key_file is set; expected the \
+                     algorithm of that key, such as RS256 or ES256"
+                ),
+            );
+            None
+        }
+        (Some(_), None) if !symmetric => {
+            read.refuse(
+                "auth.algorithms",
+                format!(
+                    "{names} takes a public key, but only auth.secret is set; expected \
+                     auth.public_key_file, or HS256"
+                ),
+            );
+            None
+        }
+        (Some((name, _)), Some(_)) => {
+            let (unused, used) = if symmetric {
+                ("auth.public_key_file", name)
+            } else {
+                (name, "auth.public_key_file")
+            };
+            let problem = format!("{names} is checked with {used}; expected only one of the two");
+            read.refuse(unused, problem);
+            None
+        }
+        (Some((_, secret)), None) => Some(AuthKey::Secret(secret)),
+        (None, Some(key)) => Some(key),
+    }
+}
+
+/// The secret, from the setting or the file, whichever is of the later layer, and which it was.
+fn secret(read: &mut Reader<'_>) -> Option<Vec<(&'static str, Secret)>> {
+    let inline = read.optional("auth.secret", |text| Ok(("auth.secret", Secret::new(text))));
+    let path = read.optional("auth.secret_file", |text| Ok(PathBuf::from(text)));
+    let (inline, path) = (inline?, path?);
+    let Some(path) = path.first() else { return Some(inline) };
+    let (inline_rank, file_rank) =
+        (read.layers.rank("auth.secret"), read.layers.rank("auth.secret_file"));
+    if !inline.is_empty() && inline_rank == file_rank {
+        let problem = "set beside auth.secret in the same layer; expected only one of the two";
+        read.refuse("auth.secret_file", problem.into());
+        return None;
+    }
+    if !inline.is_empty() && inline_rank > file_rank {
+        return Some(inline);
+    }
+    let secret = key_file(read, "auth.secret_file", path)?;
+    let secret = secret.strip_suffix('\n').unwrap_or(&secret);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        read.refuse("auth.secret_file", "the file is empty; expected a secret".into());
+        return None;
+    }
+    Some(vec![("auth.secret_file", Secret::new(secret))])
+}
+
+fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
+    let path = read.optional("auth.public_key_file", |text| Ok(PathBuf::from(text)))?;
+    let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
+    let pem = key_file(read, "auth.public_key_file", &path)?;
+    let problem = if pem.contains("PRIVATE KEY-----") {
+        "the file holds a private key, which the gateway must not have"
+    } else if !pem.contains("-----BEGIN ") {
+        "the file is not PEM"
+    } else {
+        return Some(vec![AuthKey::PublicKey { path, pem }]);
+    };
+    let expected = "expected a public key (-----BEGIN PUBLIC KEY-----)";
+    read.refuse("auth.public_key_file", format!("{problem}; {expected}"));
+    None
+}
+
+/// A key's file. Its path is not shown: a secret is easily put in the place of it.
+fn key_file(read: &mut Reader<'_>, name: &'static str, path: &Path) -> Option<String> {
+    match file::read(path, file::MAX_KEY_BYTES) {
+        Ok(text) => Some(text),
+        Err(problem) => {
+            read.refuse(name, format!("the file can't be used: {problem}"));
+            None
+        }
+    }
+}
+
+/// What is allowed but probably not meant, as setting and text.
+pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
+    match auth {
+        AuthConfig::Anonymous(user) => {
+            let user = user.as_str();
+            vec![(
+                "auth.mode",
+                format!("everyone who can connect is {user:?}; tokens are not looked at"),
+            )]
+        }
+        AuthConfig::Jwt(jwt) => {
+            let mut notes = Vec::new();
+            if let AuthKey::Secret(secret) = &jwt.key {
+                let needed = jwt.algorithms.iter().map(|algorithm| algorithm.secret_bytes()).max();
+                let (needed, is) = (needed.unwrap_or(32), secret.expose().len());
+                if is < needed {
+                    notes.push((
+                        "auth.secret",
+                        format!(
+                            "has {is} bytes and can be guessed; RFC 7518 asks for {needed} (make \
+                             one with `openssl rand -hex {needed}`)"
+                        ),
+                    ));
+                }
+            }
+            notes
+        }
+    }
+}

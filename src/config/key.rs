@@ -1,0 +1,288 @@
+//! The one list of settings.
+//!
+//! Everything that knows a setting's name gets it from here: the layers, the hints for a name
+//! that is not known, the table in the documentation, and the tests that hold them together.
+
+use std::time::Duration;
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `section.key`, or the bare key at the top of the file.
+    pub(super) name: &'static str,
+    /// As it would be written in the environment; read like any other layer.
+    pub(super) default: &'static str,
+    pub(super) shape: Shape,
+    /// One line of documentation.
+    pub(super) about: &'static str,
+}
+
+/// What a setting's value looks like before its meaning is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Names with SHA-256 digests.
+    ApiKeys,
+    Boolean,
+    Choice(&'static [&'static str]),
+    /// A whole number in this range.
+    Count(u64, u64),
+    /// A duration in this range.
+    Duration(Duration, Duration),
+    /// A file that holds a key. What is written here is never shown: a secret is easily put in
+    /// the place of its path.
+    KeyFile,
+    /// Texts of which each is what this says.
+    List(&'static str),
+    Secret,
+    /// What this says.
+    Text(&'static str),
+    /// What this says, and possibly a password or a token with it.
+    Url(&'static str),
+}
+
+impl Shape {
+    /// What a fault says was expected.
+    pub(super) fn expected(self) -> String {
+        match self {
+            Self::ApiKeys => {
+                "a list of { name = \"…\", sha256 = \"64 hex digits\" } (NAME=SHA256,… in the \
+                 environment)"
+                    .into()
+            }
+            Self::Boolean => "true or false".into(),
+            Self::Choice(words) => {
+                let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+                words.join(" or ")
+            }
+            Self::Count(min, max) => format!("a whole number from {min} to {max}"),
+            Self::Duration(min, max) => {
+                format!("a duration such as \"5s\", from {} to {}", written(min), written(max))
+            }
+            Self::KeyFile => "the path of a file".into(),
+            Self::List(each) => format!("a list of {each}"),
+            Self::Secret => "a text".into(),
+            Self::Text(what) | Self::Url(what) => what.into(),
+        }
+    }
+
+    /// Whether a value may be shown in errors and listings.
+    pub(super) fn is_showable(self) -> bool {
+        !matches!(self, Self::ApiKeys | Self::KeyFile | Self::Secret | Self::Url(_))
+    }
+}
+
+/// A duration in the notation of the configuration.
+pub(super) fn written(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis == 0 {
+        return "0s".into();
+    }
+    for (unit, length) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if millis.is_multiple_of(length) {
+            return format!("{}{unit}", millis / length);
+        }
+    }
+    format!("{millis}ms")
+}
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The sections, in the order of the list.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    KEYS.iter().filter_map(|key| key.name.split_once('.')).filter_map(move |(section, _)| {
+        (section != std::mem::replace(&mut last, section)).then_some(section)
+    })
+}
+
+const fn key(name: &'static str, default: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, default, shape, about }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A wait that must end, and not before it began.
+const TIMEOUT: Shape = Shape::Duration(Duration::from_millis(1), DAY);
+/// A time that may be nothing.
+const SPAN: Shape = Shape::Duration(Duration::ZERO, DAY);
+/// A limit that may be off.
+const OR_NONE: Shape = Shape::Count(0, u32::MAX as u64);
+/// A limit of something there must be at least one of.
+const AT_LEAST_1: Shape = Shape::Count(1, u32::MAX as u64);
+/// The size of something that is held in memory, up to 1 GiB.
+const BYTES: Shape = Shape::Count(1, 1 << 30);
+const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
+const PATH: Shape = Shape::Text("a path such as \"/api/v1/chatkit\"");
+const ALGORITHMS: &str =
+    "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+
+/// Every setting, by section, in the order of the reference.
+#[rustfmt::skip] // one setting, one paragraph
+pub(super) const KEYS: &[Key] = &[
+    key("listen", "127.0.0.1:8080", Shape::Text(ADDRESS),
+        "address and port the gateway listens on; port 0 takes a free one"),
+
+    key("server.header_timeout", "10s", TIMEOUT,
+        "for a request's head to arrive"),
+    key("server.body_timeout", "30s", TIMEOUT,
+        "for a request's body to arrive"),
+    key("server.idle_timeout", "75s", TIMEOUT,
+        "a client's connection without a request is closed after this"),
+    key("server.drain_timeout", "25s", SPAN,
+        "open streams may take this long to end after SIGTERM; then they are cut"),
+    key("server.max_connections", "20000", AT_LEAST_1,
+        "client connections at once"),
+    key("server.max_header_bytes", "65536", Shape::Count(1024, 1 << 20),
+        "bytes of a request's head"),
+    key("server.worker_threads", "0", Shape::Count(0, 1024),
+        "threads that serve requests; 0 = one per core"),
+
+    key("rest.prefix", "/api/v1/chatkit", PATH,
+        "path below which the REST routes are"),
+
+    key("upstream.url", "http://127.0.0.1:8000/chatkit",
+        Shape::Url("\"embedded\" or a URL such as \"http://127.0.0.1:8000/chatkit\""),
+        "ChatKit endpoint of the backing server, or `embedded` for the one built in"),
+    key("upstream.connect_timeout", "2s", TIMEOUT,
+        "for a connection to be made"),
+    key("upstream.first_byte_timeout", "30s", TIMEOUT,
+        "from the request to the answer's first body byte"),
+    key("upstream.idle_timeout", "120s", TIMEOUT,
+        "between two frames of a stream; a stream has no total timeout"),
+    key("upstream.json_timeout", "30s", TIMEOUT,
+        "for the whole answer of an operation that doesn't stream"),
+    key("upstream.pool_idle_timeout", "4s", SPAN,
+        "an unused connection is kept for this long; keep it below the upstream's own (uvicorn: 5s)"),
+    key("upstream.max_idle_connections", "1024", Shape::Count(0, 65536),
+        "unused connections kept; 0 = none"),
+    key("upstream.max_reply_bytes", "33554432", BYTES,
+        "bytes of an answer that doesn't stream"),
+    key("upstream.user_header", "x-user-id", Shape::Text("a header's name such as \"x-user-id\""),
+        "header that tells the upstream who the verified user is"),
+    key("upstream.forward_authorization", "false", Shape::Boolean,
+        "whether the client's `authorization` goes to the upstream"),
+    key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),
+        "zone of the upstream's times, which name none"),
+
+    key("auth.mode", "jwt", Shape::Choice(&["jwt", "none"]),
+        "`none`: everyone is `auth.anonymous_user`; refused unless `listen` is a loopback address"),
+    key("auth.anonymous_user", "", Shape::Text("a user id"),
+        "who everyone is with `auth.mode = \"none\"`"),
+    key("auth.algorithms", "HS256", Shape::List(ALGORITHMS),
+        "signatures that are accepted, all of one kind of key"),
+    key("auth.secret", "", Shape::Secret,
+        "key of HS256, HS384 and HS512"),
+    key("auth.secret_file", "", Shape::KeyFile,
+        "file with the secret, in place of `auth.secret`; one newline at its end is not part of it"),
+    key("auth.public_key_file", "", Shape::KeyFile,
+        "PEM file with the public key of the RS, PS and ES algorithms and EdDSA"),
+    key("auth.jwks_url", "", Shape::Url("nothing: key sets are not in this version"),
+        "not in this version"),
+    key("auth.issuer", "", Shape::Text("a text"),
+        "`iss` that tokens must have; empty = any"),
+    key("auth.audience", "", Shape::Text("a text"),
+        "`aud` that tokens must have; empty = any"),
+    key("auth.user_claim", "sub", Shape::Text("a claim's name such as \"sub\""),
+        "claim that holds the user's id"),
+    key("auth.leeway", "60s", Shape::Duration(Duration::ZERO, HOUR),
+        "by which clocks may differ when `exp` and `nbf` are checked"),
+    key("auth.cookie", "", Shape::Text("a cookie's name such as \"session\""),
+        "cookie that may carry the token; empty = none"),
+
+    key("store.url", "sqlite:chatkit-rest.db",
+        Shape::Url("\"sqlite:FILE\" or \"memory:\""),
+        "where sessions are kept: `sqlite:FILE`, or `memory:`, which is gone with the process"),
+
+    key("session.hide_foreign", "false", Shape::Boolean,
+        "somebody else's session answers 404 in place of 403"),
+
+    key("limits.requests_per_minute", "30", OR_NONE,
+        "per user; 0 = none"),
+    key("limits.max_sessions", "10", OR_NONE,
+        "per user; 0 = none"),
+    key("limits.max_messages", "100", OR_NONE,
+        "per session; 0 = none"),
+    key("limits.max_message_chars", "10000", AT_LEAST_1,
+        "Unicode scalar values of a message"),
+    key("limits.max_body_bytes", "1048576", BYTES,
+        "bytes of a request's body"),
+    key("limits.max_audio_bytes", "26214400", BYTES,
+        "bytes of a transcription's body"),
+    key("limits.max_in_flight", "10000", AT_LEAST_1,
+        "requests and open streams at once"),
+    key("limits.max_streams_per_user", "16", AT_LEAST_1,
+        "open streams of one user"),
+    key("limits.max_tracked_users", "100000", AT_LEAST_1,
+        "users whose request rate is remembered at once"),
+
+    key("stream.hold_for", "5s", SPAN,
+        "a run's status waits this long for its first output; 0s = not beyond the bookkeeping events"),
+    key("stream.hold_bytes", "65536", Shape::Count(0, 16 << 20),
+        "bytes of a run held back while its status waits"),
+
+    key("chat.enabled", "true", Shape::Boolean,
+        "whether the one-shot chat routes are served (not in this version)"),
+    key("chat.path", "/api", PATH,
+        "path below which they are"),
+    key("chat.id_format", "uuid", Shape::Choice(&["uuid", "integer", "conv"]),
+        "what their conversation ids look like"),
+    key("chat.max_message_chars", "10000", AT_LEAST_1,
+        "Unicode scalar values of their messages"),
+    key("chat.max_sessions", "0", OR_NONE,
+        "conversations per user; 0 = none"),
+    key("chat.max_messages", "0", OR_NONE,
+        "messages per conversation; 0 = none"),
+
+    key("openai.enabled", "true", Shape::Boolean,
+        "whether the OpenAI-compatible routes are served (not in this version)"),
+    key("openai.path", "/v1/chatkit", PATH,
+        "path below which they are"),
+    key("openai.api_keys", "", Shape::ApiKeys,
+        "keys of the services that may call them: a name and the key's SHA-256"),
+
+    key("cors.allowed_origins", "", Shape::List("origins such as \"https://app.example.com\", or \"*\" alone"),
+        "origins whose pages may call the gateway; empty = none"),
+
+    key("passthrough.unknown", "refuse", Shape::Choice(&["refuse", "forward"]),
+        "what happens to ChatKit requests of a type that is not known: their ids can't be checked"),
+
+    key("log.format", "auto", Shape::Choice(&["auto", "text", "json"]),
+        "`auto`: `text` on a terminal, else `json`"),
+    key("log.level", "info", Shape::Text("a level such as \"info\", or directives such as \"info,hyper=debug\""),
+        "`off`, `error`, `warn`, `info`, `debug` or `trace`, or directives `TARGET=LEVEL`"),
+
+    key("admin.listen", "", Shape::Text(ADDRESS),
+        "address and port of health and metrics; empty = health on `listen`, metrics nowhere"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_sections_are_together() {
+        let mut names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+        let mut seen: Vec<_> = sections().collect();
+        let together = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), together);
+    }
+
+    #[test]
+    fn durations_are_written_in_their_largest_unit() {
+        for (millis, text) in
+            [(0, "0s"), (1, "1ms"), (1500, "1500ms"), (5000, "5s"), (120_000, "2m")]
+        {
+            assert_eq!(written(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(written(DAY), "24h");
+    }
+}

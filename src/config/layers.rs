@@ -1,0 +1,206 @@
+//! What the layers said, before anybody asked what it means.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Fault, Origin};
+use super::hint;
+use super::key::{self, Key};
+use super::value::Value;
+
+/// The values of every setting, from the weakest layer to the strongest.
+pub(super) struct Layers {
+    settings: BTreeMap<&'static str, Vec<Setting>>,
+}
+
+/// One value, and who gave it.
+pub(super) struct Setting {
+    pub(super) origin: Origin,
+    pub(super) value: Value,
+}
+
+impl Layers {
+    /// The lowest layer.
+    pub(super) fn defaults() -> Self {
+        let mut layers = Self { settings: BTreeMap::new() };
+        for key in key::KEYS {
+            layers.push(key, Origin::Default, Value::Word(key.default.into()));
+        }
+        layers
+    }
+
+    /// Puts a value on top of a setting's others.
+    pub(super) fn push(&mut self, key: &'static Key, origin: Origin, value: Value) {
+        self.settings.entry(key.name).or_default().push(Setting { origin, value });
+    }
+
+    /// A setting's values, weakest first.
+    pub(super) fn of(&self, name: &str) -> &[Setting] {
+        self.settings.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value that counts.
+    pub(super) fn top(&self, name: &str) -> Option<&Setting> {
+        self.of(name).last()
+    }
+
+    /// Where the value that counts came from.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        self.top(name).map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    /// Which layer that was: 0 is the defaults. Values of one layer were given side by side.
+    pub(super) fn rank(&self, name: &str) -> u8 {
+        match self.origin(name) {
+            Origin::Default => 0,
+            Origin::File { .. } => 1,
+            Origin::Environment(_) => 2,
+            Origin::Flag(_) | Origin::Program(_) => 3,
+        }
+    }
+}
+
+/// Adds a TOML file's text to `layers`.
+pub(super) fn read_toml(path: &Path, text: &str, layers: &mut Layers, faults: &mut Vec<Fault>) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let file = |offset: Option<usize>| Origin::File {
+        path: path.into(),
+        line: offset
+            .and_then(|offset| text.get(..offset))
+            .map(|above| above.matches('\n').count() + 1),
+    };
+    // `message` speaks of the syntax only; `Display` would print the line, secret and all.
+    faults.extend(errors.iter().map(|error| Fault {
+        key: None,
+        origin: file(error.span().map(|span| span.start)),
+        problem: format!("not TOML: {}", error.message()),
+        hint: None,
+    }));
+    let mut unknown = |name: String, origin, problem: String, hint: Option<&str>| {
+        let hint = hint.map(str::to_owned);
+        faults.push(Fault { key: Some(name), origin, problem, hint });
+    };
+    // The parser sorts by name; people read by line.
+    for (name, entry) in by_line(document.get_ref()) {
+        let origin = file(Some(name.span().start));
+        let name = name.get_ref().as_ref();
+        if let Some(key) = key::find(name) {
+            layers.push(key, origin, value(entry.get_ref()));
+            continue;
+        }
+        let is_section = key::sections().any(|section| section == name);
+        match entry.get_ref() {
+            DeValue::Table(section) if is_section => {
+                for (leaf, entry) in by_line(section) {
+                    let origin = file(Some(leaf.span().start));
+                    let name = format!("{name}.{}", leaf.get_ref());
+                    if let Some(key) = key::find(&name) {
+                        layers.push(key, origin, value(entry.get_ref()));
+                    } else {
+                        let problem = not_a_setting(&name);
+                        let hint = hint::nearest_key(&name);
+                        unknown(name, origin, problem, hint);
+                    }
+                }
+            }
+            _ if is_section => {
+                let problem = format!("is a section: expected [{name}] and its keys below");
+                unknown(name.into(), origin, problem, None);
+            }
+            DeValue::Table(_) => {
+                let problem = format!("not a section; expected {}", hint::known(""));
+                let hint = hint::nearest_section(name).map(|section| format!("[{section}]"));
+                unknown(name.into(), origin, problem, hint.as_deref());
+            }
+            _ => unknown(name.into(), origin, not_a_setting(name), hint::nearest_key(name)),
+        }
+    }
+}
+
+type Entry<'t, 'i> = (&'t toml::Spanned<toml::de::DeString<'i>>, &'t toml::Spanned<DeValue<'i>>);
+
+fn by_line<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+fn value(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.as_ref().into()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Value::Other("an integer that is out of range"), Value::Integer),
+        DeValue::Boolean(boolean) => Value::Boolean(*boolean),
+        DeValue::Array(entries) => {
+            Value::List(entries.iter().map(|entry| self::value(entry.get_ref())).collect())
+        }
+        DeValue::Table(table) => Value::Table(
+            table
+                .iter()
+                .map(|(name, entry)| (name.get_ref().as_ref().into(), self::value(entry.get_ref())))
+                .collect(),
+        ),
+        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Datetime(_) => Value::Other("a date or time"),
+    }
+}
+
+fn not_a_setting(name: &str) -> String {
+    format!("not a setting; expected {}", hint::known(name))
+}
+
+/// What the names of our environment variables begin with.
+const PREFIX: &str = "CHATKIT_REST__";
+
+/// The environment variable of a setting.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// Adds environment variables to `layers`. Returns those that look like ours but for an
+/// underscore: they are no fault, because the prefix with one is not only ours.
+pub(super) fn read_environment(
+    variables: Vec<(OsString, OsString)>,
+    layers: &mut Layers,
+    faults: &mut Vec<Fault>,
+) -> Vec<(&'static str, String)> {
+    let mut lookalikes = Vec::new();
+    let mut variables: Vec<_> = variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with("CHATKIT_REST_"))
+        .collect();
+    variables.sort();
+    for (name, value) in variables {
+        let known = key::KEYS.iter().find(|key| variable(key.name) == name);
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            let flat = |name: &str| name.replace("__", "_");
+            if let Some(key) = key::KEYS.iter().find(|key| flat(&variable(key.name)) == flat(&name))
+            {
+                lookalikes.push((key.name, name));
+            }
+            continue;
+        };
+        let origin = Origin::Environment(name.clone());
+        let mut fault = |key: String, problem: String, hint: Option<String>| {
+            faults.push(Fault { key: Some(key), origin: origin.clone(), problem, hint });
+        };
+        match (known, value.into_string()) {
+            (Some(key), Ok(value)) => layers.push(key, origin, Value::Word(value)),
+            (Some(key), Err(_)) => {
+                let problem = format!("not UTF-8; expected {}", key.shape.expected());
+                fault(key.name.into(), problem, None);
+            }
+            (None, _) => {
+                let key = rest.to_ascii_lowercase().replace("__", ".");
+                let hint = hint::nearest_key(&key).map(variable);
+                let problem = not_a_setting(&key);
+                fault(key, problem, hint);
+            }
+        }
+    }
+    lookalikes
+}

@@ -1,0 +1,297 @@
+//! Types of single settings: text that was read once and is right from then on.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::Offset;
+
+/// A text that is not to be seen. `Debug` shows nothing of it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes what is to be kept out of sight.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Where sessions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreUrl {
+    /// In memory: gone with the process.
+    Memory,
+    /// In an SQLite file, made when it is not there. A relative path is relative to the
+    /// working directory.
+    Sqlite(PathBuf),
+}
+
+impl StoreUrl {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+            return Err("names PostgreSQL, which is not in this version".into());
+        }
+        let Some(path) = text.strip_prefix("sqlite:") else {
+            return Err("names no store".into());
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            return Err("names no file".into());
+        }
+        if path == ":memory:" {
+            return Err("is not how a store in memory is named (write \"memory:\")".into());
+        }
+        if path.contains('?') {
+            return Err("has parameters, which there are none of".into());
+        }
+        Ok(Self::Sqlite(path.into()))
+    }
+}
+
+/// What the ids of one-shot conversations look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdFormat {
+    /// `conv_` and 8 hexadecimal digits.
+    Conv,
+    /// A positive whole number.
+    Integer,
+    /// A UUID v4.
+    Uuid,
+}
+
+/// What happens to a ChatKit request of a type that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownRequests {
+    /// It is forwarded, though the ids in it can't be checked.
+    Forward,
+    /// It is refused.
+    Refuse,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As text on a terminal, else as JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Which log lines are written: directives separated by commas, each a level or
+/// `TARGET=LEVEL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLevel(String);
+
+impl LogLevel {
+    /// The directives, in the notation of `tracing_subscriber::filter::Targets`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut directives = Vec::new();
+        for directive in text.split(',').map(str::trim) {
+            let (target, level) = match directive.split_once('=') {
+                Some((target, level)) => (Some(target.trim()), level.trim()),
+                None => (None, directive),
+            };
+            let level = level.to_ascii_lowercase();
+            if !LEVELS.contains(&level.as_str()) {
+                return Err("has a directive that is no level".into());
+            }
+            match target {
+                None => directives.push(level),
+                Some(target) => {
+                    let plain = |c: char| c.is_ascii_alphanumeric() || "_:.-".contains(c);
+                    if target.is_empty() || !target.chars().all(plain) {
+                        return Err("has a directive whose target is no module path".into());
+                    }
+                    directives.push(format!("{target}={level}"));
+                }
+            }
+        }
+        Ok(Self(directives.join(",")))
+    }
+}
+
+/// A service's key for the OpenAI-compatible routes. `Debug` shows the name only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Who holds it, for logs.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
+}
+
+impl ApiKey {
+    pub(super) fn parse(name: &str, sha256: &str) -> Result<Self, String> {
+        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+            return Err("has a name that is empty, too long (64), or has control characters".into());
+        }
+        let Some(sha256) = digest(sha256) else {
+            return Err("has a sha256 that is not 64 hex digits".into());
+        };
+        Ok(Self { name: name.into(), sha256 })
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// A duration: a whole number and one of `ms`, `s`, `m`, `h`.
+///
+/// # Errors
+/// What is wrong with `text`, as the end of a sentence that begins with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if !number.is_empty() => return Err("has no unit (ms, s, m or h)".into()),
+        _ => return Err("is not a duration".into()),
+    };
+    let Ok(number) = number.parse::<u64>() else { return Err("is not a duration".into()) };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "is too long".into())
+}
+
+/// An offset from UTC: `+HH:MM`, `-HH:MM` or `Z`.
+pub(super) fn utc_offset(text: &str) -> Result<Offset, String> {
+    let offset = || {
+        if text == "Z" {
+            return Some(Offset::UTC);
+        }
+        let (sign, time) = match text.split_at_checked(1)? {
+            ("+", time) => (1, time),
+            ("-", time) => (-1, time),
+            _ => return None,
+        };
+        let (hours, minutes) = time.split_once(':')?;
+        let two = |digits: &str| -> Option<i32> {
+            let right = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            if right { digits.parse().ok() } else { None }
+        };
+        let (hours, minutes) = (two(hours)?, two(minutes)?);
+        // The zones in use end at +14:00 and -12:00.
+        if hours > 18 || minutes > 59 {
+            return None;
+        }
+        Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
+    };
+    offset().ok_or_else(|| "is not an offset from UTC".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, millis) in
+            [("500ms", 500), ("5s", 5000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "5", "5 s", "-5s", "+5s", "1.5s", "5S", "5d", "1m30s", "٥s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("99999999999999999h"), Err("is too long".into()));
+        assert_eq!(duration("99999999999999999999h"), Err("is not a duration".into()));
+    }
+
+    #[test]
+    fn offsets_are_hours_and_minutes() {
+        for (text, seconds) in
+            [("+05:30", 19_800), ("-03:00", -10_800), ("+00:00", 0), ("-00:45", -2700), ("Z", 0)]
+        {
+            assert_eq!(utc_offset(text).unwrap().seconds(), seconds, "{text}");
+        }
+        for text in ["", "+", "05:30", "+5:30", "+0530", "+05:60", "+24:00", "+05:30:00", "é"] {
+            assert!(utc_offset(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stores_are_named_by_url() {
+        assert_eq!(StoreUrl::parse("memory:"), Ok(StoreUrl::Memory));
+        for (text, path) in
+            [("sqlite:a.db", "a.db"), ("sqlite:/v/a.db", "/v/a.db"), ("sqlite:///v/a", "/v/a")]
+        {
+            assert_eq!(StoreUrl::parse(text), Ok(StoreUrl::Sqlite(path.into())));
+        }
+        for text in ["", "memory", "sqlite:", "sqlite::memory:", "a.db", "sqlite:a?mode=ro"] {
+            assert!(StoreUrl::parse(text).is_err(), "{text}");
+        }
+        let postgres = StoreUrl::parse("postgres://u:planted@h/d").unwrap_err();
+        assert!(postgres.contains("not in this version") && !postgres.contains("planted"));
+    }
+
+    #[test]
+    fn log_levels_are_directives() {
+        for (text, is) in [
+            ("info", "info"),
+            ("INFO", "info"),
+            (" warn , hyper=Debug", "warn,hyper=debug"),
+            ("off,chatkit_rest::forward=trace", "off,chatkit_rest::forward=trace"),
+        ] {
+            assert_eq!(LogLevel::parse(text).unwrap().as_str(), is);
+        }
+        for text in ["", "inf", "info,", "hyper", "a b=info", "=info", "hyper=", "x[y]=info"] {
+            assert!(LogLevel::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn api_keys_are_names_with_digests() {
+        let hex = "00ff".repeat(16);
+        let key = ApiKey::parse("billing", &hex).unwrap();
+        assert_eq!(key.sha256[..4], [0, 255, 0, 255]);
+        assert_eq!(format!("{key:?}"), "ApiKey { name: \"billing\", .. }");
+        for digest in ["", "sk-planted", &hex[1..], &"é".repeat(32), &"+1".repeat(32)] {
+            let fault = ApiKey::parse("billing", digest).unwrap_err();
+            assert!(!fault.contains("planted"));
+        }
+        assert!(ApiKey::parse("", &hex).is_err());
+    }
+
+    #[test]
+    fn a_secret_does_not_show() {
+        assert_eq!(format!("{:?}", Secret::new("planted")), "Secret(..)");
+    }
+}

@@ -1,0 +1,95 @@
+//! Configuration: layers of text in, typed settings or every fault out.
+//!
+//! Four layers, later ones win: defaults, a TOML file, the environment, command-line flags.
+//! [`Sources`] collects them and [`Sources::load`] reads them in two steps: first what each layer
+//! says, with where it says so, then what it means. A [`Config`] that exists is right: nothing
+//! later in the program checks a setting again.
+//!
+//! ```
+//! use chatkit_rest::config::{Sources, Upstream};
+//! use std::time::Duration;
+//!
+//! let loaded = Sources::new()
+//!     .toml("chatkit-rest.toml", "[upstream]\nurl = \"embedded\"\nidle_timeout = \"1m\"")
+//!     .environment([
+//!         ("CHATKIT_REST__AUTH__SECRET", "0123456789abcdef0123456789abcdef"),
+//!         ("CHATKIT_REST__UPSTREAM__IDLE_TIMEOUT", "90s"),
+//!     ])
+//!     .flag("--store", "store.url", "memory:")
+//!     .load()?;
+//! assert_eq!(loaded.config.upstream.url, Upstream::Embedded);
+//! assert_eq!(loaded.config.upstream.idle_timeout, Duration::from_secs(90));
+//! # Ok::<(), chatkit_rest::config::Faults>(())
+//! ```
+//!
+//! # Faults
+//!
+//! A name that is not known, a value that is not what was expected, and settings that contradict
+//! one another are errors; nothing is guessed or dropped. [`Faults`] has all of them at once, each
+//! with the setting, the layer, what was expected, and the nearest known name:
+//!
+//! ```
+//! use chatkit_rest::config::Sources;
+//!
+//! let faults = Sources::new()
+//!     .toml("x.toml", "[auth]\nsecert = \"0123456789abcdef0123456789abcdef\"")
+//!     .environment([("CHATKIT_REST__STREAM__HOLD_FOR", "5")])
+//!     .load()
+//!     .unwrap_err();
+//! let text = faults.to_string();
+//! assert!(text.contains("auth.secert (file x.toml, line 2)"));
+//! assert!(text.contains("did you mean auth.secret?"));
+//! assert!(text.contains("stream.hold_for (environment variable CHATKIT_REST__STREAM__HOLD_FOR)"));
+//! assert!(text.contains("has no unit"));
+//! ```
+//!
+//! Neither they nor `Debug` show a secret, the place where a secret belongs, or a URL.
+//!
+//! # Notation
+//!
+//! - The environment variable of `section.key` is `CHATKIT_REST__SECTION__KEY`, that of `listen`
+//!   is `CHATKIT_REST__LISTEN`. Lists are separated by commas.
+//! - Durations are a whole number and a unit: `"500ms"`, `"5s"`, `"2m"`, `"1h"`.
+//! - An empty text means "none" where the default is empty.
+//! - Relative paths are relative to the working directory, wherever they are written.
+//! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins.
+//! - This is about the program's settings. A host application that uses the layers needs none of
+//!   it: each room has its own builder.
+//!
+//! # Reference
+//!
+#![doc = include_str!("reference.md")]
+
+mod algorithm;
+mod auth;
+mod error;
+mod file;
+mod hint;
+mod key;
+mod layers;
+mod meaning;
+mod reader;
+mod reference;
+mod rules;
+mod sections;
+mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod value;
+mod web;
+
+pub use algorithm::Algorithm;
+pub use auth::{AuthConfig, AuthKey, JwtConfig};
+pub use error::{Fault, Faults, Note, Origin};
+pub use meaning::{
+    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownRequests, duration,
+};
+pub use reference::reference;
+pub use settings::{
+    AdminConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
+    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
+    UpstreamConfig,
+};
+pub use sources::{Loaded, Setting, Sources};
+pub use web::{AllowedOrigins, BasePath, Upstream};

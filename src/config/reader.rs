@@ -1,0 +1,228 @@
+//! From a setting's values to its meaning.
+//!
+//! A method of [`Reader`] returns `None` exactly where it recorded a fault.
+
+use std::time::Duration;
+
+use super::error::{Fault, Origin};
+use super::hint;
+use super::key::{self, Shape};
+use super::layers::Layers;
+use super::meaning::{self, ApiKey};
+use super::value::Value;
+
+/// Reads settings out of their layers and keeps what is wrong with them.
+pub(super) struct Reader<'l> {
+    pub(super) layers: &'l Layers,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Why a value is refused.
+struct Refusal {
+    /// The end of a sentence that begins with the value; `None` if it just isn't what was
+    /// expected.
+    why: Option<String>,
+    /// What was probably meant.
+    hint: Option<String>,
+}
+
+impl Refusal {
+    /// The value is of another type than the setting.
+    const TYPE: Self = Self { why: None, hint: None };
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self { why: Some(why), hint: None }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads a setting from every layer that has it, so that a wrong value is found even where
+    /// a later layer hides it; the last one counts.
+    fn each<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(Shape, &Value) -> Result<T, Refusal>,
+    ) -> Option<T> {
+        let Some(key) = key::find(name) else {
+            self.refuse(name, "a setting that the program does not know: a defect of it".into());
+            return None;
+        };
+        let mut last = None;
+        for setting in self.layers.of(name) {
+            match parse(key.shape, &setting.value) {
+                Ok(value) => last = Some(value),
+                Err(Refusal { why, hint }) => {
+                    last = None;
+                    let shown = setting.value.shown(key.shape.is_showable());
+                    let problem = why
+                        .map_or_else(|| format!("found {shown}"), |why| format!("{shown} {why}"));
+                    self.faults.push(Fault {
+                        key: Some(name.into()),
+                        origin: setting.origin.clone(),
+                        problem: format!("{problem}; expected {}", key.shape.expected()),
+                        hint,
+                    });
+                }
+            }
+        }
+        last
+    }
+
+    /// Records a fault of the value that counts.
+    pub(super) fn refuse(&mut self, name: &str, problem: String) {
+        let origin = self.layers.origin(name);
+        self.faults.push(Fault { key: Some(name.into()), origin, problem, hint: None });
+    }
+
+    /// A text with a meaning of its own.
+    pub(super) fn text<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.each(name, |_, value| {
+            let text = value.text().ok_or(Refusal::TYPE)?;
+            parse(text).map_err(Refusal::from)
+        })
+    }
+
+    /// The same, where an empty text means that there is none.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.text(name, |text| match text {
+            "" => Ok(Vec::new()),
+            text => parse(text).map(|value| vec![value]),
+        })
+    }
+
+    pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        self.each(name, |_, value| value.boolean().ok_or(Refusal::TYPE))
+    }
+
+    pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
+        self.each(name, |shape, value| {
+            if let Value::Integer(number) = value {
+                let why = Some("has no unit (ms, s, m or h)".into());
+                return Err(Refusal { why, hint: Some(format!("\"{number}s\"")) });
+            }
+            let text = value.text().ok_or(Refusal::TYPE)?;
+            let duration = meaning::duration(text)?;
+            match shape {
+                Shape::Duration(min, _) if duration < min => {
+                    Err(Refusal::from("is too short".to_owned()))
+                }
+                Shape::Duration(_, max) if duration > max => {
+                    Err(Refusal::from("is too long".to_owned()))
+                }
+                _ => Ok(duration),
+            }
+        })
+    }
+
+    fn number<T: TryFrom<i64>>(&mut self, name: &'static str) -> Option<T> {
+        self.each(name, |shape, value| {
+            let number = value.integer().ok_or(Refusal::TYPE)?;
+            if let Shape::Count(min, max) = shape
+                && !u64::try_from(number).is_ok_and(|number| (min..=max).contains(&number))
+            {
+                return Err(Refusal::from("is out of range".to_owned()));
+            }
+            T::try_from(number).map_err(|_| Refusal::from("is out of range".to_owned()))
+        })
+    }
+
+    pub(super) fn size(&mut self, name: &'static str) -> Option<usize> {
+        self.number(name)
+    }
+
+    /// A limit; zero, which means none, is `NonZeroU32::new`'s `None`.
+    pub(super) fn limit(&mut self, name: &'static str) -> Option<u32> {
+        self.number(name)
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        meanings: &[(&'static str, T)],
+    ) -> Option<T> {
+        self.each(name, |_, value| {
+            let text = value.text().ok_or(Refusal::TYPE)?;
+            let meaning = meanings.iter().find(|(word, _)| *word == text);
+            meaning.map(|(_, meaning)| *meaning).ok_or_else(|| Refusal {
+                why: None,
+                hint: hint::nearest(text, meanings.iter().map(|(word, _)| *word))
+                    .map(|word| format!("{word:?}")),
+            })
+        })
+    }
+
+    /// A list of texts.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&[&str]) -> Result<T, String>,
+    ) -> Option<T> {
+        self.each(name, |_, value| {
+            let entries = value.list().ok_or(Refusal::TYPE)?;
+            let texts: Option<Vec<_>> = entries.iter().map(Value::text).collect();
+            let texts =
+                texts.ok_or_else(|| Refusal::from("has an entry that is no text".to_owned()))?;
+            parse(&texts).map_err(Refusal::from)
+        })
+    }
+
+    pub(super) fn api_keys(&mut self, name: &'static str) -> Option<Vec<ApiKey>> {
+        self.each(name, |_, value| {
+            let entries = value.list().ok_or(Refusal::TYPE)?;
+            let mut keys: Vec<ApiKey> = Vec::new();
+            for (index, entry) in entries.iter().enumerate() {
+                let key = api_key(entry)
+                    .map_err(|why| format!("has entry {}, which {why}", index + 1))?;
+                if keys.iter().any(|other| other.name == key.name) {
+                    return Err(Refusal::from(format!("has two keys named {:?}", key.name)));
+                }
+                keys.push(key);
+            }
+            Ok(keys)
+        })
+    }
+
+    /// Where the value that counts came from, if it is not the default.
+    pub(super) fn set_by(&self, name: &str) -> Option<Origin> {
+        Some(self.layers.origin(name)).filter(|origin| *origin != Origin::Default)
+    }
+}
+
+fn api_key(entry: &Value) -> Result<ApiKey, String> {
+    let (mut name, mut sha256) = (None, None);
+    match entry {
+        Value::Table(fields) => {
+            for (field, value) in fields {
+                match (field.as_str(), value.text()) {
+                    ("name", Some(text)) => name = Some(text),
+                    ("sha256", Some(text)) => sha256 = Some(text),
+                    ("name" | "sha256", None) => {
+                        return Err(format!("has a {field} that is no text"));
+                    }
+                    _ => return Err(format!("has a field {field:?}, which there is none of")),
+                }
+            }
+        }
+        Value::Word(word) => {
+            if let Some((before, after)) = word.split_once('=') {
+                (name, sha256) = (Some(before.trim()), Some(after.trim()));
+            }
+        }
+        _ => return Err("is no table".into()),
+    }
+    match (name, sha256) {
+        (Some(name), Some(sha256)) => ApiKey::parse(name, sha256),
+        _ => Err("does not have both a name and a sha256".into()),
+    }
+}

@@ -1,0 +1,154 @@
+//! One function per section: what its settings mean.
+//!
+//! A section is read to its end before it is put together, so that every fault is found in one
+//! go; it is `None` where one of its settings is at fault.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+
+use super::meaning::{self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
+use super::reader::Reader;
+use super::settings::{
+    AdminConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig, PassthroughConfig,
+    RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig, UpstreamConfig,
+};
+use super::web::{self, AllowedOrigins, BasePath, Upstream};
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "is not an IP address with a port".to_owned())
+}
+
+pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
+    let header_timeout = read.duration("server.header_timeout");
+    let body_timeout = read.duration("server.body_timeout");
+    let idle_timeout = read.duration("server.idle_timeout");
+    let drain_timeout = read.duration("server.drain_timeout");
+    let max_connections = read.size("server.max_connections");
+    let max_header_bytes = read.size("server.max_header_bytes");
+    let worker_threads = read.limit("server.worker_threads");
+    Some(ServerConfig {
+        header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
+        idle_timeout: idle_timeout?,
+        drain_timeout: drain_timeout?,
+        max_connections: max_connections?,
+        max_header_bytes: max_header_bytes?,
+        worker_threads: NonZeroU32::new(worker_threads?),
+    })
+}
+
+pub(super) fn rest(read: &mut Reader<'_>) -> Option<RestConfig> {
+    Some(RestConfig { prefix: read.text("rest.prefix", BasePath::parse)? })
+}
+
+pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
+    let url = read.text("upstream.url", Upstream::parse);
+    let connect_timeout = read.duration("upstream.connect_timeout");
+    let first_byte_timeout = read.duration("upstream.first_byte_timeout");
+    let idle_timeout = read.duration("upstream.idle_timeout");
+    let json_timeout = read.duration("upstream.json_timeout");
+    let pool_idle_timeout = read.duration("upstream.pool_idle_timeout");
+    let max_idle_connections = read.size("upstream.max_idle_connections");
+    let max_reply_bytes = read.size("upstream.max_reply_bytes");
+    let user_header = read.text("upstream.user_header", web::user_header);
+    let forward_authorization = read.boolean("upstream.forward_authorization");
+    let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
+    Some(UpstreamConfig {
+        url: url?,
+        connect_timeout: connect_timeout?,
+        first_byte_timeout: first_byte_timeout?,
+        idle_timeout: idle_timeout?,
+        json_timeout: json_timeout?,
+        pool_idle_timeout: pool_idle_timeout?,
+        max_idle_connections: max_idle_connections?,
+        max_reply_bytes: max_reply_bytes?,
+        user_header: user_header?,
+        forward_authorization: forward_authorization?,
+        utc_offset: utc_offset?,
+    })
+}
+
+pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {
+    Some(StoreConfig { url: read.text("store.url", StoreUrl::parse)? })
+}
+
+pub(super) fn session(read: &mut Reader<'_>) -> Option<SessionConfig> {
+    Some(SessionConfig { hide_foreign: read.boolean("session.hide_foreign")? })
+}
+
+pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
+    let requests_per_minute = read.limit("limits.requests_per_minute");
+    let max_sessions = read.limit("limits.max_sessions");
+    let max_messages = read.limit("limits.max_messages");
+    let max_message_chars = read.size("limits.max_message_chars");
+    let max_body_bytes = read.size("limits.max_body_bytes");
+    let max_audio_bytes = read.size("limits.max_audio_bytes");
+    let max_in_flight = read.size("limits.max_in_flight");
+    let max_streams_per_user = read.size("limits.max_streams_per_user");
+    let max_tracked_users = read.size("limits.max_tracked_users");
+    Some(LimitsConfig {
+        requests_per_minute: NonZeroU32::new(requests_per_minute?),
+        max_sessions: NonZeroU32::new(max_sessions?),
+        max_messages: NonZeroU32::new(max_messages?),
+        max_message_chars: max_message_chars?,
+        max_body_bytes: max_body_bytes?,
+        max_audio_bytes: max_audio_bytes?,
+        max_in_flight: max_in_flight?,
+        max_streams_per_user: max_streams_per_user?,
+        max_tracked_users: max_tracked_users?,
+    })
+}
+
+pub(super) fn stream(read: &mut Reader<'_>) -> Option<StreamConfig> {
+    let hold_for = read.duration("stream.hold_for");
+    let hold_bytes = read.size("stream.hold_bytes");
+    Some(StreamConfig { hold_for: hold_for?, hold_bytes: hold_bytes? })
+}
+
+pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
+    let enabled = read.boolean("chat.enabled");
+    let path = read.text("chat.path", BasePath::parse);
+    let formats =
+        [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
+    let id_format = read.choice("chat.id_format", &formats);
+    let max_message_chars = read.size("chat.max_message_chars");
+    let max_sessions = read.limit("chat.max_sessions");
+    let max_messages = read.limit("chat.max_messages");
+    Some(ChatConfig {
+        enabled: enabled?,
+        path: path?,
+        id_format: id_format?,
+        max_message_chars: max_message_chars?,
+        max_sessions: NonZeroU32::new(max_sessions?),
+        max_messages: NonZeroU32::new(max_messages?),
+    })
+}
+
+pub(super) fn openai(read: &mut Reader<'_>) -> Option<OpenAiConfig> {
+    let enabled = read.boolean("openai.enabled");
+    let path = read.text("openai.path", BasePath::parse);
+    let api_keys = read.api_keys("openai.api_keys");
+    Some(OpenAiConfig { enabled: enabled?, path: path?, api_keys: api_keys? })
+}
+
+pub(super) fn cors(read: &mut Reader<'_>) -> Option<CorsConfig> {
+    let allowed_origins = read.list("cors.allowed_origins", AllowedOrigins::parse)?;
+    Some(CorsConfig { allowed_origins })
+}
+
+pub(super) fn passthrough(read: &mut Reader<'_>) -> Option<PassthroughConfig> {
+    let unknown = [("refuse", UnknownRequests::Refuse), ("forward", UnknownRequests::Forward)];
+    Some(PassthroughConfig { unknown: read.choice("passthrough.unknown", &unknown)? })
+}
+
+pub(super) fn log(read: &mut Reader<'_>) -> Option<LogConfig> {
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let format = read.choice("log.format", &formats);
+    let level = read.text("log.level", LogLevel::parse);
+    Some(LogConfig { format: format?, level: level? })
+}
+
+pub(super) fn admin(read: &mut Reader<'_>) -> Option<AdminConfig> {
+    let listen = read.optional("admin.listen", address)?;
+    Some(AdminConfig { listen: listen.into_iter().next() })
+}

@@ -1,0 +1,230 @@
+//! The configuration as the rest of the program sees it: typed, and right from then on.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use http::HeaderName;
+use jiff::tz::Offset;
+
+use super::auth::AuthConfig;
+use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
+use super::web::{AllowedOrigins, BasePath, Upstream};
+
+/// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
+/// [module's documentation](super#reference) has their names in files, defaults and ranges.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Address and port the gateway listens on.
+    pub listen: SocketAddr,
+    /// The listener's own limits.
+    pub server: ServerConfig,
+    /// The REST routes.
+    pub rest: RestConfig,
+    /// The backing server and how long to wait for it.
+    pub upstream: UpstreamConfig,
+    /// Who callers are.
+    pub auth: AuthConfig,
+    /// Where sessions are kept.
+    pub store: StoreConfig,
+    /// Sessions.
+    pub session: SessionConfig,
+    /// What one user, and all together, may do.
+    pub limits: LimitsConfig,
+    /// Runs' streams.
+    pub stream: StreamConfig,
+    /// The one-shot chat routes.
+    pub chat: ChatConfig,
+    /// The OpenAI-compatible routes.
+    pub openai: OpenAiConfig,
+    /// Calls from web pages.
+    pub cors: CorsConfig,
+    /// Raw ChatKit requests.
+    pub passthrough: PassthroughConfig,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Health and metrics.
+    pub admin: AdminConfig,
+}
+
+/// `[server]`: the listener's own limits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// For a request's head to arrive.
+    pub header_timeout: Duration,
+    /// For a request's body to arrive.
+    pub body_timeout: Duration,
+    /// A client's connection without a request is closed after this.
+    pub idle_timeout: Duration,
+    /// Open streams may take this long to end once the gateway drains.
+    pub drain_timeout: Duration,
+    /// Client connections at once.
+    pub max_connections: usize,
+    /// Bytes of a request's head.
+    pub max_header_bytes: usize,
+    /// Threads that serve requests; `None`: one per core.
+    pub worker_threads: Option<NonZeroU32>,
+}
+
+/// `[rest]`: the REST routes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RestConfig {
+    /// Path below which they are.
+    pub prefix: BasePath,
+}
+
+/// `[upstream]`: the backing server and how long to wait for it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpstreamConfig {
+    /// Who answers.
+    pub url: Upstream,
+    /// For a connection to be made.
+    pub connect_timeout: Duration,
+    /// From the request to the answer's first body byte.
+    pub first_byte_timeout: Duration,
+    /// Between two frames of a stream. There is no total timeout on streams.
+    pub idle_timeout: Duration,
+    /// For the whole answer of an operation that doesn't stream.
+    pub json_timeout: Duration,
+    /// How long an unused connection is kept. Zero: it isn't.
+    pub pool_idle_timeout: Duration,
+    /// Unused connections kept. Zero: none.
+    pub max_idle_connections: usize,
+    /// Bytes of an answer that doesn't stream.
+    pub max_reply_bytes: usize,
+    /// Header that tells the upstream who the verified user is.
+    pub user_header: HeaderName,
+    /// Whether the client's `authorization` goes to the upstream.
+    pub forward_authorization: bool,
+    /// Zone of the upstream's times, which name none.
+    pub utc_offset: Offset,
+}
+
+impl UpstreamConfig {
+    /// How long a first run may hold its session's lease: until `thread.created` has come or
+    /// one of the timeouts has ended the run, and a little more.
+    pub fn first_run_lease(&self) -> Duration {
+        self.connect_timeout
+            .saturating_add(self.first_byte_timeout)
+            .saturating_add(self.idle_timeout)
+            .saturating_add(Duration::from_secs(5))
+    }
+}
+
+/// `[store]`: where sessions are kept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreConfig {
+    /// Which store.
+    pub url: StoreUrl,
+}
+
+/// `[session]`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionConfig {
+    /// Somebody else's session answers 404 in place of 403.
+    pub hide_foreign: bool,
+}
+
+/// `[limits]`: what one user, and all together, may do. `None` is "no limit".
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LimitsConfig {
+    /// Requests per user and minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Sessions per user.
+    pub max_sessions: Option<NonZeroU32>,
+    /// Messages per session.
+    pub max_messages: Option<NonZeroU32>,
+    /// Unicode scalar values of a message.
+    pub max_message_chars: usize,
+    /// Bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// Bytes of a transcription's body.
+    pub max_audio_bytes: usize,
+    /// Requests and open streams at once.
+    pub max_in_flight: usize,
+    /// Open streams of one user.
+    pub max_streams_per_user: usize,
+    /// Users whose request rate is remembered at once.
+    pub max_tracked_users: usize,
+}
+
+/// `[stream]`: how long a run's status waits for its first output.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StreamConfig {
+    /// At most this long. Zero: not beyond the bookkeeping events.
+    pub hold_for: Duration,
+    /// And not beyond this many bytes.
+    pub hold_bytes: usize,
+}
+
+/// `[chat]`: the one-shot chat routes. Not served in this version.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChatConfig {
+    /// Whether they are served.
+    pub enabled: bool,
+    /// Path below which they are.
+    pub path: BasePath,
+    /// What their conversation ids look like.
+    pub id_format: IdFormat,
+    /// Unicode scalar values of a message.
+    pub max_message_chars: usize,
+    /// Conversations per user.
+    pub max_sessions: Option<NonZeroU32>,
+    /// Messages per conversation.
+    pub max_messages: Option<NonZeroU32>,
+}
+
+/// `[openai]`: the OpenAI-compatible routes. Not served in this version.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenAiConfig {
+    /// Whether they are served.
+    pub enabled: bool,
+    /// Path below which they are.
+    pub path: BasePath,
+    /// Keys of the services that may call them; names are unique.
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// `[cors]`: calls from web pages.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CorsConfig {
+    /// Whose pages may call.
+    pub allowed_origins: AllowedOrigins,
+}
+
+/// `[passthrough]`: raw ChatKit requests.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PassthroughConfig {
+    /// What happens to those of a type that is not known.
+    pub unknown: UnknownRequests,
+}
+
+/// `[log]`: log lines, which go to standard error.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// How they are written.
+    pub format: LogFormat,
+    /// Which are written.
+    pub level: LogLevel,
+}
+
+/// `[admin]`: health and metrics.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AdminConfig {
+    /// Address and port of their own listener; `None`: health on the main one, metrics nowhere.
+    pub listen: Option<SocketAddr>,
+}

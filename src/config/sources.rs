@@ -1,0 +1,218 @@
+//! The layers that a configuration is made of, and the way from them to a [`Config`].
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::auth;
+use super::error::{Fault, Faults, Note, Origin};
+use super::file;
+use super::key::{self, Shape};
+use super::layers::{self, Layers};
+use super::reader::Reader;
+use super::rules;
+use super::sections;
+use super::settings::Config;
+use super::value::Value;
+
+/// The layers of a configuration. Later ones win: defaults, file, environment, flags; in which
+/// order they are named here makes no difference. See the [module's documentation](super).
+#[derive(Default)]
+#[must_use = "nothing is read before `load`"]
+pub struct Sources {
+    file: Option<(PathBuf, Result<String, String>)>,
+    environment: Vec<(OsString, OsString)>,
+    given: Vec<(Origin, &'static str, String)>,
+}
+
+impl Sources {
+    /// The defaults alone. They lack a key to verify tokens with, so that is a fault.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a TOML file. That it can't be read becomes one of the faults of [`load`](Self::load).
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let text = file::read(&path, file::MAX_CONFIG_BYTES);
+        self.file = Some((path, text));
+        self
+    }
+
+    /// Adds the text of a TOML file; `path` is what errors call it.
+    pub fn toml(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.file = Some((path.into(), Ok(text.into())));
+        self
+    }
+
+    /// Adds environment variables, such as [`std::env::vars_os`]. Those whose names don't begin
+    /// with `CHATKIT_REST__` are not looked at.
+    pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.environment.extend(variables);
+        self
+    }
+
+    /// Adds the value of a command-line flag: `flag("--store", "store.url", "memory:")`.
+    pub fn flag(self, flag: &'static str, key: &'static str, value: impl Into<String>) -> Self {
+        self.give(Origin::Flag(flag), key, value.into())
+    }
+
+    /// Adds a value that the program itself decides on; `why` is what errors call it.
+    pub fn set(self, why: &'static str, key: &'static str, value: impl Into<String>) -> Self {
+        self.give(Origin::Program(why), key, value.into())
+    }
+
+    fn give(mut self, origin: Origin, key: &'static str, value: String) -> Self {
+        self.given.push((origin, key, value));
+        self
+    }
+
+    /// Reads all layers. Files that settings name are read too, so this blocks.
+    ///
+    /// # Errors
+    /// Every fault there is: names that are not known, values that are not what was expected,
+    /// and settings that contradict one another.
+    pub fn load(self) -> Result<Loaded, Faults> {
+        let mut layers = Layers::defaults();
+        let mut faults = Vec::new();
+        match self.file {
+            Some((path, Ok(text))) => layers::read_toml(&path, &text, &mut layers, &mut faults),
+            Some((path, Err(problem))) => faults.push(unreadable(&path, &problem)),
+            None => {}
+        }
+        let lookalikes = layers::read_environment(self.environment, &mut layers, &mut faults);
+        for (origin, name, value) in self.given {
+            match key::find(name) {
+                Some(key) => layers.push(key, origin, Value::Word(value)),
+                None => faults.push(Fault {
+                    key: Some(name.into()),
+                    origin,
+                    problem: "not a setting".into(),
+                    hint: None,
+                }),
+            }
+        }
+
+        let mut read = Reader { layers: &layers, faults };
+        let config = config(&mut read);
+        if let Some(config) = &config {
+            rules::contradictions(config, &mut read);
+        }
+        match config {
+            Some(config) if read.faults.is_empty() => {
+                let mut notes = rules::notes(&config, &read);
+                notes.extend(lookalikes.into_iter().map(lookalike));
+                Ok(Loaded { config, notes, settings: settings(&layers) })
+            }
+            _ => Err(Faults(read.faults)),
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be secrets.
+        f.debug_struct("Sources")
+            .field("file", &self.file.as_ref().map(|(path, _)| path))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`Sources::load`] makes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is allowed but probably not what was meant.
+    pub notes: Vec<Note>,
+    /// The settings that some layer set, in the order of the reference.
+    pub settings: Vec<Setting>,
+}
+
+/// A setting that some layer set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Setting {
+    /// Its name, `section.key`.
+    pub name: &'static str,
+    /// Its value, or `(hidden)`.
+    pub shown: String,
+    /// The layer that its value came from.
+    pub origin: Origin,
+}
+
+/// All sections; `None` where any of them has a fault.
+fn config(read: &mut Reader<'_>) -> Option<Config> {
+    let listen = read.text("listen", sections::address);
+    let server = sections::server(read);
+    let rest = sections::rest(read);
+    let upstream = sections::upstream(read);
+    let auth = auth::read(read);
+    let store = sections::store(read);
+    let session = sections::session(read);
+    let limits = sections::limits(read);
+    let stream = sections::stream(read);
+    let chat = sections::chat(read);
+    let openai = sections::openai(read);
+    let cors = sections::cors(read);
+    let passthrough = sections::passthrough(read);
+    let log = sections::log(read);
+    let admin = sections::admin(read);
+    Some(Config {
+        listen: listen?,
+        server: server?,
+        rest: rest?,
+        upstream: upstream?,
+        auth: auth?,
+        store: store?,
+        session: session?,
+        limits: limits?,
+        stream: stream?,
+        chat: chat?,
+        openai: openai?,
+        cors: cors?,
+        passthrough: passthrough?,
+        log: log?,
+        admin: admin?,
+    })
+}
+
+fn settings(layers: &Layers) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    for key in key::KEYS {
+        let Some(top) = layers.top(key.name) else { continue };
+        if top.origin != Origin::Default {
+            let shown = match (key.shape, top.value.text()) {
+                (Shape::ApiKeys | Shape::KeyFile | Shape::Secret, _) => "(hidden)".into(),
+                // It was read, so there is no password in it; there may be a token in its query.
+                (Shape::Url(_), Some(url)) => {
+                    let url = url.split('?').next().unwrap_or_default();
+                    Value::Word(url.into()).shown(true)
+                }
+                _ => top.value.shown(true),
+            };
+            settings.push(Setting { name: key.name, shown, origin: top.origin.clone() });
+        }
+    }
+    settings
+}
+
+fn unreadable(path: &Path, problem: &str) -> Fault {
+    Fault {
+        key: None,
+        origin: Origin::File { path: path.into(), line: None },
+        problem: format!("can't be read: {problem}"),
+        hint: None,
+    }
+}
+
+fn lookalike((key, name): (&'static str, String)) -> Note {
+    let text = format!("not looked at; the variable's name is {}", layers::variable(key));
+    Note { key, origin: Origin::Environment(name), text }
+}

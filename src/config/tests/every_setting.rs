@@ -1,0 +1,170 @@
+//! Every setting through every layer.
+
+use super::*;
+use crate::config::key::{KEYS, Shape};
+
+/// A key's name, a value other than its default, and whether a configuration has that value.
+type Row = (&'static str, &'static str, fn(&Config) -> bool);
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    ("listen", "127.0.0.2:9", |c| c.listen == "127.0.0.2:9".parse().unwrap()),
+    ("server.header_timeout", "11s", |c| c.server.header_timeout == secs(11)),
+    ("server.body_timeout", "12s", |c| c.server.body_timeout == secs(12)),
+    ("server.idle_timeout", "13s", |c| c.server.idle_timeout == secs(13)),
+    ("server.drain_timeout", "0s", |c| c.server.drain_timeout == secs(0)),
+    ("server.max_connections", "7", |c| c.server.max_connections == 7),
+    ("server.max_header_bytes", "4096", |c| c.server.max_header_bytes == 4096),
+    ("server.worker_threads", "3", |c| c.server.worker_threads == some(3)),
+    ("rest.prefix", "/v2", |c| c.rest.prefix.as_str() == "/v2"),
+    ("upstream.url", "embedded", |c| c.upstream.url == Upstream::Embedded),
+    ("upstream.connect_timeout", "500ms", |c| c.upstream.connect_timeout.as_millis() == 500),
+    ("upstream.first_byte_timeout", "2m", |c| c.upstream.first_byte_timeout == secs(120)),
+    ("upstream.idle_timeout", "1h", |c| c.upstream.idle_timeout == secs(3600)),
+    ("upstream.json_timeout", "14s", |c| c.upstream.json_timeout == secs(14)),
+    ("upstream.pool_idle_timeout", "0s", |c| c.upstream.pool_idle_timeout == secs(0)),
+    ("upstream.max_idle_connections", "8", |c| c.upstream.max_idle_connections == 8),
+    ("upstream.max_reply_bytes", "9", |c| c.upstream.max_reply_bytes == 9),
+    ("upstream.user_header", "X-Who", |c| c.upstream.user_header == "x-who"),
+    ("upstream.forward_authorization", "true", |c| c.upstream.forward_authorization),
+    ("upstream.utc_offset", "+05:30", |c| c.upstream.utc_offset.seconds() == 19_800),
+    ("auth.mode", "none", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "ada")),
+    ("auth.anonymous_user", "bob", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "bob")),
+    ("auth.algorithms", "HS384,HS512", |c| jwt(c).algorithms == [Algorithm::Hs384, Algorithm::Hs512]),
+    ("auth.secret", "another", |c| matches!(&jwt(c).key, AuthKey::Secret(s) if s.expose() == "another")),
+    ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
+    ("auth.audience", "you", |c| jwt(c).audience.as_deref() == Some("you")),
+    ("auth.user_claim", "uid", |c| jwt(c).user_claim == "uid"),
+    ("auth.leeway", "0s", |c| jwt(c).leeway == secs(0)),
+    ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),
+    ("store.url", "memory:", |c| c.store.url == StoreUrl::Memory),
+    ("session.hide_foreign", "true", |c| c.session.hide_foreign),
+    ("limits.requests_per_minute", "0", |c| c.limits.requests_per_minute.is_none()),
+    ("limits.max_sessions", "0", |c| c.limits.max_sessions.is_none()),
+    ("limits.max_messages", "5", |c| c.limits.max_messages == some(5)),
+    ("limits.max_message_chars", "15", |c| c.limits.max_message_chars == 15),
+    ("limits.max_body_bytes", "16000", |c| c.limits.max_body_bytes == 16_000),
+    ("limits.max_audio_bytes", "17", |c| c.limits.max_audio_bytes == 17),
+    ("limits.max_in_flight", "18", |c| c.limits.max_in_flight == 18),
+    ("limits.max_streams_per_user", "19", |c| c.limits.max_streams_per_user == 19),
+    ("limits.max_tracked_users", "20", |c| c.limits.max_tracked_users == 20),
+    ("stream.hold_for", "0s", |c| c.stream.hold_for == secs(0)),
+    ("stream.hold_bytes", "0", |c| c.stream.hold_bytes == 0),
+    ("chat.enabled", "false", |c| !c.chat.enabled),
+    ("chat.path", "/talk", |c| c.chat.path.as_str() == "/talk"),
+    ("chat.id_format", "conv", |c| c.chat.id_format == IdFormat::Conv),
+    ("chat.max_message_chars", "21", |c| c.chat.max_message_chars == 21),
+    ("chat.max_sessions", "22", |c| c.chat.max_sessions == some(22)),
+    ("chat.max_messages", "23", |c| c.chat.max_messages == some(23)),
+    ("openai.enabled", "false", |c| !c.openai.enabled),
+    ("openai.path", "/v1/other", |c| c.openai.path.as_str() == "/v1/other"),
+    ("openai.api_keys", "billing=00000000000000000000000000000000000000000000000000000000000000ff",
+        |c| c.openai.api_keys.first().is_some_and(|k| k.name == "billing" && k.sha256[31] == 255)),
+    ("cors.allowed_origins", "https://a.example,https://b.example",
+        |c| matches!(&c.cors.allowed_origins, AllowedOrigins::List(l) if l[..] == ["https://a.example", "https://b.example"])),
+    ("passthrough.unknown", "forward", |c| c.passthrough.unknown == UnknownRequests::Forward),
+    ("log.format", "json", |c| c.log.format == LogFormat::Json),
+    ("log.level", "warn,hyper=debug", |c| c.log.level.as_str() == "warn,hyper=debug"),
+    ("admin.listen", "127.0.0.1:9090", |c| c.admin.listen == Some("127.0.0.1:9090".parse().unwrap())),
+];
+
+/// Settings whose values are files, or nothing: they have tests of their own.
+const WITHOUT_ROW: [&str; 3] = ["auth.jwks_url", "auth.public_key_file", "auth.secret_file"];
+
+/// What a row needs beside itself, from a layer that its own layer does not hide.
+fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
+    let mut companions = Vec::new();
+    match name {
+        "auth.mode" => companions.push(("auth.anonymous_user", "ada")),
+        "auth.anonymous_user" => companions.push(("auth.mode", "none")),
+        _ => {}
+    }
+    if name != "auth.secret" {
+        companions.push(("auth.secret", SECRET));
+    }
+    companions
+}
+
+/// A key's value as it is written in TOML.
+fn literal(name: &str, word: &str) -> String {
+    let key = KEYS.iter().find(|key| key.name == name).unwrap();
+    let list = |each: &dyn Fn(&str) -> String| {
+        format!("[{}]", word.split(',').map(each).collect::<Vec<_>>().join(", "))
+    };
+    match key.shape {
+        Shape::Boolean | Shape::Count(..) => word.into(),
+        Shape::List(_) => list(&|entry| format!("{entry:?}")),
+        Shape::ApiKeys => list(&|entry| {
+            let (name, sha256) = entry.split_once('=').unwrap();
+            format!("{{ name = {name:?}, sha256 = {sha256:?} }}")
+        }),
+        _ => format!("{word:?}"),
+    }
+}
+
+/// A TOML file of one setting.
+pub(super) fn toml_of(name: &str, word: &str) -> String {
+    let value = literal(name, word);
+    match name.split_once('.') {
+        None => format!("{name} = {value}\n"),
+        Some((section, key)) => format!("[{section}]\n{key} = {value}\n"),
+    }
+}
+
+#[test]
+fn every_setting_has_a_row() {
+    let rows: Vec<_> = ROWS.iter().map(|(name, ..)| *name).collect();
+    let keys = KEYS.iter().map(|key| key.name).filter(|name| !WITHOUT_ROW.contains(name));
+    assert_eq!(rows, keys.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_environment_and_a_file_can_set_every_setting() {
+    for (name, word, holds) in ROWS {
+        let mut base = Sources::new();
+        for (name, word) in companions(name) {
+            base = base.set("test", name, word);
+        }
+        if !matches!(*name, "auth.mode" | "auth.anonymous_user" | "auth.secret") {
+            let defaults = complete().load().unwrap().config;
+            assert!(!holds(&defaults), "{name} has this value anyway");
+        }
+        let loaded = base.environment([(variable(name), *word)]).load();
+        let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        assert!(holds(&loaded.config), "{name} from the environment");
+        let origin = Origin::Environment(variable(name));
+        assert!(loaded.settings.iter().any(|s| s.name == *name && s.origin == origin));
+
+        let mut base = Sources::new();
+        for (name, word) in companions(name) {
+            base = base.set("test", name, word);
+        }
+        let loaded = base.toml("x.toml", toml_of(name, word)).load();
+        let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        assert!(holds(&loaded.config), "{name} from a file");
+        let line = Some(if name.contains('.') { 2 } else { 1 });
+        let origin = Origin::File { path: "x.toml".into(), line };
+        assert!(loaded.settings.iter().any(|s| s.name == *name && s.origin == origin), "{name}");
+    }
+}
+
+#[test]
+fn the_example_file_has_every_setting_at_its_default() {
+    let text = include_str!("../../../examples/chatkit-rest.toml");
+    let example = complete().toml("chatkit-rest.toml", text).load();
+    let example = example.unwrap_or_else(|faults| panic!("{faults}"));
+    let defaults = complete().load().unwrap();
+    assert_eq!(format!("{:?}", example.config), format!("{:?}", defaults.config));
+    let named: Vec<_> = example.settings.iter().map(|setting| setting.name).collect();
+    assert_eq!(named, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/reference.md");
+    if std::env::var_os("CHATKIT_REST_REWRITE").is_some() {
+        std::fs::write(path, reference()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert_eq!(written, reference(), "rewrite it with CHATKIT_REST_REWRITE=1");
+}

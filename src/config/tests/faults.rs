@@ -1,0 +1,200 @@
+//! What is wrong, where, and all of it at once.
+
+use super::*;
+
+#[test]
+fn every_fault_is_found_in_one_go() {
+    let file = "\
+        lisen = \"127.0.0.1:1\"\n\
+        [auth]\n\
+        secert = \"planted-1\"\n\
+        secret = 17\n\
+        [upstrem]\n\
+        url = \"http://planted-2/\"\n\
+        [upstream]\n\
+        url = \"http://user:planted-3@host/\"\n\
+        idle_timeout = 120\n\
+        [limits]\n\
+        hold_bytes = 5\n\
+        max_sessions = \"many\"\n\
+        max_in_flight = 0\n\
+        [rest]\n\
+        prefix = \"/api/\"\n\
+        [log]\n\
+        format = \"jsn\"\n";
+    let variables = [
+        ("CHATKIT_REST__AUTH__SECRETT", "planted-4"),
+        ("CHATKIT_REST__STORE__URL", "postgres://user:planted-5@host/db"),
+        ("CHATKIT_REST__OPENAI__API_KEYS", "planted-6"),
+        // Hidden by the next layer, and a fault all the same.
+        ("CHATKIT_REST__SERVER__DRAIN_TIMEOUT", "soon"),
+    ];
+    let faults = Sources::new()
+        .toml("x.toml", file)
+        .environment(variables)
+        .set("test", "server.drain_timeout", "1s")
+        .load()
+        .unwrap_err();
+    let text = faults.to_string();
+    for expected in [
+        "lisen (file x.toml, line 1): not a setting; expected listen, or a section of server, rest",
+        "; did you mean listen?",
+        "auth.secert (file x.toml, line 3): not a setting; expected one of mode, ",
+        "; did you mean auth.secret?",
+        "auth.secret (file x.toml, line 4): found an integer; expected a text",
+        "upstrem (file x.toml, line 5): not a section; expected listen",
+        "; did you mean [upstream]?",
+        "upstream.url (file x.toml, line 8): a text that is not shown here has a user or password",
+        "upstream.idle_timeout (file x.toml, line 9): 120 has no unit (ms, s, m or h); expected a \
+         duration such as \"5s\", from 1ms to 24h; did you mean \"120s\"?",
+        "limits.hold_bytes (file x.toml, line 11): not a setting",
+        "; did you mean stream.hold_bytes?",
+        "limits.max_sessions (file x.toml, line 12): found \"many\"; expected a whole number from \
+         0 to 4294967295",
+        "limits.max_in_flight (file x.toml, line 13): 0 is out of range; expected a whole number \
+         from 1 to",
+        "rest.prefix (file x.toml, line 15): \"/api/\" ends with \"/\"; expected a path such as",
+        "log.format (file x.toml, line 17): found \"jsn\"; expected \"auto\" or \"text\" or \
+         \"json\"; did you mean \"json\"?",
+        "auth.secrett (environment variable CHATKIT_REST__AUTH__SECRETT): not a setting",
+        "; did you mean CHATKIT_REST__AUTH__SECRET?",
+        "store.url (environment variable CHATKIT_REST__STORE__URL): a text that is not shown here names PostgreSQL, \
+         which is not in this version",
+        "openai.api_keys (environment variable CHATKIT_REST__OPENAI__API_KEYS): a text \
+         that is not shown here has entry 1",
+        "server.drain_timeout (environment variable CHATKIT_REST__SERVER__DRAIN_TIMEOUT): \"soon\"",
+    ] {
+        assert!(text.contains(expected), "{expected}\n\nnot in\n\n{text}");
+    }
+    assert_eq!(faults.len(), 15, "{text}");
+    assert!(!text.contains("planted"), "{text}");
+    assert!(!format!("{faults:?}").contains("planted"));
+}
+
+#[test]
+fn broken_toml_is_told_by_line_and_without_its_text() {
+    let file = "listen = \"127.0.0.1:1\"\n[auth]\nsecret = \"planted\nissuer = planted\nsecret = 'planted'\n";
+    let faults = Sources::new().toml("x.toml", file).load().unwrap_err();
+    let text = faults.to_string();
+    assert!(text.contains("file x.toml, line 3: not TOML: "), "{text}");
+    assert!(!text.contains("planted") && !format!("{faults:?}").contains("planted"), "{text}");
+}
+
+#[test]
+fn a_section_that_is_none_and_a_table_that_is_no_section_are_faults() {
+    let text = complete()
+        .toml("x.toml", "auth = \"planted\"\n[listen]\nport = 1\n[auth.extra]\na = 1")
+        .load()
+        .unwrap_err()
+        .to_string();
+    // `auth` twice is not TOML either.
+    assert!(text.contains("listen (file x.toml, line 2): found a table; expected an address"));
+    let text = complete().toml("x.toml", "auth = \"planted\"").load().unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "auth (file x.toml, line 1): is a section: expected [auth] and its keys below"
+    );
+    let text = complete().toml("x.toml", "[auth.extra]\na = 1").load().unwrap_err().to_string();
+    assert!(text.starts_with("auth.extra (file x.toml, line 1): not a setting"), "{text}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
+    let faults = Sources::new().file("/nowhere/x.toml").load().unwrap_err();
+    let text = faults.to_string();
+    assert!(text.starts_with("file /nowhere/x.toml: can't be read: No such file"), "{text}");
+    assert!(text.contains("auth.secret (default): missing"), "{text}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_value_that_is_not_utf8_is_a_fault() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let value = std::ffi::OsString::from_vec(vec![0xff]);
+    let faults = complete().environment([("CHATKIT_REST__AUTH__ISSUER", value)]).load();
+    assert!(faults.unwrap_err().to_string().contains("not UTF-8; expected a text"));
+}
+
+#[test]
+fn contradictions_name_both_sides() {
+    let file = |text: &str| Sources::new().toml("x.toml", text).load().unwrap_err().to_string();
+    let pem = TemporaryFile::new("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n");
+    let pem = pem.path.display();
+    for (text, expected) in [
+        ("", "auth.secret (default): missing, so no token could be verified"),
+        ("", "`openssl rand -hex 32`"),
+        ("", "`chatkit-rest demo`"),
+        (
+            "[auth]\nmode = \"none\"",
+            "auth.mode (file x.toml, line 2): \"none\" makes everyone one user; expected \
+             auth.anonymous_user",
+        ),
+        (
+            "listen = \"0.0.0.0:1\"\n[auth]\nmode = \"none\"\nanonymous_user = \"ada\"",
+            "auth.mode (file x.toml, line 3): \"none\" while listen is 0.0.0.0:1 (file x.toml, \
+             line 1), which others can reach; expected a loopback address",
+        ),
+        (
+            "[auth]\nalgorithms = [\"RS256\"]\nsecret = \"planted\"",
+            "auth.algorithms (file x.toml, line 2): RS256 takes a public key, but only \
+             auth.secret is set",
+        ),
+        (
+            &format!("[auth]\npublic_key_file = \"{pem}\""),
+            "auth.algorithms (default): HS256 takes a secret, but only auth.public_key_file is set",
+        ),
+        (
+            &format!("[auth]\nsecret = \"planted\"\npublic_key_file = \"{pem}\""),
+            "auth.public_key_file (file x.toml, line 3): HS256 is checked with auth.secret; \
+             expected only one",
+        ),
+        (
+            &format!(
+                "[auth]\nalgorithms = [\"ES256\"]\nsecret = \"planted\"\npublic_key_file = \"{pem}\""
+            ),
+            "auth.secret (file x.toml, line 3): ES256 is checked with auth.public_key_file",
+        ),
+        (
+            "[auth]\nalgorithms = [\"HS256\", \"RS256\"]",
+            "mixes HS256, which takes a secret, with RS256, which takes an RSA key",
+        ),
+        ("[auth]\nalgorithms = [\"hs256\"]", "has \"hs256\" (did you mean \"HS256\"?)"),
+        ("[auth]\nalgorithms = [\"none\"]", "has \"none\", which is none that is accepted"),
+        ("[auth]\nalgorithms = []", "is empty: no token could be verified"),
+        ("[auth]\nalgorithms = [\"EdDSA\"]", "auth.public_key_file (default): missing"),
+        (
+            "[auth]\njwks_url = \"https://planted/\"",
+            "auth.jwks_url (file x.toml, line 2): a text that is not shown here can't be \
+             used: fetching key sets is not in this version",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\nsecret_file = \"planted\"",
+            "auth.secret_file (file x.toml, line 3): set beside auth.secret in the same layer",
+        ),
+        (
+            "[auth]\nsecret_file = \"planted\"",
+            "auth.secret_file (file x.toml, line 2): the file can't be used: No such file",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\n[admin]\nlisten = \"0.0.0.0:8080\"",
+            "admin.listen (file x.toml, line 4): 0.0.0.0:8080 is taken by listen (default)",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\n[upstream]\nurl = \"http://127.0.0.1:8080/planted\"",
+            "upstream.url (file x.toml, line 4): is the gateway's own address",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\ncookie = \"c\"\n[cors]\nallowed_origins = [\"*\"]",
+            "cors.allowed_origins (file x.toml, line 5): \"*\" while auth.cookie (file x.toml, \
+             line 3)",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\n[chat]\npath = \"/v1/chatkit\"",
+            "openai.path (default): /v1/chatkit is chat.path too (file x.toml, line 4)",
+        ),
+    ] {
+        let faults = file(text);
+        assert!(faults.contains(expected), "{expected}\n\nnot in\n\n{faults}");
+        assert!(!faults.contains("planted"), "{faults}");
+    }
+}

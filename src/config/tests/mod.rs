@@ -1,0 +1,189 @@
+//! Layers in, settings or faults out.
+
+mod every_setting;
+mod faults;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use self::every_setting::toml_of;
+use super::layers::variable;
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Sources that lack nothing.
+fn complete() -> Sources {
+    Sources::new().set("test", "auth.secret", SECRET)
+}
+
+fn jwt(config: &Config) -> &JwtConfig {
+    match &config.auth {
+        AuthConfig::Jwt(jwt) => jwt,
+        AuthConfig::Anonymous(user) => panic!("everyone is {user:?}"),
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn some(number: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(number)
+}
+
+#[test]
+fn later_layers_win_in_whatever_order_they_are_named() {
+    let file = "[store]\nurl = \"sqlite:file.db\"\n[limits]\nmax_sessions = 1\nmax_messages = 1";
+    let variables = [
+        ("CHATKIT_REST__STORE__URL", "sqlite:environment.db"),
+        ("CHATKIT_REST__LIMITS__MAX_SESSIONS", "2"),
+        ("OTHER", "x"),
+    ];
+    let config = complete()
+        .flag("--store", "store.url", "memory:")
+        .environment(variables)
+        .toml("x.toml", file)
+        .load()
+        .unwrap()
+        .config;
+    assert_eq!(config.store.url, StoreUrl::Memory);
+    assert_eq!(config.limits.max_sessions, some(2));
+    assert_eq!(config.limits.max_messages, some(1));
+    assert_eq!(config.limits.requests_per_minute, some(30));
+}
+
+#[test]
+fn a_single_underscore_is_noted() {
+    let loaded = complete()
+        .environment([("CHATKIT_REST_STORE_URL", "memory:"), ("CHATKIT_REST_PORT", "tcp://x")])
+        .load()
+        .unwrap();
+    let notes: Vec<_> = loaded.notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        ["store.url (environment variable CHATKIT_REST_STORE_URL): not looked at; the variable's \
+          name is CHATKIT_REST__STORE__URL"]
+    );
+}
+
+#[test]
+fn settings_without_effect_and_weak_ones_are_noted() {
+    let text = "[auth]\nsecret = \"short\"\nanonymous_user = \"ada\"\n[chat]\npath = \"/x\"\n\
+                [openai]\nenabled = false\npath = \"/y\"\n[upstream]\npool_idle_timeout = \"9s\"\n\
+                [limits]\nmax_body_bytes = 10";
+    let loaded = Sources::new().toml("x.toml", text).load().unwrap();
+    let notes: Vec<_> = loaded.notes.iter().map(Note::key).collect();
+    assert_eq!(
+        notes,
+        [
+            "auth.secret",
+            "auth.anonymous_user",
+            "upstream.pool_idle_timeout",
+            "limits.max_message_chars",
+            "chat.path",
+        ]
+    );
+    let last = loaded.notes.last().unwrap().to_string();
+    assert!(last.contains("has no effect: the one-shot chat routes are not in this version"));
+    assert!(complete().load().unwrap().notes.is_empty());
+}
+
+#[test]
+fn what_is_listed_as_set_has_no_secret() {
+    let loaded = complete()
+        .set("test", "upstream.url", "http://host/chatkit?token=planted")
+        .set("test", "auth.secret", "planted")
+        .load()
+        .unwrap();
+    let shown: Vec<_> = loaded.settings.iter().map(|s| (s.name, s.shown.as_str())).collect();
+    let url = "\"http://host/chatkit\"";
+    assert_eq!(shown, [("upstream.url", url), ("auth.secret", "(hidden)")]);
+    assert!(!format!("{loaded:?}").contains("planted"));
+}
+
+#[test]
+fn secrets_come_from_files_and_the_later_layer_wins() {
+    let file = TemporaryFile::new("from-file-0123456789abcdef01234567\r\n");
+    let path = file.path.to_str().unwrap();
+    let secret = |sources: Sources| {
+        let loaded = sources.load().unwrap_or_else(|faults| panic!("{faults}"));
+        assert!(!format!("{loaded:?}").contains("0123456789"), "{loaded:?}");
+        match &jwt(&loaded.config).key {
+            AuthKey::Secret(secret) => secret.expose().to_owned(),
+            AuthKey::PublicKey { .. } => panic!("a public key"),
+        }
+    };
+    let from_file = "from-file-0123456789abcdef01234567";
+    let toml = toml_of("auth.secret_file", path);
+    assert_eq!(secret(Sources::new().toml("x.toml", toml.clone())), from_file);
+    let variable = |name, value| [(variable(name), value)];
+    assert_eq!(secret(Sources::new().environment(variable("auth.secret_file", path))), from_file);
+    assert_eq!(
+        secret(Sources::new().toml("x", toml.clone()).environment(variable("auth.secret", SECRET))),
+        SECRET
+    );
+    assert_eq!(
+        secret(
+            Sources::new()
+                .toml("x", toml_of("auth.secret", SECRET))
+                .environment(variable("auth.secret_file", path))
+        ),
+        from_file
+    );
+    // An empty variable, as container set-ups leave them behind, hides nothing.
+    assert_eq!(
+        secret(Sources::new().toml("x", toml).environment(variable("auth.secret", ""))),
+        from_file
+    );
+}
+
+#[test]
+fn a_public_key_file_is_read_and_looked_at() {
+    let load = |content: &str| {
+        let file = TemporaryFile::new(content);
+        complete()
+            .set("test", "auth.secret", "")
+            .set("test", "auth.algorithms", "RS256,PS512")
+            .set("test", "auth.public_key_file", file.path.to_str().unwrap())
+            .load()
+    };
+    let loaded = load("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n").unwrap();
+    assert!(matches!(&jwt(&loaded.config).key, AuthKey::PublicKey { pem, .. } if pem.len() > 40));
+    for (content, expected) in [
+        ("-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----\n", "a private key"),
+        ("planted", "is not PEM"),
+        (&"x".repeat(65_537), "larger than 65536 bytes"),
+    ] {
+        let text = load(content).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("auth.public_key_file (set by test)") && !text.contains("planted"));
+    }
+}
+
+#[test]
+fn a_lease_outlasts_the_waits_of_a_first_run() {
+    let config = complete().load().unwrap().config;
+    assert_eq!(config.upstream.first_run_lease(), secs(2 + 30 + 120 + 5));
+}
+
+/// A file that is removed when the test ends.
+struct TemporaryFile {
+    path: PathBuf,
+}
+
+impl TemporaryFile {
+    fn new(content: &str) -> Self {
+        let name = format!("chatkit-rest-config-{}", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self { path }
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
