@@ -4,6 +4,8 @@
 //! installed by `setup.sh` into `.venv`; words in a message make it do what a test needs, and its
 //! `/_test` routes tell what it sent and was asked. Where it can't be installed every test fails.
 //!
+//! The server runs on uvicorn's `httptools`; `CHATKIT_HTTP=h11` takes the other implementation.
+//!
 //! A test has users of its own, because the server, which knows no users, is shared by all tests.
 
 #![allow(

