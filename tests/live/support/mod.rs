@@ -1,0 +1,16 @@
+//! Two programs to start and a client that sees every byte.
+
+mod caller;
+mod gateway;
+mod http;
+mod upstream;
+
+pub(crate) use caller::{Caller, PREFIX, last_item};
+pub(crate) use gateway::Gateway;
+pub(crate) use http::{Client, End, Exchange, Reply, events};
+pub(crate) use upstream::Upstream;
+
+use std::time::Duration;
+
+/// No wait in these tests is longer; whoever gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
