@@ -1,0 +1,253 @@
+//! The book as Markdown tables.
+
+use std::fmt::Write as _;
+
+use crate::book::{Book, Key, Metric, Spread};
+
+/// Every scenario the book has, and what was compared.
+pub fn markdown(book: &Book) -> String {
+    let mut out = String::new();
+    for Table { scenario, title, base, columns } in tables(book) {
+        let servers = book.servers(scenario);
+        if servers.is_empty() {
+            continue;
+        }
+        let filled: Vec<&Column> =
+            columns.iter().filter(|column| column.has_values(book, scenario, &servers)).collect();
+        let _ = writeln!(out, "### {title}\n");
+        let titles: Vec<&str> = filled.iter().map(|column| column.title.as_str()).collect();
+        let _ = writeln!(out, "| server | {} |", titles.join(" | "));
+        let _ = writeln!(out, "| --- |{}", " ---: |".repeat(filled.len()));
+        for server in servers {
+            let values: Vec<String> =
+                filled.iter().map(|column| column.text(book, scenario, server, base)).collect();
+            let _ = writeln!(out, "| {server} | {} |", values.join(" | "));
+        }
+        out.push('\n');
+    }
+    let Book { streams_compared, mismatches, errors, notes, .. } = book;
+    let _ = writeln!(
+        out,
+        "Streams compared byte for byte (by hash): {}; that differ: {mismatches}. Errors: {errors}.",
+        thousands(*streams_compared as f64)
+    );
+    for note in notes {
+        let _ = writeln!(out, "- {note}");
+    }
+    out
+}
+
+struct Table {
+    scenario: &'static str,
+    title: &'static str,
+    /// The server that ratios are taken against.
+    base: &'static str,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    title: String,
+    variant: String,
+    metric: Metric,
+    is_ratio: bool,
+}
+
+impl Column {
+    fn new(title: impl Into<String>, variant: &str, metric: Metric) -> Self {
+        Self { title: title.into(), variant: variant.into(), metric, is_ratio: false }
+    }
+
+    fn ratio(title: impl Into<String>, variant: &str, metric: Metric) -> Self {
+        Self { is_ratio: true, ..Self::new(title, variant, metric) }
+    }
+
+    fn has_values(&self, book: &Book, scenario: &str, servers: &[&str]) -> bool {
+        servers.iter().any(|server| {
+            book.spread(&Key::new(scenario, &self.variant, server), self.metric).is_some()
+        })
+    }
+
+    fn text(&self, book: &Book, scenario: &str, server: &str, base: &str) -> String {
+        let key = Key::new(scenario, &self.variant, server);
+        if self.is_ratio {
+            let base = Key::new(scenario, &self.variant, base);
+            let ratio = book.ratio(&key, &base, self.metric);
+            return ratio.map(ratio_text).unwrap_or_default();
+        }
+        book.spread(&key, self.metric).map(|spread| number(spread.median)).unwrap_or_default()
+    }
+}
+
+fn ratio_text(Spread { median, lowest, highest }: Spread) -> String {
+    if (highest - lowest).abs() < f64::EPSILON {
+        return format!("{median:.2}");
+    }
+    format!("{median:.2} [{lowest:.2}–{highest:.2}]")
+}
+
+fn tables(book: &Book) -> Vec<Table> {
+    use Metric as M;
+    let per_request = |variant: &str| {
+        vec![
+            Column::new("requests/s", variant, M::AnswersPerSecond),
+            Column::new("core busy", variant, M::CoreBusy),
+            Column::new("CPU µs/request", variant, M::CpuPerUnit),
+            Column::ratio("CPU ÷ bare-translate", variant, M::CpuPerUnit),
+            Column::new("p50 µs", variant, M::FirstByteP50),
+            Column::new("p99 µs", variant, M::FirstByteP99),
+            Column::new("user instr./request", variant, M::InstructionsPerUnit),
+            Column::ratio("instr. ÷ bare-translate", variant, M::InstructionsPerUnit),
+            Column::new("syscalls/request", variant, M::SyscallsPerUnit),
+        ]
+    };
+    let mut passthrough = per_request("passthrough");
+    passthrough.retain(|column| !matches!(column.metric, M::CoreBusy));
+    for column in &mut passthrough {
+        column.title.insert_str(0, "pass-through ");
+    }
+    let mut a = per_request("get");
+    a.extend(passthrough);
+    let streams = |title: &str, metric| {
+        let of = |variant: &&str| Column::new(format!("{title} at {variant}"), variant, metric);
+        book.variants("d").iter().map(of).collect::<Vec<_>>()
+    };
+    let mut d = streams("KiB/stream", M::KibPerStream);
+    d.extend(streams("MiB in all", M::MibInAll));
+    d.extend(streams("MiB at rest", M::MibAtRest).into_iter().take(1));
+    d.extend(streams("delay p50 µs", M::DelayP50));
+    d.extend(streams("delay p99 µs", M::DelayP99));
+    d.extend(streams("CPU µs/event", M::CpuPerUnit));
+    vec![
+        Table {
+            scenario: "a",
+            title: "A: small request and answer, 32 connections",
+            base: "bare-translate",
+            columns: a,
+        },
+        Table {
+            scenario: "a2",
+            title: "A2: a new title, 32 connections",
+            base: "bare-translate",
+            columns: per_request("rename"),
+        },
+        Table {
+            scenario: "a50",
+            title: "A50: 2,000 requests/s, open loop",
+            base: "bare-proxy",
+            columns: vec![
+                Column::new("p50 µs", "2000/s", M::FirstByteP50),
+                Column::new("p99 µs", "2000/s", M::FirstByteP99),
+                Column::ratio("p99 ÷ bare-proxy", "2000/s", M::FirstByteP99),
+                Column::new("CPU µs/request", "2000/s", M::CpuPerUnit),
+            ],
+        },
+        Table {
+            scenario: "b",
+            title: "B: runs of 50 deltas of 40 bytes, no delay",
+            base: "bare-proxy",
+            columns: vec![
+                Column::new("runs/s c=1", "c=1", M::AnswersPerSecond),
+                Column::new("runs/s c=16", "c=16", M::AnswersPerSecond),
+                Column::new("events/s c=16", "c=16", M::EventsPerSecond),
+                Column::new("CPU µs/run c=16", "c=16", M::CpuPerUnit),
+                Column::ratio("CPU ÷ bare-proxy", "c=16", M::CpuPerUnit),
+                Column::new("first byte p50 µs c=1", "c=1", M::FirstByteP50),
+                Column::new("p99 µs c=1", "c=1", M::FirstByteP99),
+                Column::new("user instr./run", "c=16", M::InstructionsPerUnit),
+                Column::ratio("instr. ÷ bare-proxy", "c=16", M::InstructionsPerUnit),
+                Column::new("syscalls/run c=16", "c=16", M::SyscallsPerUnit),
+            ],
+        },
+        Table {
+            scenario: "b2",
+            title: "B2: paced streams, each event a packet of its own",
+            base: "bare-proxy",
+            columns: ["4 streams", "40 streams"]
+                .into_iter()
+                .flat_map(|variant| {
+                    let title = |what: &str| format!("{what}, {variant}");
+                    [
+                        Column::new(title("CPU µs/event"), variant, M::CpuPerUnit),
+                        Column::ratio(title("÷ bare-proxy"), variant, M::CpuPerUnit),
+                        Column::new(title("delay p50 µs"), variant, M::DelayP50),
+                        Column::new(title("p99 µs"), variant, M::DelayP99),
+                        Column::new(title("user instr./event"), variant, M::InstructionsPerUnit),
+                        Column::new(title("syscalls/event"), variant, M::SyscallsPerUnit),
+                    ]
+                })
+                .collect(),
+        },
+        Table {
+            scenario: "c",
+            title: "C: one fat stream",
+            base: "bare-proxy",
+            columns: ["64 B", "4 KB"]
+                .into_iter()
+                .flat_map(|variant| {
+                    let title = |what: &str| format!("{what}, {variant}");
+                    [
+                        Column::new(title("MB/s"), variant, M::MegabytesPerSecond),
+                        Column::new(title("CPU µs/event"), variant, M::CpuPerUnit),
+                        Column::ratio(title("÷ bare-proxy"), variant, M::CpuPerUnit),
+                        Column::new(title("user instr./event"), variant, M::InstructionsPerUnit),
+                        Column::new(title("syscalls/event"), variant, M::SyscallsPerUnit),
+                    ]
+                })
+                .collect(),
+        },
+        Table {
+            scenario: "d",
+            title: "D: many slow streams, one event a second each",
+            base: "bare-proxy",
+            columns: d,
+        },
+    ]
+}
+
+/// Four figures at least, and commas.
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => thousands(value),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(number(1_234_567.0), "1,234,567");
+        assert_eq!(number(999.4), "999");
+        assert_eq!(number(14.26), "14.3");
+        assert_eq!(number(0.1234), "0.123");
+    }
+
+    #[test]
+    fn a_table_has_only_columns_with_numbers() {
+        let mut book = Book::default();
+        for (server, cpu) in [("bare-translate", 10.0), ("gateway", 12.0)] {
+            let key = Key::new("a2", "rename", server);
+            book.add(key, 0, [(Metric::CpuPerUnit, cpu)].into());
+        }
+        let text = markdown(&book);
+        assert!(text.contains("| server | CPU µs/request | CPU ÷ bare-translate |"), "{text}");
+        assert!(text.contains("| gateway | 12.0 | 1.20 |"), "{text}");
+    }
+}
