@@ -37,3 +37,9 @@ pub mod stream;
 
 #[cfg(feature = "config")]
 pub mod config;
+
+#[cfg(feature = "server")]
+pub mod proxy;
+
+#[cfg(feature = "server")]
+pub mod server;

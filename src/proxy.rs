@@ -33,7 +33,7 @@ use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
 #[derive(Clone, Debug)]
 pub struct Rooms {
     cors: Option<CorsLayer>,
-    health: Option<HealthLayer>,
+    health: HealthLayer,
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
@@ -44,14 +44,14 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Furnishes the rooms as configured. `health` answers on this listener if it is there.
+    /// Furnishes the rooms as configured. `health` answers on this listener.
     ///
     /// # Errors
     /// If a key can't be read or a setting can't be used.
     pub fn furnish(
         config: &Config,
         store: Arc<dyn SessionStore>,
-        health: Option<HealthLayer>,
+        health: HealthLayer,
     ) -> Result<Self, Error> {
         let limits = &config.limits;
         let body_limits = BodyLimits {
@@ -128,7 +128,7 @@ impl Rooms {
             // Before anything can refuse: a browser hides a refusal without these headers.
             .layer(option_layer(self.cors.clone()))
             // Before any limit: an orchestrator asks also when there is too much to do.
-            .layer(option_layer(self.health.clone()))
+            .layer(self.health.clone())
             // Before tokens are verified: what is too much is shed at the least cost.
             .layer(self.in_flight.clone())
             .layer(self.authenticate.clone())
@@ -158,7 +158,8 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
         .leeway(jwt.leeway);
     verifier = match &jwt.key {
         AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
-        AuthKey::Secret(secret) => verifier.secret(secret.expose().as_bytes()),
+        // A short one is warned of when the configuration is read.
+        AuthKey::Secret(secret) => verifier.danger_short_secret(secret.expose().as_bytes()),
     };
     if let Some(issuer) = &jwt.issuer {
         verifier = verifier.issuer(issuer);
@@ -170,8 +171,7 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     if let Some(cookie) = &jwt.cookie {
         layer = layer.cookie(cookie);
         if let AllowedOrigins::List(origins) = &config.cors.allowed_origins {
-            layer = layer
-                .allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()));
+            layer = layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()));
         }
     }
     Ok(layer)
@@ -216,4 +216,3 @@ fn cors(config: &Config) -> Option<CorsLayer> {
             .vary([http::header::ORIGIN]),
     )
 }
-

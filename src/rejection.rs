@@ -28,6 +28,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The header that carries a request's id, in and out.
@@ -156,11 +157,9 @@ impl Code {
                 S::NOT_ACCEPTABLE,
                 "None of the media types in Accept can be given here.",
             ),
-            Self::RequestTimeout => (
-                "REQUEST_TIMEOUT",
-                S::REQUEST_TIMEOUT,
-                "The body did not arrive in time.",
-            ),
+            Self::RequestTimeout => {
+                ("REQUEST_TIMEOUT", S::REQUEST_TIMEOUT, "The body did not arrive in time.")
+            }
             Self::Conflict => (
                 "CONFLICT",
                 S::CONFLICT,
@@ -328,36 +327,25 @@ impl Rejection {
         let Inner { code, status, message, details, headers, cause } = *self.0;
         let request_id = style.request_id.as_ref().and_then(|id| id.to_str().ok());
         let problem = style.wants_problem();
-
-        let mut error = Map::new();
-        if problem {
+        let details = (!details.is_empty()).then_some(&details);
+        let body = if problem {
             // RFC 9457 section 3.1: without a page of its own a problem's type is about:blank,
             // whose title is the status phrase.
-            error.insert("type".into(), "about:blank".into());
-            error.insert("title".into(), status.canonical_reason().unwrap_or("Error").into());
-            error.insert("status".into(), status.as_u16().into());
-            error.insert("detail".into(), message.into_owned().into());
-            error.insert("code".into(), code.as_str().into());
+            serde_json::to_vec(&Problem {
+                r#type: "about:blank",
+                title: status.canonical_reason().unwrap_or("Error"),
+                status: status.as_u16(),
+                detail: &message,
+                code: code.as_str(),
+                details,
+                request_id,
+            })
         } else {
-            error.insert("code".into(), code.as_str().into());
-            error.insert("message".into(), message.into_owned().into());
-        }
-        if !details.is_empty() {
-            error.insert("details".into(), Value::Object(details));
-        }
-        if let Some(request_id) = request_id {
-            error.insert("request_id".into(), request_id.into());
-        }
-        let body = if problem {
-            Value::Object(error)
-        } else {
-            let mut envelope = Map::new();
-            envelope.insert("success".into(), false.into());
-            envelope.insert("error".into(), Value::Object(error));
-            Value::Object(envelope)
+            let error = Member { code: code.as_str(), message: &message, details, request_id };
+            serde_json::to_vec(&Envelope { success: false, error })
         };
 
-        let mut response = Response::new(Full::from(body.to_string()));
+        let mut response = Response::new(Full::from(body.unwrap_or_default()));
         *response.status_mut() = status;
         let media_type = if problem { "application/problem+json" } else { "application/json" };
         let fields = response.headers_mut();
@@ -369,6 +357,35 @@ impl Rejection {
         response.extensions_mut().insert(Refused { code, cause });
         response
     }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    success: bool,
+    error: Member<'a>,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 /// What a refusal leaves in its response's extensions, for the log line of the request.
@@ -443,6 +460,13 @@ impl<B> RefusedOr<B> {
     /// A refusal.
     pub fn refuse(rejection: Rejection, style: &RefusalStyle) -> Response<Self> {
         rejection.into_response(style).map(|body| Self::Refused { body })
+    }
+}
+
+/// An empty body, which is what a layer that answers by itself (CORS) asks for.
+impl<B> Default for RefusedOr<B> {
+    fn default() -> Self {
+        Self::Refused { body: Full::default() }
     }
 }
 

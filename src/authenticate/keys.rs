@@ -29,10 +29,14 @@ enum Key {
 
 impl KeySet {
     /// One secret for every algorithm in `algorithms`, all of which must be HMAC.
-    pub(super) fn of_secret(algorithms: &[Algorithm], secret: &[u8]) -> Result<Self, Error> {
-        if secret.len() < MIN_SECRET_BYTES {
+    pub(super) fn of_secret(
+        algorithms: &[Algorithm],
+        secret: &[u8],
+        min_bytes: usize,
+    ) -> Result<Self, Error> {
+        if secret.len() < min_bytes {
             return Err(Error::config(format!(
-                "the JWT secret has {} bytes and needs at least {MIN_SECRET_BYTES} (RFC 7518 \
+                "the JWT secret has {} bytes and needs at least {min_bytes} (RFC 7518 \
                  section 3.2): a shorter one can be guessed from any token; `openssl rand -hex \
                  32` makes a good one",
                 secret.len(),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::Rules;
 use super::jws::Jws;
-use super::keys::KeySet;
+use super::keys::{KeySet, MIN_SECRET_BYTES};
 use super::{Algorithm, InvalidToken};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -134,7 +134,7 @@ pub struct VerifierBuilder {
 enum KeySource {
     Both,
     Pem(Vec<u8>),
-    Secret(Vec<u8>),
+    Secret { secret: Vec<u8>, min_bytes: usize },
 }
 
 impl VerifierBuilder {
@@ -147,9 +147,19 @@ impl VerifierBuilder {
     }
 
     /// Sets the secret for HS256, HS384 and HS512, as it is (not as base64 or hexadecimal).
-    pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+    pub fn secret(self, secret: impl Into<Vec<u8>>) -> Self {
+        self.secret_of(secret.into(), MIN_SECRET_BYTES)
+    }
+
+    /// Like [`secret`](Self::secret), of any length but 0. RFC 7518 section 3.2 forbids secrets
+    /// that are shorter than the hash: one can be guessed from any token.
+    pub fn danger_short_secret(self, secret: impl Into<Vec<u8>>) -> Self {
+        self.secret_of(secret.into(), 1)
+    }
+
+    fn secret_of(mut self, secret: Vec<u8>, min_bytes: usize) -> Self {
         self.key = Some(match self.key {
-            None | Some(KeySource::Secret(_)) => KeySource::Secret(secret.into()),
+            None | Some(KeySource::Secret { .. }) => KeySource::Secret { secret, min_bytes },
             Some(KeySource::Both | KeySource::Pem(_)) => KeySource::Both,
         });
         self
@@ -160,7 +170,7 @@ impl VerifierBuilder {
     pub fn public_key_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.key = Some(match self.key {
             None | Some(KeySource::Pem(_)) => KeySource::Pem(pem.into()),
-            Some(KeySource::Both | KeySource::Secret(_)) => KeySource::Both,
+            Some(KeySource::Both | KeySource::Secret { .. }) => KeySource::Both,
         });
         self
     }
@@ -232,7 +242,9 @@ impl VerifierBuilder {
                 ));
             }
             Some(KeySource::Pem(pem)) => KeySet::of_pem(&self.algorithms, pem)?,
-            Some(KeySource::Secret(secret)) => KeySet::of_secret(&self.algorithms, secret)?,
+            Some(KeySource::Secret { secret, min_bytes }) => {
+                KeySet::of_secret(&self.algorithms, secret, *min_bytes)?
+            }
         };
         let cache = (self.cache_capacity > 0).then(|| TokenCache::new(self.cache_capacity));
         Ok(Verifier { keys, rules: self.rules, leeway: self.leeway, cache, clock: self.clock })

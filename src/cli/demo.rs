@@ -69,6 +69,7 @@ fn configuration(listen: SocketAddr, directory: &Directory) -> Result<Loaded, Fa
     let loaded = Sources::new()
         .flag("--listen", "listen", listen.to_string())
         .set("demo", "upstream.url", "embedded")
+        .set("demo", "embedded.token_delay", "30ms")
         .set("demo", "auth.secret", secret()?)
         .set("demo", "store.url", format!("sqlite:{file}"))
         .load()?;
@@ -98,8 +99,8 @@ fn walkthrough(address: SocketAddr, prefix: &str, tokens: &[String]) -> String {
     let id = r#"sed -n 's/.*"id": *"\([^"]*\)".*/\1/p'"#;
     format!(
         r#"
-The demo listens on http://{address}. Its data are gone when it ends (control-C).
-Paste these lines into another terminal.
+# The demo listens on http://{address}. Its data are gone when it ends (control-C).
+# Paste these lines into another terminal.
 
 # Who you are: ada. And somebody else: bob.
 TOKEN={ada}

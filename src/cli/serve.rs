@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use chatkit_rest::config::{Config, Note};
 use chatkit_rest::error::Error;
+use chatkit_rest::server::Server;
 use clap::Args;
 
-use self::server::Server;
 use super::settings::Settings;
 use super::shutdown::{Signals, drain_on_signal};
 use super::{Failure, logging};
@@ -84,34 +84,6 @@ fn listen_failure(address: SocketAddr, error: Error) -> Failure {
     let advice =
         format!("{address} is taken by another program; `--listen {free}` takes a free port");
     Failure::Runtime(Error::io(advice, io::ErrorKind::AddrInUse.into()))
-}
-
-/// Stands in for `chatkit_rest::server`, which is not in the library yet.
-mod server {
-    use std::convert::Infallible;
-    use std::future::Future;
-    use std::net::SocketAddr;
-
-    use chatkit_rest::config::Config;
-    use chatkit_rest::error::Error;
-
-    pub(super) struct Server(Infallible);
-
-    impl Server {
-        #[expect(clippy::unused_async, reason = "the signature of what it stands in for")]
-        pub(super) async fn bind(_config: Config) -> Result<Self, Error> {
-            Err(Error::io("the server is not built yet", std::io::ErrorKind::Unsupported.into()))
-        }
-
-        pub(super) fn local_addr(&self) -> SocketAddr {
-            match self.0 {}
-        }
-
-        #[expect(clippy::unused_async, reason = "the signature of what it stands in for")]
-        pub(super) async fn serve(self, _shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-            match self.0 {}
-        }
-    }
 }
 
 #[cfg(test)]

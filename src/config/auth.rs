@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::algorithm::Algorithm;
+use super::algorithm::{self, Algorithm};
 use super::file;
 use super::meaning::Secret;
 use super::reader::Reader;
@@ -80,7 +80,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
         UserId::parse(text)
             .map_err(|_| "is no user id (1 to 255 characters, none a control)".into())
     });
-    let algorithms = read.list("auth.algorithms", Algorithm::parse_all);
+    let algorithms = read.list("auth.algorithms", algorithm::parse_all);
     let secret = secret(read);
     let public_key = public_key(read);
     read.optional("auth.jwks_url", |_| -> Result<(), _> {
@@ -262,7 +262,7 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
         AuthConfig::Jwt(jwt) => {
             let mut notes = Vec::new();
             if let AuthKey::Secret(secret) = &jwt.key {
-                let needed = jwt.algorithms.iter().map(|algorithm| algorithm.secret_bytes()).max();
+                let needed = jwt.algorithms.iter().map(|it| algorithm::secret_bytes(*it)).max();
                 let (needed, is) = (needed.unwrap_or(32), secret.expose().len());
                 if is < needed {
                     notes.push((

@@ -128,10 +128,12 @@ pub(super) const KEYS: &[Key] = &[
 
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
-    key("server.body_timeout", "30s", TIMEOUT,
+    key("server.body_timeout", "15s", TIMEOUT,
         "for a request's body to arrive"),
     key("server.idle_timeout", "75s", TIMEOUT,
         "a client's connection without a request is closed after this"),
+    key("server.write_timeout", "60s", TIMEOUT,
+        "for a client to take anything of what was sent to it"),
     key("server.drain_timeout", "25s", SPAN,
         "open streams may take this long to end after SIGTERM; then they are cut"),
     key("server.max_connections", "20000", AT_LEAST_1,
@@ -167,6 +169,9 @@ pub(super) const KEYS: &[Key] = &[
         "whether the client's `authorization` goes to the upstream"),
     key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),
         "zone of the upstream's times, which name none"),
+
+    key("embedded.token_delay", "0ms", SPAN,
+        "pause between the words of the built-in server's answers"),
 
     key("auth.mode", "jwt", Shape::Choice(&["jwt", "none"]),
         "`none`: everyone is `auth.anonymous_user`; refused unless `listen` is a loopback address"),

@@ -86,7 +86,7 @@ pub use meaning::{
     ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownRequests, duration,
 };
 pub use reference::reference;
-pub use settings::{
+pub use settings::{EmbeddedConfig, 
     AdminConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
     PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
     UpstreamConfig,

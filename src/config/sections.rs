@@ -9,8 +9,9 @@ use std::num::NonZeroU32;
 use super::meaning::{self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
 use super::reader::Reader;
 use super::settings::{
-    AdminConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig, PassthroughConfig,
-    RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig, UpstreamConfig,
+    AdminConfig, ChatConfig, CorsConfig, EmbeddedConfig, LimitsConfig, LogConfig, OpenAiConfig,
+    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
+    UpstreamConfig,
 };
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 
@@ -22,6 +23,7 @@ pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
     let header_timeout = read.duration("server.header_timeout");
     let body_timeout = read.duration("server.body_timeout");
     let idle_timeout = read.duration("server.idle_timeout");
+    let write_timeout = read.duration("server.write_timeout");
     let drain_timeout = read.duration("server.drain_timeout");
     let max_connections = read.size("server.max_connections");
     let max_header_bytes = read.size("server.max_header_bytes");
@@ -30,6 +32,7 @@ pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,
+        write_timeout: write_timeout?,
         drain_timeout: drain_timeout?,
         max_connections: max_connections?,
         max_header_bytes: max_header_bytes?,
@@ -66,6 +69,10 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
         forward_authorization: forward_authorization?,
         utc_offset: utc_offset?,
     })
+}
+
+pub(super) fn embedded(read: &mut Reader<'_>) -> Option<EmbeddedConfig> {
+    Some(EmbeddedConfig { token_delay: read.duration("embedded.token_delay")? })
 }
 
 pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {

@@ -24,6 +24,8 @@ pub struct Config {
     pub rest: RestConfig,
     /// The backing server and how long to wait for it.
     pub upstream: UpstreamConfig,
+    /// The server that is built in.
+    pub embedded: EmbeddedConfig,
     /// Who callers are.
     pub auth: AuthConfig,
     /// Where sessions are kept.
@@ -58,6 +60,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// A client's connection without a request is closed after this.
     pub idle_timeout: Duration,
+    /// For a client to take anything of what was sent to it.
+    pub write_timeout: Duration,
     /// Open streams may take this long to end once the gateway drains.
     pub drain_timeout: Duration,
     /// Client connections at once.
@@ -113,6 +117,14 @@ impl UpstreamConfig {
             .saturating_add(self.idle_timeout)
             .saturating_add(Duration::from_secs(5))
     }
+}
+
+/// `[embedded]`: the server that is built in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EmbeddedConfig {
+    /// Pause between the words of its answers.
+    pub token_delay: Duration,
 }
 
 /// `[store]`: where sessions are kept.

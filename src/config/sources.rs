@@ -154,6 +154,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
     let rest = sections::rest(read);
     let upstream = sections::upstream(read);
     let auth = auth::read(read);
+    let embedded = sections::embedded(read);
     let store = sections::store(read);
     let session = sections::session(read);
     let limits = sections::limits(read);
@@ -170,6 +171,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
         rest: rest?,
         upstream: upstream?,
         auth: auth?,
+        embedded: embedded?,
         store: store?,
         session: session?,
         limits: limits?,

@@ -79,7 +79,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod error;
 #[cfg(feature = "forward")]
 mod body;
 #[cfg(feature = "forward")]
@@ -88,6 +87,7 @@ mod builder;
 mod connect;
 #[cfg(feature = "forward")]
 mod connection;
+mod error;
 #[cfg(feature = "forward")]
 mod future;
 #[cfg(feature = "forward")]
@@ -116,10 +116,10 @@ pub use body::UpstreamBody;
 pub use builder::HttpUpstreamBuilder;
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
-#[cfg(any(feature = "forward", feature = "translate"))]
-pub use headers::{IdentityHeaders, user_value};
 #[cfg(feature = "translate")]
 pub(crate) use headers::remove_hop_by_hop;
+#[cfg(any(feature = "forward", feature = "translate"))]
+pub use headers::{IdentityHeaders, user_value};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;
 #[cfg(feature = "forward")]

@@ -37,8 +37,7 @@ pub(super) struct Patience {
 
 /// How often a connection is looked at: the time-outs are kept to a quarter of the shortest.
 fn tick(patience: &Patience) -> Duration {
-    let shortest =
-        patience.header_timeout.min(patience.idle_timeout).min(patience.write_timeout);
+    let shortest = patience.header_timeout.min(patience.idle_timeout).min(patience.write_timeout);
     (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5))
 }
 
@@ -177,12 +176,7 @@ enum Verdict {
     GoOn,
 }
 
-fn verdict(
-    look: &Look,
-    unchanged: Duration,
-    unwritten: Duration,
-    patience: &Patience,
-) -> Verdict {
+fn verdict(look: &Look, unchanged: Duration, unwritten: Duration, patience: &Patience) -> Verdict {
     if look.blocked && unwritten >= patience.write_timeout {
         return Verdict::Close;
     }
@@ -293,8 +287,7 @@ mod tests {
             write_timeout: Duration::from_secs(60),
             max_header_bytes: 65_536,
         };
-        let idle =
-            Look { busy: false, turns: 1, head_begun: false, blocked: false, writes: 0 };
+        let idle = Look { busy: false, turns: 1, head_begun: false, blocked: false, writes: 0 };
         let secs = Duration::from_secs;
         for (look, unchanged, unwritten, expected) in [
             (idle, 74, 0, Verdict::GoOn),

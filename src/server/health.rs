@@ -29,7 +29,7 @@ pub(super) type Probe =
 /// Answers `/healthz` and `/readyz`, and lets everything else pass.
 #[derive(Clone)]
 pub struct HealthLayer {
-    readiness: Arc<Readiness>,
+    readiness: Option<Arc<Readiness>>,
 }
 
 struct Readiness {
@@ -46,7 +46,12 @@ impl HealthLayer {
         draining: watch::Receiver<bool>,
     ) -> Self {
         let last = Mutex::new(None);
-        Self { readiness: Arc::new(Readiness { store, probe, draining, last }) }
+        Self { readiness: Some(Arc::new(Readiness { store, probe, draining, last })) }
+    }
+
+    /// Lets everything pass: health is answered on another listener.
+    pub fn elsewhere() -> Self {
+        Self { readiness: None }
     }
 }
 
@@ -60,14 +65,14 @@ impl<S> Layer<S> for HealthLayer {
     type Service = Health<S>;
 
     fn layer(&self, inner: S) -> Health<S> {
-        Health { readiness: Arc::clone(&self.readiness), inner }
+        Health { readiness: self.readiness.clone(), inner }
     }
 }
 
 /// The service of [`HealthLayer`].
 #[derive(Clone)]
 pub struct Health<S> {
-    readiness: Arc<Readiness>,
+    readiness: Option<Arc<Readiness>>,
     inner: S,
 }
 
@@ -111,14 +116,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let ready = match request.uri().path() {
-            "/healthz" => false,
-            "/readyz" => true,
+        let (ready, readiness) = match (request.uri().path(), &self.readiness) {
+            ("/healthz", Some(readiness)) => (false, Arc::clone(readiness)),
+            ("/readyz", Some(readiness)) => (true, Arc::clone(readiness)),
             _ => return HealthFuture::Passing { future: self.inner.call(request) },
         };
         let style = RefusalStyle::of(&request);
         let known = matches!(*request.method(), Method::GET | Method::HEAD);
-        let readiness = Arc::clone(&self.readiness);
         let answer = Box::pin(async move {
             if !known {
                 return Rejection::new(Code::MethodNotAllowed)

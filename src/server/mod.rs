@@ -73,7 +73,10 @@ impl Server {
         let upstream = Backing::new(&config)?;
         let (draining, drained) = watch::channel(false);
         let health = HealthLayer::new(Arc::clone(&store), upstream.probe(), drained);
-        let on_main = config.admin.listen.is_none().then(|| health.clone());
+        let on_main = match config.admin.listen {
+            None => health.clone(),
+            Some(_) => HealthLayer::elsewhere(),
+        };
         let rooms = Rooms::furnish(&config, store, on_main)?;
         let listener = listen(config.listen).await?;
         let address = listener
@@ -118,7 +121,12 @@ impl Server {
         let patience = self.limits.patience;
         {
             let accepting = accept_all(
-                &self.listener, service, patience, &places, &mut connections, &self.draining,
+                &self.listener,
+                service,
+                patience,
+                &places,
+                &mut connections,
+                &self.draining,
             );
             let health = self.health.layer(NotFound);
             let health = TraceLayer::new().layer(health);
@@ -128,7 +136,11 @@ impl Server {
                 match &self.admin {
                     Some(listener) => {
                         accept_all(
-                            listener, health, patience, &admin_places, &mut admin_connections,
+                            listener,
+                            health,
+                            patience,
+                            &admin_places,
+                            &mut admin_connections,
                             &self.draining,
                         )
                         .await;

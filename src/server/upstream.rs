@@ -16,9 +16,7 @@ use super::health::Probe;
 use crate::config::{Config, StoreUrl, Upstream};
 use crate::error::Error;
 use crate::forward::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
-use crate::forward::{
-    ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl,
-};
+use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
 
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
@@ -38,7 +36,7 @@ impl Backing {
                     StoreUrl::Memory => Embedded::in_memory()?,
                     StoreUrl::Sqlite(path) => Embedded::open(path)?,
                 };
-                return Ok(Self::Embedded(embedded.with_token_delay(settings.token_delay)));
+                return Ok(Self::Embedded(embedded.with_token_delay(config.embedded.token_delay)));
             }
         };
         let url = UpstreamUrl::parse(&url)
@@ -63,7 +61,10 @@ impl Backing {
                 Arc::new(move || {
                     let upstream = upstream.clone();
                     Box::pin(async move {
-                        upstream.check_reachable().await.map_err(|error| crate::error::chain(&error))
+                        upstream
+                            .check_reachable()
+                            .await
+                            .map_err(|error| crate::error::chain(&error))
                     })
                 })
             }
@@ -78,9 +79,7 @@ impl Service<Request<Full<Bytes>>> for Backing {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         match self {
-            Self::Embedded(embedded) => {
-                Service::<Request<Full<Bytes>>>::poll_ready(embedded, cx)
-            }
+            Self::Embedded(embedded) => Service::<Request<Full<Bytes>>>::poll_ready(embedded, cx),
             Self::Http(upstream) => Service::<Request<Full<Bytes>>>::poll_ready(upstream, cx),
         }
     }

@@ -178,6 +178,7 @@ impl Attachments {
 }
 
 /// A store that fails: 503, and the reason for the log.
+#[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(crate) fn store_down(error: Error) -> Rejection {
     Rejection::new(Code::ServiceUnavailable).because(error.chain())
 }

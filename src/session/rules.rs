@@ -64,9 +64,7 @@ impl Rules {
                 let listed = self.store.list(principal.user_id()).await;
                 listed.map(Action::Listed).map_err(store_down)
             }
-            Call::GetSession { session } => {
-                self.owned(principal, &session).await.map(Action::Get)
-            }
+            Call::GetSession { session } => self.owned(principal, &session).await.map(Action::Get),
             Call::UpdateSession { session, title } => {
                 let session = self.owned(principal, &session).await?;
                 Ok(Action::Update(session, title))
@@ -157,7 +155,8 @@ impl Rules {
         record: &SessionRecord,
         thread: &str,
     ) -> Result<(), Rejection> {
-        if SessionId::parse(thread) == Some(record.id) || record.thread_id.as_deref() == Some(thread)
+        if SessionId::parse(thread) == Some(record.id)
+            || record.thread_id.as_deref() == Some(thread)
         {
             return Ok(());
         }

@@ -90,8 +90,7 @@ impl Sink for Collecting {
 
 fn visible(item: &RawValue) -> Option<(String, Box<RawValue>)> {
     let fields: ItemRef<'_> = serde_json::from_str(item.get()).ok()?;
-    (!HIDDEN_ITEM_TYPES.contains(&&*fields.kind))
-        .then(|| (fields.id.into_owned(), item.to_owned()))
+    (!HIDDEN_ITEM_TYPES.contains(&&*fields.kind)).then(|| (fields.id.into_owned(), item.to_owned()))
 }
 
 /// Reads a run to its end.

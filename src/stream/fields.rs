@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_broken_gives_no_field() {
-        let long = format!(r#"{{"type":"thread.created","thread":{{"id":"{}"}}}}"#, "x".repeat(600));
+        let long =
+            format!(r#"{{"type":"thread.created","thread":{{"id":"{}"}}}}"#, "x".repeat(600));
         assert_eq!(read(&long).0.id, None);
         for json in ["", "[DONE]", "{", r#"{"type"#, r#"{"type":7}"#, "}}]]", r#""type""#] {
             assert_eq!(read(json).0.kind, None, "{json}");

@@ -36,10 +36,7 @@ impl Default for HoldPolicy {
 ///
 /// # Errors
 /// [`RunFailure`] if the run failed before any output. Its body is dropped then.
-pub async fn hold<B, O>(
-    watch: Watch<B, O>,
-    policy: HoldPolicy,
-) -> Result<RunBody<B, O>, RunFailure>
+pub async fn hold<B, O>(watch: Watch<B, O>, policy: HoldPolicy) -> Result<RunBody<B, O>, RunFailure>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,

@@ -129,8 +129,9 @@ impl Rejection {
             }
             RunFailureCause::Ended => Self::new(Code::UpstreamError)
                 .because(format!("the stream ended without output after {events} events")),
-            RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
-                .because("the answer is longer than may be collected"),
+            RunFailureCause::TooLarge => {
+                Self::new(Code::UpstreamError).because("the answer is longer than may be collected")
+            }
             RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
         };
         if let Some(thread_id) = preamble.thread_id {

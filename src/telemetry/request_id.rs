@@ -35,8 +35,8 @@ pub(super) fn drop_bad_trace_context(headers: &mut HeaderMap) {
         headers.remove(&TRACESTATE);
         return;
     };
-    let good = is_traceparent(parent.as_bytes())
-        && headers.get_all(&TRACEPARENT).iter().nth(1).is_none();
+    let good =
+        is_traceparent(parent.as_bytes()) && headers.get_all(&TRACEPARENT).iter().nth(1).is_none();
     if !good {
         headers.remove(&TRACEPARENT);
         headers.remove(&TRACESTATE);

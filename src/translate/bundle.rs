@@ -114,8 +114,7 @@ impl<S: Clone, B> Layer<S> for ChatKitRestLayer<B> {
 }
 
 /// The rooms of [`ChatKitRest`], outermost first.
-pub type Rooms<S, B> =
-    Route<RequirePrincipal<Validate<Session<Translate<Ours<S, B>>>>>, Theirs<S>>;
+pub type Rooms<S, B> = Route<RequirePrincipal<Validate<Session<Translate<Ours<S, B>>>>>, Theirs<S>>;
 
 /// The service of [`ChatKitRestLayer`].
 pub struct ChatKitRest<S, B> {

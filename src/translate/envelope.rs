@@ -134,8 +134,7 @@ pub(super) fn page(
     ascending: bool,
     after: Option<&str>,
 ) -> Bytes {
-    let kind =
-        if thread_id.is_some() { RequestType::ItemsList } else { RequestType::ThreadsList };
+    let kind = if thread_id.is_some() { RequestType::ItemsList } else { RequestType::ThreadsList };
     let order = if ascending { "asc" } else { "desc" };
     let params = PageParams { thread_id, limit, order, after };
     write(&Envelope { kind: kind.as_str(), params, metadata: None })
@@ -157,11 +156,16 @@ mod tests {
 
     #[test]
     fn a_message_is_completed_and_otherwise_left_as_it_was_written() {
-        let mut run = RunCall::new(vec![
-            raw(r#"{"type":"input_text","text":"\u00f6 \/ ö "}"#),
-            raw(r#"{"type":"input_tag","id":"t","text":"x" }"#),
-            raw(r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#),
-        ], Answer::Events);
+        let mut run = RunCall::new(
+            vec![
+                raw(r#"{"type":"input_text","text":"\u00f6 \/ ö "}"#),
+                raw(r#"{"type":"input_tag","id":"t","text":"x" }"#),
+                raw(
+                    r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#,
+                ),
+            ],
+            Answer::Events,
+        );
         assert_eq!(
             user_message(None, &run),
             concat!(

@@ -28,8 +28,10 @@ impl RunObserver for SessionObserver {
     fn event(&mut self, event: Event<'_>) {
         match event.kind {
             EventKind::ItemDone => {
-                let counts =
-                    matches!(event.item_kind, Some(ItemKind::UserMessage | ItemKind::AssistantMessage));
+                let counts = matches!(
+                    event.item_kind,
+                    Some(ItemKind::UserMessage | ItemKind::AssistantMessage)
+                );
                 if counts {
                     self.claim.count_message();
                 }

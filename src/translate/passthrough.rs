@@ -138,7 +138,8 @@ where
 {
     if let Some(thread_id) = thread_id {
         if failure.is_bare_500() && upstream.has_lost(&thread_id).await {
-            return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
+            return Rejection::new(Code::ThreadNotFound)
+                .because("the upstream has lost the thread");
         }
     }
     failure.into()
@@ -157,11 +158,7 @@ struct OwnPage<'a> {
 /// The upstream's list has everybody's. Its pages are read until there are enough of the
 /// caller's, or all of them, or no more; each page asks for no more rows than are still wanted,
 /// so that the cursor between two of the upstream's pages is always one of the caller's too.
-async fn list<S, R>(
-    upstream: &mut Upstream<S>,
-    own: &HashSet<ThreadId>,
-    wanted: &Page,
-) -> Reply<R>
+async fn list<S, R>(upstream: &mut Upstream<S>, own: &HashSet<ThreadId>, wanted: &Page) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,

@@ -62,6 +62,7 @@ pub(super) struct FullSession<'a> {
 
 /// What was deleted.
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 pub(super) struct Deleted {
     #[serde(serialize_with = "display")]
     pub(super) id: SessionId,
@@ -93,11 +94,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> From<&'a SessionRecord> for NewSession<'a> {
     fn from(record: &'a SessionRecord) -> Self {
-        Self {
-            id: record.id,
-            user_id: record.user_id.as_str(),
-            created_at: record.created_at,
-        }
+        Self { id: record.id, user_id: record.user_id.as_str(), created_at: record.created_at }
     }
 }
 

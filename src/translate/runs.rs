@@ -107,7 +107,8 @@ where
     let rejection = Rejection::of_run_failure(failure);
     if let (true, Code::UpstreamError, Some(thread_id)) = (silent, rejection.code(), thread_id) {
         if upstream.has_lost(&thread_id).await {
-            return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
+            return Rejection::new(Code::ThreadNotFound)
+                .because("the upstream has lost the thread");
         }
     }
     rejection

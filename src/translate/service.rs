@@ -45,8 +45,12 @@ pub(super) struct Exchange<S> {
 
 impl<S, R> Service<Request<Admitted>> for Translate<S>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Future: Send, Error: Into<BoxError> + Send>
-        + Clone
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Clone
         + Send
         + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -68,7 +68,9 @@ fn is_json(value: &HeaderValue) -> bool {
     let essence = pieces.next().unwrap_or_default();
     let json = essence.eq_ignore_ascii_case("application/json")
         || (essence.len() > 5
-            && essence.get(essence.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json")));
+            && essence
+                .get(essence.len() - 5..)
+                .is_some_and(|end| end.eq_ignore_ascii_case("+json")));
     json && pieces.all(|piece| match piece.split_once('=') {
         Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
             let charset = charset.trim().trim_matches('"');

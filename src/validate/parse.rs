@@ -126,7 +126,8 @@ fn run(
     }
     let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
     check_text(rules, texts(parts), true)?;
-    let message: MessageBody<'_> = serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
+    let message: MessageBody<'_> =
+        serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     Ok(RunCall {
         content: message.content.into_iter().map(RawValue::to_owned).collect(),
         attachments: message.attachments,

@@ -129,12 +129,13 @@ mod tests {
 
     #[tokio::test]
     async fn size_is_bounded_with_and_without_a_length() {
-        let error = ReadBody::new(Full::new(Bytes::from_static(b"123")), 2, LONG).await.unwrap_err();
+        let error =
+            ReadBody::new(Full::new(Bytes::from_static(b"123")), 2, LONG).await.unwrap_err();
         assert_eq!(error.code(), Code::PayloadTooLarge);
         let frames = |n: usize| {
-            let frames = (0..n).map(|_| Ok::<_, std::convert::Infallible>(
-                http_body::Frame::data(Bytes::from_static(b"ab")),
-            ));
+            let frames = (0..n).map(|_| {
+                Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(b"ab")))
+            });
             StreamBody::new(tokio_stream_iter(frames))
         };
         let read = ReadBody::new(frames(3), 6, LONG).await.unwrap();
@@ -143,7 +144,9 @@ mod tests {
         assert_eq!(error.code(), Code::PayloadTooLarge);
     }
 
-    fn tokio_stream_iter<I: Iterator + Unpin>(iter: I) -> impl futures_core::Stream<Item = I::Item> {
+    fn tokio_stream_iter<I: Iterator + Unpin>(
+        iter: I,
+    ) -> impl futures_core::Stream<Item = I::Item> {
         struct Iter<I>(I);
         impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
             type Item = I::Item;

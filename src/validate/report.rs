@@ -83,7 +83,9 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
                 let expected = masked.strip_prefix("x is not").unwrap_or(&masked);
                 push(&mut violations, place, format!("must be{expected}"));
             }
-            Kind::Enum { options } => push(&mut violations, place, format!("must be one of {options}")),
+            Kind::Enum { options } => {
+                push(&mut violations, place, format!("must be one of {options}"))
+            }
             Kind::Constant { expected_value } => {
                 push(&mut violations, place, format!("must be {expected_value}"));
             }
@@ -131,13 +133,20 @@ mod tests {
         }));
         let pointers: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
         for expected in [
-            "/message/role", "/message/content/0/text", "/message/content/1/type",
-            "/message/content/2/id", "/stream", "/streem",
+            "/message/role",
+            "/message/content/0/text",
+            "/message/content/1/type",
+            "/message/content/2/id",
+            "/stream",
+            "/streem",
         ] {
             assert!(pointers.contains(&expected), "{expected} in {found:?}");
         }
         assert!(!format!("{found:?}").contains("planted"), "{found:?}");
-        assert!(found.contains(&("/stream".into(), "must be of type \"boolean\"".into())), "{found:?}");
+        assert!(
+            found.contains(&("/stream".into(), "must be of type \"boolean\"".into())),
+            "{found:?}"
+        );
         assert_eq!(violations(&json!({})), [("/message".to_owned(), "is required".to_owned())]);
         assert_eq!(
             violations(&json!([])),

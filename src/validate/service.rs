@@ -49,6 +49,10 @@ where
         let (target, body) = body.into_parts();
         let style = RefusalStyle::of_headers(&head.headers);
         let operation = target.operation();
+        #[cfg(feature = "session")]
+        if let Some(record) = head.extensions.get::<crate::telemetry::Record>() {
+            record.operation(operation);
+        }
         let checked = negotiate::acceptable(operation, &head.headers).and_then(|()| {
             let has_body = parse::has_body(operation) && !body.is_end_stream();
             if has_body { negotiate::json_body(&head.headers).map(|()| true) } else { Ok(false) }
@@ -56,7 +60,9 @@ where
         let has_body = match checked {
             Ok(has_body) => has_body,
             Err(rejection) => {
-                return ResponseFuture { state: State::Refused { refusal: Some((rejection, style)) } };
+                return ResponseFuture {
+                    state: State::Refused { refusal: Some((rejection, style)) },
+                };
             }
         };
         // The service that was found ready is the one that is called (tower#547).
@@ -64,16 +70,10 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let limits = &self.rules.limits;
         let principal = body.principal().clone();
-        let read = has_body
-            .then(|| ReadBody::new(body, limits.max_body_bytes, limits.body_timeout));
-        let pending = Some(Pending {
-            head,
-            target,
-            principal,
-            style,
-            rules: Arc::clone(&self.rules),
-            inner,
-        });
+        let read =
+            has_body.then(|| ReadBody::new(body, limits.max_body_bytes, limits.body_timeout));
+        let pending =
+            Some(Pending { head, target, principal, style, rules: Arc::clone(&self.rules), inner });
         ResponseFuture { state: State::Reading { read, pending } }
     }
 }
@@ -88,7 +88,10 @@ struct Pending<S> {
 }
 
 impl<S> Pending<S> {
-    fn call<R>(mut self, body: Result<Bytes, Rejection>) -> Result<S::Future, (Rejection, RefusalStyle)>
+    fn call<R>(
+        mut self,
+        body: Result<Bytes, Rejection>,
+    ) -> Result<S::Future, (Rejection, RefusalStyle)>
     where
         S: Service<Request<Validated>, Response = Response<R>>,
     {

@@ -148,7 +148,8 @@ pub(super) fn settle(
         lease.and_then(|lease| i64::try_from(lease.number()).ok()),
         MAX_COUNT,
     ];
-    let count = connection.prepare_cached(sql)?.query_row(values, |row| count(row, 0)).optional()?;
+    let count =
+        connection.prepare_cached(sql)?.query_row(values, |row| count(row, 0)).optional()?;
     if *discard_unbound {
         let sql = "DELETE FROM session WHERE id = ?1 AND thread_id IS NULL";
         if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {

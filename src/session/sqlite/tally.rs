@@ -278,7 +278,13 @@ mod tests {
         assert_eq!((overlay.messages, overlay.title), (Some(3), title("b")));
         tallies.not_written(id);
         assert!(!tallies.settle(id, messages(4)), "the writer has been told already");
-        let merged = Pending { messages: 7, title: title("b"), touched_at: None, lease: lease(2) };
+        let merged = Pending {
+            messages: 7,
+            title: title("b"),
+            touched_at: None,
+            lease: lease(2),
+            discard_unbound: false,
+        };
         assert_eq!(tallies.take_dirty(), [(id, merged)]);
         tallies.written(id, None);
         assert_eq!((tallies.len(), tallies.overlay(id)), (0, None));
