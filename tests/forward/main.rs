@@ -5,5 +5,3 @@ mod headers;
 mod reuse;
 mod streams;
 mod support;
-#[cfg(feature = "tls")]
-mod tls;

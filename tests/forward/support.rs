@@ -2,7 +2,10 @@
 //! one function, in order, and a failed expectation fails that test.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +13,14 @@ use chatkit_rest::forward::{
     ForwardError, ForwardErrorKind, HttpUpstream, HttpUpstreamBuilder, UpstreamBody, UpstreamUrl,
 };
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 /// A stream's head, and that of an answer with a length.
 pub const STREAM: &str =
@@ -28,6 +34,13 @@ pub type Answer = Result<Response<UpstreamBody>, ForwardError>;
 pub async fn soon<F: Future>(future: F) -> F::Output {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, future).await.expect("nothing happened for 20 seconds")
+}
+
+/// The runtime looks at its sockets.
+pub async fn notice() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The clock jumps.
@@ -70,9 +83,9 @@ impl Upstream {
 
     /// Nobody else has connected.
     pub async fn expect_no_more_connections(&self) {
-        tokio::task::yield_now().await;
-        let accepted = std::pin::pin!(self.listener.accept());
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        notice().await;
+        let accepted = pin!(self.listener.accept());
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(accepted.poll(&mut cx).is_pending(), "there is another connection");
     }
 }
@@ -105,12 +118,22 @@ impl Peer {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon(self.tcp.read_u8()).await.expect("a request's head"));
         }
-        let mut received =
-            Received { head: String::from_utf8(head).unwrap(), body: Vec::new() };
+        let mut received = Received { head: String::from_utf8(head).unwrap(), body: Vec::new() };
         let length = received.field("content-length").map_or(0, |length| length.parse().unwrap());
         received.body.resize(length, 0);
         soon(self.tcp.read_exact(&mut received.body)).await.expect("a request's body");
         received
+    }
+
+    /// Whether another request begins, rather than the connection ending.
+    pub async fn has_request(&mut self) -> bool {
+        matches!(self.tcp.peek(&mut [0]).await, Ok(1))
+    }
+
+    pub async fn expect_bytes(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        soon(self.tcp.read_exact(&mut got)).await.unwrap();
+        assert_eq!(got, expected);
     }
 
     /// In one write.
@@ -120,6 +143,10 @@ impl Peer {
 
     pub async fn send_chunk(&mut self, data: impl AsRef<[u8]>) {
         self.send(chunk(data)).await;
+    }
+
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        self.tcp.into_split()
     }
 
     /// FIN.
@@ -143,7 +170,7 @@ impl Peer {
     /// The other side has sent nothing and is still there.
     pub fn expect_open(&self) {
         let read = self.tcp.try_read(&mut [0; 64]);
-        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }
 
@@ -203,13 +230,18 @@ pub async fn next(body: &mut UpstreamBody) -> Result<Bytes, ForwardError> {
 
 /// All that comes, and how it ends.
 pub async fn drain(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
+    soon(collect(body)).await
+}
+
+/// The same, for as long as it takes.
+pub async fn collect(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
     let mut bytes = Vec::new();
     loop {
-        match soon(body.frame()).await {
+        match body.frame().await {
             None => return (bytes, None),
             Some(Ok(frame)) => bytes.extend_from_slice(&frame.into_data().expect("data")),
             Some(Err(error)) => {
-                assert!(soon(body.frame()).await.is_none(), "an error is the last");
+                assert!(body.frame().await.is_none(), "an error is the last");
                 return (bytes, Some(error.kind()));
             }
         }
@@ -220,7 +252,24 @@ pub fn kind(answer: Answer) -> ForwardErrorKind {
     answer.expect_err("an answer instead of an error").kind()
 }
 
-/// A service must be ready before it is called; ours always is.
-pub fn call_now(client: &mut HttpUpstream) -> chatkit_rest::forward::ResponseFuture {
-    Service::call(client, request())
+/// A body of unknown length that is fed by the test.
+pub struct Piped(mpsc::UnboundedReceiver<io::Result<Bytes>>);
+
+impl Piped {
+    pub fn new() -> (mpsc::UnboundedSender<io::Result<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self(receiver))
+    }
+}
+
+impl Body for Piped {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|data| data.map(|data| data.map(Frame::data)))
+    }
 }
