@@ -106,9 +106,9 @@ async fn a_connection_closed_while_idle_is_replaced() {
         let (peer, _) = exchange(&upstream, &client, None, JSON).await;
         assert_eq!(client.idle_connections(), 1);
         if reset {
-            peer.reset()
+            peer.reset();
         } else {
-            peer.close()
+            peer.close();
         }
         notice().await;
         let (_peer, response) = exchange(&upstream, &client, None, JSON).await;
@@ -128,9 +128,9 @@ async fn a_request_that_was_written_is_never_written_again() {
         let call = call(&client, request());
         assert_eq!(peer.request().await.body, b"{\"type\":\"x\"}");
         if reset {
-            peer.reset()
+            peer.reset();
         } else {
-            peer.close()
+            peer.close();
         }
         assert_eq!(kind(soon(call).await.unwrap()), Kind::Head);
         upstream.expect_no_more_connections().await;
@@ -163,7 +163,7 @@ async fn stray_bytes_never_become_an_answer() {
 async fn a_connection_idle_for_too_long_is_closed() {
     let upstream = Upstream::bind().await;
     let client = upstream.builder().pool_idle_timeout(4 * SECOND).build().unwrap();
-    let (mut peer, _) = exchange(&upstream, &client, None, JSON).await;
+    let (peer, _) = exchange(&upstream, &client, None, JSON).await;
     pass(3 * SECOND).await;
     let (mut peer, _) = {
         peer.expect_open();
