@@ -100,11 +100,16 @@ impl IdentityHeaders {
     /// Sends the user id as `user_header`, and no `authorization`.
     ///
     /// # Errors
-    /// If `user_header` is a field that HTTP itself needs, such as `host` or `connection`.
+    /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`, …)
+    /// or has a `_`.
     pub fn new(user_header: HeaderName) -> Result<Self, Error> {
         let name = user_header.as_str();
-        if is_replaced(name) || name.contains('_') {
-            return Err(Error::config(format!("{name} can't carry the user id")));
+        if is_replaced(name) || name == "authorization" {
+            return Err(Error::config(format!("the field {name} can't carry the user id")));
+        }
+        if name.contains('_') {
+            // Some servers drop such a field, others take `-` and `_` for the same.
+            return Err(Error::config(format!("the user id's field {name} must not have a _")));
         }
         Ok(Self { user_header, forward_authorization: false })
     }
@@ -405,7 +410,9 @@ mod tests {
 
     #[test]
     fn the_user_header_must_be_free() {
-        for name in ["host", "connection", "content-length", "cookie", "proxy-user", "a_b"] {
+        for name in
+            ["host", "connection", "content-length", "cookie", "authorization", "proxy-user", "a_b"]
+        {
             assert!(IdentityHeaders::new(HeaderName::from_static(name)).is_err(), "{name}");
         }
         assert!(IdentityHeaders::new(HeaderName::from_static("remote-user")).is_ok());
