@@ -96,6 +96,8 @@ mod gate;
 #[cfg(feature = "forward")]
 mod headers;
 #[cfg(feature = "forward")]
+mod identity;
+#[cfg(feature = "forward")]
 mod pool;
 #[cfg(feature = "forward")]
 mod service;
@@ -115,7 +117,7 @@ pub use builder::HttpUpstreamBuilder;
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
 #[cfg(feature = "forward")]
-pub use headers::{IdentityHeaders, user_value};
+pub use identity::{IdentityHeaders, user_value};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;
 #[cfg(feature = "forward")]
