@@ -86,10 +86,10 @@ pub use meaning::{
     ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownRequests, duration,
 };
 pub use reference::reference;
-pub use settings::{EmbeddedConfig, 
-    AdminConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
-    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
-    UpstreamConfig,
+pub use settings::{
+    AdminConfig, ChatConfig, Config, CorsConfig, EmbeddedConfig, LimitsConfig, LogConfig,
+    OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,
+    StreamConfig, UpstreamConfig,
 };
 pub use sources::{Loaded, Setting, Sources};
 pub use web::{AllowedOrigins, BasePath, Upstream};

@@ -167,5 +167,8 @@ impl fmt::Debug for HttpUpstreamBuilder {
 const HYPER_MAX_HEADERS: usize = 100;
 
 /// The most that is read at once. hyper begins with 8 KiB and doubles while reads fill it, so a
-/// slow stream doesn't get there; its own limit of 408 KiB would let each fast one hold as much.
+/// slow stream stays there and, since what it reads is handed on before the next read, touches
+/// only the first page. hyper's own limit of 408 KiB would let each fast stream hold as much; a
+/// fixed smaller size (`read_buf_exact_size`) would save 4 KiB of address space a stream, but
+/// limit heads to it and cost a system call for every few events of a burst.
 const READ_BUFFER_BYTES: usize = 65_536;

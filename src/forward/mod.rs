@@ -79,6 +79,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+
 #[cfg(feature = "forward")]
 mod body;
 #[cfg(feature = "forward")]
@@ -87,13 +89,16 @@ mod builder;
 mod connect;
 #[cfg(feature = "forward")]
 mod connection;
-mod error;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 #[cfg(feature = "forward")]
 mod future;
 #[cfg(feature = "forward")]
 mod gate;
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "stream"))]
 mod headers;
+#[cfg(any(feature = "forward", feature = "translate"))]
+mod identity;
 #[cfg(feature = "forward")]
 mod pool;
 #[cfg(feature = "forward")]
@@ -105,9 +110,6 @@ mod tls;
 #[cfg(feature = "forward")]
 mod uri;
 
-#[cfg(feature = "embedded")]
-pub mod embedded;
-
 pub use error::{ForwardError, ForwardErrorKind};
 
 #[cfg(feature = "forward")]
@@ -116,10 +118,12 @@ pub use body::UpstreamBody;
 pub use builder::HttpUpstreamBuilder;
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
+#[cfg(feature = "stream")]
+pub(crate) use headers::is_event_stream;
 #[cfg(feature = "translate")]
 pub(crate) use headers::remove_hop_by_hop;
 #[cfg(any(feature = "forward", feature = "translate"))]
-pub use headers::{IdentityHeaders, user_value};
+pub use identity::{IdentityHeaders, user_value};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;
 #[cfg(feature = "forward")]

@@ -55,10 +55,11 @@ impl Pool {
         let mut idle = self.lock();
         let surplus =
             if idle.connections.len() >= self.limit { idle.connections.pop_front() } else { None };
-        idle.connections.push_back((Instant::now(), connection));
+        let now = Instant::now();
+        idle.connections.push_back((now, connection));
         if idle.sweeper.as_ref().is_none_or(AbortHandle::is_finished) {
             // Ends by itself when nothing is idle, and with the pool at the latest.
-            let sweeper = runtime.spawn(sweep(Arc::downgrade(self), self.timeout));
+            let sweeper = runtime.spawn(sweep(Arc::downgrade(self), after(now, self.timeout)));
             idle.sweeper = Some(sweeper.abort_handle());
         }
         drop(idle);
@@ -100,9 +101,8 @@ impl Drop for Pool {
     }
 }
 
-/// Closes the connections of a pool as they get too old.
-async fn sweep(pool: Weak<Pool>, timeout: Duration) {
-    let mut next = after(Instant::now(), timeout);
+/// Closes the connections of a pool as they get too old, the first of them at `next`.
+async fn sweep(pool: Weak<Pool>, mut next: Instant) {
     loop {
         sleep_until(next).await;
         // Held only here, so that the last user of the pool closes it.

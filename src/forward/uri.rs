@@ -66,6 +66,7 @@ impl UpstreamUrl {
             "" => None,
             port => Some(
                 port.strip_prefix(':')
+                    .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
                     .and_then(|port| port.parse().ok())
                     .filter(|port| *port != 0)
                     .ok_or(Invalid::Port)?,
@@ -239,7 +240,7 @@ mod tests {
             ("http://:80/", Invalid::Host),
             ("http://host:/", Invalid::Port),
             ("http://host:0/", Invalid::Port),
-            ("http://host:+80/", Invalid::Syntax),
+            ("http://host:+80/", Invalid::Port),
             ("http://host:65536/", Invalid::Port),
             ("http://host/#top", Invalid::Fragment),
             ("http://ada@host/", Invalid::UserInfo),

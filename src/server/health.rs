@@ -88,10 +88,10 @@ impl Readiness {
             return Err("the gateway is draining".to_owned());
         }
         let remembered = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, result)) = remembered {
-            if at.elapsed() < REMEMBERED_FOR {
-                return result;
-            }
+        if let Some((at, result)) = remembered
+            && at.elapsed() < REMEMBERED_FOR
+        {
+            return result;
         }
         let result = match self.store.ping().await {
             Ok(()) => (self.probe)().await,

@@ -59,10 +59,11 @@ where
                 held_bytes += frame.data_ref().map_or(0, Bytes::len);
                 held.push_back(frame);
                 let progress = watch.as_mut().progress();
-                if !progress.output && progress.error.is_some() {
-                    if let Some(error) = progress.error.clone() {
-                        break RunFailureCause::ErrorEvent(error);
-                    }
+                if !progress.output
+                    && progress.error.is_some()
+                    && let Some(error) = progress.error.clone()
+                {
+                    break RunFailureCause::ErrorEvent(error);
                 }
                 let commit = progress.output
                     || held_bytes >= policy.hold_bytes

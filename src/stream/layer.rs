@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,6 +15,7 @@ use super::failure::{RunFailure, RunFailureCause};
 use super::hold::{HoldPolicy, hold};
 use super::watch::{NoObserver, Watch};
 use crate::error::BoxError;
+use crate::forward::is_event_stream;
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
 /// Gives runs of a ChatKit service honest statuses.
@@ -59,14 +59,6 @@ impl<S> Layer<S> for HoldLayer {
 pub struct Hold<S> {
     policy: HoldPolicy,
     inner: S,
-}
-
-/// Whether an answer is a run.
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("text/event-stream")
-    })
 }
 
 impl<S, B, R> Service<Request<B>> for Hold<S>
@@ -146,7 +138,9 @@ impl Rejection {
     /// What a failed exchange with the upstream becomes: 504 for a time-out, else 502.
     pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
         #[cfg(any(feature = "forward", feature = "embedded"))]
-        if crate::forward::ForwardError::find(error).is_some_and(|found| found.is_timeout()) {
+        if crate::forward::ForwardError::find(error)
+            .is_some_and(crate::forward::ForwardError::is_timeout)
+        {
             return Self::new(Code::UpstreamTimeout).because(crate::error::chain(error));
         }
         Self::new(Code::UpstreamError).because(crate::error::chain(error))

@@ -102,19 +102,18 @@ impl Lines {
                         bytes = bytes.get(1..).unwrap_or_default();
                     }
                 }
-                State::Data | State::Skip => match memchr2(b'\n', b'\r', bytes) {
-                    Some(end) => {
+                State::Data | State::Skip => {
+                    if let Some(end) = memchr2(b'\n', b'\r', bytes) {
                         let (value, rest) = bytes.split_at(end);
                         self.value(value, sink);
                         let ending = rest.first().copied().unwrap_or(b'\n');
                         self.end_line(ending, false, sink);
                         bytes = rest.get(1..).unwrap_or_default();
-                    }
-                    None => {
+                    } else {
                         self.value(bytes, sink);
                         return;
                     }
-                },
+                }
             }
         }
     }

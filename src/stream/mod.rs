@@ -46,8 +46,6 @@ mod watch;
 
 #[cfg(feature = "translate")]
 pub(crate) use collect::HIDDEN_ITEM_TYPES;
-#[cfg(feature = "translate")]
-pub(crate) use layer::is_event_stream;
 
 pub use body::RunBody;
 pub use collect::{Transcript, collect};

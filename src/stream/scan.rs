@@ -42,11 +42,12 @@ struct Reader<'a, L> {
 impl<L: Listener> Sink for Reader<'_, L> {
     fn data(&mut self, bytes: &[u8]) -> bool {
         let more = self.fields.feed(bytes);
-        if !*self.announced && self.fields.kind == Some(EventKind::ThreadCreated) {
-            if let Some(id) = &self.fields.id {
-                *self.announced = true;
-                self.listener.thread_created(id);
-            }
+        if !*self.announced
+            && self.fields.kind == Some(EventKind::ThreadCreated)
+            && let Some(id) = &self.fields.id
+        {
+            *self.announced = true;
+            self.listener.thread_created(id);
         }
         more
     }

@@ -11,10 +11,11 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Makes sure that the request has exactly one good id, and gives it.
 pub(super) fn ensure(headers: &mut HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(X_REQUEST_ID) {
-        if is_good(id.as_bytes()) && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none() {
-            return id.clone();
-        }
+    if let Some(id) = headers.get(X_REQUEST_ID)
+        && is_good(id.as_bytes())
+        && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none()
+    {
+        return id.clone();
     }
     let mut buffer = Uuid::encode_buffer();
     let text = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);

@@ -80,7 +80,8 @@ where
             Ok(reply::whole(answer))
         }
         Effect::None => {
-            let response = match upstream.send("*/*", call.body).await {
+            let accept = if call.kind.is_some() { "application/json" } else { "*/*" };
+            let response = match upstream.send(accept, call.body).await {
                 Ok(response) => response,
                 Err(failure) => return Err(refusal(upstream, thread_id, failure).await),
             };
@@ -136,11 +137,11 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    if let Some(thread_id) = thread_id {
-        if failure.is_bare_500() && upstream.has_lost(&thread_id).await {
-            return Rejection::new(Code::ThreadNotFound)
-                .because("the upstream has lost the thread");
-        }
+    if let Some(thread_id) = thread_id
+        && failure.is_bare_500()
+        && upstream.has_lost(&thread_id).await
+    {
+        return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
     }
     failure.into()
 }
@@ -207,10 +208,11 @@ where
     let mut listed = HashSet::new();
     for answer in &replies {
         for thread in threads::page(answer)?.data {
-            if let Some(id) = threads::id(thread) {
-                if shown.contains(&id) && listed.insert(id) {
-                    data.push(thread);
-                }
+            if let Some(id) = threads::id(thread)
+                && shown.contains(&id)
+                && listed.insert(id)
+            {
+                data.push(thread);
             }
         }
     }

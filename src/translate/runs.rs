@@ -97,19 +97,18 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    if let RunFailureCause::Broken(error) = &failure.cause {
-        if let Some(rejection) = observer::unbound(&**error) {
-            return rejection;
-        }
+    if let RunFailureCause::Broken(error) = &failure.cause
+        && let Some(rejection) = observer::unbound(&**error)
+    {
+        return rejection;
     }
     let silent = failure.events == 0
         && matches!(failure.cause, RunFailureCause::Broken(_) | RunFailureCause::Ended);
     let rejection = Rejection::of_run_failure(failure);
-    if let (true, Code::UpstreamError, Some(thread_id)) = (silent, rejection.code(), thread_id) {
-        if upstream.has_lost(&thread_id).await {
-            return Rejection::new(Code::ThreadNotFound)
-                .because("the upstream has lost the thread");
-        }
+    if let (true, Code::UpstreamError, Some(thread_id)) = (silent, rejection.code(), thread_id)
+        && upstream.has_lost(&thread_id).await
+    {
+        return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
     }
     rejection
 }

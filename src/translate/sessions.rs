@@ -32,10 +32,11 @@ where
             messages: Vec::new(),
         });
     };
-    let items = exchange.upstream.all_items(thread_id).await?;
-    // Some servers answer this with 500 for ever once a thread has a title.
+    // Some servers answer this with 500 for ever once a thread has a title: that costs no more
+    // than the status.
     let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
     let status = exchange.upstream.json(get).await.ok().and_then(|thread| status(&thread));
+    let items = exchange.upstream.all_items(thread_id).await?;
     let (messages, counted) = messages::messages(&items, exchange.settings.utc_offset);
     session.repair_message_count(counted).await.map_err(store_down)?;
     reply::one(reply::FullSession {

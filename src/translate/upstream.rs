@@ -11,8 +11,8 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use crate::error::BoxError;
+use crate::forward::is_event_stream;
 use crate::rejection::{Code, Rejection};
-use crate::stream::is_event_stream;
 
 /// The upstream, for the length of one REST request.
 #[derive(Clone, Debug)]

@@ -73,10 +73,10 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
                     if this.first.is_none() {
                         *this.first = Some(data);
                     } else {
-                        if this.rest.is_empty() {
-                            if let Some(first) = this.first.as_ref() {
-                                this.rest.put_slice(first);
-                            }
+                        if this.rest.is_empty()
+                            && let Some(first) = this.first.as_ref()
+                        {
+                            this.rest.put_slice(first);
                         }
                         this.rest.put_slice(&data);
                     }

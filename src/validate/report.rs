@@ -84,7 +84,7 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
                 push(&mut violations, place, format!("must be{expected}"));
             }
             Kind::Enum { options } => {
-                push(&mut violations, place, format!("must be one of {options}"))
+                push(&mut violations, place, format!("must be one of {options}"));
             }
             Kind::Constant { expected_value } => {
                 push(&mut violations, place, format!("must be {expected_value}"));

@@ -1,5 +1,13 @@
 //! The forward room against an upstream of raw sockets that does exactly what a test tells it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where an expectation fails"
+)]
+
 mod failures;
 mod headers;
 mod reuse;

@@ -2,7 +2,10 @@
 //! one function, in order, and a failed expectation fails that test.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,87 +13,97 @@ use chatkit_rest::forward::{
     ForwardError, ForwardErrorKind, HttpUpstream, HttpUpstreamBuilder, UpstreamBody, UpstreamUrl,
 };
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 /// A stream's head, and that of an answer with a length.
-pub const STREAM: &str =
+pub(crate) const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-pub const JSON: &str =
+pub(crate) const JSON: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
-pub type Answer = Result<Response<UpstreamBody>, ForwardError>;
+pub(crate) type Answer = Result<Response<UpstreamBody>, ForwardError>;
 
 /// What a test waits for must come at once, or not at all.
-pub async fn soon<F: Future>(future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, future).await.expect("nothing happened for 20 seconds")
 }
 
+/// The runtime looks at its sockets.
+pub(crate) async fn notice() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The clock jumps.
-pub async fn pass(duration: Duration) {
+pub(crate) async fn pass(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;
     tokio::time::resume();
 }
 
-pub struct Upstream {
+pub(crate) struct Upstream {
     listener: TcpListener,
 }
 
 impl Upstream {
-    pub async fn bind() -> Self {
+    pub(crate) async fn bind() -> Self {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
 
-    pub fn url(&self) -> UpstreamUrl {
+    pub(crate) fn url(&self) -> UpstreamUrl {
         UpstreamUrl::parse(&format!("http://{}/chatkit", self.address())).unwrap()
     }
 
-    pub fn builder(&self) -> HttpUpstreamBuilder {
+    pub(crate) fn builder(&self) -> HttpUpstreamBuilder {
         HttpUpstream::builder(self.url())
     }
 
-    pub fn client(&self) -> HttpUpstream {
+    pub(crate) fn client(&self) -> HttpUpstream {
         self.builder().build().unwrap()
     }
 
-    pub async fn accept(&self) -> Peer {
+    pub(crate) async fn accept(&self) -> Peer {
         let (tcp, _) = soon(self.listener.accept()).await.unwrap();
         tcp.set_nodelay(true).unwrap();
         Peer { tcp }
     }
 
     /// Nobody else has connected.
-    pub async fn expect_no_more_connections(&self) {
-        tokio::task::yield_now().await;
-        let accepted = std::pin::pin!(self.listener.accept());
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    pub(crate) async fn expect_no_more_connections(&self) {
+        notice().await;
+        let accepted = pin!(self.listener.accept());
+        let mut cx = Context::from_waker(Waker::noop());
         assert!(accepted.poll(&mut cx).is_pending(), "there is another connection");
     }
 }
 
 /// The upstream's end of one connection.
-pub struct Peer {
+pub(crate) struct Peer {
     tcp: TcpStream,
 }
 
 #[derive(Debug)]
-pub struct Received {
+pub(crate) struct Received {
     /// The request line and the fields, as they came.
-    pub head: String,
-    pub body: Vec<u8>,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
@@ -100,40 +113,54 @@ impl Received {
 
 impl Peer {
     /// The next request, which must have a `content-length` or no body.
-    pub async fn request(&mut self) -> Received {
+    pub(crate) async fn request(&mut self) -> Received {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon(self.tcp.read_u8()).await.expect("a request's head"));
         }
-        let mut received =
-            Received { head: String::from_utf8(head).unwrap(), body: Vec::new() };
+        let mut received = Received { head: String::from_utf8(head).unwrap(), body: Vec::new() };
         let length = received.field("content-length").map_or(0, |length| length.parse().unwrap());
         received.body.resize(length, 0);
         soon(self.tcp.read_exact(&mut received.body)).await.expect("a request's body");
         received
     }
 
+    /// Whether another request begins, rather than the connection ending.
+    pub(crate) async fn has_request(&mut self) -> bool {
+        matches!(self.tcp.peek(&mut [0]).await, Ok(1))
+    }
+
+    pub(crate) async fn expect_bytes(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        soon(self.tcp.read_exact(&mut got)).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
     /// In one write.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    pub async fn send_chunk(&mut self, data: impl AsRef<[u8]>) {
+    pub(crate) async fn send_chunk(&mut self, data: impl AsRef<[u8]>) {
         self.send(chunk(data)).await;
     }
 
+    pub(crate) fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        self.tcp.into_split()
+    }
+
     /// FIN.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         drop(self.tcp);
     }
 
     /// RST.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();
     }
 
     /// Waits for the other side to close, and expects it to have said nothing more.
-    pub async fn expect_closed(&mut self) {
+    pub(crate) async fn expect_closed(&mut self) {
         match soon(self.tcp.read(&mut [0; 64])).await {
             Ok(0) | Err(_) => {}
             Ok(n) => panic!("{n} bytes instead of an end"),
@@ -141,13 +168,13 @@ impl Peer {
     }
 
     /// The other side has sent nothing and is still there.
-    pub fn expect_open(&self) {
+    pub(crate) fn expect_open(&self) {
         let read = self.tcp.try_read(&mut [0; 64]);
-        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }
 
-pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
     let data = data.as_ref();
     let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
     chunk.extend_from_slice(data);
@@ -155,17 +182,17 @@ pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
     chunk
 }
 
-pub fn request() -> Request<Full<Bytes>> {
+pub(crate) fn request() -> Request<Full<Bytes>> {
     Request::post("/ignored?q=1").body(Full::from("{\"type\":\"x\"}")).unwrap()
 }
 
 /// Sends a request from a task of its own.
-pub fn call(client: &HttpUpstream, request: Request<Full<Bytes>>) -> JoinHandle<Answer> {
+pub(crate) fn call(client: &HttpUpstream, request: Request<Full<Bytes>>) -> JoinHandle<Answer> {
     tokio::spawn(client.clone().oneshot(request))
 }
 
 /// One whole exchange on `peer`, or on a new connection.
-pub async fn exchange(
+pub(crate) async fn exchange(
     upstream: &Upstream,
     client: &HttpUpstream,
     peer: Option<Peer>,
@@ -184,7 +211,10 @@ pub async fn exchange(
 }
 
 /// An open stream: the head and a first event have been handed over.
-pub async fn open_stream(upstream: &Upstream, client: &HttpUpstream) -> (Peer, UpstreamBody) {
+pub(crate) async fn open_stream(
+    upstream: &Upstream,
+    client: &HttpUpstream,
+) -> (Peer, UpstreamBody) {
     let call = call(client, request());
     let mut peer = upstream.accept().await;
     peer.request().await;
@@ -196,31 +226,53 @@ pub async fn open_stream(upstream: &Upstream, client: &HttpUpstream) -> (Peer, U
 }
 
 /// The next piece of a body that isn't at its end.
-pub async fn next(body: &mut UpstreamBody) -> Result<Bytes, ForwardError> {
+pub(crate) async fn next(body: &mut UpstreamBody) -> Result<Bytes, ForwardError> {
     let frame = soon(body.frame()).await.expect("not the end");
     frame.map(|frame| frame.into_data().expect("data"))
 }
 
 /// All that comes, and how it ends.
-pub async fn drain(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
+pub(crate) async fn drain(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
+    soon(collect(body)).await
+}
+
+/// The same, for as long as it takes.
+pub(crate) async fn collect(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
     let mut bytes = Vec::new();
     loop {
-        match soon(body.frame()).await {
+        match body.frame().await {
             None => return (bytes, None),
             Some(Ok(frame)) => bytes.extend_from_slice(&frame.into_data().expect("data")),
             Some(Err(error)) => {
-                assert!(soon(body.frame()).await.is_none(), "an error is the last");
+                assert!(body.frame().await.is_none(), "an error is the last");
                 return (bytes, Some(error.kind()));
             }
         }
     }
 }
 
-pub fn kind(answer: Answer) -> ForwardErrorKind {
+pub(crate) fn kind(answer: Answer) -> ForwardErrorKind {
     answer.expect_err("an answer instead of an error").kind()
 }
 
-/// A service must be ready before it is called; ours always is.
-pub fn call_now(client: &mut HttpUpstream) -> chatkit_rest::forward::ResponseFuture {
-    Service::call(client, request())
+/// A body of unknown length that is fed by the test.
+pub(crate) struct Piped(mpsc::UnboundedReceiver<io::Result<Bytes>>);
+
+impl Piped {
+    pub(crate) fn new() -> (mpsc::UnboundedSender<io::Result<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self(receiver))
+    }
+}
+
+impl Body for Piped {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|data| data.map(|data| data.map(Frame::data)))
+    }
 }

@@ -34,7 +34,8 @@ fn twenty_first_messages_at_once_make_one_thread() {
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
 
-    assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{statuses:?}");
+    // 429: more at once than one user may have under way.
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 409 | 429)), "{statuses:?}");
     let answered = statuses.iter().filter(|status| **status == 200).count();
     assert!(answered >= 1, "{statuses:?}");
     assert_eq!(upstream.count(user, "threads.create"), 1);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{End, Gateway, PREFIX, Upstream, events, last_item};
+use crate::support::{End, Gateway, Upstream, events, last_item};
 
 #[test]
 fn an_error_before_the_first_word_is_a_502_that_names_the_thread() {
@@ -110,23 +110,14 @@ fn a_failed_request_does_not_harm_the_next_one() {
     let ada = gateway.caller(user);
     let conversation = ada.conversation();
     ada.said(&conversation, "hello");
-    let list = format!("{}/items", conversation.thread);
+    let thread =
+        ada.get(&format!("/sessions/{}", conversation.session)).data()["thread_id"].clone();
+    let list = json!({ "thread_id": thread });
     for _ in 0..20 {
         upstream.fail(user, "load_thread_items");
-        ada.get(&list).refusal(502, "UPSTREAM_ERROR");
-        assert_eq!(ada.get(&list).status, 200);
+        ada.rpc("items.list", &list).refusal(502, "UPSTREAM_ERROR");
+        assert_eq!(ada.rpc("items.list", &list).status, 200);
     }
-}
-
-#[test]
-fn an_empty_stream_for_an_unknown_item_is_not_found() {
-    let upstream = Upstream::shared();
-    let gateway = Gateway::start(upstream);
-    let ada = gateway.caller("failures-retry");
-    let conversation = ada.conversation();
-    ada.said(&conversation, "hello");
-    let retry = format!("{}/items/msg_nowhere/retry", conversation.thread);
-    ada.stream(&retry, &json!({})).finish().refusal(404, "ITEM_NOT_FOUND");
 }
 
 #[test]
@@ -135,10 +126,10 @@ fn what_the_server_refuses_with_a_status_keeps_it() {
     let gateway = Gateway::start(upstream);
     let ada = gateway.caller("failures-status");
     let attachment = json!({ "name": "big", "size": 1_000_000_000, "mime_type": "text/plain" });
-    let error = ada.post("/attachments", &attachment).refusal(413, "UPSTREAM_REJECTED");
+    let error = ada.rpc("attachments.create", &attachment).refusal(413, "UPSTREAM_REJECTED");
     assert!(!error.to_string().contains("10485760"), "the server's body is not passed on: {error}");
 
-    let audio = ada.client.clone().with("content-type", "audio/flac");
-    let reply = audio.send("POST", &format!("{PREFIX}/transcriptions"), Some(b"abc")).finish();
+    let audio = json!({ "audio_base64": "YWJj", "mime_type": "audio/flac" });
+    let reply = ada.rpc("input.transcribe", &audio);
     reply.refusal(400, "UPSTREAM_REJECTED");
 }

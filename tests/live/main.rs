@@ -17,10 +17,8 @@
 )]
 
 mod assumptions;
-mod chat;
 mod concurrency;
 mod failures;
-mod items;
 mod ownership;
 mod passthrough;
 mod restarts;

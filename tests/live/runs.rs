@@ -102,11 +102,12 @@ fn json_mode_answers_once_with_every_finished_item() {
         .collect();
     assert_eq!(kinds, ["user_message", "assistant_message"]);
 
-    // Asked for by Accept, and with an answer that is no message.
+    // Asked for by Accept, and with an answer that is a tool call and no text.
     let prefers =
         crate::support::Caller::new(ada.client.clone().with("accept", "application/json"));
     let run = prefers.post(&runs, &json!({ "message": "/tool pick {\"a\":null}" })).data();
-    assert!(run["message"].is_null(), "{run}");
+    assert_eq!(run["message"]["content"], json!([]), "{run}");
+    assert_eq!(run["message"]["tool_calls"][0]["name"], "pick", "{run}");
     let call = run["items"].as_array().unwrap().last().unwrap();
     assert_eq!(call["name"], "pick");
     assert_eq!(call["arguments"], json!({ "a": null }));

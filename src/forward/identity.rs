@@ -1,0 +1,351 @@
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::headers::{is_proxy, listed};
+use crate::error::Error;
+use crate::principal::UserId;
+
+/// What the upstream is told of a request's sender: everything about the request that the client
+/// may say for itself, and the verified user id, which it may not.
+///
+/// Kept are the client's own fields (`accept-language`, `traceparent`, `tracestate`,
+/// `x-request-id`, `chatkit-*`, `user-agent`, `origin`, whatever an integrator adds). Removed are
+///
+/// * what belongs to the client's connection (RFC 9110 section 7.6.1), `host` and `expect`;
+/// * what describes the client's body or answer, since the gateway sends and asks for others:
+///   `content-*`, `accept`, `accept-encoding`, `range`, conditions (`if-*`), digests;
+/// * credentials: `cookie`, and `authorization` unless it is to be forwarded;
+/// * the user header and every other name under which proxies commonly hand on a verified
+///   identity (`remote-user`, `x-auth-request-*`, …), and what servers take on trust from a
+///   proxy about the client (`forwarded`, `x-forwarded-*`, `x-real-ip`);
+/// * what makes some frameworks see another method or path (`x-http-method-override`, …).
+///
+/// A name is compared with `_` read as `-`, because many servers can't tell them apart.
+///
+/// ```
+/// use chatkit_rest::forward::IdentityHeaders;
+/// use chatkit_rest::principal::UserId;
+/// use http::header::{HeaderMap, HeaderName};
+///
+/// let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id"))?;
+/// let mut incoming = HeaderMap::new();
+/// incoming.insert("x_user_id", "mallory".parse()?);
+/// incoming.insert("accept-language", "de".parse()?);
+/// let outgoing = identity.outbound(&incoming, &UserId::parse("ada")?);
+/// assert_eq!(outgoing.len(), 2);
+/// assert_eq!(outgoing["x-user-id"], "ada");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    user_header: HeaderName,
+    forward_authorization: bool,
+}
+
+impl Default for IdentityHeaders {
+    /// Sends the user id as `x-user-id`, and no `authorization`.
+    fn default() -> Self {
+        let user_header = HeaderName::from_static("x-user-id");
+        Self { user_header, forward_authorization: false }
+    }
+}
+
+impl IdentityHeaders {
+    /// Sends the user id as `user_header`, and no `authorization`.
+    ///
+    /// # Errors
+    /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`, …)
+    /// or has a `_`.
+    pub fn new(user_header: HeaderName) -> Result<Self, Error> {
+        let name = user_header.as_str();
+        if is_replaced(name) || name == "authorization" {
+            return Err(Error::config(format!("the field {name} can't carry the user id")));
+        }
+        if name.contains('_') {
+            // Some servers drop such a field, others take `-` and `_` for the same.
+            return Err(Error::config(format!("the user id's field {name} must not have a _")));
+        }
+        Ok(Self { user_header, forward_authorization: false })
+    }
+
+    /// Whether the client's `authorization` goes to the upstream, which then sees the token.
+    #[must_use]
+    pub fn forward_authorization(mut self, forward: bool) -> Self {
+        self.forward_authorization = forward;
+        self
+    }
+
+    /// The fields for the upstream. Those about the body (`content-type`) and the answer
+    /// (`accept`) are left for the caller to add.
+    ///
+    /// The user id is written as [`user_value`] does.
+    pub fn outbound(&self, incoming: &HeaderMap, user: &UserId) -> HeaderMap {
+        // Room for what the caller and the connection add, so that the map is made once.
+        let mut outgoing = HeaderMap::with_capacity(incoming.len() + 6);
+        let listed = listed(incoming);
+        for (name, value) in incoming {
+            if !self.passes(name) || listed.contains(name) {
+                continue;
+            }
+            let mut value = value.clone();
+            if name == header::AUTHORIZATION {
+                value.set_sensitive(true);
+            }
+            outgoing.append(name.clone(), value);
+        }
+        outgoing.insert(self.user_header.clone(), user_value(user));
+        outgoing
+    }
+
+    fn passes(&self, name: &HeaderName) -> bool {
+        let name = if name.as_str().contains('_') {
+            Cow::Owned(name.as_str().replace('_', "-"))
+        } else {
+            Cow::Borrowed(name.as_str())
+        };
+        if name == "authorization" {
+            return self.forward_authorization && matches!(name, Cow::Borrowed(_));
+        }
+        !is_replaced(&name) && !is_identity(&name) && name != self.user_header.as_str()
+    }
+}
+
+/// Fields the gateway leaves out or writes itself.
+fn is_replaced(name: &str) -> bool {
+    match name {
+        "accept"
+        | "accept-charset"
+        | "accept-encoding"
+        | "connection"
+        | "cookie"
+        | "cookie2"
+        | "digest"
+        | "expect"
+        | "host"
+        | "http2-settings"
+        | "keep-alive"
+        | "range"
+        | "repr-digest"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "x-http-method"
+        | "x-http-method-override"
+        | "x-method-override"
+        | "x-original-method"
+        | "x-original-uri"
+        | "x-original-url"
+        | "x-rewrite-url" => true,
+        _ => {
+            ["content-", "if-", "sec-websocket-"].iter().any(|prefix| name.starts_with(prefix))
+                || is_proxy(name)
+        }
+    }
+}
+
+/// Fields under which proxies and access gateways tell who was authenticated: the defaults of
+/// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, Traefik, Envoy,
+/// Cloudflare Access, Tailscale, and of Google's, Amazon's and Microsoft's.
+fn is_identity(name: &str) -> bool {
+    const PREFIXES: [&str; 21] = [
+        "cf-access-",
+        "remote-",
+        "ssl-client-",
+        "tailscale-user-",
+        "x-access-token",
+        "x-amzn-oidc-",
+        "x-auth-",
+        "x-authenticated-",
+        "x-authentik-",
+        "x-client-cert",
+        "x-consumer-",
+        "x-credential-",
+        "x-end-user",
+        "x-forwarded-",
+        "x-goog-authenticated-user-",
+        "x-goog-iap-",
+        "x-ms-client-principal",
+        "x-pomerium-",
+        "x-remote-",
+        "x-vouch-",
+        "x-webauth-",
+    ];
+    match name {
+        "client-cert"
+        | "client-cert-chain"
+        | "x-anonymous-consumer"
+        | "x-email"
+        | "forwarded"
+        | "x-id-token"
+        | "x-jwt-payload"
+        | "x-client-ip"
+        | "x-principal"
+        | "x-real-ip"
+        | "x-sub"
+        | "x-subject"
+        | "x-user"
+        | "x-user-email"
+        | "x-user-groups"
+        | "x-user-id"
+        | "x-user-name"
+        | "x-user-roles"
+        | "x-userid"
+        | "x-userinfo"
+        | "x-username" => true,
+        _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    }
+}
+
+/// A user id as a field value.
+///
+/// Visible ASCII characters but `%` stand for themselves; every other byte of the UTF-8 text, a
+/// blank and `%` too, is written `%XX`. So no two users look the same to the upstream, and an id
+/// can be had back by percent-decoding.
+///
+/// ```
+/// use chatkit_rest::{forward::user_value, principal::UserId};
+///
+/// assert_eq!(user_value(&UserId::parse("ada@example.org")?), "ada@example.org");
+/// assert_eq!(user_value(&UserId::parse("Ada Löv")?), "Ada%20L%C3%B6v");
+/// # Ok::<(), chatkit_rest::principal::InvalidUserId>(())
+/// ```
+pub fn user_value(user: &UserId) -> HeaderValue {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    let id = user.as_str();
+    let encoded = if id.bytes().all(plain) {
+        HeaderValue::from_str(id)
+    } else {
+        let mut text = String::with_capacity(id.len() * 3);
+        for byte in id.bytes() {
+            if plain(byte) {
+                text.push(char::from(byte));
+            } else {
+                // Writing to a string can't fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        HeaderValue::try_from(text)
+    };
+    // All of it is visible ASCII by now.
+    encoded.unwrap_or_else(|_| HeaderValue::from_static("%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields.map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap())).collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        let identity = IdentityHeaders::new(HeaderName::from_static("x-login")).unwrap();
+        let incoming = map(&[
+            ("x-login", "mallory"),
+            ("x_login", "mallory"),
+            ("x-user-id", "mallory"),
+            ("x_user-id", "mallory"),
+            ("x-forwarded-user", "mallory"),
+            ("x_forwarded_user", "mallory"),
+            ("remote-user", "mallory"),
+            ("remote_user", "mallory"),
+            ("x-auth-request-email", "mallory"),
+            ("x-remote-user", "mallory"),
+            ("authorization", "Bearer x"),
+            ("cookie", "session=x"),
+        ]);
+        let outgoing = identity.outbound(&incoming, &UserId::parse("ada").unwrap());
+        assert_eq!(names(&outgoing), ["x-login"]);
+        assert_eq!(outgoing["x-login"], "ada");
+        assert_eq!(outgoing.get_all("x-login").iter().count(), 1);
+    }
+
+    #[test]
+    fn connection_cannot_take_the_identity_away() {
+        let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id")).unwrap();
+        let incoming = map(&[("connection", "x-user-id, x-mine"), ("x-mine", "1")]);
+        let outgoing = identity.outbound(&incoming, &UserId::parse("ada").unwrap());
+        assert_eq!(names(&outgoing), ["x-user-id"]);
+    }
+
+    #[test]
+    fn what_a_client_may_say_is_kept_in_order() {
+        let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id")).unwrap();
+        let kept = [
+            ("accept-language", "de"),
+            ("traceparent", "00-1-2-01"),
+            ("tracestate", "a=1"),
+            ("tracestate", "b=2"),
+            ("x-request-id", "r1"),
+            ("chatkit-frame-instance-id", "f"),
+            ("user-agent", "test"),
+            ("origin", "https://example.org"),
+            ("x-tenant", "t"),
+        ];
+        let mut incoming = map(&kept);
+        for dropped in [
+            "accept",
+            "accept-encoding",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "content_length",
+            "transfer_encoding",
+            "expect",
+            "host",
+            "if-none-match",
+            "range",
+            "x-http-method-override",
+            "x-original-url",
+        ] {
+            incoming.insert(dropped, HeaderValue::from_static("x"));
+        }
+        let mut outgoing = identity.outbound(&incoming, &UserId::parse("ada").unwrap());
+        assert!(outgoing.remove("x-user-id").is_some());
+        assert_eq!(outgoing, map(&kept));
+    }
+
+    #[test]
+    fn a_token_is_forwarded_only_on_request_and_then_marked() {
+        let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id")).unwrap();
+        let incoming = map(&[("authorization", "Bearer secret")]);
+        let ada = UserId::parse("ada").unwrap();
+        assert!(!identity.outbound(&incoming, &ada).contains_key("authorization"));
+        let outgoing = identity.forward_authorization(true).outbound(&incoming, &ada);
+        assert_eq!(outgoing["authorization"], "Bearer secret");
+        assert!(!format!("{outgoing:?}").contains("secret"));
+    }
+
+    #[test]
+    fn no_two_users_look_the_same() {
+        let value = |id: &str| user_value(&UserId::parse(id).unwrap());
+        let ids = ["ada", " ada", "ada ", "a b", "a%20b", "a%2520b", "ö", "%C3%B6", "a,b"];
+        let mut values: Vec<_> = ids.map(value).to_vec();
+        values.sort_unstable();
+        values.dedup();
+        assert_eq!(values.len(), ids.len());
+        assert_eq!(value("a%b"), "a%25b");
+        assert_eq!(value("auth0|507f;x=\"1\""), "auth0|507f;x=\"1\"");
+    }
+
+    #[test]
+    fn the_user_header_must_be_free() {
+        for name in
+            ["host", "connection", "content-length", "cookie", "authorization", "proxy-user", "a_b"]
+        {
+            assert!(IdentityHeaders::new(HeaderName::from_static(name)).is_err(), "{name}");
+        }
+        assert!(IdentityHeaders::new(HeaderName::from_static("remote-user")).is_ok());
+    }
+}
