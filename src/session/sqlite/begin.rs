@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::rows::{self, Head};
-use super::store::{SqliteStore, is_locked};
+use super::schema::is_locked;
+use super::store::SqliteStore;
 use super::writer::{Access, Queue};
 use crate::error::Error;
 use crate::session::record::{SessionId, ThreadId};

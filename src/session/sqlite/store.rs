@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::readers::Readers;
 use super::rows;
-use super::schema;
+use super::schema::{self, is_locked};
 use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
@@ -262,8 +262,4 @@ impl SessionStore for SqliteStore {
         // As a write, so that it takes the write lock.
         self.write("could not use the session store", rows::ping)
     }
-}
-
-pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
