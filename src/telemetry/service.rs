@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -47,8 +47,10 @@ where
         let line = Line {
             begun: Instant::now(),
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            request_id,
+            path: shown(request.uri().path()),
+            // A copy of its own: a slice of the head would keep the whole read buffer for as
+            // long as the stream is open.
+            request_id: HeaderValue::from_bytes(request_id.as_bytes()).unwrap_or(request_id),
             record,
             status: None,
             refused: None,
@@ -151,11 +153,19 @@ impl<R> fmt::Debug for TracedBody<R> {
     }
 }
 
+/// The longest path that is logged whole, in bytes.
+const MAX_PATH_BYTES: usize = 512;
+
+fn shown(path: &str) -> Box<str> {
+    // A request's path is ASCII, so any place is one to cut at.
+    path.get(..MAX_PATH_BYTES).unwrap_or(path).into()
+}
+
 /// The log line of a request; written when it is dropped, which is when all is over.
 struct Line {
     begun: Instant,
     method: Method,
-    uri: Uri,
+    path: Box<str>,
     request_id: HeaderValue,
     record: Record,
     status: Option<StatusCode>,
@@ -191,7 +201,7 @@ impl Drop for Line {
                     target: "chatkit_rest::request",
                     request_id = self.request_id.to_str().unwrap_or_default(),
                     method = self.method.as_str(),
-                    path = self.uri.path(),
+                    path = &*self.path,
                     operation = self.record.operation_name(),
                     chatkit = self.record.chatkit_type(),
                     user = self.record.user_id().map(|user| user.as_str()),
