@@ -39,7 +39,8 @@
 //! async fn chatkit(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/chatkit"));
 //!     assert_eq!(request.headers()["x-user-id"], "ada");
-//!     Ok(Response::new(Full::from(EVENTS)))
+//!     let response = Response::builder().header("content-type", "text/event-stream");
+//!     Ok(response.body(Full::from(EVENTS)).unwrap_or_default())
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
