@@ -68,6 +68,7 @@ mod service;
 mod sqlite;
 mod store;
 
+#[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{Action, Admitted, Attachments, Effect, OwnedSession};
 pub use claim::{BindError, RunClaim};
