@@ -1,7 +1,10 @@
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+#[cfg(any(feature = "forward", feature = "translate"))]
+use http::header::HeaderName;
+use http::header::{self, HeaderMap, HeaderValue};
 
 /// The fields that belong to one connection and are never passed on (RFC 9110 section 7.6.1),
 /// beside those that `Connection` names and `Proxy-*`.
+#[cfg(any(feature = "forward", feature = "translate"))]
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -13,6 +16,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Removes what belongs to the connection a message came by.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed(headers) {
         headers.remove(name);
@@ -26,6 +30,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The fields named by `Connection`.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(super) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -33,6 +38,7 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// `Proxy-*`; and `Proxy`, which CGI hands to programs as the proxy they shall use.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(super) fn is_proxy(name: &str) -> bool {
     name.strip_prefix("proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
@@ -43,6 +49,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether nothing but JSON is asked for.
+#[cfg(feature = "forward")]
 pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {
     media_type_is(headers.get(header::ACCEPT), b"application/json")
 }
@@ -54,6 +61,7 @@ fn media_type_is(value: Option<&HeaderValue>, expected: &[u8]) -> bool {
     })
 }
 
+#[cfg(feature = "forward")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,27 @@
 //! The listener: HTTP/1.1 and HTTP/2 without TLS, time-outs, and a drain that lets streams end.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), chatkit_rest::error::Error> {
+//! What this room does not do: TLS. Whatever terminates it goes in front, and talks HTTP/1.1 or
+//! HTTP/2 with prior knowledge to the gateway.
+//!
+//! ```
 //! use chatkit_rest::config::Sources;
 //! use chatkit_rest::server::Server;
 //!
-//! let config = Sources::default().load()?.config;
-//! let server = Server::bind(config).await?;
-//! println!("http://{}", server.local_addr());
-//! server.serve(std::future::pending()).await
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = r#"
+//!     listen = "127.0.0.1:0"
+//!     upstream.url = "embedded"
+//!     store.url = "memory:"
+//!     auth.secret = "0123456789abcdef0123456789abcdef"
+//! "#;
+//! let loaded = Sources::new().toml("settings", settings).load()?;
+//! let server = Server::bind(loaded.config).await?;
+//! println!("listening on http://{}", server.local_addr());
+//! // Until there is a reason to stop; `examples/reverse_proxy.rs` waits for control-C.
+//! let shutdown = async {};
+//! server.serve(shutdown).await?;
+//! # Ok(())
 //! # }
 //! ```
 
