@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use super::log_writer::{self, LogGuard};
 use chatkit_rest::config::{LogConfig, LogFormat};
 use chatkit_rest::error::Error;
 use tracing::Dispatch;
@@ -10,17 +11,20 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
-/// Sends this process's log lines to standard error.
+/// Sends this process's log lines to standard error, as long as the guard lives.
 ///
 /// # Errors
 /// If that was done before.
-pub(super) fn start(log: &LogConfig) -> Result<(), Error> {
+pub(super) fn start(log: &LogConfig) -> Result<LogGuard, Error> {
     let terminal = io::stderr().is_terminal();
     // The convention of no-color.org.
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let dispatch = dispatch(log, terminal, colours, io::stderr)?;
+    let (writer, guard) = log_writer::start(io::stderr())
+        .map_err(|error| Error::io("could not start to write the log", error))?;
+    let dispatch = dispatch(log, terminal, colours, writer)?;
     tracing::dispatcher::set_global_default(dispatch)
-        .map_err(|_| Error::config("log lines already go somewhere"))
+        .map_err(|_| Error::config("log lines already go somewhere"))?;
+    Ok(guard)
 }
 
 /// What writes log lines to `writer`.

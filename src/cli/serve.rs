@@ -42,7 +42,7 @@ pub(super) fn run(
     notes: &[Note],
     bound: impl FnOnce(SocketAddr) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    logging::start(&config.log)?;
+    let _log = logging::start(&config.log)?;
     for note in notes {
         tracing::warn!(setting = note.key(), "{note}");
     }

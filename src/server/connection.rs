@@ -85,13 +85,13 @@ pub(super) async fn serve<S, R>(
             .max_send_buf_size(H2_MAX_SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(patience.max_header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, counted);
-        watch_over(connection, &activity, patience, draining).await
+        watch_over(Box::pin(connection), &activity, patience, draining).await
     } else {
         let connection = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .max_header_size(patience.max_header_bytes)
             .serve_connection(io, counted);
-        watch_over(connection, &activity, patience, draining).await
+        watch_over(Box::pin(connection), &activity, patience, draining).await
     };
     match served {
         Ok(()) => {}
@@ -114,8 +114,11 @@ async fn either<A: Future, B: Future>(
 
 /// Drives a connection, ends it when it has been silent for too long, and asks it to end when
 /// the gateway drains.
+///
+/// The connection is boxed because it is large: as an argument and a pinned local of this
+/// future, it would be there several times over, for as long as a stream is open.
 async fn watch_over<C>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     activity: &Activity,
     patience: Patience,
     mut draining: watch::Receiver<bool>,
@@ -123,7 +126,6 @@ async fn watch_over<C>(
 where
     C: GracefulConnection<Error: Into<BoxError>>,
 {
-    let mut connection = pin!(connection);
     let mut drained = pin!(draining.wait_for(|draining| *draining));
     let mut asked = false;
     let tick = tick(&patience);

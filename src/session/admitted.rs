@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::claim::RunClaim;
+use super::owners::Owners;
 use super::record::{SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore};
 use crate::error::Error;
@@ -99,11 +100,16 @@ pub enum Effect {
 pub struct OwnedSession {
     record: SessionRecord,
     store: Arc<dyn SessionStore>,
+    owners: Arc<Owners>,
 }
 
 impl OwnedSession {
-    pub(super) fn new(record: SessionRecord, store: Arc<dyn SessionStore>) -> Self {
-        Self { record, store }
+    pub(super) fn new(
+        record: SessionRecord,
+        store: Arc<dyn SessionStore>,
+        owners: Arc<Owners>,
+    ) -> Self {
+        Self { record, store, owners }
     }
 
     /// The session as it was read.
@@ -139,7 +145,9 @@ impl OwnedSession {
     /// # Errors
     /// If the store fails.
     pub async fn delete(&self) -> Result<bool, Error> {
-        self.store.delete(self.record.id).await
+        let deleted = self.store.delete(self.record.id).await;
+        self.owners.forget(&self.record);
+        deleted
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::owners::Owners;
 use super::rules::{Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
@@ -36,6 +37,7 @@ impl<S> Layer<S> for SessionLayer {
             store: Arc::clone(&self.store),
             limits: self.limits,
             streams: self.streams.clone(),
+            owners: Arc::new(Owners::new()),
         };
         Session::new(Arc::new(rules), inner)
     }

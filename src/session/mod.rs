@@ -18,6 +18,7 @@ mod admitted;
 mod claim;
 mod layer;
 mod memory;
+mod owners;
 mod record;
 mod rules;
 mod service;

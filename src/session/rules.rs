@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::admitted::{Action, Attachments, Effect, OwnedSession, store_down};
 use super::claim::RunClaim;
+use super::owners::Owners;
 use super::record::{SessionId, SessionRecord, ThreadId};
 use super::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
 use crate::limit::{PerUserStreams, StreamPermit};
@@ -48,6 +49,7 @@ pub(super) struct Rules {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) limits: SessionLimits,
     pub(super) streams: Option<PerUserStreams>,
+    pub(super) owners: Arc<Owners>,
 }
 
 impl Rules {
@@ -79,10 +81,9 @@ impl Rules {
                 self.own_record(principal, &session).await.map(Action::Threads)
             }
             Call::CreateRun { session, thread, run } => {
-                let record = self.own_record(principal, &session).await?;
-                self.check_thread(principal, &record, &thread).await?;
+                let (id, titled) = self.for_run(principal, &session, &thread).await?;
                 self.check_attachments(principal, &run.attachments).await?;
-                let claim = self.begin(principal, &record, self.limits.max_messages).await?;
+                let claim = self.begin(principal, id, titled, self.limits.max_messages).await?;
                 Ok(Action::Run(claim, run))
             }
             Call::Passthrough(call) => {
@@ -127,12 +128,37 @@ impl Rules {
         let record = self.store.get(id).await.map_err(store_down)?;
         let record = record.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
         self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
+        self.owners.learn(&record);
         Ok(record)
+    }
+
+    /// The session that a run's path names, and whether it has a title. A bound one is
+    /// remembered: its owner and thread never change, and the store is asked for its run next.
+    async fn for_run(
+        &self,
+        principal: &Principal,
+        session: &str,
+        thread: &str,
+    ) -> Result<(SessionId, bool), Rejection> {
+        let id = SessionId::parse(session);
+        if let Some(bound) = id.and_then(|id| self.owners.of_session(id)) {
+            let is_its = &*bound.thread == thread || SessionId::parse(thread) == id;
+            if bound.user == *principal.user_id() && is_its {
+                return Ok((bound.session, true));
+            }
+        }
+        let record = self.own_record(principal, session).await?;
+        self.check_thread(principal, &record, thread).await?;
+        Ok((record.id, record.title.is_some()))
     }
 
     async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
         let record = self.own_record(principal, id).await?;
-        Ok(OwnedSession::new(record, Arc::clone(&self.store)))
+        Ok(self.own(record))
+    }
+
+    fn own(&self, record: SessionRecord) -> OwnedSession {
+        OwnedSession::new(record, Arc::clone(&self.store), Arc::clone(&self.owners))
     }
 
     fn check_owner(
@@ -187,12 +213,12 @@ impl Rules {
     async fn begin(
         &self,
         principal: &Principal,
-        record: &SessionRecord,
+        id: SessionId,
+        titled: bool,
         max_messages: Option<NonZeroU32>,
     ) -> Result<RunClaim, Rejection> {
         let permit = self.stream_permit(principal)?;
         let begin = BeginRun { max_messages, lease: self.limits.lease, now: Timestamp::now() };
-        let id = record.id;
         // The claim is made in the same poll that the store answers in: there is no await in
         // between at which it could be lost.
         let store = || Arc::clone(&self.store);
@@ -211,7 +237,7 @@ impl Rules {
             }
             RunStart::Unknown => return Err(Rejection::new(Code::SessionNotFound)),
         };
-        Ok(if record.title.is_some() { claim.keeping_title() } else { claim })
+        Ok(if titled { claim.keeping_title() } else { claim })
     }
 
     fn stream_permit(&self, principal: &Principal) -> Result<Option<StreamPermit>, Rejection> {
@@ -232,17 +258,13 @@ impl Rules {
     ) -> Result<Effect, Rejection> {
         use RequestType as T;
         self.check_attachments(principal, &call.attachments).await?;
-        let record = match &call.thread_id {
-            Some(id) => Some(self.own_thread(principal, id).await?),
-            None => None,
-        };
         let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
-        let owned = |record| OwnedSession::new(record, Arc::clone(&self.store));
-        Ok(match (call.kind, record) {
+        let thread_id = call.thread_id.as_deref();
+        Ok(match (call.kind, thread_id) {
             (Some(T::ThreadsCreate), _) => {
                 let record = self.create(principal, None).await?;
-                let begun = self.begin(principal, &record, self.limits.max_messages).await;
-                match begun {
+                let max_messages = self.limits.max_messages;
+                match self.begin(principal, record.id, false, max_messages).await {
                     Ok(claim) => Effect::Run(claim.discarding_unbound()),
                     Err(rejection) => {
                         self.store.delete(record.id).await.map_err(store_down)?;
@@ -250,27 +272,49 @@ impl Rules {
                     }
                 }
             }
-            (Some(T::ThreadsAddUserMessage), Some(record)) => {
-                Effect::Run(self.begin(principal, &record, self.limits.max_messages).await?)
-            }
-            (Some(kind), Some(record)) if kind.is_streaming() => {
-                Effect::Run(self.begin(principal, &record, None).await?)
-            }
+            // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
                 let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
                 let threads: Vec<ThreadId> =
                     sessions.into_iter().filter_map(|session| session.thread_id).collect();
                 Effect::ListThreads(threads.into_iter().collect())
             }
-            (Some(T::ThreadsUpdate), Some(record)) => Effect::Update(owned(record)),
-            (Some(T::ThreadsDelete), Some(record)) => Effect::Delete(owned(record)),
             (Some(T::AttachmentsCreate), _) => Effect::CreateAttachment(attachments()),
             (Some(T::AttachmentsDelete), _) => Effect::DeleteAttachment(
                 attachments(),
-                call.attachments.first().cloned().unwrap_or_default(),
+                call.attachments.last().cloned().unwrap_or_default(),
             ),
-            _ => Effect::None,
+            (Some(T::ThreadsUpdate), Some(id)) => {
+                Effect::Update(self.own(self.own_thread(principal, id).await?))
+            }
+            (Some(T::ThreadsDelete), Some(id)) => {
+                Effect::Delete(self.own(self.own_thread(principal, id).await?))
+            }
+            (Some(kind), Some(id)) if kind.is_streaming() => {
+                let session = self.session_of_thread(principal, id).await?;
+                let counts = kind == T::ThreadsAddUserMessage;
+                let max_messages = self.limits.max_messages.filter(|_| counts);
+                Effect::Run(self.begin(principal, session, true, max_messages).await?)
+            }
+            (_, Some(id)) => {
+                self.session_of_thread(principal, id).await?;
+                Effect::None
+            }
+            (_, None) => Effect::None,
         })
+    }
+
+    /// The id of an upstream thread's session, if that is the caller's.
+    async fn session_of_thread(
+        &self,
+        principal: &Principal,
+        thread_id: &str,
+    ) -> Result<SessionId, Rejection> {
+        if let Some(bound) = self.owners.of_thread(thread_id) {
+            self.check_owner(principal, &bound.user, Code::ThreadNotFound)?;
+            return Ok(bound.session);
+        }
+        self.own_thread(principal, thread_id).await.map(|record| record.id)
     }
 
     /// The session of an upstream thread, if it is the caller's.
@@ -282,6 +326,7 @@ impl Rules {
         let record = self.store.by_thread(thread_id).await.map_err(store_down)?;
         let record = record.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
         self.check_owner(principal, &record.user_id, Code::ThreadNotFound)?;
+        self.owners.learn(&record);
         Ok(record)
     }
 }

@@ -121,7 +121,7 @@ pub struct ChatKitCall {
     pub body: Bytes,
     /// `params.thread_id`.
     pub thread_id: Option<String>,
-    /// `params.attachment_id` and `params.input.attachments`.
+    /// `params.input.attachments`, and last `params.attachment_id`.
     pub attachments: Vec<String>,
     /// `params.title`.
     pub title: Option<String>,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::rows::{self, Head};
-use super::store::{SqliteStore, is_locked};
+use super::schema::is_locked;
+use super::store::SqliteStore;
 use super::writer::{Access, Queue};
 use crate::error::Error;
 use crate::session::record::{SessionId, ThreadId};
@@ -13,9 +14,14 @@ use crate::session::store::{BeginRun, Lease, RunStart, Settlement};
 
 impl SqliteStore {
     /// Begins a run of a bound session on the spot; none if that is for the writer to decide.
-    fn begin_bound(&self, id: SessionId, max: Option<u64>) -> rusqlite::Result<Option<RunStart>> {
+    pub(super) fn begin_bound(
+        &self,
+        id: SessionId,
+        max: Option<u64>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
+    ) -> rusqlite::Result<Option<RunStart>> {
         let _pin = Pin::new(self.queue(), id);
-        let Some(head) = self.readers().read(|connection| rows::head(connection, id))? else {
+        let Some(head) = self.readers().read(read)? else {
             return Ok(Some(RunStart::Unknown));
         };
         let Some(thread_id) = head.thread_id else { return Ok(None) };
@@ -26,7 +32,7 @@ impl SqliteStore {
     pub(super) async fn begin(&self, id: SessionId, begin: BeginRun) -> Result<RunStart, Error> {
         let context = "could not begin a run";
         let max = begin.max_messages.map(|max| u64::from(max.get()));
-        match self.begin_bound(id, max) {
+        match self.begin_bound(id, max, |connection| rows::head(connection, id)) {
             Ok(Some(start)) => return Ok(start),
             Ok(None) => {}
             Err(error) if is_locked(&error) => {}

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::Error;
 
@@ -40,6 +40,9 @@ const MIGRATIONS: &[&str] = &["
 const VERSION: u32 = 1;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+/// Attempts to change the journal mode of a file that others are opening too.
+const MAX_ATTEMPTS: u32 = 32;
 
 /// Opens the file for writing, and creates or updates it if need be.
 ///
@@ -85,14 +88,16 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 }
 
 fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
-    let application_id: i32 = pragma(connection, "application_id")?;
+    // One snapshot: another process may be creating the file at this moment.
+    let snapshot = connection.unchecked_transaction()?;
+    let application_id: i32 = pragma(&snapshot, "application_id")?;
     let is_empty: bool =
-        connection
+        snapshot
             .query_row("SELECT NOT EXISTS (SELECT * FROM sqlite_schema)", (), |row| row.get(0))?;
     if application_id != APPLICATION_ID && !(application_id == 0 && is_empty) {
         return Ok(Err("it belongs to another program".to_owned()));
     }
-    let version: u32 = pragma(connection, "user_version")?;
+    let version: u32 = pragma(&snapshot, "user_version")?;
     if version > VERSION {
         return Ok(Err(format!("its version is {version}, and this program knows {VERSION}")));
     }
@@ -100,8 +105,7 @@ fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), Strin
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
-    if mode != "wal" {
+    if use_log(connection)? != "wal" {
         // Readers would block the writer, and be blocked by it.
         let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
         let text = "the file system does not allow a write-ahead log".to_owned();
@@ -119,6 +123,31 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()
+}
+
+/// Changes the journal mode, and returns what it is then.
+///
+/// Two processes that open a new file can be in each other's way here, which SQLite reports at
+/// once rather than after the busy timeout. An exclusive lock does wait, so it is taken and left
+/// before the next attempt: each attempt that fails is one where somebody else got further.
+fn use_log(connection: &Connection) -> rusqlite::Result<String> {
+    let change =
+        || connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0));
+    for _ in 1..MAX_ATTEMPTS {
+        match change() {
+            Err(error) if is_locked(&error) => {
+                connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+            }
+            outcome => return outcome,
+        }
+    }
+    change()
+}
+
+/// Whether somebody else has the file locked.
+pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {

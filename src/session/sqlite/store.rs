@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::readers::Readers;
 use super::rows;
-use super::schema;
+use super::schema::{self, is_locked};
 use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
@@ -147,9 +147,18 @@ impl SqliteStore {
     }
 
     async fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Error> {
+        self.corrected(id, move |connection| rows::get(connection, id)).await
+    }
+
+    /// A row as it is with what is settled and not in it yet.
+    pub(super) async fn corrected(
+        &self,
+        id: SessionId,
+        read: impl Fn(&Connection) -> rusqlite::Result<Option<SessionRecord>> + Send + 'static,
+    ) -> Result<Option<SessionRecord>, Error> {
         // Asked before the row is read: what is not in it is in the row.
         let overlay = self.queue().tallies(|tallies| tallies.overlay(id));
-        let mut record = self.read("could not read a session", move |c| rows::get(c, id)).await?;
+        let mut record = self.read("could not read a session", read).await?;
         if let (Some(record), Some(overlay)) = (&mut record, overlay) {
             overlay.correct(record);
         }
@@ -262,8 +271,4 @@ impl SessionStore for SqliteStore {
         // As a write, so that it takes the write lock.
         self.write("could not use the session store", rows::ping)
     }
-}
-
-pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

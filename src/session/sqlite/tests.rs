@@ -208,6 +208,60 @@ async fn a_reader_that_finds_the_file_locked_asks_the_writer() {
     assert!(read_elsewhere.load(Ordering::SeqCst));
 }
 
+/// A bound session without a run in flight.
+async fn bound(store: &SqliteStore) -> SessionId {
+    let session = session(None);
+    assert!(create(store, &session).await);
+    let RunStart::First(lease) = begin(store, session.id).await else { panic!("unbound") };
+    let bound = store.bind(session.id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH).await;
+    assert_eq!(bound.unwrap(), Bound::Done);
+    store.settle(session.id, Settlement::default());
+    session.id
+}
+
+#[tokio::test]
+async fn a_row_read_before_a_commit_is_corrected_after_it() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let id = bound(&store).await;
+    assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
+    let release = hold_writer(&store).await;
+    store.settle(id, Settlement { messages: 2, ..Settlement::default() });
+    let release = std::sync::Mutex::new(Some(release));
+    let queue = Arc::clone(store.queue());
+    let read = move |connection: &Connection| {
+        let before = rows::get(connection, id);
+        drop(release.lock().unwrap().take());
+        while queue.tallies(|tallies| tallies.len()) > 0 {
+            std::thread::yield_now();
+        }
+        before
+    };
+    assert_eq!(store.corrected(id, read).await.unwrap().unwrap().message_count, 2);
+    assert_eq!(store.get(id).await.unwrap().unwrap().message_count, 2);
+}
+
+#[tokio::test]
+async fn a_count_read_before_a_commit_does_not_outlive_it() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let id = bound(&store).await;
+    let read = |connection: &Connection| {
+        let before = rows::head(connection, id);
+        // Another run comes and goes meanwhile.
+        let begun = store.begin_bound(id, Some(1), |connection| rows::head(connection, id));
+        assert!(matches!(begun.unwrap(), Some(RunStart::Next(_))));
+        store.settle(id, Settlement { messages: 1, ..Settlement::default() });
+        while store.queue().tallies(|tallies| tallies.overlay(id)).is_some() {
+            std::thread::yield_now();
+        }
+        before
+    };
+    let begun = store.begin_bound(id, Some(1), read).unwrap();
+    assert!(matches!(begun, Some(RunStart::MessageLimit)), "{begun:?}");
+    assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+}
+
 #[tokio::test]
 async fn nothing_of_a_session_stays_in_memory() {
     let directory = Directory::new();

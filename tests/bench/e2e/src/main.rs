@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::LocalSet;
 
 use crate::book::Book;
 use crate::load::{Dialect, Target};
@@ -106,10 +105,10 @@ struct Gate {
 }
 
 // One thread: the load and the references are measured on one core each.
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
-    match LocalSet::new().run_until(dispatch(command)).await {
+    match dispatch(command).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("bench: {error:#}");

@@ -9,16 +9,19 @@ pub fn markdown(book: &Book) -> String {
     let mut out = String::new();
     for Table { scenario, title, base, columns } in tables(book) {
         let servers = book.servers(scenario);
-        if servers.is_empty() {
-            continue;
-        }
         let filled: Vec<&Column> =
             columns.iter().filter(|column| column.has_values(book, scenario, &servers)).collect();
+        if filled.is_empty() {
+            continue;
+        }
         let _ = writeln!(out, "### {title}\n");
         let titles: Vec<&str> = filled.iter().map(|column| column.title.as_str()).collect();
         let _ = writeln!(out, "| server | {} |", titles.join(" | "));
         let _ = writeln!(out, "| --- |{}", " ---: |".repeat(filled.len()));
         for server in servers {
+            if !filled.iter().any(|column| column.has_values(book, scenario, &[server])) {
+                continue;
+            }
             let values: Vec<String> =
                 filled.iter().map(|column| column.text(book, scenario, server, base)).collect();
             let _ = writeln!(out, "| {server} | {} |", values.join(" | "));
@@ -86,6 +89,14 @@ fn ratio_text(Spread { median, lowest, highest }: Spread) -> String {
 }
 
 fn tables(book: &Book) -> Vec<Table> {
+    let mut tables = requests();
+    tables.extend(streams());
+    tables.push(idle(book));
+    tables
+}
+
+/// A, A2, A50.
+fn requests() -> Vec<Table> {
     use Metric as M;
     let per_request = |variant: &str| {
         vec![
@@ -100,29 +111,19 @@ fn tables(book: &Book) -> Vec<Table> {
             Column::new("syscalls/request", variant, M::SyscallsPerUnit),
         ]
     };
-    let mut passthrough = per_request("passthrough");
-    passthrough.retain(|column| !matches!(column.metric, M::CoreBusy));
-    for column in &mut passthrough {
-        column.title.insert_str(0, "pass-through ");
-    }
-    let mut a = per_request("get");
-    a.extend(passthrough);
-    let streams = |title: &str, metric| {
-        let of = |variant: &&str| Column::new(format!("{title} at {variant}"), variant, metric);
-        book.variants("d").iter().map(of).collect::<Vec<_>>()
-    };
-    let mut d = streams("KiB/stream", M::KibPerStream);
-    d.extend(streams("MiB in all", M::MibInAll));
-    d.extend(streams("MiB at rest", M::MibAtRest).into_iter().take(1));
-    d.extend(streams("delay p50 µs", M::DelayP50));
-    d.extend(streams("delay p99 µs", M::DelayP99));
-    d.extend(streams("CPU µs/event", M::CpuPerUnit));
+    let rate = "2000/s";
     vec![
         Table {
             scenario: "a",
-            title: "A: small request and answer, 32 connections",
+            title: "A: one thread, 32 connections",
             base: "bare-translate",
-            columns: a,
+            columns: per_request("get"),
+        },
+        Table {
+            scenario: "a",
+            title: "A: the same by the pass-through, 32 connections",
+            base: "bare-translate",
+            columns: per_request("passthrough"),
         },
         Table {
             scenario: "a2",
@@ -135,12 +136,29 @@ fn tables(book: &Book) -> Vec<Table> {
             title: "A50: 2,000 requests/s, open loop",
             base: "bare-proxy",
             columns: vec![
-                Column::new("p50 µs", "2000/s", M::FirstByteP50),
-                Column::new("p99 µs", "2000/s", M::FirstByteP99),
-                Column::ratio("p99 ÷ bare-proxy", "2000/s", M::FirstByteP99),
-                Column::new("CPU µs/request", "2000/s", M::CpuPerUnit),
+                Column::new("p50 µs", rate, M::FirstByteP50),
+                Column::new("p99 µs", rate, M::FirstByteP99),
+                Column::ratio("p99 ÷ bare-proxy", rate, M::FirstByteP99),
+                Column::new("CPU µs/request", rate, M::CpuPerUnit),
             ],
         },
+    ]
+}
+
+/// B, B2, C.
+fn streams() -> Vec<Table> {
+    use Metric as M;
+    let per_event = |variants: [&str; 2], columns: fn(&str) -> Vec<Column>| {
+        let mut all = Vec::new();
+        for variant in variants {
+            all.extend(columns(variant).into_iter().map(|mut column| {
+                column.title = format!("{}, {variant}", column.title);
+                column
+            }));
+        }
+        all
+    };
+    vec![
         Table {
             scenario: "b",
             title: "B: runs of 50 deltas of 40 bytes, no delay",
@@ -162,46 +180,53 @@ fn tables(book: &Book) -> Vec<Table> {
             scenario: "b2",
             title: "B2: paced streams, each event a packet of its own",
             base: "bare-proxy",
-            columns: ["4 streams", "40 streams"]
-                .into_iter()
-                .flat_map(|variant| {
-                    let title = |what: &str| format!("{what}, {variant}");
-                    [
-                        Column::new(title("CPU µs/event"), variant, M::CpuPerUnit),
-                        Column::ratio(title("÷ bare-proxy"), variant, M::CpuPerUnit),
-                        Column::new(title("delay p50 µs"), variant, M::DelayP50),
-                        Column::new(title("p99 µs"), variant, M::DelayP99),
-                        Column::new(title("user instr./event"), variant, M::InstructionsPerUnit),
-                        Column::new(title("syscalls/event"), variant, M::SyscallsPerUnit),
-                    ]
-                })
-                .collect(),
+            columns: per_event(["4 streams", "40 streams"], |variant| {
+                vec![
+                    Column::new("CPU µs/event", variant, M::CpuPerUnit),
+                    Column::ratio("÷ bare-proxy", variant, M::CpuPerUnit),
+                    Column::new("delay p50 µs", variant, M::DelayP50),
+                    Column::new("p99 µs", variant, M::DelayP99),
+                    Column::new("user instr./event", variant, M::InstructionsPerUnit),
+                    Column::new("syscalls/event", variant, M::SyscallsPerUnit),
+                ]
+            }),
         },
         Table {
             scenario: "c",
             title: "C: one fat stream",
             base: "bare-proxy",
-            columns: ["64 B", "4 KB"]
-                .into_iter()
-                .flat_map(|variant| {
-                    let title = |what: &str| format!("{what}, {variant}");
-                    [
-                        Column::new(title("MB/s"), variant, M::MegabytesPerSecond),
-                        Column::new(title("CPU µs/event"), variant, M::CpuPerUnit),
-                        Column::ratio(title("÷ bare-proxy"), variant, M::CpuPerUnit),
-                        Column::new(title("user instr./event"), variant, M::InstructionsPerUnit),
-                        Column::new(title("syscalls/event"), variant, M::SyscallsPerUnit),
-                    ]
-                })
-                .collect(),
-        },
-        Table {
-            scenario: "d",
-            title: "D: many slow streams, one event a second each",
-            base: "bare-proxy",
-            columns: d,
+            columns: per_event(["64 B", "4 KB"], |variant| {
+                vec![
+                    Column::new("MB/s", variant, M::MegabytesPerSecond),
+                    Column::new("CPU µs/event", variant, M::CpuPerUnit),
+                    Column::ratio("÷ bare-proxy", variant, M::CpuPerUnit),
+                    Column::new("user instr./event", variant, M::InstructionsPerUnit),
+                    Column::new("syscalls/event", variant, M::SyscallsPerUnit),
+                ]
+            }),
         },
     ]
+}
+
+/// D; its variants are whatever numbers of streams were asked for.
+fn idle(book: &Book) -> Table {
+    use Metric as M;
+    let at_each = |title: &str, metric| {
+        let of = |variant: &&str| Column::new(format!("{title} at {variant}"), variant, metric);
+        book.variants("d").iter().map(of).collect::<Vec<_>>()
+    };
+    let mut columns = at_each("KiB/stream", M::KibPerStream);
+    columns.extend(at_each("MiB in all", M::MibInAll));
+    columns.extend(at_each("MiB at rest", M::MibAtRest).into_iter().take(1));
+    columns.extend(at_each("delay p50 µs", M::DelayP50));
+    columns.extend(at_each("delay p99 µs", M::DelayP99));
+    columns.extend(at_each("CPU µs/event", M::CpuPerUnit));
+    Table {
+        scenario: "d",
+        title: "D: many slow streams, one event a second each",
+        base: "bare-proxy",
+        columns,
+    }
 }
 
 /// Four figures at least, and commas.

@@ -17,6 +17,7 @@ use crate::servers::{Kind, Launch, Server};
 
 /// What `bench run` is told.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// Scenarios to run; several may be named [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{Either, Empty};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -22,7 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Forwards everything to `upstream` until the process is ended.
 pub async fn serve(listener: TcpListener, upstream: SocketAddr) -> io::Result<()> {
-    let pool = Rc::new(Pool { upstream, idle: RefCell::default() });
+    let host = HeaderValue::try_from(upstream.to_string()).map_err(io::Error::other)?;
+    let pool = Rc::new(Pool { upstream, host, idle: RefCell::default() });
     super::accept(listener, |stream| {
         let pool = Rc::clone(&pool);
         let service = service_fn(move |request| forward(Rc::clone(&pool), request));
@@ -54,8 +55,7 @@ async fn exchange(
         Some(upstream) => upstream,
         None => pool.connect().await?,
     };
-    let host = pool.upstream.to_string().try_into()?;
-    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::HOST, pool.host.clone());
     let mut head = std::pin::pin!(upstream.sender.send_request(request));
     let mut response = poll_fn(|cx| {
         if let Poll::Ready(response) = head.as_mut().poll(cx) {
@@ -73,6 +73,7 @@ async fn exchange(
 /// Idle connections, last used first.
 struct Pool {
     upstream: SocketAddr,
+    host: HeaderValue,
     idle: RefCell<Vec<Upstream>>,
 }
 

@@ -1,9 +1,10 @@
 //! `bare-translate`: the least a translating gateway does.
 //!
-//! `bare-proxy` plus HS256, JSON parse of the REST body, a ChatKit request built from it, and for
-//! JSON answers a parse and an envelope. No ownership, limits, log or metrics. It makes up sessions
+//! `bare-proxy` plus HS256, JSON parse of the REST body into structs, a ChatKit request written from
+//! them, and for JSON answers a parse and an envelope. No ownership, limits, log or metrics. It makes up sessions
 //! without keeping any, so that the load sets it up exactly as it does the gateway.
 
+use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 
@@ -16,8 +17,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 
 use super::proxy::pooled_client;
@@ -63,6 +65,72 @@ struct Claims {
     sub: String,
 }
 
+#[derive(Deserialize)]
+struct Rename<'a> {
+    #[serde(borrow)]
+    title: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Run<'a> {
+    #[serde(borrow)]
+    message: Message<'a>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    content: Vec<Part<'a>>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Part<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct ChatKit<'a, P> {
+    #[serde(rename = "type")]
+    op: &'a str,
+    params: &'a P,
+}
+
+#[derive(Serialize)]
+struct Thread<'a> {
+    thread_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Renamed<'a> {
+    thread_id: &'a str,
+    title: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct UserMessage<'a> {
+    thread_id: &'a str,
+    input: Input<'a>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    content: Vec<Part<'a>>,
+    attachments: [&'a str; 0],
+    inference_options: Empty,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+struct Envelope<'a, D> {
+    success: bool,
+    data: &'a D,
+}
+
 impl Translate {
     async fn answer(&self, request: Request<Incoming>) -> Result<Reply, StatusCode> {
         let user = self.verify(&request)?;
@@ -75,37 +143,35 @@ impl Translate {
             (segments.next(), segments.next(), segments.next(), segments.next(), segments.next());
         match (parts.method, way) {
             (Method::POST, (None, ..)) => {
-                parse(&body)?;
+                parse::<&RawValue>(&body)?;
                 self.forward(&user, body).await.map(|reply| reply.map(Either::Left))
             }
             (Method::POST, (Some("sessions"), None, ..)) => {
                 let id = format!("{:016x}", crate::clock_ns());
-                Ok(envelope(&json!({ "id": id, "user_id": user })))
+                envelope(&json!({ "id": id, "user_id": user }))
             }
             (Method::POST, (Some("sessions"), Some(session), Some("threads"), None, _)) => {
-                Ok(envelope(&json!({ "id": session, "session_id": session })))
+                envelope(&json!({ "id": session, "session_id": session }))
             }
-            (Method::GET, (Some("sessions"), Some(_), Some("threads"), Some(thread), None)) => {
-                let request =
-                    json!({ "type": "threads.get_by_id", "params": { "thread_id": thread } });
-                self.json(&user, &request).await
+            (Method::GET, (Some("sessions"), Some(_), Some("threads"), Some(thread_id), None)) => {
+                self.json(&user, "threads.get_by_id", &Thread { thread_id }).await
             }
-            (Method::PATCH, (Some("sessions"), Some(session), None, ..)) => {
-                let body = parse(&body)?;
-                let title = body.get("title").and_then(Value::as_str);
-                let title = title.ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
-                let params = json!({ "thread_id": session, "title": title });
-                self.json(&user, &json!({ "type": "threads.update", "params": params })).await
+            (Method::PATCH, (Some("sessions"), Some(thread_id), None, ..)) => {
+                let Rename { title } = parse(&body)?;
+                self.json(&user, "threads.update", &Renamed { thread_id, title }).await
             }
-            (Method::POST, (Some("sessions"), _, Some("threads"), Some(thread), Some("runs"))) => {
-                let mut body = parse(&body)?;
-                let content = body.pointer_mut("/message/content").map(Value::take);
-                let content = content.ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
-                let input =
-                    json!({ "content": content, "attachments": [], "inference_options": {} });
-                let params = json!({ "thread_id": thread, "input": input });
-                let request = json!({ "type": "threads.add_user_message", "params": params });
-                self.forward(&user, write(&request)).await.map(|reply| reply.map(Either::Left))
+            (
+                Method::POST,
+                (Some("sessions"), _, Some("threads"), Some(thread_id), Some("runs")),
+            ) => {
+                let Run { message: Message { content } } = parse(&body)?;
+                let none = Empty {};
+                let input = Input { content, attachments: [], inference_options: none };
+                let run = ChatKit {
+                    op: "threads.add_user_message",
+                    params: &UserMessage { thread_id, input },
+                };
+                self.forward(&user, write(&run)?).await.map(|reply| reply.map(Either::Left))
             }
             _ => Err(StatusCode::NOT_FOUND),
         }
@@ -120,12 +186,16 @@ impl Translate {
             .map_err(|_| StatusCode::UNAUTHORIZED)
     }
 
-    async fn json(&self, user: &str, request: &Value) -> Result<Reply, StatusCode> {
-        let reply = self.forward(user, write(request)).await?;
+    async fn json(
+        &self,
+        user: &str,
+        op: &str,
+        params: &impl Serialize,
+    ) -> Result<Reply, StatusCode> {
+        let reply = self.forward(user, write(&ChatKit { op, params })?).await?;
         let body = Limited::new(reply.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(|_| StatusCode::BAD_GATEWAY)?.to_bytes();
-        let data: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_GATEWAY)?;
-        Ok(envelope(&data))
+        envelope(&parse::<&RawValue>(&body).map_err(|_| StatusCode::BAD_GATEWAY)?)
     }
 
     async fn forward(&self, user: &str, body: Bytes) -> Result<Response<Incoming>, StatusCode> {
@@ -141,20 +211,21 @@ impl Translate {
     }
 }
 
-fn parse(body: &Bytes) -> Result<Value, StatusCode> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, StatusCode> {
     serde_json::from_slice(body).map_err(|_| StatusCode::BAD_REQUEST)
 }
 
-fn write(value: &Value) -> Bytes {
-    value.to_string().into()
+fn write(value: &impl Serialize) -> Result<Bytes, StatusCode> {
+    let body = serde_json::to_vec(value).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(body.into())
 }
 
-fn envelope(data: &Value) -> Reply {
-    let body = json!({ "success": true, "data": data }).to_string();
+fn envelope(data: &impl Serialize) -> Result<Reply, StatusCode> {
+    let body = write(&Envelope { success: true, data })?;
     let mut reply = Response::new(Either::Right(Full::from(body)));
     let json = HeaderValue::from_static("application/json");
     reply.headers_mut().insert(header::CONTENT_TYPE, json);
-    reply
+    Ok(reply)
 }
 
 fn refuse(status: StatusCode) -> Reply {

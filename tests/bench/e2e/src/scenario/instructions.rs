@@ -30,6 +30,10 @@ pub async fn run(
     scenarios: &[Scenario],
 ) -> Result<()> {
     let out = launch.directory.join(format!("callgrind.{}", kind.name()));
+    // A directory that is kept may hold an earlier run's.
+    for (_, path) in dumps(&out)? {
+        fs::remove_file(path)?;
+    }
     let mut launch = launch.clone();
     launch.wrapper.extend(["valgrind".into(), "--tool=callgrind".into(), "--quiet".into()]);
     launch.wrapper.push(format!("--callgrind-out-file={}", out.display()));
@@ -80,23 +84,25 @@ async fn control(arguments: &[&str], pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// The sum over threads in the dump with the highest number. callgrind writes `NAME.N`.
-fn newest_dump(out: &Path) -> Result<u64> {
+/// The dumps so far with their numbers: callgrind writes `NAME.N`.
+fn dumps(out: &Path) -> Result<Vec<(u32, PathBuf)>> {
     let directory = out.parent().context("no directory")?;
     let stem = out.file_name().and_then(|name| name.to_str()).context("no file name")?;
-    let mut newest: Option<(u32, PathBuf)> = None;
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(stem)?.strip_prefix('.')?.parse::<u32>().ok());
-        if let Some(number) = number
-            && newest.as_ref().is_none_or(|(known, _)| *known < number)
-        {
-            newest = Some((number, entry.path()));
+        let number = name.to_str().and_then(|name| name.strip_prefix(stem)?.strip_prefix('.'));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            found.push((number, entry.path()));
         }
     }
+    Ok(found)
+}
+
+/// The sum over threads in the last dump.
+fn newest_dump(out: &Path) -> Result<u64> {
+    let newest = dumps(out)?.into_iter().max_by_key(|(number, _)| *number);
     let (_, path) = newest.context("callgrind wrote no dump")?;
     let text = fs::read_to_string(&path)?;
     let total = text

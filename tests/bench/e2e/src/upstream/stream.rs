@@ -22,7 +22,7 @@ pub struct Events {
     out: Vec<u8>,
     hash: Xxh3,
     length: u64,
-    events: u64,
+    count: u64,
 }
 
 impl Events {
@@ -45,7 +45,7 @@ impl Events {
             out,
             hash,
             length: 0,
-            events: 0,
+            count: 0,
         }
     }
 
@@ -88,7 +88,7 @@ impl Events {
             id: self.script.id,
             hash: self.hash.digest(),
             length: self.length,
-            events: self.events,
+            events: self.count,
         });
         self.out.extend_from_slice(b"0\r\n\r\n");
         self.flush(connection).await
@@ -121,13 +121,12 @@ impl Events {
         self.event(&[part.as_bytes()]);
     }
 
-    /// A delta; a paced one begins with the time it was sent, when it is long enough.
+    /// A delta. A paced one has the time it was sent put in front, unless it is shorter than that.
     fn delta(&mut self, index: u32, now: Option<u64>) {
         let texts = std::rc::Rc::clone(&self.texts);
         let text = texts.get(index as usize % texts.len()).map_or("", String::as_str).as_bytes();
         let message = std::mem::take(&mut self.message);
         let stamp = now.filter(|_| text.len() >= STAMP_LENGTH).map(stamp);
-        // What the stamp replaces is padding only if it is plain; so it stands in front instead.
         let stamp = stamp.as_deref().unwrap_or_default();
         self.event(&[
             br#"{"type":"thread.item.updated","item_id":""#,
@@ -173,7 +172,7 @@ impl Events {
         self.hash.update(self.out.get(start..).unwrap_or_default());
         self.out.extend_from_slice(b"\r\n");
         self.length += length as u64;
-        self.events += 1;
+        self.count += 1;
     }
 
     async fn flush(&mut self, connection: &mut Connection) -> io::Result<()> {
