@@ -43,6 +43,15 @@ enum Lex {
     String { escaped: bool },
 }
 
+/// Whether an event begins with its type, as a ChatKit server writes it, and is nothing but
+/// [`EventKind::Other`]: so does each delta, and this spares it the lexer.
+fn is_of_no_interest(bytes: &[u8]) -> bool {
+    let Some(name) = bytes.strip_prefix(br#"{"type":""#) else { return false };
+    let Some(end) = memchr2(b'"', b'\\', name) else { return false };
+    let (name, rest) = name.split_at(end);
+    rest.first() == Some(&b'"') && EventKind::parse(name) == EventKind::Other
+}
+
 /// What is known of the current event.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -101,6 +110,10 @@ impl Fields {
 
     /// Reads on. `false`: what follows in this event is of no interest.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
+        if self.is_fresh() && is_of_no_interest(bytes) {
+            self.kind = Some(EventKind::Other);
+            return false;
+        }
         loop {
             match self.lex {
                 Lex::Between => {
@@ -136,6 +149,11 @@ impl Fields {
                 }
             }
         }
+    }
+
+    /// Whether nothing of the event has been read.
+    fn is_fresh(&self) -> bool {
+        self.depth == 0 && self.kind.is_none() && self.lex == Lex::Between
     }
 
     /// Whether nothing that may follow matters.
