@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use super::log_json::JsonLines;
 use super::log_writer::{self, LogGuard};
 use chatkit_rest::config::{LogConfig, LogFormat};
 use chatkit_rest::error::Error;
@@ -41,7 +42,7 @@ where
     };
     let lines = fmt::layer().with_writer(writer);
     let lines = if json {
-        lines.json().flatten_event(true).with_filter(filter).boxed()
+        lines.event_format(JsonLines).with_filter(filter).boxed()
     } else {
         lines.with_ansi(colours).with_filter(filter).boxed()
     };

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod demo;
 mod failure;
+mod log_json;
 mod log_writer;
 mod logging;
 mod output;

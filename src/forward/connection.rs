@@ -130,7 +130,9 @@ impl Connection {
         timeouts: &Timeouts,
         mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, ForwardErrorKind>> {
-        self.gate.shut(cx.waker());
+        if !self.gate.shut(cx.waker()) {
+            return Poll::Pending;
+        }
         let mut polled = wanted(&mut Context::from_waker(&self.waker)).map(Ok);
         if polled.is_pending() {
             // From here on a knock counts, so before the connection is polled.
@@ -145,7 +147,7 @@ impl Connection {
             }
         }
         // What is ready needs no wake: the caller will ask again.
-        if self.gate.open() && polled.is_pending() {
+        if self.gate.open(polled.is_pending()) {
             cx.waker().wake_by_ref();
         }
         polled

@@ -2,29 +2,26 @@
 use http::header::HeaderName;
 use http::header::{self, HeaderMap, HeaderValue};
 
-/// The fields that belong to one connection and are never passed on (RFC 9110 section 7.6.1),
-/// beside those that `Connection` names and `Proxy-*`.
-#[cfg(any(feature = "forward", feature = "translate"))]
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
-/// Removes what belongs to the connection a message came by.
+/// Removes what belongs to the connection a message came by and is never passed on (RFC 9110
+/// section 7.6.1): the fields known for it, those that `Connection` names, and `Proxy-*`.
 #[cfg(any(feature = "forward", feature = "translate"))]
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed(headers) {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    while let Some(name) = headers.keys().find(|name| is_proxy(name.as_str())).cloned() {
+    remove_named(headers, |name| match name {
+        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+        | "http2-settings" => true,
+        _ => is_proxy(name),
+    });
+}
+
+/// Removes the fields that `unwanted` picks by their names. Looking at the few fields that there
+/// are costs less than looking up every one that there might be.
+#[cfg(any(feature = "forward", feature = "translate"))]
+pub(crate) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let found: Vec<_> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }

@@ -126,7 +126,9 @@ async fn watch_over<C>(
 where
     C: GracefulConnection<Error: Into<BoxError>>,
 {
+    let changed = draining.clone();
     let mut drained = pin!(draining.wait_for(|draining| *draining));
+    let mut waiting = false;
     let mut asked = false;
     let tick = tick(&patience);
     let mut timer = pin!(sleep_until(Instant::now() + tick));
@@ -137,7 +139,10 @@ where
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended.map_err(Into::into));
         }
-        if !asked && drained.as_mut().poll(cx).is_ready() {
+        // Once it waits it need not be asked for every event of a stream: the task is the same.
+        let ask = !asked && (!waiting || changed.has_changed().unwrap_or(true));
+        waiting = true;
+        if ask && drained.as_mut().poll(cx).is_ready() {
             asked = true;
             connection.as_mut().graceful_shutdown();
             cx.waker().wake_by_ref();

@@ -122,7 +122,7 @@ where
         }
     };
     let progress = watch.as_mut().progress();
-    let cause = match (failed, progress.error.take()) {
+    let cause = match (failed, progress.error.clone()) {
         (Some(cause), _) => Some(cause),
         (None, Some(error)) => Some(RunFailureCause::ErrorEvent(error)),
         (None, None) if !progress.output => Some(RunFailureCause::Ended),

@@ -6,11 +6,15 @@
 //! stops looking as soon as it knows what it needs. What is not valid JSON gives no fields;
 //! judging the upstream's JSON is not its job.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 use super::event::{EventKind, ItemKind};
 
-const MAX_KEY_BYTES: usize = 64;
+/// Of a key or a name, as it is written: the longest of interest has 16 bytes, or 96 if every
+/// one of them is a `\u` escape.
+const MAX_NAME_BYTES: usize = 96;
 const MAX_ID_BYTES: usize = 512;
 const MAX_TITLE_BYTES: usize = 4096;
 const MAX_MESSAGE_BYTES: usize = 8192;
@@ -39,6 +43,15 @@ enum Lex {
     String { escaped: bool },
 }
 
+/// Whether an event begins with its type, as a ChatKit server writes it, and is nothing but
+/// [`EventKind::Other`]: so does each delta, and this spares it the lexer.
+fn is_of_no_interest(bytes: &[u8]) -> bool {
+    let Some(name) = bytes.strip_prefix(br#"{"type":""#) else { return false };
+    let Some(end) = memchr2(b'"', b'\\', name) else { return false };
+    let (name, rest) = name.split_at(end);
+    rest.first() == Some(&b'"') && EventKind::parse(name) == EventKind::Other
+}
+
 /// What is known of the current event.
 #[derive(Debug)]
 pub(crate) struct Fields {
@@ -58,7 +71,8 @@ pub(crate) struct Fields {
 
     pub(crate) kind: Option<EventKind>,
     pub(crate) item_kind: Option<ItemKind>,
-    pub(crate) id: Option<String>,
+    pub(crate) item_id: Option<String>,
+    pub(crate) thread_id: Option<String>,
     pub(crate) title: Option<String>,
     pub(crate) code: Option<String>,
     pub(crate) message: Option<String>,
@@ -78,7 +92,8 @@ impl Fields {
             raw: Vec::new(),
             kind: None,
             item_kind: None,
-            id: None,
+            item_id: None,
+            thread_id: None,
             title: None,
             code: None,
             message: None,
@@ -95,6 +110,10 @@ impl Fields {
 
     /// Reads on. `false`: what follows in this event is of no interest.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
+        if self.is_fresh() && is_of_no_interest(bytes) {
+            self.kind = Some(EventKind::Other);
+            return false;
+        }
         loop {
             match self.lex {
                 Lex::Between => {
@@ -132,11 +151,16 @@ impl Fields {
         }
     }
 
+    /// Whether nothing of the event has been read.
+    fn is_fresh(&self) -> bool {
+        self.depth == 0 && self.kind.is_none() && self.lex == Lex::Between
+    }
+
     /// Whether nothing that may follow matters.
     fn is_complete(&self) -> bool {
         match self.kind {
             None => false,
-            Some(EventKind::ItemDone) => self.item_kind.is_some() && self.id.is_some(),
+            Some(EventKind::ItemDone) => self.item_kind.is_some() && self.item_id.is_some(),
             Some(EventKind::Error | EventKind::ThreadCreated | EventKind::ThreadUpdated) => false,
             Some(_) => true,
         }
@@ -198,10 +222,10 @@ impl Fields {
         self.raw.clear();
         self.in_key = self.expect_key && self.in_object();
         self.capturing = if self.in_key {
-            Some(MAX_KEY_BYTES)
+            Some(MAX_NAME_BYTES)
         } else {
             match self.value_slot() {
-                Slot::Type | Slot::ItemType | Slot::Code => Some(MAX_KEY_BYTES),
+                Slot::Type | Slot::ItemType | Slot::Code => Some(MAX_NAME_BYTES),
                 Slot::ThreadId | Slot::ItemId => Some(MAX_ID_BYTES),
                 Slot::Title => Some(MAX_TITLE_BYTES),
                 Slot::Message => Some(MAX_MESSAGE_BYTES),
@@ -235,9 +259,10 @@ impl Fields {
             return;
         }
         match self.value_slot() {
-            Slot::Type => self.kind = Some(EventKind::parse(&self.raw)),
-            Slot::ItemType => self.item_kind = Some(ItemKind::parse(&self.raw)),
-            Slot::ThreadId | Slot::ItemId => self.id = self.text(),
+            Slot::Type => self.kind = Some(EventKind::parse(&self.name())),
+            Slot::ItemType => self.item_kind = Some(ItemKind::parse(&self.name())),
+            Slot::ItemId => self.item_id = self.text(),
+            Slot::ThreadId => self.thread_id = self.text(),
             Slot::Title => self.title = self.text(),
             Slot::Code => self.code = self.text(),
             Slot::Message => self.message = self.text(),
@@ -246,15 +271,9 @@ impl Fields {
     }
 
     fn key_slot(&self) -> Slot {
-        let unescaped;
-        let key = if self.raw.contains(&b'\\') {
-            unescaped = self.text().unwrap_or_default();
-            unescaped.as_bytes()
-        } else {
-            &self.raw
-        };
+        let key = self.name();
         match (self.level(), self.slots) {
-            (Some(0), _) => match key {
+            (Some(0), _) => match &*key {
                 b"type" => Slot::Type,
                 b"thread" => Slot::Thread,
                 b"item" => Slot::Item,
@@ -263,17 +282,26 @@ impl Fields {
                 b"allow_retry" => Slot::AllowRetry,
                 _ => Slot::None,
             },
-            (Some(_), [Slot::Thread, _]) => match key {
+            (Some(_), [Slot::Thread, _]) => match &*key {
                 b"id" => Slot::ThreadId,
                 b"title" => Slot::Title,
                 _ => Slot::None,
             },
-            (Some(_), [Slot::Item, _]) => match key {
+            (Some(_), [Slot::Item, _]) => match &*key {
                 b"id" => Slot::ItemId,
                 b"type" => Slot::ItemType,
                 _ => Slot::None,
             },
             _ => Slot::None,
+        }
+    }
+
+    /// The captured key or name, unescaped; empty if it is not valid.
+    fn name(&self) -> Cow<'_, [u8]> {
+        if self.raw.contains(&b'\\') {
+            Cow::Owned(self.text().unwrap_or_default().into_bytes())
+        } else {
+            Cow::Borrowed(&self.raw)
         }
     }
 
@@ -305,7 +333,8 @@ mod tests {
         }
         assert_eq!(more, single_more);
         assert_eq!(fields.kind, single.kind);
-        assert_eq!(fields.id, single.id);
+        assert_eq!(fields.thread_id, single.thread_id);
+        assert_eq!(fields.item_id, single.item_id);
         assert_eq!(fields.message, single.message);
         (fields, more)
     }
@@ -319,7 +348,7 @@ mod tests {
         ] {
             let (fields, _) = read(json);
             assert_eq!(fields.kind, Some(EventKind::ThreadCreated), "{json}");
-            assert_eq!(fields.id.as_deref(), Some("thr_1"), "{json}");
+            assert_eq!(fields.thread_id.as_deref(), Some("thr_1"), "{json}");
             assert_eq!(fields.title.as_deref(), Some("A \"t\""), "{json}");
         }
     }
@@ -330,7 +359,7 @@ mod tests {
             r#"{"type":"thread.item.done","item":{"id":"msg_1","content":[{"type":"input_text","text":"{\"id\":1}"}],"type":"user_message"}}"#,
         );
         assert_eq!(fields.item_kind, Some(ItemKind::UserMessage));
-        assert_eq!(fields.id.as_deref(), Some("msg_1"));
+        assert_eq!(fields.item_id.as_deref(), Some("msg_1"));
         assert!(!more);
         let (fields, _) = read(r#"{"type":"thread.item.done","item":[{"type":"user_message"}]}"#);
         assert_eq!(fields.item_kind, None);
@@ -359,7 +388,7 @@ mod tests {
     fn what_is_too_long_or_broken_gives_no_field() {
         let long =
             format!(r#"{{"type":"thread.created","thread":{{"id":"{}"}}}}"#, "x".repeat(600));
-        assert_eq!(read(&long).0.id, None);
+        assert_eq!(read(&long).0.thread_id, None);
         for json in ["", "[DONE]", "{", r#"{"type"#, r#"{"type":7}"#, "}}]]", r#""type""#] {
             assert_eq!(read(json).0.kind, None, "{json}");
         }

@@ -59,8 +59,7 @@ where
                 held_bytes += frame.data_ref().map_or(0, Bytes::len);
                 held.push_back(frame);
                 let progress = watch.as_mut().progress();
-                if !progress.output
-                    && progress.error.is_some()
+                if progress.refused
                     && let Some(error) = progress.error.clone()
                 {
                     break RunFailureCause::ErrorEvent(error);

@@ -47,6 +47,7 @@ pub(crate) struct Lines {
 
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 const FIELD: &[u8; 4] = b"data";
+const DATA_LINE: &[u8] = b"data: ";
 
 impl Lines {
     pub(crate) fn new() -> Self {
@@ -72,6 +73,12 @@ impl Lines {
                         // A torn mark is the start of a field nobody knows.
                         self.state = if seen == 0 { State::Field(0) } else { State::Skip };
                     }
+                }
+                // The whole name at once, where it isn't cut: what nearly every line is.
+                State::Field(0) if bytes.starts_with(DATA_LINE) => {
+                    self.begin_data(sink);
+                    self.state = State::Data;
+                    bytes = bytes.get(DATA_LINE.len()..).unwrap_or_default();
                 }
                 State::Field(seen) => {
                     if first == b'\n' || first == b'\r' {

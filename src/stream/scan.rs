@@ -44,7 +44,7 @@ impl<L: Listener> Sink for Reader<'_, L> {
         let more = self.fields.feed(bytes);
         if !*self.announced
             && self.fields.kind == Some(EventKind::ThreadCreated)
-            && let Some(id) = &self.fields.id
+            && let Some(id) = &self.fields.thread_id
         {
             *self.announced = true;
             self.listener.thread_created(id);
@@ -60,13 +60,15 @@ impl<L: Listener> Sink for Reader<'_, L> {
             message: fields.message.as_deref(),
             allow_retry: fields.allow_retry.unwrap_or(false),
         });
-        self.listener.event(Event {
-            kind,
-            item_kind: fields.item_kind,
-            id: fields.id.as_deref(),
-            title: fields.title.as_deref(),
-            error,
-        });
+        // What else was seen before the kind was known belongs to no event.
+        let (item_kind, id, title) = match kind {
+            EventKind::ItemDone => (fields.item_kind, fields.item_id.as_deref(), None),
+            EventKind::ThreadCreated | EventKind::ThreadUpdated => {
+                (None, fields.thread_id.as_deref(), fields.title.as_deref())
+            }
+            EventKind::Error | EventKind::Other | EventKind::StreamOptions => (None, None, None),
+        };
+        self.listener.event(Event { kind, item_kind, id, title, error });
         self.fields.reset();
     }
 }

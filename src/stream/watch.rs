@@ -84,6 +84,8 @@ pub(super) struct Progress {
     pub(super) output: bool,
     /// The first `error` event.
     pub(super) error: Option<RunError>,
+    /// It came before any output.
+    pub(super) refused: bool,
 }
 
 pin_project! {
@@ -169,6 +171,7 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
                 }
             }
             (EventKind::Error, _) => {
+                progress.refused |= !progress.output;
                 if let (None, Some(error)) = (&progress.error, event.error) {
                     progress.error = Some(RunError {
                         code: error.code.to_owned(),

@@ -132,22 +132,22 @@ where
 /// The headers of an answer of the upstream's that may be passed on: none about its
 /// connection, its length, its own identity, or cross-origin rules, which are the gateway's.
 pub(super) fn passed_on(mut headers: HeaderMap) -> HeaderMap {
-    use http::header as h;
     crate::forward::remove_hop_by_hop(&mut headers);
-    for name in [
-        h::CONTENT_LENGTH,
-        h::DATE,
-        h::SERVER,
-        h::SET_COOKIE,
-        h::WWW_AUTHENTICATE,
-        h::ACCESS_CONTROL_ALLOW_ORIGIN,
-        h::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        h::ACCESS_CONTROL_ALLOW_HEADERS,
-        h::ACCESS_CONTROL_ALLOW_METHODS,
-        h::ACCESS_CONTROL_EXPOSE_HEADERS,
-        h::ACCESS_CONTROL_MAX_AGE,
-    ] {
-        headers.remove(name);
-    }
+    crate::forward::remove_named(&mut headers, |name| {
+        matches!(
+            name,
+            "content-length"
+                | "date"
+                | "server"
+                | "set-cookie"
+                | "www-authenticate"
+                | "access-control-allow-origin"
+                | "access-control-allow-credentials"
+                | "access-control-allow-headers"
+                | "access-control-allow-methods"
+                | "access-control-expose-headers"
+                | "access-control-max-age"
+        )
+    });
     headers
 }

@@ -49,13 +49,13 @@ pub(super) fn parse(
         Operation::CreateSession if body.is_empty() => Ok(Call::CreateSession { title: None }),
         Operation::CreateSession => {
             let value = checked(Operation::CreateSession)?;
-            Ok(Call::CreateSession { title: string_at(&value, "/title") })
+            Ok(Call::CreateSession { title: string_at(&value, "title") })
         }
         Operation::ListSessions => Ok(Call::ListSessions),
         Operation::GetSession => Ok(Call::GetSession { session: session() }),
         Operation::UpdateSession => {
             let value = checked(Operation::UpdateSession)?;
-            let title = string_at(&value, "/title").unwrap_or_default();
+            let title = string_at(&value, "title").unwrap_or_default();
             Ok(Call::UpdateSession { session: session(), title })
         }
         Operation::DeleteSession => Ok(Call::DeleteSession { session: session() }),
@@ -80,8 +80,8 @@ fn not_json(error: json::JsonError) -> Rejection {
     Rejection::new(Code::InvalidJson).message(error.to_string())
 }
 
-fn string_at(value: &Value, pointer: &str) -> Option<String> {
-    value.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+fn string_at(value: &Value, member: &str) -> Option<String> {
+    value.get(member).and_then(Value::as_str).map(str::to_owned)
 }
 
 #[derive(Deserialize)]
@@ -193,29 +193,30 @@ fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Rejection> {
     }
     let null = Value::Null;
     let params = envelope.get("params").unwrap_or(&null);
-    let mut attachments: Vec<String> = params
-        .pointer("/input/attachments")
+    let input = params.get("input").unwrap_or(&null);
+    let mut attachments: Vec<String> = input
+        .get("attachments")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(|id| id.as_str().map(str::to_owned))
         .collect();
-    attachments.extend(string_at(params, "/attachment_id"));
+    attachments.extend(string_at(params, "attachment_id"));
     if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
-        let parts = params.pointer("/input/content").and_then(Value::as_array);
+        let parts = input.get("content").and_then(Value::as_array);
         check_text(rules, texts(parts), false)?;
     }
     let page = Page {
         limit: params.get("limit").and_then(integer),
         ascending: params.get("order").and_then(Value::as_str) == Some("asc"),
-        after: string_at(params, "/after"),
+        after: string_at(params, "after"),
     };
     Ok(ChatKitCall {
         kind,
         body: body.clone(),
-        thread_id: string_at(params, "/thread_id"),
+        thread_id: string_at(params, "thread_id"),
         attachments,
-        title: string_at(params, "/title"),
+        title: string_at(params, "title"),
         page,
     })
 }

@@ -1,0 +1,175 @@
+//! Log lines as JSON, one object a line.
+//!
+//! The shape is that of tracing-subscriber's flattened JSON: `timestamp`, `level`, the event's own
+//! fields, `target`. Written straight into one buffer it costs a fifth of that, which is more
+//! than anything else the gateway itself does for a small request. Spans are left out; the
+//! gateway opens none.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Enough for the line of a request.
+const USUAL_BYTES: usize = 512;
+
+/// Writes events as JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'fields> FormatFields<'fields> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line(Vec::with_capacity(USUAL_BYTES));
+        line.0.extend_from_slice(b"{\"timestamp\":");
+        line.value(&format_args!("{:.6}", Timestamp::now()));
+        line.member("level", event.metadata().level().as_str());
+        event.record(&mut line);
+        line.member("target", event.metadata().target());
+        line.0.extend_from_slice(b"}\n");
+        // All of it was written by serde_json, or is a field's name.
+        writer.write_str(std::str::from_utf8(&line.0).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// An object that is being written.
+struct Line(Vec<u8>);
+
+impl Line {
+    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.0.push(b',');
+        self.value(name);
+        self.0.push(b':');
+        self.value(value);
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        // What is passed in here has no maps and no failures of its own, and a Vec takes all.
+        let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
+        let name = field.name();
+        self.member(name.strip_prefix("r#").unwrap_or(name), value);
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.field(field, &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field, &value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field, &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field, &value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.field(field, &format_args!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+    use tracing_subscriber::fmt;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(log: impl FnOnce()) -> Vec<Value> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = fmt::layer().event_format(JsonLines).with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn fields_keep_their_types() {
+        let lines = written(|| {
+            tracing::warn!(
+                target: "somewhere",
+                text = "a\"b\\c\n\u{1}\u{2028}ö",
+                number = -7,
+                large = u64::MAX,
+                ratio = 1.5,
+                odd = f64::NAN,
+                flag = true,
+                absent = None::<&str>,
+                present = Some("x"),
+                shown = %"d\"",
+                debugged = ?"d\"",
+                r#type = 1,
+                "the {}", "message",
+            );
+        });
+        let [mut line] = <[Value; 1]>::try_from(lines).unwrap();
+        let timestamp = line["timestamp"].take();
+        timestamp.as_str().unwrap().parse::<Timestamp>().unwrap();
+        assert_eq!(
+            line,
+            json!({
+                "timestamp": null, "level": "WARN", "target": "somewhere", "message": "the message",
+                "text": "a\"b\\c\n\u{1}\u{2028}ö", "number": -7, "large": u64::MAX, "ratio": 1.5,
+                "odd": null, "flag": true, "present": "x", "shown": "d\"", "debugged": "\"d\\\"\"",
+                "type": 1,
+            })
+        );
+    }
+
+    #[test]
+    fn a_line_of_text_is_one_line_and_cannot_be_forged() {
+        let lines = written(|| {
+            tracing::info!(path = "/x\",\"level\":\"ERROR\"}\n{\"level\":\"ERROR", "one");
+            tracing::info!("two\nthree");
+        });
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[1]["message"], "two\nthree");
+    }
+}

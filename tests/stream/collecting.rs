@@ -1,0 +1,134 @@
+//! A run read to its end, for an answer in JSON.
+
+use bytes::Bytes;
+use chatkit_rest::stream::{NoObserver, RunFailure, RunFailureCause, Transcript, Watch, collect};
+use proptest::prelude::*;
+
+use crate::events::stream;
+use crate::support::{Script, Step, cut, cuts, event, now};
+
+const CREATED: &str = r#"{"type":"thread.created","thread":{"id":"thr_1"}}"#;
+const ERROR: &str = r#"{"type":"error","code":"stream.error","allow_retry":true}"#;
+const OPTIONS: &str = r#"{"type":"stream_options"}"#;
+
+fn collected(events: &[&str]) -> Result<Transcript, RunFailure> {
+    now(collect(Watch::new(Script::text(events), NoObserver), 100_000))
+}
+
+fn about(kind: &str, item: &str) -> String {
+    format!(r#"{{"type":"{kind}","item":{item}}}"#)
+}
+
+fn texts(transcript: &Transcript) -> Vec<&str> {
+    transcript.items.iter().map(|item| item.get()).collect()
+}
+
+#[test]
+fn items_are_kept_as_they_were_written_and_in_order() {
+    let user = r#"{"type":"user_message","id":"m1","content":[ 1.0,"\u00f6" ]}"#;
+    let answer = r#"{ "id":"m2", "type":"assistant_message" }"#;
+    let transcript = collected(&[
+        CREATED,
+        &about("thread.item.done", user),
+        OPTIONS,
+        &about("thread.item.added", r#"{"id":"m2","type":"assistant_message"}"#),
+        &about("thread.item.done", answer),
+        "[DONE]",
+    ])
+    .unwrap();
+    assert_eq!(texts(&transcript), [user, answer]);
+    assert_eq!(transcript.thread_id.as_deref(), Some("thr_1"));
+}
+
+#[test]
+fn items_are_replaced_in_place_and_removed() {
+    let item = |id: &str, n: u32| format!(r#"{{"id":"{id}","type":"widget","n":{n}}}"#);
+    let done = |id, n| about("thread.item.done", &item(id, n));
+    let replaced = |id, n| about("thread.item.replaced", &item(id, n));
+    let removed = |id: &str| format!(r#"{{"type":"thread.item.removed","item_id":"{id}"}}"#);
+    let events = [
+        done("a", 1),
+        done("b", 1),
+        done("c", 1),
+        replaced("a", 2),
+        removed("b"),
+        removed("nobody"),
+        // The server calls it replaced; that it was never done is no reason to lose it.
+        replaced("d", 1),
+        // Upstreams reuse ids: the latest of that name is meant.
+        done("a", 3),
+        replaced("a", 4),
+    ];
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let transcript = collected(&events).unwrap();
+    assert_eq!(texts(&transcript), [item("a", 2), item("c", 1), item("d", 1), item("a", 4)]);
+    assert_eq!(transcript.thread_id, None);
+}
+
+#[test]
+fn hidden_items_are_left_out() {
+    let events: Vec<String> = ["hidden_context_item", "sdk_hidden_context", "assistant_message"]
+        .iter()
+        .flat_map(|kind| {
+            let item = format!(r#"{{"id":"{kind}","type":"{kind}"}}"#);
+            [about("thread.item.done", &item), about("thread.item.replaced", &item)]
+        })
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    let transcript = collected(&events).unwrap();
+    assert_eq!(texts(&transcript), [r#"{"id":"assistant_message","type":"assistant_message"}"#]);
+}
+
+#[test]
+fn an_error_event_fails_the_run_even_after_output() {
+    let done = about("thread.item.done", r#"{"id":"a","type":"widget"}"#);
+    for events in [&[CREATED, ERROR][..], &[CREATED, &done, ERROR], &[CREATED, ERROR, &done]] {
+        let failure = collected(events).unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{events:?}");
+        assert_eq!(failure.preamble.thread_id.as_deref(), Some("thr_1"));
+    }
+}
+
+#[test]
+fn what_is_cut_or_empty_or_too_large_fails() {
+    assert!(matches!(collected(&[]).unwrap_err().cause, RunFailureCause::Ended));
+    assert!(matches!(collected(&[CREATED, OPTIONS]).unwrap_err().cause, RunFailureCause::Ended));
+
+    let added = r#"{"type":"thread.item.added"}"#;
+    let script = Script::text(&[added]).then(Step::Cut);
+    let failure = now(collect(Watch::new(script, NoObserver), 1000)).unwrap_err();
+    assert!(matches!(failure.cause, RunFailureCause::Broken(_)));
+
+    let length = event(added).len() * 3;
+    for (max_bytes, fits) in [(length, true), (length - 1, false)] {
+        let watch = Watch::new(Script::text(&[added; 3]), NoObserver);
+        match now(collect(watch, max_bytes)) {
+            Ok(_) => assert!(fits),
+            Err(failure) => {
+                assert!(!fits);
+                assert!(matches!(failure.cause, RunFailureCause::TooLarge));
+                assert_eq!(failure.events, 3, "what came was read before it was counted");
+            }
+        }
+    }
+}
+
+/// All of an outcome that does not depend on frames.
+fn outcome(frames: &[Bytes]) -> Result<(Vec<String>, Option<String>), String> {
+    match now(collect(Watch::new(Script::frames(frames), NoObserver), usize::MAX)) {
+        Ok(Transcript { items, thread_id }) => {
+            Ok((items.iter().map(|item| item.get().to_owned()).collect(), thread_id))
+        }
+        Err(failure) => Err(format!("{failure:?}")),
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cut_collects_the_same(stream in stream(), cuts in cuts()) {
+        let whole = outcome(&[stream.clone()]);
+        prop_assert_eq!(outcome(&cut(&stream, &cuts)), whole.clone());
+        let bytewise: Vec<_> = (0..stream.len()).map(|at| stream.slice(at..=at)).collect();
+        prop_assert_eq!(outcome(&bytewise), whole);
+    }
+}

@@ -1,0 +1,12 @@
+//! The stream room through its public API: whatever a stream says and however it is cut into
+//! frames, its bytes pass as they are, and what is learnt of it is the same.
+
+mod bytes;
+mod collecting;
+mod ends;
+mod events;
+mod holding;
+mod layer;
+mod parked;
+mod support;
+mod told;
