@@ -236,3 +236,50 @@ async fn drain(connections: &mut JoinSet<()>, drain_timeout: Duration) {
         connections.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_takes_only_its_own_connection_with_it() {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            assert_ne!(request.uri().path(), "/defect");
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("fine")))
+        });
+        let second = Duration::from_secs(1);
+        let patience = Patience {
+            header_timeout: second,
+            idle_timeout: second,
+            write_timeout: second,
+            max_header_bytes: 4096,
+        };
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (draining, _) = watch::channel(false);
+        // One place, which each of them must give back.
+        let places = Arc::new(Semaphore::new(1));
+        let mut connections = JoinSet::new();
+        let accepting =
+            accept_all(&listener, service, patience, &places, &mut connections, &draining);
+        let calls = async {
+            for (path, fine) in [("/", true), ("/defect", false), ("/", true)] {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                let request =
+                    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+                client.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                let _reset = client.read_to_string(&mut answer).await;
+                assert_eq!(answer.ends_with("fine"), fine, "{answer}");
+            }
+        };
+        tokio::select! { () = accepting => {}, () = calls => {} }
+    }
+}

@@ -30,6 +30,7 @@ impl<S> Trace<S> {
 impl<S, B, R> Service<Request<B>> for Trace<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
 {
     type Response = Response<TracedBody<R>>;
     type Error = S::Error;
@@ -73,6 +74,7 @@ pin_project! {
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
 {
     type Output = Result<Response<TracedBody<R>>, E>;
 
@@ -90,6 +92,10 @@ where
             response.headers_mut().insert(X_REQUEST_ID, line.request_id.clone());
             line.status = Some(response.status());
             line.refused = response.extensions_mut().remove::<Refused>();
+            // Nobody asks such a body for its end.
+            if line.method == Method::HEAD || response.body().is_end_stream() {
+                line.outcome = Some("complete");
+            }
         }
         Poll::Ready(Ok(response.map(|body| TracedBody { body, line })))
     }
@@ -180,11 +186,9 @@ impl Line {
         if self.refused.is_some() {
             return "refused";
         }
-        let empty = self.status.is_some_and(|status| status == StatusCode::NO_CONTENT);
         match (self.record.end(), self.outcome) {
             (Some(end), _) => end.as_str(),
             (None, Some(outcome)) => outcome,
-            (None, None) if empty => "complete",
             (None, None) => "cancelled",
         }
     }
