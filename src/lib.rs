@@ -43,3 +43,6 @@ pub mod proxy;
 
 #[cfg(feature = "server")]
 pub mod server;
+
+#[cfg(feature = "contract")]
+pub mod contract;
