@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Request, StatusCode, Uri};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::check::Checks;
@@ -47,25 +48,62 @@ pub async fn run_dir(
     Ok(run(&fixtures, target).await)
 }
 
-/// Runs fixtures against `target`, each on a scene of its own.
+/// How many fixtures are run at once, where each has a scene of its own: most of what they take
+/// is waiting.
+const AT_ONCE: usize = 16;
+
+/// Runs fixtures against `target`, each on a scene of its own. Dropping the future ends them.
 pub async fn run(fixtures: &[Fixture], target: &Target) -> Report {
-    let mut report = Report::default();
-    let checks = Checks::new().map(Arc::new);
-    for fixture in fixtures {
-        let verdict = match (target.skips(fixture), &checks) {
-            (Some(reason), _) => Verdict::Skipped(reason),
-            (None, Ok(checks)) => play(fixture, target, Arc::clone(checks)).await,
-            (None, Err(error)) => broken("schemas", &error.chain()),
-        };
-        report.outcomes.push(Outcome { name: fixture.name().to_owned(), verdict });
+    let checks = match Checks::new() {
+        Ok(checks) => Arc::new(checks),
+        Err(error) => {
+            let broken = broken("the schemas", error.chain());
+            return Report { outcomes: fixtures.iter().map(|f| outcome(f, &broken)).collect() };
+        }
+    };
+    let at_once = if target.is_shared() { 1 } else { AT_ONCE };
+    let mut verdicts: Vec<Option<Verdict>> = fixtures.iter().map(|_| None).collect();
+    let mut waiting = fixtures.iter().enumerate();
+    let mut playing = JoinSet::new();
+    loop {
+        while playing.len() < at_once
+            && let Some((index, fixture)) = waiting.next()
+        {
+            let (fixture, target) = (fixture.clone(), target.clone());
+            let checks = Arc::clone(&checks);
+            playing.spawn(async move {
+                let verdict = match target.skips(&fixture) {
+                    Some(reason) => Verdict::Skipped(reason),
+                    None => play(&fixture, &target, checks).await,
+                };
+                (index, verdict)
+            });
+        }
+        match playing.join_next().await {
+            Some(Ok((index, verdict))) => {
+                if let Some(place) = verdicts.get_mut(index) {
+                    *place = Some(verdict);
+                }
+            }
+            // Its place stays empty.
+            Some(Err(_)) => {}
+            None => break,
+        }
     }
-    report
+    let panicked = broken("the fixture", "a panic".to_owned());
+    let outcomes = fixtures.iter().zip(verdicts);
+    let outcomes = outcomes.map(|(f, verdict)| outcome(f, &verdict.unwrap_or(panicked.clone())));
+    Report { outcomes: outcomes.collect() }
+}
+
+fn outcome(fixture: &Fixture, verdict: &Verdict) -> Outcome {
+    Outcome { name: fixture.name().to_owned(), verdict: verdict.clone() }
 }
 
 async fn play(fixture: &Fixture, target: &Target, checks: Arc<Checks>) -> Verdict {
     let stage = match target.stage(fixture).await {
         Ok(stage) => stage,
-        Err(error) => return broken("set-up", &crate::error::chain(&*error)),
+        Err(error) => return broken("the set-up", crate::error::chain(&*error)),
     };
     let mut playing = Playing {
         stage,
@@ -95,12 +133,12 @@ async fn play(fixture: &Fixture, target: &Target, checks: Arc<Checks>) -> Verdic
     }
 }
 
-fn broken(step: &str, error: &str) -> Verdict {
+fn broken(step: &str, error: String) -> Verdict {
     Verdict::Failed(vec![Difference {
         step: step.to_owned(),
-        place: "it".to_owned(),
+        place: "outcome".to_owned(),
         expected: "no error".to_owned(),
-        got: error.to_owned(),
+        got: error,
     }])
 }
 

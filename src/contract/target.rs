@@ -108,10 +108,15 @@ impl Target {
         Self { kind, token: None }
     }
 
+    /// Whether all fixtures meet the same gateway.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.kind, Kind::Url { .. })
+    }
+
     /// Why a fixture can't be run here.
     pub(super) fn skips(&self, fixture: &Fixture) -> Option<&'static str> {
         let needs = |need| fixture.inner.needs.contains(&need);
-        if !matches!(self.kind, Kind::Url { .. }) {
+        if !self.is_shared() {
             let listens = matches!(self.kind, Kind::Sockets);
             return (needs(Need::Listener) && !listens).then_some("needs a listener");
         }

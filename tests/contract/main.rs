@@ -11,7 +11,7 @@ async fn every_fixture_holds_in_process() {
     println!("{report}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fixture_holds_over_sockets() {
     let report = contract::run_dir(FIXTURES, &Target::sockets()).await.unwrap();
     assert!(report.is_success(), "{report}");
