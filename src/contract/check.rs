@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::Answered;
 use super::fixture::{ExpectedBody, ExpectedRequest, Step};
-use super::format::{ErrorFile, Fail, ReplyEnd};
+use super::format::{ErrorFile, ReplyEnd};
 use super::matcher::{self, compare};
 use super::report::Difference;
 use super::script::{Arrival, Ended};
@@ -78,7 +78,7 @@ impl StepChecks<'_> {
                 if expect.end == ReplyEnd::Left {
                     sent.truncate(answered.body.len());
                 }
-                self.bytes("stream", &sent, &answered.body);
+                self.bytes("body", &sent, &answered.body);
             }
         }
         self.schema(answered);
@@ -249,12 +249,6 @@ impl StepChecks<'_> {
             expected: expected.to_string(),
             got: got.to_string(),
         });
-    }
-}
-
-impl super::fixture::Exchange {
-    pub(super) fn is_refused(&self) -> bool {
-        self.answer.fail == Some(Fail::Refused)
     }
 }
 

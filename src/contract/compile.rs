@@ -79,7 +79,7 @@ fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Fl
     let place = segment(pointer, "upstream");
     let mut exchanges = Vec::new();
     for (index, file) in file.upstream.into_iter().enumerate() {
-        exchanges.push(Arc::new(exchange(context, file, &segment(&place, index))?));
+        exchanges.push(Arc::new(exchange(context, file, &request, &segment(&place, index))?));
     }
     let place = segment(pointer, "meanwhile");
     if !file.meanwhile.is_empty() && exchanges.is_empty() {
@@ -88,6 +88,11 @@ fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Fl
     let meanwhile = steps(context, file.meanwhile, &place)?;
     let place = segment(pointer, "expect");
     let expect = expectation(context, file.expect, &place)?;
+    let refused = exchanges.iter().filter(|exchange| exchange.is_refused()).count();
+    if refused != 0 && refused != exchanges.len() {
+        let problem = "an upstream refuses connections for a whole step or not at all";
+        return Err((segment(pointer, "upstream"), problem.to_owned()));
+    }
     if matches!(expect.body, ExpectedBody::Upstream) && exchanges.is_empty() {
         return Err((segment(&place, "body"), "there is no request upstream".to_owned()));
     }
@@ -139,9 +144,18 @@ fn request(context: &Context, file: RequestFile, pointer: &str) -> Result<Client
     Ok(ClientRequest { method, place, user, token: file.token, headers, body, end: file.end })
 }
 
-fn exchange(context: &Context, file: ExchangeFile, pointer: &str) -> Result<Exchange, Flaw> {
+fn exchange(
+    context: &Context,
+    file: ExchangeFile,
+    client: &ClientRequest,
+    pointer: &str,
+) -> Result<Exchange, Flaw> {
     let place = segment(pointer, "request");
-    let kind = file.request.get("type").and_then(Value::as_str).map(str::to_owned);
+    let sent: Option<Value> =
+        client.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+    let chatkit = if file.request == "$sent" { sent } else { Some(file.request.clone()) };
+    let kind =
+        chatkit.as_ref().and_then(|chatkit| chatkit.get("type")?.as_str().map(str::to_owned));
     let request = match file.request {
         Value::String(text) if text == "$sent" => ExpectedRequest::Sent,
         value @ Value::Object(_) => {

@@ -46,6 +46,11 @@ impl Fixture {
         self.name().split('/').next().unwrap_or_default()
     }
 
+    /// The settings it needs the gateway to have, beside those that a run gives it.
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.inner.settings
+    }
+
     /// The codes of the refusals that it expects, in the order of its steps.
     pub fn codes(&self) -> Vec<Code> {
         let mut codes = Vec::new();
@@ -128,6 +133,13 @@ pub(super) struct Exchange {
     /// `None` for a field that must be absent.
     pub(super) headers: Vec<(HeaderName, Option<String>)>,
     pub(super) answer: Answer,
+}
+
+impl Exchange {
+    /// Whether no connection is accepted, so that there is nothing to be seen of the request.
+    pub(super) fn is_refused(&self) -> bool {
+        self.answer.fail == Some(Fail::Refused)
+    }
 }
 
 #[derive(Debug)]

@@ -40,7 +40,7 @@ pub enum Verdict {
 pub struct Difference {
     /// The step, such as `step 2 (POST /sessions)`.
     pub step: String,
-    /// What differs: `status`, `header location`, `body /data/id`, `stream, byte 120`,
+    /// What differs: `status`, `header location`, `body /data/id`, `body, byte 120`,
     /// `upstream request 1 /params/limit`.
     pub place: String,
     /// What the fixture says.
