@@ -101,3 +101,6 @@ mod accept;
 
 #[cfg(feature = "config")]
 pub mod config;
+
+#[cfg(feature = "contract")]
+pub mod contract;
