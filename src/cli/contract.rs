@@ -52,8 +52,8 @@ struct Run {
     #[arg(long, value_name = "URL", conflicts_with = "in_process")]
     base_url: Option<String>,
 
-    /// Bearer token for --base-url, in place of the environment variable
-    /// CHATKIT_REST_CONTRACT_TOKEN
+    /// Bearer token for --base-url; if it isn't there, the environment variable
+    /// `CHATKIT_REST_CONTRACT_TOKEN`
     #[arg(long, value_name = "TOKEN", requires = "base_url")]
     token: Option<String>,
 

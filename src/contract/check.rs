@@ -28,8 +28,7 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn new() -> Result<Self, Error> {
         let names = SOURCES.iter().map(|(name, _)| *name);
-        let replies =
-            names.filter(|name| name.ends_with(".reply") || matches!(*name, "error" | "problem"));
+        let replies = names.filter(|name| !name.contains('/') && !name.contains(".request"));
         let compiled: Result<_, Error> =
             replies.map(|name| compile(name).map(|schema| (name, schema))).collect();
         Ok(Self { requests: Schemas::compile()?, replies: compiled? })
@@ -62,7 +61,7 @@ impl StepChecks<'_> {
         let expect = &self.step.expect;
         if answered.status != expect.status {
             let got = format!("{} with {}", answered.status, excerpt(&answered.body, 0));
-            self.differ("status", expect.status, got);
+            self.differ("status", expect.status.to_string(), got);
         }
         self.headers("header", &expect.headers, &answered.headers);
         if answered.end != expect.end {
@@ -158,7 +157,7 @@ impl StepChecks<'_> {
 
     fn json(&mut self, place: &str, expected: &Value, got: &[u8]) {
         let Ok(got) = serde_json::from_slice::<Value>(got) else {
-            return self.differ(place, expected, excerpt(got, 0));
+            return self.differ(place, expected.to_string(), excerpt(got, 0));
         };
         self.value(place, expected, &got);
     }
@@ -177,21 +176,26 @@ impl StepChecks<'_> {
             return self.differ("body", format!("a refusal with {}", expected.code), got);
         };
         let problem = is(&answered.headers, "application/problem+json");
-        let (error, message) =
-            if problem { (&body, "detail") } else { (&body["error"], "message") };
+        let (error, message) = if problem {
+            (&body, "detail")
+        } else {
+            (body.get("error").unwrap_or(&Value::Null), "message")
+        };
+        let member = |name| error.get(name).cloned().unwrap_or_default();
         let text = expected.message.as_deref().unwrap_or("$string");
         let mut wanted = json!({"code": expected.code, message: text});
-        let mut got = json!({"code": error["code"], message: error[message]});
-        if let Some(details) = &expected.details {
-            wanted["details"] = details.clone();
-        }
-        if let Some(details) = error.get("details") {
-            got["details"] = details.clone();
-        }
+        let mut got = json!({"code": member("code"), message: member(message)});
+        let mut also = |name: &str, expected: Option<Value>, found: Option<Value>| {
+            for (members, value) in [(&mut wanted, expected), (&mut got, found)] {
+                if let (Some(members), Some(value)) = (members.as_object_mut(), value) {
+                    members.insert(name.to_owned(), value);
+                }
+            }
+        };
+        also("details", expected.details.clone(), error.get("details").cloned());
         if let Some(id) = answered.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()) {
             // What a user reads to support must be what the log has.
-            wanted["request_id"] = id.into();
-            got["request_id"] = error["request_id"].clone();
+            also("request_id", Some(id.into()), Some(member("request_id")));
         }
         self.value("body", &wanted, &got);
     }
@@ -242,13 +246,8 @@ impl StepChecks<'_> {
         self.differ(&place, excerpt(expected, same), excerpt(got, same));
     }
 
-    fn differ(&mut self, place: &str, expected: impl ToString, got: impl ToString) {
-        self.differences.push(Difference {
-            step: self.label.to_owned(),
-            place: place.to_owned(),
-            expected: expected.to_string(),
-            got: got.to_string(),
-        });
+    fn differ(&mut self, place: &str, expected: impl Into<String>, got: impl Into<String>) {
+        self.differences.push(Difference::new(self.label, place, expected, got));
     }
 }
 

@@ -86,6 +86,13 @@ fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Fl
         return Err((place, "needs a request upstream to wait for".to_owned()));
     }
     let meanwhile = steps(context, file.meanwhile, &place)?;
+    for (name, target) in &file.capture {
+        if !target.is_empty() && !target.starts_with('/') {
+            let place = segment(&segment(pointer, "capture"), name);
+            return Err((place, "is not a JSON Pointer".to_owned()));
+        }
+        context.defined.insert(name.clone());
+    }
     let place = segment(pointer, "expect");
     let expect = expectation(context, file.expect, &place)?;
     let refused = exchanges.iter().filter(|exchange| exchange.is_refused()).count();
@@ -95,13 +102,6 @@ fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Fl
     }
     if matches!(expect.body, ExpectedBody::Upstream) && exchanges.is_empty() {
         return Err((segment(&place, "body"), "there is no request upstream".to_owned()));
-    }
-    for (name, target) in &file.capture {
-        if !target.is_empty() && !target.starts_with('/') {
-            let place = segment(&segment(pointer, "capture"), name);
-            return Err((place, "is not a JSON Pointer".to_owned()));
-        }
-        context.defined.insert(name.clone());
     }
     Ok(Step { request, exchanges, meanwhile, expect, capture: file.capture })
 }
@@ -237,7 +237,7 @@ fn answer(context: &Context, file: AnswerFile, pointer: &str) -> Result<Answer, 
 /// A recorded stream: one chunk for each event, as the server sends them.
 fn recorded(directory: &Path, name: &str, pointer: &str) -> Result<Vec<Bytes>, Flaw> {
     let flaw = |problem: String| (pointer.to_owned(), problem);
-    if name.contains(['/', '\\']) || !name.ends_with(".sse") {
+    if name.contains(['/', '\\']) || Path::new(name).extension() != Some("sse".as_ref()) {
         return Err(flaw("must be the name of an .sse file in the same folder".to_owned()));
     }
     let bytes = std::fs::read(directory.join(name))

@@ -114,14 +114,14 @@ impl Comparison<'_> {
                     self.value(&segment(pointer, index), pair.0, pair.1);
                 }
                 for (index, value) in expected.iter().enumerate().skip(got.len()) {
-                    self.differ(&segment(pointer, index), value, "nothing");
+                    self.differ(&segment(pointer, index), value.to_string(), "nothing");
                 }
                 for (index, value) in got.iter().enumerate().skip(expected.len()) {
-                    self.differ(&segment(pointer, index), "nothing", value);
+                    self.differ(&segment(pointer, index), "nothing", value.to_string());
                 }
             }
             _ if expected == got => {}
-            _ => self.differ(pointer, expected, got),
+            _ => self.differ(pointer, expected.to_string(), got.to_string()),
         }
     }
 
@@ -130,12 +130,12 @@ impl Comparison<'_> {
             let place = segment(pointer, name);
             match got.get(name) {
                 Some(got) => self.value(&place, value, got),
-                None => self.differ(&place, value, "nothing"),
+                None => self.differ(&place, value.to_string(), "nothing"),
             }
         }
         if !expected.contains_key(REST) {
             for (name, value) in got.iter().filter(|(name, _)| !expected.contains_key(*name)) {
-                self.differ(&segment(pointer, name), "nothing", value);
+                self.differ(&segment(pointer, name), "nothing", value.to_string());
             }
         }
     }
@@ -143,7 +143,7 @@ impl Comparison<'_> {
     fn text(&mut self, pointer: &str, expected: &str, got: &Value) {
         if let Some(matcher) = Matcher::of(expected) {
             if !matcher.accepts(got) {
-                self.differ(pointer, expected, got);
+                self.differ(pointer, expected, got.to_string());
             }
             return;
         }
@@ -151,16 +151,22 @@ impl Comparison<'_> {
         let literal = escaped.unwrap_or(expected);
         match self.variables.fill(literal) {
             Ok(filled) if got.as_str() == Some(&*filled) => {}
-            Ok(filled) => self.differ(pointer, Value::from(filled), got),
-            Err(name) => self.differ(pointer, format!("{{{name}}}, which was not captured"), got),
+            Ok(filled) => self.differ(pointer, Value::from(filled).to_string(), got.to_string()),
+            Err(name) => {
+                self.differ(
+                    pointer,
+                    format!("{{{name}}}, which was not captured"),
+                    got.to_string(),
+                );
+            }
         }
     }
 
-    fn differ(&mut self, pointer: &str, expected: impl ToString, got: impl ToString) {
+    fn differ(&mut self, pointer: &str, expected: impl Into<String>, got: impl Into<String>) {
         self.mismatches.push(Mismatch {
             pointer: pointer.to_owned(),
-            expected: expected.to_string(),
-            got: got.to_string(),
+            expected: expected.into(),
+            got: got.into(),
         });
     }
 }

@@ -49,6 +49,18 @@ pub struct Difference {
     pub got: String,
 }
 
+impl Difference {
+    pub(super) fn new(
+        step: &str,
+        place: &str,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) -> Self {
+        let (step, place) = (step.to_owned(), place.to_owned());
+        Self { step, place, expected: expected.into(), got: got.into() }
+    }
+}
+
 impl Report {
     /// Every outcome.
     pub fn outcomes(&self) -> &[Outcome] {

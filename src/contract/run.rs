@@ -50,7 +50,7 @@ pub async fn run_dir(
 
 /// How many fixtures are run at once, where each has a scene of its own: most of what they take
 /// is waiting.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// Runs fixtures against `target`, each on a scene of its own. Dropping the future ends them.
 pub async fn run(fixtures: &[Fixture], target: &Target) -> Report {
@@ -134,12 +134,7 @@ async fn play(fixture: &Fixture, target: &Target, checks: Arc<Checks>) -> Verdic
 }
 
 fn broken(step: &str, error: String) -> Verdict {
-    Verdict::Failed(vec![Difference {
-        step: step.to_owned(),
-        place: "outcome".to_owned(),
-        expected: "no error".to_owned(),
-        got: error,
-    }])
+    Verdict::Failed(vec![Difference::new(step, "outcome", "no error", error)])
 }
 
 struct Playing {
@@ -179,10 +174,10 @@ impl Playing {
                 }
                 Ok(Err(error)) => self.differ(&label, "answer", "one", error),
                 Ok(Ok(answered)) => {
+                    self.capture(&label, step, &answered);
                     let context = self.checks.step(&label, step, &self.stage, &self.variables);
                     let differences = context.answer(&answered);
                     self.differences.extend(differences);
-                    self.capture(&label, step, &answered);
                 }
             }
             let unseen = refused && self.stage.socket.is_some();
@@ -336,12 +331,13 @@ impl Playing {
         Ok(())
     }
 
-    fn differ(&mut self, step: &str, place: &str, expected: impl ToString, got: impl ToString) {
-        self.differences.push(Difference {
-            step: step.to_owned(),
-            place: place.to_owned(),
-            expected: expected.to_string(),
-            got: got.to_string(),
-        });
+    fn differ(
+        &mut self,
+        step: &str,
+        place: &str,
+        expected: impl Into<String>,
+        got: impl Into<String>,
+    ) {
+        self.differences.push(Difference::new(step, place, expected, got));
     }
 }

@@ -145,7 +145,10 @@ impl Script {
         let missing = missing.map(|planned| planned.index).collect();
         state.queue.retain(|planned| planned.scope != scope);
         let arrivals = state.arrivals.iter().filter(|arrival| arrival.scope == scope).cloned();
-        Ended { arrivals: arrivals.collect(), missing }
+        let ended = Ended { arrivals: arrivals.collect(), missing };
+        drop(state);
+        self.happened();
+        ended
     }
 
     /// A request has come: whose turn it is to answer.

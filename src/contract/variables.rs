@@ -30,16 +30,13 @@ impl Variables {
         while let Some(start) = rest.find('{') {
             let (before, tail) = rest.split_at(start);
             filled.push_str(before);
-            match name(tail) {
-                Some((name, after)) => {
-                    let value = self.0.get(name).ok_or_else(|| name.to_owned())?;
-                    filled.push_str(value);
-                    rest = after;
-                }
-                None => {
-                    filled.push('{');
-                    rest = tail.get(1..).unwrap_or_default();
-                }
+            if let Some((name, after)) = name(tail) {
+                let value = self.0.get(name).ok_or_else(|| name.to_owned())?;
+                filled.push_str(value);
+                rest = after;
+            } else {
+                filled.push('{');
+                rest = tail.get(1..).unwrap_or_default();
             }
         }
         filled.push_str(rest);

@@ -106,7 +106,8 @@ fn every_recorded_stream_and_every_prelude_is_used() {
     for fixture in load() {
         text += &fs::read_to_string(fixtures().join(format!("{}.json", fixture.name()))).unwrap();
         let folder = entries(&fixtures().join(fixture.folder()));
-        recorded.extend(folder.into_iter().filter(|name| !name.ends_with(".json")));
+        let is_fixture = |name: &String| Path::new(name).extension() == Some("json".as_ref());
+        recorded.extend(folder.into_iter().filter(|name| !is_fixture(name)));
     }
     for name in recorded {
         assert!(text.contains(&format!("\"sse\": \"{name}\"")), "{name}");

@@ -1,6 +1,10 @@
 //! All of `fixtures/`, in-process and over sockets; and the runner itself.
 
-#![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "what carries the tests may panic like them"
+)]
 
 mod base_url;
 mod coverage;

@@ -60,8 +60,8 @@ fn upstream(fixture: &mut Value, index: usize) -> &mut Value {
 
 fn text_of_stream(fixture: &mut Value, change: impl Fn(&mut Vec<u8>)) {
     let events = upstream(fixture, 0)["answer"]["events"].as_array().unwrap();
-    let text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let mut bytes = text.into_bytes();
+    let events: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let mut bytes = events.concat().into_bytes();
     change(&mut bytes);
     expect(fixture)["body"] = String::from_utf8(bytes).unwrap().into();
 }
