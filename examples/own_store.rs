@@ -133,8 +133,8 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.count("settle", true, begun.elapsed());
     }
 
-    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
-        self.counted("set_message_count", self.inner.set_message_count(id, messages))
+    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
+        self.counted("set_message_count", self.inner.set_message_count(id, seen, messages))
     }
 
     fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {

@@ -45,7 +45,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::authenticate::{AuthenticateLayer, Verifier};
 use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests as Unknown};
@@ -224,17 +224,8 @@ fn cors(config: &Config) -> Option<CorsLayer> {
             .allow_origin(origins)
             .allow_credentials(cookie && !any)
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            .allow_headers(headers(&[
-                "accept",
-                "accept-language",
-                "authorization",
-                "chatkit-device-id",
-                "chatkit-frame-instance-id",
-                "content-type",
-                "traceparent",
-                "tracestate",
-                "x-request-id",
-            ]))
+            // Integrators send headers of their own; the origin is what decides.
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(headers(&[
                 "location",
                 "ratelimit",

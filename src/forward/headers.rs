@@ -28,7 +28,7 @@ pub(crate) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> b
 
 /// The fields named by `Connection`.
 #[cfg(any(feature = "forward", feature = "translate"))]
-pub(super) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(crate) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()

@@ -150,9 +150,10 @@ fn is_replaced(name: &str) -> bool {
 /// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, Traefik, Envoy,
 /// Cloudflare Access, Tailscale, and of Google's, Amazon's and Microsoft's.
 fn is_identity(name: &str) -> bool {
-    const PREFIXES: [&str; 21] = [
+    const PREFIXES: [&str; 25] = [
         "cf-access-",
         "remote-",
+        "oidc-",
         "ssl-client-",
         "tailscale-user-",
         "x-access-token",
@@ -167,9 +168,12 @@ fn is_identity(name: &str) -> bool {
         "x-forwarded-",
         "x-goog-authenticated-user-",
         "x-goog-iap-",
+        "x-hasura-",
+        "x-jwt-",
         "x-ms-client-principal",
         "x-pomerium-",
         "x-remote-",
+        "x-user-",
         "x-vouch-",
         "x-webauth-",
     ];
@@ -180,18 +184,14 @@ fn is_identity(name: &str) -> bool {
         | "x-email"
         | "forwarded"
         | "x-id-token"
-        | "x-jwt-payload"
+        | "cf-connecting-ip"
+        | "true-client-ip"
         | "x-client-ip"
         | "x-principal"
         | "x-real-ip"
         | "x-sub"
         | "x-subject"
         | "x-user"
-        | "x-user-email"
-        | "x-user-groups"
-        | "x-user-id"
-        | "x-user-name"
-        | "x-user-roles"
         | "x-userid"
         | "x-userinfo"
         | "x-username" => true,

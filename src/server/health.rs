@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
@@ -87,18 +87,18 @@ impl Readiness {
         if *self.draining.borrow() {
             return Err("the gateway is draining".to_owned());
         }
-        let remembered = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, result)) = remembered
+        // Held while checking, so that those who ask at once get the answer of one check.
+        let mut last = self.last.lock().await;
+        if let Some((at, result)) = &*last
             && at.elapsed() < REMEMBERED_FOR
         {
-            return result;
+            return result.clone();
         }
         let result = match self.store.ping().await {
             Ok(()) => (self.probe)().await,
             Err(error) => Err(error.chain()),
         };
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), result.clone()));
+        *last = Some((Instant::now(), result.clone()));
         result
     }
 }

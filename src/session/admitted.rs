@@ -63,8 +63,9 @@ pub enum Action {
     Get(OwnedSession),
     /// Give a session a title.
     Update(OwnedSession, String),
-    /// Delete a session and its thread.
-    Delete(OwnedSession),
+    /// Delete a session and its thread. A session without one is held by the claim meanwhile, so
+    /// that nobody makes it one.
+    Delete(OwnedSession, Option<RunClaim>),
     /// The session's thread was asked for; only the reply is missing.
     Thread(SessionRecord),
     /// The session's threads were asked for; only the reply is missing.
@@ -137,7 +138,7 @@ impl OwnedSession {
         if messages == self.record.message_count {
             return Ok(());
         }
-        self.store.set_message_count(self.record.id, messages).await
+        self.store.set_message_count(self.record.id, self.record.message_count, messages).await
     }
 
     /// Deletes the session; to be called when its thread is gone.
@@ -145,6 +146,8 @@ impl OwnedSession {
     /// # Errors
     /// If the store fails.
     pub async fn delete(&self) -> Result<bool, Error> {
+        // Before and after: a look-up in between may learn it anew.
+        self.owners.forget(&self.record);
         let deleted = self.store.delete(self.record.id).await;
         self.owners.forget(&self.record);
         deleted

@@ -20,6 +20,7 @@ pub struct RunClaim {
     start: Start,
     settlement: Settlement,
     learns_titles: bool,
+    counts: bool,
     _permit: Option<StreamPermit>,
 }
 
@@ -38,7 +39,15 @@ impl RunClaim {
     ) -> Self {
         let settlement = Settlement { lease: Some(lease), ..Settlement::default() };
         let start = Start::First(lease);
-        Self { store, session_id, start, settlement, learns_titles: true, _permit: permit }
+        Self {
+            store,
+            session_id,
+            start,
+            settlement,
+            learns_titles: true,
+            counts: true,
+            _permit: permit,
+        }
     }
 
     pub(super) fn next(
@@ -49,12 +58,26 @@ impl RunClaim {
     ) -> Self {
         let settlement = Settlement::default();
         let start = Start::Next(thread_id);
-        Self { store, session_id, start, settlement, learns_titles: true, _permit: permit }
+        Self {
+            store,
+            session_id,
+            start,
+            settlement,
+            learns_titles: true,
+            counts: true,
+            _permit: permit,
+        }
     }
 
     /// Keeps the title that the user gave the session, whatever the upstream calls the thread.
     pub(super) fn keeping_title(mut self) -> Self {
         self.learns_titles = false;
+        self
+    }
+
+    /// Counts none of its messages.
+    pub(super) fn uncounted(mut self) -> Self {
+        self.counts = false;
         self
     }
 
@@ -98,7 +121,7 @@ impl RunClaim {
 
     /// The upstream finished a user's or an assistant's message.
     pub fn count_message(&mut self) {
-        self.settlement.messages += 1;
+        self.settlement.messages += u64::from(self.counts);
     }
 
     /// The upstream calls the thread so.
@@ -112,7 +135,7 @@ impl RunClaim {
 impl Drop for RunClaim {
     fn drop(&mut self) {
         let mut settlement = std::mem::take(&mut self.settlement);
-        if settlement.messages > 0 || settlement.title.is_some() {
+        if settlement.messages > 0 || settlement.title.is_some() || !self.counts {
             settlement.touched_at = Some(Timestamp::now());
         }
         self.store.settle(self.session_id, settlement);

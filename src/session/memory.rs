@@ -135,9 +135,12 @@ impl SessionStore for MemoryStore {
         }
     }
 
-    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
+    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
         self.later(move |tables| {
-            if let Some(session) = tables.sessions.get_mut(&id) {
+            if let Some(session) = tables.sessions.get_mut(&id)
+                && session.in_flight == 0
+                && session.record.message_count == seen
+            {
                 session.record.message_count = messages;
             }
         })

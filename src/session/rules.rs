@@ -54,7 +54,7 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) async fn admit(
-        &self,
+        self: &Arc<Self>,
         principal: &Principal,
         call: Call,
     ) -> Result<Action, Rejection> {
@@ -72,7 +72,14 @@ impl Rules {
                 Ok(Action::Update(session, title))
             }
             Call::DeleteSession { session } => {
-                self.owned(principal, &session).await.map(Action::Delete)
+                let mut record = self.own_record(principal, &session).await?;
+                let mut claim = None;
+                if record.thread_id.is_none() {
+                    let held = self.begin_run(record.id, true, None, None).await?;
+                    record.thread_id = held.thread_id().cloned();
+                    claim = Some(held);
+                }
+                Ok(Action::Delete(self.own(record), claim))
             }
             Call::CreateThread { session } => {
                 self.own_record(principal, &session).await.map(Action::Thread)
@@ -218,6 +225,16 @@ impl Rules {
         max_messages: Option<NonZeroU32>,
     ) -> Result<RunClaim, Rejection> {
         let permit = self.stream_permit(principal)?;
+        self.begin_run(id, titled, max_messages, permit).await
+    }
+
+    async fn begin_run(
+        &self,
+        id: SessionId,
+        titled: bool,
+        max_messages: Option<NonZeroU32>,
+        permit: Option<StreamPermit>,
+    ) -> Result<RunClaim, Rejection> {
         let begin = BeginRun { max_messages, lease: self.limits.lease, now: Timestamp::now() };
         // The claim is made in the same poll that the store answers in: there is no await in
         // between at which it could be lost.
@@ -242,17 +259,12 @@ impl Rules {
 
     fn stream_permit(&self, principal: &Principal) -> Result<Option<StreamPermit>, Rejection> {
         let Some(streams) = &self.streams else { return Ok(None) };
-        streams.try_acquire(principal.user_id()).map(Some).ok_or_else(|| {
-            Rejection::new(Code::RateLimited)
-                .message("You have as many runs under way as you may have; let one end first.")
-                .retry_after(1)
-                .because("limits.max_streams_per_user")
-        })
+        streams.try_acquire(principal.user_id()).map(Some).ok_or_else(|| streams.refusal())
     }
 
     /// Looks up everything that a ChatKit request names.
     async fn passthrough(
-        &self,
+        self: &Arc<Self>,
         principal: &Principal,
         call: &ChatKitCall,
     ) -> Result<Effect, Rejection> {
@@ -267,15 +279,13 @@ impl Rules {
         };
         Ok(match (call.kind, thread_id) {
             (Some(T::ThreadsCreate), _) => {
-                let record = self.create(principal, None).await?;
-                let max_messages = self.limits.max_messages;
-                match self.begin(principal, record.id, false, max_messages).await {
-                    Ok(claim) => Effect::Run(claim.discarding_unbound()),
-                    Err(rejection) => {
-                        self.store.delete(record.id).await.map_err(store_down)?;
-                        return Err(rejection);
-                    }
-                }
+                // A task of its own, so that a client that leaves can't stop it between the two:
+                // it ends with a claim, and dropping that takes the session away again.
+                let (rules, principal) = (Arc::clone(self), principal.clone());
+                let begun = tokio::spawn(async move { rules.create_for_run(&principal).await });
+                Effect::Run(begun.await.map_err(|_| {
+                    Rejection::new(Code::Internal).because("the task for a session was stopped")
+                })??)
             }
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
@@ -299,10 +309,27 @@ impl Rules {
                 let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
                 let counts = kind == T::ThreadsAddUserMessage;
                 let max_messages = self.limits.max_messages.filter(|_| counts);
-                Effect::Run(self.begin(principal, session, true, max_messages).await?)
+                let claim = self.begin(principal, session, true, max_messages).await?;
+                // What is tried again takes the place of what was counted before.
+                let again = kind == T::ThreadsRetryAfterItem;
+                Effect::Run(if again { claim.uncounted() } else { claim })
             }
             _ => Effect::None,
         })
+    }
+
+    /// A session for a thread that is made by a request of the client's own, and the claim to
+    /// bind it.
+    async fn create_for_run(&self, principal: &Principal) -> Result<RunClaim, Rejection> {
+        let permit = self.stream_permit(principal)?;
+        let record = self.create(principal, None).await?;
+        match self.begin_run(record.id, false, self.limits.max_messages, permit).await {
+            Ok(claim) => Ok(claim.discarding_unbound()),
+            Err(rejection) => {
+                self.store.delete(record.id).await.map_err(store_down)?;
+                Err(rejection)
+            }
+        }
     }
 
     /// The id of an upstream thread's session, if that is the caller's.

@@ -98,9 +98,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// count lost to a crash is repaired by [`set_message_count`](Self::set_message_count).
     fn settle(&self, id: SessionId, settlement: Settlement);
 
-    /// Replaces the message count by one counted from the upstream's items. Runs in flight
-    /// stay counted on top. Nothing happens if there is no such session.
-    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()>;
+    /// Replaces the message count `seen` by one counted from the upstream's items.
+    ///
+    /// Nothing happens if the count is another one by now, if a run is in flight, or if there is
+    /// no such session: what was counted may then be older than what is stored, or have a run's
+    /// messages twice.
+    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()>;
 
     /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
     fn delete(&self, id: SessionId) -> StoreFuture<'_, bool>;

@@ -24,6 +24,12 @@ impl<B, O: RunObserver> RunBody<B, O> {
         Self { held, watch, flush: FlushFirst::default() }
     }
 
+    /// Whether output has come and no thread was named before it.
+    #[cfg(feature = "translate")]
+    pub(crate) fn is_threadless(&self) -> bool {
+        self.watch.is_threadless()
+    }
+
     /// A run that is committed as it is, without a hold.
     pub fn unheld(watch: Watch<B, O>) -> Self {
         Self::new(VecDeque::new(), Box::pin(watch))

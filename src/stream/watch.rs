@@ -125,6 +125,12 @@ impl<B, O: RunObserver> Watch<B, O> {
         }
     }
 
+    #[cfg(feature = "translate")]
+    pub(super) fn is_threadless(&self) -> bool {
+        let progress = &self.watcher.progress;
+        progress.output && progress.preamble.thread_id.is_none()
+    }
+
     pub(super) fn progress(self: Pin<&mut Self>) -> &mut Progress {
         &mut self.project().watcher.progress
     }

@@ -35,7 +35,7 @@ impl Record {
             Action::Created(record) | Action::Thread(record) | Action::Threads(record) => {
                 Some(record.id)
             }
-            Action::Get(session) | Action::Update(session, _) | Action::Delete(session) => {
+            Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
                 Some(session.record().id)
             }
             Action::Run(claim, _) => Some(claim.session_id()),

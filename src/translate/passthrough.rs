@@ -19,7 +19,7 @@ use super::body::ReplyBody;
 use super::observer::SessionObserver;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
-use super::upstream::{Failure, Upstream};
+use super::upstream::{Failure, Upstream, is_json};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
@@ -30,8 +30,11 @@ use crate::validate::{ChatKitCall, Page};
 /// What the server takes an absent limit, and 0, for.
 const DEFAULT_LIMIT: i64 = 20;
 
+/// The fewest rows that are asked for at once: the caller's may be rare among them.
+const MIN_LIST_ROWS: i64 = 100;
+
 /// The most pages that are read for one page of the caller's own threads.
-const MAX_LIST_PAGES: usize = 100;
+const MAX_LIST_PAGES: usize = 10;
 
 pub(super) async fn pass<S, R>(
     mut exchange: Exchange<S>,
@@ -53,7 +56,7 @@ where
             let observer = SessionObserver::new(claim, exchange.record.take());
             let body = RunBody::unheld(Watch::new(body, observer));
             let mut response = Response::new(ReplyBody::Run { body });
-            *response.headers_mut() = stream_headers(head.headers);
+            *response.headers_mut() = stream_headers(&head.headers);
             Ok(response)
         }
         Effect::ListThreads(own) => list(upstream, &own, &call.page).await,
@@ -86,8 +89,11 @@ where
                 Err(failure) => return Err(refusal(upstream, thread_id, failure).await),
             };
             let (head, body) = response.into_parts();
+            if call.kind.is_some() && !is_json(&head.headers) {
+                return Err(Failure::NOT_JSON.into());
+            }
             let mut response = Response::new(ReplyBody::passthru(body));
-            *response.headers_mut() = passed_on(head.headers);
+            *response.headers_mut() = passed_on(&head.headers);
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
             Ok(response)
@@ -138,8 +144,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     if let Some(thread_id) = thread_id
-        && failure.is_bare_500()
-        && upstream.has_lost(&thread_id).await
+        && upstream.failed_for_lack_of(&thread_id, &failure).await
     {
         return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
     }
@@ -151,14 +156,41 @@ struct OwnPage<'a> {
     data: Vec<&'a RawValue>,
     has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<&'a str>,
+    after: Option<String>,
+}
+
+/// Where in the upstream's list the caller's next page begins: after a cursor of the upstream's,
+/// and after so many of the caller's own behind that. Written as a cursor of its own kind where
+/// the upstream's alone can't say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    after: Option<String>,
+    skip: usize,
+}
+
+impl Place {
+    fn parse(cursor: Option<&str>) -> Self {
+        let own = cursor.and_then(|cursor| {
+            let (skip, after) = cursor.strip_prefix("own.")?.split_once('.')?;
+            let after = Some(after.to_owned()).filter(|after| !after.is_empty());
+            Some(Self { after, skip: skip.parse().ok()? })
+        });
+        own.unwrap_or_else(|| Self { after: cursor.map(str::to_owned), skip: 0 })
+    }
+
+    fn write(self) -> String {
+        match self {
+            Self { after: Some(after), skip: 0 } => after,
+            Self { after, skip } => format!("own.{skip}.{}", after.unwrap_or_default()),
+        }
+    }
 }
 
 /// One page of the caller's own threads.
 ///
 /// The upstream's list has everybody's. Its pages are read until there are enough of the
-/// caller's, or all of them, or no more; each page asks for no more rows than are still wanted,
-/// so that the cursor between two of the upstream's pages is always one of the caller's too.
+/// caller's, or all of them, or no more; a page in which more were found than are wanted is
+/// begun anew for the next one.
 async fn list<S, R>(upstream: &mut Upstream<S>, own: &HashSet<ThreadId>, wanted: &Page) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -166,55 +198,77 @@ where
 {
     let limit = match wanted.limit {
         None | Some(0) => DEFAULT_LIMIT,
-        Some(limit) => limit,
+        Some(limit) => limit.max(0),
     };
-    let mut replies: Vec<Bytes> = Vec::new();
-    let mut shown: HashSet<String> = HashSet::new();
+    let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+    let rows = limit.max(MIN_LIST_ROWS);
+    let mut place = Place::parse(wanted.after.as_deref());
+    let from_the_start = place == Place::default();
     let mut cursors: HashSet<String> = HashSet::new();
-    let mut after = wanted.after.clone();
+    let mut shown: HashSet<String> = HashSet::new();
+    let mut data: Vec<Box<RawValue>> = Vec::new();
+    let mut next = None;
     let mut bytes = 0;
     // Without any thread of their own there is nothing to look for.
-    while !own.is_empty() && replies.len() < MAX_LIST_PAGES {
-        let missing = limit.saturating_sub(i64::try_from(shown.len()).unwrap_or(i64::MAX));
-        let request = envelope::page(None, missing, wanted.ascending, after.as_deref());
+    for page_number in 1..=MAX_LIST_PAGES {
+        if own.is_empty() || enough == 0 {
+            break;
+        }
+        let request = envelope::page(None, rows, wanted.ascending, place.after.as_deref());
         let answer = upstream.json(request).await?;
         bytes += answer.len();
         if bytes > upstream.max_reply_bytes {
             return Err(Failure::Protocol("the upstream's threads are too large together").into());
         }
         let page = threads::page(&answer)?;
-        for id in page.data.iter().filter_map(|thread| threads::id(thread)) {
-            if own.contains(id.as_str()) {
-                shown.insert(id);
+        let mut seen = 0;
+        for thread in &page.data {
+            let Some(id) = threads::id(thread).filter(|id| own.contains(id.as_str())) else {
+                continue;
+            };
+            seen += 1;
+            if seen <= place.skip {
+                continue;
+            }
+            if data.len() == enough {
+                next = Some(Place { after: place.after.clone(), skip: seen - 1 });
+                break;
+            }
+            if shown.insert(id) {
+                data.push((*thread).to_owned());
             }
         }
-        let next = page.next().map(str::to_owned);
-        replies.push(answer);
-        after = next;
-        let Some(cursor) = &after else { break };
+        let all_of_theirs = from_the_start && shown.len() == own.len();
+        if next.is_some() || all_of_theirs {
+            break;
+        }
+        let Some(cursor) = page.next().map(str::to_owned) else { break };
         if !cursors.insert(cursor.clone()) {
             return Err(Failure::Protocol("the upstream's cursor goes round").into());
         }
-        let all_of_theirs = wanted.after.is_none() && shown.len() == own.len();
-        if all_of_theirs {
-            after = None;
-            break;
-        }
-        if limit <= 0 || i64::try_from(shown.len()).is_ok_and(|count| count >= limit) {
+        place = Place { after: Some(cursor), skip: 0 };
+        if data.len() == enough || page_number == MAX_LIST_PAGES {
+            next = Some(place);
             break;
         }
     }
-    let mut data = Vec::new();
-    let mut listed = HashSet::new();
-    for answer in &replies {
-        for thread in threads::page(answer)?.data {
-            if let Some(id) = threads::id(thread)
-                && shown.contains(&id)
-                && listed.insert(id)
-            {
-                data.push(thread);
-            }
+    let data = data.iter().map(|thread| &**thread).collect();
+    reply::json(&OwnPage { data, has_more: next.is_some(), after: next.map(Place::write) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_being_written_as_a_cursor() {
+        for (after, skip) in [(None, 3), (Some("thr_1"), 0), (Some("own.1.x"), 2), (Some("a.b"), 7)]
+        {
+            let place = Place { after: after.map(str::to_owned), skip };
+            assert_eq!(Place::parse(Some(&place.clone().write())), place);
         }
+        assert_eq!(Place::parse(None), Place::default());
+        let foreign = Place { after: Some("own.x.y".to_owned()), skip: 0 };
+        assert_eq!(Place::parse(Some("own.x.y")), foreign);
     }
-    reply::json(&OwnPage { data, has_more: after.is_some(), after: after.as_deref() })
 }

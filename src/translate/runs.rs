@@ -1,7 +1,7 @@
 //! `create_run`.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -39,8 +39,7 @@ where
         Ok(response) => response,
         Err(failure) => {
             let lost = match &thread_id {
-                Some(_) if failure.is_not_found() => true,
-                Some(id) => failure.is_bare_500() && exchange.upstream.has_lost(id).await,
+                Some(id) => exchange.upstream.failed_for_lack_of(id, &failure).await,
                 None => false,
             };
             if lost {
@@ -53,14 +52,18 @@ where
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
     match answer {
         Answer::Events => match hold(watch, exchange.settings.hold).await {
+            Ok(body) if thread_id.is_none() && body.is_threadless() => Err(threadless()),
             Ok(body) => {
                 let mut response = Response::new(ReplyBody::Run { body });
-                *response.headers_mut() = stream_headers(head.headers);
+                *response.headers_mut() = stream_headers(&head.headers);
                 Ok(response)
             }
             Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, failure).await),
         },
         Answer::Json => match collect(watch, exchange.settings.max_reply_bytes).await {
+            Ok(transcript) if thread_id.is_none() && transcript.thread_id.is_none() => {
+                Err(threadless())
+            }
             Ok(transcript) => {
                 let thread_id = transcript.thread_id.as_deref().or(thread_id.as_deref());
                 reply::one(reply::Run {
@@ -75,14 +78,18 @@ where
     }
 }
 
+/// A first run whose thread was never told: nothing more could be said in it.
+fn threadless() -> Rejection {
+    Rejection::new(Code::UpstreamError).because("the upstream named no thread before its output")
+}
+
 /// The upstream's headers, and what keeps a stream from being stored, buffered or changed on
 /// its way: a ChatKit server says none of it itself.
-pub(super) fn stream_headers(headers: HeaderMap) -> HeaderMap {
+pub(super) fn stream_headers(headers: &HeaderMap) -> HeaderMap {
     let mut headers = passed_on(headers);
     let no_store = HeaderValue::from_static("no-cache, no-store, no-transform");
     headers.insert(CACHE_CONTROL, no_store);
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers
 }
 

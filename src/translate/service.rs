@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -123,31 +123,30 @@ where
         Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
         Action::Get(session) => sessions::get(context(), session).await,
         Action::Update(session, title) => sessions::update(context(), session, title).await,
-        Action::Delete(session) => sessions::delete(context(), session).await,
+        Action::Delete(session, claim) => sessions::delete(context(), session, claim).await,
         Action::Run(claim, run) => runs::create(context(), claim, run).await,
         Action::Passthrough(call, effect) => passthrough::pass(context(), call, effect).await,
     }
 }
 
-/// The headers of an answer of the upstream's that may be passed on: none about its
-/// connection, its length, its own identity, or cross-origin rules, which are the gateway's.
-pub(super) fn passed_on(mut headers: HeaderMap) -> HeaderMap {
-    crate::forward::remove_hop_by_hop(&mut headers);
-    crate::forward::remove_named(&mut headers, |name| {
-        matches!(
-            name,
-            "content-length"
-                | "date"
-                | "server"
-                | "set-cookie"
-                | "www-authenticate"
-                | "access-control-allow-origin"
-                | "access-control-allow-credentials"
-                | "access-control-allow-headers"
-                | "access-control-allow-methods"
-                | "access-control-expose-headers"
-                | "access-control-max-age"
-        )
-    });
-    headers
+/// The headers of an answer of the upstream's that are passed on: what its body is, and the
+/// integrator's own (`x-…`). Nothing about its connection, length, place or policies, which are
+/// the gateway's to tell.
+pub(super) fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(6);
+    for (name, value) in headers {
+        let keep = match name.as_str() {
+            "content-type" | "content-language" => true,
+            "x-powered-by" | "x-request-id" | "x-frame-options" | "x-xss-protection" => false,
+            name => name.starts_with("x-") && !name.starts_with("x-accel-"),
+        };
+        if keep {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    for name in crate::forward::listed(headers) {
+        kept.remove(name);
+    }
+    kept.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    kept
 }

@@ -14,7 +14,7 @@ use super::{envelope, messages, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{OwnedSession, store_down};
+use crate::session::{OwnedSession, RunClaim, store_down};
 
 /// The session, and its messages as the upstream has them.
 pub(super) async fn get<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
@@ -70,9 +70,7 @@ where
     if let Some(thread_id) = &session.record().thread_id {
         let request = envelope::thread_title(thread_id, &title);
         if let Err(failure) = exchange.upstream.json(request).await {
-            let lost = failure.is_not_found()
-                || (failure.is_bare_500() && exchange.upstream.has_lost(thread_id).await);
-            if lost {
+            if exchange.upstream.failed_for_lack_of(thread_id, &failure).await {
                 return Err(Rejection::new(Code::ThreadNotFound));
             }
             return Err(failure.into());
@@ -86,7 +84,11 @@ where
 }
 
 /// The thread first, then the session: what is half-done can be done again.
-pub(super) async fn delete<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
+pub(super) async fn delete<S, R>(
+    mut exchange: Exchange<S>,
+    session: OwnedSession,
+    claim: Option<RunClaim>,
+) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -94,14 +96,13 @@ where
     let record = session.record();
     if let Some(thread_id) = &record.thread_id {
         let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
-        if let Err(failure) = exchange.upstream.json(request).await {
-            let gone = failure.is_not_found()
-                || (failure.is_bare_500() && exchange.upstream.has_lost(thread_id).await);
-            if !gone {
-                return Err(failure.into());
-            }
+        if let Err(failure) = exchange.upstream.json(request).await
+            && !exchange.upstream.failed_for_lack_of(thread_id, &failure).await
+        {
+            return Err(failure.into());
         }
     }
     session.delete().await.map_err(store_down)?;
+    drop(claim);
     reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
 }

@@ -20,7 +20,7 @@ use crate::stream::HIDDEN_ITEM_TYPES;
 const PAGE_ROWS: i64 = 100;
 
 /// The most pages that are read to tell whether a thread exists.
-const MAX_PROBE_PAGES: usize = 20;
+const MAX_PROBE_PAGES: usize = 5;
 
 /// The most pages of items of one thread.
 const MAX_ITEM_PAGES: usize = 10_000;
@@ -105,6 +105,11 @@ where
         Err(Failure::Protocol("the upstream's items don't end"))
     }
 
+    /// Whether a failed exchange about a thread failed because the upstream has lost it.
+    pub(super) async fn failed_for_lack_of(&mut self, thread_id: &str, failure: &Failure) -> bool {
+        failure.is_not_found() || (failure.is_bare_500() && self.has_lost(thread_id).await)
+    }
+
     /// Whether the upstream has lost a thread. Asked only when something failed.
     ///
     /// A ChatKit server answers the same bare 500 to "no such thread" and to "my database is
@@ -132,7 +137,7 @@ where
                 _ => return true,
             }
         }
-        // Not among the newest two thousand: the failed get is the better witness.
-        true
+        // More threads than are looked through: nobody can tell.
+        false
     }
 }

@@ -36,9 +36,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The status of a server that caught nothing: a missing thread, or any other fault.
+    pub(super) const NOT_JSON: Self =
+        Self::Protocol("the upstream's answer is not application/json");
+
+    /// The status of a server that caught nothing: a missing thread, or any other fault. A 502
+    /// or 503 is somebody else's, and says nothing about a thread.
     pub(super) fn is_bare_500(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if status.is_server_error())
+        matches!(self, Self::Status { status: StatusCode::INTERNAL_SERVER_ERROR, .. })
     }
 
     /// The upstream said itself that the thing isn't there.
@@ -119,7 +123,7 @@ where
     pub(super) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
         let response = self.send("application/json", body).await?;
         if !is_json(response.headers()) {
-            return Err(Failure::Protocol("the upstream's answer is not application/json"));
+            return Err(Failure::NOT_JSON);
         }
         read(response.into_body(), self.max_reply_bytes).await
     }
@@ -156,7 +160,7 @@ where
     Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
         let essence = value.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/json")

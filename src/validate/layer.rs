@@ -41,12 +41,14 @@ pub enum UnknownRequests {
 /// Puts validation in front of a service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
 pub struct ValidateLayer {
-    rules: Arc<Rules>,
+    schemas: Arc<Schemas>,
+    limits: BodyLimits,
+    unknown: UnknownRequests,
 }
 
 #[derive(Debug)]
 pub(super) struct Rules {
-    pub(super) schemas: Schemas,
+    pub(super) schemas: Arc<Schemas>,
     pub(super) limits: BodyLimits,
     pub(super) unknown: UnknownRequests,
 }
@@ -54,18 +56,13 @@ pub(super) struct Rules {
 impl ValidateLayer {
     /// Validates with `schemas`, within `limits`.
     pub fn new(schemas: Schemas, limits: BodyLimits) -> Self {
-        let unknown = UnknownRequests::Refuse;
-        Self { rules: Arc::new(Rules { schemas, limits, unknown }) }
+        Self { schemas: Arc::new(schemas), limits, unknown: UnknownRequests::Refuse }
     }
 
     /// Says what the pass-through does with unknown request types.
     #[must_use]
     pub fn with_unknown_requests(self, unknown: UnknownRequests) -> Self {
-        match Arc::try_unwrap(self.rules) {
-            Ok(rules) => Self { rules: Arc::new(Rules { unknown, ..rules }) },
-            // Shared already: whoever has a service keeps the rules it was built with.
-            Err(rules) => Self { rules },
-        }
+        Self { unknown, ..self }
     }
 }
 
@@ -73,6 +70,11 @@ impl<S> Layer<S> for ValidateLayer {
     type Service = Validate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Validate::new(Arc::clone(&self.rules), inner)
+        let rules = Rules {
+            schemas: Arc::clone(&self.schemas),
+            limits: self.limits,
+            unknown: self.unknown,
+        };
+        Validate::new(Arc::new(rules), inner)
     }
 }

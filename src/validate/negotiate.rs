@@ -1,5 +1,7 @@
 //! `Accept` and `Content-Type`.
 
+use std::borrow::Cow;
+
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
@@ -13,6 +15,7 @@ use crate::route::Operation;
 /// The pass-through doesn't negotiate: its clients send any `Accept` with any request.
 pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(accept) = accept(headers) else { return Ok(()) };
+    let accept = &*accept;
     let json = quality(accept, "application/json").max(quality(accept, "application/problem+json"));
     let acceptable = match operation {
         Operation::Passthrough => true,
@@ -37,7 +40,7 @@ pub(super) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
     }
     match accept(headers) {
         Some(accept)
-            if quality(accept, "application/json") > quality(accept, "text/event-stream") =>
+            if quality(&accept, "application/json") > quality(&accept, "text/event-stream") =>
         {
             Answer::Json
         }
@@ -45,8 +48,12 @@ pub(super) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
     }
 }
 
-fn accept(headers: &HeaderMap) -> Option<&str> {
-    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
+/// The value of `Accept`; several lines are one list (RFC 9110 section 5.3).
+fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let first = lines.next()?;
+    let value = lines.fold(Cow::Borrowed(first), |all, line| Cow::Owned(format!("{all},{line}")));
+    (!value.is_empty()).then_some(value)
 }
 
 /// Whether a body claims to be JSON in UTF-8. A body without a type is taken at its word.

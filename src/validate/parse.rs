@@ -226,7 +226,11 @@ fn integer(value: &Value) -> Option<i64> {
     let text: Cow<'_, str> = match value {
         Value::Bool(flag) => return Some(i64::from(*flag)),
         Value::String(text) => text.trim().into(),
-        Value::Number(number) => number.to_string().into(),
+        // 1.0 is the integer 1, in JSON Schema and for the upstream.
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => return Some(integer),
+            None => format!("{:.0}", number.as_f64()?).into(),
+        },
         _ => return None,
     };
     text.parse().ok()

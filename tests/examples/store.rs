@@ -31,7 +31,7 @@ promises! {
     runs:
         twenty_first_runs_at_once_make_one_lease,
         a_thread_belongs_to_one_session,
-        a_recount_keeps_what_is_in_flight,
+        a_recount_replaces_only_what_it_saw,
         what_is_settled_is_seen_at_once,
         a_deleted_session_is_settled_in_silence;
 }

@@ -66,7 +66,7 @@ contract! {
         what_is_settled_is_seen_at_once,
         an_empty_settlement_changes_nothing,
         the_last_of_two_titles_stays,
-        a_recount_keeps_what_is_in_flight,
+        a_recount_replaces_only_what_it_saw,
         a_count_never_overflows,
         a_deleted_session_is_settled_in_silence;
 }

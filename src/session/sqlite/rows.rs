@@ -163,12 +163,16 @@ pub(super) fn settle(
 pub(super) fn set_message_count(
     connection: &Connection,
     id: SessionId,
+    seen: u64,
     messages: u64,
 ) -> Result<Option<u64>> {
-    let sql = "UPDATE session SET message_count = ?2 WHERE id = ?1 RETURNING message_count";
+    let sql = "UPDATE session SET message_count = ?3
+        WHERE id = ?1 AND message_count = ?2 RETURNING message_count";
     connection
         .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), stored_count(messages)], |row| count(row, 0))
+        .query_row(params![id.as_bytes(), stored_count(seen), stored_count(messages)], |row| {
+            count(row, 0)
+        })
         .optional()
 }
 

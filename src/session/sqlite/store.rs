@@ -231,14 +231,20 @@ impl SessionStore for SqliteStore {
         self.queue().settle(id, settlement);
     }
 
-    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
+    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
         let (queue, context) = (Arc::clone(self.queue()), "could not set a message count");
         let recounted = move |count: Option<u64>| {
             if let Some(count) = count {
                 queue.tallies(|tallies| tallies.recounted(id, count));
             }
         };
-        let work = move |connection: &Connection| rows::set_message_count(connection, id, messages);
+        let tallies = Arc::clone(self.queue());
+        let work = move |connection: &Connection| {
+            if tallies.tallies(|tallies| tallies.is_busy(id)) {
+                return Ok(None);
+            }
+            rows::set_message_count(connection, id, seen, messages)
+        };
         Box::pin(self.queue().call(Access::Write, context, work, recounted))
     }
 

@@ -77,6 +77,11 @@ impl Tallies {
         max.is_some_and(|max| messages >= max)
     }
 
+    /// Whether a run is in flight, or left something that is not in the row yet.
+    pub(super) fn is_busy(&self, id: SessionId) -> bool {
+        self.entries.get(&id).is_some_and(|tally| tally.in_flight > 0 || tally.pending.is_some())
+    }
+
     /// Takes a place for a run unless the session [is full](Self::is_full).
     pub(super) fn begin(&mut self, id: SessionId, row: u64, max: Option<u64>) -> bool {
         if self.is_full(id, row, max) {

@@ -192,10 +192,8 @@ impl Queue {
             }
             if dirty {
                 // Nobody notifies of more that is settled while there is some, so this ends.
-                let (guard, wait) = self
-                    .work
-                    .wait_timeout(state, pause)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let (guard, wait) =
+                    self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
                 state = guard;
                 if wait.timed_out() {
                     pause = Duration::ZERO;
