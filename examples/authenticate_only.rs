@@ -23,27 +23,41 @@ use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
 use chatkit_rest::principal::Authenticated;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tower::{Layer, service_fn};
+use tower::{Layer, Service, service_fn};
 
 /// Takes `Request<Authenticated<_>>`: without the layer in front of it, this doesn't compile.
-async fn hello(
-    request: Request<Authenticated<Incoming>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn hello<B>(request: Request<Authenticated<B>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let user = request.body().principal().user_id();
     Ok(Response::new(Full::from(format!("hello, {user}\n"))))
+}
+
+/// Tokens signed with `secret` in front of `hello`.
+pub(crate) fn service<B: Send + 'static>(
+    secret: String,
+) -> Result<
+    impl Service<
+        Request<B>,
+        Response = Response<impl Body<Data = Bytes, Error = Infallible> + Send + 'static>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send,
+    chatkit_rest::error::Error,
+> {
+    let verifier = Verifier::builder().algorithms([Algorithm::Hs256]).secret(secret).build()?;
+    Ok(AuthenticateLayer::new(Arc::new(verifier)).layer(service_fn(hello)))
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
-    let verifier = Verifier::builder().algorithms([Algorithm::Hs256]).secret(secret).build()?;
-    let service = AuthenticateLayer::new(Arc::new(verifier)).layer(service_fn(hello));
+    let service = service(secret)?;
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     eprintln!("listening on http://{}", listener.local_addr()?);

@@ -3,6 +3,7 @@
 /// Thousandths of quality with which `accept` takes `media_type`, ranges included; 0 is "not".
 ///
 /// The most specific range decides, as the RFC has it. Parameters other than `q` are ignored.
+#[cfg(any(test, feature = "validate"))]
 pub(crate) fn quality(accept: &str, media_type: &str) -> u16 {
     let kind = media_type.split('/').next().unwrap_or_default();
     let mut best: (u8, u16) = (0, 0);

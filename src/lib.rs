@@ -1,10 +1,64 @@
-//! A REST gateway for self-hosted ChatKit servers. (being written)
+//! REST in front of self-hosted ChatKit servers.
+//!
+//! A server made with the `openai-chatkit` SDK has one `POST` endpoint that takes every kind of
+//! request and answers with JSON or with server-sent events. It knows no tokens, no users and no
+//! limits, and what it doesn't like is a bare 500. This crate puts in front of it what is missing:
+//! verified users who see only what is theirs, sessions as REST resources, limits, requests that
+//! are checked and failures with a status and a reason. The events of an answer reach the client
+//! byte for byte.
+//!
+//! # Three ways to use it
+//!
+//! - **The program**, `chatkit-rest serve`, as a reverse proxy in front of the server.
+//!   `chatkit-rest demo` needs no server. The README is its manual.
+//! - **One layer in your application**: [`translate::ChatKitRestLayer`] puts REST in front of your
+//!   own ChatKit endpoint and leaves authentication to you (`examples/axum_app.rs`).
+//!   [`server::Server`] is the whole program as a value (`examples/reverse_proxy.rs`).
+//! - **Single rooms.** Each step below is a [`tower_layer::Layer`] with a feature, a page and an
+//!   example of its own (`examples/authenticate_only.rs`).
+//!
+//! # A request's way
+//!
+//! 1. [`server`] accepts the connection; [`proxy`] is the map of what follows.
+//! 2. [`telemetry`] gives the request an id, and writes its log line when the answer has ended.
+//! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401.
+//! 4. [`limit`] counts requests per user (429); what all of them have open (503) it has counted
+//!    before step 3.
+//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405).
+//! 6. [`validate`] reads the body within bounds and checks it (400, 413, 415).
+//! 7. [`session`] looks up who owns what the request names (403, 404, 409, 429).
+//! 8. [`translate`] makes it a ChatKit request,
+//! 9. [`forward`] sends that to the server,
+//! 10. and on the way back [`stream`] holds a run until its status is known (502, 504), watches
+//!     it, and passes it on untouched.
+//!
+//! Every refusal, from any of them, is one row of [`rejection`]. What one step has proved is in
+//! the type of the body that it hands on ([`Authenticated`](principal::Authenticated), `Routed`,
+//! `Validated`, `Admitted`), so a step can't be left out or put in another order by mistake.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
+//! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
+//! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
+//! | `tls` | `https://` upstreams, with the platform's certificates |
+//! | `config` | settings from a file, the environment and flags: [`config`] |
+//! | `server` | all rooms in order, and the listener: [`proxy`], [`server`] |
+//! | `contract` | what `server` has; fixtures and their runner are to come |
+//! | `cli` | the program |
+//!
+//! `cli` and `tls` are the default. A library user takes `default-features = false` and names
+//! rooms; a room brings those that it can't do without. A feature only ever adds API.
 
-pub mod error;
-pub mod rejection;
+// In the order in which a request meets them.
 
-mod accept;
-pub mod principal;
+#[cfg(feature = "server")]
+pub mod server;
+
+#[cfg(feature = "server")]
+pub mod proxy;
 
 #[cfg(feature = "session")]
 pub mod telemetry;
@@ -17,9 +71,6 @@ pub mod limit;
 
 #[cfg(feature = "route")]
 pub mod route;
-
-#[cfg(feature = "validate")]
-pub mod protocol;
 
 #[cfg(feature = "validate")]
 pub mod validate;
@@ -35,11 +86,21 @@ pub mod forward;
 #[cfg(feature = "stream")]
 pub mod stream;
 
+// What they all speak of.
+
+pub mod principal;
+
+#[cfg(feature = "validate")]
+pub mod protocol;
+
+pub mod rejection;
+
+pub mod error;
+
+mod accept;
+
 #[cfg(feature = "config")]
 pub mod config;
 
-#[cfg(feature = "server")]
-pub mod proxy;
-
-#[cfg(feature = "server")]
-pub mod server;
+#[cfg(feature = "contract")]
+pub mod contract;

@@ -3,6 +3,37 @@
 //! [`Rooms`] are the layers, each made of its part of the configuration; [`Rooms::around`] puts
 //! them around an upstream, in the one order that holds. What a room needs from those before it
 //! is in the type of the request's body, so most other orders don't compile.
+//!
+//! [`Server`](crate::server::Server) is these rooms with a listener. A program with a listener of
+//! its own puts them around any service that speaks ChatKit:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use bytes::Bytes;
+//! use chatkit_rest::config::Sources;
+//! use chatkit_rest::forward::embedded::Embedded;
+//! use chatkit_rest::proxy::Rooms;
+//! use chatkit_rest::server::HealthLayer;
+//! use chatkit_rest::session::MemoryStore;
+//! use http::Request;
+//! use http_body_util::Full;
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = "auth.secret = \"0123456789abcdef0123456789abcdef\"";
+//! let config = Sources::new().toml("settings", settings).load()?.config;
+//! let sessions = Arc::new(MemoryStore::new());
+//! let rooms = Rooms::furnish(&config, sessions, HealthLayer::elsewhere())?;
+//! let gateway = rooms.around(Embedded::in_memory()?);
+//!
+//! let request = Request::post("/api/v1/chatkit/sessions").body(Full::<Bytes>::default())?;
+//! let response = gateway.oneshot(request).await.map_err(|_| "the gateway failed")?;
+//! assert_eq!(response.status(), 401);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::convert::Infallible;
 use std::error::Error as StdError;

@@ -108,21 +108,29 @@ BOB={bob}
 BASE=http://{address}{prefix}
 
 # A session, and its thread.
-SESSION=$(curl -s -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
-THREAD=$(curl -s -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
+SESSION=$(curl -sS -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
+THREAD=$(curl -sS -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
 
 # A run: the answer streams in as server-sent events.
 curl -N "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":{{"role":"user","content":[{{"type":"input_text","text":"Hello there"}}]}}}}'
 
 # The same as JSON, in the short form.
-curl "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"And again","stream":false}}'
+curl -sS "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"And again","stream":false}}'; echo
 
 # The conversation, and the list of sessions.
-curl "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"
-curl "$BASE/sessions" -H "authorization: Bearer $TOKEN"
+curl -sS "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"; echo
+curl -sS "$BASE/sessions" -H "authorization: Bearer $TOKEN"; echo
 
-# The session belongs to ada; bob gets 403.
-curl -i "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"
+# The session belongs to ada, so bob gets 403.
+curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
+
+# A body with a mistake: 400, and where it is.
+curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"mesage":"Hello"}}'; echo
+
+# The chat server fails before it has said anything: 502 and not a broken 200.
+curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"/error"}}'; echo
+
+# More words that make it do something: /slow 300 one two three, /tool lookup, /widget, /cut-after 2
 
 "#
     )
@@ -193,19 +201,21 @@ mod tests {
         let calls = String::from_utf8(ran.stderr).unwrap();
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
-        assert_eq!(calls.len(), 7, "{calls:#?}");
+        assert_eq!(calls.len(), 9, "{calls:#?}");
         assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
         assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
         for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
             assert!(call.contains(&format!("{base}/sessions/s-1/threads/t-1/runs ")), "{call}");
-            assert_eq!(call.starts_with("-N "), is_stream);
+            assert_eq!(call.starts_with("-N "), is_stream, "{call}");
             let body = call.split_once("-d ").unwrap().1;
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["stream"] == false, !is_stream);
         }
-        assert!(calls[4].starts_with(&format!("{base}/sessions/s-1 ")));
-        assert!(calls[5].starts_with(&format!("{base}/sessions ")));
+        assert!(calls[4].starts_with(&format!("-sS {base}/sessions/s-1 ")));
+        assert!(calls[5].starts_with(&format!("-sS {base}/sessions ")));
         assert!(calls[6].contains("Bearer bob.token"));
+        assert!(calls[7].ends_with(r#"-d {"mesage":"Hello"}"#));
+        assert!(calls[8].ends_with(r#"-d {"message":"/error"}"#));
     }
 
     #[test]

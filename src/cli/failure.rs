@@ -10,6 +10,8 @@ use chatkit_rest::error::Error;
 pub(crate) enum Failure {
     /// The configuration is not right.
     Configuration(Faults),
+    /// Fixtures don't hold.
+    Contract { failed: usize },
     /// A second signal ended the gateway before its streams had ended.
     Interrupted,
     /// Something outside failed.
@@ -24,7 +26,7 @@ impl Failure {
         match self {
             Self::Configuration(_) | Self::Usage(_) => 2,
             Self::Runtime(error) if error.is_config() => 2,
-            Self::Interrupted | Self::Runtime(_) => 1,
+            Self::Contract { .. } | Self::Interrupted | Self::Runtime(_) => 1,
         }
     }
 }
@@ -41,6 +43,8 @@ impl fmt::Display for Failure {
                     faults => write!(f, "{faults} faults in the configuration."),
                 }
             }
+            Self::Contract { failed: 1 } => f.write_str("error: 1 fixture failed"),
+            Self::Contract { failed } => write!(f, "error: {failed} fixtures failed"),
             Self::Interrupted => f.write_str("error: ended by a second signal; streams were cut"),
             Self::Runtime(error) => write!(f, "error: {}", error.chain()),
             Self::Usage(text) => write!(f, "error: {text}"),

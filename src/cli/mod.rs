@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod check;
+mod contract;
 mod demo;
 mod failure;
 mod log_json;
@@ -40,6 +41,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Contract(contract::Contract),
     Demo(demo::Demo),
     Serve(serve::Serve),
     Token(token::Token),
@@ -50,6 +52,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Check(check) => check.run(),
+            Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),

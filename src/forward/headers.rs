@@ -1,7 +1,10 @@
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+#[cfg(any(feature = "forward", feature = "translate"))]
+use http::header::HeaderName;
+use http::header::{self, HeaderMap, HeaderValue};
 
 /// Removes what belongs to the connection a message came by and is never passed on (RFC 9110
 /// section 7.6.1): the fields known for it, those that `Connection` names, and `Proxy-*`.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed(headers) {
         headers.remove(name);
@@ -15,6 +18,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes the fields that `unwanted` picks by their names. Looking at the few fields that there
 /// are costs less than looking up every one that there might be.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(crate) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     let found: Vec<_> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in found {
@@ -23,6 +27,7 @@ pub(crate) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> b
 }
 
 /// The fields named by `Connection`.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(super) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -30,6 +35,7 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// `Proxy-*`; and `Proxy`, which CGI hands to programs as the proxy they shall use.
+#[cfg(any(feature = "forward", feature = "translate"))]
 pub(super) fn is_proxy(name: &str) -> bool {
     name.strip_prefix("proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
@@ -40,6 +46,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether nothing but JSON is asked for.
+#[cfg(feature = "forward")]
 pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {
     media_type_is(headers.get(header::ACCEPT), b"application/json")
 }
@@ -51,6 +58,7 @@ fn media_type_is(value: Option<&HeaderValue>, expected: &[u8]) -> bool {
     })
 }
 
+#[cfg(feature = "forward")]
 #[cfg(test)]
 mod tests {
     use super::*;

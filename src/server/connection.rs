@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +50,7 @@ const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end. `draining` turning true asks it to end after what it does.
 pub(super) async fn serve<S, R>(
-    stream: TcpStream,
+    mut stream: TcpStream,
     service: S,
     patience: Patience,
     draining: watch::Receiver<bool>,
@@ -63,17 +63,20 @@ pub(super) async fn serve<S, R>(
 {
     // Each event is to leave at once.
     let _ = stream.set_nodelay(true);
-    let http2 = {
+    let (http2, first) = {
         let mut draining = draining.clone();
-        let first = pin!(timeout(patience.idle_timeout, speaks_http2(&stream)));
+        let first = pin!(async {
+            timeout(patience.idle_timeout, stream.readable()).await??;
+            timeout(patience.header_timeout, speaks_http2(&mut stream)).await?
+        });
         let drained = pin!(draining.wait_for(|draining| *draining));
         match either(first, drained).await {
-            Some(Ok(Ok(http2))) => http2,
-            Some(Ok(Err(_)) | Err(_)) | None => return,
+            Some(Ok(first)) => first,
+            Some(Err(_)) | None => return,
         }
     };
-    let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let activity = Arc::new(Activity::new(http2));
+    let io = TokioIo::new(Watched::new(stream, first, Arc::clone(&activity)));
     let counted = Counted { service, activity: Arc::clone(&activity) };
     let served = if http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -126,18 +129,30 @@ async fn watch_over<C>(
 where
     C: GracefulConnection<Error: Into<BoxError>>,
 {
+    let changed = draining.clone();
     let mut drained = pin!(draining.wait_for(|draining| *draining));
+    let mut waiting = false;
     let mut asked = false;
     let tick = tick(&patience);
     let mut timer = pin!(sleep_until(Instant::now() + tick));
     let mut last = activity.look();
     let mut since = Instant::now();
     let mut written_since = Instant::now();
+    let mut task: Option<Waker> = None;
     poll_fn(|cx| {
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            task = Some(cx.waker().clone());
+            activity.served_by(cx.waker());
+        }
+        activity.poll_begins();
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ended.map_err(Into::into));
         }
-        if !asked && drained.as_mut().poll(cx).is_ready() {
+        activity.poll_ends();
+        // Once it waits it need not be asked for every event of a stream: the task is the same.
+        let ask = !asked && (!waiting || changed.has_changed().unwrap_or(true));
+        waiting = true;
+        if ask && drained.as_mut().poll(cx).is_ready() {
             asked = true;
             connection.as_mut().graceful_shutdown();
             cx.waker().wake_by_ref();
@@ -188,6 +203,10 @@ fn verdict(look: &Look, unchanged: Duration, unwritten: Duration, patience: &Pat
     if look.head_begun && unchanged >= patience.header_timeout {
         return Verdict::Close;
     }
+    if unchanged >= patience.idle_timeout + patience.header_timeout {
+        // Asked to finish, it didn't.
+        return Verdict::Close;
+    }
     if unchanged >= patience.idle_timeout { Verdict::Finish } else { Verdict::GoOn }
 }
 
@@ -201,16 +220,15 @@ struct Counted<S> {
 impl<S, R> hyper::service::Service<Request<Incoming>> for Counted<S>
 where
     S: Service<Request<Incoming>, Response = Response<R>> + Clone,
+    R: Body<Error: Into<BoxError>>,
 {
     type Response = Response<CountedBody<R>>;
     type Error = S::Error;
     type Future = CountedFuture<S>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        CountedFuture::Waiting {
-            service: self.service.clone(),
-            request: Some((request, self.activity.begin())),
-        }
+        let counted = self.activity.begin(request.version());
+        CountedFuture::Waiting { service: self.service.clone(), request: Some((request, counted)) }
     }
 }
 
@@ -226,6 +244,7 @@ pin_project! {
 impl<S, R> Future for CountedFuture<S>
 where
     S: Service<Request<Incoming>, Response = Response<R>>,
+    R: Body<Error: Into<BoxError>>,
 {
     type Output = Result<Response<CountedBody<R>>, S::Error>;
 
@@ -241,7 +260,11 @@ where
                 CountedFutureProjection::Calling { future, guard } => {
                     let response = std::task::ready!(future.poll(cx))?;
                     let guard = guard.take();
-                    return Poll::Ready(Ok(response.map(|body| CountedBody { body, guard })));
+                    if let Some(guard) = &guard {
+                        guard.answers(response.body().size_hint().exact().is_some());
+                    }
+                    let body = |body| CountedBody { body, guard, failed: None, since: None };
+                    return Poll::Ready(Ok(response.map(body)));
                 }
             }
         }
@@ -249,27 +272,51 @@ where
 }
 
 pin_project! {
-    /// A body that counts as a request in progress. It passes its frames on untouched.
+    /// A body that counts as a request in progress. It passes its frames on untouched, and an
+    /// error when everything that came before it has been written.
     struct CountedBody<R> {
         #[pin]
         body: R,
         guard: Option<InRequest>,
+        failed: Option<BoxError>,
+        since: Option<u64>,
     }
 }
 
-impl<R: Body> Body for CountedBody<R> {
+impl<R: Body<Error: Into<BoxError>>> Body for CountedBody<R> {
     type Data = R::Data;
-    type Error = R::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
-        self.project().body.poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<R::Data>, BoxError>>> {
+        let mut this = self.project();
+        if this.failed.is_none() {
+            match ready!(this.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let (Some(guard), true) = (&this.guard, this.body.is_end_stream()) {
+                        guard.ended();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Err(error)) => *this.failed = Some(error.into()),
+                None => {
+                    if let Some(guard) = &this.guard {
+                        guard.ended();
+                    }
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        if let Some(guard) = &this.guard {
+            ready!(guard.poll_written(this.since, cx));
+        }
+        Poll::Ready(this.failed.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.failed.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -294,6 +341,8 @@ mod tests {
         for (look, unchanged, unwritten, expected) in [
             (idle, 74, 0, Verdict::GoOn),
             (idle, 75, 0, Verdict::Finish),
+            (idle, 84, 0, Verdict::Finish),
+            (idle, 85, 0, Verdict::Close),
             (Look { head_begun: true, ..idle }, 9, 0, Verdict::GoOn),
             (Look { head_begun: true, ..idle }, 10, 0, Verdict::Close),
             // A stream may be silent for as long as its model thinks.

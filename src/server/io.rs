@@ -1,16 +1,22 @@
 //! A client's socket, watched.
 //!
-//! Time-outs by request would cost a timer for each; instead the socket keeps three plain facts
+//! Time-outs by request would cost a timer for each; instead the socket keeps a few plain facts
 //! that one slow timer per connection looks at.
+//!
+//! It also knows when everything has been written. A server drops what it has buffered for a
+//! response whose body fails, so the body's error is kept back until then: see
+//! [`Activity::poll_written`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf as _, Bytes};
+use http::Version;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What is known of a connection without asking it.
@@ -26,6 +32,23 @@ pub(super) struct Activity {
     blocked: AtomicBool,
     /// Goes up with everything the client takes.
     writes: AtomicU64,
+    /// Requests share the connection: what comes between two of them need not be a head.
+    multiplexed: bool,
+    /// How often the connection has been polled.
+    polls: AtomicU64,
+    /// Whether anybody waits for everything to be written.
+    awaited: AtomicBool,
+    waiting: Mutex<Waiting>,
+    /// Only a reset can tell a cut from an end: HTTP/1.0 has no last chunk.
+    reset: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The last poll, by number, after which nothing was left to be written.
+    written: u64,
+    connection: Option<Waker>,
+    bodies: Vec<Waker>,
 }
 
 /// One look at an [`Activity`].
@@ -39,21 +62,80 @@ pub(super) struct Look {
 }
 
 impl Activity {
+    /// Of a connection that carries many requests at once, or one after the other.
+    pub(super) fn new(multiplexed: bool) -> Self {
+        Self { multiplexed, ..Self::default() }
+    }
+
     pub(super) fn look(&self) -> Look {
         Look {
             busy: self.requests.load(Ordering::Relaxed) > 0,
             turns: self.turns.load(Ordering::Relaxed),
-            head_begun: self.unread_head.load(Ordering::Relaxed),
+            head_begun: !self.multiplexed && self.unread_head.load(Ordering::Relaxed),
             blocked: self.blocked.load(Ordering::Relaxed),
             writes: self.writes.load(Ordering::Relaxed),
         }
     }
 
     /// A request begins; it ends when the guard is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> InRequest {
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> InRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.turn();
-        InRequest(Arc::clone(self))
+        InRequest { activity: Arc::clone(self), knows_chunks: version > Version::HTTP_10 }
+    }
+
+    /// The connection is served by this task from now on.
+    pub(super) fn served_by(&self, task: &Waker) {
+        self.waiting().connection = Some(task.clone());
+    }
+
+    /// The connection is about to be polled.
+    pub(super) fn poll_begins(&self) {
+        self.polls.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection has been polled and waits. Unless the socket is full, it has then written
+    /// all it had.
+    pub(super) fn poll_ends(&self) {
+        if !self.awaited.load(Ordering::SeqCst) || self.blocked.load(Ordering::Relaxed) {
+            return;
+        }
+        let bodies = {
+            let mut waiting = self.waiting();
+            waiting.written = self.polls.load(Ordering::Relaxed);
+            std::mem::take(&mut waiting.bodies)
+        };
+        bodies.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ready when everything that was handed over before the first call has been written to
+    /// the socket. `since` is what that call remembers, `None` at first.
+    ///
+    /// That takes a whole poll of the connection that began after it. What an HTTP/2 client has
+    /// opened no window for is not waited for. How long a full socket is waited for is up to the
+    /// connection's write time-out.
+    fn poll_written(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        self.awaited.store(true, Ordering::SeqCst);
+        let mut waiting = self.waiting();
+        let since = *since.get_or_insert_with(|| {
+            if let Some(connection) = &waiting.connection {
+                connection.wake_by_ref();
+            }
+            // A read-modify-write, so that a later poll also sees what came before this one.
+            self.polls.fetch_add(0, Ordering::AcqRel)
+        });
+        if waiting.written > since {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker();
+        if !waiting.bodies.iter().any(|known| known.will_wake(waker)) {
+            waiting.bodies.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn turn(&self) {
@@ -64,12 +146,35 @@ impl Activity {
 
 /// A request that is being served, its response's body included.
 #[derive(Debug)]
-pub(super) struct InRequest(Arc<Activity>);
+pub(super) struct InRequest {
+    activity: Arc<Activity>,
+    knows_chunks: bool,
+}
+
+impl InRequest {
+    /// Its response begins. A body that ends with the connection, because the client knows no
+    /// chunks, has not ended if the connection does before [`ended`](Self::ended): then it is
+    /// reset. What the system has not yet sent is lost with it, but a cut that looks like an
+    /// end would be worse.
+    pub(super) fn answers(&self, has_length: bool) {
+        self.activity.reset.store(!self.knows_chunks && !has_length, Ordering::Relaxed);
+    }
+
+    /// Its response's body came to its end.
+    pub(super) fn ended(&self) {
+        self.activity.reset.store(false, Ordering::Relaxed);
+    }
+
+    /// See [`Activity::poll_written`].
+    pub(super) fn poll_written(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        self.activity.poll_written(since, cx)
+    }
+}
 
 impl Drop for InRequest {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
-        self.0.turn();
+        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+        self.activity.turn();
     }
 }
 
@@ -77,12 +182,15 @@ impl Drop for InRequest {
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
+    /// Was read from it before.
+    first: Bytes,
     activity: Arc<Activity>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+    /// `first` is what was read from `stream` already.
+    pub(super) fn new(stream: TcpStream, first: Bytes, activity: Arc<Activity>) -> Self {
+        Self { stream, first, activity }
     }
 
     fn wrote(&self, poll: &Poll<io::Result<usize>>) {
@@ -100,7 +208,17 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let first = self.first.len().min(buf.remaining());
+        if first > 0 {
+            buf.put_slice(self.first.get(..first).unwrap_or_default());
+            self.first.advance(first);
+        }
+        // The rest of the head has most likely come with it.
+        let mut poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if first > 0 {
+            // An end or an error is there at the next call, too.
+            poll = Poll::Ready(Ok(()));
+        }
         if buf.filled().len() > before {
             self.activity.unread_head.store(true, Ordering::Relaxed);
         }
@@ -142,30 +260,35 @@ impl AsyncWrite for Watched {
     }
 }
 
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.activity.reset.load(Ordering::Relaxed) {
+            // A socket that can't be told is as good as reset.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 /// The bytes with which an HTTP/2 client begins (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Whether the client speaks HTTP/2, told by its first bytes, which stay unread.
+/// Reads as many bytes as it takes to tell whether the client speaks HTTP/2. They are to be
+/// given to [`Watched::new`].
 ///
 /// # Errors
-/// If the client leaves before it says anything.
-pub(super) async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut bytes = [0_u8; PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut bytes).await?;
-        let said = bytes.get(..seen).unwrap_or_default();
-        if said.is_empty() {
+/// If the client leaves before that can be told.
+pub(super) async fn speaks_http2(stream: &mut TcpStream) -> io::Result<(bool, Bytes)> {
+    let mut said = Vec::with_capacity(PREFACE.len());
+    while PREFACE.starts_with(&said) {
+        if said.len() == PREFACE.len() {
+            return Ok((true, said.into()));
+        }
+        let missing = PREFACE.len() - said.len();
+        if (&mut *stream).take(missing as u64).read_buf(&mut said).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if !PREFACE.starts_with(said) {
-            return Ok(false);
-        }
-        if seen == PREFACE.len() {
-            return Ok(true);
-        }
-        // Peeking leaves the socket readable, so waiting for more means looking again.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    Ok((false, said.into()))
 }
 
 /// Takes connections, at a slower pace while the system has no room for more.

@@ -1,14 +1,27 @@
 //! The listener: HTTP/1.1 and HTTP/2 without TLS, time-outs, and a drain that lets streams end.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), chatkit_rest::error::Error> {
+//! What this room does not do: TLS. Whatever terminates it goes in front, and talks HTTP/1.1 or
+//! HTTP/2 with prior knowledge to the gateway.
+//!
+//! ```
 //! use chatkit_rest::config::Sources;
 //! use chatkit_rest::server::Server;
 //!
-//! let config = Sources::default().load()?.config;
-//! let server = Server::bind(config).await?;
-//! println!("http://{}", server.local_addr());
-//! server.serve(std::future::pending()).await
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = r#"
+//!     listen = "127.0.0.1:0"
+//!     upstream.url = "embedded"
+//!     store.url = "memory:"
+//!     auth.secret = "0123456789abcdef0123456789abcdef"
+//! "#;
+//! let loaded = Sources::new().toml("settings", settings).load()?;
+//! let server = Server::bind(loaded.config).await?;
+//! println!("listening on http://{}", server.local_addr());
+//! // Until there is a reason to stop; `examples/reverse_proxy.rs` waits for control-C.
+//! let shutdown = async {};
+//! server.serve(shutdown).await?;
+//! # Ok(())
 //! # }
 //! ```
 
@@ -221,5 +234,52 @@ async fn drain(connections: &mut JoinSet<()>, drain_timeout: Duration) {
     if timeout(drain_timeout, all).await.is_err() {
         tracing::warn!(connections = connections.len(), "drain time is over, cutting what is left");
         connections.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_takes_only_its_own_connection_with_it() {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            assert_ne!(request.uri().path(), "/defect");
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("fine")))
+        });
+        let second = Duration::from_secs(1);
+        let patience = Patience {
+            header_timeout: second,
+            idle_timeout: second,
+            write_timeout: second,
+            max_header_bytes: 4096,
+        };
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (draining, _) = watch::channel(false);
+        // One place, which each of them must give back.
+        let places = Arc::new(Semaphore::new(1));
+        let mut connections = JoinSet::new();
+        let accepting =
+            accept_all(&listener, service, patience, &places, &mut connections, &draining);
+        let calls = async {
+            for (path, fine) in [("/", true), ("/defect", false), ("/", true)] {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                let request =
+                    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+                client.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                let _reset = client.read_to_string(&mut answer).await;
+                assert_eq!(answer.ends_with("fine"), fine, "{answer}");
+            }
+        };
+        tokio::select! { () = accepting => {}, () = calls => {} }
     }
 }

@@ -13,6 +13,48 @@
 //! is `examples/own_store.rs`.
 //!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
+//!
+//! # Alone
+//! ```
+//! use std::convert::Infallible;
+//! use std::num::NonZeroU32;
+//! use std::sync::Arc;
+//!
+//! use bytes::Bytes;
+//! use chatkit_rest::principal::{Authenticated, Principal, UserId};
+//! use chatkit_rest::route::{RouteLayer, Router};
+//! use chatkit_rest::session::{Action, Admitted, MemoryStore, SessionLayer, SessionLimits};
+//! use chatkit_rest::validate::{BodyLimits, Schemas, ValidateLayer};
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{Service, ServiceBuilder, service_fn};
+//!
+//! /// What is left to do for a request that was admitted; here, to say what that is.
+//! async fn carry_out(request: Request<Admitted>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(Response::new(Full::from(match request.body().action() {
+//!         Action::Created(session) => format!("{} made a session", session.user_id),
+//!         other => format!("{other:?}"),
+//!     })))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limits = SessionLimits { max_sessions: NonZeroU32::new(1), ..SessionLimits::default() };
+//! let mut service = ServiceBuilder::new()
+//!     .layer(RouteLayer::new(Router::new("/chat")?))
+//!     .layer(ValidateLayer::new(Schemas::compile()?, BodyLimits::default()))
+//!     .layer(SessionLayer::new(Arc::new(MemoryStore::new()), limits))
+//!     .service(service_fn(carry_out));
+//!
+//! let ada = Principal::new(UserId::parse("ada")?);
+//! let request = Request::post("/chat/sessions")
+//!     .body(Authenticated::new(ada, Full::<Bytes>::default()))?;
+//! assert_eq!(service.call(request.clone()).await?.status(), 200);
+//! // She has as many as she may have.
+//! assert_eq!(service.call(request).await?.status(), 429);
+//! # Ok(())
+//! # }
+//! ```
 
 mod admitted;
 mod claim;
@@ -26,6 +68,7 @@ mod service;
 mod sqlite;
 mod store;
 
+#[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{Action, Admitted, Attachments, Effect, OwnedSession};
 pub use claim::{BindError, RunClaim};

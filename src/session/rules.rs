@@ -260,6 +260,11 @@ impl Rules {
         self.check_attachments(principal, &call.attachments).await?;
         let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
         let thread_id = call.thread_id.as_deref();
+        // Whatever the type makes of it: a thread that is named is one that is checked.
+        let session = match thread_id {
+            Some(id) => Some(self.session_of_thread(principal, id).await?),
+            None => None,
+        };
         Ok(match (call.kind, thread_id) {
             (Some(T::ThreadsCreate), _) => {
                 let record = self.create(principal, None).await?;
@@ -290,17 +295,13 @@ impl Rules {
             (Some(T::ThreadsDelete), Some(id)) => {
                 Effect::Delete(self.own(self.own_thread(principal, id).await?))
             }
-            (Some(kind), Some(id)) if kind.is_streaming() => {
-                let session = self.session_of_thread(principal, id).await?;
+            (Some(kind), Some(_)) if kind.is_streaming() => {
+                let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
                 let counts = kind == T::ThreadsAddUserMessage;
                 let max_messages = self.limits.max_messages.filter(|_| counts);
                 Effect::Run(self.begin(principal, session, true, max_messages).await?)
             }
-            (_, Some(id)) => {
-                self.session_of_thread(principal, id).await?;
-                Effect::None
-            }
-            (_, None) => Effect::None,
+            _ => Effect::None,
         })
     }
 

@@ -1,26 +1,4 @@
 //! The contract of a session store.
-//!
-//! A store keeps ownership, binding, counts, titles and times. It never keeps conversation
-//! content: the upstream is the only source of that.
-//!
-//! What every implementation promises (one test suite runs over all of them, `tests/stores`):
-//!
-//! - **Acknowledged is durable.** When a future that writes resolves to `Ok`, a crash of the
-//!   process loses nothing of it (a store in memory excepted, which is for tests).
-//! - **Exact.** Limits hold under any concurrency: fifty [`create`](SessionStore::create)s at
-//!   once with a limit of ten make ten sessions; twenty [`begin_run`](SessionStore::begin_run)s
-//!   at once on an unbound session give one [`RunStart::First`]; messages in flight count
-//!   towards the message limit.
-//! - **Cancel-safe.** Dropping a future before it resolves leaves the store as if the call had
-//!   been made or as if it hadn't, never in between.
-//! - **Bounded.** Whatever is kept in memory per run or per user ends with it.
-//! - **Hostile input.** User ids, thread ids, attachment ids and titles are bytes from outside;
-//!   they are compared exactly and never interpreted.
-//! - **Failure.** A store that can't do what it was asked to says so with an
-//!   [`Error`](crate::error::Error) within a bounded time and does nothing by halves.
-//!
-//! Ownership never changes: a session's `user_id` and, once set, its `thread_id` are constant
-//! until it is deleted. Callers cache on the strength of that.
 
 use std::fmt;
 use std::future::Future;
@@ -37,7 +15,29 @@ use crate::principal::UserId;
 /// What a store's calls return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Where sessions are kept. See the [module's documentation](self) for the contract.
+/// Where sessions are kept.
+///
+/// A store keeps ownership, binding, counts, titles and times. It never keeps conversation
+/// content: the upstream is the only source of that.
+///
+/// What every implementation promises (one test suite runs over all of them, `tests/stores`):
+///
+/// - **Acknowledged is durable.** When a future that writes resolves to `Ok`, a crash of the
+///   process loses nothing of it (a store in memory excepted, which is for tests).
+/// - **Exact.** Limits hold under any concurrency: fifty [`create`](Self::create)s at
+///   once with a limit of ten make ten sessions; twenty [`begin_run`](Self::begin_run)s
+///   at once on an unbound session give one [`RunStart::First`]; messages in flight count
+///   towards the message limit.
+/// - **Cancel-safe.** Dropping a future before it resolves leaves the store as if the call had
+///   been made or as if it hadn't, never in between.
+/// - **Bounded.** Whatever is kept in memory per run or per user ends with it.
+/// - **Hostile input.** User ids, thread ids, attachment ids and titles are bytes from outside;
+///   they are compared exactly and never interpreted.
+/// - **Failure.** A store that can't do what it was asked to says so with an
+///   [`Error`] within a bounded time and does nothing by halves.
+///
+/// Ownership never changes: a session's `user_id` and, once set, its `thread_id` are constant
+/// until it is deleted. Callers cache on the strength of that.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`.
     ///

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::flush::FlushFirst;
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 
@@ -15,14 +16,12 @@ use crate::error::BoxError;
 pub struct RunBody<B, O: RunObserver> {
     held: VecDeque<Frame<Bytes>>,
     watch: Pin<Box<Watch<B, O>>>,
-    /// A frame was given out since the last `Pending`.
-    unflushed: bool,
-    failed: Option<BoxError>,
+    flush: FlushFirst,
 }
 
 impl<B, O: RunObserver> RunBody<B, O> {
     pub(super) fn new(held: VecDeque<Frame<Bytes>>, watch: Pin<Box<Watch<B, O>>>) -> Self {
-        Self { held, watch, unflushed: false, failed: None }
+        Self { held, watch, flush: FlushFirst::default() }
     }
 
     /// A run that is committed as it is, without a hold.
@@ -47,34 +46,15 @@ where
             if self.held.is_empty() {
                 self.held = VecDeque::new();
             }
-            self.unflushed = true;
+            self.flush.gave_out();
             return Poll::Ready(Some(Ok(frame)));
         }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match self.watch.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(Err(error))) if self.unflushed => {
-                // An error makes the server drop what it has not written yet. It writes
-                // when a body has nothing more for now, so that is what it is told first.
-                self.failed = Some(error);
-                self.unflushed = false;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => {
-                self.unflushed = false;
-                Poll::Pending
-            }
-            ready @ Poll::Ready(_) => {
-                self.unflushed = true;
-                ready
-            }
-        }
+        let this = &mut *self;
+        this.flush.poll(cx, |cx| this.watch.as_mut().poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.failed.is_none() && self.watch.is_end_stream()
+        self.held.is_empty() && !self.flush.has_failed() && self.watch.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

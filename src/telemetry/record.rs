@@ -57,6 +57,7 @@ impl Record {
     }
 
     /// How its run ended.
+    #[cfg(feature = "translate")]
     pub(crate) fn ended(&self, end: End) {
         let _ = self.0.end.set(end);
     }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ impl<S> Trace<S> {
 impl<S, B, R> Service<Request<B>> for Trace<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
 {
     type Response = Response<TracedBody<R>>;
     type Error = S::Error;
@@ -47,8 +48,10 @@ where
         let line = Line {
             begun: Instant::now(),
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            request_id,
+            path: shown(request.uri().path()),
+            // A copy of its own: a slice of the head would keep the whole read buffer for as
+            // long as the stream is open.
+            request_id: HeaderValue::from_bytes(request_id.as_bytes()).unwrap_or(request_id),
             record,
             status: None,
             refused: None,
@@ -71,6 +74,7 @@ pin_project! {
 impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
 {
     type Output = Result<Response<TracedBody<R>>, E>;
 
@@ -88,6 +92,10 @@ where
             response.headers_mut().insert(X_REQUEST_ID, line.request_id.clone());
             line.status = Some(response.status());
             line.refused = response.extensions_mut().remove::<Refused>();
+            // Nobody asks such a body for its end.
+            if line.method == Method::HEAD || response.body().is_end_stream() {
+                line.outcome = Some("complete");
+            }
         }
         Poll::Ready(Ok(response.map(|body| TracedBody { body, line })))
     }
@@ -151,11 +159,19 @@ impl<R> fmt::Debug for TracedBody<R> {
     }
 }
 
+/// The longest path that is logged whole, in bytes.
+const MAX_PATH_BYTES: usize = 512;
+
+fn shown(path: &str) -> Box<str> {
+    // A request's path is ASCII, so any place is one to cut at.
+    path.get(..MAX_PATH_BYTES).unwrap_or(path).into()
+}
+
 /// The log line of a request; written when it is dropped, which is when all is over.
 struct Line {
     begun: Instant,
     method: Method,
-    uri: Uri,
+    path: Box<str>,
     request_id: HeaderValue,
     record: Record,
     status: Option<StatusCode>,
@@ -170,11 +186,9 @@ impl Line {
         if self.refused.is_some() {
             return "refused";
         }
-        let empty = self.status.is_some_and(|status| status == StatusCode::NO_CONTENT);
         match (self.record.end(), self.outcome) {
             (Some(end), _) => end.as_str(),
             (None, Some(outcome)) => outcome,
-            (None, None) if empty => "complete",
             (None, None) => "cancelled",
         }
     }
@@ -191,7 +205,7 @@ impl Drop for Line {
                     target: "chatkit_rest::request",
                     request_id = self.request_id.to_str().unwrap_or_default(),
                     method = self.method.as_str(),
-                    path = self.uri.path(),
+                    path = &*self.path,
                     operation = self.record.operation_name(),
                     chatkit = self.record.chatkit_type(),
                     user = self.record.user_id().map(|user| user.as_str()),

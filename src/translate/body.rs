@@ -9,7 +9,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
-use crate::stream::{RunBody, RunObserver};
+use crate::stream::{FlushFirst, RunBody, RunObserver};
 
 pin_project! {
     /// What an operation answers with.
@@ -20,13 +20,17 @@ pin_project! {
         /// A JSON document of the gateway's.
         Json { #[pin] body: Full<Bytes> },
         /// An answer of the upstream's, passed on untouched.
-        Passthru { #[pin] body: R },
+        Passthru { #[pin] body: R, flush: FlushFirst },
         /// A run, passed on untouched.
         Run { #[pin] body: RunBody<R, O> },
     }
 }
 
 impl<R, O: RunObserver> ReplyBody<R, O> {
+    pub(super) fn passthru(body: R) -> Self {
+        Self::Passthru { body, flush: FlushFirst::default() }
+    }
+
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self::Json { body: Full::new(bytes) }
     }
@@ -48,7 +52,9 @@ where
             ReplyBodyProjection::Json { body } => {
                 body.poll_frame(cx).map_err(|never| match never {})
             }
-            ReplyBodyProjection::Passthru { body } => body.poll_frame(cx).map_err(Into::into),
+            ReplyBodyProjection::Passthru { body, flush } => {
+                flush.poll(cx, |cx| body.poll_frame(cx).map_err(Into::into))
+            }
             ReplyBodyProjection::Run { body } => body.poll_frame(cx),
         }
     }
@@ -56,7 +62,7 @@ where
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Json { body } => body.is_end_stream(),
-            Self::Passthru { body } => body.is_end_stream(),
+            Self::Passthru { body, flush } => !flush.has_failed() && body.is_end_stream(),
             Self::Run { body } => body.is_end_stream(),
         }
     }
@@ -64,7 +70,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Json { body } => body.size_hint(),
-            Self::Passthru { body } => body.size_hint(),
+            Self::Passthru { body, .. } => body.size_hint(),
             Self::Run { body } => body.size_hint(),
         }
     }

@@ -1,52 +1,86 @@
 //! Everything from *route* to *translate*, for a host application.
 
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
-use pin_project_lite::pin_project;
+use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::host::{Ours, RequirePrincipal, Theirs};
 use super::layer::{TranslateLayer, TranslateSettings};
 use super::service::Translate;
-use crate::error::{BoxError, Error};
-use crate::principal::{Authenticated, Principal};
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
-use crate::route::{Route, RouteLayer, Routed, Router};
+use crate::error::Error;
+use crate::route::{Route, RouteLayer, Router};
 use crate::session::{Session, SessionLayer, SessionLimits, SessionStore};
 use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 
 /// REST in front of a host application's own ChatKit endpoint.
 ///
-/// The host verifies its callers and puts a [`Principal`] into the request's extensions; a
-/// REST request without one is refused with 401. Requests for the REST paths become ChatKit
-/// requests to the inner service's endpoint; any other request reaches the inner service
-/// unchanged. The endpoint itself is one of those: whoever may reach it from outside is not
-/// checked by this layer, so a host either mounts it for the inside only or under a path that
-/// its own router refuses.
+/// The host verifies its callers and puts a [`Principal`](crate::principal::Principal) into the
+/// request's extensions; a REST request without one is refused with 401. Requests for the REST
+/// paths become ChatKit requests to the inner service's endpoint
+/// ([`TranslateSettings::endpoint`], `/chatkit`); any other request reaches the inner service
+/// unchanged.
 ///
+/// # The endpoint is closed to the outside
+/// Whoever could reach the endpoint itself would pass by every check, so a request from outside
+/// for its path, however it is spelled, is answered with 404. ChatKit's own clients (the web
+/// component) use `POST {prefix}`, which takes the same requests and checks what they name. A
+/// host that wants them to keep their address gives the layer the endpoint's path as its prefix.
+/// The inner service may trust the identity header (`x-user-id`) of what arrives there.
+///
+/// # Where it goes
+/// Around the whole application and inside of what puts the principal in. In axum that is not
+/// `Router::layer`, which runs after routing, when the REST paths have already been answered
+/// with 404; `examples/axum_app.rs` is a whole application.
+///
+/// `B` is the body of the requests that come in. It follows from the service that the layer is
+/// put in, so it need not be named.
+///
+/// # Example
 /// ```
+/// use std::convert::Infallible;
 /// use std::sync::Arc;
+///
+/// use bytes::Bytes;
+/// use chatkit_rest::principal::{Principal, UserId};
 /// use chatkit_rest::session::MemoryStore;
 /// use chatkit_rest::translate::ChatKitRestLayer;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{Layer, Service, service_fn};
 ///
-/// let layer = ChatKitRestLayer::<axum::body::Body>::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?;
-/// # let _ = layer;
-/// # Ok::<(), chatkit_rest::error::Error>(())
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // The host application: its ChatKit endpoint is `/chatkit`, and the rest is its own.
+/// let app = service_fn(|request: Request<_>| async move {
+///     let said = format!("you are at {}", request.uri().path());
+///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
+/// });
+/// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?;
+/// let mut service = layer.layer(app);
+///
+/// let mut request = Request::post("/api/v1/chatkit/sessions").body(Full::<Bytes>::default())?;
+/// assert_eq!(service.call(request.clone()).await?.status(), 401);
+///
+/// // What the host's own authentication does:
+/// request.extensions_mut().insert(Principal::new(UserId::parse("ada")?));
+/// assert_eq!(service.call(request).await?.status(), 200);
+///
+/// assert_eq!(service.call(Request::get("/about").body(Full::default())?).await?.status(), 200);
+/// assert_eq!(service.call(Request::post("/chatkit").body(Full::default())?).await?.status(), 404);
+/// # Ok(())
+/// # }
 /// ```
 pub struct ChatKitRestLayer<B> {
     route: RouteLayer,
     validate: ValidateLayer,
     session: SessionLayer,
     translate: TranslateLayer,
+    endpoint_is_open: bool,
     body: PhantomData<fn(B)>,
 }
 
@@ -61,6 +95,7 @@ impl<B> ChatKitRestLayer<B> {
             validate: ValidateLayer::new(Schemas::compile()?, BodyLimits::default()),
             session: SessionLayer::new(store, SessionLimits::default()),
             translate: TranslateLayer::new(TranslateSettings::default()),
+            endpoint_is_open: false,
             body: PhantomData,
         })
     }
@@ -82,6 +117,14 @@ impl<B> ChatKitRestLayer<B> {
     pub fn with_translation(self, settings: TranslateSettings) -> Self {
         Self { translate: TranslateLayer::new(settings), ..self }
     }
+
+    /// Lets requests from outside reach the ChatKit endpoint, where nothing checks whose threads
+    /// they name, and where their `x-user-id` is whatever they say. For a host that guards the
+    /// endpoint itself.
+    #[must_use]
+    pub fn danger_open_endpoint(self) -> Self {
+        Self { endpoint_is_open: true, ..self }
+    }
 }
 
 impl<B> Clone for ChatKitRestLayer<B> {
@@ -91,6 +134,7 @@ impl<B> Clone for ChatKitRestLayer<B> {
             validate: self.validate.clone(),
             session: self.session.clone(),
             translate: self.translate.clone(),
+            endpoint_is_open: self.endpoint_is_open,
             body: PhantomData,
         }
     }
@@ -106,10 +150,11 @@ impl<S: Clone, B> Layer<S> for ChatKitRestLayer<B> {
     type Service = ChatKitRest<S, B>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let ours = Ours { inner: inner.clone(), body: PhantomData };
+        let ours = Ours::new(inner.clone());
         let rooms = self.validate.layer(self.session.layer(self.translate.layer(ours)));
-        let route = self.route.clone().with_fallback(Theirs { inner });
-        ChatKitRest { route: route.layer(RequirePrincipal { inner: rooms }) }
+        let closed = (!self.endpoint_is_open).then(|| self.translate.endpoint().path());
+        let route = self.route.clone().with_fallback(Theirs::new(inner, closed));
+        ChatKitRest { route: route.layer(RequirePrincipal::new(rooms)) }
     }
 }
 
@@ -147,173 +192,5 @@ impl<S: Clone, B> Clone for ChatKitRest<S, B> {
 impl<S, B> fmt::Debug for ChatKitRest<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatKitRest").finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// The body of a request to the host's service: of one that the layer made, or of one that
-    /// it let through.
-    #[derive(Debug)]
-    #[project = HostBodyProjection]
-    #[allow(missing_docs, reason = "named for who made it")]
-    pub enum HostBody<B> {
-        Ours { #[pin] body: Full<Bytes> },
-        Theirs { #[pin] body: B },
-    }
-}
-
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for HostBody<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            HostBodyProjection::Ours { body } => {
-                body.poll_frame(cx).map_err(|never| match never {})
-            }
-            HostBodyProjection::Theirs { body } => body.poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Ours { body } => body.is_end_stream(),
-            Self::Theirs { body } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Ours { body } => body.size_hint(),
-            Self::Theirs { body } => body.size_hint(),
-        }
-    }
-}
-
-/// The host's service, as the translation sees it. A part of [`ChatKitRest`]'s type.
-pub struct Ours<S, B> {
-    inner: S,
-    body: PhantomData<fn(B)>,
-}
-
-impl<S: Clone, B> Clone for Ours<S, B> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), body: PhantomData }
-    }
-}
-
-impl<S, B> fmt::Debug for Ours<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ours").finish_non_exhaustive()
-    }
-}
-
-impl<S, B> Service<Request<Full<Bytes>>> for Ours<S, B>
-where
-    S: Service<Request<HostBody<B>>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> S::Future {
-        self.inner.call(request.map(|body| HostBody::Ours { body }))
-    }
-}
-
-/// The host's service, as requests that are none of ours see it. A part of [`ChatKitRest`]'s
-/// type.
-#[derive(Clone, Debug)]
-pub struct Theirs<S> {
-    inner: S,
-}
-
-impl<S, B> Service<Request<B>> for Theirs<S>
-where
-    S: Service<Request<HostBody<B>>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> S::Future {
-        self.inner.call(request.map(|body| HostBody::Theirs { body }))
-    }
-}
-
-/// Turns the host's `Principal` extension into the proof that the rooms ask for. A part of
-/// [`ChatKitRest`]'s type.
-#[derive(Clone, Debug)]
-pub struct RequirePrincipal<S> {
-    inner: S,
-}
-
-impl<S, B, R> Service<Request<Routed<B>>> for RequirePrincipal<S>
-where
-    S: Service<Request<Routed<Authenticated<B>>>, Response = Response<R>>,
-{
-    type Response = Response<RefusedOr<R>>;
-    type Error = S::Error;
-    type Future = RequirePrincipalFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
-        let Some(principal) = request.extensions().get::<Principal>().cloned() else {
-            let rejection = Rejection::new(Code::Unauthorized)
-                .header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-                .because("the host application put no Principal into the request's extensions");
-            let style = RefusalStyle::of(&request);
-            return RequirePrincipalFuture::Refused { refusal: Some((rejection, style)) };
-        };
-        let request = request.map(|routed| {
-            let (target, body) = routed.into_parts();
-            Routed::new(target, Authenticated::new(principal, body))
-        });
-        RequirePrincipalFuture::Calling { future: self.inner.call(request) }
-    }
-}
-
-pin_project! {
-    /// The future of [`RequirePrincipal`].
-    #[derive(Debug)]
-    #[project = RequirePrincipalProjection]
-    #[allow(missing_docs, reason = "named for its state")]
-    pub enum RequirePrincipalFuture<F> {
-        Calling { #[pin] future: F },
-        Refused { refusal: Option<(Rejection, RefusalStyle)> },
-    }
-}
-
-impl<F, R, E> Future for RequirePrincipalFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<RefusedOr<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            RequirePrincipalProjection::Calling { future } => {
-                future.poll(cx).map_ok(RefusedOr::pass)
-            }
-            RequirePrincipalProjection::Refused { refusal } => match refusal.take() {
-                Some((rejection, style)) => Poll::Ready(Ok(RefusedOr::refuse(rejection, &style))),
-                // A future that is polled after it was ready has no answer to give.
-                None => Poll::Pending,
-            },
-        }
     }
 }

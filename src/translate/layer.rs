@@ -47,6 +47,10 @@ impl TranslateLayer {
     pub fn new(settings: TranslateSettings) -> Self {
         Self { settings: Arc::new(settings) }
     }
+
+    pub(super) fn endpoint(&self) -> &Uri {
+        &self.settings.endpoint
+    }
 }
 
 impl<S> Layer<S> for TranslateLayer {

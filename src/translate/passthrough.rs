@@ -86,7 +86,7 @@ where
                 Err(failure) => return Err(refusal(upstream, thread_id, failure).await),
             };
             let (head, body) = response.into_parts();
-            let mut response = Response::new(ReplyBody::Passthru { body });
+            let mut response = Response::new(ReplyBody::passthru(body));
             *response.headers_mut() = passed_on(head.headers);
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);

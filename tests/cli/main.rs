@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
+mod contract;
+
 use std::path::PathBuf;
 use std::process::Command;
 

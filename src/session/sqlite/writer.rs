@@ -26,6 +26,10 @@ const MAX_QUEUE: usize = 16_384;
 /// How long the writer leaves settled runs alone after it could not write them.
 const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
+/// How long settled runs are collected before they are written: nobody waits for them, reads
+/// have them already, and a commit for each would cost more than the run.
+const SETTLE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 200 });
+
 /// Whether a call needs the file's one write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -175,24 +179,27 @@ impl Queue {
     /// something for a while after it `failed` to be written.
     #[expect(clippy::type_complexity, reason = "the two queues, taken in one step")]
     fn next(&self, failed: bool) -> Option<(VecDeque<Box<dyn Task>>, Vec<(SessionId, Pending)>)> {
-        let mut back_off = failed;
+        let mut pause = if failed { RETRY_AFTER } else { SETTLE_AFTER };
         let mut state = self.state();
         loop {
-            let settled = state.tallies.is_dirty() && !back_off;
-            if settled || !state.tasks.is_empty() {
+            let dirty = state.tallies.is_dirty();
+            let due = dirty && (pause.is_zero() || (state.closed && !failed));
+            if due || !state.tasks.is_empty() {
                 return Some((std::mem::take(&mut state.tasks), state.tallies.take_dirty()));
             }
             if state.closed {
                 return None;
             }
-            if back_off {
+            if dirty {
                 // Nobody notifies of more that is settled while there is some, so this ends.
                 let (guard, wait) = self
                     .work
-                    .wait_timeout(state, RETRY_AFTER)
+                    .wait_timeout(state, pause)
                     .unwrap_or_else(PoisonError::into_inner);
                 state = guard;
-                back_off = !wait.timed_out();
+                if wait.timed_out() {
+                    pause = Duration::ZERO;
+                }
             } else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }

@@ -1,0 +1,101 @@
+//! An axum application with users of its own gets REST in front of its ChatKit endpoint.
+//!
+//! ```sh
+//! cargo run --example axum_app
+//! ```
+//! In another terminal:
+//! ```sh
+//! BASE=http://127.0.0.1:3000/api/v1/chatkit
+//! curl -i -X POST "$BASE/sessions"                                       # 401: who are you?
+//! curl -i -X POST "$BASE/sessions" -H "x-api-key: ada-key"               # a session
+//! SESSION=$(curl -s -X POST "$BASE/sessions" -H "x-api-key: ada-key" | sed -n 's/.*"data":{"id":"\([^"]*\)".*/\1/p')
+//! curl -N "$BASE/sessions/$SESSION/threads/$SESSION/runs" -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hello there"}'
+//! curl "$BASE/sessions/$SESSION" -H "x-api-key: ada-key"                 # the conversation
+//! curl -i "$BASE/sessions/$SESSION" -H "x-api-key: bob-key"              # 403: it is ada's
+//! curl http://127.0.0.1:3000/whoami -H "x-api-key: ada-key"              # the app's own route
+//! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"  # 404: closed to the outside
+//! ```
+//!
+//! A request's way: `who_is_it` (the app's own authentication) → `ChatKitRestLayer` → the router.
+#![expect(clippy::print_stderr, reason = "a program at a terminal, not the library")]
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router, ServiceExt};
+use chatkit_rest::forward::embedded::Embedded;
+use chatkit_rest::principal::{Principal, UserId};
+use chatkit_rest::session::MemoryStore;
+use chatkit_rest::translate::ChatKitRestLayer;
+use tokio::net::TcpListener;
+use tower::{Service, ServiceBuilder};
+
+/// The application: everything but the listener.
+///
+/// `ChatKitRestLayer` goes *around* the router. As a `Router::layer` it would run after routing,
+/// and axum would answer the REST paths with 404 before they got there.
+pub(crate) fn app() -> Result<
+    impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone,
+    chatkit_rest::error::Error,
+> {
+    let router = Router::new()
+        .route("/chatkit", post(chatkit))
+        .route("/whoami", get(whoami))
+        .with_state(Embedded::in_memory()?);
+
+    // Lists, ownership and limits live here; `SqliteStore` keeps them beyond the process.
+    let sessions = Arc::new(MemoryStore::new());
+    Ok(ServiceBuilder::new()
+        .layer(from_fn(who_is_it))
+        .layer(ChatKitRestLayer::new("/api/v1/chatkit", sessions)?)
+        .service(router))
+}
+
+/// The application's own authentication; yours may look at a session cookie.
+///
+/// It runs for every request and refuses none: a path that may only be used by somebody known
+/// says so itself, as the REST paths do.
+async fn who_is_it(mut request: Request, next: Next) -> Response {
+    let name = match request.headers().get("x-api-key").map(HeaderValue::as_bytes) {
+        Some(b"ada-key") => Some("ada"),
+        Some(b"bob-key") => Some("bob"),
+        _ => None,
+    };
+    if let Some(Ok(user)) = name.map(UserId::parse) {
+        request.extensions_mut().insert(Principal::new(user));
+    }
+    next.run(request).await
+}
+
+/// The application's ChatKit endpoint: any handler that speaks ChatKit. This one asks the server
+/// that is built in, so that the example needs nothing else.
+///
+/// `x-user-id` says who the request is for, and can be believed: the layer sets it, and lets
+/// nobody from outside in here.
+async fn chatkit(State(mut server): State<Embedded>, request: Request) -> Response {
+    match server.call(request).await {
+        Ok(response) => response.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+async fn whoami(principal: Option<Extension<Principal>>) -> Response {
+    match principal {
+        Some(Extension(principal)) => format!("{}\n", principal.user_id()).into_response(),
+        None => (StatusCode::UNAUTHORIZED, "nobody I know\n").into_response(),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    eprintln!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app()?.into_make_service()).await?;
+    Ok(())
+}

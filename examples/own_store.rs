@@ -1,0 +1,206 @@
+//! A session store of one's own: every call counted and timed, over any other store.
+//!
+//! ```sh
+//! cargo run --example own_store
+//! ```
+//!
+//! This one wraps, so that it fits on a page. One over your own database implements the same
+//! thirteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//!
+//! - `create` counts and inserts in one transaction, so that a limit holds under any load.
+//! - `begin_run` takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
+//!   lease_until = … WHERE thread_id IS NULL AND lease_until < now`. `bind` is an `UPDATE … WHERE
+//!   lease = …`, with a unique index on `thread_id`.
+//! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
+//!   call that comes later.
+//! - Nothing of it depends on the process that made the session: replicas share the database.
+//!
+//! `tests/stores/contract` has a test for each promise, as functions of any `Arc<dyn SessionStore>`;
+//! `tests/examples` runs some of them on this one.
+#![expect(clippy::print_stdout, reason = "a program at a terminal, not the library")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chatkit_rest::principal::UserId;
+use chatkit_rest::session::{
+    BeginRun, Bound, Created, Lease, MemoryStore, NewSession, Owned, RunStart, SessionId,
+    SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+/// A store that tells how often each of its methods was called, how often it failed, and how
+/// long that took.
+#[derive(Debug)]
+pub(crate) struct Counted<S> {
+    inner: S,
+    counts: Mutex<BTreeMap<&'static str, Count>>,
+}
+
+/// What is known of one method.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) calls: u64,
+    pub(crate) failures: u64,
+    pub(crate) time: Duration,
+}
+
+impl<S: SessionStore> Counted<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner, counts: Mutex::default() }
+    }
+
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, Count> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Passes the call's outcome on once it is counted. A call that is dropped before it has one
+    /// isn't counted.
+    fn counted<'a, T: Send + 'a>(
+        &'a self,
+        method: &'static str,
+        call: StoreFuture<'a, T>,
+    ) -> StoreFuture<'a, T> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let outcome = call.await;
+            self.count(method, outcome.is_ok(), begun.elapsed());
+            outcome
+        })
+    }
+
+    /// The lock is held for an addition, and never across an await.
+    fn count(&self, method: &'static str, ok: bool, time: Duration) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(method).or_default();
+        count.calls += 1;
+        count.failures += u64::from(!ok);
+        count.time += time;
+    }
+}
+
+impl<S: SessionStore> SessionStore for Counted<S> {
+    fn create(
+        &self,
+        session: NewSession,
+        max_sessions: Option<NonZeroU32>,
+    ) -> StoreFuture<'_, Created> {
+        self.counted("create", self.inner.create(session, max_sessions))
+    }
+
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.counted("get", self.inner.get(id))
+    }
+
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.counted("by_thread", self.inner.by_thread(thread_id))
+    }
+
+    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
+        self.counted("list", self.inner.list(user_id))
+    }
+
+    fn set_title(
+        &self,
+        id: SessionId,
+        title: Option<String>,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.counted("set_title", self.inner.set_title(id, title, now))
+    }
+
+    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
+        self.counted("begin_run", self.inner.begin_run(id, begin))
+    }
+
+    fn bind(
+        &self,
+        id: SessionId,
+        lease: Lease,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Bound> {
+        self.counted("bind", self.inner.bind(id, lease, thread_id, now))
+    }
+
+    fn settle(&self, id: SessionId, settlement: Settlement) {
+        let begun = Instant::now();
+        self.inner.settle(id, settlement);
+        self.count("settle", true, begun.elapsed());
+    }
+
+    fn set_message_count(&self, id: SessionId, messages: u64) -> StoreFuture<'_, ()> {
+        self.counted("set_message_count", self.inner.set_message_count(id, messages))
+    }
+
+    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
+        self.counted("delete", self.inner.delete(id))
+    }
+
+    fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
+        self.counted("own_attachment", self.inner.own_attachment(user_id, attachment_id))
+    }
+
+    fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>> {
+        self.counted("attachment_owner", self.inner.attachment_owner(attachment_id))
+    }
+
+    fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
+        self.counted("disown_attachment", self.inner.disown_attachment(attachment_id))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.counted("ping", self.inner.ping())
+    }
+}
+
+/// A session's life, as the gateway lives it: created, taken by its first message, bound to the
+/// thread that the ChatKit server makes for it, and taken again.
+pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn Error>> {
+    let ada = UserId::parse("ada")?;
+    let now = Timestamp::now();
+    let one = NonZeroU32::new(1);
+    let session = |id| NewSession { id, user_id: ada.clone(), title: None, now };
+
+    let id = SessionId::random();
+    let Created::Session(_) = store.create(session(id), one).await? else {
+        return Err("the first session is within the limit".into());
+    };
+    let Created::LimitReached = store.create(session(SessionId::random()), one).await? else {
+        return Err("the second session is over the limit".into());
+    };
+
+    let begin = BeginRun { max_messages: None, lease: Duration::from_secs(45), now };
+    let RunStart::First(lease) = store.begin_run(id, begin).await? else {
+        return Err("a new session is free".into());
+    };
+    let RunStart::Busy = store.begin_run(id, begin).await? else {
+        return Err("two first messages at once must not make two threads".into());
+    };
+    let Bound::Done = store.bind(id, lease, ThreadId::from("thr_1"), now).await? else {
+        return Err("the lease is still the session's".into());
+    };
+    // What the user said, and what was answered.
+    store.settle(id, Settlement { messages: 2, ..Settlement::default() });
+
+    let RunStart::Next(thread_id) = store.begin_run(id, begin).await? else {
+        return Err("a bound session goes on with its thread".into());
+    };
+    store.settle(id, Settlement::default());
+    let messages = store.list(&ada).await?.first().map_or(0, |session| session.message_count);
+    Ok(format!("session {id} has thread {thread_id} and {messages} messages"))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let store = Arc::new(Counted::new(MemoryStore::new()));
+    println!("{}", tour(Arc::<Counted<MemoryStore>>::clone(&store)).await?);
+    for (method, Count { calls, failures, time }) in store.counts() {
+        println!("{method:>10}: {calls} calls, {failures} failures, {time:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Tokens for the users of fixtures.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+
+use super::format::Token;
+
+/// What the gateways that a run sets up verify tokens with. It protects nothing else.
+pub(super) const SECRET: &str = "the secret of fixtures, which no service uses";
+
+const WRONG_SECRET: &str = "another secret, which is not the one configured";
+
+/// An hour, far beyond any leeway.
+const HOUR: i64 = 3600;
+
+/// The token of that kind for `user`; `None` for none.
+pub(super) fn mint(kind: Token, user: &str) -> Option<String> {
+    let now = Timestamp::now().as_second();
+    let valid = json!({"sub": user, "iat": now, "exp": now + HOUR});
+    match kind {
+        Token::None => None,
+        Token::Valid => sign(&valid, SECRET),
+        Token::WrongKey => sign(&valid, WRONG_SECRET),
+        Token::Expired => {
+            sign(&json!({"sub": user, "iat": now - 2 * HOUR, "exp": now - HOUR}), SECRET)
+        }
+        Token::NotYetValid => {
+            sign(&json!({"sub": user, "nbf": now + HOUR, "exp": now + 2 * HOUR}), SECRET)
+        }
+        Token::NoExpiry => sign(&json!({"sub": user, "iat": now}), SECRET),
+        Token::Unsigned => {
+            let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            Some(format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&valid)))
+        }
+        Token::Malformed => Some("not-a-token".to_owned()),
+    }
+}
+
+fn sign(claims: &Value, secret: &str) -> Option<String> {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), claims, &key).ok()
+}
+
+/// The user that a token names, as far as can be told without verifying it.
+pub(super) fn subject(token: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let claims: Value = serde_json::from_slice(&payload).ok()?;
+    claims.get("sub")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tokens_subject_is_its_user() {
+        assert_eq!(subject(&mint(Token::Valid, "ada").unwrap()).as_deref(), Some("ada"));
+        assert_eq!(subject(&mint(Token::Unsigned, "bob").unwrap()).as_deref(), Some("bob"));
+        assert_eq!(subject(&mint(Token::Malformed, "x").unwrap()), None);
+        assert_eq!(mint(Token::None, "x"), None);
+    }
+}

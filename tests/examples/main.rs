@@ -1,0 +1,34 @@
+//! The examples do what they say: their own code, without their terminals and ports.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking, and its support is not inside of #[test] functions"
+)]
+
+macro_rules! example {
+    ($name:ident, $path:literal) => {
+        #[path = $path]
+        #[allow(dead_code, reason = "`main` is for the terminal")]
+        mod $name;
+    };
+}
+
+example!(authenticate_only, "../../examples/authenticate_only.rs");
+example!(axum_app, "../../examples/axum_app.rs");
+example!(own_store, "../../examples/own_store.rs");
+example!(reverse_proxy, "../../examples/reverse_proxy.rs");
+
+#[path = "../stores/contract/mod.rs"]
+#[allow(dead_code, reason = "some of the promises are enough here")]
+mod contract;
+#[path = "../stores/support.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+mod app;
+mod proxy;
+mod store;
+mod tokens;

@@ -1,0 +1,43 @@
+//! `reverse_proxy`: a gateway from code, over a socket.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::reverse_proxy::{run, sources};
+
+async fn ask(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_serves_with_its_own_defaults_until_it_is_told_to_stop() {
+    let sources = sources()
+        .environment([
+            ("CHATKIT_REST__AUTH__MODE", "none"),
+            ("CHATKIT_REST__AUTH__ANONYMOUS_USER", "ada"),
+        ])
+        .set("the test", "listen", "127.0.0.1:0");
+    let (tell, told) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let client = async {
+        let address = told.await.unwrap();
+        let answer = ask(address, "POST /chat/sessions").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\"user_id\":\"ada\""), "{answer}");
+        let answer = ask(address, "GET /api/v1/chatkit/sessions").await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "the prefix is /chat: {answer}");
+        stop.send(()).unwrap();
+    };
+    let listening = |address| tell.send(address).unwrap();
+    let shutdown = async { stopped.await.unwrap_or_default() };
+    let (served, ()) = tokio::join!(run(sources, listening, shutdown), client);
+    served.unwrap();
+}

@@ -1,0 +1,109 @@
+//! Calls from web pages.
+
+use crate::support::{Gateway, Reply, TestRequest, Upstream};
+
+const OURS: &str = "https://app.example";
+
+async fn gateway(upstream: &Upstream) -> Gateway {
+    let origins = "https://app.example,https://other.example:8443";
+    let settings = [("cors.allowed_origins", origins), ("limits.requests_per_minute", "30")];
+    Gateway::with(upstream, &settings).await
+}
+
+fn allowed(reply: &Reply) -> Option<&str> {
+    reply.field("access-control-allow-origin")
+}
+
+fn preflight(origin: &str) -> TestRequest {
+    TestRequest::new("OPTIONS", "/sessions")
+        .field("origin", origin)
+        .field("access-control-request-method", "PATCH")
+        .field("access-control-request-headers", "authorization,content-type")
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_without_a_token() {
+    let upstream = Upstream::bind().await;
+    let gateway = gateway(&upstream).await;
+    for origin in [OURS, "https://other.example:8443"] {
+        let reply = gateway.send(preflight(origin)).await;
+        assert_eq!((reply.status, reply.body.len()), (200, 0));
+        assert_eq!(allowed(&reply), Some(origin));
+        for method in ["GET", "POST", "PATCH", "DELETE"] {
+            assert!(reply.field("access-control-allow-methods").unwrap().contains(method));
+        }
+        let headers = reply.field("access-control-allow-headers").unwrap();
+        for header in ["authorization", "content-type", "accept", "x-request-id", "traceparent"] {
+            assert!(headers.contains(header), "{header} in {headers}");
+        }
+        assert!(reply.field("access-control-max-age").unwrap().parse::<u32>().unwrap() > 0);
+        assert!(reply.field("vary").unwrap().to_lowercase().contains("origin"));
+        assert!(reply.field("x-request-id").is_some());
+        assert_eq!(reply.field("access-control-allow-credentials"), None);
+    }
+}
+
+#[tokio::test]
+async fn other_origins_are_told_nothing() {
+    let upstream = Upstream::bind().await;
+    let gateway = gateway(&upstream).await;
+    for origin in ["https://evil.example", "https://app.example.evil", "null", "http://app.example"]
+    {
+        assert_eq!(allowed(&gateway.send(preflight(origin)).await), None, "{origin}");
+        let get = TestRequest::new("GET", "/sessions").user("ada").field("origin", origin);
+        let reply = gateway.send(get).await;
+        assert_eq!((reply.status, allowed(&reply)), (200, None), "{origin}");
+        assert!(reply.field("vary").unwrap().to_lowercase().contains("origin"));
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_every_room_can_be_read_by_the_page() {
+    let upstream = Upstream::bind().await;
+    let address = upstream.address();
+    let gateway = gateway(&upstream).await;
+    let session = gateway.session("ada").await;
+    drop(upstream);
+    let down = Upstream::bind().await;
+    let origin = |request: TestRequest| request.field("origin", OURS);
+    for (request, status) in [
+        (TestRequest::new("GET", "/sessions"), 401),
+        (TestRequest::new("GET", "/nothing").user("ada"), 404),
+        (TestRequest::new("PUT", "/sessions").user("ada"), 405),
+        (TestRequest::new("POST", "/sessions").user("ada").json("{"), 400),
+        (TestRequest::run(&session).user("ada"), 502),
+        (TestRequest::new("GET", "//readyz"), 503),
+    ] {
+        let reply = gateway.send(origin(request)).await;
+        assert_eq!((reply.status, allowed(&reply)), (status, Some(OURS)));
+        let exposed = reply.field("access-control-expose-headers").unwrap();
+        for header in ["x-request-id", "retry-after", "ratelimit", "www-authenticate", "location"] {
+            assert!(exposed.contains(header), "{header} in {exposed}");
+        }
+    }
+    assert_ne!(address, down.address());
+    for _ in 0..40 {
+        let get = origin(TestRequest::new("GET", "/sessions").user("eve"));
+        let reply = gateway.send(get).await;
+        assert_eq!(allowed(&reply), Some(OURS), "{}", reply.status);
+    }
+}
+
+#[tokio::test]
+async fn without_a_setting_there_is_none_of_it() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let reply = gateway.send(preflight(OURS)).await;
+    reply.refusal(401, "UNAUTHORIZED");
+    assert!(!format!("{:?}", reply.head).contains("access-control"), "{:?}", reply.head);
+}
+
+#[tokio::test]
+async fn any_origin_may_be_allowed_and_then_never_with_credentials() {
+    let upstream = Upstream::bind().await;
+    let settings = [("cors.allowed_origins", "*"), ("auth.cookie", "")];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let reply = gateway.send(preflight("https://anything.example")).await;
+    assert_eq!(allowed(&reply), Some("*"));
+    assert_eq!(reply.field("access-control-allow-credentials"), None);
+}

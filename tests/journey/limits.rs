@@ -1,0 +1,143 @@
+//! Limits of requests, of streams, and of everything together.
+
+use crate::support::{
+    End, Gateway, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream, options,
+    preamble, user_done,
+};
+
+#[tokio::test]
+async fn a_user_may_make_so_many_requests_and_is_told_when_to_come_back() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.requests_per_minute", "3")]).await;
+    for left in ["2", "1", "0"] {
+        let reply = gateway.get("ada", "/sessions").await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.field("ratelimit").unwrap().contains(&format!(";r={left};")));
+        assert_eq!(reply.field("ratelimit-policy"), Some("\"user\";q=3;w=60"));
+    }
+    // By user and not by token.
+    let claims = serde_json::json!({ "sub": "ada", "exp": 4_000_000_000_u64, "jti": "another" });
+    let token = crate::support::token_with(&claims);
+    let request =
+        TestRequest::new("GET", "/sessions").field("authorization", &format!("Bearer {token}"));
+    let reply = gateway.send(request).await;
+    reply.refusal(429, "RATE_LIMITED");
+    let retry_after: u64 = reply.field("retry-after").unwrap().parse().unwrap();
+    assert!((1..=20).contains(&retry_after), "{retry_after}");
+    assert!(reply.field("ratelimit").unwrap().contains(";r=0;"));
+    assert_eq!(reply.field("ratelimit-policy"), Some("\"user\";q=3;w=60"));
+    // Nobody else pays for it, health least of all.
+    assert_eq!(gateway.get("eve", "/sessions").await.status, 200);
+    gateway.settle().await;
+}
+
+#[tokio::test]
+async fn a_forged_token_costs_its_user_nothing() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.requests_per_minute", "1")]).await;
+    let forged = crate::support::token("ada");
+    let forged = format!("Bearer {}A", &forged[..forged.len() - 2]);
+    for _ in 0..20 {
+        let request = TestRequest::new("GET", "/sessions").field("authorization", &forged);
+        let reply = gateway.send(request).await;
+        assert_eq!((reply.status, reply.field("ratelimit")), (401, None));
+    }
+    assert_eq!(gateway.get("ada", "/sessions").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_user_may_have_so_many_streams_and_each_counts_until_its_bodys_end() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.max_streams_per_user", "2")]).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut client = gateway.say("ada", &session).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(STREAM_HEAD).await;
+        peer.send_chunk(format!("{}{}{MESSAGE_START}", user_done("msg_u"), options())).await;
+        assert_eq!(client.head().await.status, 200);
+        open.push((client, peer));
+    }
+    let reply = gateway.say("ada", &session).await.reply().await;
+    reply.refusal(429, "RATE_LIMITED");
+    assert_eq!(reply.field("retry-after"), Some("1"));
+    let passed =
+        r#"{"type":"threads.retry_after_item","params":{"thread_id":"thr_1","item_id":"msg_u"}}"#;
+    gateway.chatkit("ada", passed).await.reply().await.refusal(429, "RATE_LIMITED");
+    assert_eq!(gateway.get("ada", "/sessions").await.status, 200);
+    gateway.settle().await;
+    upstream.expect_no_connection();
+
+    // One ends, one is left.
+    let (mut client, mut peer) = open.pop().unwrap();
+    peer.send_chunk(MESSAGE_DONE).await;
+    peer.send_end().await;
+    assert_eq!(client.body().await.1, End::Clean);
+    let mut client = gateway.say("ada", &session).await;
+    assert_eq!(peer.request().await.kind(), "threads.add_user_message");
+    let (left, mut freed) = open.pop().unwrap();
+    drop(left);
+    freed.expect_closed().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(format!("{}{}{MESSAGE_START}", user_done("msg_u"), options())).await;
+    assert_eq!(client.head().await.status, 200);
+    let _another = gateway.say("ada", &session).await;
+    upstream.request().await;
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_all_is_a_503_until_a_place_is_free() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.max_in_flight", "1")]).await;
+    let session = gateway.session("ada").await;
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(STREAM_HEAD).await;
+    let first = format!("{}{MESSAGE_START}", preamble("thr_1"));
+    peer.send_chunk(&first).await;
+    client.head().await;
+    client.expect_body(&first).await;
+    for request in [
+        TestRequest::new("GET", "/sessions").user("eve"),
+        // Before the token is looked at: it is shed at the least cost.
+        TestRequest::new("GET", "/sessions"),
+    ] {
+        let reply = gateway.send(request).await;
+        reply.refusal(503, "SERVICE_UNAVAILABLE");
+        assert_eq!(reply.field("retry-after"), Some("1"));
+    }
+    gateway.settle().await;
+    peer.send_end().await;
+    assert_eq!(client.chunk().await, Err(End::Clean));
+    assert_eq!(gateway.get("eve", "/sessions").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_message_and_a_body_have_a_largest_size() {
+    let upstream = Upstream::bind().await;
+    let settings = [("limits.max_message_chars", "5"), ("limits.max_body_bytes", "200")];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let session = gateway.session("ada").await;
+    let path = format!("/sessions/{session}/threads/{session}/runs");
+    let reply = gateway.post("ada", &path, "{\"message\":\"123456\"}").await;
+    let error = reply.refusal(400, "MESSAGE_TOO_LONG");
+    assert_eq!(error["details"]["max_message_chars"], 5);
+    assert_eq!(error["details"]["message_chars"], 6);
+    let large = format!("{{\"title\":\"{}\"}}", "x".repeat(300));
+    gateway.post("ada", "/sessions", &large).await.refusal(413, "PAYLOAD_TOO_LARGE");
+    // Without a length it is found out on the way.
+    let mut client = gateway.connect().await;
+    let request = TestRequest::new("POST", "/sessions")
+        .user("ada")
+        .field("content-type", "application/json")
+        .field("transfer-encoding", "chunked");
+    client.send(request.bytes()).await;
+    client.send(crate::support::chunk(&large)).await;
+    client.reply().await.refusal(413, "PAYLOAD_TOO_LARGE");
+    // Characters are counted, not bytes.
+    let mut client = gateway.connect().await;
+    let run = TestRequest::new("POST", &path).user("ada").json("{\"message\":\"👋👋👋👋👋\"}");
+    client.send(run.bytes()).await;
+    upstream.request().await;
+}

@@ -1,0 +1,36 @@
+//! Black box: a whole gateway behind its own port, in front of an upstream that each test plays
+//! byte by byte, and called by clients that see every byte.
+//!
+//! Nothing of the library is used but its configuration and its server. Tests wait for sockets
+//! and log lines, never for time; where time is the subject it is a setting.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking, and its support is not inside of #[test] functions"
+)]
+
+mod access;
+mod bytes;
+mod cors;
+mod cuts;
+mod drain;
+mod embedded;
+mod errors;
+mod faults;
+mod first_run;
+mod health;
+mod hold;
+mod http2;
+mod identity;
+mod limits;
+mod logs;
+mod passthrough;
+mod patience;
+mod request_ids;
+mod silence;
+mod slow_readers;
+mod support;
+mod wire;

@@ -1,0 +1,71 @@
+//! Clients that don't read: what waits for them is bounded.
+
+use crate::support::{
+    Client, End, Gateway, MESSAGE_START, Peer, STREAM_HEAD, TestRequest, Upstream, chunk, data,
+    preamble,
+};
+
+async fn silent_reader(upstream: &Upstream, gateway: &Gateway) -> (Client, Peer) {
+    let session = gateway.session("ada").await;
+    let mut client = Client::connect_small(gateway.address).await;
+    client.send(TestRequest::run(&session).user("ada").bytes()).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(format!("{}{MESSAGE_START}", preamble("thr_1"))).await;
+    (client, peer)
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_read_is_not_read_from_the_upstream() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let (mut client, mut peer) = silent_reader(&upstream, &gateway).await;
+    let event = data(&"x".repeat(16_000));
+    let piece = chunk(&event);
+    let sent = peer.fill(&gateway, &piece).await;
+
+    // It goes on where it stopped when the client does read.
+    let rest = piece[sent % piece.len()..].to_vec();
+    let sending = tokio::spawn(async move {
+        peer.send(rest).await;
+        peer.send_end().await;
+        peer
+    });
+    assert_eq!(client.head().await.status, 200);
+    let (body, end) = client.body().await;
+    assert_eq!(end, End::Clean);
+    let first = format!("{}{MESSAGE_START}", preamble("thr_1"));
+    let whole = sent / piece.len() + 1;
+    assert_eq!(body.len(), first.len() + whole * event.len());
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_closed_in_time() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.write_timeout", "300ms")]).await;
+    let (mut client, peer) = silent_reader(&upstream, &gateway).await;
+    let piece = chunk(data(&"x".repeat(16_000)));
+    let (mut read, mut write) = peer.into_split();
+    let sending = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        while write.write_all(&piece).await.is_ok() {}
+    });
+    // The upstream is freed, and the client learns that there was more.
+    crate::support::soon(sending).await.unwrap();
+    let mut bytes = [0; 16];
+    let ended = crate::support::soon(tokio::io::AsyncReadExt::read(&mut read, &mut bytes)).await;
+    assert!(matches!(ended, Ok(0) | Err(_)));
+    client.head().await;
+    assert_ne!(client.body().await.1, End::Clean);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_without_having_read_frees_the_upstream() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let (client, mut peer) = silent_reader(&upstream, &gateway).await;
+    peer.fill(&gateway, &chunk(data(&"x".repeat(16_000)))).await;
+    client.reset();
+    peer.expect_closed().await;
+}

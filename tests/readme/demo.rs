@@ -1,0 +1,78 @@
+//! `chatkit-rest demo` as a reader starts it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// A demo on a free port, ended with the test.
+pub(crate) struct Demo {
+    process: Child,
+    /// Kept open: the demo may write until its end.
+    _out: BufReader<ChildStdout>,
+    /// The lines that a reader of the README pastes first: who they are, and where to.
+    pub(crate) variables: String,
+    /// All the lines it prints.
+    lines: String,
+}
+
+/// How the last line that it prints begins.
+const LAST: &str = "# More words";
+
+impl Demo {
+    pub(crate) fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut lines = String::new();
+        while !lines.lines().any(|line| line.starts_with(LAST)) {
+            assert_ne!(out.read_line(&mut lines).unwrap(), 0, "it ended after\n{lines}");
+        }
+        let is_variable = |line: &&str| {
+            ["TOKEN=", "BOB=", "BASE="].iter().any(|variable| line.starts_with(variable))
+        };
+        let variables: Vec<_> = lines.lines().filter(is_variable).collect();
+        let variables = variables.join("\n");
+        Self { process, _out: out, variables, lines }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Pastes all that the demo prints into a shell, and gives what the shell shows.
+fn paste(shell: &str) -> String {
+    let demo = Demo::start();
+    let script = format!("set -eu\n{}", demo.lines);
+    let ran = Command::new(shell).args(["-c", &script]).output().unwrap();
+    assert!(ran.status.success(), "{shell}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+#[test]
+fn what_it_prints_works_when_pasted() {
+    for shell in ["bash", "sh"] {
+        let mut shown = &*paste(shell);
+        for piece in [
+            "data: {\"type\":\"thread.created\"",
+            "You said: Hello there",
+            "{\"success\":true,\"data\":{\"session_id\":",
+            "You said: And again",
+            "\"message_count\":4",
+            "\"meta\":{\"total\":1}}\n",
+            "HTTP/1.1 403 Forbidden",
+            "HTTP/1.1 400 Bad Request",
+            "\"pointer\":\"/mesage\"",
+            "HTTP/1.1 502 Bad Gateway",
+            "\"allow_retry\":true",
+        ] {
+            shown = shown.split_once(piece).unwrap_or_else(|| panic!("{piece}\n{shown}")).1;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Operations, errors and settings.
+
+use chatkit_rest::config::reference;
+use chatkit_rest::rejection::Code;
+use chatkit_rest::route::Operation;
+
+use crate::section;
+
+/// The cells of each row of a table, without its head.
+fn rows(name: &str) -> Vec<Vec<&'static str>> {
+    let rows = section(name).lines().skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+#[test]
+fn the_table_of_settings_is_the_programs() {
+    assert!(
+        section("reference") == reference().trim(),
+        "copy src/config/reference.md into README.md"
+    );
+}
+
+#[test]
+fn every_code_is_there_with_its_status() {
+    let rows = rows("errors");
+    assert_eq!(rows.len(), Code::ALL.len());
+    for (row, code) in rows.iter().zip(Code::ALL) {
+        assert_eq!(row[0], format!("`{code}`"));
+        assert_eq!(row[1], code.status().as_str(), "{code}");
+    }
+}
+
+#[test]
+fn every_operation_is_there_with_its_route() {
+    let rows = rows("operations");
+    assert_eq!(rows.len(), Operation::ALL.len());
+    for (row, operation) in rows.iter().zip(Operation::ALL) {
+        assert_eq!(row[0], format!("`{operation}`"));
+        let (method, path) = operation.route();
+        let path = if path.is_empty() { "{prefix}" } else { path };
+        let request = row[1].strip_prefix('`').and_then(|cell| cell.split('`').next());
+        assert_eq!(request, Some(&*format!("{method} {path}")));
+    }
+}

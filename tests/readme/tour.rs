@@ -1,0 +1,83 @@
+//! The tour, pasted into a shell.
+
+use std::process::Command;
+
+use crate::demo::Demo;
+use crate::section;
+
+/// One block of the tour, and what the README says of its output.
+struct Step {
+    script: String,
+    expected: String,
+}
+
+fn steps() -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut lines = section("tour").lines();
+    while let Some(line) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else { continue };
+        let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+        let block = block.join("\n");
+        match language {
+            "sh" => steps.push(Step { script: block, expected: String::new() }),
+            "text" => steps.last_mut().unwrap().expected = block,
+            other => panic!("what is a block of {other:?}?"),
+        }
+    }
+    steps
+}
+
+const MARK: &str = "=== the next block ===";
+
+/// Runs all blocks in one shell, as a reader does, and gives the output of each.
+fn run(shell: &str, steps: &[Step]) -> Vec<String> {
+    let demo = Demo::start();
+    let mut script = format!("set -eu\n{}\n", demo.variables);
+    for step in steps {
+        script += &step.script;
+        script += "\necho '";
+        script += MARK;
+        script += "'\n";
+    }
+    let ran = Command::new(shell).args(["-c", &script]).output().unwrap();
+    let output = String::from_utf8(ran.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{shell}: {}\n{output}\n{errors}", ran.status);
+    assert_eq!(errors, "", "{shell}: nothing goes to standard error");
+    let mut outputs: Vec<_> = output.split(&format!("{MARK}\n")).map(str::to_owned).collect();
+    outputs.pop();
+    outputs
+}
+
+/// Whether `output` has the pieces of `expected` in their order; `…` and the end of a line stand
+/// for anything.
+fn assert_like(output: &str, expected: &str) {
+    let mut rest = output;
+    for piece in expected.split(['…', '\n']).filter(|piece| !piece.is_empty()) {
+        let Some((_, after)) = rest.split_once(piece) else {
+            panic!("{piece}\n\nis not (or not there) in\n\n{output}");
+        };
+        rest = after;
+    }
+}
+
+fn tour(shell: &str) {
+    let steps = steps();
+    assert!(steps.len() >= 10, "the tour has shrunk to {} blocks", steps.len());
+    let outputs = run(shell, &steps);
+    assert_eq!(outputs.len(), steps.len());
+    for (step, output) in steps.iter().zip(&outputs) {
+        assert_eq!(step.expected.is_empty(), output.is_empty(), "{}\n{output}", step.script);
+        assert_like(output, &step.expected);
+    }
+}
+
+#[test]
+fn it_works_in_bash() {
+    tour("bash");
+}
+
+#[test]
+fn it_works_in_sh() {
+    tour("sh");
+}
