@@ -4,6 +4,13 @@
 //! a run of eleven thousand events allocates exactly as often as one of a thousand. Over a
 //! socket hyper allocates its read buffers, one for many events; forwarding adds nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where an expectation fails"
+)]
+
 #[path = "bench/gateway.rs"]
 mod gateway;
 

@@ -119,8 +119,8 @@ impl Connection {
         self.gate.leave();
     }
 
-    /// Polls `wanted`, drives the connection and polls `wanted` again, so that a task is only
-    /// sent to sleep when the socket has nothing for it.
+    /// Drives the connection and polls `wanted`, so that a task is only sent to sleep when the
+    /// socket has nothing for it.
     ///
     /// The inner value is what `wanted` gave, or what expired.
     fn poll_until<T>(
@@ -133,16 +133,21 @@ impl Connection {
         if !self.gate.shut(cx.waker()) {
             return Poll::Pending;
         }
-        let mut polled = wanted(&mut Context::from_waker(&self.waker)).map(Ok);
-        if polled.is_pending() {
+        let mut polled = Poll::Pending;
+        // The first time that a body is polled it tells the connection so, which then has to be
+        // driven again. More than that is for the task's next turn.
+        for _ in 0..2 {
             // From here on a knock counts, so before the connection is polled.
             self.gate.hush();
             self.drive();
+            polled = wanted(&mut Context::from_waker(&self.waker)).map(Ok);
+            if polled.is_ready() || !self.gate.is_knocked() {
+                break;
+            }
+        }
+        if polled.is_pending() {
             let mut inside = Context::from_waker(&self.waker);
-            polled = wanted(&mut inside).map(Ok);
-            if polled.is_pending()
-                && let Some(expired) = watch.poll_silence(timeouts, &mut self.alarm, &mut inside)
-            {
+            if let Some(expired) = watch.poll_silence(timeouts, &mut self.alarm, &mut inside) {
                 polled = Poll::Ready(Err(expired));
             }
         }

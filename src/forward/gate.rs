@@ -49,6 +49,11 @@ impl Gate {
         self.state.swap(SHUT, Ordering::AcqRel);
     }
 
+    /// Whether there was a knock since [`hush`](Self::hush).
+    pub(super) fn is_knocked(&self) -> bool {
+        self.state.load(Ordering::Acquire) == KNOCKED
+    }
+
     /// The task has polled, and waits or has what it wanted; whether it must poll again although
     /// it waits, because there was a knock since [`hush`](Self::hush).
     pub(super) fn open(&self, waits: bool) -> bool {

@@ -72,10 +72,11 @@ where
         let service = self.inner.clone();
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
-            let style = RefusalStyle::of_headers(&head.headers);
-            match carry_out(settings, service, head, admitted).await {
+            match carry_out(settings, service, &head, admitted).await {
                 Ok(response) => Ok(RefusedOr::pass(response)),
-                Err(rejection) => Ok(RefusedOr::refuse(rejection, &style)),
+                Err(rejection) => {
+                    Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_headers(&head.headers)))
+                }
             }
         })
     }
@@ -84,7 +85,7 @@ where
 async fn carry_out<S, R>(
     settings: Arc<TranslateSettings>,
     service: S,
-    head: http::request::Parts,
+    head: &http::request::Parts,
     admitted: Admitted,
 ) -> Reply<R>
 where

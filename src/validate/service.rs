@@ -47,7 +47,6 @@ where
     fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
         let (head, body) = request.into_parts();
         let (target, body) = body.into_parts();
-        let style = RefusalStyle::of_headers(&head.headers);
         let operation = target.operation();
         #[cfg(feature = "session")]
         if let Some(record) = head.extensions.get::<crate::telemetry::Record>() {
@@ -60,9 +59,8 @@ where
         let has_body = match checked {
             Ok(has_body) => has_body,
             Err(rejection) => {
-                return ResponseFuture {
-                    state: State::Refused { refusal: Some((rejection, style)) },
-                };
+                let refusal = Some((rejection, RefusalStyle::of_headers(&head.headers)));
+                return ResponseFuture { state: State::Refused { refusal } };
             }
         };
         // The service that was found ready is the one that is called (tower#547).
@@ -73,7 +71,7 @@ where
         let read =
             has_body.then(|| ReadBody::new(body, limits.max_body_bytes, limits.body_timeout));
         let pending =
-            Some(Pending { head, target, principal, style, rules: Arc::clone(&self.rules), inner });
+            Some(Pending { head, target, principal, rules: Arc::clone(&self.rules), inner });
         ResponseFuture { state: State::Reading { read, pending } }
     }
 }
@@ -82,7 +80,6 @@ struct Pending<S> {
     head: http::request::Parts,
     target: Target,
     principal: Principal,
-    style: RefusalStyle,
     rules: Arc<Rules>,
     inner: S,
 }
@@ -102,7 +99,7 @@ impl<S> Pending<S> {
                 let validated = Validated::new(self.principal, call);
                 Ok(self.inner.call(Request::from_parts(self.head, validated)))
             }
-            Err(rejection) => Err((rejection, self.style)),
+            Err(rejection) => Err((rejection, RefusalStyle::of_headers(&self.head.headers))),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A whole gateway in this process: every room, sessions in memory, and an upstream that costs
 //! next to nothing, so that what is counted is the rooms'.
 
+#![allow(dead_code, reason = "each of its users needs a part of it")]
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::num::NonZeroU32;
@@ -24,7 +26,10 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use tower::{Service, ServiceExt as _, service_fn};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// A message as a client of some ambition writes it.
+pub(crate) const RUN: &[u8] = br#"{"message":{"content":[{"type":"input_text","text":"Hello, what is the weather like?"}],"attachments":[],"quoted_text":null,"inference_options":{"model":"m","tool_choice":{"id":"t"}}},"metadata":{"a":1}}"#;
+
 const PREFIX: &str = "/api/v1/chatkit";
 const THREAD: &str = "thr_0123456789";
 
@@ -101,6 +106,13 @@ pub(crate) fn gateway(
     }))
 }
 
+/// A token of ada's, good for long.
+pub(crate) fn token() -> String {
+    let claims = serde_json::json!({ "sub": "ada", "exp": 4_000_000_000_u64 });
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
 /// Rooms without limits, and a session in them that has a thread.
 pub(crate) struct Furnished {
     pub(crate) rooms: Rooms,
@@ -112,7 +124,7 @@ impl Furnished {
     pub(crate) fn new() -> Self {
         let store = Arc::new(MemoryStore::new());
         let session = SessionId::random();
-        poll_once(bound_session(&*store, session));
+        poll_once(bound_session(&store, session));
         let config = Sources::new()
             .toml(
                 "bench.toml",
@@ -126,10 +138,7 @@ impl Furnished {
             .unwrap()
             .config;
         let rooms = Rooms::furnish(&config, store, HealthLayer::elsewhere()).unwrap();
-        let claims = serde_json::json!({ "sub": "ada", "exp": 4_000_000_000_u64 });
-        let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
-        Self { rooms, session, token }
+        Self { rooms, session, token: token() }
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Request<Full<Bytes>> {

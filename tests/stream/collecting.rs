@@ -126,7 +126,7 @@ fn outcome(frames: &[Bytes]) -> Result<(Vec<String>, Option<String>), String> {
 proptest! {
     #[test]
     fn any_cut_collects_the_same(stream in stream(), cuts in cuts()) {
-        let whole = outcome(&[stream.clone()]);
+        let whole = outcome(std::slice::from_ref(&stream));
         prop_assert_eq!(outcome(&cut(&stream, &cuts)), whole.clone());
         let bytewise: Vec<_> = (0..stream.len()).map(|at| stream.slice(at..=at)).collect();
         prop_assert_eq!(outcome(&bytewise), whole);

@@ -243,7 +243,9 @@ pub(crate) fn stream() -> impl Strategy<Value = Bytes> {
 
 fn write_block(out: &mut String, block: &Block, end: &str) {
     let mut line = |parts: &[&str]| {
-        parts.iter().for_each(|part| out.push_str(part));
+        for part in parts {
+            out.push_str(part);
+        }
         out.push_str(end);
     };
     match block {

@@ -173,16 +173,22 @@ impl RunObserver for Recorder {
 
 /// A gate that a binding waits at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(Arc<Mutex<(Option<Result<(), ()>>, Option<Waker>)>>);
+pub(crate) struct Gate(Arc<Mutex<GateState>>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    outcome: Option<Result<(), ()>>,
+    waiting: Option<Waker>,
+}
 
 impl Gate {
     pub(crate) fn open(&self, outcome: Result<(), ()>) {
-        let waker = {
+        let waiting = {
             let mut gate = self.0.lock().unwrap();
-            gate.0 = Some(outcome);
-            gate.1.take()
+            gate.outcome = Some(outcome);
+            gate.waiting.take()
         };
-        if let Some(waker) = waker {
+        if let Some(waker) = waiting {
             waker.wake();
         }
     }
@@ -191,13 +197,11 @@ impl Gate {
         let gate = self.clone();
         Box::pin(std::future::poll_fn(move |cx| {
             let mut gate = gate.0.lock().unwrap();
-            match gate.0 {
-                Some(outcome) => Poll::Ready(outcome.map_err(|()| BoxError::from("not stored"))),
-                None => {
-                    gate.1 = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+            if let Some(outcome) = gate.outcome {
+                return Poll::Ready(outcome.map_err(|()| BoxError::from("not stored")));
             }
+            gate.waiting = Some(cx.waker().clone());
+            Poll::Pending
         }))
     }
 }

@@ -64,7 +64,7 @@ proptest! {
 
     #[test]
     fn the_hold_decides_the_same_for_any_cut(stream in stream(), cuts in cuts()) {
-        let whole = decision(Script::frames(&[stream.clone()]));
+        let whole = decision(Script::frames(std::slice::from_ref(&stream)));
         // How much was seen by then depends on the frames; the verdict doesn't.
         let verdict = |decision: &Decision| match decision {
             Decision::Committed => "committed",
