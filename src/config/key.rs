@@ -175,7 +175,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("auth.mode", "jwt", Shape::Choice(&["jwt", "none"]),
         "`none`: everyone is `auth.anonymous_user`; refused unless `listen` is a loopback address"),
-    key("auth.anonymous_user", "", Shape::Text("a user id"),
+    key("auth.anonymous_user", "anonymous", Shape::Text("a user id"),
         "who everyone is with `auth.mode = \"none\"`"),
     key("auth.algorithms", "HS256", Shape::List(ALGORITHMS),
         "signatures that are accepted, all of one kind of key"),

@@ -125,7 +125,7 @@ fn contradictions_name_both_sides() {
         ("", "`openssl rand -hex 32`"),
         ("", "`chatkit-rest demo`"),
         (
-            "[auth]\nmode = \"none\"",
+            "[auth]\nmode = \"none\"\nanonymous_user = \"\"",
             "auth.mode (file x.toml, line 2): \"none\" makes everyone one user; expected \
              auth.anonymous_user",
         ),
