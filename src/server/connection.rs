@@ -224,11 +224,16 @@ where
 {
     type Response = Response<CountedBody<R>>;
     type Error = S::Error;
-    type Future = CountedFuture<S>;
+    /// Boxed, so that what a request needed until its head is given back while its stream is open:
+    /// hyper keeps the place of an unboxed one, 1 KiB, for as long as the connection lives.
+    type Future = Pin<Box<CountedFuture<S>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let counted = self.activity.begin(request.version());
-        CountedFuture::Waiting { service: self.service.clone(), request: Some((request, counted)) }
+        Box::pin(CountedFuture::Waiting {
+            service: self.service.clone(),
+            request: Some((request, counted)),
+        })
     }
 }
 
