@@ -1,8 +1,10 @@
 //! Every refusal: its code, status, public text and headers.
 //!
-//! This is the only file that names error statuses. A room that can't serve a request makes a
-//! [`Rejection`] and turns it into a response; it never changes the service's error type,
-//! because an `Err` would close the connection without an answer.
+//! This is the file that says which code has which status. Not in its table are only a `custom`
+//! error before a run's output (422), and an upstream's own 4xx, which keeps its status. A room
+//! that can't serve a request makes a [`Rejection`] and turns it into a response; it never
+//! changes the service's error type, because an `Err` would close the connection without an
+//! answer.
 //!
 //! A rejection has two messages. The one in the body is for the client and is either a constant
 //! or made of limits and field names; it never holds a value the client sent, a token, or
