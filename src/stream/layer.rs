@@ -101,31 +101,31 @@ impl Rejection {
     /// What a run that failed before the commit becomes, as far as the stream alone tells.
     pub fn of_run_failure(failure: RunFailure) -> Self {
         let RunFailure { cause, preamble, events } = failure;
-        let mut rejection = match cause {
-            RunFailureCause::ErrorEvent(error) => {
-                let allow_retry = error.allow_retry;
-                let rejection = match (error.code.as_str(), error.message) {
-                    ("custom", message) => {
-                        let rejection = Self::new(Code::UpstreamRejected)
-                            .with_status(http::StatusCode::UNPROCESSABLE_ENTITY)
-                            .because("a custom error event before any output");
-                        match message {
-                            Some(message) if !message.is_empty() => rejection.message(message),
-                            _ => rejection,
+        let mut rejection =
+            match cause {
+                RunFailureCause::ErrorEvent(error) => {
+                    let allow_retry = error.allow_retry;
+                    let rejection = match (error.code.as_str(), error.message) {
+                        ("custom", message) => {
+                            let rejection = Self::new(Code::UpstreamRejected)
+                                .with_status(http::StatusCode::UNPROCESSABLE_ENTITY)
+                                .because("a custom error event");
+                            match message {
+                                Some(message) if !message.is_empty() => rejection.message(message),
+                                _ => rejection,
+                            }
                         }
-                    }
-                    (code, _) => Self::new(Code::UpstreamError)
-                        .because(format!("an error event before any output: {code}")),
-                };
-                rejection.detail("allow_retry", allow_retry)
-            }
-            RunFailureCause::Ended => Self::new(Code::UpstreamError)
-                .because(format!("the stream ended without output after {events} events")),
-            RunFailureCause::TooLarge => {
-                Self::new(Code::UpstreamError).because("the answer is longer than may be collected")
-            }
-            RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
-        };
+                        (code, _) => Self::new(Code::UpstreamError)
+                            .because(format!("an error event: {code}")),
+                    };
+                    rejection.detail("allow_retry", allow_retry)
+                }
+                RunFailureCause::Ended => Self::new(Code::UpstreamError)
+                    .because(format!("the stream ended without output after {events} events")),
+                RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
+                    .because("the answer is longer than may be collected"),
+                RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
+            };
         if let Some(thread_id) = preamble.thread_id {
             rejection = rejection.detail("thread_id", thread_id);
         }

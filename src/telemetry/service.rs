@@ -225,6 +225,8 @@ impl Drop for Line {
             Some(Code::UpstreamError | Code::UpstreamTimeout | Code::ServiceUnavailable) => {
                 log!(warn);
             }
+            // The upstream broke off or fell silent after the status was sent.
+            None if matches!(self.outcome(), "truncated" | "idle") => log!(warn),
             _ => log!(info),
         }
     }

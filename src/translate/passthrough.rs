@@ -204,7 +204,9 @@ where
     let rows = limit.max(MIN_LIST_ROWS);
     let mut place = Place::parse(wanted.after.as_deref());
     let from_the_start = place == Place::default();
-    let mut cursors: HashSet<String> = HashSet::new();
+    // The client's own cursor among them: a store that begins anew on one it doesn't know would
+    // lead there again.
+    let mut cursors: HashSet<String> = place.after.iter().cloned().collect();
     let mut shown: HashSet<String> = HashSet::new();
     let mut data: Vec<Box<RawValue>> = Vec::new();
     let mut next = None;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
+use super::upstream::Failure;
 use super::{envelope, messages, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -35,7 +36,12 @@ where
     // Some servers answer this with 500 for ever once a thread has a title: that costs no more
     // than the status.
     let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
-    let status = exchange.upstream.json(get).await.ok().and_then(|thread| status(&thread));
+    let status = match exchange.upstream.json(get).await {
+        Ok(thread) => status(&thread),
+        // Who doesn't answer at all is not asked a second time.
+        Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
+        Err(_) => None,
+    };
     let items = exchange.upstream.all_items(thread_id).await?;
     let (messages, counted) = messages::messages(&items, exchange.settings.utc_offset);
     session.repair_message_count(counted).await.map_err(store_down)?;

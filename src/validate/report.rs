@@ -65,6 +65,10 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
     }
     let mut violations = Vec::new();
     for error in validator.iter_errors(body) {
+        // Not one more than is told: a body may break its schema in a hundred thousand places.
+        if violations.len() >= MAX_VIOLATIONS {
+            break;
+        }
         let place = error.instance_path().to_string();
         match error.kind() {
             Kind::Required { property } => {
@@ -72,7 +76,7 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
                 push(&mut violations, member(&place, name), "is required".to_owned());
             }
             Kind::AdditionalProperties { unexpected } => {
-                for name in unexpected {
+                for name in unexpected.iter().take(MAX_VIOLATIONS) {
                     let message = "is not a member that is known here".to_owned();
                     push(&mut violations, member(&place, name), message);
                 }
@@ -157,7 +161,10 @@ mod tests {
     #[test]
     fn reports_are_bounded() {
         let members: serde_json::Map<String, Value> =
-            (0..100).map(|n| (format!("unknown{n}"), Value::Null)).collect();
+            (0..50_000).map(|n| (format!("unknown{n}"), Value::Null)).collect();
         assert_eq!(violations(&Value::Object(members)).len(), MAX_VIOLATIONS);
+        let parts = vec![json!({"type": "planted"}); 50_000];
+        let body = json!({"message": {"role": "user", "content": parts}});
+        assert_eq!(violations(&body).len(), MAX_VIOLATIONS);
     }
 }
