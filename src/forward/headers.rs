@@ -45,6 +45,12 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     media_type_is(headers.get(header::CONTENT_TYPE), b"text/event-stream")
 }
 
+/// Whether a body is JSON (`application/json`, whatever its parameters).
+#[cfg(feature = "translate")]
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    media_type_is(headers.get(header::CONTENT_TYPE), b"application/json")
+}
+
 /// Whether nothing but JSON is asked for.
 #[cfg(feature = "forward")]
 pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {

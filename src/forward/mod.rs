@@ -121,7 +121,7 @@ pub use future::ResponseFuture;
 #[cfg(feature = "stream")]
 pub(crate) use headers::is_event_stream;
 #[cfg(feature = "translate")]
-pub(crate) use headers::listed;
+pub(crate) use headers::{is_json, listed};
 #[cfg(any(feature = "forward", feature = "translate"))]
 pub use identity::{IdentityHeaders, user_value};
 #[cfg(feature = "forward")]

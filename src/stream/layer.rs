@@ -87,14 +87,10 @@ where
             }
             match hold(watch, policy).await {
                 Ok(body) => Ok(RefusedOr::pass(Response::from_parts(head, body))),
-                Err(failure) => Ok(RefusedOr::refuse(refusal(failure), &style)),
+                Err(failure) => Ok(RefusedOr::refuse(Rejection::of_run_failure(failure), &style)),
             }
         })
     }
-}
-
-fn refusal(failure: RunFailure) -> Rejection {
-    Rejection::of_run_failure(failure)
 }
 
 impl Rejection {

@@ -27,8 +27,8 @@ use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 ///
 /// # The endpoint is closed to the outside
 /// Whoever could reach the endpoint itself would pass by every check, so a request from outside
-/// for its path, whatever its case, slashes and percent-encoding, is answered with 404. ChatKit's own clients (the web
-/// component) use `POST {prefix}`, which takes the same requests and checks what they name. A
+/// for its path, whatever its case, slashes and percent-encoding, is answered with 404.
+/// ChatKit's own clients (the web component) use `POST {prefix}`, which takes the same requests and checks what they name. A
 /// host that wants them to keep their address gives the layer the endpoint's path as its prefix.
 /// The inner service may trust the identity header (`x-user-id`) of what arrives there.
 ///
