@@ -4,8 +4,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 
 /// Removes what belongs to the connection a message came by and is never passed on (RFC 9110
 /// section 7.6.1): the fields known for it, those that `Connection` names, and `Proxy-*`.
-#[cfg(any(feature = "forward", feature = "translate"))]
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+#[cfg(feature = "forward")]
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed(headers) {
         headers.remove(name);
     }
@@ -18,8 +18,8 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes the fields that `unwanted` picks by their names. Looking at the few fields that there
 /// are costs less than looking up every one that there might be.
-#[cfg(any(feature = "forward", feature = "translate"))]
-pub(crate) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+#[cfg(feature = "forward")]
+pub(super) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
     let found: Vec<_> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
     for name in found {
         headers.remove(name);
