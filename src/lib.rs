@@ -95,6 +95,8 @@ pub mod protocol;
 
 pub mod rejection;
 
+pub mod surface;
+
 pub mod error;
 
 mod accept;

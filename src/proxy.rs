@@ -52,10 +52,11 @@ use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
-use crate::route::{RouteLayer, Router};
+use crate::route::{RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
 use crate::session::{SessionLayer, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
+use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
 use crate::translate::{TranslateLayer, TranslateSettings};
 use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
@@ -63,6 +64,7 @@ use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
 /// The rooms of the gateway, furnished.
 #[derive(Clone, Debug)]
 pub struct Rooms {
+    surface: SurfaceLayer,
     cors: Option<CorsLayer>,
     health: HealthLayer,
     in_flight: InFlightLayer,
@@ -113,13 +115,15 @@ impl Rooms {
             ..TranslateSettings::default()
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
+        let surfaces = surfaces(config);
         Ok(Self {
+            surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
             health,
             in_flight: InFlightLayer::new(limits.max_in_flight),
             authenticate: authenticate(config)?,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
-            route: RouteLayer::new(Router::new(config.rest.prefix.as_str())?),
+            route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
@@ -156,6 +160,8 @@ impl Rooms {
             // Outermost, so that every response has its request id and every request its log
             // line, whoever answers.
             .layer(TraceLayer::new())
+            // Before anything can refuse: a refusal is written as its surface writes it.
+            .layer(self.surface.clone())
             // Before anything can refuse: a browser hides a refusal without these headers.
             .layer(option_layer(self.cors.clone()))
             // Before any limit: an orchestrator asks also when there is too much to do.
@@ -174,6 +180,17 @@ impl Rooms {
             .layer(self.translate.clone())
             .service(upstream)
     }
+}
+
+fn surfaces(config: &Config) -> Surfaces {
+    let mut surfaces = Surfaces::rest(config.rest.prefix.as_str());
+    if config.chat.enabled {
+        surfaces = surfaces.with_chat(config.chat.path.as_str());
+    }
+    if config.openai.enabled {
+        surfaces = surfaces.with_openai(config.openai.path.as_str());
+    }
+    surfaces
 }
 
 fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {

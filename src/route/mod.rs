@@ -23,9 +23,11 @@
 mod layer;
 mod operation;
 mod service;
+mod surface;
 mod table;
 
 pub use layer::RouteLayer;
 pub use operation::Operation;
 pub use service::{NotFound, ResponseFuture, Route, Routed};
+pub use surface::{SurfaceLayer, SurfaceService};
 pub use table::{Miss, Router, Target};

@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::operation::Operation;
 use crate::error::Error;
+use crate::surface::{Surface, Surfaces};
 
 /// The longest path parameter, in bytes after decoding.
 const MAX_PARAMETER_BYTES: usize = 512;
@@ -25,6 +26,8 @@ pub struct Target {
     operation: Operation,
     session: Option<Box<str>>,
     thread: Option<Box<str>>,
+    /// The item's, the attachment's or the user's id: no path has two of them.
+    other: Option<Box<str>>,
 }
 
 /// Why there is no [`Target`].
@@ -37,35 +40,40 @@ pub enum Miss {
 }
 
 impl Router {
-    /// Compiles the table below `prefix`.
+    /// The REST surface alone, below `prefix`.
     ///
     /// # Errors
     /// If `prefix` is not empty and doesn't start with `/`, ends with one, or has braces.
     pub fn new(prefix: &str) -> Result<Self, Error> {
-        if !prefix.is_empty()
-            && (!prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '}']))
-        {
-            return Err(Error::config(
-                "rest.prefix must start with \"/\", must not end with it, and has no braces",
-            ));
-        }
-        let mut by_path: Vec<(String, Methods)> = Vec::new();
+        Self::with_surfaces(&Surfaces::rest(prefix))
+    }
+
+    /// Every surface that has a prefix.
+    ///
+    /// # Errors
+    /// If a prefix is not empty and doesn't start with `/`, ends with one, or has braces, or if
+    /// two surfaces have a path in common.
+    pub fn with_surfaces(surfaces: &Surfaces) -> Result<Self, Error> {
+        let mut by_path: Vec<(String, Surface, Methods)> = Vec::new();
         for operation in Operation::ALL {
+            let surface = operation.surface();
+            let Some(prefix) = surfaces.prefix(surface) else { continue };
+            check_prefix(surface, prefix)?;
             let (method, path) = operation.route();
             let mut path = format!("{prefix}{path}");
             if path.is_empty() {
                 path.push('/');
             }
-            match by_path.iter_mut().find(|(known, _)| *known == path) {
-                Some((_, methods)) => methods.0.push((method, operation)),
-                None => by_path.push((path, Methods(vec![(method, operation)]))),
+            match by_path.iter_mut().find(|(known, of, _)| *known == path && *of == surface) {
+                Some((.., methods)) => methods.0.push((method, operation)),
+                None => by_path.push((path, surface, Methods(vec![(method, operation)]))),
             }
         }
         let mut paths = matchit::Router::new();
-        for (path, methods) in by_path {
-            paths
-                .insert(path, methods)
-                .map_err(|error| Error::config("rest.prefix can't be used").with(error))?;
+        for (path, surface, methods) in by_path {
+            paths.insert(path, methods).map_err(|error| {
+                Error::config(format!("{} can't be used", setting(surface))).with(error)
+            })?;
         }
         Ok(Self { paths })
     }
@@ -87,7 +95,14 @@ impl Router {
             None => Ok(None),
             Some(raw) => decode(raw).map(Some),
         };
-        Ok(Target { operation, session: parameter("session_id")?, thread: parameter("thread_id")? })
+        let other = match operation {
+            Operation::RetryItem | Operation::SubmitStructuredInput => parameter("item_id")?,
+            Operation::DeleteAttachment => parameter("attachment_id")?,
+            Operation::ChatForUser => parameter("user_id")?,
+            _ => None,
+        };
+        let (session, thread) = (parameter("session_id")?, parameter("thread_id")?);
+        Ok(Target { operation, session, thread, other })
     }
 }
 
@@ -119,6 +134,32 @@ impl Target {
     pub fn thread(&self) -> Option<&str> {
         self.thread.as_deref()
     }
+
+    /// The path's item, attachment or user id, if its template has one of them.
+    pub fn other(&self) -> Option<&str> {
+        self.other.as_deref()
+    }
+}
+
+fn check_prefix(surface: Surface, prefix: &str) -> Result<(), Error> {
+    if !prefix.is_empty()
+        && (!prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '}']))
+    {
+        return Err(Error::config(format!(
+            "{} must start with \"/\", must not end with it, and has no braces",
+            setting(surface)
+        )));
+    }
+    Ok(())
+}
+
+/// The setting that says where a surface is.
+fn setting(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Rest => "rest.prefix",
+        Surface::Chat => "chat.path",
+        Surface::OpenAi => "openai.path",
+    }
 }
 
 /// A parameter that is not a possible id is a path that doesn't exist.
@@ -140,10 +181,14 @@ mod tests {
     #[test]
     fn every_operation_is_found_by_its_own_route() {
         for prefix in ["", "/api/v1/chatkit"] {
-            let router = Router::new(prefix).unwrap();
+            let surfaces = Surfaces::rest(prefix).with_chat("/api").with_openai("/v1/chatkit");
+            let router = Router::with_surfaces(&surfaces).unwrap();
             for operation in Operation::ALL {
                 let (method, path) = operation.route();
-                let path = path.replace("{session_id}", "s1").replace("{thread_id}", "t1");
+                let path = ["session", "thread", "item", "attachment", "user"]
+                    .iter()
+                    .fold(path.to_owned(), |path, of| path.replace(&format!("{{{of}_id}}"), of));
+                let prefix = surfaces.prefix(operation.surface()).unwrap();
                 let path = match format!("{prefix}{path}") {
                     path if path.is_empty() => "/".to_owned(),
                     path => path,

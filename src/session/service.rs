@@ -59,9 +59,7 @@ where
                     let admitted = Admitted::new(principal, operation, action);
                     inner.call(Request::from_parts(head, admitted)).await.map(RefusedOr::pass)
                 }
-                Err(rejection) => {
-                    Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_headers(&head.headers)))
-                }
+                Err(rejection) => Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_parts(&head))),
             }
         })
     }

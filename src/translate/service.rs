@@ -74,9 +74,7 @@ where
             let (head, admitted) = request.into_parts();
             match carry_out(settings, service, &head, admitted).await {
                 Ok(response) => Ok(RefusedOr::pass(response)),
-                Err(rejection) => {
-                    Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_headers(&head.headers)))
-                }
+                Err(rejection) => Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_parts(&head))),
             }
         })
     }

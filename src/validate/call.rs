@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::chat::ChatCall;
+use super::openai::OpenAiCall;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::route::Operation;
@@ -42,15 +44,69 @@ impl Validated {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    CreateSession { title: Option<String> },
+    CreateSession {
+        title: Option<String>,
+    },
     ListSessions,
-    GetSession { session: Box<str> },
-    UpdateSession { session: Box<str>, title: String },
-    DeleteSession { session: Box<str> },
-    CreateThread { session: Box<str> },
-    ListThreads { session: Box<str> },
-    CreateRun { session: Box<str>, thread: Box<str>, run: RunCall },
+    GetSession {
+        session: Box<str>,
+    },
+    UpdateSession {
+        session: Box<str>,
+        title: String,
+    },
+    DeleteSession {
+        session: Box<str>,
+    },
+    CreateThread {
+        session: Box<str>,
+    },
+    ListThreads {
+        session: Box<str>,
+    },
+    CreateRun {
+        session: Box<str>,
+        thread: Box<str>,
+        run: RunCall,
+    },
+    GetThread(ThreadPath),
+    ListItems(ThreadPath, Page),
+    CreateFeedback(ThreadPath, Feedback),
+    RetryItem {
+        thread: ThreadPath,
+        item: Box<str>,
+        answer: Answer,
+    },
+    SubmitToolOutput {
+        thread: ThreadPath,
+        result: Box<RawValue>,
+        answer: Answer,
+    },
+    SubmitStructuredInput {
+        thread: ThreadPath,
+        item: Box<str>,
+        input: Box<RawValue>,
+        answer: Answer,
+    },
+    RunAction(ThreadPath, ActionCall),
+    CreateAttachment(Box<RawValue>),
+    DeleteAttachment {
+        attachment: Box<str>,
+    },
+    CreateTranscription(Box<RawValue>),
     Passthrough(ChatKitCall),
+    Chat(ChatCall),
+    OpenAi(OpenAiCall),
+}
+
+/// The thread that a path names, by its session's id and its own.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ThreadPath {
+    /// The session's id.
+    pub session: Box<str>,
+    /// The thread's: the session's own id, or the upstream's.
+    pub thread: Box<str>,
 }
 
 impl Call {
@@ -65,7 +121,19 @@ impl Call {
             Self::CreateThread { .. } => Operation::CreateThread,
             Self::ListThreads { .. } => Operation::ListThreads,
             Self::CreateRun { .. } => Operation::CreateRun,
+            Self::GetThread(_) => Operation::GetThread,
+            Self::ListItems(..) => Operation::ListItems,
+            Self::CreateFeedback(..) => Operation::CreateFeedback,
+            Self::RetryItem { .. } => Operation::RetryItem,
+            Self::SubmitToolOutput { .. } => Operation::SubmitToolOutput,
+            Self::SubmitStructuredInput { .. } => Operation::SubmitStructuredInput,
+            Self::RunAction(..) => Operation::RunAction,
+            Self::CreateAttachment(_) => Operation::CreateAttachment,
+            Self::DeleteAttachment { .. } => Operation::DeleteAttachment,
+            Self::CreateTranscription(_) => Operation::CreateTranscription,
             Self::Passthrough(_) => Operation::Passthrough,
+            Self::Chat(call) => call.operation(),
+            Self::OpenAi(call) => call.operation(),
         }
     }
 }
@@ -100,6 +168,30 @@ impl RunCall {
             answer,
         }
     }
+}
+
+/// What is thought of some items.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Feedback {
+    /// The items' ids.
+    pub item_ids: Vec<String>,
+    /// `positive` or `negative`.
+    pub kind: String,
+}
+
+/// What a widget, or the client itself, wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ActionCall {
+    /// `action`, an object with a `type`.
+    pub action: Box<RawValue>,
+    /// The item that it comes from.
+    pub item_id: Option<String>,
+    /// Whether it is answered with the item as it is then, in place of a run.
+    pub sync: bool,
+    /// How a run is answered.
+    pub answer: Answer,
 }
 
 /// How a run is answered.

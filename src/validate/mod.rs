@@ -39,18 +39,25 @@
 //! ```
 
 mod call;
+mod chat;
 mod json;
 mod layer;
 mod negotiate;
+mod openai;
 mod parse;
+mod query;
 mod read;
 mod report;
 mod schemas;
 mod service;
 
-pub use call::{Answer, Call, ChatKitCall, Page, RunCall, Validated};
+pub use call::{
+    ActionCall, Answer, Call, ChatKitCall, Feedback, Page, RunCall, ThreadPath, Validated,
+};
+pub use chat::ChatCall;
 pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
 pub use layer::{BodyLimits, UnknownRequests, ValidateLayer};
+pub use openai::OpenAiCall;
 pub use report::{Report, Violation};
 pub use schemas::{SOURCES, Schemas, compile};
 pub use service::{ResponseFuture, Validate};

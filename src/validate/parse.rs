@@ -11,11 +11,12 @@ use serde_json::value::RawValue;
 use super::call::{Call, ChatKitCall, Page, RunCall};
 use super::json;
 use super::layer::{Rules, UnknownRequests};
-use super::negotiate;
 use super::report::Report;
+use super::{chat, negotiate, openai};
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
+use crate::surface::Surface;
 
 /// Whether the operation has a body at all.
 pub(super) fn has_body(operation: Operation) -> bool {
@@ -24,11 +25,29 @@ pub(super) fn has_body(operation: Operation) -> bool {
         | Operation::UpdateSession
         | Operation::CreateThread
         | Operation::CreateRun
-        | Operation::Passthrough => true,
+        | Operation::CreateFeedback
+        | Operation::RetryItem
+        | Operation::SubmitToolOutput
+        | Operation::SubmitStructuredInput
+        | Operation::RunAction
+        | Operation::CreateAttachment
+        | Operation::CreateTranscription
+        | Operation::Passthrough
+        | Operation::Chat
+        | Operation::ChatForUser
+        | Operation::OpenAiCreateSession
+        | Operation::OpenAiCancelSession => true,
         Operation::ListSessions
         | Operation::GetSession
         | Operation::DeleteSession
-        | Operation::ListThreads => false,
+        | Operation::GetThread
+        | Operation::ListThreads
+        | Operation::ListItems
+        | Operation::DeleteAttachment
+        | Operation::OpenAiListThreads
+        | Operation::OpenAiGetThread
+        | Operation::OpenAiDeleteThread
+        | Operation::OpenAiListItems => false,
     }
 }
 
@@ -36,9 +55,15 @@ pub(super) fn has_body(operation: Operation) -> bool {
 pub(super) fn parse(
     rules: &Rules,
     target: &Target,
+    query: Option<&str>,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Call, Rejection> {
+    match target.operation().surface() {
+        Surface::Rest => {}
+        Surface::Chat => return chat::parse(rules, target, headers, body).map(Call::Chat),
+        Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
+    }
     let session = || Box::from(target.session().unwrap_or_default());
     let checked = |operation| -> Result<Value, Rejection> {
         let value = json::parse(body).map_err(not_json)?;
@@ -73,6 +98,7 @@ pub(super) fn parse(
             Ok(Call::CreateRun { session: session(), thread, run })
         }
         Operation::Passthrough => chatkit(rules, body).map(Call::Passthrough),
+        _ => Err(Rejection::new(Code::Internal)),
     }
 }
 

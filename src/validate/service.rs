@@ -59,7 +59,7 @@ where
         let has_body = match checked {
             Ok(has_body) => has_body,
             Err(rejection) => {
-                let refusal = Some((rejection, RefusalStyle::of_headers(&head.headers)));
+                let refusal = Some((rejection, RefusalStyle::of_parts(&head)));
                 return ResponseFuture { state: State::Refused { refusal } };
             }
         };
@@ -92,14 +92,16 @@ impl<S> Pending<S> {
     where
         S: Service<Request<Validated>, Response = Response<R>>,
     {
-        let parsed = body
-            .and_then(|body| parse::parse(&self.rules, &self.target, &self.head.headers, &body));
+        let parsed = body.and_then(|body| {
+            let query = self.head.uri.query();
+            parse::parse(&self.rules, &self.target, query, &self.head.headers, &body)
+        });
         match parsed {
             Ok(call) => {
                 let validated = Validated::new(self.principal, call);
                 Ok(self.inner.call(Request::from_parts(self.head, validated)))
             }
-            Err(rejection) => Err((rejection, RefusalStyle::of_headers(&self.head.headers))),
+            Err(rejection) => Err((rejection, RefusalStyle::of_parts(&self.head))),
         }
     }
 }

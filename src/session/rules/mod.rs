@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::admitted::{Action, Attachments, Effect, OwnedSession, store_down};
-use super::claim::RunClaim;
-use super::owners::Owners;
-use super::record::{SessionId, SessionRecord, ThreadId};
-use super::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
 use crate::limit::{PerUserStreams, StreamPermit};
 use crate::principal::{Principal, UserId};
-use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::validate::{Call, ChatKitCall};
+use crate::session::admitted::{Action, OwnedSession, store_down};
+use crate::session::claim::RunClaim;
+use crate::session::owners::Owners;
+use crate::session::record::{SessionId, SessionRecord};
+use crate::session::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
+use crate::validate::Call;
+
+mod chat;
+mod openai;
+mod passthrough;
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,9 @@ impl Rules {
                 let effect = self.passthrough(principal, &call).await?;
                 Ok(Action::Passthrough(call, effect))
             }
+            Call::Chat(call) => self.chat(principal, call).await,
+            Call::OpenAi(call) => self.openai(principal, call).await,
+            _ => Err(Rejection::new(Code::Internal)),
         }
     }
 
@@ -260,76 +266,6 @@ impl Rules {
     fn stream_permit(&self, principal: &Principal) -> Result<Option<StreamPermit>, Rejection> {
         let Some(streams) = &self.streams else { return Ok(None) };
         streams.try_acquire(principal.user_id()).map(Some).ok_or_else(|| streams.refusal())
-    }
-
-    /// Looks up everything that a ChatKit request names.
-    async fn passthrough(
-        self: &Arc<Self>,
-        principal: &Principal,
-        call: &ChatKitCall,
-    ) -> Result<Effect, Rejection> {
-        use RequestType as T;
-        self.check_attachments(principal, &call.attachments).await?;
-        let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
-        let thread_id = call.thread_id.as_deref();
-        // Whatever the type makes of it: a thread that is named is one that is checked.
-        let session = match thread_id {
-            Some(id) => Some(self.session_of_thread(principal, id).await?),
-            None => None,
-        };
-        Ok(match (call.kind, thread_id) {
-            (Some(T::ThreadsCreate), _) => {
-                // A task of its own, so that a client that leaves can't stop it between the two:
-                // it ends with a claim, and dropping that takes the session away again.
-                let (rules, principal) = (Arc::clone(self), principal.clone());
-                let begun = tokio::spawn(async move { rules.create_for_run(&principal).await });
-                Effect::Run(begun.await.map_err(|_| {
-                    Rejection::new(Code::Internal).because("the task for a session was stopped")
-                })??)
-            }
-            // By type alone: a member that the type doesn't have must not change what it does.
-            (Some(T::ThreadsList), _) => {
-                let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
-                let threads: Vec<ThreadId> =
-                    sessions.into_iter().filter_map(|session| session.thread_id).collect();
-                Effect::ListThreads(threads.into_iter().collect())
-            }
-            (Some(T::AttachmentsCreate), _) => Effect::CreateAttachment(attachments()),
-            (Some(T::AttachmentsDelete), _) => Effect::DeleteAttachment(
-                attachments(),
-                call.attachments.last().cloned().unwrap_or_default(),
-            ),
-            (Some(T::ThreadsUpdate), Some(id)) => {
-                Effect::Update(self.own(self.own_thread(principal, id).await?))
-            }
-            (Some(T::ThreadsDelete), Some(id)) => {
-                Effect::Delete(self.own(self.own_thread(principal, id).await?))
-            }
-            (Some(kind), Some(_)) if kind.is_streaming() => {
-                let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
-                let counts = kind == T::ThreadsAddUserMessage;
-                let max_messages = self.limits.max_messages.filter(|_| counts);
-                let claim = self.begin(principal, session, true, max_messages).await?;
-                // What is tried again takes the place of what was counted before.
-                let again = kind == T::ThreadsRetryAfterItem;
-                Effect::Run(if again { claim.uncounted() } else { claim })
-            }
-            _ => Effect::None,
-        })
-    }
-
-    /// A session for a thread that is made by a request of the client's own, and the claim to
-    /// bind it.
-    async fn create_for_run(&self, principal: &Principal) -> Result<RunClaim, Rejection> {
-        let permit = self.stream_permit(principal)?;
-        let record = self.create(principal, None).await?;
-        match self.begin_run(record.id, false, self.limits.max_messages, permit).await {
-            Ok(claim) => Ok(claim.discarding_unbound()),
-            Err(rejection) => {
-                self.store.delete(record.id).await.map_err(store_down)?;
-                Err(rejection)
-            }
-        }
     }
 
     /// The id of an upstream thread's session, if that is the caller's.

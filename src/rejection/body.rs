@@ -1,0 +1,73 @@
+//! [`RefusedOr`].
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+use super::{RefusalStyle, Rejection};
+
+pin_project! {
+    /// A response body that is either a refusal or the inner service's own, passed on untouched.
+    #[derive(Debug)]
+    #[project = RefusedOrProjection]
+    #[allow(missing_docs, reason = "named for what they hold")]
+    pub enum RefusedOr<B> {
+        Refused { #[pin] body: Full<Bytes> },
+        Passthru { #[pin] body: B },
+    }
+}
+
+impl<B> RefusedOr<B> {
+    /// The inner service's response.
+    pub fn pass(response: Response<B>) -> Response<Self> {
+        response.map(|body| Self::Passthru { body })
+    }
+
+    /// A refusal.
+    pub fn refuse(rejection: Rejection, style: &RefusalStyle) -> Response<Self> {
+        rejection.into_response(style).map(|body| Self::Refused { body })
+    }
+}
+
+/// An empty body, which is what a layer that answers by itself (CORS) asks for.
+impl<B> Default for RefusedOr<B> {
+    fn default() -> Self {
+        Self::Refused { body: Full::default() }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for RefusedOr<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            RefusedOrProjection::Passthru { body } => body.poll_frame(cx),
+            RefusedOrProjection::Refused { body } => {
+                body.poll_frame(cx).map_err(|never| match never {})
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Passthru { body } => body.is_end_stream(),
+            Self::Refused { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Passthru { body } => body.size_hint(),
+            Self::Refused { body } => body.size_hint(),
+        }
+    }
+}

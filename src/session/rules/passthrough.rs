@@ -1,0 +1,84 @@
+//! ChatKit requests that come as such: everything they name is looked up.
+
+use std::sync::Arc;
+
+use super::Rules;
+use crate::principal::Principal;
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::admitted::{Attachments, Effect, store_down};
+use crate::session::claim::RunClaim;
+use crate::session::record::ThreadId;
+use crate::validate::ChatKitCall;
+
+impl Rules {
+    /// Looks up everything that a ChatKit request names.
+    pub(super) async fn passthrough(
+        self: &Arc<Self>,
+        principal: &Principal,
+        call: &ChatKitCall,
+    ) -> Result<Effect, Rejection> {
+        use RequestType as T;
+        self.check_attachments(principal, &call.attachments).await?;
+        let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
+        let thread_id = call.thread_id.as_deref();
+        // Whatever the type makes of it: a thread that is named is one that is checked.
+        let session = match thread_id {
+            Some(id) => Some(self.session_of_thread(principal, id).await?),
+            None => None,
+        };
+        Ok(match (call.kind, thread_id) {
+            (Some(T::ThreadsCreate), _) => {
+                // A task of its own, so that a client that leaves can't stop it between the two:
+                // it ends with a claim, and dropping that takes the session away again.
+                let (rules, principal) = (Arc::clone(self), principal.clone());
+                let begun = tokio::spawn(async move { rules.create_for_run(&principal).await });
+                Effect::Run(begun.await.map_err(|_| {
+                    Rejection::new(Code::Internal).because("the task for a session was stopped")
+                })??)
+            }
+            // By type alone: a member that the type doesn't have must not change what it does.
+            (Some(T::ThreadsList), _) => {
+                let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
+                let threads: Vec<ThreadId> =
+                    sessions.into_iter().filter_map(|session| session.thread_id).collect();
+                Effect::ListThreads(threads.into_iter().collect())
+            }
+            (Some(T::AttachmentsCreate), _) => Effect::CreateAttachment(attachments()),
+            (Some(T::AttachmentsDelete), _) => Effect::DeleteAttachment(
+                attachments(),
+                call.attachments.last().cloned().unwrap_or_default(),
+            ),
+            (Some(T::ThreadsUpdate), Some(id)) => {
+                Effect::Update(self.own(self.own_thread(principal, id).await?))
+            }
+            (Some(T::ThreadsDelete), Some(id)) => {
+                Effect::Delete(self.own(self.own_thread(principal, id).await?))
+            }
+            (Some(kind), Some(_)) if kind.is_streaming() => {
+                let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
+                let counts = kind == T::ThreadsAddUserMessage;
+                let max_messages = self.limits.max_messages.filter(|_| counts);
+                let claim = self.begin(principal, session, true, max_messages).await?;
+                // What is tried again takes the place of what was counted before.
+                let again = kind == T::ThreadsRetryAfterItem;
+                Effect::Run(if again { claim.uncounted() } else { claim })
+            }
+            _ => Effect::None,
+        })
+    }
+
+    /// A session for a thread that is made by a request of the client's own, and the claim to
+    /// bind it.
+    async fn create_for_run(&self, principal: &Principal) -> Result<RunClaim, Rejection> {
+        let permit = self.stream_permit(principal)?;
+        let record = self.create(principal, None).await?;
+        match self.begin_run(record.id, false, self.limits.max_messages, permit).await {
+            Ok(claim) => Ok(claim.discarding_unbound()),
+            Err(rejection) => {
+                self.store.delete(record.id).await.map_err(store_down)?;
+                Err(rejection)
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The faces that the gateway has: REST, one-shot chat, and the OpenAI-compatible API.
+//!
+//! Which one a request came to is known from its path alone, before anybody is asked who sent it,
+//! because it decides how a refusal is written and whose credentials count.
+//!
+//! ```
+//! use chatkit_rest::surface::{Surface, Surfaces};
+//!
+//! let surfaces = Surfaces::rest("/api/v1/chatkit").with_chat("/api").with_openai("/v1/chatkit");
+//! assert_eq!(surfaces.of_path("/api/v1/chatkit/sessions"), Surface::Rest);
+//! assert_eq!(surfaces.of_path("/api/chat"), Surface::Chat);
+//! assert_eq!(surfaces.of_path("/v1/chatkit/threads"), Surface::OpenAi);
+//! // What belongs to none of them is refused as REST refuses.
+//! assert_eq!(surfaces.of_path("/"), Surface::Rest);
+//! ```
+
+use http::{Extensions, StatusCode};
+
+use crate::rejection::Code;
+
+/// One of the API's faces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// Sessions, threads, runs and items, and ChatKit's own requests.
+    #[default]
+    Rest,
+    /// One question, one answer.
+    Chat,
+    /// What the official `openai` clients call under `client.beta.chatkit`.
+    OpenAi,
+}
+
+impl Surface {
+    /// The surface that a request came to, if its layer has said so; else REST.
+    pub fn of_extensions(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    /// The status of a refusal here, where REST has `status` for it.
+    ///
+    /// One-shot chat tells a body that isn't JSON (400) from one that says the wrong thing (422),
+    /// and calls everything that goes wrong behind it 503.
+    pub fn status(self, code: Code, status: StatusCode) -> StatusCode {
+        match (self, code) {
+            (Self::Chat, Code::InvalidInput | Code::EmptyMessage | Code::MessageTooLong) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            (Self::Chat, Code::UpstreamError | Code::UpstreamTimeout) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => status,
+        }
+    }
+}
+
+/// The path below which each surface is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surfaces {
+    rest: String,
+    chat: Option<String>,
+    openai: Option<String>,
+}
+
+impl Surfaces {
+    /// REST below `prefix`, and nothing else.
+    pub fn rest(prefix: impl Into<String>) -> Self {
+        Self { rest: prefix.into(), chat: None, openai: None }
+    }
+
+    /// One-shot chat as well, below `prefix`.
+    #[must_use]
+    pub fn with_chat(self, prefix: impl Into<String>) -> Self {
+        Self { chat: Some(prefix.into()), ..self }
+    }
+
+    /// The OpenAI-compatible API as well, below `prefix`.
+    #[must_use]
+    pub fn with_openai(self, prefix: impl Into<String>) -> Self {
+        Self { openai: Some(prefix.into()), ..self }
+    }
+
+    /// The path below which a surface is, if it is served.
+    pub fn prefix(&self, surface: Surface) -> Option<&str> {
+        match surface {
+            Surface::Rest => Some(&self.rest),
+            Surface::Chat => self.chat.as_deref(),
+            Surface::OpenAi => self.openai.as_deref(),
+        }
+    }
+
+    /// The surface that a path is on: the one with the longest prefix of it.
+    pub fn of_path(&self, path: &str) -> Surface {
+        [Surface::OpenAi, Surface::Chat, Surface::Rest]
+            .into_iter()
+            .filter_map(|surface| Some((surface, self.prefix(surface)?)))
+            .filter(|(_, prefix)| {
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+            .max_by_key(|(_, prefix)| prefix.len())
+            .map_or(Surface::Rest, |(surface, _)| surface)
+    }
+}

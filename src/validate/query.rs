@@ -1,0 +1,79 @@
+//! The query of a request → a JSON object that a schema can check.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::report::Report;
+
+/// The parameters of a query (`application/x-www-form-urlencoded`) among `names`.
+///
+/// A value that is an integer or a boolean in JSON becomes one, and everything else is a string:
+/// the schema says what was due. Parameters of other names are ignored, as everywhere on the web.
+///
+/// # Errors
+/// The [`Report`] of a parameter that comes twice or isn't UTF-8.
+pub(super) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report> {
+    let mut parameters = Map::new();
+    for pair in query.unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = decode(name).filter(|name| names.contains(&&**name)) else { continue };
+        let pointer = format!("/{name}");
+        let Some(value) = decode(value) else {
+            return Err(Report::one(&pointer, "must be UTF-8"));
+        };
+        if parameters.insert(name.into_owned(), typed(&value)).is_some() {
+            return Err(Report::one(&pointer, "must not come twice"));
+        }
+    }
+    Ok(Value::Object(parameters))
+}
+
+fn typed(value: &str) -> Value {
+    match value {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => match value.parse::<i64>() {
+            // As written, or it is a text that looks like one ("007", "+1").
+            Ok(integer) if integer.to_string() == value => integer.into(),
+            _ => value.into(),
+        },
+    }
+}
+
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(text.into());
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parameters_become_members() {
+        let names = ["limit", "sync", "after", "user"];
+        for (query, expected) in [
+            (None, json!({})),
+            (Some(""), json!({})),
+            (
+                Some("limit=5&x=1&&after=thr_%C3%B6&user=u+1"),
+                json!({"limit":5,"after":"thr_ö","user":"u 1"}),
+            ),
+            (Some("limit=05&sync=true"), json!({"limit":"05","sync":true})),
+            (Some("limit=99999999999999999999"), json!({"limit":"99999999999999999999"})),
+            (Some("l%69mit=-1&after"), json!({"limit":-1,"after":""})),
+        ] {
+            assert_eq!(parse(query, &names).unwrap(), expected, "{query:?}");
+        }
+        for query in ["limit=1&limit=1", "after=%ff"] {
+            assert!(parse(Some(query), &names).is_err(), "{query}");
+        }
+    }
+}
