@@ -45,7 +45,7 @@
 //! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
-//! | `server` | all rooms in order, and the listener: [`proxy`], [`server`] |
+//! | `server` | all rooms in order, the listener and the document: [`proxy`], [`server`], [`openapi`] |
 //! | `contract` | what `server` has; fixtures and their runner are to come |
 //! | `cli` | the program |
 //!
@@ -59,6 +59,9 @@ pub mod server;
 
 #[cfg(feature = "server")]
 pub mod proxy;
+
+#[cfg(feature = "server")]
+pub mod openapi;
 
 #[cfg(feature = "session")]
 pub mod telemetry;

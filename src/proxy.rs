@@ -52,6 +52,7 @@ use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
+use crate::openapi::DocsLayer;
 use crate::route::{RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
 use crate::session::{SessionLayer, SessionLimits, SessionStore};
@@ -67,6 +68,7 @@ pub struct Rooms {
     surface: SurfaceLayer,
     cors: Option<CorsLayer>,
     health: HealthLayer,
+    docs: DocsLayer,
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
@@ -77,7 +79,8 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Furnishes the rooms as configured. `health` answers on this listener.
+    /// Furnishes the rooms as configured. `health` answers on this listener; so do the document
+    /// and its page, unless there is an `admin.listen` for them.
     ///
     /// # Errors
     /// If a key can't be read or a setting can't be used.
@@ -120,6 +123,10 @@ impl Rooms {
             surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
             health,
+            docs: match config.admin.listen {
+                None => DocsLayer::new(config)?,
+                Some(_) => DocsLayer::elsewhere(),
+            },
             in_flight: InFlightLayer::new(limits.max_in_flight),
             authenticate: authenticate(config)?,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
@@ -166,6 +173,8 @@ impl Rooms {
             .layer(option_layer(self.cors.clone()))
             // Before any limit: an orchestrator asks also when there is too much to do.
             .layer(self.health.clone())
+            // Before tokens: who has none yet reads here how to get on.
+            .layer(self.docs.clone())
             // Before tokens are verified: what is too much is shed at the least cost.
             .layer(self.in_flight.clone())
             .layer(self.authenticate.clone())
@@ -182,7 +191,8 @@ impl Rooms {
     }
 }
 
-fn surfaces(config: &Config) -> Surfaces {
+/// The surfaces that are served, and where.
+pub(crate) fn surfaces(config: &Config) -> Surfaces {
     let mut surfaces = Surfaces::rest(config.rest.prefix.as_str());
     if config.chat.enabled {
         surfaces = surfaces.with_chat(config.chat.path.as_str());

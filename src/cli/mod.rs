@@ -9,6 +9,7 @@ mod failure;
 mod log_json;
 mod log_writer;
 mod logging;
+mod openapi;
 mod output;
 mod serve;
 mod settings;
@@ -43,6 +44,7 @@ enum Command {
     Check(check::Check),
     Contract(contract::Contract),
     Demo(demo::Demo),
+    Openapi(openapi::Openapi),
     Serve(serve::Serve),
     Token(token::Token),
 }
@@ -54,6 +56,7 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Openapi(openapi) => openapi.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
         }

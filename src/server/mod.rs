@@ -51,6 +51,7 @@ pub use self::health::{Health, HealthFuture, HealthLayer};
 use self::upstream::Backing;
 use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
+use crate::openapi::DocsLayer;
 use crate::proxy::Rooms;
 use crate::route::NotFound;
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
@@ -63,6 +64,7 @@ pub struct Server {
     address: SocketAddr,
     admin: Option<TcpListener>,
     health: HealthLayer,
+    docs: DocsLayer,
     rooms: Rooms,
     upstream: Backing,
     limits: Limits,
@@ -90,6 +92,10 @@ impl Server {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),
         };
+        let docs = match config.admin.listen {
+            None => DocsLayer::elsewhere(),
+            Some(_) => DocsLayer::new(&config)?,
+        };
         let rooms = Rooms::furnish(&config, store, on_main)?;
         let listener = listen(config.listen).await?;
         let address = listener
@@ -109,7 +115,7 @@ impl Server {
             max_connections: config.server.max_connections,
             drain_timeout: config.server.drain_timeout,
         };
-        Ok(Self { listener, address, admin, health, rooms, upstream, limits, draining })
+        Ok(Self { listener, address, admin, health, docs, rooms, upstream, limits, draining })
     }
 
     /// The address it listens on.
@@ -117,7 +123,7 @@ impl Server {
         self.address
     }
 
-    /// The address of the listener for health, if it has its own.
+    /// The address of the listener for health and the document, if it has its own.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
@@ -141,7 +147,7 @@ impl Server {
                 &mut connections,
                 &self.draining,
             );
-            let health = self.health.layer(NotFound);
+            let health = self.health.layer(self.docs.layer(NotFound));
             let health = TraceLayer::new().layer(health);
             let mut admin_connections = JoinSet::new();
             let admin_places = Arc::new(Semaphore::new(64));

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 30] = {
+pub const SOURCES: [(&str, &str); 31] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -30,6 +30,7 @@ pub const SOURCES: [(&str, &str); 30] = {
         "create_run.reply",
         "error",
         "problem",
+        "openai_error",
         "chatkit/attachments.create",
         "chatkit/attachments.delete",
         "chatkit/input.transcribe",

@@ -53,7 +53,8 @@ fn every_operation_has_a_folder_and_every_folder_an_operation() {
 
 #[test]
 fn every_operation_has_its_schemas_and_every_schema_its_use() {
-    let mut expected: BTreeSet<String> = ["error", "problem"].map(str::to_owned).into();
+    let mut expected: BTreeSet<String> =
+        ["error", "problem", "openai_error"].map(str::to_owned).into();
     for operation in Operation::ALL {
         match operation {
             Operation::Passthrough => {

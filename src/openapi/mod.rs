@@ -1,0 +1,33 @@
+//! The `OpenAPI` 3.1 document at `/openapi.json`, and a page to read it at `/docs`.
+//!
+//! The document is made of the [table of operations](crate::route::Operation::ALL), the schemas
+//! of `schemas/` and the configuration: paths, limits and the ways to prove who one is are those
+//! of the gateway that serves it. What requests are checked against and what is documented are
+//! the same files, and `tests/openapi` sends a gateway what the document allows and what it
+//! doesn't.
+//!
+//! The page is one file that fetches the document and nothing else; a policy that the browser
+//! enforces says so.
+//!
+//! ```
+//! use chatkit_rest::config::Sources;
+//! use chatkit_rest::openapi::document;
+//!
+//! let settings = "auth.secret = \"0123456789abcdef0123456789abcdef\"\nrest.prefix = \"/chat\"";
+//! let config = Sources::new().toml("settings", settings).load()?.config;
+//! let document = document(&config)?;
+//! let operation = &document["paths"]["/chat/sessions/{session_id}"]["get"];
+//! assert_eq!(operation["operationId"], "get_session");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod document;
+mod layer;
+mod operations;
+mod page;
+mod responses;
+mod schemas;
+mod service;
+
+pub use document::document;
+pub use layer::{Docs, DocsFuture, DocsLayer};

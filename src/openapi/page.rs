@@ -1,0 +1,128 @@
+//! What is served: bytes with their headers, made once.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{
+    self, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_NONE_MATCH,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::document::document;
+use crate::config::Config;
+use crate::error::Error;
+use crate::rejection::{Code, RefusalStyle, Rejection};
+
+const HTML: &str = include_str!("docs.html");
+const STYLE: &str = include_str!("docs.css");
+const SCRIPT: &str = include_str!("docs.js");
+
+/// Both of them.
+#[derive(Debug)]
+pub(super) struct Pages {
+    document: Page,
+    docs: Page,
+}
+
+impl Pages {
+    pub(super) fn new(config: &Config) -> Result<Self, Error> {
+        let document = serde_json::to_vec(&document(config)?)
+            .map_err(|error| Error::config("the document could not be written").with(error))?;
+        let policy = format!(
+            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hash(SCRIPT),
+            hash(STYLE),
+        );
+        let policy = HeaderValue::try_from(policy)
+            .map_err(|_| Error::config("the policy of /docs is no header value"))?;
+        let html = HTML.replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
+        let headers = vec![
+            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        ];
+        Ok(Self {
+            document: Page::new("application/json", document, Vec::new())?,
+            docs: Page::new("text/html; charset=utf-8", html.into_bytes(), headers)?,
+        })
+    }
+
+    /// What is at a path.
+    pub(super) fn at(&self, path: &str) -> Option<&Page> {
+        match path {
+            "/openapi.json" => Some(&self.document),
+            "/docs" => Some(&self.docs),
+            _ => None,
+        }
+    }
+}
+
+/// One thing that is served as it is.
+#[derive(Debug)]
+pub(super) struct Page {
+    bytes: Bytes,
+    headers: HeaderMap,
+}
+
+impl Page {
+    fn new(
+        media_type: &'static str,
+        bytes: Vec<u8>,
+        more: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Self, Error> {
+        let mut etag = String::from("\"");
+        for byte in digest(&SHA256, &bytes).as_ref().iter().take(16) {
+            // Writing to a `String` does not fail.
+            let _ = write!(etag, "{byte:02x}");
+        }
+        etag.push('"');
+        let etag =
+            HeaderValue::try_from(etag).map_err(|_| Error::config("an ETag is no header value"))?;
+        let mut headers: HeaderMap = more.into_iter().collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        headers.insert(ETAG, etag);
+        // Kept, but never used without asking: it changes with the configuration.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(Self { bytes: Bytes::from(bytes), headers })
+    }
+
+    /// Answers a request for it.
+    pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let method = request.method();
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Rejection::new(Code::MethodNotAllowed)
+                .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+                .into_response(&RefusalStyle::of(request));
+        }
+        let mut response = Response::new(Full::default());
+        response.headers_mut().clone_from(&self.headers);
+        if self.is_known(request.headers()) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else if *method == Method::HEAD {
+            response.headers_mut().insert(CONTENT_LENGTH, self.bytes.len().into());
+        } else {
+            *response.body_mut() = Full::new(self.bytes.clone());
+        }
+        response
+    }
+
+    /// RFC 9110 section 13.1.2, by weak comparison.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let own = self.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+        let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        lists
+            .flat_map(|list| list.split(','))
+            .map(str::trim)
+            .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == own)
+    }
+}
+
+fn hash(text: &str) -> String {
+    STANDARD.encode(digest(&SHA256, text.as_bytes()))
+}

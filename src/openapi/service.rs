@@ -1,0 +1,97 @@
+//! The service endpoints in the document.
+
+use serde_json::{Value, json};
+
+use super::operations::SERVICE;
+use super::responses;
+use crate::config::Config;
+use crate::rejection::Code;
+
+/// Their paths, and what `GET` does there.
+pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
+    let status = |is: &str| {
+        json!({ "application/json": { "schema": {
+            "type": "object",
+            "properties": { "status": { "const": is } },
+            "required": ["status"],
+            "additionalProperties": false,
+        } } })
+    };
+    let mut ready = endpoint(
+        "readyz",
+        "Can it serve a request now?",
+        "The store works, the chat server accepts connections, and the gateway is not draining.",
+        "It can.",
+        status("ready"),
+    );
+    if let Some(Value::Object(answers)) = ready.get_mut("responses") {
+        answers.insert("503".into(), responses::alone(config, Code::ServiceUnavailable));
+    }
+    [
+        (
+            "/healthz",
+            endpoint(
+                "healthz",
+                "Is the process up?",
+                "Says nothing about what it needs to serve.",
+                "It is.",
+                status("ok"),
+            ),
+        ),
+        ("/readyz", ready),
+        (
+            "/openapi.json",
+            cached(endpoint(
+                "openapi",
+                "This document",
+                "Made of the gateway's operations and its configuration when it starts.",
+                "The document.",
+                json!({ "application/json": { "schema": { "type": "object" } } }),
+            )),
+        ),
+        (
+            "/docs",
+            cached(endpoint(
+                "docs",
+                "This document, to read and to try out",
+                "One page, which asks nobody but this gateway for anything.",
+                "The page.",
+                json!({ "text/html": { "schema": { "type": "string" } } }),
+            )),
+        ),
+    ]
+}
+
+fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content: Value) -> Value {
+    json!({
+        "operationId": name,
+        "tags": [SERVICE],
+        "summary": summary,
+        "description": description,
+        "responses": { "200": { "description": answer, "content": content } },
+        "security": [],
+    })
+}
+
+/// What has an `ETag` may be asked for again with it.
+fn cached(mut endpoint: Value) -> Value {
+    let etag = json!({ "ETag": { "$ref": "#/components/headers/ETag" } });
+    if let Some(Value::Object(answers)) = endpoint.get_mut("responses") {
+        if let Some(Value::Object(found)) = answers.get_mut("200") {
+            found.insert("headers".into(), etag.clone());
+        }
+        let unchanged =
+            json!({ "description": "It is what `If-None-Match` says.", "headers": etag });
+        answers.insert("304".into(), unchanged);
+    }
+    if let Value::Object(members) = &mut endpoint {
+        let parameter = json!({
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "The `ETag` of what is known already.",
+            "schema": { "type": "string" },
+        });
+        members.insert("parameters".into(), json!([parameter]));
+    }
+    endpoint
+}
