@@ -261,7 +261,7 @@ pub(super) const KEYS: &[Key] = &[
         "`off`, `error`, `warn`, `info`, `debug` or `trace`, or directives `TARGET=LEVEL`"),
 
     key("admin.listen", "", Shape::Text(ADDRESS),
-        "address and port of health and metrics; empty = health on `listen`, metrics nowhere"),
+        "address and port of health, metrics and the OpenAPI document; empty = on `listen`, and metrics nowhere"),
 ];
 
 #[cfg(test)]

@@ -233,10 +233,11 @@ pub struct LogConfig {
     pub level: LogLevel,
 }
 
-/// `[admin]`: health and metrics.
+/// `[admin]`: health, metrics and the document.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdminConfig {
-    /// Address and port of their own listener; `None`: health on the main one, metrics nowhere.
+    /// Address and port of their own listener; `None`: on the main one, and
+    /// metrics nowhere.
     pub listen: Option<SocketAddr>,
 }

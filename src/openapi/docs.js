@@ -18,14 +18,15 @@ function h(name, attributes, ...children) {
     else if (value === true) element.setAttribute(key, "");
     else if (value !== false && value !== undefined) element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null));
   return element;
 }
 
+const inline = (line) =>
+  line.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 // The little of CommonMark that the document uses: paragraphs, lists, tables, code.
 function prose(text) {
-  const inline = (line) =>
-    line.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
   const cells = (line) => line.replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
   return (text || "").trim().split(/\n{2,}/).filter(Boolean).map((block) => {
     const lines = block.split("\n");
@@ -85,6 +86,7 @@ function bounds(schema) {
   const said = [];
   const range = (low, high, what) => {
     if (low !== undefined && high !== undefined) said.push(`${low} to ${high} ${what}`);
+    else if (low === 1 && what) said.push("not empty");
     else if (low !== undefined) said.push(`at least ${low} ${what}`);
     else if (high !== undefined) said.push(`at most ${high} ${what}`);
   };
@@ -92,8 +94,10 @@ function bounds(schema) {
   range(schema.minItems, schema.maxItems, "items");
   range(schema.minimum, schema.maximum, "");
   if (schema.default !== undefined) said.push(`default ${JSON.stringify(schema.default)}`);
-  return said.join(", ");
+  return said.length ? ` (${said.join(", ")})` : "";
 }
+
+const described = (description, schema) => h("p", {}, inline(description || ""), bounds(schema));
 
 function schemaView(given, depth = 0) {
   const schema = merged(given);
@@ -117,7 +121,7 @@ function schemaView(given, depth = 0) {
         h("span", { class: "name" }, name), " ",
         h("span", { class: "type" }, typeOf(member)), " ",
         required.includes(name) ? h("span", { class: "must" }, "required") : undefined,
-        h("p", {}, [member.description, bounds(member)].filter(Boolean).join(" ")),
+        described(member.description, member),
         schemaView(member, depth + 1));
     })));
   }
@@ -166,12 +170,12 @@ function mediaView(media) {
 function responseView(status, given) {
   const response = resolve(given);
   const headers = Object.entries(response.headers || {}).map(([name, header]) =>
-    h("li", {}, h("code", {}, name), " ", resolve(header).description));
+    h("li", {}, h("code", {}, name), " ", inline(resolve(header).description)));
   const first = (response.description || "").split("\n")[0].replace(/^- /, "");
   const more = (response.description || "").includes("\n");
   return h("details", { class: "response" },
     h("summary", {}, h("span", { class: `status ${status < "400" ? "good" : "bad"}` }, status), " ",
-      more ? `${first} …` : first),
+      inline(more ? `${first} …` : first)),
     more ? prose(response.description) : undefined,
     headers.length ? [h("h3", {}, "Headers"), h("ul", {}, headers)] : undefined,
     Object.entries(response.content || {}).map(([type, media]) =>
@@ -358,13 +362,13 @@ function operationView(method, path, operation) {
     h("div", {},
       prose(operation.description),
       h("p", { class: "note" }, (operation.security || []).length
-        ? ["Credentials, one of: ", operation.security.map((way) => h("code", {}, Object.keys(way).join(" and "))).flatMap((way, n) => (n ? [", ", way] : [way]))]
+        ? ["Credentials, one of: ", operation.security.map((way, n) => [n ? ", " : "", h("code", {}, Object.keys(way).join(" and "))])]
         : "No credentials are needed."),
       parameters.length ? [h("h3", {}, "Parameters"), h("ul", { class: "schema" }, parameters.map((parameter) =>
         h("li", {}, h("span", { class: "name" }, parameter.name), " ",
           h("span", { class: "type" }, `${parameter.in}, ${typeOf(resolve(parameter.schema))}`), " ",
           parameter.required ? h("span", { class: "must" }, "required") : undefined,
-          h("p", {}, [parameter.description, bounds(resolve(parameter.schema))].filter(Boolean).join(" ")))))] : undefined,
+          described(parameter.description, resolve(parameter.schema)))))] : undefined,
       body ? [h("h3", {}, `Body${body.required ? "" : " (may be left out)"}`),
         Object.entries(body.content).map(([type, media]) =>
           h("details", { class: "response" }, h("summary", {}, h("code", {}, type)), mediaView(media))),

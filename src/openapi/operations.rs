@@ -19,20 +19,20 @@ pub(super) struct Words {
 
 /// The groups in the order in which they are shown, and what they are.
 pub(super) const TAGS: [(&str, &str); 10] = [
-    ("sessions", "A session is a conversation that belongs to one user."),
+    ("Sessions", "A session is a conversation that belongs to one user."),
     (
-        "threads",
+        "Threads",
         "The ChatKit thread behind a session. It comes into being with the first message; until \
          then it is known by the session's id, which goes on working.",
     ),
-    ("runs", "A run is one message of the user's and the stream of events that answers it."),
-    ("items", "What a thread is made of: messages, tool calls, widgets and so on."),
-    ("attachments", "Files that messages refer to."),
-    ("transcriptions", "Speech to text."),
-    ("chatkit", "ChatKit's own requests, as its clients send them."),
-    ("chat", "One question, one answer."),
+    ("Runs", "A run is one message of the user's and the stream of events that answers it."),
+    ("Items", "What a thread is made of: messages, tool calls, widgets and so on."),
+    ("Attachments", "Files that messages refer to."),
+    ("Transcriptions", "Speech to text."),
+    ("ChatKit", "ChatKit's own requests, as its clients send them."),
+    ("Chat", "One question, one answer."),
     (
-        "openai",
+        "OpenAI",
         "What the official `openai` clients call under `client.beta.chatkit`, with another \
          `base_url`.",
     ),
@@ -40,47 +40,47 @@ pub(super) const TAGS: [(&str, &str); 10] = [
 ];
 
 /// The group of what is no [`Operation`].
-pub(super) const SERVICE: &str = "service";
+pub(super) const SERVICE: &str = "Service";
 
 pub(super) fn words(operation: Operation) -> Words {
     let (tag, summary, description) = match operation {
         Operation::CreateSession => (
-            "sessions",
+            "Sessions",
             "Start a session",
             "Nothing is asked of the chat server yet. Without a title, the session gets one with \
              its first message.",
         ),
         Operation::ListSessions => {
-            ("sessions", "List your sessions", "Those that were changed last come first.")
+            ("Sessions", "List your sessions", "Those that were changed last come first.")
         }
         Operation::GetSession => (
-            "sessions",
+            "Sessions",
             "Read a session and its messages",
             "Messages are those that the chat server has, oldest first.",
         ),
         Operation::UpdateSession => (
-            "sessions",
+            "Sessions",
             "Give a session another title",
             "The chat server is told first; a title that it doesn't take is not kept.",
         ),
         Operation::DeleteSession => (
-            "sessions",
+            "Sessions",
             "Delete a session",
             "Its thread is deleted at the chat server first, so that nothing is left there.",
         ),
         Operation::CreateThread => (
-            "threads",
+            "Threads",
             "Get the session's thread",
             "A session has one thread, and this names it. Asking again gives the same answer.",
         ),
         Operation::ListThreads => {
-            ("threads", "List the session's threads", "There is exactly one.")
+            ("Threads", "List the session's threads", "There is exactly one.")
         }
         Operation::GetThread => {
-            ("threads", "Read a thread", "As the chat server has it, without its items.")
+            ("Threads", "Read a thread", "As the chat server has it, without its items.")
         }
         Operation::CreateRun => (
-            "runs",
+            "Runs",
             "Send a message",
             "The answer is ChatKit's events as they come, or one JSON object at the end: with \
              `\"stream\": false`, or with an `Accept` that prefers `application/json` to \
@@ -90,48 +90,48 @@ pub(super) fn words(operation: Operation) -> Words {
              `error` event, or is cut.",
         ),
         Operation::ListItems => {
-            ("items", "List a thread's items", "As the chat server has them, a page at a time.")
+            ("Items", "List a thread's items", "As the chat server has them, a page at a time.")
         }
         Operation::CreateFeedback => {
-            ("items", "Say what you think of an answer", "One opinion for one or more items.")
+            ("Items", "Say what you think of an answer", "One opinion for one or more items.")
         }
         Operation::RetryItem => (
-            "runs",
+            "Runs",
             "Answer a message again",
             "What came after the item is removed, and the chat server answers anew: with events, \
              or with JSON as `create_run` does.",
         ),
         Operation::SubmitToolOutput => (
-            "runs",
+            "Runs",
             "Give the output of a client tool",
             "It goes to the tool call that the thread waits for, and the run goes on.",
         ),
         Operation::SubmitStructuredInput => (
-            "runs",
+            "Runs",
             "Fill in a form",
             "The answers to an item that asks for structured input; the run goes on.",
         ),
         Operation::RunAction => (
-            "runs",
+            "Runs",
             "Carry out an action",
             "What a widget's button does. With `sync=true` it is answered with what the action \
              returns, in place of a run.",
         ),
         Operation::CreateAttachment => (
-            "attachments",
+            "Attachments",
             "Announce an attachment",
             "The answer says where and how to upload it. Its id can then be used in messages.",
         ),
         Operation::DeleteAttachment => {
-            ("attachments", "Delete an attachment", "Only its owner can.")
+            ("Attachments", "Delete an attachment", "Only its owner can.")
         }
         Operation::CreateTranscription => (
-            "transcriptions",
+            "Transcriptions",
             "Turn speech into text",
             "The audio as it is, with its media type, or in base64 inside of JSON.",
         ),
         Operation::Passthrough => (
-            "chatkit",
+            "ChatKit",
             "Send a ChatKit request",
             "The very bytes reach the chat server, and its answer comes back, once everything \
              that the request names is known to be the caller's. Lists show the caller's own \
@@ -139,33 +139,33 @@ pub(super) fn words(operation: Operation) -> Words {
              JSON.",
         ),
         Operation::Chat => (
-            "chat",
+            "Chat",
             "Ask something",
             "Without a `conversation_id` a conversation begins; the answer has its id. With \
              `Accept: text/event-stream` the answer is ChatKit's events.",
         ),
         Operation::ChatForUser => (
-            "chat",
+            "Chat",
             "Ask something, as a named user",
             "As `chat`; the user in the path must be the caller.",
         ),
         Operation::OpenAiCreateSession => (
-            "openai",
+            "OpenAI",
             "Make a client secret",
             "A short-lived bearer token with which a browser acts for the named user.",
         ),
         Operation::OpenAiCancelSession => {
-            ("openai", "Revoke a client secret", "From then on it is refused.")
+            ("OpenAI", "Revoke a client secret", "From then on it is refused.")
         }
         Operation::OpenAiListThreads => {
-            ("openai", "List threads", "Of one user, or of all whom the key may act for.")
+            ("OpenAI", "List threads", "Of one user, or of all whom the key may act for.")
         }
-        Operation::OpenAiGetThread => ("openai", "Read a thread", "Without its items."),
+        Operation::OpenAiGetThread => ("OpenAI", "Read a thread", "Without its items."),
         Operation::OpenAiDeleteThread => {
-            ("openai", "Delete a thread", "And the session that it belongs to.")
+            ("OpenAI", "Delete a thread", "And the session that it belongs to.")
         }
         Operation::OpenAiListItems => {
-            ("openai", "List a thread's items", "Those that the hosted API has a form for.")
+            ("OpenAI", "List a thread's items", "Those that the hosted API has a form for.")
         }
     };
     Words { tag, summary, description }

@@ -12,6 +12,9 @@ const MAX_VIOLATIONS: usize = 32;
 /// The longest name of a member that is repeated to the client who sent it.
 const MAX_NAME_CHARS: usize = 64;
 
+/// The longest pattern that is shown.
+const MAX_PATTERN_BYTES: usize = 100;
+
 /// All violations of a body, each with the JSON Pointer (RFC 6901) of the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -93,6 +96,11 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
             Kind::Constant { expected_value } => {
                 push(&mut violations, place, format!("must be {expected_value}"));
             }
+            // Nobody is helped by reading those that are long.
+            Kind::Pattern { pattern } if pattern.len() > MAX_PATTERN_BYTES => {
+                let message = "is not valid: it is not written as its description says";
+                push(&mut violations, place, message.to_owned());
+            }
             _ => {
                 let masked = error.masked_with("the value").to_string();
                 push(&mut violations, place, format!("is not valid: {masked}"));
@@ -119,6 +127,7 @@ fn member(place: &str, name: &str) -> String {
 mod tests {
     use super::super::schemas::Schemas;
     use super::*;
+    use crate::protocol::RequestType;
     use crate::route::Operation;
 
     fn violations(body: &Value) -> Vec<(String, String)> {
@@ -156,6 +165,35 @@ mod tests {
             violations(&json!([])),
             [(String::new(), "must be of type \"object\"".to_owned())]
         );
+    }
+
+    #[test]
+    fn base64_is_refused_where_the_sdk_fails() {
+        let schemas = Schemas::compile().unwrap();
+        for (text, good) in [
+            ("", true),
+            ("T2dnUw==", true),
+            ("T2d*g*Uw==", true),
+            ("T2d=T2dn", true),
+            ("====", true),
+            ("T2dnUw==ignored", true),
+            ("a", false),
+            ("abc", false),
+            ("ab=", false),
+            ("T2dnUw", false),
+            ("\u{f6}", false),
+        ] {
+            let body = json!({
+                "type": "input.transcribe",
+                "params": {"audio_base64": text, "mime_type": "audio/ogg"},
+            });
+            let found = schemas.check_chatkit(RequestType::InputTranscribe, &body);
+            assert_eq!(found.is_ok(), good, "{text}");
+            if let Err(report) = found {
+                assert_eq!(report.violations[0].pointer, "/params/audio_base64");
+                assert!(report.violations[0].message.len() < 100);
+            }
+        }
     }
 
     #[test]

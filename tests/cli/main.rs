@@ -65,6 +65,7 @@ fn help_teaches_each_command() {
     for (command, flags) in [
         ("check", &["--config", "--listen", "--upstream", "--store"][..]),
         ("demo", &["--listen"]),
+        ("openapi", &["--config"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
         ("token", &["--sub", "--ttl", "--claim", "--config"]),
     ] {
