@@ -12,7 +12,7 @@ use chatkit_rest::principal::UserId;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::model::{self, Model};
+use super::model::{self, ModelFlags};
 use super::{Failure, output, serve, token};
 
 /// Try the gateway out: no server and no settings needed
@@ -35,7 +35,7 @@ pub(super) struct Demo {
     listen: SocketAddr,
 
     #[command(flatten)]
-    model: Model,
+    model: ModelFlags,
 }
 
 impl Demo {

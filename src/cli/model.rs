@@ -7,7 +7,7 @@ use super::Failure;
 
 /// The model, if one is asked for.
 #[derive(Args, Debug)]
-pub(super) struct Model {
+pub(super) struct ModelFlags {
     /// Have a model answer, not an echo: needs --base-url and --model
     ///
     /// Any API with OpenAI's chat completions will do. Its key is read from the environment
@@ -29,7 +29,7 @@ pub(super) struct Model {
     system_prompt: Option<String>,
 }
 
-impl Model {
+impl ModelFlags {
     /// Adds who answers to the demo's settings. `variable` looks into the environment.
     pub(super) fn add_to(
         self,
@@ -95,8 +95,8 @@ pub(super) fn described(config: &Config) -> Result<Option<String>, Failure> {
 mod tests {
     use super::*;
 
-    fn asked(base_url: Option<&str>, model: Option<&str>) -> Model {
-        Model {
+    fn asked(base_url: Option<&str>, model: Option<&str>) -> ModelFlags {
+        ModelFlags {
             openai: true,
             base_url: base_url.map(str::to_owned),
             model: model.map(str::to_owned),
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    fn load(model: Model, variables: &[(&str, &str)]) -> Result<Config, Failure> {
+    fn load(model: ModelFlags, variables: &[(&str, &str)]) -> Result<Config, Failure> {
         let sources = Sources::new().set("test", "upstream.url", "embedded").set(
             "test",
             "auth.secret",
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_environment_alone_changes_nothing() {
-        let model = Model { openai: false, ..asked(None, None) };
+        let model = ModelFlags { openai: false, ..asked(None, None) };
         let config = load(model, &[("OPENAI_API_KEY", "planted")]).unwrap();
         assert_eq!(described(&config).unwrap(), None);
     }

@@ -116,7 +116,7 @@ fn responder(read: &mut Reader<'_>) -> Option<ResponderConfig> {
     }
     Some(ResponderConfig::OpenAi(OpenAiResponderConfig {
         base_url: base_url.into_iter().next()?,
-        api_key,
+        api_key: api_key.into_iter().next(),
         model: model.into_iter().next()?,
         system_prompt: system_prompt.into_iter().next(),
     }))
@@ -130,15 +130,16 @@ fn base_url(text: &str) -> Result<Uri, String> {
     Ok(url)
 }
 
-fn api_key(read: &mut Reader<'_>) -> Option<Option<Secret>> {
+/// The key; empty if there is none.
+fn api_key(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
     let key = secret::read(read, "embedded.api_key", "embedded.api_key_file")?;
-    let Some((setting, key)) = key.into_iter().next() else { return Some(None) };
+    let Some((setting, key)) = key.into_iter().next() else { return Some(Vec::new()) };
     if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         let problem = "has a character that a key can't have; expected visible ASCII characters";
         read.refuse(setting, problem.into());
         return None;
     }
-    Some(Some(key))
+    Some(vec![key])
 }
 
 /// What is allowed but probably not meant, as setting and text.

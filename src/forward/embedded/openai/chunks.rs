@@ -299,7 +299,7 @@ mod tests {
         assert!(chunks.events.data.capacity() <= 2 * MAX_EVENT);
 
         let mut chunks = Chunks::new();
-        let comment = [b':'; 1 << 20];
+        let comment = vec![b':'; 1 << 20];
         for _ in 0..MAX_STREAM / comment.len() {
             chunks.feed(&comment);
         }
