@@ -26,9 +26,9 @@ use super::{Failure, output, serve, token};
 Example:
   chatkit-rest demo --listen 127.0.0.1:0     takes a free port
 
-With a model, on this machine or elsewhere:
+With a model on this machine, or elsewhere with its key in OPENAI_API_KEY:
   chatkit-rest demo --openai --base-url http://127.0.0.1:11434/v1 --model llama3.2
-  OPENAI_API_KEY=… chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model …")]
+  chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model …")]
 pub(super) struct Demo {
     /// Loopback address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]

@@ -294,16 +294,18 @@ async fn a_refused_request_ends_the_turn_before_any_output() {
 #[tokio::test]
 async fn an_answer_that_is_none_ends_the_turn_before_any_output() {
     let api = Api::bind().await;
-    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
     let stream = |events: &str| {
         let events = chunk(events);
         [STREAM.as_bytes(), &events, LAST_CHUNK.as_bytes()].concat()
     };
+    // What would be an answer, by another name.
+    let text = stream(&(delta("planted") + DONE));
+    let text = String::from_utf8(text).unwrap().replace("text/event-stream", "text/plain");
     let filtered = r#"data: {"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#;
     for (what, bytes, may_retry) in [
         ("nothing", Vec::new(), true),
         ("nonsense", b"SSH-2.0-x\r\n".to_vec(), true),
-        ("no stream", json.as_bytes().to_vec(), true),
+        ("no stream", text.into_bytes(), true),
         ("a head", STREAM.as_bytes().to_vec(), true),
         ("no chunk", stream("data: planted\n\n"), true),
         ("an error", stream("data: {\"error\":{\"code\":\"overloaded\"}}\n\n"), true),
