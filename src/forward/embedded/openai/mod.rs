@@ -23,7 +23,7 @@
 //! # What the model is told
 //!
 //! The system prompt, if there is one, and of the thread's newest 100 items the last 50 messages,
-//! oldest first, beginning with one of the user's. What the user quoted stands before the text
+//! oldest first. What the user quoted stands before the text
 //! with `>` at each line; a tag is its text. Everything else in a thread is left out:
 //! attachments, tool calls and their outputs, widgets, tasks, hidden context. The model is the one
 //! that was set: what the user chose (`inference_options`) is not looked at.

@@ -23,7 +23,7 @@ struct Message<'a> {
     content: Cow<'a, str>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
     Assistant,
@@ -34,12 +34,7 @@ enum Role {
 impl<'a> Completion<'a> {
     /// Asks for an answer to `items`, which are in the order in which they were said.
     pub(super) fn new(model: &'a str, system_prompt: Option<&'a str>, items: &'a [Item]) -> Self {
-        let mut said: Vec<_> = items.iter().rev().filter_map(message).take(MAX_MESSAGES).collect();
-        // An answer whose question is no longer there; some models' templates refuse to begin
-        // with one.
-        while said.last().is_some_and(|oldest| oldest.role == Role::Assistant) {
-            said.pop();
-        }
+        let said: Vec<_> = items.iter().rev().filter_map(message).take(MAX_MESSAGES).collect();
         let system = system_prompt.map(|text| Message { role: Role::System, content: text.into() });
         let messages = system.into_iter().chain(said.into_iter().rev()).collect();
         Self { model, messages, stream: true }
@@ -162,17 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn the_last_fifty_messages_are_told_from_a_question_on() {
+    fn the_last_fifty_messages_are_told() {
         let turns: Vec<_> = (0..40)
             .flat_map(|n| [user(&format!("q{n}"), None), assistant(&[&format!("a{n}")])])
             .chain([user("now", None)])
             .collect();
         let asked: serde_json::Value = serde_json::from_str(&asked(Some("s"), &turns)).unwrap();
         let messages = asked["messages"].as_array().unwrap();
-        // The fiftieth from the end is a15, whose question is not among them.
-        assert_eq!(messages.len(), 1 + 49);
-        assert_eq!(messages[1]["content"], "q16");
-        assert_eq!(messages[49]["content"], "now");
+        assert_eq!(messages.len(), 1 + 50);
+        assert_eq!(messages[1]["content"], "a15");
+        assert_eq!(messages[50]["content"], "now");
 
         let questions: Vec<_> = (0..60).map(|n| user(&format!("q{n}"), None)).collect();
         let asked: serde_json::Value =
