@@ -153,9 +153,10 @@ fn a_conversation_lives_from_create_to_delete(server: Server) {
     let items = json!({ "thread_id": thread, "order": "asc" });
     let items = upstream.behind_the_gateway("life", "items.list", &items).value();
     for (message, item) in whole["messages"].as_array().unwrap().iter().zip(list(&items)) {
-        // The servers run in UTC; those in Python don't say so.
+        // The servers run in UTC; those in Python don't say so, and write zeros that end nothing.
         let time = item["created_at"].as_str().unwrap().trim_end_matches('Z');
-        assert_eq!(message["created_at"], format!("{time}Z"));
+        let time = if time.contains('.') { time.trim_end_matches('0') } else { time };
+        assert_eq!(message["created_at"], format!("{}Z", time.trim_end_matches('.')));
     }
 
     assert_eq!(ada.patch(&session, &json!({ "title": "Rain" })).data()["title"], "Rain");
@@ -177,7 +178,8 @@ fn a_conversation_lives_from_create_to_delete(server: Server) {
 }
 
 fn a_long_session_is_read_whole(server: Server) {
-    let (_, gateway) = in_front_of(server);
+    let upstream = Upstream::shared_server(server);
+    let gateway = Gateway::start_with(upstream, &[("LIMITS__MAX_MESSAGES", "0")]);
     let ada = gateway.caller("long");
     let conversation = ada.conversation();
     // More items than the gateway asks for at once.
@@ -244,16 +246,16 @@ fn a_client_tool_call_gets_its_output_through_the_pass_through(server: Server) {
     assert_eq!((&call["type"], &call["status"]), (&"client_tool_call".into(), &"pending".into()));
     let thread = &call["thread_id"];
 
-    let output = json!({ "thread_id": thread, "result": { "picked": 2 } });
+    let output = json!({ "thread_id": thread, "result": 2 });
     let reply = ada.rpc("threads.add_client_tool_output", &output);
     assert_eq!((reply.status, reply.end), (200, End::Clean), "{}", reply.text());
     let answer = events(&reply.body);
     assert_eq!(answer[0]["type"], differences(server).after_tool_output);
-    assert_eq!(last_item(&answer)["content"][0]["text"], "pick returned {\"picked\":2}");
+    assert_eq!(last_item(&answer)["content"][0]["text"], "pick returned 2");
 
     let whole = ada.get(&format!("/sessions/{}", conversation.session)).data();
     let call = &whole["messages"][1]["tool_calls"][0];
-    assert_eq!((&call["status"], &call["output"]["picked"]), (&"completed".into(), &2.into()));
+    assert_eq!((&call["status"], &call["output"]), (&"completed".into(), &2.into()));
 
     // Nothing waits for an output any more.
     let again = ada.rpc("threads.add_client_tool_output", &output);

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ from typing import Any
 import uvicorn
 from chatkit.errors import CustomStreamError
 from chatkit.server import ChatKitServer, StreamingResult
-from chatkit.store import AttachmentStore
+from chatkit.store import AttachmentStore, Store
 from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageContentPartAdded,
@@ -63,10 +64,16 @@ Events = AsyncIterator[ThreadStreamEvent]
 
 
 class Attachments(AttachmentStore[RequestContext]):
+    def __init__(self, store: Store[RequestContext]) -> None:
+        self._store = store
+
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
         id = self.generate_attachment_id(input.mime_type, context)
         url = f"{context.base_url}/attachments/{id}"
-        return FileAttachment(id=id, name=input.name, mime_type=input.mime_type, upload_url=url)
+        attachment = FileAttachment(id=id, name=input.name, mime_type=input.mime_type, upload_url=url)
+        # Newer releases do this themselves.
+        await self._store.save_attachment(attachment, context)
+        return attachment
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
         """The SDK goes on to delete what the store knows of it, and there is nothing else."""
@@ -103,7 +110,7 @@ class EchoServer(ChatKitServer[RequestContext]):
         page = await self.store.load_thread_items(thread.id, None, 1, "desc", context)
         match page.data:
             case [ClientToolCallItem(name=name, output=output)]:
-                return f"{name} returned {json.dumps(output, separators=(',', ':'))}"
+                return f"{name} returned {json.dumps(output)}"
         return "Nothing new."
 
     def _new(self, kind: Any, thread: ThreadMetadata, context: RequestContext) -> dict[str, Any]:
@@ -138,7 +145,7 @@ class EchoServer(ChatKitServer[RequestContext]):
 
 def create_app(store_name: str) -> FastAPI:
     store = open_store(store_name)
-    server = EchoServer(store, Attachments())
+    server = EchoServer(store, Attachments(store))
     app = FastAPI(docs_url=None, redoc_url=None)
 
     # As the SDK's documentation shows it: nothing is caught.
@@ -161,9 +168,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=os.environ.get("CHATKIT_LOG", "WARNING"))
 
-    config = uvicorn.Config(
-        create_app(options.store), port=options.port, log_config=None, access_log=False, timeout_graceful_shutdown=2
-    )
+    app = create_app(options.store)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     if options.exit_on_eof:
 
         def watch() -> None:
@@ -171,7 +177,10 @@ def main() -> None:
             os._exit(0)
 
         threading.Thread(target=watch, daemon=True).start()
-    bound = config.bind_socket()
+    # asyncio turns Nagle's algorithm off for sockets that name their protocol, and for no others.
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", options.port))
     # Whoever connects from now on waits until uvicorn accepts.
     bound.listen()
     host, port = bound.getsockname()[:2]
