@@ -160,6 +160,14 @@ def create_app(store_name: str) -> FastAPI:
     return app
 
 
+class Announcing(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            print(f"listening on http://{host}:{port}{ENDPOINT}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
@@ -169,7 +177,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=os.environ.get("CHATKIT_LOG", "WARNING"))
 
     app = create_app(options.store)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, port=options.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     if options.exit_on_eof:
 
         def watch() -> None:
@@ -177,15 +185,7 @@ def main() -> None:
             os._exit(0)
 
         threading.Thread(target=watch, daemon=True).start()
-    # asyncio turns Nagle's algorithm off for sockets that name their protocol, and for no others.
-    bound = socket.socket(proto=socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", options.port))
-    # Whoever connects from now on waits until uvicorn accepts.
-    bound.listen()
-    host, port = bound.getsockname()[:2]
-    print(f"listening on http://{host}:{port}{ENDPOINT}", flush=True)
-    uvicorn.Server(config).run(sockets=[bound])
+    Announcing(config).run()
 
 
 if __name__ == "__main__":
