@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{End, Gateway, Server, Upstream, events, last_item};
+use crate::support::{End, Gateway, Server, Upstream, events, input, last_item};
 
 #[test]
 fn a_run_is_held_until_the_first_event_of_the_answer() {
@@ -96,14 +96,13 @@ fn an_attachment_that_the_server_lost_breaks_the_connection() {
     let params = json!({ "attachment_id": id });
     assert_eq!(upstream.behind_the_gateway("x", "attachments.delete", &params).status, 200);
 
-    let content = json!([{ "type": "input_text", "text": "see this" }]);
-    let input = json!({ "input": { "content": content, "attachments": [id] } });
-    let mut direct = upstream.open("x", "threads.create", &input);
+    let mut direct = upstream.open("x", "threads.create", &input("see this", &[&id]));
     assert_eq!(direct.status, 200);
     assert_eq!(events(&direct.chunk().unwrap())[0]["type"], "thread.created");
     assert_eq!(direct.chunk(), Err(End::Cut));
 
     let conversation = ada.conversation();
+    let content = json!([{ "type": "input_text", "text": "see this" }]);
     let message = json!({ "message": { "role": "user", "content": content, "attachments": [id] } });
     let runs = format!("{}/runs", conversation.thread);
     ada.stream(&runs, &message).finish().refusal(502, "UPSTREAM_ERROR");
@@ -117,9 +116,8 @@ fn a_connection_that_ends_before_any_byte_is_not_tried_again() {
     let upstream = Upstream::start_server(Server::Node);
     let gateway = Gateway::start(&upstream);
     let ada = gateway.caller("destroyed");
-    let content = json!([{ "type": "input_text", "text": "/destroy" }]);
-    let input = json!({ "input": { "content": content } });
-    assert!(upstream.try_open("x", "threads.create", &input).is_none(), "the server hangs up");
+    let destroy = input("/destroy", &[]);
+    assert!(upstream.try_open("x", "threads.create", &destroy).is_none(), "the server hangs up");
     let threads = || {
         let page = upstream.behind_the_gateway("x", "threads.list", &json!({})).value();
         page["data"].as_array().unwrap().len()

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Conversation, End, Gateway, Server, Upstream, events, last_item};
+use crate::support::{End, Gateway, Server, Upstream, events, input, last_item};
 
 /// Makes a test on every server of each of these functions, such as `node::client_tool_calls`.
 macro_rules! on_every_server {
@@ -197,7 +197,7 @@ fn json_mode_answers_once(server: Server) {
     let (_, gateway) = in_front_of(server);
     let ada = gateway.caller("json");
     let conversation = ada.conversation();
-    let run = answer(&ada, &conversation, "word by word").data();
+    let run = ada.ask(&conversation, "word by word").data();
     assert_eq!(run["message"]["role"], "assistant");
     assert_eq!(run["message"]["content"][0]["text"], "word by word");
     assert!(run["message"]["created_at"].as_str().unwrap().ends_with('Z'), "{run}");
@@ -207,7 +207,7 @@ fn json_mode_answers_once(server: Server) {
         .collect();
     assert_eq!(kinds, ["user_message", "assistant_message"]);
 
-    let run = answer(&ada, &conversation, "/tool pick {\"n\":[1,2.5]}").data();
+    let run = ada.ask(&conversation, "/tool pick {\"n\":[1,2.5]}").data();
     assert_eq!(run["message"]["content"], json!([]));
     assert_eq!(run["message"]["tool_calls"][0]["name"], "pick");
     assert_eq!(run["message"]["tool_calls"][0]["arguments"], json!({ "n": [1, 2.5] }));
@@ -223,7 +223,7 @@ fn a_failure_before_the_first_word_has_a_status(server: Server) {
     assert!(error["details"]["thread_id"].is_string(), "{error}");
     assert!(error["details"]["user_message_id"].is_string(), "{error}");
     assert_eq!(error["details"]["allow_retry"], true);
-    answer(&ada, &conversation, "/error").refusal(502, "UPSTREAM_ERROR");
+    ada.ask(&conversation, "/error").refusal(502, "UPSTREAM_ERROR");
     let error = ada.say(&conversation, "/custom No poems left.").finish();
     assert_eq!(error.refusal(422, "UPSTREAM_REJECTED")["message"], "No poems left.");
 
@@ -231,7 +231,7 @@ fn a_failure_before_the_first_word_has_a_status(server: Server) {
     let fresh = ada.conversation();
     for conversation in [&conversation, &fresh] {
         ada.say(conversation, cut).finish().refusal(502, "UPSTREAM_ERROR");
-        answer(&ada, conversation, cut).refusal(502, "UPSTREAM_ERROR");
+        ada.ask(conversation, cut).refusal(502, "UPSTREAM_ERROR");
         // And the conversation goes on.
         assert_eq!(last_item(&ada.said(conversation, "better"))["content"][0]["text"], "better");
     }
@@ -310,7 +310,8 @@ fn nobody_else_comes_near_it(server: Server) {
 }
 
 fn what_the_server_does_not_know_is_a_502(server: Server) {
-    let (_, gateway) = in_front_of(server);
+    let upstream = Upstream::shared_server(server);
+    let gateway = Gateway::start_with(upstream, &[("PASSTHROUGH__UNKNOWN", "forward")]);
     let ada = gateway.caller("unknown");
     let conversation = ada.conversation();
     let thread = ada.said(&conversation, "hello")[0]["thread"]["id"].clone();
@@ -319,6 +320,8 @@ fn what_the_server_does_not_know_is_a_502(server: Server) {
         let error = reply.refusal(502, "UPSTREAM_ERROR");
         assert!(!error.to_string().contains("Unknown request type"), "the server's words: {error}");
     }
+    // What the gateway doesn't know either, and lets through where it is told to.
+    ada.rpc("threads.dream", &json!({})).refusal(502, "UPSTREAM_ERROR");
     assert_eq!(last_item(&ada.said(&conversation, "still here"))["thread_id"], thread);
 }
 
@@ -337,7 +340,7 @@ fn what_a_restart_lost_is_not_found(server: Server) {
     // Its store was in its memory.
     upstream.restart();
     ada.say(&conversation, "anyone?").finish().refusal(404, "THREAD_NOT_FOUND");
-    answer(&ada, &conversation, "anyone?").refusal(404, "THREAD_NOT_FOUND");
+    ada.ask(&conversation, "anyone?").refusal(404, "THREAD_NOT_FOUND");
     let thread = json!({ "thread_id": thread });
     ada.rpc("threads.get_by_id", &thread).refusal(404, "THREAD_NOT_FOUND");
     let title = json!({ "title": "lost" });
@@ -350,21 +353,6 @@ fn what_a_restart_lost_is_not_found(server: Server) {
 fn in_front_of(server: Server) -> (&'static Upstream, Gateway) {
     let upstream = Upstream::shared_server(server);
     (upstream, Gateway::start(upstream))
-}
-
-/// A message that is answered in JSON.
-fn answer(caller: &Caller, conversation: &Conversation, text: &str) -> crate::support::Reply {
-    let runs = format!("{}/runs", conversation.thread);
-    caller.post(&runs, &json!({ "message": text, "stream": false }))
-}
-
-/// The `params` of a `threads.create`.
-fn input(text: &str, attachments: &[&str]) -> Value {
-    json!({ "input": {
-        "content": [{ "type": "input_text", "text": text }],
-        "attachments": attachments,
-        "inference_options": {},
-    }})
 }
 
 /// Valid `params` for one of [`NEWER_TYPES`].

@@ -5,7 +5,7 @@ mod gateway;
 mod http;
 mod upstream;
 
-pub(crate) use caller::{Caller, Conversation, PREFIX, last_item};
+pub(crate) use caller::{Caller, PREFIX, input, last_item};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Client, End, Exchange, Reply, events};
 pub(crate) use upstream::{Server, Upstream};
