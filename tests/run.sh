@@ -3,7 +3,7 @@
 # servers, which are installed first (see tests/live/setup.sh). Arguments are passed to `cargo test`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-for server in python python-1.4 node; do
+for server in python python-1.4 node openai-node; do
     tests/live/setup.sh "$server" >/dev/null
 done
 exec cargo test --all-features "$@"

@@ -6,6 +6,7 @@
 #                     $CHATKIT_REST_VENV
 #   python-1.4        old_server, on an older release of the same SDK, into .venv-1.4 beside it
 #   node              node_server, on the third-party Node SDK, into its own node_modules
+#   openai-node       no server but the programs of examples/openai_clients, into its node_modules
 #
 # Needs CPython 3.10 or newer with venv and pip ($PYTHON, else python3), or Node.js 20 or newer with
 # npm, and a package index the first time. Does nothing, in a few milliseconds, while the pinned
@@ -56,8 +57,9 @@ install_python() {
     echo "$python"
 }
 
+# install_node FOLDER
 install_node() {
-    local folder=$here/node_server node
+    local folder=$1 node
     node=$(command -v node) && command -v npm >/dev/null ||
         fail "Node.js 20 or newer with npm is needed for the live tests: install the packages nodejs and npm"
     # A copy of the versions that were installed; the last thing an installation writes.
@@ -85,6 +87,7 @@ venv=${CHATKIT_REST_VENV:-$root/.venv}
 case $server in
     python) install_python "$venv" "$root/examples/openai_chatkit_server/requirements.txt" ;;
     python-1.4) install_python "$venv-1.4" "$here/old_server/requirements.txt" ;;
-    node) install_node ;;
-    *) fail "no server $server: expected python, python-1.4 or node" ;;
+    node) install_node "$here/node_server" ;;
+    openai-node) install_node "$root/examples/openai_clients" ;;
+    *) fail "no server $server: expected python, python-1.4, node or openai-node" ;;
 esac
