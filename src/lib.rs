@@ -24,7 +24,9 @@
 //! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401.
 //! 4. [`limit`] counts requests per user (429); what all of them have open (503) it has counted
 //!    before step 3.
-//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405).
+//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405); which
+//!    [`surface`] it belongs to was seen before step 2, because that decides how a refusal is
+//!    written.
 //! 6. [`validate`] reads the body within bounds and checks it (400, 413, 415).
 //! 7. [`session`] looks up who owns what the request names (403, 404, 409, 429).
 //! 8. [`translate`] makes it a ChatKit request,
@@ -43,10 +45,11 @@
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
 //! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
+//! | `openai` | a language model that answers there: [`forward::embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
 //! | `server` | all rooms in order, the listener and the document: [`proxy`], [`server`], [`openapi`] |
-//! | `contract` | what `server` has; fixtures and their runner are to come |
+//! | `contract` | what `server` has, fixtures and their runner: [`contract`] |
 //! | `cli` | the program |
 //!
 //! `cli` and `tls` are the default. A library user takes `default-features = false` and names

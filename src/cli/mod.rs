@@ -9,6 +9,7 @@ mod failure;
 mod log_json;
 mod log_writer;
 mod logging;
+mod model;
 mod openapi;
 mod output;
 mod serve;

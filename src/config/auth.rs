@@ -1,13 +1,13 @@
 //! `[auth]`: who callers are, and the settings of it that need one another.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
-use super::file;
 use super::meaning::Secret;
 use super::reader::Reader;
+use super::secret;
 use super::web;
 use crate::principal::UserId;
 
@@ -81,7 +81,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
             .map_err(|_| "is no user id (1 to 255 characters, none a control)".into())
     });
     let algorithms = read.list("auth.algorithms", algorithm::parse_all);
-    let secret = secret(read);
+    let secret = secret::read(read, "auth.secret", "auth.secret_file");
     let public_key = public_key(read);
     read.optional("auth.jwks_url", |_| -> Result<(), _> {
         Err("can't be used: fetching key sets is not in this version; use auth.public_key_file"
@@ -196,36 +196,10 @@ fn key(
     }
 }
 
-/// The secret, from the setting or the file, whichever is of the later layer, and which it was.
-fn secret(read: &mut Reader<'_>) -> Option<Vec<(&'static str, Secret)>> {
-    let inline = read.optional("auth.secret", |text| Ok(("auth.secret", Secret::new(text))));
-    let path = read.optional("auth.secret_file", |text| Ok(PathBuf::from(text)));
-    let (inline, path) = (inline?, path?);
-    let Some(path) = path.first() else { return Some(inline) };
-    let (inline_rank, file_rank) =
-        (read.layers.rank("auth.secret"), read.layers.rank("auth.secret_file"));
-    if !inline.is_empty() && inline_rank == file_rank {
-        let problem = "set beside auth.secret in the same layer; expected only one of the two";
-        read.refuse("auth.secret_file", problem.into());
-        return None;
-    }
-    if !inline.is_empty() && inline_rank > file_rank {
-        return Some(inline);
-    }
-    let secret = key_file(read, "auth.secret_file", path)?;
-    let secret = secret.strip_suffix('\n').unwrap_or(&secret);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() {
-        read.refuse("auth.secret_file", "the file is empty; expected a secret".into());
-        return None;
-    }
-    Some(vec![("auth.secret_file", Secret::new(secret))])
-}
-
 fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     let path = read.optional("auth.public_key_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
-    let pem = key_file(read, "auth.public_key_file", &path)?;
+    let pem = secret::key_file(read, "auth.public_key_file", &path)?;
     let problem = if pem.contains("PRIVATE KEY-----") {
         "the file holds a private key, which the gateway must not have"
     } else if !pem.contains("-----BEGIN ") {
@@ -236,17 +210,6 @@ fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     let expected = "expected a public key (-----BEGIN PUBLIC KEY-----)";
     read.refuse("auth.public_key_file", format!("{problem}; {expected}"));
     None
-}
-
-/// A key's file. Its path is not shown: a secret is easily put in the place of it.
-fn key_file(read: &mut Reader<'_>, name: &'static str, path: &Path) -> Option<String> {
-    match file::read(path, file::MAX_KEY_BYTES) {
-        Ok(text) => Some(text),
-        Err(problem) => {
-            read.refuse(name, format!("the file can't be used: {problem}"));
-            None
-        }
-    }
 }
 
 /// What is allowed but probably not meant, as setting and text.

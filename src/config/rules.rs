@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::auth::{self, AuthConfig};
+use super::embedded;
 use super::error::Note;
 use super::reader::Reader;
 use super::settings::Config;
@@ -95,6 +96,9 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     }
     if matches!(config.auth, AuthConfig::Jwt(_)) && read.set_by("auth.anonymous_user").is_some() {
         note("auth.anonymous_user", "has no effect with auth.mode = \"jwt\"".into());
+    }
+    for (key, text) in embedded::notes(config, read) {
+        note(key, text);
     }
     if config.upstream.pool_idle_timeout >= Duration::from_secs(5) {
         let text = "many servers (uvicorn among them) close an unused connection after 5s; a \

@@ -8,6 +8,7 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
+use super::embedded::EmbeddedConfig;
 use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
 use super::web::{AllowedOrigins, BasePath, Upstream};
 
@@ -117,14 +118,6 @@ impl UpstreamConfig {
             .saturating_add(self.idle_timeout)
             .saturating_add(Duration::from_secs(5))
     }
-}
-
-/// `[embedded]`: the server that is built in.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EmbeddedConfig {
-    /// Pause between the words of its answers.
-    pub token_delay: Duration,
 }
 
 /// `[store]`: where sessions are kept.

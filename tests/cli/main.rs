@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
 mod contract;
+mod demo;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -64,7 +65,7 @@ fn help_teaches_each_command() {
     }
     for (command, flags) in [
         ("check", &["--config", "--listen", "--upstream", "--store"][..]),
-        ("demo", &["--listen"]),
+        ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("openapi", &["--config"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
         ("token", &["--sub", "--ttl", "--claim", "--config"]),

@@ -27,6 +27,7 @@ mod http2;
 mod identity;
 mod limits;
 mod logs;
+mod model;
 mod passthrough;
 mod patience;
 mod request_ids;
