@@ -178,6 +178,7 @@ mod tests {
         RefusalStyle {
             accept: Some(HeaderValue::from_static(accept)),
             request_id: Some(HeaderValue::from_static("r-1")),
+            ..RefusalStyle::default()
         }
     }
 

@@ -62,9 +62,9 @@ struct OpenAiMember<'a> {
 /// Taken from the request before it is consumed; cloning two header values, no more.
 #[derive(Clone, Debug, Default)]
 pub struct RefusalStyle {
-    accept: Option<HeaderValue>,
-    request_id: Option<HeaderValue>,
-    surface: Surface,
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) request_id: Option<HeaderValue>,
+    pub(super) surface: Surface,
 }
 
 /// A refusal as it goes out.
@@ -139,7 +139,7 @@ impl RefusalStyle {
         Written { status, media_type: "application/json", body, header: None }
     }
 
-    fn wants_problem(&self) -> bool {
+    pub(super) fn wants_problem(&self) -> bool {
         let Some(accept) = self.accept.as_ref().and_then(|accept| accept.to_str().ok()) else {
             return false;
         };
