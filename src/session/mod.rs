@@ -58,6 +58,7 @@
 
 mod admitted;
 mod claim;
+mod client_session;
 mod layer;
 mod memory;
 mod owners;
@@ -72,6 +73,7 @@ mod store;
 pub(crate) use admitted::store_down;
 pub use admitted::{Action, Admitted, Attachments, Effect, OwnedSession};
 pub use claim::{BindError, RunClaim};
+pub use client_session::{ClientSession, ClientSessionStatus, SecretSigner};
 pub use layer::SessionLayer;
 pub use memory::MemoryStore;
 pub use record::{SessionId, SessionRecord, ThreadId};
@@ -81,5 +83,5 @@ pub use service::Session;
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture,
+    StoreFuture, ThreadsPage,
 };
