@@ -23,9 +23,7 @@ use crate::authenticate::{
 };
 use crate::error::Error;
 use crate::principal::{Allowance, Principal};
-use crate::session::{
-    ClientSession, ClientSessionStatus, SecretSigner, SessionStore, StoreFuture,
-};
+use crate::session::{ClientSession, ClientSessionStatus, SecretSigner, SessionStore, StoreFuture};
 
 /// The version of the payload.
 const VERSION: u32 = 1;
@@ -174,7 +172,10 @@ mod tests {
         let caller = there.caller(&secret).await.unwrap();
         assert_eq!(caller.user_id().as_str(), "ada");
         let allowance = caller.allowance().unwrap();
-        assert_eq!((&**allowance.session(), allowance.requests_per_minute().get()), ("cksess_1", 3));
+        assert_eq!(
+            (&**allowance.session(), allowance.requests_per_minute().get()),
+            ("cksess_1", 3)
+        );
 
         let _ = store.cancel_client_session("cksess_1", Timestamp::now()).await.unwrap();
         assert_eq!(invalid(there.caller(&secret).await), InvalidToken::Revoked);

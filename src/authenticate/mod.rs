@@ -91,9 +91,7 @@ pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
 pub use keys::MIN_SECRET_BYTES;
 pub use layer::AuthenticateLayer;
-pub use secret::{
-    CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys,
-};
+pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
 

@@ -7,11 +7,11 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::ResponseFuture;
 use super::challenge::Fault;
 use super::layer::{Check, Other};
 use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
 use super::token::{self, TokenSource};
-use super::ResponseFuture;
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{RefusalStyle, RefusedOr};
 use crate::surface::Surface;
@@ -49,9 +49,9 @@ impl<S> Authenticate<S> {
         match &self.check {
             // Who shows a secret means to be the user it was made for; other tokens say nothing.
             Check::Anyone(principal) => match token::authorization(request) {
-                Ok(Some(token)) => Ok(self
-                    .ask_about(token)
-                    .unwrap_or_else(|| Identity::Known(principal.clone()))),
+                Ok(Some(token)) => {
+                    Ok(self.ask_about(token).unwrap_or_else(|| Identity::Known(principal.clone())))
+                }
                 _ => Ok(Identity::Known(principal.clone())),
             },
             Check::Token(verifier) => {

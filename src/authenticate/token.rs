@@ -23,9 +23,7 @@ pub(super) struct Found<'r> {
 pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Fault> {
     match single(request.headers(), &header::AUTHORIZATION) {
         Ok(value) => value.map(bearer).transpose(),
-        Err(Twice) => {
-            Err(Fault::InvalidRequest("there is more than one Authorization header"))
-        }
+        Err(Twice) => Err(Fault::InvalidRequest("there is more than one Authorization header")),
     }
 }
 

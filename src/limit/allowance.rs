@@ -123,7 +123,10 @@ mod tests {
     async fn sessions_are_bounded_and_those_that_owe_nothing_make_room() {
         let allowances = Allowances::new(2);
         for session in ["a", "b"] {
-            assert_eq!(allowances.take(&allowance(session, 60)), Verdict::Allowed { remaining: 59 });
+            assert_eq!(
+                allowances.take(&allowance(session, 60)),
+                Verdict::Allowed { remaining: 59 }
+            );
         }
         assert_eq!(allowances.take(&allowance("c", 60)), Verdict::Full);
         assert_eq!(allowances.take(&allowance("a", 60)), Verdict::Allowed { remaining: 58 });

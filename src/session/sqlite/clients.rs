@@ -39,7 +39,8 @@ pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec
     for (side, bound_at, id) in &places {
         values.push(bound_at);
         values.push(id);
-        let _ = write!(sql, " AND (bound_at, id) {side} (?{}, ?{})", values.len() - 1, values.len());
+        let _ =
+            write!(sql, " AND (bound_at, id) {side} (?{}, ?{})", values.len() - 1, values.len());
     }
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
     values.push(&limit);

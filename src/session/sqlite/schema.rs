@@ -17,7 +17,8 @@ const APPLICATION_ID: i32 = 0x436b_5273;
 /// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given;
 /// it is somebody's while `lease_until` is not null. Text is compared byte for byte (the
 /// default collation).
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE session (
         id BLOB PRIMARY KEY CHECK (length(id) = 16),
         user_id TEXT NOT NULL,
@@ -34,7 +35,8 @@ const MIGRATIONS: &[&str] = &["
         id TEXT PRIMARY KEY,
         user_id TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-", "
+",
+    "
     ALTER TABLE session ADD COLUMN bound_at INTEGER;
     UPDATE session SET bound_at = created_at WHERE thread_id IS NOT NULL;
     CREATE INDEX session_by_binding ON session (bound_at, id)
@@ -55,7 +57,8 @@ const MIGRATIONS: &[&str] = &["
         id INTEGER PRIMARY KEY CHECK (id = 1),
         key BLOB NOT NULL CHECK (length(key) = 32)
     ) STRICT;
-"];
+",
+];
 
 /// The version that the migrations end with.
 const VERSION: u32 = 2;
