@@ -27,6 +27,11 @@ impl ServiceKeys {
         Self(keys.into_iter().collect())
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The service that holds `key`. All keys are looked at, each in constant time.
     pub(super) fn holder(&self, key: &str) -> Option<Principal> {
         let digest = digest(&SHA256, key.as_bytes());

@@ -43,7 +43,8 @@ impl<S> Authenticate<S> {
     fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Fault> {
         if Surface::of_extensions(request.extensions()) == Surface::OpenAi {
             let key = token::authorization(request)?.ok_or(Fault::NoToken)?;
-            let service = self.other.service_keys.holder(key).ok_or(Fault::InvalidKey)?;
+            let keys = &self.other.service_keys;
+            let service = keys.holder(key).ok_or(Fault::InvalidKey { any: !keys.is_empty() })?;
             return Ok(Identity::Known(service));
         }
         match &self.check {

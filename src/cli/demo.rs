@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chatkit_rest::config::{AuthConfig, Loaded, Sources};
+use chatkit_rest::config::{ApiKey, AuthConfig, Loaded, Sources};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use clap::Args;
@@ -41,7 +41,8 @@ impl Demo {
         }
         let directory = Directory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
-        let loaded = configuration(self.listen, &directory)?;
+        let (key, entry) = token::service_key("demo")?;
+        let loaded = configuration(self.listen, &directory, &entry)?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             return Err(Error::config("the demo verifies tokens").into());
         };
@@ -52,8 +53,9 @@ impl Demo {
             tokens.push(token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?);
         }
         let prefix = loaded.config.rest.prefix.to_string();
+        let openai = loaded.config.openai.path.to_string();
         serve::run(loaded.config, &loaded.notes, |address| {
-            Ok(output::print(&walkthrough(address, &prefix, &tokens))?)
+            Ok(output::print(&walkthrough(address, &prefix, &tokens, (&openai, &key)))?)
         })
     }
 }
@@ -61,7 +63,11 @@ impl Demo {
 /// How long the demo's tokens are valid.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
-fn configuration(listen: SocketAddr, directory: &Directory) -> Result<Loaded, Failure> {
+fn configuration(
+    listen: SocketAddr,
+    directory: &Directory,
+    key: &ApiKey,
+) -> Result<Loaded, Failure> {
     let file = directory.0.join("chatkit-rest.db");
     let file = file
         .to_str()
@@ -71,6 +77,7 @@ fn configuration(listen: SocketAddr, directory: &Directory) -> Result<Loaded, Fa
         .set("demo", "upstream.url", "embedded")
         .set("demo", "embedded.token_delay", "30ms")
         .set("demo", "auth.secret", secret()?)
+        .set("demo", "openai.api_keys", token::setting(key))
         .set("demo", "store.url", format!("sqlite:{file}"))
         .load()?;
     Ok(loaded)
@@ -91,7 +98,12 @@ fn secret() -> Result<String, Error> {
 /// What the demo prints: shell lines that can be pasted as they are, all at once or one by one.
 ///
 /// No comment has a quote or a bracket: interactive zsh reads comments as commands.
-fn walkthrough(address: SocketAddr, prefix: &str, tokens: &[String]) -> String {
+fn walkthrough(
+    address: SocketAddr,
+    prefix: &str,
+    tokens: &[String],
+    (openai, key): (&str, &str),
+) -> String {
     let [ada, bob] = tokens else { return String::new() };
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     // `id` is the only `"id"` of these two answers; `user_id` and `session_id` have no quote
@@ -107,6 +119,10 @@ TOKEN={ada}
 BOB={bob}
 BASE=http://{address}{prefix}
 
+# A service that acts for users, by the API of hosted ChatKit.
+KEY={key}
+HOSTED=http://{address}{openai}
+
 # A session, and its thread.
 SESSION=$(curl -sS -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
 THREAD=$(curl -sS -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
@@ -120,6 +136,9 @@ curl -sS "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Beare
 # The conversation, and the list of sessions.
 curl -sS "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"; echo
 curl -sS "$BASE/sessions" -H "authorization: Bearer $TOKEN"; echo
+
+# What the service sees: every user's threads, here as the official openai clients ask for them.
+curl -sS "$HOSTED/threads" -H "authorization: Bearer $KEY"; echo
 
 # The session belongs to ada, so bob gets 403.
 curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
@@ -177,7 +196,8 @@ mod tests {
 
     fn text() -> String {
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
-        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens)
+        let hosted = ("/v1/chatkit", "sk-key");
+        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, hosted)
     }
 
     /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
@@ -201,7 +221,7 @@ mod tests {
         let calls = String::from_utf8(ran.stderr).unwrap();
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
-        assert_eq!(calls.len(), 9, "{calls:#?}");
+        assert_eq!(calls.len(), 10, "{calls:#?}");
         assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
         assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
         for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
@@ -213,9 +233,12 @@ mod tests {
         }
         assert!(calls[4].starts_with(&format!("-sS {base}/sessions/s-1 ")));
         assert!(calls[5].starts_with(&format!("-sS {base}/sessions ")));
-        assert!(calls[6].contains("Bearer bob.token"));
-        assert!(calls[7].ends_with(r#"-d {"mesage":"Hello"}"#));
-        assert!(calls[8].ends_with(r#"-d {"message":"/error"}"#));
+        let threads =
+            "-sS http://127.0.0.1:8123/v1/chatkit/threads -H authorization: Bearer sk-key";
+        assert_eq!(calls[6], threads);
+        assert!(calls[7].contains("Bearer bob.token"));
+        assert!(calls[8].ends_with(r#"-d {"mesage":"Hello"}"#));
+        assert!(calls[9].ends_with(r#"-d {"message":"/error"}"#));
     }
 
     #[test]
@@ -226,7 +249,7 @@ mod tests {
             ("127.0.0.3:3", "BASE=http://127.0.0.3:3/x\n"),
         ] {
             let tokens = ["a".to_owned(), "b".to_owned()];
-            let text = walkthrough(address.parse().unwrap(), "/x", &tokens);
+            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, ("/y", "k"));
             assert!(text.contains(url), "{text}");
         }
     }
@@ -252,7 +275,12 @@ mod tests {
         assert_eq!(one.len(), 64);
         assert_ne!(one, other);
         let directory = Directory::new().unwrap();
-        let loaded = configuration("127.0.0.1:0".parse().unwrap(), &directory).unwrap();
+        let loaded = configuration(
+            "127.0.0.1:0".parse().unwrap(),
+            &directory,
+            &ApiKey::of("demo", "key").unwrap(),
+        )
+        .unwrap();
         assert!(loaded.notes.is_empty());
     }
 }
