@@ -22,6 +22,11 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 });
 
+/// An interpreter with what requirements.txt names, the `openai` client among it.
+pub(crate) fn python() -> &'static Path {
+    &PYTHON
+}
+
 /// Shared by the tests that neither stop it nor need another store. It ends with this process,
 /// whose end closes its stdin.
 static SHARED: LazyLock<Upstream> = LazyLock::new(|| Upstream::start("memory"));
