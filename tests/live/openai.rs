@@ -50,6 +50,46 @@ fn check(upstream: &Upstream, name: &str) {
     assert!(ran.status.success() && out.ends_with(b"ok\n"), "{errors}");
 }
 
+/// What is between `<!-- hosted LANGUAGE -->` and its end in the README, without the fences.
+fn snippet(language: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("<!-- hosted {language} -->\n")).unwrap();
+    let (block, _) = rest.split_once(&format!("<!-- /hosted {language} -->")).unwrap();
+    let (_, code) = block.trim().split_once('\n').unwrap();
+    code.strip_suffix("```").unwrap()
+}
+
+const README: &str = include_str!("../../README.md");
+
+/// Runs the README's program as a reader does who has a service's key, against this gateway.
+fn run_snippet(language: &str, program: &mut Command) -> String {
+    let gateway = Gateway::start_with(Upstream::shared(), &[("OPENAI__API_KEYS", &KEY.1)]);
+    let ada = gateway.caller("ada");
+    ada.said(&ada.conversation(), "Hello there");
+    let there = "http://127.0.0.1:8080";
+    assert!(snippet(language).contains(there));
+    let code = snippet(language).replace(there, &gateway.url());
+    let ran = program.arg(code).env("OPENAI_API_KEY", &KEY.0).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_shows_the_conversation(out: &str) {
+    let mut lines = out.lines();
+    assert!(lines.next().is_some_and(|secret| secret.starts_with("ek_")), "{out}");
+    for kind in ["chatkit.user_message", "chatkit.assistant_message"] {
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with("thr_") && line.ends_with(kind), "{out}");
+    }
+    assert_eq!(lines.next(), None, "{out}");
+}
+
+#[test]
+fn the_readmes_python_runs_as_it_is_written() {
+    let out = run_snippet("python", Command::new(python()).arg("-c"));
+    assert_shows_the_conversation(&out);
+}
+
 #[test]
 fn client_sessions_are_made_used_limited_and_cancelled() {
     check(Upstream::shared(), "sessions");
