@@ -73,6 +73,7 @@ mod host;
 mod layer;
 mod messages;
 mod observer;
+mod openai;
 mod passthrough;
 mod reply;
 mod runs;

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 30] = {
+pub const SOURCES: [(&str, &str); 40] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -28,6 +28,16 @@ pub const SOURCES: [(&str, &str); 30] = {
         "list_threads.reply",
         "create_run.request",
         "create_run.reply",
+        "openai_create_session.request",
+        "openai_create_session.reply",
+        "openai_cancel_session.reply",
+        "openai_list_threads.query",
+        "openai_list_threads.reply",
+        "openai_get_thread.reply",
+        "openai_delete_thread.reply",
+        "openai_list_items.query",
+        "openai_list_items.reply",
+        "openai_error",
         "error",
         "problem",
         "chatkit/attachments.create",
@@ -56,6 +66,9 @@ pub struct Schemas {
     update_session: Validator,
     create_thread: Validator,
     create_run: Validator,
+    openai_create_session: Validator,
+    openai_list_threads: Validator,
+    openai_list_items: Validator,
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -74,13 +87,17 @@ impl Schemas {
             update_session: compile("update_session.request")?,
             create_thread: compile("create_thread.request")?,
             create_run: compile("create_run.request")?,
+            openai_create_session: compile("openai_create_session.request")?,
+            openai_list_threads: compile("openai_list_threads.query")?,
+            openai_list_items: compile("openai_list_items.query")?,
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
         })
     }
 
-    /// Checks the body of an operation. Operations without a body accept anything.
+    /// Checks the body of an operation, or the query of one that has no body. Operations with
+    /// neither accept anything.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
@@ -90,6 +107,9 @@ impl Schemas {
             Operation::UpdateSession => report(&self.update_session, body),
             Operation::CreateThread => report(&self.create_thread, body),
             Operation::CreateRun => report(&self.create_run, body),
+            Operation::OpenAiCreateSession => report(&self.openai_create_session, body),
+            Operation::OpenAiListThreads => report(&self.openai_list_threads, body),
+            Operation::OpenAiListItems => report(&self.openai_list_items, body),
             _ => Ok(()),
         }
     }

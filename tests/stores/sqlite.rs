@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Bound, Created, Owned, RunStart, Settlement, SqliteOptions, SqliteStore,
+    Bound, Created, NewSession, Owned, RunStart, Settlement, SqliteOptions, SqliteStore,
+    ThreadsPage,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -45,6 +46,40 @@ async fn reopening_keeps_everything() {
     assert_eq!(integrity(&directory.file()), "ok");
     let log = directory.file().with_extension("db-wal");
     assert!(!log.exists(), "a store that was closed is one file");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = Directory::new();
+    let store = directory.store();
+    for (thread_id, created) in [("thr_b", 20), ("thr_a", 10)] {
+        let session = NewSession { now: at(created), ..new_session("ada") };
+        let id = session.id;
+        let _ = store.create(session, None).await.unwrap();
+        let lease = first(&store, id, at(0)).await;
+        assert_eq!(bind(&store, id, lease, thread_id).await, Bound::Done);
+    }
+    let unbound = create(&store, "ada").await;
+    drop(store);
+    let old = Connection::open(directory.file()).unwrap();
+    old.execute_batch(
+        "DROP INDEX session_by_binding; DROP INDEX session_by_users_binding;
+         ALTER TABLE session DROP COLUMN bound_at;
+         DROP TABLE client_session; DROP TABLE signing_key; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(old);
+
+    let store = directory.store();
+    let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
+    let threads = store.threads(page).await.unwrap();
+    let ids: Vec<_> = threads.iter().filter_map(|record| record.thread_id.as_deref()).collect();
+    assert_eq!(ids, ["thr_a", "thr_b"]);
+    assert_eq!(get(&store, unbound).await.thread_id, None);
+    let key = store.signing_key([7; 32]).await.unwrap();
+    drop(store);
+    assert_eq!(directory.store().signing_key([8; 32]).await.unwrap(), key);
+    assert_eq!(integrity(&directory.file()), "ok");
 }
 
 #[cfg(unix)]
