@@ -48,13 +48,15 @@ use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::authenticate::{AuthenticateLayer, Verifier};
-use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests as Unknown};
+use crate::config::{
+    AllowedOrigins, AuthConfig, AuthKey, Config, IdFormat, UnknownRequests as Unknown,
+};
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::route::{RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
-use crate::session::{SessionLayer, SessionLimits, SessionStore};
+use crate::session::{ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
 use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -90,6 +92,7 @@ impl Rooms {
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
             max_message_chars: limits.max_message_chars,
+            max_chat_chars: config.chat.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
         let unknown = match config.passthrough.unknown {
@@ -101,6 +104,15 @@ impl Rooms {
             max_messages: limits.max_messages,
             hide_foreign: config.session.hide_foreign,
             lease: config.upstream.first_run_lease(),
+        };
+        let chat = ChatSettings {
+            ids: match config.chat.id_format {
+                IdFormat::Conv => ConversationIds::Conv,
+                IdFormat::Integer => ConversationIds::Integer,
+                IdFormat::Uuid => ConversationIds::Uuid,
+            },
+            max_sessions: config.chat.max_sessions,
+            max_messages: config.chat.max_messages,
         };
         let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
             .forward_authorization(config.upstream.forward_authorization);
@@ -127,6 +139,7 @@ impl Rooms {
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
+                .with_chat(chat)
                 .with_streams(PerUserStreams::new(limits.max_streams_per_user)),
             translate: TranslateLayer::new(translation),
         })
@@ -249,6 +262,7 @@ fn cors(config: &Config) -> Option<CorsLayer> {
                 "ratelimit-policy",
                 "retry-after",
                 "www-authenticate",
+                "x-conversation-id",
                 "x-request-id",
             ]))
             .max_age(std::time::Duration::from_secs(7200))

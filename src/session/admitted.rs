@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::claim::RunClaim;
 use super::owners::Owners;
-use super::record::{SessionRecord, ThreadId};
+use super::record::{ConversationId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -72,6 +72,8 @@ pub enum Action {
     Threads(SessionRecord),
     /// Send a message.
     Run(RunClaim, RunCall),
+    /// Send a message and answer with its conversation's id: this one, or the session's own.
+    Chat(RunClaim, Option<ConversationId>, RunCall),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
 }

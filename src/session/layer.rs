@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::owners::Owners;
-use super::rules::{Rules, SessionLimits};
+use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
 use crate::limit::PerUserStreams;
@@ -14,18 +14,25 @@ pub struct SessionLayer {
     store: Arc<dyn SessionStore>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
+    chat: ChatSettings,
 }
 
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
-        Self { store, limits, streams: None }
+        Self { store, limits, streams: None, chat: ChatSettings::default() }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
     #[must_use]
     pub fn with_streams(self, streams: PerUserStreams) -> Self {
         Self { streams: Some(streams), ..self }
+    }
+
+    /// Replaces the rules of one-shot chat.
+    #[must_use]
+    pub fn with_chat(self, chat: ChatSettings) -> Self {
+        Self { chat, ..self }
     }
 }
 
@@ -38,6 +45,7 @@ impl<S> Layer<S> for SessionLayer {
             limits: self.limits,
             streams: self.streams.clone(),
             owners: Arc::new(Owners::new()),
+            chat: self.chat,
         };
         Session::new(Arc::new(rules), inner)
     }

@@ -14,7 +14,7 @@ use super::body::ReplyBody;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
-use super::{passthrough, reply, runs, sessions};
+use super::{chat, passthrough, reply, runs, sessions};
 use crate::error::BoxError;
 use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 use crate::session::{Action, Admitted};
@@ -124,6 +124,7 @@ where
         Action::Update(session, title) => sessions::update(context(), session, title).await,
         Action::Delete(session, claim) => sessions::delete(context(), session, claim).await,
         Action::Run(claim, run) => runs::create(context(), claim, run).await,
+        Action::Chat(claim, id, run) => chat::ask(context(), claim, id, run).await,
         Action::Passthrough(call, effect) => passthrough::pass(context(), call, effect).await,
     }
 }

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 30] = {
+pub const SOURCES: [(&str, &str); 34] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -28,6 +28,10 @@ pub const SOURCES: [(&str, &str); 30] = {
         "list_threads.reply",
         "create_run.request",
         "create_run.reply",
+        "chat.request",
+        "chat.reply",
+        "chat_for_user.request",
+        "chat_for_user.reply",
         "error",
         "problem",
         "chatkit/attachments.create",
@@ -56,6 +60,8 @@ pub struct Schemas {
     update_session: Validator,
     create_thread: Validator,
     create_run: Validator,
+    chat: Validator,
+    chat_for_user: Validator,
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -74,6 +80,8 @@ impl Schemas {
             update_session: compile("update_session.request")?,
             create_thread: compile("create_thread.request")?,
             create_run: compile("create_run.request")?,
+            chat: compile("chat.request")?,
+            chat_for_user: compile("chat_for_user.request")?,
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
@@ -90,6 +98,8 @@ impl Schemas {
             Operation::UpdateSession => report(&self.update_session, body),
             Operation::CreateThread => report(&self.create_thread, body),
             Operation::CreateRun => report(&self.create_run, body),
+            Operation::Chat => report(&self.chat, body),
+            Operation::ChatForUser => report(&self.chat_for_user, body),
             _ => Ok(()),
         }
     }
