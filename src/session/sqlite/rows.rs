@@ -87,7 +87,8 @@ pub(super) fn create(
     };
     let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation)
         VALUES (?1, ?2, ?3, ?4, ?4, ?5)
-        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation";
     let now = session.now.as_microsecond();
     connection
         .prepare_cached(sql)?
@@ -111,7 +112,8 @@ pub(super) fn set_title(
     now: Timestamp,
 ) -> Result<Option<SessionRecord>> {
     let sql = "UPDATE session SET title = ?2, updated_at = ?3 WHERE id = ?1
-        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation";
     connection
         .prepare_cached(sql)?
         .query_row(params![id.as_bytes(), title, now.as_microsecond()], record)

@@ -1,4 +1,5 @@
 //! The promises of a session store, as functions of any store.
 
+pub(crate) mod conversations;
 pub(crate) mod runs;
 pub(crate) mod sessions;
