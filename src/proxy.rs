@@ -47,14 +47,15 @@ use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::authenticate::{AuthenticateLayer, Verifier};
+use crate::authenticate::{AuthenticateLayer, Trust, Verifier};
 use crate::config::{
-    AllowedOrigins, AuthConfig, AuthKey, Config, IdFormat, UnknownRequests as Unknown,
+    AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat,
+    UnknownRequests as Unknown,
 };
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
-use crate::route::{RouteLayer, Router, SurfaceLayer};
+use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
 use crate::session::{ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
@@ -208,9 +209,7 @@ fn surfaces(config: &Config) -> Surfaces {
 
 fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let jwt = match &config.auth {
-        AuthConfig::Anonymous(user) => {
-            return Ok(AuthenticateLayer::danger_accept_anyone_as(user.clone()));
-        }
+        AuthConfig::Anonymous(anonymous) => return Ok(trusting(anonymous, config)),
         AuthConfig::Jwt(jwt) => jwt,
     };
     let mut verifier = Verifier::builder()
@@ -236,6 +235,20 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
         }
     }
     Ok(layer)
+}
+
+fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
+    let mut trust = Trust::everyone_is(anonymous.user.clone());
+    let (_, path) = Operation::ChatForUser.route();
+    if let Some((before, after)) = path.split_once("{user_id}")
+        && config.chat.enabled
+    {
+        trust = trust.user_of_path(&format!("{}{before}", config.chat.path), after);
+    }
+    if let Some(secret) = &anonymous.shared_secret {
+        trust = trust.shared_secret(secret.expose());
+    }
+    AuthenticateLayer::danger_trust(trust)
 }
 
 fn cors(config: &Config) -> Option<CorsLayer> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::token::TokenSource;
-use super::{Authenticate, Verifier};
-use crate::principal::{Principal, UserId};
+use super::{Authenticate, Trust, Verifier};
+use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
 ///
@@ -20,8 +20,8 @@ pub struct AuthenticateLayer {
 /// How callers are told apart.
 #[derive(Clone, Debug)]
 pub(super) enum Check {
-    /// All of them are this one.
-    Anyone(Principal),
+    /// They are believed.
+    Trust(Arc<Trust>),
     /// By their token.
     Token(Arc<Verifier>),
 }
@@ -36,7 +36,12 @@ impl AuthenticateLayer {
     ///
     /// For trying things out on a loopback address. Anyone who can connect is let in.
     pub fn danger_accept_anyone_as(user: UserId) -> Self {
-        Self { check: Check::Anyone(Principal::new(user)), source: Arc::default() }
+        Self::danger_trust(Trust::everyone_is(user))
+    }
+
+    /// Takes callers for whom they say they are. Read [`Trust`] first.
+    pub fn danger_trust(trust: Trust) -> Self {
+        Self { check: Check::Trust(Arc::new(trust)), source: Arc::default() }
     }
 
     /// Takes the token from the cookie `name` where there is no `Authorization` header.

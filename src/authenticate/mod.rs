@@ -75,6 +75,7 @@ mod keys;
 mod layer;
 mod service;
 mod token;
+mod trust;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -83,6 +84,7 @@ pub use invalid::InvalidToken;
 pub use keys::MIN_SECRET_BYTES;
 pub use layer::AuthenticateLayer;
 pub use service::Authenticate;
+pub use trust::Trust;
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ impl<S> Authenticate<S> {
 
     fn identify<B>(&self, request: &Request<B>) -> Result<Principal, Fault> {
         match &self.check {
-            Check::Anyone(principal) => Ok(principal.clone()),
+            Check::Trust(trust) => {
+                trust.identify(request.uri().path(), || self.source.find(request))
+            }
             Check::Token(verifier) => {
                 let token = self.source.find(request)?;
                 verifier.verify(token).map_err(Fault::InvalidToken)
