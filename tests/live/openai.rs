@@ -1,4 +1,4 @@
-//! The official `openai` client from PyPI, with nothing changed but its base URL.
+//! The official `openai` client for Python, with nothing changed but its base URL.
 //!
 //! What it does and expects is in `openai_client.py`; here its surroundings are started. Every
 //! check has two gateways on one store.
