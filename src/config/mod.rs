@@ -53,7 +53,7 @@
 //! - An empty text means "none" where the default is empty.
 //! - Relative paths are relative to the working directory, wherever they are written.
 //! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins. So are
-//!   `embedded.api_key` and `embedded.api_key_file`.
+//!   `auth.shared_secret` and `embedded.api_key` with theirs.
 //! - This is about the program's settings. A host application that uses the layers needs none of
 //!   it: each room has its own builder.
 //!
@@ -83,7 +83,7 @@ mod value;
 mod web;
 
 pub use algorithm::Algorithm;
-pub use auth::{AuthConfig, AuthKey, JwtConfig};
+pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{

@@ -170,7 +170,7 @@ pub struct StreamConfig {
     pub hold_bytes: usize,
 }
 
-/// `[chat]`: the one-shot chat routes. Not served in this version.
+/// `[chat]`: the one-shot chat routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChatConfig {
@@ -182,13 +182,13 @@ pub struct ChatConfig {
     pub id_format: IdFormat,
     /// Unicode scalar values of a message.
     pub max_message_chars: usize,
-    /// Conversations per user.
+    /// Sessions of a user, however made, above which they start no conversation.
     pub max_sessions: Option<NonZeroU32>,
     /// Messages per conversation.
     pub max_messages: Option<NonZeroU32>,
 }
 
-/// `[openai]`: the OpenAI-compatible routes. Not served in this version.
+/// `[openai]`: the OpenAI-compatible routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenAiConfig {

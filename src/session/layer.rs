@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::client_session::SecretSigner;
 use super::owners::Owners;
-use super::rules::{Rules, SessionLimits};
+use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
 use crate::limit::PerUserStreams;
@@ -14,18 +15,33 @@ pub struct SessionLayer {
     store: Arc<dyn SessionStore>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
+    signer: Option<Arc<dyn SecretSigner>>,
+    chat: ChatSettings,
 }
 
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
-        Self { store, limits, streams: None }
+        let chat = ChatSettings::default();
+        Self { store, limits, streams: None, chat, signer: None }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
     #[must_use]
     pub fn with_streams(self, streams: PerUserStreams) -> Self {
         Self { streams: Some(streams), ..self }
+    }
+
+    /// Replaces the rules of one-shot chat.
+    #[must_use]
+    pub fn with_chat(self, chat: ChatSettings) -> Self {
+        Self { chat, ..self }
+    }
+
+    /// Makes the secrets of client sessions. Without it the OpenAI-compatible API has none.
+    #[must_use]
+    pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
+        Self { signer: Some(signer), ..self }
     }
 }
 
@@ -38,6 +54,8 @@ impl<S> Layer<S> for SessionLayer {
             limits: self.limits,
             streams: self.streams.clone(),
             owners: Arc::new(Owners::new()),
+            signer: self.signer.clone(),
+            chat: self.chat,
         };
         Session::new(Arc::new(rules), inner)
     }

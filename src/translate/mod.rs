@@ -68,11 +68,13 @@
 
 mod body;
 mod bundle;
+mod chat;
 mod envelope;
 mod host;
 mod layer;
 mod messages;
 mod observer;
+mod openai;
 mod passthrough;
 mod reply;
 mod runs;

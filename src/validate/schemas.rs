@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 31] = {
+pub const SOURCES: [(&str, &str); 44] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -28,9 +28,22 @@ pub const SOURCES: [(&str, &str); 31] = {
         "list_threads.reply",
         "create_run.request",
         "create_run.reply",
+        "chat.request",
+        "chat.reply",
+        "chat_for_user.request",
+        "chat_for_user.reply",
+        "openai_create_session.request",
+        "openai_create_session.reply",
+        "openai_cancel_session.reply",
+        "openai_list_threads.query",
+        "openai_list_threads.reply",
+        "openai_get_thread.reply",
+        "openai_delete_thread.reply",
+        "openai_list_items.query",
+        "openai_list_items.reply",
+        "openai_error",
         "error",
         "problem",
-        "openai_error",
         "chatkit/attachments.create",
         "chatkit/attachments.delete",
         "chatkit/input.transcribe",
@@ -57,6 +70,11 @@ pub struct Schemas {
     update_session: Validator,
     create_thread: Validator,
     create_run: Validator,
+    chat: Validator,
+    chat_for_user: Validator,
+    openai_create_session: Validator,
+    openai_list_threads: Validator,
+    openai_list_items: Validator,
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -75,13 +93,19 @@ impl Schemas {
             update_session: compile("update_session.request")?,
             create_thread: compile("create_thread.request")?,
             create_run: compile("create_run.request")?,
+            chat: compile("chat.request")?,
+            chat_for_user: compile("chat_for_user.request")?,
+            openai_create_session: compile("openai_create_session.request")?,
+            openai_list_threads: compile("openai_list_threads.query")?,
+            openai_list_items: compile("openai_list_items.query")?,
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
         })
     }
 
-    /// Checks the body of an operation. Operations without a body accept anything.
+    /// Checks the body of an operation, or the query of one that has no body. Operations with
+    /// neither accept anything.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
@@ -91,6 +115,11 @@ impl Schemas {
             Operation::UpdateSession => report(&self.update_session, body),
             Operation::CreateThread => report(&self.create_thread, body),
             Operation::CreateRun => report(&self.create_run, body),
+            Operation::Chat => report(&self.chat, body),
+            Operation::ChatForUser => report(&self.chat_for_user, body),
+            Operation::OpenAiCreateSession => report(&self.openai_create_session, body),
+            Operation::OpenAiListThreads => report(&self.openai_list_threads, body),
+            Operation::OpenAiListItems => report(&self.openai_list_items, body),
             _ => Ok(()),
         }
     }

@@ -54,7 +54,7 @@ fn every_operation_has_a_folder_and_every_folder_an_operation() {
 #[test]
 fn every_operation_has_its_schemas_and_every_schema_its_use() {
     let mut expected: BTreeSet<String> =
-        ["error", "problem", "openai_error"].map(str::to_owned).into();
+        ["error", "openai_error", "problem"].map(str::to_owned).into();
     for operation in Operation::ALL {
         match operation {
             Operation::Passthrough => {
@@ -64,8 +64,12 @@ fn every_operation_has_its_schemas_and_every_schema_its_use() {
             Operation::CreateSession
             | Operation::UpdateSession
             | Operation::CreateThread
-            | Operation::CreateRun => {
+            | Operation::CreateRun
+            | Operation::OpenAiCreateSession => {
                 expected.insert(format!("{operation}.request"));
+            }
+            Operation::OpenAiListThreads | Operation::OpenAiListItems => {
+                expected.insert(format!("{operation}.query"));
             }
             _ => {}
         }

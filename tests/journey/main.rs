@@ -14,6 +14,8 @@
 
 mod access;
 mod bytes;
+mod chat;
+mod chat_errors;
 mod cors;
 mod cuts;
 mod drain;

@@ -35,8 +35,9 @@ const ROWS: &[Row] = &[
     ("embedded.model", "gpt", |c| model(c).is_some_and(|m| m.model == "gpt")),
     ("embedded.system_prompt", "Be brief.", |c| model(c).is_some_and(|m| m.system_prompt.as_deref() == Some("Be brief."))),
     ("embedded.token_delay", "30ms", |c| c.embedded.token_delay == Duration::from_millis(30)),
-    ("auth.mode", "none", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "ada")),
-    ("auth.anonymous_user", "bob", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "bob")),
+    ("auth.mode", "none", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.user.as_str() == "ada")),
+    ("auth.anonymous_user", "bob", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.user.as_str() == "bob")),
+    ("auth.shared_secret", "open~sesame", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.shared_secret == Some(Secret::new("open~sesame")))),
     ("auth.algorithms", "HS384,HS512", |c| jwt(c).algorithms == [Algorithm::Hs384, Algorithm::Hs512]),
     ("auth.secret", "another", |c| matches!(&jwt(c).key, AuthKey::Secret(s) if s.expose() == "another")),
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
@@ -76,15 +77,20 @@ const ROWS: &[Row] = &[
 ];
 
 /// Settings whose values are files, or nothing: they have tests of their own.
-const WITHOUT_ROW: [&str; 4] =
-    ["auth.jwks_url", "auth.public_key_file", "auth.secret_file", "embedded.api_key_file"];
+const WITHOUT_ROW: [&str; 5] = [
+    "auth.jwks_url",
+    "auth.public_key_file",
+    "auth.secret_file",
+    "auth.shared_secret_file",
+    "embedded.api_key_file",
+];
 
 /// What a row needs beside itself, from a layer that its own layer does not hide.
 fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     let mut companions = Vec::new();
     match name {
         "auth.mode" => companions.push(("auth.anonymous_user", "ada")),
-        "auth.anonymous_user" => companions.push(("auth.mode", "none")),
+        "auth.anonymous_user" | "auth.shared_secret" => companions.push(("auth.mode", "none")),
         _ => {}
     }
     if name.starts_with("embedded.") && name != "embedded.token_delay" {
