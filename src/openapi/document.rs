@@ -157,6 +157,12 @@ fn query_parameters(operation: Operation, schemas: &Map<String, Value>) -> Vec<V
         .flatten()
         .map(|(name, schema)| {
             let mut schema = schema.clone();
+            // Whatever it looks like, a value in a query is a text.
+            if let Some(Value::Array(types)) = schema.get("type")
+                && types.iter().any(|name| name == "string")
+            {
+                schema["type"] = "string".into();
+            }
             let description = schema.as_object_mut().and_then(|s| s.remove("description"));
             json!({
                 "name": name,
@@ -233,37 +239,41 @@ fn links(
 
 fn security_schemes(config: &Config) -> Value {
     let mut schemes = Map::new();
-    if let AuthConfig::Jwt(jwt) = &config.auth {
-        let token = json!({
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT",
-            "description": "A token that says who the caller is.",
-        });
-        schemes.insert("token".into(), token);
-        if let Some(cookie) = &jwt.cookie {
-            let cookie = json!({
-                "type": "apiKey",
-                "in": "cookie",
-                "name": cookie,
-                "description": "The same token in a cookie. Requests that change something must \
-                    come from a page of the gateway's own origin, or of one that is allowed.",
+    let bearer = |description: &str| json!({ "type": "http", "scheme": "bearer", "description": description });
+    match &config.auth {
+        AuthConfig::Jwt(jwt) => {
+            let token = json!({
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token that says who the caller is.",
             });
-            schemes.insert("cookie".into(), cookie);
+            schemes.insert("token".into(), token);
+            if let Some(cookie) = &jwt.cookie {
+                let cookie = json!({
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie,
+                    "description": "The same token in a cookie. Requests that change something \
+                        must come from a page of the gateway's own origin, or of one that is \
+                        allowed.",
+                });
+                schemes.insert("cookie".into(), cookie);
+            }
+        }
+        AuthConfig::Anonymous(anonymous) => {
+            if anonymous.shared_secret.is_some() {
+                let secret = bearer("The secret that callers who are believed have in common.");
+                schemes.insert("shared_secret".into(), secret);
+            }
         }
     }
-    if config.openai.enabled {
-        let secret = json!({
-            "type": "http",
-            "scheme": "bearer",
-            "description": "A `client_secret` of `openai_create_session`.",
-        });
+    if responses::has_client_secrets(config) {
+        let secret = bearer("A `client_secret` of `openai_create_session`.");
         schemes.insert("client_secret".into(), secret);
-        let key = json!({
-            "type": "http",
-            "scheme": "bearer",
-            "description": "The key of a service, one of `openai.api_keys`.",
-        });
+    }
+    if config.openai.enabled {
+        let key = bearer("The key of a service, one of `openai.api_keys`.");
         schemes.insert("service_key".into(), key);
     }
     Value::Object(schemes)
@@ -271,17 +281,24 @@ fn security_schemes(config: &Config) -> Value {
 
 /// The ways in which a caller may prove who they are; an empty list is that nobody has to.
 fn security(surface: Surface, config: &Config) -> Vec<Value> {
-    let mut ways = Vec::new();
     if surface == Surface::OpenAi {
-        ways.push(json!({ "service_key": [] }));
-        return ways;
+        return vec![json!({ "service_key": [] })];
     }
-    let AuthConfig::Jwt(jwt) = &config.auth else { return ways };
-    ways.push(json!({ "token": [] }));
-    if jwt.cookie.is_some() {
-        ways.push(json!({ "cookie": [] }));
+    let mut ways = Vec::new();
+    match &config.auth {
+        AuthConfig::Jwt(jwt) => {
+            ways.push(json!({ "token": [] }));
+            if jwt.cookie.is_some() {
+                ways.push(json!({ "cookie": [] }));
+            }
+        }
+        AuthConfig::Anonymous(anonymous) if anonymous.shared_secret.is_some() => {
+            ways.push(json!({ "shared_secret": [] }));
+        }
+        AuthConfig::Anonymous(_) if responses::has_client_secrets(config) => ways.push(json!({})),
+        AuthConfig::Anonymous(_) => {}
     }
-    if config.openai.enabled {
+    if responses::has_client_secrets(config) {
         ways.push(json!({ "client_secret": [] }));
     }
     ways

@@ -152,13 +152,14 @@ pub(super) fn words(operation: Operation) -> Words {
         Operation::OpenAiCreateSession => (
             "OpenAI",
             "Make a client secret",
-            "A short-lived bearer token with which a browser acts for the named user.",
+            "A short-lived bearer token with which a browser acts for the named user on every other \
+             surface, with a number of requests a minute of its own.",
         ),
         Operation::OpenAiCancelSession => {
             ("OpenAI", "Revoke a client secret", "From then on it is refused.")
         }
         Operation::OpenAiListThreads => {
-            ("OpenAI", "List threads", "Of one user, or of all whom the key may act for.")
+            ("OpenAI", "List threads", "Of one user, or of all; newest first.")
         }
         Operation::OpenAiGetThread => ("OpenAI", "Read a thread", "Without its items."),
         Operation::OpenAiDeleteThread => {
@@ -307,17 +308,9 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
             true,
             true,
         ),
-        Operation::Chat | Operation::ChatForUser => (
-            &[
-                C::SessionNotFound,
-                C::EmptyMessage,
-                C::MessageTooLong,
-                C::MessageLimit,
-                C::SessionLimit,
-            ],
-            true,
-            true,
-        ),
+        Operation::Chat | Operation::ChatForUser => {
+            (&[C::SessionNotFound, C::EmptyMessage, C::MessageTooLong], true, true)
+        }
         Operation::OpenAiCreateSession => (&[], false, false),
         Operation::OpenAiCancelSession => (&[C::SessionNotFound], false, false),
         Operation::OpenAiListThreads => (&[], true, false),
@@ -341,7 +334,14 @@ pub(super) fn may_be_foreign(operation: Operation) -> bool {
         Operation::CreateSession
         | Operation::ListSessions
         | Operation::CreateAttachment
-        | Operation::CreateTranscription => false,
+        | Operation::CreateTranscription
+        // A service may see every user's.
+        | Operation::OpenAiCreateSession
+        | Operation::OpenAiCancelSession
+        | Operation::OpenAiListThreads
+        | Operation::OpenAiGetThread
+        | Operation::OpenAiDeleteThread
+        | Operation::OpenAiListItems => false,
         Operation::GetSession
         | Operation::UpdateSession
         | Operation::DeleteSession
@@ -358,13 +358,7 @@ pub(super) fn may_be_foreign(operation: Operation) -> bool {
         | Operation::DeleteAttachment
         | Operation::Passthrough
         | Operation::Chat
-        | Operation::ChatForUser
-        | Operation::OpenAiCreateSession
-        | Operation::OpenAiCancelSession
-        | Operation::OpenAiListThreads
-        | Operation::OpenAiGetThread
-        | Operation::OpenAiDeleteThread
-        | Operation::OpenAiListItems => true,
+        | Operation::ChatForUser => true,
     }
 }
 

@@ -102,12 +102,23 @@ const EVENTS: &str = "data: {\"type\":\"thread.item.updated\",\"item_id\":\"msg_
 fn common_headers(config: &Config, surface: Surface) -> Map<String, Value> {
     let mut headers = Map::new();
     headers.insert("X-Request-Id".into(), header("X-Request-Id", true));
-    if config.limits.requests_per_minute.is_some() || surface != Surface::Chat {
+    if has_rate(config, surface) {
         for name in ["RateLimit", "RateLimit-Policy"] {
             headers.insert(name.into(), header(name, false));
         }
     }
     headers
+}
+
+/// Whether there are client secrets, with which callers may prove who they are.
+pub(super) fn has_client_secrets(config: &Config) -> bool {
+    config.openai.enabled && !config.openai.api_keys.is_empty()
+}
+
+/// Whether requests are counted: every user's, or those of client sessions. Services' are not.
+fn has_rate(config: &Config, surface: Surface) -> bool {
+    let has_limit = config.limits.requests_per_minute.is_some() || has_client_secrets(config);
+    has_limit && surface != Surface::OpenAi
 }
 
 /// The refusals of an operation, as references by status, and the components that these refer to.
@@ -146,6 +157,10 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     use Code as C;
     let mut codes = operations::refusals(operation);
     codes.extend([C::ServiceUnavailable, C::Internal]);
+    if operation.surface() == Surface::Chat {
+        codes.extend(config.chat.max_sessions.map(|_| C::SessionLimit));
+        codes.extend(config.chat.max_messages.map(|_| C::MessageLimit));
+    }
     let body = operations::takes(operation);
     if body != Takes::Nothing {
         codes.extend([C::InvalidJson, C::RequestTimeout]);
@@ -162,19 +177,24 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     if operation != Operation::Passthrough {
         codes.push(C::NotAcceptable);
     }
-    if config.limits.requests_per_minute.is_some() {
+    if has_rate(config, operation.surface()) {
         codes.push(C::RateLimited);
     }
+    let on_openai = operation.surface() == Surface::OpenAi;
     let (is_verified, has_cookie) = match &config.auth {
-        AuthConfig::Anonymous(_) => (operation.surface() == Surface::OpenAi, false),
-        AuthConfig::Jwt(jwt) => (true, jwt.cookie.is_some()),
+        AuthConfig::Jwt(jwt) => (true, jwt.cookie.is_some() && !on_openai),
+        AuthConfig::Anonymous(anonymous) => {
+            (anonymous.shared_secret.is_some() || has_client_secrets(config) || on_openai, false)
+        }
     };
     if is_verified {
         codes.push(C::Unauthorized);
     }
     let is_foreign = operations::may_be_foreign(operation) && !config.session.hide_foreign;
     let (method, _) = operation.route();
-    if is_foreign || (has_cookie && !method.is_safe()) {
+    // Another user's path is refused as such even where what is in it is hidden.
+    let of_user = operation == Operation::ChatForUser;
+    if is_foreign || of_user || (has_cookie && !method.is_safe()) {
         codes.push(C::Forbidden);
     }
     codes
@@ -199,7 +219,7 @@ fn refusal(config: &Config, surface: Surface, status: u16, codes: &[Code]) -> Va
             headers.insert("WWW-Authenticate".into(), header("WWW-Authenticate", true));
         }
         409 | 429 | 503 => {
-            let always = all(&[Code::Conflict, Code::RateLimited, Code::ServiceUnavailable]);
+            let always = all(&[Code::RateLimited, Code::ServiceUnavailable]);
             headers.insert("Retry-After".into(), header("Retry-After", always));
         }
         405 => {

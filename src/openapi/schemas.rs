@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, IdFormat};
 use crate::error::Error;
+use crate::principal::MAX_USER_ID_CHARS;
 use crate::validate::SOURCES;
 
 /// A text with something in it that is no white space, in the words of Rust's
@@ -12,6 +13,9 @@ use crate::validate::SOURCES;
 /// ECMAScript, Python and Rust.
 const NOT_BLANK: &str =
     r"[^\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
+
+/// A text without control characters, as users' ids are.
+const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// Every schema by the name of its component.
 ///
@@ -37,6 +41,7 @@ pub(super) fn components(config: &Config) -> Result<Map<String, Value>, Error> {
         components.insert(name, schema);
     }
     bound_texts(&mut components, config)?;
+    shape_conversation_ids(&mut components, config)?;
     Ok(components)
 }
 
@@ -136,9 +141,41 @@ fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(
         }
     }
     for chat in ["chat.request", "chat_for_user.request"] {
-        if components.contains_key(chat) {
-            let max = config.chat.max_message_chars;
-            said(at(components, chat, "/properties/message")?, max);
+        said(at(components, chat, "/properties/message")?, config.chat.max_message_chars);
+    }
+    for (name, pointer) in [
+        ("openai_create_session.request", "/properties/user"),
+        ("openai_list_threads.query", "/properties/user"),
+    ] {
+        let user = at(components, name, pointer)?;
+        user.insert("maxLength".into(), MAX_USER_ID_CHARS.into());
+        user.insert("pattern".into(), NO_CONTROLS.into());
+    }
+    Ok(())
+}
+
+/// Says what the ids of conversations look like.
+fn shape_conversation_ids(
+    components: &mut Map<String, Value>,
+    config: &Config,
+) -> Result<(), Error> {
+    let shape = match config.chat.id_format {
+        IdFormat::Uuid => json!({ "type": "string", "format": "uuid" }),
+        IdFormat::Integer => json!({ "type": "integer", "minimum": 1 }),
+        IdFormat::Conv => json!({ "type": "string", "pattern": "^conv_[0-9a-f]{8}$" }),
+    };
+    for (schema, or_null) in [
+        ("chat.request", true),
+        ("chat_for_user.request", true),
+        ("chat.reply", false),
+        ("chat_for_user.reply", false),
+    ] {
+        let id = at(components, schema, "/properties/conversation_id")?;
+        for (key, value) in shape.as_object().into_iter().flatten() {
+            id.insert(key.clone(), value.clone());
+        }
+        if let (true, Some(kind)) = (or_null, shape.get("type")) {
+            id.insert("type".into(), json!([kind, "null"]));
         }
     }
     Ok(())

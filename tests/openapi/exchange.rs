@@ -65,7 +65,12 @@ impl Document {
         // A body without a type is taken at its word, and so is any kind of JSON.
         let is_json = essence.is_empty() || essence.ends_with("+json");
         let media_type = if is_json { "application/json" } else { &essence };
-        if declared["content"].get(media_type).is_none() {
+        let content = declared["content"].as_object().unwrap();
+        let is_declared = content.keys().any(|range| match range.strip_suffix('*') {
+            Some(prefix) => media_type.starts_with(prefix),
+            None => range == media_type,
+        });
+        if !is_declared {
             faults.push(format!("was carried out with a body of type {essence}"));
         } else if media_type == "application/json" {
             let schema = format!("{place}/requestBody/content/{}/schema", escape(media_type));

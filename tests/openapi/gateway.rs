@@ -1,9 +1,20 @@
 //! The binary, serving with the embedded server, without limits per user.
 
-use std::io::{BufRead as _, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// The key of a service, and the setting that lets its holder in.
+pub(crate) static KEY: LazyLock<(String, String)> = LazyLock::new(|| {
+    let output = command_without_keys().args(["token", "--service", "test"]).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let after = |prefix: &str| {
+        let mut lines = printed.lines().filter_map(|line| line.trim().strip_prefix(prefix));
+        lines.next().unwrap_or_else(|| panic!("no {prefix} in {printed}")).to_owned()
+    };
+    (after("OPENAI_API_KEY="), after("CHATKIT_REST__OPENAI__API_KEYS="))
+});
 
 /// A running gateway. Dropping it kills it.
 #[derive(Debug)]
@@ -40,6 +51,22 @@ impl Gateway {
         format!("http://{}", self.address)
     }
 
+    /// Sends a JSON body, and gives the whole answer.
+    pub(crate) fn post(&self, path: &str, token: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\
+             authorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -62,6 +89,12 @@ pub(crate) fn token(user: &str) -> String {
 
 /// The binary with settings of its own and nothing else of the environment that could be one.
 pub(crate) fn command() -> Command {
+    let mut command = command_without_keys();
+    command.env("CHATKIT_REST__OPENAI__API_KEYS", &KEY.1);
+    command
+}
+
+fn command_without_keys() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"));
     command.env_clear();
     for name in ["PATH", "LLVM_PROFILE_FILE"] {
