@@ -181,6 +181,7 @@ fn body(operation: Operation, config: &Config) -> Option<Value> {
     let own = || schemas::reference(&format!("{operation}.request"));
     let (required, content, description) = match operations::takes(operation) {
         Takes::Nothing => return None,
+        Takes::AnyJson => (false, json(json!({})), format!("Not looked at. At most {max} bytes.")),
         Takes::MaybeJson => (false, json(own()), format!("May be left out. At most {max} bytes.")),
         Takes::Json => (true, json(own()), format!("At most {max} bytes.")),
         Takes::ChatKit => {

@@ -177,6 +177,8 @@ pub(super) fn words(operation: Operation) -> Words {
 pub(super) enum Takes {
     /// No body. If one comes it is not looked at.
     Nothing,
+    /// JSON that is not looked at, or nothing at all.
+    AnyJson,
     /// JSON, or nothing at all.
     MaybeJson,
     /// JSON.
@@ -189,10 +191,10 @@ pub(super) enum Takes {
 
 pub(super) fn takes(operation: Operation) -> Takes {
     match operation {
-        Operation::CreateSession
-        | Operation::CreateThread
-        | Operation::RetryItem
-        | Operation::OpenAiCancelSession => Takes::MaybeJson,
+        Operation::CreateSession | Operation::CreateThread | Operation::RetryItem => {
+            Takes::MaybeJson
+        }
+        Operation::OpenAiCancelSession => Takes::AnyJson,
         Operation::UpdateSession
         | Operation::CreateRun
         | Operation::CreateFeedback

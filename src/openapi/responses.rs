@@ -163,10 +163,11 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     }
     let body = operations::takes(operation);
     if body != Takes::Nothing {
-        codes.extend([C::InvalidJson, C::RequestTimeout]);
-        codes.extend([C::PayloadTooLarge, C::UnsupportedMediaType]);
+        codes.extend([C::RequestTimeout, C::PayloadTooLarge, C::UnsupportedMediaType]);
+        // A body that breaks off before its end is one that isn't JSON.
+        codes.push(C::InvalidJson);
     }
-    if body != Takes::Nothing || has_query {
+    if !matches!(body, Takes::Nothing | Takes::AnyJson) || has_query {
         codes.push(C::InvalidInput);
     }
     // A parameter that can be no id is a path that doesn't exist.

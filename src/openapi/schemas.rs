@@ -17,6 +17,12 @@ const NOT_BLANK: &str =
 /// A text without control characters, as users' ids are.
 const NO_CONTROLS: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
+/// Base64 in its one right form (RFC 4648 section 4): padded, and without bits that say nothing.
+const BASE64: &str = concat!(
+    "^(?:[A-Za-z0-9+/]{4})*",
+    "(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$",
+);
+
 /// Every schema by the name of its component.
 ///
 /// # Errors
@@ -142,6 +148,10 @@ fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(
     }
     for chat in ["chat.request", "chat_for_user.request"] {
         said(at(components, chat, "/properties/message")?, config.chat.max_message_chars);
+    }
+    if components.contains_key("create_transcription.request") {
+        let audio = at(components, "create_transcription.request", "/properties/audio_base64")?;
+        audio.insert("pattern".into(), BASE64.into());
     }
     for (name, pointer) in [
         ("openai_create_session.request", "/properties/user"),

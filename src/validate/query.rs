@@ -1,11 +1,15 @@
 //! The query of a request → a JSON object that a schema can check.
 
 use std::borrow::Cow;
+use std::num::IntErrorKind;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::report::Report;
+
+/// Cursors and ids are texts, whatever they look like.
+const TEXTS: [&str; 3] = ["after", "before", "user"];
 
 /// The parameters of a query (`application/x-www-form-urlencoded`) among `names`.
 ///
@@ -23,7 +27,8 @@ pub(super) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report
         let Some(value) = decode(value) else {
             return Err(Report::one(&pointer, "must be UTF-8"));
         };
-        if parameters.insert(name.into_owned(), typed(&value)).is_some() {
+        let value = if TEXTS.contains(&&*name) { Value::from(&*value) } else { typed(&value) };
+        if parameters.insert(name.into_owned(), value).is_some() {
             return Err(Report::one(&pointer, "must not come twice"));
         }
     }
@@ -37,9 +42,20 @@ fn typed(value: &str) -> Value {
         _ => match value.parse::<i64>() {
             // As written, or it is a text that looks like one ("007", "+1").
             Ok(integer) if integer.to_string() == value => integer.into(),
+            // An integer all the same, and the most or the least is as good as it.
+            Err(error) if is_written_as_integer(value) => match error.kind() {
+                IntErrorKind::PosOverflow => i64::MAX.into(),
+                IntErrorKind::NegOverflow => i64::MIN.into(),
+                _ => value.into(),
+            },
             _ => value.into(),
         },
     }
+}
+
+fn is_written_as_integer(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
@@ -67,7 +83,10 @@ mod tests {
                 json!({"limit":5,"after":"thr_ö","user":"u 1"}),
             ),
             (Some("limit=05&sync=true"), json!({"limit":"05","sync":true})),
-            (Some("limit=99999999999999999999"), json!({"limit":"99999999999999999999"})),
+            (Some("limit=99999999999999999999"), json!({"limit":i64::MAX})),
+            (Some("limit=-99999999999999999999"), json!({"limit":i64::MIN})),
+            (Some("limit=%2B99999999999999999999"), json!({"limit":"+99999999999999999999"})),
+            (Some("after=99999999999999999999"), json!({"after":"99999999999999999999"})),
             (Some("l%69mit=-1&after"), json!({"limit":-1,"after":""})),
         ] {
             assert_eq!(parse(query, &names).unwrap(), expected, "{query:?}");
