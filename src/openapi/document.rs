@@ -158,10 +158,10 @@ fn query_parameters(operation: Operation, schemas: &Map<String, Value>) -> Vec<V
         .map(|(name, schema)| {
             let mut schema = schema.clone();
             // Whatever it looks like, a value in a query is a text.
-            if let Some(Value::Array(types)) = schema.get("type")
-                && types.iter().any(|name| name == "string")
+            if let Some(kind) = schema.get_mut("type")
+                && kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "string"))
             {
-                schema["type"] = "string".into();
+                *kind = "string".into();
             }
             let description = schema.as_object_mut().and_then(|s| s.remove("description"));
             json!({

@@ -13,7 +13,7 @@ pub(super) struct Words {
     pub(super) tag: &'static str,
     /// One line, without a full stop.
     pub(super) summary: &'static str,
-    /// A paragraph in CommonMark.
+    /// A paragraph or two, in `CommonMark`.
     pub(super) description: &'static str,
 }
 
@@ -42,6 +42,7 @@ pub(super) const TAGS: [(&str, &str); 10] = [
 /// The group of what is no [`Operation`].
 pub(super) const SERVICE: &str = "Service";
 
+#[expect(clippy::too_many_lines, reason = "three texts for each operation, and nothing else")]
 pub(super) fn words(operation: Operation) -> Words {
     let (tag, summary, description) = match operation {
         Operation::CreateSession => (

@@ -22,7 +22,7 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
         "Can it serve a request now?",
         "The store works, the chat server accepts connections, and the gateway is not draining.",
         "It can.",
-        status("ready"),
+        &status("ready"),
     );
     if let Some(Value::Object(answers)) = ready.get_mut("responses") {
         answers.insert("503".into(), responses::alone(config, Code::ServiceUnavailable));
@@ -35,7 +35,7 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
                 "Is the process up?",
                 "Says nothing about what it needs to serve.",
                 "It is.",
-                status("ok"),
+                &status("ok"),
             ),
         ),
         ("/readyz", ready),
@@ -46,7 +46,7 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
                 "This document",
                 "Made of the gateway's operations and its configuration when it starts.",
                 "The document.",
-                json!({ "application/json": { "schema": { "type": "object" } } }),
+                &json!({ "application/json": { "schema": { "type": "object" } } }),
             )),
         ),
         (
@@ -56,13 +56,13 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
                 "This document, to read and to try out",
                 "One page, which asks nobody but this gateway for anything.",
                 "The page.",
-                json!({ "text/html": { "schema": { "type": "string" } } }),
+                &json!({ "text/html": { "schema": { "type": "string" } } }),
             )),
         ),
     ]
 }
 
-fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content: Value) -> Value {
+fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content: &Value) -> Value {
     json!({
         "operationId": name,
         "tags": [SERVICE],
