@@ -54,7 +54,12 @@ fn bound_at(connection: &Connection, id: SessionId) -> Result<Option<i64>> {
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
-pub(super) fn signing_key(connection: &Connection, fresh: &[u8; 32]) -> Result<[u8; 32]> {
+pub(super) fn signing_key(connection: &Connection) -> Result<Option<[u8; 32]>> {
+    connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0)).optional()
+}
+
+/// Keeps `fresh` unless somebody was faster, and gives what is kept.
+pub(super) fn keep_signing_key(connection: &Connection, fresh: &[u8; 32]) -> Result<[u8; 32]> {
     let sql = "INSERT INTO signing_key (id, key) VALUES (1, ?1) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute([fresh])?;
     connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0))

@@ -282,8 +282,16 @@ impl SessionStore for SqliteStore {
     }
 
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
-        self.write("could not read the signing key", move |connection| {
-            clients::signing_key(connection, &fresh)
+        Box::pin(async move {
+            let context = "could not read the signing key";
+            // Mostly there is one, and a file that is locked is no reason not to have it.
+            match self.read(context, clients::signing_key).await? {
+                Some(key) => Ok(key),
+                None => {
+                    let keep = move |c: &Connection| clients::keep_signing_key(c, &fresh);
+                    self.write(context, keep).await
+                }
+            }
         })
     }
 
