@@ -285,13 +285,10 @@ impl SessionStore for SqliteStore {
         Box::pin(async move {
             let context = "could not read the signing key";
             // Mostly there is one, and a file that is locked is no reason not to have it.
-            match self.read(context, clients::signing_key).await? {
-                Some(key) => Ok(key),
-                None => {
-                    let keep = move |c: &Connection| clients::keep_signing_key(c, &fresh);
-                    self.write(context, keep).await
-                }
+            if let Some(key) = self.read(context, clients::signing_key).await? {
+                return Ok(key);
             }
+            self.write(context, move |c| clients::keep_signing_key(c, &fresh)).await
         })
     }
 
