@@ -5,9 +5,10 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! eighteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! nineteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
-//! - `create` counts and inserts in one transaction, so that a limit holds under any load.
+//! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
+//!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
 //! - `begin_run` takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
 //!   lease_until = … WHERE thread_id IS NULL AND lease_until < now`. `bind` is an `UPDATE … WHERE
 //!   lease = …`, with a unique index on `thread_id`.
@@ -29,8 +30,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, ClientSession, Created, Lease, MemoryStore, NewSession, Owned, RunStart,
-    SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId, ThreadsPage,
+    BeginRun, Bound, ClientSession, ConversationId, Created, Lease, MemoryStore, NewSession, Owned,
+    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -100,6 +102,10 @@ impl<S: SessionStore> SessionStore for Counted<S> {
 
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
         self.counted("by_thread", self.inner.by_thread(thread_id))
+    }
+
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.counted("by_conversation", self.inner.by_conversation(id))
     }
 
     fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
@@ -190,7 +196,10 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
     let ada = UserId::parse("ada")?;
     let now = Timestamp::now();
     let one = NonZeroU32::new(1);
-    let session = |id| NewSession { id, user_id: ada.clone(), title: None, now };
+    let session = |id| {
+        let (user_id, title, conversation) = (ada.clone(), None, None);
+        NewSession { id, user_id, title, conversation, now }
+    };
 
     let id = SessionId::random();
     let Created::Session(_) = store.create(session(id), one).await? else {

@@ -25,7 +25,9 @@
 //!    service gave to a user's page in place of a token is [`client_secret`]'s to check.
 //! 4. [`limit`] counts requests per user (429); what all of them have open (503) it has counted
 //!    before step 3.
-//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405).
+//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405); which
+//!    [`surface`] it belongs to was seen before step 2, because that decides how a refusal is
+//!    written.
 //! 6. [`validate`] reads the body within bounds and checks it (400, 413, 415).
 //! 7. [`session`] looks up who owns what the request names (403, 404, 409, 429).
 //! 8. [`translate`] makes it a ChatKit request,
@@ -44,10 +46,11 @@
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
 //! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
+//! | `openai` | a language model that answers there: [`forward::embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
 //! | `server` | all rooms in order, and the listener: [`proxy`], [`server`] |
-//! | `contract` | what `server` has; fixtures and their runner are to come |
+//! | `contract` | what `server` has, fixtures and their runner: [`contract`] |
 //! | `cli` | the program |
 //!
 //! `cli` and `tls` are the default. A library user takes `default-features = false` and names

@@ -47,16 +47,19 @@ use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::authenticate::{AuthenticateLayer, ServiceKeys, Verifier};
+use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
 use crate::client_secret::StoredSecrets;
-use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests as Unknown};
+use crate::config::{
+    AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat,
+    UnknownRequests as Unknown,
+};
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::principal::UserId;
-use crate::route::{RouteLayer, Router, SurfaceLayer};
+use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
-use crate::session::{SessionLayer, SessionLimits, SessionStore};
+use crate::session::{ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
 use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -92,6 +95,7 @@ impl Rooms {
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
             max_message_chars: limits.max_message_chars,
+            max_chat_chars: config.chat.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
         let unknown = match config.passthrough.unknown {
@@ -103,6 +107,15 @@ impl Rooms {
             max_messages: limits.max_messages,
             hide_foreign: config.session.hide_foreign,
             lease: config.upstream.first_run_lease(),
+        };
+        let chat = ChatSettings {
+            ids: match config.chat.id_format {
+                IdFormat::Conv => ConversationIds::Conv,
+                IdFormat::Integer => ConversationIds::Integer,
+                IdFormat::Uuid => ConversationIds::Uuid,
+            },
+            max_sessions: config.chat.max_sessions,
+            max_messages: config.chat.max_messages,
         };
         let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
             .forward_authorization(config.upstream.forward_authorization);
@@ -133,6 +146,7 @@ impl Rooms {
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
+                .with_chat(chat)
                 .with_streams(PerUserStreams::new(limits.max_streams_per_user))
                 .with_client_secrets(secrets),
             translate: TranslateLayer::new(translation),
@@ -217,9 +231,7 @@ fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
 
 fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let jwt = match &config.auth {
-        AuthConfig::Anonymous(user) => {
-            return Ok(AuthenticateLayer::danger_accept_anyone_as(user.clone()));
-        }
+        AuthConfig::Anonymous(anonymous) => return Ok(trusting(anonymous, config)),
         AuthConfig::Jwt(jwt) => jwt,
     };
     let mut verifier = Verifier::builder()
@@ -247,6 +259,20 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     Ok(layer)
 }
 
+fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
+    let mut trust = Trust::everyone_is(anonymous.user.clone());
+    let (_, path) = Operation::ChatForUser.route();
+    if let Some((before, after)) = path.split_once("{user_id}")
+        && config.chat.enabled
+    {
+        trust = trust.user_of_path(&format!("{}{before}", config.chat.path), after);
+    }
+    if let Some(secret) = &anonymous.shared_secret {
+        trust = trust.shared_secret(secret.expose());
+    }
+    AuthenticateLayer::danger_trust(trust)
+}
+
 fn cors(config: &Config) -> Option<CorsLayer> {
     let origins = match &config.cors.allowed_origins {
         AllowedOrigins::List(origins) if origins.is_empty() => return None,
@@ -271,6 +297,7 @@ fn cors(config: &Config) -> Option<CorsLayer> {
                 "ratelimit-policy",
                 "retry-after",
                 "www-authenticate",
+                "x-conversation-id",
                 "x-request-id",
             ]))
             .max_age(std::time::Duration::from_secs(7200))

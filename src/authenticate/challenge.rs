@@ -18,6 +18,8 @@ pub(super) enum Fault {
     InvalidToken(InvalidToken),
     /// There is no token.
     NoToken,
+    /// The token is not the secret that callers share.
+    WrongSecret,
 }
 
 impl From<Fault> for Rejection {
@@ -52,6 +54,12 @@ impl From<Fault> for Rejection {
                  error_description=\"The token is not valid.\"",
                 "The token is not valid.",
                 invalid.reason(),
+            ),
+            Fault::WrongSecret => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token is not valid.\"",
+                "The token is not valid.",
+                "the shared secret is another one",
             ),
             // RFC 6750 section 3.1: no error where no token was sent.
             Fault::NoToken => {

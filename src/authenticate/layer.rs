@@ -6,8 +6,8 @@ use tower_layer::Layer;
 
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
-use super::{Authenticate, Verifier};
-use crate::principal::{Principal, UserId};
+use super::{Authenticate, Trust, Verifier};
+use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
 ///
@@ -29,8 +29,8 @@ pub(super) struct Other {
 /// How callers are told apart.
 #[derive(Clone, Debug)]
 pub(super) enum Check {
-    /// All of them are this one.
-    Anyone(Principal),
+    /// They are believed.
+    Trust(Arc<Trust>),
     /// By their token.
     Token(Arc<Verifier>),
 }
@@ -45,7 +45,12 @@ impl AuthenticateLayer {
     ///
     /// For trying things out on a loopback address. Anyone who can connect is let in.
     pub fn danger_accept_anyone_as(user: UserId) -> Self {
-        let check = Check::Anyone(Principal::new(user));
+        Self::danger_trust(Trust::everyone_is(user))
+    }
+
+    /// Takes callers for whom they say they are. Read [`Trust`] first.
+    pub fn danger_trust(trust: Trust) -> Self {
+        let check = Check::Trust(Arc::new(trust));
         Self { check, source: Arc::default(), other: Other::default() }
     }
 

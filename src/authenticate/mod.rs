@@ -84,6 +84,7 @@ mod layer;
 mod secret;
 mod service;
 mod token;
+mod trust;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -93,6 +94,7 @@ pub use keys::MIN_SECRET_BYTES;
 pub use layer::AuthenticateLayer;
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
+pub use trust::Trust;
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
 
 #[cfg(test)]

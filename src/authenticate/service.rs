@@ -48,13 +48,16 @@ impl<S> Authenticate<S> {
             return Ok(Identity::Known(service));
         }
         match &self.check {
-            // Who shows a secret means to be the user it was made for; other tokens say nothing.
-            Check::Anyone(principal) => match token::authorization(request) {
-                Ok(Some(token)) => {
-                    Ok(self.ask_about(token).unwrap_or_else(|| Identity::Known(principal.clone())))
+            Check::Trust(trust) => {
+                // Who shows a client secret means to be the user it was made for.
+                if let Ok(Some(token)) = token::authorization(request)
+                    && let Some(asked) = self.ask_about(token)
+                {
+                    return Ok(asked);
                 }
-                _ => Ok(Identity::Known(principal.clone())),
-            },
+                let token = || self.source.find(request).map(|found| found.token);
+                trust.identify(request.uri().path(), token).map(Identity::Known)
+            }
             Check::Token(verifier) => {
                 let found = self.source.find(request)?;
                 if !found.from_cookie

@@ -12,22 +12,30 @@ use chatkit_rest::principal::UserId;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::model::{self, ModelFlags};
 use super::{Failure, output, serve, token};
 
 /// Try the gateway out: no server and no settings needed
 ///
 /// Runs a gateway with the ChatKit server that is built in, a secret made for this run, and its data
 /// in a temporary SQLite file that is removed at the end. Prints tokens for two users, and curl
-/// lines that work when they are pasted into another terminal. Reads no file and no environment
-/// variable, and listens on loopback addresses only.
+/// lines that work when they are pasted into another terminal. Reads no file and, without --openai,
+/// no environment variable, and listens on loopback addresses only.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  chatkit-rest demo --listen 127.0.0.1:0     takes a free port")]
+  chatkit-rest demo --listen 127.0.0.1:0     takes a free port
+
+With a model on this machine, or elsewhere with its key in OPENAI_API_KEY:
+  chatkit-rest demo --openai --base-url http://127.0.0.1:11434/v1 --model llama3.2
+  chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model …")]
 pub(super) struct Demo {
     /// Loopback address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+
+    #[command(flatten)]
+    model: ModelFlags,
 }
 
 impl Demo {
@@ -42,7 +50,9 @@ impl Demo {
         let directory = Directory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
         let (key, entry) = token::service_key("demo")?;
-        let loaded = configuration(self.listen, &directory, &entry)?;
+        let sources = self.model.add_to(Sources::new(), |name| std::env::var(name).ok())?;
+        let loaded = configuration(sources, self.listen, &directory, &entry)?;
+        let model = model::described(&loaded.config)?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             return Err(Error::config("the demo verifies tokens").into());
         };
@@ -55,7 +65,8 @@ impl Demo {
         let prefix = loaded.config.rest.prefix.to_string();
         let openai = loaded.config.openai.path.to_string();
         serve::run(loaded.config, &loaded.notes, |address| {
-            Ok(output::print(&walkthrough(address, &prefix, &tokens, (&openai, &key)))?)
+            let hosted = (&*openai, &*key);
+            Ok(output::print(&walkthrough(address, &prefix, &tokens, model.as_deref(), hosted))?)
         })
     }
 }
@@ -64,6 +75,7 @@ impl Demo {
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 fn configuration(
+    sources: Sources,
     listen: SocketAddr,
     directory: &Directory,
     key: &ApiKey,
@@ -72,10 +84,9 @@ fn configuration(
     let file = file
         .to_str()
         .ok_or_else(|| Failure::Usage("the temporary directory's name is not UTF-8".into()))?;
-    let loaded = Sources::new()
+    let loaded = sources
         .flag("--listen", "listen", listen.to_string())
         .set("demo", "upstream.url", "embedded")
-        .set("demo", "embedded.token_delay", "30ms")
         .set("demo", "auth.secret", secret()?)
         .set("demo", "openai.api_keys", token::setting(key))
         .set("demo", "store.url", format!("sqlite:{file}"))
@@ -96,12 +107,14 @@ fn secret() -> Result<String, Error> {
 }
 
 /// What the demo prints: shell lines that can be pasted as they are, all at once or one by one.
+/// `model` answers, or an echo.
 ///
 /// No comment has a quote or a bracket: interactive zsh reads comments as commands.
 fn walkthrough(
     address: SocketAddr,
     prefix: &str,
     tokens: &[String],
+    model: Option<&str>,
     (openai, key): (&str, &str),
 ) -> String {
     let [ada, bob] = tokens else { return String::new() };
@@ -109,9 +122,17 @@ fn walkthrough(
     // `id` is the only `"id"` of these two answers; `user_id` and `session_id` have no quote
     // before theirs.
     let id = r#"sed -n 's/.*"id": *"\([^"]*\)".*/\1/p'"#;
-    format!(
+    let (who, failure) = match model {
+        Some(model) => (format!("The model {model} answers."), ""),
+        None => (
+            "An echo answers. How to have a model do it: chatkit-rest demo --help".into(),
+            ECHO_FAILS,
+        ),
+    };
+    let mut lines = format!(
         r#"
 # The demo listens on http://{address}. Its data are gone when it ends (control-C).
+# {who}
 # Paste these lines into another terminal.
 
 # Who you are: ada. And somebody else: bob.
@@ -145,15 +166,20 @@ curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
 
 # A body with a mistake: 400, and where it is.
 curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"mesage":"Hello"}}'; echo
+"#
+    );
+    lines.push_str(failure);
+    lines
+}
 
+/// What only the echo does when it is told to.
+const ECHO_FAILS: &str = r#"
 # The chat server fails before it has said anything: 502 and not a broken 200.
-curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"/error"}}'; echo
+curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{"message":"/error"}'; echo
 
 # More words that make it do something: /slow 300 one two three, /tool lookup, /widget, /cut-after 2
 
-"#
-    )
-}
+"#;
 
 /// An address that can be connected to, for one that is only good to listen on.
 fn reachable(ip: IpAddr) -> IpAddr {
@@ -197,7 +223,18 @@ mod tests {
     fn text() -> String {
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
         let hosted = ("/v1/chatkit", "sk-key");
-        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, hosted)
+        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, None, hosted)
+    }
+
+    #[test]
+    fn it_says_who_answers_and_asks_a_model_for_no_echo() {
+        assert!(text().contains("# An echo answers"));
+        let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
+        let model = Some("m at http://[::1]:1/v1");
+        let address = "127.0.0.1:1".parse().unwrap();
+        let text = walkthrough(address, "/x", &tokens, model, ("/y", "k"));
+        assert!(text.contains("# The model m at http://[::1]:1/v1 answers.\n"), "{text}");
+        assert!(!text.contains("/error") && !text.contains("/slow"), "{text}");
     }
 
     /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
@@ -249,7 +286,7 @@ mod tests {
             ("127.0.0.3:3", "BASE=http://127.0.0.3:3/x\n"),
         ] {
             let tokens = ["a".to_owned(), "b".to_owned()];
-            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, ("/y", "k"));
+            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, None, ("/y", "k"));
             assert!(text.contains(url), "{text}");
         }
     }
@@ -276,6 +313,7 @@ mod tests {
         assert_ne!(one, other);
         let directory = Directory::new().unwrap();
         let loaded = configuration(
+            Sources::new(),
             "127.0.0.1:0".parse().unwrap(),
             &directory,
             &ApiKey::of("demo", "key").unwrap(),

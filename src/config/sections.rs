@@ -9,9 +9,8 @@ use std::num::NonZeroU32;
 use super::meaning::{self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
 use super::reader::Reader;
 use super::settings::{
-    AdminConfig, ChatConfig, CorsConfig, EmbeddedConfig, LimitsConfig, LogConfig, OpenAiConfig,
-    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
-    UpstreamConfig,
+    AdminConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig, PassthroughConfig,
+    RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig, UpstreamConfig,
 };
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 
@@ -69,10 +68,6 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
         forward_authorization: forward_authorization?,
         utc_offset: utc_offset?,
     })
-}
-
-pub(super) fn embedded(read: &mut Reader<'_>) -> Option<EmbeddedConfig> {
-    Some(EmbeddedConfig { token_delay: read.duration("embedded.token_delay")? })
 }
 
 pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {

@@ -92,6 +92,12 @@ impl Rejection {
         self
     }
 
+    /// Whether it has a member of that name in `details`.
+    #[cfg(feature = "translate")]
+    pub(crate) fn has_detail(&self, name: &str) -> bool {
+        self.0.details.contains_key(name)
+    }
+
     /// Adds a response header, in place of an earlier one of that name.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

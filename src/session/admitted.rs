@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
-use super::record::{SessionRecord, ThreadId};
+use super::record::{ConversationId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore, ThreadsPage};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
@@ -73,6 +73,8 @@ pub enum Action {
     Threads(SessionRecord),
     /// Send a message.
     Run(RunClaim, RunCall),
+    /// Send a message and answer with its conversation's id: this one, or the session's own.
+    Chat(RunClaim, Option<ConversationId>, RunCall),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
     /// Answer a service, by the OpenAI-compatible API.

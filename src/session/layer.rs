@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::client_session::SecretSigner;
 use super::owners::Owners;
-use super::rules::{Rules, SessionLimits};
+use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
 use crate::limit::PerUserStreams;
@@ -16,18 +16,26 @@ pub struct SessionLayer {
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
     signer: Option<Arc<dyn SecretSigner>>,
+    chat: ChatSettings,
 }
 
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
-        Self { store, limits, streams: None, signer: None }
+        let chat = ChatSettings::default();
+        Self { store, limits, streams: None, chat, signer: None }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
     #[must_use]
     pub fn with_streams(self, streams: PerUserStreams) -> Self {
         Self { streams: Some(streams), ..self }
+    }
+
+    /// Replaces the rules of one-shot chat.
+    #[must_use]
+    pub fn with_chat(self, chat: ChatSettings) -> Self {
+        Self { chat, ..self }
     }
 
     /// Makes the secrets of client sessions. Without it the OpenAI-compatible API has none.
@@ -47,6 +55,7 @@ impl<S> Layer<S> for SessionLayer {
             streams: self.streams.clone(),
             owners: Arc::new(Owners::new()),
             signer: self.signer.clone(),
+            chat: self.chat,
         };
         Session::new(Arc::new(rules), inner)
     }

@@ -1,17 +1,18 @@
 //! A store that forgets with its process.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use super::client_session::{ClientSession, ClientSessionStatus};
-use super::record::{SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{
-    BeginRun, Bound, Created, KEEP_EXPIRED, Lease, NewSession, Owned, RunStart, SessionStore,
-    Settlement, StoreFuture, ThreadsPage, whole_microseconds,
+    BeginRun, Bound, Created, KEEP_EXPIRED, Lease, NewConversation, NewSession, Owned, RunStart,
+    SessionStore, Settlement, StoreFuture, ThreadsPage, whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -25,11 +26,14 @@ pub struct MemoryStore {
     tables: Mutex<Tables>,
 }
 
-/// `threads` and `users` are indexes of `sessions`: what they name exists.
+/// `threads`, `conversations` and `users` are indexes of `sessions`: what they name exists.
 #[derive(Default)]
 struct Tables {
     sessions: HashMap<SessionId, Stored>,
     threads: HashMap<ThreadId, SessionId>,
+    conversations: HashMap<ConversationId, SessionId>,
+    /// The last number that was given to a conversation.
+    last_number: u64,
     users: HashMap<UserId, HashSet<SessionId>>,
     attachments: HashMap<Box<str>, UserId>,
     client_sessions: HashMap<String, ClientSession>,
@@ -89,6 +93,13 @@ impl SessionStore for MemoryStore {
         let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
             let id = tables.threads.get(&thread_id)?;
+            Some(tables.sessions.get(id)?.record.clone())
+        })
+    }
+
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.later(move |tables| {
+            let id = tables.conversations.get(&id)?;
             Some(tables.sessions.get(id)?.record.clone())
         })
     }
@@ -230,7 +241,7 @@ impl Tables {
         session: NewSession,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<Created, Error> {
-        let NewSession { id, user_id, title, now } = session;
+        let NewSession { id, user_id, title, conversation, now } = session;
         if self.sessions.contains_key(&id) {
             return Err(Error::store("could not create a session", "its id is in use"));
         }
@@ -238,11 +249,23 @@ impl Tables {
         if max_sessions.is_some_and(|max| has as u64 >= u64::from(max.get())) {
             return Ok(Created::LimitReached);
         }
+        let conversation = match conversation {
+            None => None,
+            Some(NewConversation::Conv(bits)) => Some(ConversationId::Conv(bits)),
+            Some(NewConversation::Next) => Some(self.next_number()?),
+        };
+        if let Some(conversation) = conversation {
+            match self.conversations.entry(conversation) {
+                Entry::Occupied(_) => return Ok(Created::ConversationTaken),
+                Entry::Vacant(place) => place.insert(id),
+            };
+        }
         let now = whole_microseconds(now);
         let record = SessionRecord {
             id,
             user_id: user_id.clone(),
             thread_id: None,
+            conversation,
             title,
             created_at: now,
             updated_at: now,
@@ -258,6 +281,14 @@ impl Tables {
         };
         self.sessions.insert(id, stored);
         Ok(Created::Session(record))
+    }
+
+    fn next_number(&mut self) -> Result<ConversationId, Error> {
+        let next = self.last_number.checked_add(1).and_then(NonZeroU64::new);
+        let next =
+            next.ok_or_else(|| Error::store("could not create a session", "no number is left"))?;
+        self.last_number = next.get();
+        Ok(ConversationId::Integer(next))
     }
 
     fn list(&self, user_id: &UserId) -> Vec<SessionRecord> {
@@ -314,6 +345,9 @@ impl Tables {
         let Some(Stored { record, .. }) = self.sessions.remove(&id) else { return false };
         if let Some(thread_id) = record.thread_id {
             self.threads.remove(&thread_id);
+        }
+        if let Some(conversation) = record.conversation {
+            self.conversations.remove(&conversation);
         }
         if let Some(ids) = self.users.get_mut(&record.user_id) {
             ids.remove(&id);

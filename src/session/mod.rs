@@ -81,12 +81,12 @@ pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
 pub use layer::SessionLayer;
 pub use memory::MemoryStore;
-pub use record::{SessionId, SessionRecord, ThreadId};
-pub use rules::SessionLimits;
+pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};
+pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture, ThreadsPage,
+    BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned, RunStart, SessionStore,
+    Settlement, StoreFuture, ThreadsPage,
 };

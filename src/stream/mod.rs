@@ -47,6 +47,8 @@ mod watch;
 
 #[cfg(feature = "translate")]
 pub(crate) use collect::HIDDEN_ITEM_TYPES;
+#[cfg(feature = "openai")]
+pub(crate) use lines::{Lines, Sink};
 
 pub use body::RunBody;
 pub use collect::{Transcript, collect};

@@ -54,7 +54,7 @@ impl Record {
             Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
                 Some(session.record().id)
             }
-            Action::Run(claim, _) => Some(claim.session_id()),
+            Action::Run(claim, _) | Action::Chat(claim, ..) => Some(claim.session_id()),
             Action::Passthrough(call, effect) => {
                 if let Some(kind) = call.kind {
                     let _ = self.0.chatkit.set(kind.as_str());

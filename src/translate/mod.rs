@@ -68,6 +68,7 @@
 
 mod body;
 mod bundle;
+mod chat;
 mod envelope;
 mod host;
 mod layer;

@@ -14,7 +14,7 @@ use super::body::ReplyBody;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
-use super::{openai, passthrough, reply, runs, sessions};
+use super::{chat, openai, passthrough, reply, runs, sessions};
 use crate::error::BoxError;
 use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 use crate::session::{Action, Admitted};
@@ -124,6 +124,7 @@ where
         Action::Update(session, title) => sessions::update(context(service), session, title).await,
         Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
         Action::Run(claim, run) => runs::create(context(service), claim, run).await,
+        Action::Chat(claim, id, run) => chat::ask(context(service), claim, id, run).await,
         Action::Passthrough(call, effect) => {
             passthrough::pass(context(service), call, effect).await
         }

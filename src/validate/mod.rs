@@ -54,7 +54,7 @@ mod service;
 pub use call::{
     ActionCall, Answer, Call, ChatKitCall, Feedback, Page, RunCall, ThreadPath, Validated,
 };
-pub use chat::ChatCall;
+pub use chat::{ChatCall, ConversationName};
 pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
 pub use layer::{BodyLimits, UnknownRequests, ValidateLayer};
 pub use openai::{ListPage, NewClientSession, OpenAiCall};

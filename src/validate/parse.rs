@@ -102,7 +102,7 @@ pub(super) fn parse(
     }
 }
 
-fn not_json(error: json::JsonError) -> Rejection {
+pub(super) fn not_json(error: json::JsonError) -> Rejection {
     Rejection::new(Code::InvalidJson).message(error.to_string())
 }
 
@@ -145,13 +145,13 @@ fn run(
     let metadata = raw.metadata.map(RawValue::to_owned);
     let message = value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
-        check_text(rules, std::iter::once(text), true)?;
+        check_text(rules.limits.max_message_chars, std::iter::once(text), true)?;
         let part = format!(r#"{{"type":"input_text","text":{}}}"#, raw.message.get());
         let part = RawValue::from_string(part).map_err(|error| defect(&error))?;
         return Ok(RunCall { metadata, ..RunCall::new(vec![part], answer) });
     }
     let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
-    check_text(rules, texts(parts), true)?;
+    check_text(rules.limits.max_message_chars, texts(parts), true)?;
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     Ok(RunCall {
@@ -164,7 +164,7 @@ fn run(
     })
 }
 
-fn defect(error: &serde_json::Error) -> Rejection {
+pub(super) fn defect(error: &serde_json::Error) -> Rejection {
     // The schema let pass what the types don't take.
     let category = error.classify();
     Rejection::new(Code::Internal).because(format!("schema and types disagree: {category:?}"))
@@ -174,12 +174,12 @@ fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
     parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str))
 }
 
-fn check_text<'a>(
-    rules: &Rules,
+/// Refuses text that is blank, or has more than `max` characters.
+pub(super) fn check_text<'a>(
+    max: usize,
     texts: impl Iterator<Item = &'a str>,
     refuse_blank: bool,
 ) -> Result<(), Rejection> {
-    let max = rules.limits.max_message_chars;
     let mut blank = true;
     let mut chars = 0;
     for text in texts {
@@ -230,7 +230,7 @@ fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Rejection> {
     attachments.extend(string_at(params, "attachment_id"));
     if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
         let parts = input.get("content").and_then(Value::as_array);
-        check_text(rules, texts(parts), false)?;
+        check_text(rules.limits.max_message_chars, texts(parts), false)?;
     }
     let page = Page {
         limit: params.get("limit").and_then(integer),

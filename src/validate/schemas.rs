@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 40] = {
+pub const SOURCES: [(&str, &str); 44] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -28,6 +28,10 @@ pub const SOURCES: [(&str, &str); 40] = {
         "list_threads.reply",
         "create_run.request",
         "create_run.reply",
+        "chat.request",
+        "chat.reply",
+        "chat_for_user.request",
+        "chat_for_user.reply",
         "openai_create_session.request",
         "openai_create_session.reply",
         "openai_cancel_session.reply",
@@ -66,6 +70,8 @@ pub struct Schemas {
     update_session: Validator,
     create_thread: Validator,
     create_run: Validator,
+    chat: Validator,
+    chat_for_user: Validator,
     openai_create_session: Validator,
     openai_list_threads: Validator,
     openai_list_items: Validator,
@@ -87,6 +93,8 @@ impl Schemas {
             update_session: compile("update_session.request")?,
             create_thread: compile("create_thread.request")?,
             create_run: compile("create_run.request")?,
+            chat: compile("chat.request")?,
+            chat_for_user: compile("chat_for_user.request")?,
             openai_create_session: compile("openai_create_session.request")?,
             openai_list_threads: compile("openai_list_threads.query")?,
             openai_list_items: compile("openai_list_items.query")?,
@@ -107,6 +115,8 @@ impl Schemas {
             Operation::UpdateSession => report(&self.update_session, body),
             Operation::CreateThread => report(&self.create_thread, body),
             Operation::CreateRun => report(&self.create_run, body),
+            Operation::Chat => report(&self.chat, body),
+            Operation::ChatForUser => report(&self.chat_for_user, body),
             Operation::OpenAiCreateSession => report(&self.openai_create_session, body),
             Operation::OpenAiListThreads => report(&self.openai_list_threads, body),
             Operation::OpenAiListItems => report(&self.openai_list_items, body),

@@ -91,17 +91,15 @@ fn the_readmes_python_runs_as_it_is_written() {
     assert_shows_the_conversation(&out);
 }
 
-/// A folder with the `openai` package and a compiler, as `typescript/package.json` names them;
-/// `None` where there is no npm, since nothing else here needs Node.
-fn node() -> Option<PathBuf> {
+/// A folder with the `openai` package and a compiler, as `typescript/package.json` names them.
+fn node() -> PathBuf {
     let wanted = include_str!("typescript/package.json");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-typescript");
     // The last thing that an installation writes.
     let stamp = folder.join("installed.json");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Some(folder);
+        return folder;
     }
-    Command::new("npm").arg("--version").output().ok()?;
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("package.json"), wanted).unwrap();
     let arguments = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
@@ -111,27 +109,20 @@ fn node() -> Option<PathBuf> {
         .args(arguments)
         .current_dir(&folder)
         .status();
-    assert!(installed.unwrap().success(), "npm could not install {wanted}");
+    assert!(installed.expect("npm").success(), "npm could not install {wanted}");
     std::fs::write(stamp, wanted).unwrap();
-    Some(folder)
+    folder
 }
 
 #[test]
 fn the_readmes_typescript_compiles_and_runs_as_it_is_written() {
-    let Some(folder) = node() else {
-        #[allow(clippy::print_stderr, reason = "who reads the output is to know")]
-        {
-            eprintln!("there is no npm: not run");
-        }
-        return;
-    };
     let script = r#"set -eu
         printf %s "$1" > snippet.ts
         node_modules/.bin/tsc --strict --skipLibCheck --target es2023 --module nodenext \
             --lib es2023,dom,dom.iterable snippet.ts >&2
         exec node snippet.js"#;
     let mut program = Command::new("bash");
-    let out = run_snippet("typescript", program.args(["-c", script, "-"]).current_dir(folder));
+    let out = run_snippet("typescript", program.args(["-c", script, "-"]).current_dir(node()));
     assert_shows_the_conversation(&out);
 }
 

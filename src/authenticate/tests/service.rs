@@ -7,7 +7,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::*;
 use crate::authenticate::{
-    AuthenticateLayer, CallerFuture, ClientSecrets, InvalidToken, SecretError, ServiceKeys,
+    AuthenticateLayer, CallerFuture, ClientSecrets, InvalidToken, SecretError, ServiceKeys, Trust,
 };
 use crate::principal::{Authenticated, Principal, UserId};
 use crate::rejection::{RefusalStyle, Refused, RefusedOr};
@@ -237,6 +237,71 @@ async fn anyone_is_accepted_only_where_that_was_asked_for() {
     assert_eq!(text(send(&layer, request(&[])).await).await, "guest");
     let forged = request(&[("authorization", "Bearer a.b.c")]);
     assert_eq!(text(send(&layer, forged).await).await, "guest");
+}
+
+#[tokio::test]
+async fn a_path_may_say_who_is_calling_where_callers_are_believed() {
+    let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
+    let layer = AuthenticateLayer::danger_trust(trust.user_of_path("/api/", "/chat"));
+    let long = format!("/api/{}/chat", "x".repeat(256));
+    for (path, user) in [
+        ("/api/ada/chat", "ada"),
+        ("/api/ada/chat?as=eve", "ada"),
+        ("/api/a%2Fb%C3%A9%20/chat", "a/bé "),
+        ("/api/%2e%2e/chat", ".."),
+        ("/api/chat", "guest"),
+        ("/api//chat", "guest"),
+        ("/api/ada/chat/", "guest"),
+        ("/api/ada/x/chat", "guest"),
+        ("/api/%00/chat", "guest"),
+        ("/api/%ff/chat", "guest"),
+        (&long, "guest"),
+        ("/API/ada/chat", "guest"),
+        ("/v1/api/ada/chat", "guest"),
+    ] {
+        let mut sent = request(&[]);
+        *sent.uri_mut() = path.parse().unwrap();
+        assert_eq!(text(send(&layer, sent).await).await, user, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_shared_secret_is_asked_of_everyone() {
+    let secret = "key-0123456789abcdef0123456789~/=";
+    let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
+    let trust = trust.user_of_path("/api/", "/chat").shared_secret(secret);
+    assert!(!format!("{trust:?}").contains("0123456789"));
+    let layer = AuthenticateLayer::danger_trust(trust);
+    let wrong = "the shared secret is another one";
+    let bearer = |token: &str| format!("Bearer {token}");
+    for (token, challenge, cause) in [
+        (None, CHALLENGE, "there is no token"),
+        (Some(bearer("key-0123456789abcdef0123456789~/")), INVALID, wrong),
+        (Some(bearer("Key-0123456789abcdef0123456789~/=")), INVALID, wrong),
+        (Some(bearer("key-0123456789abcdef0123456789~/==")), INVALID, wrong),
+        (Some(bearer(&sign(&claims()))), INVALID, wrong),
+        (Some(bearer("")), TWO, "the Authorization header is malformed"),
+        (Some(format!("Basic {secret}")), CHALLENGE, "there is no token"),
+        (Some(bearer(secret)), "", ""),
+    ] {
+        for (path, user) in [("/x", "guest"), ("/api/ada/chat", "ada")] {
+            let fields: Vec<_> =
+                token.iter().map(|token| ("authorization", token.as_str())).collect();
+            let mut sent = request(&fields);
+            *sent.uri_mut() = path.parse().unwrap();
+            let reply = send(&layer, sent).await;
+            if challenge.is_empty() {
+                assert_eq!(text(reply).await, user);
+                continue;
+            }
+            assert_eq!(reply.status(), 401, "{token:?}");
+            assert_eq!(reply.headers()["www-authenticate"], challenge, "{token:?}");
+            assert_eq!(reply.extensions().get::<Refused>().unwrap().cause(), Some(cause));
+        }
+    }
+    let twice = bearer(secret);
+    let twice = request(&[("authorization", &twice), ("authorization", &twice)]);
+    assert_eq!(send(&layer, twice).await.status(), 401);
 }
 
 #[tokio::test]

@@ -14,12 +14,17 @@ use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::owners::Owners;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::session::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
+use crate::session::store::{
+    BeginRun, Created, NewConversation, NewSession, RunStart, SessionStore,
+};
 use crate::validate::Call;
 
 mod chat;
+mod first_run;
 mod openai;
 mod passthrough;
+
+pub use chat::{ChatSettings, ConversationIds};
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,7 @@ pub(super) struct Rules {
     pub(super) streams: Option<PerUserStreams>,
     pub(super) owners: Arc<Owners>,
     pub(super) signer: Option<Arc<dyn SecretSigner>>,
+    pub(super) chat: ChatSettings,
 }
 
 impl Rules {
@@ -120,17 +126,32 @@ impl Rules {
         principal: &Principal,
         title: Option<String>,
     ) -> Result<SessionRecord, Rejection> {
+        let added = self.add(principal, title, None, self.limits.max_sessions).await?;
+        added.ok_or_else(|| {
+            Rejection::new(Code::Internal).because("an id that was not asked for is taken")
+        })
+    }
+
+    /// Adds a session; `None` if the id that it was to have as a conversation is another's.
+    async fn add(
+        &self,
+        principal: &Principal,
+        title: Option<String>,
+        conversation: Option<NewConversation>,
+        max_sessions: Option<NonZeroU32>,
+    ) -> Result<Option<SessionRecord>, Rejection> {
         let session = NewSession {
             id: SessionId::random(),
             user_id: principal.user_id().clone(),
             title,
+            conversation,
             now: Timestamp::now(),
         };
-        let created = self.store.create(session, self.limits.max_sessions).await;
-        match created.map_err(store_down)? {
-            Created::Session(record) => Ok(record),
+        match self.store.create(session, max_sessions).await.map_err(store_down)? {
+            Created::Session(record) => Ok(Some(record)),
+            Created::ConversationTaken => Ok(None),
             Created::LimitReached => {
-                let max = self.limits.max_sessions.map_or(0, NonZeroU32::get);
+                let max = max_sessions.map_or(0, NonZeroU32::get);
                 Err(Rejection::new(Code::SessionLimit)
                     .message(format!("You may have at most {max} sessions; delete one first."))
                     .detail("max_sessions", max))

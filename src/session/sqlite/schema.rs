@@ -57,11 +57,21 @@ const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY CHECK (id = 1),
         key BLOB NOT NULL CHECK (length(key) = 32)
     ) STRICT;
+    ",
+    "
+    ALTER TABLE session ADD COLUMN conversation TEXT;
+    CREATE UNIQUE INDEX session_by_conversation ON session (conversation)
+        WHERE conversation IS NOT NULL;
+    CREATE TABLE conversation_sequence (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        last INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO conversation_sequence (id, last) VALUES (1, 0);
 ",
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

@@ -16,7 +16,7 @@ use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::client_session::ClientSession;
-use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{
     BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
     StoreFuture, ThreadsPage,
@@ -31,8 +31,8 @@ use crate::session::store::{
 /// - **Exact within a process.** A second process may use the file during a rolling restart:
 ///   the limit of sessions and the lease of a first run hold across both; only runs *in flight*
 ///   in the one are not seen in the other's message limits.
-/// - **Point reads on the spot.** `get`, `by_thread`, `attachment_owner`, `client_session` and
-///   `begin_run` of a bound session read on the thread that polls, for about as long as it takes to wake another
+/// - **Point reads on the spot.** `get`, `by_thread`, `by_conversation`, `attachment_owner`,
+///   `client_session` and `begin_run` of a bound session read on the thread that polls, for about as long as it takes to wake another
 ///   one (3 µs from the page cache). They never wait for a lock there. Everything else goes
 ///   through a thread of the store's own, so a slow disk holds up no other request.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
@@ -189,6 +189,18 @@ impl SessionStore for SqliteStore {
                 .read("could not read a thread", move |c| rows::id_of_thread(c, &thread_id))
                 .await?;
             // A second read by its id, because the tally has to be asked before the row.
+            match id {
+                Some(id) => self.record(id).await,
+                None => Ok(None),
+            }
+        })
+    }
+
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        Box::pin(async move {
+            let id = self
+                .read("could not read a conversation", move |c| rows::id_of_conversation(c, id))
+                .await?;
             match id {
                 Some(id) => self.record(id).await,
                 None => Ok(None),
