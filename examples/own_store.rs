@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! fourteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! nineteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
@@ -14,6 +14,8 @@
 //!   lease = …`, with a unique index on `thread_id`.
 //! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
 //!   call that comes later.
+//! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
+//!   each request of a client's, and must not come from a cache that another replica can't clear.
 //! - Nothing of it depends on the process that made the session: replicas share the database.
 //!
 //! `tests/stores/contract` has a test for each promise, as functions of any `Arc<dyn SessionStore>`;
@@ -28,8 +30,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, ConversationId, Created, Lease, MemoryStore, NewSession, Owned, RunStart,
-    SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    BeginRun, Bound, ClientSession, ConversationId, Created, Lease, MemoryStore, NewSession, Owned,
+    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -156,6 +159,30 @@ impl<S: SessionStore> SessionStore for Counted<S> {
 
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
         self.counted("disown_attachment", self.inner.disown_attachment(attachment_id))
+    }
+
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+        self.counted("threads", self.inner.threads(page))
+    }
+
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
+        self.counted("signing_key", self.inner.signing_key(fresh))
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+        self.counted("create_client_session", self.inner.create_client_session(session))
+    }
+
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {
+        self.counted("client_session", self.inner.client_session(id))
+    }
+
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>> {
+        self.counted("cancel_client_session", self.inner.cancel_client_session(id, now))
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {

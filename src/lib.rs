@@ -69,6 +69,9 @@ pub mod telemetry;
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
 
+#[cfg(all(feature = "authenticate", feature = "session"))]
+pub mod client_secret;
+
 #[cfg(any(feature = "limit", feature = "session"))]
 pub mod limit;
 

@@ -47,7 +47,8 @@ use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::authenticate::{AuthenticateLayer, Trust, Verifier};
+use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
+use crate::client_secret::StoredSecrets;
 use crate::config::{
     AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat,
     UnknownRequests as Unknown,
@@ -55,6 +56,7 @@ use crate::config::{
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
+use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
 use crate::session::{ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore};
@@ -129,19 +131,24 @@ impl Rooms {
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
         let surfaces = surfaces(config);
+        let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
+        let authenticate = authenticate(config)?
+            .service_keys(service_keys(config)?)
+            .client_secrets(Arc::<StoredSecrets>::clone(&secrets));
         Ok(Self {
             surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
             health,
             in_flight: InFlightLayer::new(limits.max_in_flight),
-            authenticate: authenticate(config)?,
+            authenticate,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
                 .with_chat(chat)
-                .with_streams(PerUserStreams::new(limits.max_streams_per_user)),
+                .with_streams(PerUserStreams::new(limits.max_streams_per_user))
+                .with_client_secrets(secrets),
             translate: TranslateLayer::new(translation),
         })
     }
@@ -205,6 +212,21 @@ fn surfaces(config: &Config) -> Surfaces {
         surfaces = surfaces.with_openai(config.openai.path.as_str());
     }
     surfaces
+}
+
+fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
+    let keys: Result<Vec<_>, Error> = config
+        .openai
+        .api_keys
+        .iter()
+        .map(|key| {
+            let name = UserId::parse(&key.name);
+            let name =
+                name.map_err(|_| Error::config("openai.api_keys has a name that is none"))?;
+            Ok((name, key.sha256))
+        })
+        .collect();
+    Ok(ServiceKeys::new(keys?))
 }
 
 fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {

@@ -10,6 +10,8 @@ use crate::rejection::{Code, Rejection};
 pub(super) enum Fault {
     /// A page of another site made the browser send its cookie.
     ForeignOrigin,
+    /// It is the key of no service that is configured, if there are any.
+    InvalidKey { any: bool },
     /// There is a token, or two, but not in a way that can be read. The text is for the log.
     InvalidRequest(&'static str),
     /// The token is not believed.
@@ -34,6 +36,12 @@ impl From<Fault> for Rejection {
                  error_description=\"Exactly one bearer token is expected.\"",
                 "Exactly one bearer token is expected.",
                 cause,
+            ),
+            Fault::InvalidKey { any } => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The API key is not valid.\"",
+                "Incorrect API key provided.",
+                if any { "the key is none of openai.api_keys" } else { "openai.api_keys is empty" },
             ),
             Fault::InvalidToken(invalid @ InvalidToken::Expired) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \

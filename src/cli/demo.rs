@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chatkit_rest::config::{AuthConfig, Loaded, Sources};
+use chatkit_rest::config::{ApiKey, AuthConfig, Loaded, Sources};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use clap::Args;
@@ -49,8 +49,9 @@ impl Demo {
         }
         let directory = Directory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
+        let (key, entry) = token::service_key("demo")?;
         let sources = self.model.add_to(Sources::new(), |name| std::env::var(name).ok())?;
-        let loaded = configuration(sources, self.listen, &directory)?;
+        let loaded = configuration(sources, self.listen, &directory, &entry)?;
         let model = model::described(&loaded.config)?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             return Err(Error::config("the demo verifies tokens").into());
@@ -62,8 +63,10 @@ impl Demo {
             tokens.push(token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?);
         }
         let prefix = loaded.config.rest.prefix.to_string();
+        let openai = loaded.config.openai.path.to_string();
         serve::run(loaded.config, &loaded.notes, |address| {
-            Ok(output::print(&walkthrough(address, &prefix, &tokens, model.as_deref()))?)
+            let hosted = (&*openai, &*key);
+            Ok(output::print(&walkthrough(address, &prefix, &tokens, model.as_deref(), hosted))?)
         })
     }
 }
@@ -75,6 +78,7 @@ fn configuration(
     sources: Sources,
     listen: SocketAddr,
     directory: &Directory,
+    key: &ApiKey,
 ) -> Result<Loaded, Failure> {
     let file = directory.0.join("chatkit-rest.db");
     let file = file
@@ -84,6 +88,7 @@ fn configuration(
         .flag("--listen", "listen", listen.to_string())
         .set("demo", "upstream.url", "embedded")
         .set("demo", "auth.secret", secret()?)
+        .set("demo", "openai.api_keys", token::setting(key))
         .set("demo", "store.url", format!("sqlite:{file}"))
         .load()?;
     Ok(loaded)
@@ -110,6 +115,7 @@ fn walkthrough(
     prefix: &str,
     tokens: &[String],
     model: Option<&str>,
+    (openai, key): (&str, &str),
 ) -> String {
     let [ada, bob] = tokens else { return String::new() };
     let address = SocketAddr::new(reachable(address.ip()), address.port());
@@ -134,6 +140,10 @@ TOKEN={ada}
 BOB={bob}
 BASE=http://{address}{prefix}
 
+# A service that acts for users, by the API of hosted ChatKit.
+KEY={key}
+HOSTED=http://{address}{openai}
+
 # A session, and its thread.
 SESSION=$(curl -sS -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
 THREAD=$(curl -sS -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
@@ -147,6 +157,9 @@ curl -sS "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Beare
 # The conversation, and the list of sessions.
 curl -sS "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"; echo
 curl -sS "$BASE/sessions" -H "authorization: Bearer $TOKEN"; echo
+
+# What the service sees: every user's threads, here as the official openai clients ask for them.
+curl -sS "$HOSTED/threads" -H "authorization: Bearer $KEY"; echo
 
 # The session belongs to ada, so bob gets 403.
 curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
@@ -209,7 +222,8 @@ mod tests {
 
     fn text() -> String {
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
-        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, None)
+        let hosted = ("/v1/chatkit", "sk-key");
+        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, None, hosted)
     }
 
     #[test]
@@ -217,7 +231,8 @@ mod tests {
         assert!(text().contains("# An echo answers"));
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
         let model = Some("m at http://[::1]:1/v1");
-        let text = walkthrough("127.0.0.1:1".parse().unwrap(), "/x", &tokens, model);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let text = walkthrough(address, "/x", &tokens, model, ("/y", "k"));
         assert!(text.contains("# The model m at http://[::1]:1/v1 answers.\n"), "{text}");
         assert!(!text.contains("/error") && !text.contains("/slow"), "{text}");
     }
@@ -243,7 +258,7 @@ mod tests {
         let calls = String::from_utf8(ran.stderr).unwrap();
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
-        assert_eq!(calls.len(), 9, "{calls:#?}");
+        assert_eq!(calls.len(), 10, "{calls:#?}");
         assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
         assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
         for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
@@ -255,9 +270,12 @@ mod tests {
         }
         assert!(calls[4].starts_with(&format!("-sS {base}/sessions/s-1 ")));
         assert!(calls[5].starts_with(&format!("-sS {base}/sessions ")));
-        assert!(calls[6].contains("Bearer bob.token"));
-        assert!(calls[7].ends_with(r#"-d {"mesage":"Hello"}"#));
-        assert!(calls[8].ends_with(r#"-d {"message":"/error"}"#));
+        let threads =
+            "-sS http://127.0.0.1:8123/v1/chatkit/threads -H authorization: Bearer sk-key";
+        assert_eq!(calls[6], threads);
+        assert!(calls[7].contains("Bearer bob.token"));
+        assert!(calls[8].ends_with(r#"-d {"mesage":"Hello"}"#));
+        assert!(calls[9].ends_with(r#"-d {"message":"/error"}"#));
     }
 
     #[test]
@@ -268,7 +286,7 @@ mod tests {
             ("127.0.0.3:3", "BASE=http://127.0.0.3:3/x\n"),
         ] {
             let tokens = ["a".to_owned(), "b".to_owned()];
-            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, None);
+            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, None, ("/y", "k"));
             assert!(text.contains(url), "{text}");
         }
     }
@@ -294,8 +312,13 @@ mod tests {
         assert_eq!(one.len(), 64);
         assert_ne!(one, other);
         let directory = Directory::new().unwrap();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let loaded = configuration(Sources::new(), address, &directory).unwrap();
+        let loaded = configuration(
+            Sources::new(),
+            "127.0.0.1:0".parse().unwrap(),
+            &directory,
+            &ApiKey::of("demo", "key").unwrap(),
+        )
+        .unwrap();
         assert!(loaded.notes.is_empty());
     }
 }

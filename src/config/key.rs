@@ -259,11 +259,11 @@ pub(super) const KEYS: &[Key] = &[
         "messages per conversation; 0 = none"),
 
     key("openai.enabled", "true", Shape::Boolean,
-        "whether the OpenAI-compatible routes are served (not in this version)"),
+        "whether the OpenAI-compatible routes are served"),
     key("openai.path", "/v1/chatkit", PATH,
         "path below which they are"),
     key("openai.api_keys", "", Shape::ApiKeys,
-        "keys of the services that may call them: a name and the key's SHA-256"),
+        "keys of the services that may call them: a name and the key's SHA-256; empty = nobody may"),
 
     key("cors.allowed_origins", "", Shape::List("origins such as \"https://app.example.com\", or \"*\" alone"),
         "origins whose pages may call the gateway; empty = none"),

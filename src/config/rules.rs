@@ -10,9 +10,6 @@ use super::reader::Reader;
 use super::settings::Config;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 
-/// Sections that are read and checked, but that nothing in this version looks at.
-const WITHOUT_EFFECT: [(&str, &str); 1] = [("openai", "OpenAI-compatible routes")];
-
 /// Records the contradictions in a configuration whose settings are right one by one.
 pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
     if let AuthConfig::Anonymous(anonymous) = &config.auth
@@ -132,12 +129,13 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
         let text = "has no effect: transcriptions have no route of their own in this version";
         note("limits.max_audio_bytes", text.into());
     }
-    for (section, what) in WITHOUT_EFFECT {
-        for key in super::key::KEYS {
-            let ours = key.name.split_once('.').is_some_and(|(of, _)| of == section);
-            // Who turned a surface off has what they wanted.
-            if ours && config.openai.enabled && read.set_by(key.name).is_some() {
-                note(key.name, format!("has no effect: the {what} are not in this version"));
+    if config.openai.enabled && config.openai.api_keys.is_empty() {
+        for key in ["openai.enabled", "openai.path"] {
+            // Who says nothing of them has no use for them.
+            if read.set_by(key).is_some() {
+                let text = "nobody may call the OpenAI-compatible routes: openai.api_keys is empty";
+                note(key, text.into());
+                break;
             }
         }
     }

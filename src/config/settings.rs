@@ -188,7 +188,7 @@ pub struct ChatConfig {
     pub max_messages: Option<NonZeroU32>,
 }
 
-/// `[openai]`: the OpenAI-compatible routes. Not served in this version.
+/// `[openai]`: the OpenAI-compatible routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenAiConfig {

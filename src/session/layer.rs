@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::client_session::SecretSigner;
 use super::owners::Owners;
 use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
@@ -15,12 +16,14 @@ pub struct SessionLayer {
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
     chat: ChatSettings,
+    signer: Option<Arc<dyn SecretSigner>>,
 }
 
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
-        Self { store, limits, streams: None, chat: ChatSettings::default() }
+        let chat = ChatSettings::default();
+        Self { store, limits, streams: None, chat, signer: None }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
@@ -34,6 +37,12 @@ impl SessionLayer {
     pub fn with_chat(self, chat: ChatSettings) -> Self {
         Self { chat, ..self }
     }
+
+    /// Makes the secrets of client sessions. Without it the OpenAI-compatible API has none.
+    #[must_use]
+    pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
+        Self { signer: Some(signer), ..self }
+    }
 }
 
 impl<S> Layer<S> for SessionLayer {
@@ -46,6 +55,7 @@ impl<S> Layer<S> for SessionLayer {
             streams: self.streams.clone(),
             owners: Arc::new(Owners::new()),
             chat: self.chat,
+            signer: self.signer.clone(),
         };
         Session::new(Arc::new(rules), inner)
     }

@@ -8,10 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::client_session::{ClientSession, ClientSessionStatus};
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{
-    BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned, RunStart, SessionStore,
-    Settlement, StoreFuture, whole_microseconds,
+    BeginRun, Bound, Created, KEEP_EXPIRED, Lease, NewConversation, NewSession, Owned, RunStart,
+    SessionStore, Settlement, StoreFuture, ThreadsPage, whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -35,10 +36,13 @@ struct Tables {
     last_number: u64,
     users: HashMap<UserId, HashSet<SessionId>>,
     attachments: HashMap<Box<str>, UserId>,
+    client_sessions: HashMap<String, ClientSession>,
+    signing_key: Option<[u8; 32]>,
 }
 
 struct Stored {
     record: SessionRecord,
+    bound_at: Option<Timestamp>,
     in_flight: u64,
     /// The number of the last lease; the session's while `lease_until` is some.
     lease: u64,
@@ -179,6 +183,53 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| tables.attachments.remove(&attachment_id).is_some())
     }
 
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+        self.later(move |tables| tables.page(&page).unwrap_or_default())
+    }
+
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
+        self.later(move |tables| *tables.signing_key.get_or_insert(fresh))
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut tables = self.tables();
+            if tables.client_sessions.contains_key(&session.id) {
+                return Err(Error::store("could not create a client session", "its id is in use"));
+            }
+            if let Ok(gone) = session.created_at.checked_sub(KEEP_EXPIRED) {
+                tables.client_sessions.retain(|_, other| other.expires_at >= gone);
+            }
+            let session = ClientSession {
+                created_at: whole_microseconds(session.created_at),
+                expires_at: whole_microseconds(session.expires_at),
+                ..session
+            };
+            tables.client_sessions.insert(session.id.clone(), session);
+            Ok(())
+        })
+    }
+
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.later(move |tables| tables.client_sessions.get(&id).cloned())
+    }
+
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.later(move |tables| {
+            let session = tables.client_sessions.get_mut(&id)?;
+            if session.status(now) == ClientSessionStatus::Active {
+                session.cancelled_at = Some(whole_microseconds(now));
+            }
+            Some(session.clone())
+        })
+    }
+
     fn ping(&self) -> StoreFuture<'_, ()> {
         self.later(|_| ())
     }
@@ -221,7 +272,13 @@ impl Tables {
             message_count: 0,
         };
         self.users.entry(user_id).or_default().insert(id);
-        let stored = Stored { record: record.clone(), in_flight: 0, lease: 0, lease_until: None };
+        let stored = Stored {
+            record: record.clone(),
+            bound_at: None,
+            in_flight: 0,
+            lease: 0,
+            lease_until: None,
+        };
         self.sessions.insert(id, stored);
         Ok(Created::Session(record))
     }
@@ -244,6 +301,30 @@ impl Tables {
         records
     }
 
+    /// `None` if a cursor is not one.
+    fn page(&self, page: &ThreadsPage) -> Option<Vec<SessionRecord>> {
+        let place = |id| Some((self.sessions.get(&id)?.bound_at?, id));
+        let cursor = |id: Option<SessionId>| match id {
+            Some(id) => place(id).map(Some),
+            None => Some(None),
+        };
+        let (after, until) = (cursor(page.after)?, cursor(page.until)?);
+        let (above, below) = if page.ascending { (after, until) } else { (until, after) };
+        let mut bound: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| page.user_id.as_ref().is_none_or(|id| *id == session.record.user_id))
+            .filter_map(|session| Some(((session.bound_at?, session.record.id), &session.record)))
+            .filter(|(place, _)| above.is_none_or(|above| *place > above))
+            .filter(|(place, _)| below.is_none_or(|below| *place < below))
+            .collect();
+        bound.sort_unstable_by_key(|(place, _)| *place);
+        if !page.ascending {
+            bound.reverse();
+        }
+        Some(bound.into_iter().take(page.limit).map(|(_, record)| record.clone()).collect())
+    }
+
     fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
         let Some(session) = self.sessions.get_mut(&id) else { return Bound::LeaseLost };
         if session.lease_until.is_none() || session.lease != lease.number() {
@@ -255,6 +336,7 @@ impl Tables {
         session.lease_until = None;
         session.record.thread_id = Some(ThreadId::clone(&thread_id));
         session.record.updated_at = whole_microseconds(now);
+        session.bound_at = Some(whole_microseconds(now));
         self.threads.insert(thread_id, id);
         Bound::Done
     }

@@ -6,9 +6,10 @@ use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::client_session::ClientSession;
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
@@ -123,6 +124,30 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Forgets an attachment; `false` if it was not known.
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 
+    /// A page of the sessions that are bound, in the order in which they were; ties by id.
+    ///
+    /// A cursor whose session is gone, or is not bound, gives an empty page.
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>>;
+
+    /// The key that the secrets of client sessions are signed with: `fresh` if there was none
+    /// yet, and the same for ever after. Replicas on one store have one key. It is a secret.
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]>;
+
+    /// Adds a client session. Some of those that expired more than a day before it was created
+    /// may go: enough of them that they don't pile up. An id that is taken is an error.
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()>;
+
+    /// The client session of that id. What another process has revoked is revoked here at once.
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>>;
+
+    /// Sets `cancelled_at` of a client session that is active at `now`, and leaves any other as
+    /// it is; `None` if there is none.
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>>;
+
     /// Resolves to `Ok` if the store could serve a request now.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }
@@ -159,6 +184,24 @@ impl NewConversation {
         Self::Conv(Uuid::new_v4().as_fields().0)
     }
 }
+
+/// Which page [`SessionStore::threads`] is to give.
+#[derive(Clone, Debug)]
+pub struct ThreadsPage {
+    /// This user's only.
+    pub user_id: Option<UserId>,
+    /// The oldest first; else the newest.
+    pub ascending: bool,
+    /// What comes after this session.
+    pub after: Option<SessionId>,
+    /// And before that one.
+    pub until: Option<SessionId>,
+    /// The most that are given.
+    pub limit: usize,
+}
+
+/// How long an expired client session is kept at least, for whoever asks about it.
+pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The outcome of [`SessionStore::create`].
 #[derive(Clone, Debug)]

@@ -118,6 +118,17 @@ pub(super) fn thread_title(thread_id: &str, title: &str) -> Bytes {
 }
 
 #[derive(Serialize)]
+struct AttachmentParams<'a> {
+    attachment_id: &'a str,
+}
+
+/// `attachments.delete`.
+pub(super) fn delete_attachment(attachment_id: &str) -> Bytes {
+    let params = AttachmentParams { attachment_id };
+    write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
+}
+
+#[derive(Serialize)]
 struct PageParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     thread_id: Option<&'a str>,

@@ -74,6 +74,7 @@ mod host;
 mod layer;
 mod messages;
 mod observer;
+mod openai;
 mod passthrough;
 mod reply;
 mod runs;

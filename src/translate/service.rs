@@ -14,7 +14,7 @@ use super::body::ReplyBody;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
-use super::{chat, passthrough, reply, runs, sessions};
+use super::{chat, openai, passthrough, reply, runs, sessions};
 use crate::error::BoxError;
 use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 use crate::session::{Action, Admitted};
@@ -87,12 +87,12 @@ async fn carry_out<S, R>(
     admitted: Admitted,
 ) -> Reply<R>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let (principal, _, action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
-    let context = || {
+    let context = |service: S| {
         let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Exchange {
@@ -120,12 +120,23 @@ where
         }
         Action::Thread(session) => reply::one(reply::Thread::from(&session)),
         Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
-        Action::Get(session) => sessions::get(context(), session).await,
-        Action::Update(session, title) => sessions::update(context(), session, title).await,
-        Action::Delete(session, claim) => sessions::delete(context(), session, claim).await,
-        Action::Run(claim, run) => runs::create(context(), claim, run).await,
-        Action::Chat(claim, id, run) => chat::ask(context(), claim, id, run).await,
-        Action::Passthrough(call, effect) => passthrough::pass(context(), call, effect).await,
+        Action::Get(session) => sessions::get(context(service), session).await,
+        Action::Update(session, title) => sessions::update(context(service), session, title).await,
+        Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
+        Action::Run(claim, run) => runs::create(context(service), claim, run).await,
+        Action::Chat(claim, id, run) => chat::ask(context(service), claim, id, run).await,
+        Action::Passthrough(call, effect) => {
+            passthrough::pass(context(service), call, effect).await
+        }
+        Action::OpenAi(action) => {
+            let exchange = openai::Exchange {
+                service,
+                settings: Arc::clone(&settings),
+                headers: &head.headers,
+            };
+            // Boxed, so that the other operations' futures don't have room for it.
+            Box::pin(openai::carry_out(exchange, action)).await
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 34] = {
+pub const SOURCES: [(&str, &str); 44] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -32,6 +32,16 @@ pub const SOURCES: [(&str, &str); 34] = {
         "chat.reply",
         "chat_for_user.request",
         "chat_for_user.reply",
+        "openai_create_session.request",
+        "openai_create_session.reply",
+        "openai_cancel_session.reply",
+        "openai_list_threads.query",
+        "openai_list_threads.reply",
+        "openai_get_thread.reply",
+        "openai_delete_thread.reply",
+        "openai_list_items.query",
+        "openai_list_items.reply",
+        "openai_error",
         "error",
         "problem",
         "chatkit/attachments.create",
@@ -62,6 +72,9 @@ pub struct Schemas {
     create_run: Validator,
     chat: Validator,
     chat_for_user: Validator,
+    openai_create_session: Validator,
+    openai_list_threads: Validator,
+    openai_list_items: Validator,
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -82,13 +95,17 @@ impl Schemas {
             create_run: compile("create_run.request")?,
             chat: compile("chat.request")?,
             chat_for_user: compile("chat_for_user.request")?,
+            openai_create_session: compile("openai_create_session.request")?,
+            openai_list_threads: compile("openai_list_threads.query")?,
+            openai_list_items: compile("openai_list_items.query")?,
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
         })
     }
 
-    /// Checks the body of an operation. Operations without a body accept anything.
+    /// Checks the body of an operation, or the query of one that has no body. Operations with
+    /// neither accept anything.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
@@ -100,6 +117,9 @@ impl Schemas {
             Operation::CreateRun => report(&self.create_run, body),
             Operation::Chat => report(&self.chat, body),
             Operation::ChatForUser => report(&self.chat_for_user, body),
+            Operation::OpenAiCreateSession => report(&self.openai_create_session, body),
+            Operation::OpenAiListThreads => report(&self.openai_list_threads, body),
+            Operation::OpenAiListItems => report(&self.openai_list_items, body),
             _ => Ok(()),
         }
     }

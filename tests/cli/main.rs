@@ -67,7 +67,7 @@ fn help_teaches_each_command() {
         ("check", &["--config", "--listen", "--upstream", "--store"][..]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
-        ("token", &["--sub", "--ttl", "--claim", "--config"]),
+        ("token", &["--sub", "--service", "--ttl", "--claim", "--config"]),
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = run(&[command, "--help"], &[]);

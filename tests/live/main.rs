@@ -22,6 +22,7 @@ mod assumptions;
 mod concurrency;
 mod failures;
 mod node;
+mod openai;
 mod other_servers;
 mod ownership;
 mod passthrough;

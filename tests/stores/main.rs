@@ -36,6 +36,14 @@ macro_rules! contract {
 }
 
 contract! {
+    clients:
+        threads_are_in_the_order_of_their_binding,
+        a_page_of_threads_lies_between_its_cursors,
+        threads_bound_at_one_moment_are_all_paged_through,
+        the_first_signing_key_stays,
+        a_client_session_is_stored_as_it_was_given,
+        an_active_client_session_is_cancelled_once,
+        client_sessions_that_expired_long_ago_go;
     conversations:
         a_session_is_found_by_its_id_as_a_conversation,
         a_session_need_not_be_a_conversation,

@@ -6,9 +6,12 @@ use http_body_util::{BodyExt as _, Empty};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::*;
-use crate::authenticate::{AuthenticateLayer, Trust};
+use crate::authenticate::{
+    AuthenticateLayer, CallerFuture, ClientSecrets, InvalidToken, SecretError, ServiceKeys, Trust,
+};
 use crate::principal::{Authenticated, Principal, UserId};
 use crate::rejection::{RefusalStyle, Refused, RefusedOr};
+use crate::surface::Surface;
 
 type Reply = Response<RefusedOr<http_body_util::Full<Bytes>>>;
 
@@ -323,4 +326,91 @@ fn a_refusal_in_problem_details_has_the_same_challenge() {
     let reply = rejection.into_response(&style);
     assert_eq!(reply.headers()["content-type"], "application/problem+json");
     assert_eq!(reply.headers()["www-authenticate"], CHALLENGE);
+}
+
+/// Knows one secret, and can be down.
+#[derive(Debug)]
+struct OneSecret;
+
+impl ClientSecrets for OneSecret {
+    fn caller(&self, secret: &str) -> CallerFuture {
+        let outcome = match secret {
+            "ek_good" => Ok(Principal::new(UserId::parse("bob").unwrap())),
+            "ek_down" => Err(SecretError::Unavailable(crate::error::Error::store("x", "locked"))),
+            _ => Err(SecretError::Invalid(InvalidToken::Revoked)),
+        };
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            outcome
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_client_secret_selects_its_user_from_the_authorization_header_only() {
+    let anyone = AuthenticateLayer::danger_accept_anyone_as(UserId::parse("ada").unwrap());
+    for layer in [layer().cookie("token"), anyone.clone()] {
+        let layer = layer.client_secrets(Arc::new(OneSecret));
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_good")])).await;
+        assert_eq!(text(reply).await, "bob");
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_bad")])).await;
+        assert_eq!(reply.status(), 401);
+        assert_eq!(reply.headers()["www-authenticate"], INVALID);
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_down")])).await;
+        assert_eq!(reply.status(), 503);
+        assert_eq!(reply.headers()["retry-after"], "1");
+    }
+    let layer = layer().cookie("token").client_secrets(Arc::new(OneSecret));
+    let reply = send(&layer, request(&[("cookie", "token=ek_good")])).await;
+    assert_eq!(reply.status(), 401);
+    // Who doesn't know about secrets takes them for bad tokens, or looks at no token at all.
+    let reply = send(&anyone, request(&[("authorization", "Bearer ek_good")])).await;
+    assert_eq!(text(reply).await, "ada");
+}
+
+#[tokio::test]
+async fn only_keys_of_services_count_on_the_openai_surface() {
+    let digest = |key: &str| -> [u8; 32] {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        digest.as_ref().try_into().unwrap()
+    };
+    let keys = [("billing", "sk-one"), ("support", "sk-two")];
+    let keys = keys.map(|(name, key)| (UserId::parse(name).unwrap(), digest(key)));
+    let on = |headers: &[(&str, &str)]| {
+        let mut request = request(headers);
+        request.extensions_mut().insert(Surface::OpenAi);
+        request
+    };
+    let jwt = format!("Bearer {}", sign(&claims()));
+    let anyone = AuthenticateLayer::danger_accept_anyone_as(UserId::parse("ada").unwrap());
+    for layer in [layer().cookie("token"), anyone] {
+        let layer = layer.client_secrets(Arc::new(OneSecret));
+        // Without keys, nobody.
+        let reply = send(&layer, on(&[("authorization", "Bearer sk-one")])).await;
+        assert_eq!(reply.status(), 401);
+
+        let layer = layer.service_keys(ServiceKeys::new(keys.clone()));
+        for (key, name) in [("Bearer sk-one", "billing"), ("bearer sk-two", "support")] {
+            let reply = send(&layer, on(&[("authorization", key)])).await;
+            assert_eq!(text(reply).await, name);
+        }
+        for headers in [
+            &[][..],
+            &[("authorization", "Bearer sk-on")],
+            &[("authorization", "Bearer billing")],
+            &[("authorization", jwt.as_str())],
+            &[("authorization", "Bearer ek_good")],
+            &[("cookie", "token=sk-one")],
+            &[("authorization", "Bearer sk-one"), ("authorization", "Bearer sk-one")],
+        ] {
+            let reply = send(&layer, on(headers)).await;
+            assert_eq!(reply.status(), 401, "{headers:?}");
+            assert!(reply.headers().contains_key("www-authenticate"));
+            let body: Value = serde_json::from_str(&text(reply).await).unwrap();
+            assert_eq!(body["error"]["code"], "invalid_api_key");
+        }
+        // And a key counts nowhere else.
+        let reply = send(&layer, request(&[("authorization", "Bearer sk-one")])).await;
+        assert_ne!(text(reply).await, "billing");
+    }
 }

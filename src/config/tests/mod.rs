@@ -96,6 +96,16 @@ fn settings_without_effect_and_weak_ones_are_noted() {
     let last = loaded.notes.last().unwrap().to_string();
     assert!(last.contains("does not fit in limits.max_body_bytes (10)"), "{last}");
     assert!(complete().load().unwrap().notes.is_empty());
+
+    let keys = |set: &str| {
+        let text = format!("auth.secret = \"{}\"\n[openai]\n{set}", "x".repeat(32));
+        let notes = Sources::new().toml("x.toml", text).load().unwrap().notes;
+        notes.iter().map(|note| note.key().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("enabled = true\npath = \"/y\""), ["openai.enabled"]);
+    assert_eq!(keys("path = \"/y\""), ["openai.path"]);
+    let key = format!("api_keys = [{{ name = \"a\", sha256 = \"{}\" }}]", "0".repeat(64));
+    assert_eq!(keys(&format!("enabled = true\n{key}")), [""; 0]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
+use crate::session::client_session::SecretSigner;
 use crate::session::owners::Owners;
 use crate::session::record::{SessionId, SessionRecord};
 use crate::session::store::{
@@ -59,6 +60,7 @@ pub(super) struct Rules {
     pub(super) streams: Option<PerUserStreams>,
     pub(super) owners: Arc<Owners>,
     pub(super) chat: ChatSettings,
+    pub(super) signer: Option<Arc<dyn SecretSigner>>,
 }
 
 impl Rules {
@@ -67,6 +69,13 @@ impl Rules {
         principal: &Principal,
         call: Call,
     ) -> Result<Action, Rejection> {
+        // The name of a service's key may be some user's id, and a user is not to see what is
+        // other users'.
+        if principal.is_service() != matches!(call, Call::OpenAi(_)) {
+            return Err(Rejection::new(Code::Forbidden)
+                .message("These credentials are not for this API.")
+                .because("a service's key is for the OpenAI-compatible API, and for that alone"));
+        }
         match call {
             Call::CreateSession { title } => {
                 self.create(principal, title).await.map(Action::Created)
@@ -107,7 +116,7 @@ impl Rules {
                 Ok(Action::Passthrough(call, effect))
             }
             Call::Chat(call) => self.chat(principal, call).await,
-            Call::OpenAi(call) => self.openai(principal, call).await,
+            Call::OpenAi(call) => self.openai(call).await,
             _ => Err(Rejection::new(Code::Internal)),
         }
     }

@@ -20,7 +20,7 @@ impl Rules {
     ) -> Result<Effect, Rejection> {
         use RequestType as T;
         self.check_attachments(principal, &call.attachments).await?;
-        let attachments = || Attachments::new(principal.clone(), Arc::clone(&self.store));
+        let attachments = || Attachments::new(principal.user_id().clone(), Arc::clone(&self.store));
         let thread_id = call.thread_id.as_deref();
         // Whatever the type makes of it: a thread that is named is one that is checked.
         let session = match thread_id {

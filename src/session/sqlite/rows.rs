@@ -148,8 +148,8 @@ pub(super) fn bind(
     if id_of_thread(connection, thread_id)?.is_some() {
         return Ok(Bound::ThreadTaken);
     }
-    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, lease_until = NULL
-        WHERE id = ?1";
+    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, bound_at = ?3,
+        lease_until = NULL WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         id.as_bytes(),
         thread_id,
@@ -246,7 +246,7 @@ pub(super) fn ping(connection: &Connection) -> Result<()> {
     connection.prepare_cached(sql)?.query_row((), |_| Ok(()))
 }
 
-fn record(row: &Row<'_>) -> Result<SessionRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<SessionRecord> {
     Ok(SessionRecord {
         id: session_id(row, 0)?,
         user_id: user_id(row, 1)?,
@@ -274,13 +274,13 @@ fn conversation(row: &Row<'_>, column: usize) -> Result<Option<ConversationId>> 
     text.map(parse).transpose()
 }
 
-fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
     UserId::parse(row.get_ref(column)?.as_str()?).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
 }
 
-fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     let microseconds: i64 = row.get(column)?;
     Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
 }
@@ -290,7 +290,7 @@ fn count(row: &Row<'_>, column: usize) -> Result<u64> {
     u64::try_from(count).map_err(|_| out_of_range(column, count))
 }
 
-fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
+pub(super) fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
     let error = FromSqlError::OutOfRange(value);
     rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into())
 }

@@ -37,6 +37,28 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     "
+    ALTER TABLE session ADD COLUMN bound_at INTEGER;
+    UPDATE session SET bound_at = created_at WHERE thread_id IS NOT NULL;
+    CREATE INDEX session_by_binding ON session (bound_at, id)
+        WHERE bound_at IS NOT NULL;
+    CREATE INDEX session_by_users_binding ON session (user_id, bound_at, id)
+        WHERE bound_at IS NOT NULL;
+    CREATE TABLE client_session (
+        id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        cancelled_at INTEGER,
+        requests_per_minute INTEGER NOT NULL,
+        details TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX client_session_by_end ON client_session (expires_at);
+    CREATE TABLE signing_key (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        key BLOB NOT NULL CHECK (length(key) = 32)
+    ) STRICT;
+",
+    "
     ALTER TABLE session ADD COLUMN conversation TEXT;
     CREATE UNIQUE INDEX session_by_conversation ON session (conversation)
         WHERE conversation IS NOT NULL;
@@ -49,7 +71,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

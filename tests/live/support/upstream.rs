@@ -74,6 +74,11 @@ fn install(server: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
+/// An interpreter with what requirements.txt names, the `openai` client among it.
+pub(crate) fn python() -> &'static Path {
+    Server::Python.interpreter()
+}
+
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
