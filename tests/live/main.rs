@@ -19,6 +19,7 @@
 )]
 
 mod assumptions;
+mod chat;
 mod concurrency;
 mod failures;
 mod node;
