@@ -253,7 +253,6 @@ mod tests {
             thread_id: Some("thr_1".into()),
             title: Some("Mine".to_owned()),
             created_at: Timestamp::from_second(1_000_000_000).unwrap(),
-            conversation: None,
             updated_at: Timestamp::from_second(1_000_000_001).unwrap(),
             message_count: 2,
         };
