@@ -106,6 +106,13 @@ impl Rejection {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Doesn't ask the client to come back: trying the same again would change nothing.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.0.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        self
+    }
+
     /// Says for the log, and only for it, what happened.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
@@ -175,10 +182,12 @@ mod tests {
     use super::*;
 
     fn style(accept: &'static str) -> RefusalStyle {
-        RefusalStyle {
-            accept: Some(HeaderValue::from_static(accept)),
-            request_id: Some(HeaderValue::from_static("r-1")),
-        }
+        let request = http::Request::get("/")
+            .header(header::ACCEPT, accept)
+            .header(X_REQUEST_ID, "r-1")
+            .body(())
+            .unwrap();
+        RefusalStyle::of(&request)
     }
 
     async fn body(response: Response<Full<Bytes>>) -> Value {

@@ -139,7 +139,7 @@ impl RefusalStyle {
         Written { status, media_type: "application/json", body, header: None }
     }
 
-    fn wants_problem(&self) -> bool {
+    pub(super) fn wants_problem(&self) -> bool {
         let Some(accept) = self.accept.as_ref().and_then(|accept| accept.to_str().ok()) else {
             return false;
         };
