@@ -83,13 +83,14 @@ pub use algorithm::Algorithm;
 pub use auth::{AuthConfig, AuthKey, JwtConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{
-    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownRequests, duration,
+    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownAttachments, UnknownRequests,
+    duration,
 };
 pub use reference::reference;
 pub use settings::{
-    AdminConfig, ChatConfig, Config, CorsConfig, EmbeddedConfig, LimitsConfig, LogConfig,
-    OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,
-    StreamConfig, UpstreamConfig,
+    AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, EmbeddedConfig, LimitsConfig,
+    LogConfig, OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig,
+    StoreConfig, StreamConfig, UpstreamConfig,
 };
 pub use sources::{Loaded, Setting, Sources};
 pub use web::{AllowedOrigins, BasePath, Upstream};

@@ -108,10 +108,6 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
         );
         note("limits.max_message_chars", text);
     }
-    if read.set_by("limits.max_audio_bytes").is_some() {
-        let text = "has no effect: transcriptions have no route of their own in this version";
-        note("limits.max_audio_bytes", text.into());
-    }
     for (section, what) in WITHOUT_EFFECT {
         for key in super::key::KEYS {
             let ours = key.name.split_once('.').is_some_and(|(of, _)| of == section);

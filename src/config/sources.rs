@@ -157,6 +157,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
     let embedded = sections::embedded(read);
     let store = sections::store(read);
     let session = sections::session(read);
+    let attachments = sections::attachments(read);
     let limits = sections::limits(read);
     let stream = sections::stream(read);
     let chat = sections::chat(read);
@@ -174,6 +175,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
         embedded: embedded?,
         store: store?,
         session: session?,
+        attachments: attachments?,
         limits: limits?,
         stream: stream?,
         chat: chat?,
