@@ -48,13 +48,13 @@ use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::authenticate::{AuthenticateLayer, Verifier};
-use crate::config::{AllowedOrigins, AuthConfig, AuthKey, Config, UnknownRequests as Unknown};
+use crate::config::{self, AllowedOrigins, AuthConfig, AuthKey, Config};
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::route::{RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
-use crate::session::{SessionLayer, SessionLimits, SessionStore};
+use crate::session::{SessionLayer, SessionLimits, SessionStore, UnknownAttachments};
 use crate::stream::HoldPolicy;
 use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -89,12 +89,17 @@ impl Rooms {
         let limits = &config.limits;
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
+            max_audio_bytes: limits.max_audio_bytes,
             max_message_chars: limits.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
         let unknown = match config.passthrough.unknown {
-            Unknown::Forward => UnknownRequests::Forward,
-            Unknown::Refuse => UnknownRequests::Refuse,
+            config::UnknownRequests::Forward => UnknownRequests::Forward,
+            config::UnknownRequests::Refuse => UnknownRequests::Refuse,
+        };
+        let unknown_attachments = match config.attachments.unknown {
+            config::UnknownAttachments::Forward => UnknownAttachments::Forward,
+            config::UnknownAttachments::Refuse => UnknownAttachments::Refuse,
         };
         let session_limits = SessionLimits {
             max_sessions: limits.max_sessions,
@@ -127,6 +132,7 @@ impl Rooms {
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
+                .with_unknown_attachments(unknown_attachments)
                 .with_streams(PerUserStreams::new(limits.max_streams_per_user)),
             translate: TranslateLayer::new(translation),
         })

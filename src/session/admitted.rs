@@ -4,16 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::owners::Owners;
-use super::record::{SessionRecord, ThreadId};
+use super::record::{SessionId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore};
 use crate::error::Error;
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
-use crate::validate::{ChatKitCall, RunCall};
+use crate::validate::{
+    ActionCall, ChatKitCall, Feedback, FollowUp, Page, RunCall, TranscriptionCall,
+};
 
 /// A request whose caller owns everything it names.
 ///
@@ -72,6 +75,22 @@ pub enum Action {
     Threads(SessionRecord),
     /// Send a message.
     Run(RunClaim, RunCall),
+    /// Show the session's thread.
+    GetThread(SessionRecord),
+    /// Show a page of the thread's items; `None`: there is no thread yet, and so no item.
+    ListItems(SessionId, Option<ThreadId>, Page),
+    /// Tell the upstream what is thought of some of the thread's items.
+    Feedback(SessionId, ThreadId, Feedback),
+    /// Let the thread go on without a message.
+    FollowUp(RunClaim, FollowUp),
+    /// Carry out an action that is answered with its item.
+    SyncAction(SessionId, ThreadId, ActionCall),
+    /// Create an attachment of these parameters, to be recorded as the caller's.
+    CreateAttachment(Attachments, Box<RawValue>),
+    /// Delete this attachment.
+    DeleteAttachment(Attachments, Box<str>),
+    /// Write down what was said.
+    Transcribe(TranscriptionCall),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
 }

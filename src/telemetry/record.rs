@@ -32,13 +32,17 @@ impl Record {
     /// What was admitted.
     pub(crate) fn admitted(&self, action: &Action) {
         let session = match action {
-            Action::Created(record) | Action::Thread(record) | Action::Threads(record) => {
-                Some(record.id)
-            }
+            Action::Created(record)
+            | Action::Thread(record)
+            | Action::Threads(record)
+            | Action::GetThread(record) => Some(record.id),
             Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
                 Some(session.record().id)
             }
-            Action::Run(claim, _) => Some(claim.session_id()),
+            Action::Run(claim, _) | Action::FollowUp(claim, _) => Some(claim.session_id()),
+            Action::ListItems(session, ..)
+            | Action::Feedback(session, ..)
+            | Action::SyncAction(session, ..) => Some(*session),
             Action::Passthrough(call, effect) => {
                 if let Some(kind) = call.kind {
                     let _ = self.0.chatkit.set(kind.as_str());
@@ -49,7 +53,10 @@ impl Record {
                     _ => None,
                 }
             }
-            Action::Listed(_) => None,
+            Action::Listed(_)
+            | Action::CreateAttachment(..)
+            | Action::DeleteAttachment(..)
+            | Action::Transcribe(_) => None,
         };
         if let Some(session) = session {
             let _ = self.0.session.set(session);
