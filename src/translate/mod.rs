@@ -66,10 +66,13 @@
 //! # }
 //! ```
 
+mod attachments;
 mod body;
 mod bundle;
 mod envelope;
+mod follow_ups;
 mod host;
+mod items;
 mod layer;
 mod messages;
 mod observer;
@@ -80,6 +83,7 @@ mod service;
 mod sessions;
 mod threads;
 mod time;
+mod transcriptions;
 mod upstream;
 
 pub use body::ReplyBody;
