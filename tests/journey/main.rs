@@ -25,6 +25,7 @@ mod health;
 mod hold;
 mod http2;
 mod identity;
+mod items;
 mod limits;
 mod logs;
 mod passthrough;

@@ -19,6 +19,7 @@
 mod assumptions;
 mod concurrency;
 mod failures;
+mod items;
 mod ownership;
 mod passthrough;
 mod restarts;
