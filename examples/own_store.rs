@@ -5,14 +5,17 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! thirteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! nineteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
-//! - `create` counts and inserts in one transaction, so that a limit holds under any load.
+//! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
+//!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
 //! - `begin_run` takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
 //!   lease_until = … WHERE thread_id IS NULL AND lease_until < now`. `bind` is an `UPDATE … WHERE
 //!   lease = …`, with a unique index on `thread_id`.
 //! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
 //!   call that comes later.
+//! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
+//!   each request of a client's, and must not come from a cache that another replica can't clear.
 //! - Nothing of it depends on the process that made the session: replicas share the database.
 //!
 //! `tests/stores/contract` has a test for each promise, as functions of any `Arc<dyn SessionStore>`;
@@ -27,8 +30,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, Created, Lease, MemoryStore, NewSession, Owned, RunStart, SessionId,
-    SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    BeginRun, Bound, ClientSession, ConversationId, Created, Lease, MemoryStore, NewSession, Owned,
+    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -100,6 +104,10 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("by_thread", self.inner.by_thread(thread_id))
     }
 
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.counted("by_conversation", self.inner.by_conversation(id))
+    }
+
     fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
         self.counted("list", self.inner.list(user_id))
     }
@@ -153,6 +161,30 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("disown_attachment", self.inner.disown_attachment(attachment_id))
     }
 
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+        self.counted("threads", self.inner.threads(page))
+    }
+
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
+        self.counted("signing_key", self.inner.signing_key(fresh))
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+        self.counted("create_client_session", self.inner.create_client_session(session))
+    }
+
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {
+        self.counted("client_session", self.inner.client_session(id))
+    }
+
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>> {
+        self.counted("cancel_client_session", self.inner.cancel_client_session(id, now))
+    }
+
     fn ping(&self) -> StoreFuture<'_, ()> {
         self.counted("ping", self.inner.ping())
     }
@@ -164,7 +196,10 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
     let ada = UserId::parse("ada")?;
     let now = Timestamp::now();
     let one = NonZeroU32::new(1);
-    let session = |id| NewSession { id, user_id: ada.clone(), title: None, now };
+    let session = |id| {
+        let (user_id, title, conversation) = (ada.clone(), None, None);
+        NewSession { id, user_id, title, conversation, now }
+    };
 
     let id = SessionId::random();
     let Created::Session(_) = store.create(session(id), one).await? else {

@@ -45,6 +45,7 @@
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
 //! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
+//! | `openai` | a language model that answers there: [`forward::embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
 //! | `server` | all rooms in order, and the listener: [`proxy`], [`server`] |
@@ -67,6 +68,9 @@ pub mod telemetry;
 
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
+
+#[cfg(all(feature = "authenticate", feature = "session"))]
+pub mod client_secret;
 
 #[cfg(any(feature = "limit", feature = "session"))]
 pub mod limit;

@@ -19,6 +19,7 @@
 //! ```
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -97,21 +98,85 @@ impl fmt::Display for InvalidUserId {
 
 impl std::error::Error for InvalidUserId {}
 
-/// The verified caller.
+/// The verified caller: a user, or a service that acts for users.
+///
+/// A service is admitted to the OpenAI-compatible API and to nothing else, where a user is not:
+/// the name of its key may well be the id of some user, who is somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     user_id: UserId,
+    grant: Grant,
+}
+
+/// On the strength of what a caller was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Grant {
+    /// They are that user.
+    User,
+    /// A service gave them a secret for that user, with an allowance of its own.
+    Allowance(Allowance),
+    /// They hold a service's key.
+    Service,
+}
+
+/// How many requests a minute a client session may make, in place of what its user may.
+/// Cloning is a reference count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    session: Arc<str>,
+    requests_per_minute: NonZeroU32,
+}
+
+impl Allowance {
+    /// What the client session of that id may do.
+    pub fn new(session: impl Into<Arc<str>>, requests_per_minute: NonZeroU32) -> Self {
+        Self { session: session.into(), requests_per_minute }
+    }
+
+    /// The client session's id.
+    pub fn session(&self) -> &Arc<str> {
+        &self.session
+    }
+
+    /// Its requests a minute.
+    pub fn requests_per_minute(&self) -> NonZeroU32 {
+        self.requests_per_minute
+    }
 }
 
 impl Principal {
     /// A caller whose identity the program vouches for.
     pub fn new(user_id: UserId) -> Self {
-        Self { user_id }
+        Self { user_id, grant: Grant::User }
     }
 
-    /// The id under which sessions, limits and the upstream know this caller.
+    /// A user's client that holds the secret of a client session.
+    pub fn with_allowance(user_id: UserId, allowance: Allowance) -> Self {
+        Self { user_id, grant: Grant::Allowance(allowance) }
+    }
+
+    /// A service that holds the key of that name.
+    pub fn service(key: UserId) -> Self {
+        Self { user_id: key, grant: Grant::Service }
+    }
+
+    /// The id under which sessions, limits and the upstream know this caller. Of a service, the
+    /// name of its key, which is for the log and no user's id.
     pub fn user_id(&self) -> &UserId {
         &self.user_id
+    }
+
+    /// Whether this is a service and no user.
+    pub fn is_service(&self) -> bool {
+        self.grant == Grant::Service
+    }
+
+    /// The allowance that counts in place of the user's.
+    pub fn allowance(&self) -> Option<&Allowance> {
+        match &self.grant {
+            Grant::Allowance(allowance) => Some(allowance),
+            Grant::User | Grant::Service => None,
+        }
     }
 }
 

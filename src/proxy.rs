@@ -47,14 +47,18 @@ use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::authenticate::{AuthenticateLayer, Verifier};
-use crate::config::{self, AllowedOrigins, AuthConfig, AuthKey, Config};
+use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
+use crate::client_secret::StoredSecrets;
+use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat};
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
-use crate::route::{RouteLayer, Router, SurfaceLayer};
+use crate::principal::UserId;
+use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
-use crate::session::{SessionLayer, SessionLimits, SessionStore, UnknownAttachments};
+use crate::session::{
+    ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore, UnknownAttachments,
+};
 use crate::stream::HoldPolicy;
 use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -91,6 +95,7 @@ impl Rooms {
             max_body_bytes: limits.max_body_bytes,
             max_audio_bytes: limits.max_audio_bytes,
             max_message_chars: limits.max_message_chars,
+            max_chat_chars: config.chat.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
         let unknown = match config.passthrough.unknown {
@@ -107,6 +112,15 @@ impl Rooms {
             hide_foreign: config.session.hide_foreign,
             lease: config.upstream.first_run_lease(),
         };
+        let chat = ChatSettings {
+            ids: match config.chat.id_format {
+                IdFormat::Conv => ConversationIds::Conv,
+                IdFormat::Integer => ConversationIds::Integer,
+                IdFormat::Uuid => ConversationIds::Uuid,
+            },
+            max_sessions: config.chat.max_sessions,
+            max_messages: config.chat.max_messages,
+        };
         let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
             .forward_authorization(config.upstream.forward_authorization);
         let translation = TranslateSettings {
@@ -121,19 +135,25 @@ impl Rooms {
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
         let surfaces = surfaces(config);
+        let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
+        let authenticate = authenticate(config)?
+            .service_keys(service_keys(config)?)
+            .client_secrets(Arc::<StoredSecrets>::clone(&secrets));
         Ok(Self {
             surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
             health,
             in_flight: InFlightLayer::new(limits.max_in_flight),
-            authenticate: authenticate(config)?,
+            authenticate,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
                 .with_unknown_attachments(unknown_attachments)
-                .with_streams(PerUserStreams::new(limits.max_streams_per_user)),
+                .with_chat(chat)
+                .with_streams(PerUserStreams::new(limits.max_streams_per_user))
+                .with_client_secrets(secrets),
             translate: TranslateLayer::new(translation),
         })
     }
@@ -199,11 +219,24 @@ fn surfaces(config: &Config) -> Surfaces {
     surfaces
 }
 
+fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
+    let keys: Result<Vec<_>, Error> = config
+        .openai
+        .api_keys
+        .iter()
+        .map(|key| {
+            let name = UserId::parse(&key.name);
+            let name =
+                name.map_err(|_| Error::config("openai.api_keys has a name that is none"))?;
+            Ok((name, key.sha256))
+        })
+        .collect();
+    Ok(ServiceKeys::new(keys?))
+}
+
 fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let jwt = match &config.auth {
-        AuthConfig::Anonymous(user) => {
-            return Ok(AuthenticateLayer::danger_accept_anyone_as(user.clone()));
-        }
+        AuthConfig::Anonymous(anonymous) => return Ok(trusting(anonymous, config)),
         AuthConfig::Jwt(jwt) => jwt,
     };
     let mut verifier = Verifier::builder()
@@ -231,6 +264,20 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     Ok(layer)
 }
 
+fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
+    let mut trust = Trust::everyone_is(anonymous.user.clone());
+    let (_, path) = Operation::ChatForUser.route();
+    if let Some((before, after)) = path.split_once("{user_id}")
+        && config.chat.enabled
+    {
+        trust = trust.user_of_path(&format!("{}{before}", config.chat.path), after);
+    }
+    if let Some(secret) = &anonymous.shared_secret {
+        trust = trust.shared_secret(secret.expose());
+    }
+    AuthenticateLayer::danger_trust(trust)
+}
+
 fn cors(config: &Config) -> Option<CorsLayer> {
     let origins = match &config.cors.allowed_origins {
         AllowedOrigins::List(origins) if origins.is_empty() => return None,
@@ -255,6 +302,7 @@ fn cors(config: &Config) -> Option<CorsLayer> {
                 "ratelimit-policy",
                 "retry-after",
                 "www-authenticate",
+                "x-conversation-id",
                 "x-request-id",
             ]))
             .max_age(std::time::Duration::from_secs(7200))

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs every test: unit, integration, documentation, and the live tests against the real ChatKit
-# server, which is installed first (see tests/live/setup.sh). Arguments are passed to `cargo test`.
+# Runs every test: unit, integration, documentation, and the live tests against real ChatKit
+# servers, which are installed first (see tests/live/setup.sh). Arguments are passed to `cargo test`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tests/live/setup.sh >/dev/null
+for server in python python-1.4 node openai-node; do
+    tests/live/setup.sh "$server" >/dev/null
+done
 exec cargo test --all-features "$@"

@@ -58,8 +58,8 @@ class Announcing(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
             print(f"listening on http://{host}:{port}{ENDPOINT}", flush=True)
 
 
@@ -101,7 +101,7 @@ def main() -> None:
             os._exit(0)
 
         threading.Thread(target=watch, daemon=True).start()
-    Announcing(config).run(sockets=[config.bind_socket()])
+    Announcing(config).run()
 
 
 if __name__ == "__main__":

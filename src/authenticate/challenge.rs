@@ -10,12 +10,16 @@ use crate::rejection::{Code, Rejection};
 pub(super) enum Fault {
     /// A page of another site made the browser send its cookie.
     ForeignOrigin,
+    /// It is the key of no service that is configured, if there are any.
+    InvalidKey { any: bool },
     /// There is a token, or two, but not in a way that can be read. The text is for the log.
     InvalidRequest(&'static str),
     /// The token is not believed.
     InvalidToken(InvalidToken),
     /// There is no token.
     NoToken,
+    /// The token is not the secret that callers share.
+    WrongSecret,
 }
 
 impl From<Fault> for Rejection {
@@ -33,6 +37,12 @@ impl From<Fault> for Rejection {
                 "Exactly one bearer token is expected.",
                 cause,
             ),
+            Fault::InvalidKey { any } => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The API key is not valid.\"",
+                "Incorrect API key provided.",
+                if any { "the key is none of openai.api_keys" } else { "openai.api_keys is empty" },
+            ),
             Fault::InvalidToken(invalid @ InvalidToken::Expired) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token has expired.\"",
@@ -44,6 +54,12 @@ impl From<Fault> for Rejection {
                  error_description=\"The token is not valid.\"",
                 "The token is not valid.",
                 invalid.reason(),
+            ),
+            Fault::WrongSecret => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token is not valid.\"",
+                "The token is not valid.",
+                "the shared secret is another one",
             ),
             // RFC 6750 section 3.1: no error where no token was sent.
             Fault::NoToken => {

@@ -1,33 +1,44 @@
 //! The future of [`Authenticate`](super::Authenticate).
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
-use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
+use super::challenge::Fault;
+use super::secret::{CallerFuture, SecretError};
+use super::service::vouched_for;
+use crate::principal::Authenticated;
+use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
 pin_project! {
     /// The inner service's response, or the refusal.
-    #[derive(Debug)]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<S: Service<Request<Authenticated<B>>>, B> {
         #[pin]
-        state: State<F>,
+        state: State<S, B>,
     }
 }
 
 pin_project! {
-    #[derive(Debug)]
     #[project = StateProjection]
-    enum State<F> {
-        Inner { #[pin] future: F },
+    enum State<S: Service<Request<Authenticated<B>>>, B> {
+        // Boxed, so that those who bring a token of their own don't carry it.
+        Asked { caller: CallerFuture, pending: Option<Box<(Request<B>, S)>> },
+        Inner { #[pin] future: S::Future },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },
     }
 }
 
-impl<F> ResponseFuture<F> {
-    pub(super) fn inner(future: F) -> Self {
+impl<S: Service<Request<Authenticated<B>>>, B> ResponseFuture<S, B> {
+    /// Waits for what there is to know about the caller, and then asks `inner`.
+    pub(super) fn asked(caller: CallerFuture, request: Request<B>, inner: S) -> Self {
+        Self { state: State::Asked { caller, pending: Some(Box::new((request, inner))) } }
+    }
+
+    pub(super) fn inner(future: S::Future) -> Self {
         Self { state: State::Inner { future } }
     }
 
@@ -36,22 +47,56 @@ impl<F> ResponseFuture<F> {
     }
 }
 
-impl<F, R, E> Future for ResponseFuture<F>
+impl<S, B, R> Future for ResponseFuture<S, B>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    S: Service<Request<Authenticated<B>>, Response = Response<R>>,
 {
-    type Output = Result<Response<RefusedOr<R>>, E>;
+    type Output = Result<Response<RefusedOr<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Inner { future } => {
-                Poll::Ready(ready!(future.poll(cx)).map(RefusedOr::pass))
-            }
-            StateProjection::Refused { refusal } => match refusal.take() {
-                Some((rejection, style)) => Poll::Ready(Ok(RefusedOr::refuse(rejection, &style))),
-                // Polled again after the end: there is nothing more to come.
-                None => Poll::Pending,
-            },
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Asked { caller, pending } => {
+                    let known = ready!(caller.as_mut().poll(cx));
+                    // Polled again after the end: there is nothing more to come.
+                    let Some(pending) = pending.take() else { return Poll::Pending };
+                    let (request, mut inner) = *pending;
+                    match known {
+                        Ok(principal) => {
+                            let future = inner.call(vouched_for(principal, request));
+                            State::Inner { future }
+                        }
+                        Err(error) => {
+                            let refusal = Some((refusal(error), RefusalStyle::of(&request)));
+                            State::Refused { refusal }
+                        }
+                    }
+                }
+                StateProjection::Inner { future } => {
+                    return Poll::Ready(ready!(future.poll(cx)).map(RefusedOr::pass));
+                }
+                StateProjection::Refused { refusal } => {
+                    let Some((rejection, style)) = refusal.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(RefusedOr::refuse(rejection, &style)));
+                }
+            };
+            this.state.set(next);
         }
+    }
+}
+
+fn refusal(error: SecretError) -> Rejection {
+    match error {
+        SecretError::Invalid(invalid) => Fault::InvalidToken(invalid).into(),
+        SecretError::Unavailable(error) => {
+            Rejection::new(Code::ServiceUnavailable).because(error.chain())
+        }
+    }
+}
+
+impl<S: Service<Request<Authenticated<B>>>, B> fmt::Debug for ResponseFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }

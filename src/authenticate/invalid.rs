@@ -33,6 +33,8 @@ pub enum InvalidToken {
     NoUser,
     /// `nbf` is yet to come.
     NotYetValid,
+    /// It is the secret of a client session that was cancelled, or is forgotten.
+    Revoked,
     /// The signature is not one of ours.
     Signature,
     /// It has more than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES).
@@ -56,6 +58,7 @@ impl InvalidToken {
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
             Self::NoUser => "the token's user claim is missing or of the wrong type",
             Self::NotYetValid => "the token's nbf is yet to come",
+            Self::Revoked => "the client session was cancelled, or is not known",
             Self::Signature => "the token's signature does not match",
             Self::TooLong => "the token is too long",
             Self::User(InvalidUserId::ControlCharacter) => "the user id has a control character",

@@ -4,24 +4,33 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
-use super::{Authenticate, Verifier};
-use crate::principal::{Principal, UserId};
+use super::{Authenticate, Trust, Verifier};
+use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
 ///
-/// Cloning is two reference counts.
+/// Cloning is a few reference counts.
 #[derive(Clone, Debug)]
 pub struct AuthenticateLayer {
     check: Check,
     source: Arc<TokenSource>,
+    other: Other,
+}
+
+/// What callers may hold in place of a token.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Other {
+    pub(super) service_keys: ServiceKeys,
+    pub(super) client_secrets: Option<Arc<dyn ClientSecrets>>,
 }
 
 /// How callers are told apart.
 #[derive(Clone, Debug)]
 pub(super) enum Check {
-    /// All of them are this one.
-    Anyone(Principal),
+    /// They are believed.
+    Trust(Arc<Trust>),
     /// By their token.
     Token(Arc<Verifier>),
 }
@@ -29,14 +38,34 @@ pub(super) enum Check {
 impl AuthenticateLayer {
     /// Takes the token from `Authorization: Bearer`, and from nowhere else.
     pub fn new(verifier: Arc<Verifier>) -> Self {
-        Self { check: Check::Token(verifier), source: Arc::default() }
+        Self { check: Check::Token(verifier), source: Arc::default(), other: Other::default() }
     }
 
     /// Looks at no token and takes every caller for `user`.
     ///
     /// For trying things out on a loopback address. Anyone who can connect is let in.
     pub fn danger_accept_anyone_as(user: UserId) -> Self {
-        Self { check: Check::Anyone(Principal::new(user)), source: Arc::default() }
+        Self::danger_trust(Trust::everyone_is(user))
+    }
+
+    /// Takes callers for whom they say they are. Read [`Trust`] first.
+    pub fn danger_trust(trust: Trust) -> Self {
+        let check = Check::Trust(Arc::new(trust));
+        Self { check, source: Arc::default(), other: Other::default() }
+    }
+
+    /// Lets the holders of these keys in to the OpenAI-compatible surface. Without any, nobody is.
+    #[must_use]
+    pub fn service_keys(mut self, keys: ServiceKeys) -> Self {
+        self.other.service_keys = keys;
+        self
+    }
+
+    /// Takes the secrets of client sessions as well, from `Authorization` and from nowhere else.
+    #[must_use]
+    pub fn client_secrets(mut self, secrets: Arc<dyn ClientSecrets>) -> Self {
+        self.other.client_secrets = Some(secrets);
+        self
     }
 
     /// Takes the token from the cookie `name` where there is no `Authorization` header.
@@ -68,6 +97,6 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate::new(inner, self.check.clone(), Arc::clone(&self.source))
+        Authenticate::new(inner, self.check.clone(), Arc::clone(&self.source), self.other.clone())
     }
 }

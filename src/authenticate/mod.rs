@@ -18,7 +18,15 @@
 //! - It doesn't say what a caller may do; ownership is checked where the thing is known.
 //! - It doesn't watch the clock once it has let a request in: a stream may outlive its token.
 //! - It doesn't take the token off the request. Whoever forwards it decides about that.
-//! - It can't revoke: a stolen token works until it expires.
+//! - It can't revoke: a stolen token works until it expires. The secrets of client sessions, below,
+//!   can be revoked.
+//!
+//! # Services and client sessions
+//! On the OpenAI-compatible surface only the [keys of services](ServiceKeys) count: a JSON Web
+//! Token is refused there, and what comes out is a [service](crate::principal::Principal::service)
+//! and no user. On every other surface a bearer token that begins with [`CLIENT_SECRET_PREFIX`] is
+//! put to the [`ClientSecrets`], which may take a look-up; from a cookie it is not taken. Nothing of
+//! this costs a request with a JSON Web Token anything.
 //!
 //! # Order
 //! Before everything that asks for a principal. The type sees to it: those rooms take
@@ -73,8 +81,10 @@ mod invalid;
 mod jws;
 mod keys;
 mod layer;
+mod secret;
 mod service;
 mod token;
+mod trust;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -82,7 +92,9 @@ pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
 pub use keys::MIN_SECRET_BYTES;
 pub use layer::AuthenticateLayer;
+pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
+pub use trust::Trust;
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::challenge::Fault;
-use super::layer::Check;
-use super::token::TokenSource;
+use super::layer::{Check, Other};
+use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
+use super::token::{self, TokenSource};
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{RefusalStyle, RefusedOr};
+use crate::surface::Surface;
 
 /// Verifies a request's token, and either hands the request on as `Request<Authenticated<B>>` or
 /// answers it with 401.
@@ -23,31 +25,65 @@ pub struct Authenticate<S> {
     inner: S,
     check: Check,
     source: Arc<TokenSource>,
+    other: Other,
+}
+
+/// What is known of a caller right away.
+enum Identity {
+    Known(Principal),
+    /// It takes a look-up.
+    Asked(CallerFuture),
 }
 
 impl<S> Authenticate<S> {
-    pub(super) fn new(inner: S, check: Check, source: Arc<TokenSource>) -> Self {
-        Self { inner, check, source }
+    pub(super) fn new(inner: S, check: Check, source: Arc<TokenSource>, other: Other) -> Self {
+        Self { inner, check, source, other }
     }
 
-    fn identify<B>(&self, request: &Request<B>) -> Result<Principal, Fault> {
+    fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Fault> {
+        if Surface::of_extensions(request.extensions()) == Surface::OpenAi {
+            let key = token::authorization(request)?.ok_or(Fault::NoToken)?;
+            let keys = &self.other.service_keys;
+            let service = keys.holder(key).ok_or(Fault::InvalidKey { any: !keys.is_empty() })?;
+            return Ok(Identity::Known(service));
+        }
         match &self.check {
-            Check::Anyone(principal) => Ok(principal.clone()),
+            Check::Trust(trust) => {
+                // Who shows a client secret means to be the user it was made for.
+                if let Ok(Some(token)) = token::authorization(request)
+                    && let Some(asked) = self.ask_about(token)
+                {
+                    return Ok(asked);
+                }
+                let token = || self.source.find(request).map(|found| found.token);
+                trust.identify(request.uri().path(), token).map(Identity::Known)
+            }
             Check::Token(verifier) => {
-                let token = self.source.find(request)?;
-                verifier.verify(token).map_err(Fault::InvalidToken)
+                let found = self.source.find(request)?;
+                if !found.from_cookie
+                    && let Some(asked) = self.ask_about(found.token)
+                {
+                    return Ok(asked);
+                }
+                verifier.verify(found.token).map(Identity::Known).map_err(Fault::InvalidToken)
             }
         }
+    }
+
+    /// Asks who holds a secret, if it is one.
+    fn ask_about(&self, token: &str) -> Option<Identity> {
+        let secrets = self.other.client_secrets.as_ref()?;
+        token.starts_with(CLIENT_SECRET_PREFIX).then(|| Identity::Asked(secrets.caller(token)))
     }
 }
 
 impl<S, B, R> Service<Request<B>> for Authenticate<S>
 where
-    S: Service<Request<Authenticated<B>>, Response = Response<R>>,
+    S: Service<Request<Authenticated<B>>, Response = Response<R>> + Clone,
 {
     type Response = Response<RefusedOr<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -56,15 +92,28 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         hide_credentials(request.headers_mut());
         match self.identify(&request) {
-            Ok(principal) => {
-                // For services that aren't ours. Whatever was there before was not verified.
-                request.extensions_mut().insert(principal.clone());
-                let request = request.map(|body| Authenticated::new(principal, body));
-                ResponseFuture::inner(self.inner.call(request))
+            Ok(Identity::Known(principal)) => {
+                ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
+            }
+            Ok(Identity::Asked(caller)) => {
+                // The service that was found ready is the one that is called (tower#547).
+                let clone = self.inner.clone();
+                let inner = std::mem::replace(&mut self.inner, clone);
+                ResponseFuture::asked(caller, request, inner)
             }
             Err(fault) => ResponseFuture::refused(fault.into(), RefusalStyle::of(&request)),
         }
     }
+}
+
+/// The request as the rooms after this one get it.
+pub(super) fn vouched_for<B>(
+    principal: Principal,
+    mut request: Request<B>,
+) -> Request<Authenticated<B>> {
+    // For services that aren't ours. Whatever was there before was not verified.
+    request.extensions_mut().insert(principal.clone());
+    request.map(|body| Authenticated::new(principal, body))
 }
 
 /// Keeps credentials out of `Debug` output and out of HPACK's dynamic table, from here on inwards.

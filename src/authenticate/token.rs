@@ -12,24 +12,37 @@ pub(super) struct TokenSource {
     pub(super) allowed_origins: Vec<String>,
 }
 
+/// A request's token, and where it was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'r> {
+    pub(super) token: &'r str,
+    pub(super) from_cookie: bool,
+}
+
+/// The token of `Authorization`, if that is there.
+pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Fault> {
+    match single(request.headers(), &header::AUTHORIZATION) {
+        Ok(value) => value.map(bearer).transpose(),
+        Err(Twice) => Err(Fault::InvalidRequest("there is more than one Authorization header")),
+    }
+}
+
 impl TokenSource {
     /// The one token of a request.
     ///
     /// `Authorization` goes first, and where it is present no cookie is looked at: a request
     /// with two tokens that disagree must not be two things to two readers.
-    pub(super) fn find<'r, B>(&self, request: &'r Request<B>) -> Result<&'r str, Fault> {
-        let headers = request.headers();
-        if let Some(value) = single(headers, &header::AUTHORIZATION)
-            .map_err(|_| Fault::InvalidRequest("there is more than one Authorization header"))?
-        {
-            return bearer(value);
+    pub(super) fn find<'r, B>(&self, request: &'r Request<B>) -> Result<Found<'r>, Fault> {
+        if let Some(token) = authorization(request)? {
+            return Ok(Found { token, from_cookie: false });
         }
+        let headers = request.headers();
         let Some(name) = &self.cookie else { return Err(Fault::NoToken) };
         let token = cookie(headers, name)?.ok_or(Fault::NoToken)?;
         if !request.method().is_safe() && !self.is_own_page(headers, request.uri()) {
             return Err(Fault::ForeignOrigin);
         }
-        Ok(token)
+        Ok(Found { token, from_cookie: true })
     }
 
     /// Whether the page that made the request may act with a cookie.

@@ -6,28 +6,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chatkit_rest::config::{AuthConfig, Loaded, Sources};
+use chatkit_rest::config::{ApiKey, AuthConfig, Loaded, Sources};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::model::{self, ModelFlags};
 use super::{Failure, output, serve, token};
 
 /// Try the gateway out: no server and no settings needed
 ///
 /// Runs a gateway with the ChatKit server that is built in, a secret made for this run, and its data
 /// in a temporary SQLite file that is removed at the end. Prints tokens for two users, and curl
-/// lines that work when they are pasted into another terminal. Reads no file and no environment
-/// variable, and listens on loopback addresses only.
+/// lines that work when they are pasted into another terminal. Reads no file and, without --openai,
+/// no environment variable, and listens on loopback addresses only.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  chatkit-rest demo --listen 127.0.0.1:0     takes a free port")]
+  chatkit-rest demo --listen 127.0.0.1:0     takes a free port
+
+With a model on this machine, or elsewhere with its key in OPENAI_API_KEY:
+  chatkit-rest demo --openai --base-url http://127.0.0.1:11434/v1 --model llama3.2
+  chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model …")]
 pub(super) struct Demo {
     /// Loopback address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+
+    #[command(flatten)]
+    model: ModelFlags,
 }
 
 impl Demo {
@@ -41,7 +49,10 @@ impl Demo {
         }
         let directory = Directory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
-        let loaded = configuration(self.listen, &directory)?;
+        let (key, entry) = token::service_key("demo")?;
+        let sources = self.model.add_to(Sources::new(), |name| std::env::var(name).ok())?;
+        let loaded = configuration(sources, self.listen, &directory, &entry)?;
+        let model = model::described(&loaded.config)?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             return Err(Error::config("the demo verifies tokens").into());
         };
@@ -52,8 +63,10 @@ impl Demo {
             tokens.push(token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?);
         }
         let prefix = loaded.config.rest.prefix.to_string();
+        let openai = loaded.config.openai.path.to_string();
         serve::run(loaded.config, &loaded.notes, |address| {
-            Ok(output::print(&walkthrough(address, &prefix, &tokens))?)
+            let hosted = (&*openai, &*key);
+            Ok(output::print(&walkthrough(address, &prefix, &tokens, model.as_deref(), hosted))?)
         })
     }
 }
@@ -61,16 +74,21 @@ impl Demo {
 /// How long the demo's tokens are valid.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
-fn configuration(listen: SocketAddr, directory: &Directory) -> Result<Loaded, Failure> {
+fn configuration(
+    sources: Sources,
+    listen: SocketAddr,
+    directory: &Directory,
+    key: &ApiKey,
+) -> Result<Loaded, Failure> {
     let file = directory.0.join("chatkit-rest.db");
     let file = file
         .to_str()
         .ok_or_else(|| Failure::Usage("the temporary directory's name is not UTF-8".into()))?;
-    let loaded = Sources::new()
+    let loaded = sources
         .flag("--listen", "listen", listen.to_string())
         .set("demo", "upstream.url", "embedded")
-        .set("demo", "embedded.token_delay", "30ms")
         .set("demo", "auth.secret", secret()?)
+        .set("demo", "openai.api_keys", token::setting(key))
         .set("demo", "store.url", format!("sqlite:{file}"))
         .load()?;
     Ok(loaded)
@@ -89,23 +107,42 @@ fn secret() -> Result<String, Error> {
 }
 
 /// What the demo prints: shell lines that can be pasted as they are, all at once or one by one.
+/// `model` answers, or an echo.
 ///
 /// No comment has a quote or a bracket: interactive zsh reads comments as commands.
-fn walkthrough(address: SocketAddr, prefix: &str, tokens: &[String]) -> String {
+fn walkthrough(
+    address: SocketAddr,
+    prefix: &str,
+    tokens: &[String],
+    model: Option<&str>,
+    (openai, key): (&str, &str),
+) -> String {
     let [ada, bob] = tokens else { return String::new() };
     let address = SocketAddr::new(reachable(address.ip()), address.port());
     // `id` is the only `"id"` of these two answers; `user_id` and `session_id` have no quote
     // before theirs.
     let id = r#"sed -n 's/.*"id": *"\([^"]*\)".*/\1/p'"#;
-    format!(
+    let (who, failure) = match model {
+        Some(model) => (format!("The model {model} answers."), ""),
+        None => (
+            "An echo answers. How to have a model do it: chatkit-rest demo --help".into(),
+            ECHO_FAILS,
+        ),
+    };
+    let mut lines = format!(
         r#"
 # The demo listens on http://{address}. Its data are gone when it ends (control-C).
+# {who}
 # Paste these lines into another terminal.
 
 # Who you are: ada. And somebody else: bob.
 TOKEN={ada}
 BOB={bob}
 BASE=http://{address}{prefix}
+
+# A service that acts for users, by the API of hosted ChatKit.
+KEY={key}
+HOSTED=http://{address}{openai}
 
 # A session, and its thread.
 SESSION=$(curl -sS -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
@@ -121,20 +158,28 @@ curl -sS "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Beare
 curl -sS "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"; echo
 curl -sS "$BASE/sessions" -H "authorization: Bearer $TOKEN"; echo
 
+# What the service sees: every user's threads, here as the official openai clients ask for them.
+curl -sS "$HOSTED/threads" -H "authorization: Bearer $KEY"; echo
+
 # The session belongs to ada, so bob gets 403.
 curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
 
 # A body with a mistake: 400, and where it is.
 curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"mesage":"Hello"}}'; echo
+"#
+    );
+    lines.push_str(failure);
+    lines
+}
 
+/// What only the echo does when it is told to.
+const ECHO_FAILS: &str = r#"
 # The chat server fails before it has said anything: 502 and not a broken 200.
-curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"/error"}}'; echo
+curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{"message":"/error"}'; echo
 
 # More words that make it do something: /slow 300 one two three, /tool lookup, /widget, /cut-after 2
 
-"#
-    )
-}
+"#;
 
 /// An address that can be connected to, for one that is only good to listen on.
 fn reachable(ip: IpAddr) -> IpAddr {
@@ -177,7 +222,19 @@ mod tests {
 
     fn text() -> String {
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
-        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens)
+        let hosted = ("/v1/chatkit", "sk-key");
+        walkthrough("127.0.0.1:8123".parse().unwrap(), "/api/v1/chatkit", &tokens, None, hosted)
+    }
+
+    #[test]
+    fn it_says_who_answers_and_asks_a_model_for_no_echo() {
+        assert!(text().contains("# An echo answers"));
+        let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
+        let model = Some("m at http://[::1]:1/v1");
+        let address = "127.0.0.1:1".parse().unwrap();
+        let text = walkthrough(address, "/x", &tokens, model, ("/y", "k"));
+        assert!(text.contains("# The model m at http://[::1]:1/v1 answers.\n"), "{text}");
+        assert!(!text.contains("/error") && !text.contains("/slow"), "{text}");
     }
 
     /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
@@ -201,7 +258,7 @@ mod tests {
         let calls = String::from_utf8(ran.stderr).unwrap();
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
-        assert_eq!(calls.len(), 9, "{calls:#?}");
+        assert_eq!(calls.len(), 10, "{calls:#?}");
         assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
         assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
         for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
@@ -213,9 +270,12 @@ mod tests {
         }
         assert!(calls[4].starts_with(&format!("-sS {base}/sessions/s-1 ")));
         assert!(calls[5].starts_with(&format!("-sS {base}/sessions ")));
-        assert!(calls[6].contains("Bearer bob.token"));
-        assert!(calls[7].ends_with(r#"-d {"mesage":"Hello"}"#));
-        assert!(calls[8].ends_with(r#"-d {"message":"/error"}"#));
+        let threads =
+            "-sS http://127.0.0.1:8123/v1/chatkit/threads -H authorization: Bearer sk-key";
+        assert_eq!(calls[6], threads);
+        assert!(calls[7].contains("Bearer bob.token"));
+        assert!(calls[8].ends_with(r#"-d {"mesage":"Hello"}"#));
+        assert!(calls[9].ends_with(r#"-d {"message":"/error"}"#));
     }
 
     #[test]
@@ -226,7 +286,7 @@ mod tests {
             ("127.0.0.3:3", "BASE=http://127.0.0.3:3/x\n"),
         ] {
             let tokens = ["a".to_owned(), "b".to_owned()];
-            let text = walkthrough(address.parse().unwrap(), "/x", &tokens);
+            let text = walkthrough(address.parse().unwrap(), "/x", &tokens, None, ("/y", "k"));
             assert!(text.contains(url), "{text}");
         }
     }
@@ -252,7 +312,13 @@ mod tests {
         assert_eq!(one.len(), 64);
         assert_ne!(one, other);
         let directory = Directory::new().unwrap();
-        let loaded = configuration("127.0.0.1:0".parse().unwrap(), &directory).unwrap();
+        let loaded = configuration(
+            Sources::new(),
+            "127.0.0.1:0".parse().unwrap(),
+            &directory,
+            &ApiKey::of("demo", "key").unwrap(),
+        )
+        .unwrap();
         assert!(loaded.notes.is_empty());
     }
 }

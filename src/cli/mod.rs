@@ -9,6 +9,7 @@ mod failure;
 mod log_json;
 mod log_writer;
 mod logging;
+mod model;
 mod output;
 mod serve;
 mod settings;

@@ -1,9 +1,12 @@
 //! `chatkit-rest token`, and making tokens.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chatkit_rest::config::{self, AuthConfig, AuthKey, JwtConfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatkit_rest::config::{self, ApiKey, AuthConfig, AuthKey, JwtConfig};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use clap::Args;
@@ -14,20 +17,29 @@ use serde_json::{Map, Value};
 use super::settings::file_and_environment;
 use super::{Failure, output};
 
-/// Mint a token for development
+/// Mint a token for development, or draw a service's key
 ///
 /// Signs a JWT with the configured secret (`auth.secret`, first of `auth.algorithms`) and prints it.
 /// It has `iss` and `aud` where they are configured, and the user's id in `auth.user_claim`. Only a
 /// gateway that verifies with a secret has what it takes to make tokens; with a public key they
 /// come from whoever holds the private one.
+///
+/// With --service it draws a key for the OpenAI-compatible routes instead, and prints it and the
+/// setting that lets its holder in. The gateway needs only the key's SHA-256, so keep the key itself
+/// where the service runs. No settings are read for that.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  TOKEN=$(chatkit-rest token --sub ada --ttl 8h --claim plan=pro --claim 'roles=[\"admin\"]')")]
+  TOKEN=$(chatkit-rest token --sub ada --ttl 8h --claim plan=pro --claim 'roles=[\"admin\"]')
+  chatkit-rest token --service support")]
 pub(super) struct Token {
     /// User id
-    #[arg(long, value_name = "USER")]
-    sub: String,
+    #[arg(long, value_name = "USER", required_unless_present = "service")]
+    sub: Option<String>,
+
+    /// Name of the service that gets a key, for the log
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sub", "ttl", "claims", "config"])]
+    service: Option<String>,
 
     /// How long it is valid, such as 30m or 8h
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = ttl)]
@@ -44,8 +56,12 @@ pub(super) struct Token {
 
 impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let user =
-            UserId::parse(&self.sub).map_err(|error| Failure::Usage(format!("--sub: {error}")))?;
+        if let Some(name) = &self.service {
+            let (key, entry) = service_key(name)?;
+            return Ok(output::print(&key_lines(&key, &entry))?);
+        }
+        let user = UserId::parse(&self.sub.unwrap_or_default())
+            .map_err(|error| Failure::Usage(format!("--sub: {error}")))?;
         let loaded = file_and_environment(self.config).load()?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             let text = "auth.mode is \"none\": requests need no token, and none is looked at";
@@ -96,6 +112,36 @@ pub(super) fn mint(
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     jsonwebtoken::encode(&Header::new(algorithm), &all, &key)
         .map_err(|_| Failure::Runtime(Error::config("the token could not be signed")))
+}
+
+/// A new key for the service of that name, and what the gateway is to know of it.
+pub(super) fn service_key(name: &str) -> Result<(String, ApiKey), Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::io("no random numbers", io::Error::other(error)))?;
+    let key = format!("sk-{}", URL_SAFE_NO_PAD.encode(bytes));
+    let entry = ApiKey::of(name, &key)
+        .map_err(|why| Failure::Usage(format!("--service {name:?} {why}")))?;
+    Ok((key, entry))
+}
+
+/// `NAME=SHA256`, as the environment has it.
+pub(super) fn setting(entry: &ApiKey) -> String {
+    format!("{}={}", entry.name, entry.digest())
+}
+
+fn key_lines(key: &str, entry: &ApiKey) -> String {
+    format!(
+        "# For the service. It is not kept anywhere else.\n\
+         OPENAI_API_KEY={key}\n\
+         # For the gateway: in its environment,\n\
+         CHATKIT_REST__OPENAI__API_KEYS={}\n\
+         # or in its file.\n\
+         openai.api_keys = [{{ name = \"{}\", sha256 = \"{}\" }}]\n",
+        setting(entry),
+        entry.name,
+        entry.digest(),
+    )
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

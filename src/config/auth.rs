@@ -1,24 +1,37 @@
 //! `[auth]`: who callers are, and the settings of it that need one another.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
-use super::file;
 use super::meaning::Secret;
 use super::reader::Reader;
+use super::secret;
 use super::web;
 use crate::principal::UserId;
+
+/// Below this a shared secret can be guessed.
+const MIN_SHARED_SECRET_BYTES: usize = 32;
 
 /// Who callers are.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AuthConfig {
-    /// Everyone is this user. Only on a loopback address.
-    Anonymous(UserId),
+    /// Whom the caller is believed to be. Only on a loopback address, or with a shared secret.
+    Anonymous(AnonymousConfig),
     /// Whom their token says.
     Jwt(JwtConfig),
+}
+
+/// Callers who are believed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AnonymousConfig {
+    /// Who everyone is whose path names nobody.
+    pub user: UserId,
+    /// What callers must show to be believed; `None`: nothing.
+    pub shared_secret: Option<Secret>,
 }
 
 /// How tokens are verified.
@@ -80,8 +93,9 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
         UserId::parse(text)
             .map_err(|_| "is no user id (1 to 255 characters, none a control)".into())
     });
+    let shared = shared_secret(read);
     let algorithms = read.list("auth.algorithms", algorithm::parse_all);
-    let secret = secret(read);
+    let secret = secret::read(read, "auth.secret", "auth.secret_file");
     let public_key = public_key(read);
     read.optional("auth.jwks_url", |_| -> Result<(), _> {
         Err("can't be used: fetching key sets is not in this version; use auth.public_key_file"
@@ -99,7 +113,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
     // A setting that the mode has no use for may be at fault all the same: that was recorded above.
     match mode? {
         Mode::None => {
-            let anonymous = anonymous?;
+            let (anonymous, shared) = (anonymous?, shared?);
             if anonymous.is_empty() {
                 read.refuse(
                     "auth.mode",
@@ -107,7 +121,9 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
                         .into(),
                 );
             }
-            anonymous.into_iter().next().map(AuthConfig::Anonymous)
+            let user = anonymous.into_iter().next()?;
+            let shared_secret = shared.into_iter().next();
+            Some(AuthConfig::Anonymous(AnonymousConfig { user, shared_secret }))
         }
         Mode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
@@ -196,36 +212,26 @@ fn key(
     }
 }
 
-/// The secret, from the setting or the file, whichever is of the later layer, and which it was.
-fn secret(read: &mut Reader<'_>) -> Option<Vec<(&'static str, Secret)>> {
-    let inline = read.optional("auth.secret", |text| Ok(("auth.secret", Secret::new(text))));
-    let path = read.optional("auth.secret_file", |text| Ok(PathBuf::from(text)));
-    let (inline, path) = (inline?, path?);
-    let Some(path) = path.first() else { return Some(inline) };
-    let (inline_rank, file_rank) =
-        (read.layers.rank("auth.secret"), read.layers.rank("auth.secret_file"));
-    if !inline.is_empty() && inline_rank == file_rank {
-        let problem = "set beside auth.secret in the same layer; expected only one of the two";
-        read.refuse("auth.secret_file", problem.into());
+/// A secret that is a bearer token as it is.
+fn shared_secret(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
+    let secret = secret::read(read, "auth.shared_secret", "auth.shared_secret_file")?;
+    let Some((setting, secret)) = secret.into_iter().next() else { return Some(Vec::new()) };
+    // RFC 6750 section 2.1.
+    let unpadded = secret.expose().trim_end_matches('=');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if unpadded.is_empty() || !unpadded.bytes().all(plain) {
+        let problem = "has a character that a bearer token can't have; expected letters, digits \
+                       and -._~+/ (make one with `openssl rand -hex 32`)";
+        read.refuse(setting, problem.into());
         return None;
     }
-    if !inline.is_empty() && inline_rank > file_rank {
-        return Some(inline);
-    }
-    let secret = key_file(read, "auth.secret_file", path)?;
-    let secret = secret.strip_suffix('\n').unwrap_or(&secret);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() {
-        read.refuse("auth.secret_file", "the file is empty; expected a secret".into());
-        return None;
-    }
-    Some(vec![("auth.secret_file", Secret::new(secret))])
+    Some(vec![secret])
 }
 
 fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     let path = read.optional("auth.public_key_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
-    let pem = key_file(read, "auth.public_key_file", &path)?;
+    let pem = secret::key_file(read, "auth.public_key_file", &path)?;
     let problem = if pem.contains("PRIVATE KEY-----") {
         "the file holds a private key, which the gateway must not have"
     } else if !pem.contains("-----BEGIN ") {
@@ -238,26 +244,36 @@ fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     None
 }
 
-/// A key's file. Its path is not shown: a secret is easily put in the place of it.
-fn key_file(read: &mut Reader<'_>, name: &'static str, path: &Path) -> Option<String> {
-    match file::read(path, file::MAX_KEY_BYTES) {
-        Ok(text) => Some(text),
-        Err(problem) => {
-            read.refuse(name, format!("the file can't be used: {problem}"));
-            None
-        }
-    }
-}
-
 /// What is allowed but probably not meant, as setting and text.
 pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
     match auth {
-        AuthConfig::Anonymous(user) => {
+        AuthConfig::Anonymous(AnonymousConfig { user, shared_secret: None }) => {
             let user = user.as_str();
             vec![(
                 "auth.mode",
-                format!("everyone who can connect is {user:?}; tokens are not looked at"),
+                format!(
+                    "everyone who can connect is {user:?}, or the user that a one-shot chat path \
+                     names; tokens are not looked at"
+                ),
             )]
+        }
+        AuthConfig::Anonymous(AnonymousConfig { shared_secret: Some(secret), .. }) => {
+            let mut notes = vec![(
+                "auth.shared_secret",
+                "whoever has it is every user: whom a one-shot chat path names is believed".into(),
+            )];
+            let is = secret.expose().len();
+            if is < MIN_SHARED_SECRET_BYTES {
+                let needed = MIN_SHARED_SECRET_BYTES;
+                notes.push((
+                    "auth.shared_secret",
+                    format!(
+                        "has {is} bytes and can be guessed; use {needed} (make one with `openssl \
+                         rand -hex {needed}`)"
+                    ),
+                ));
+            }
+            notes
         }
         AuthConfig::Jwt(jwt) => {
             let mut notes = Vec::new();

@@ -1,6 +1,6 @@
 //! Types of single settings: text that was read once and is right from then on.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -153,10 +153,32 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    pub(super) fn parse(name: &str, sha256: &str) -> Result<Self, String> {
-        if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
-            return Err("has a name that is empty, too long (64), or has control characters".into());
+    /// The key itself, of the service of that name.
+    ///
+    /// # Errors
+    /// What is wrong with the name, as the end of a sentence. It must do for the environment, too.
+    pub fn of(name: &str, key: &str) -> Result<Self, String> {
+        check_key_name(name)?;
+        if name.contains(['=', ',', '"', '\\']) {
+            return Err("has a name with one of = , \" \\".into());
         }
+        let mut sha256 = [0; 32];
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        sha256.copy_from_slice(digest.as_ref());
+        Ok(Self { name: name.into(), sha256 })
+    }
+
+    /// The digest in hexadecimal.
+    pub fn digest(&self) -> String {
+        self.sha256.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a `String` does not fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    pub(super) fn parse(name: &str, sha256: &str) -> Result<Self, String> {
+        check_key_name(name)?;
         let Some(sha256) = digest(sha256) else {
             return Err("has a sha256 that is not 64 hex digits".into());
         };
@@ -168,6 +190,13 @@ impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+fn check_key_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        return Err("has a name that is empty, too long (64), or has control characters".into());
+    }
+    Ok(())
 }
 
 fn digest(hex: &str) -> Option<[u8; 32]> {
@@ -297,6 +326,16 @@ mod tests {
             assert!(!fault.contains("planted"));
         }
         assert!(ApiKey::parse("", &hex).is_err());
+    }
+
+    #[test]
+    fn a_keys_digest_is_read_back() {
+        let key = ApiKey::of("billing", "abc").unwrap();
+        assert!(key.digest().starts_with("ba7816bf8f01cfea"));
+        assert_eq!(ApiKey::parse("billing", &key.digest()), Ok(key));
+        for name in ["", "a=b", "a,b", "a\"b", "a\nb"] {
+            assert!(ApiKey::of(name, "abc").is_err(), "{name:?}");
+        }
     }
 
     #[test]

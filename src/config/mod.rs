@@ -52,7 +52,8 @@
 //! - Durations are a whole number and a unit: `"500ms"`, `"5s"`, `"2m"`, `"1h"`.
 //! - An empty text means "none" where the default is empty.
 //! - Relative paths are relative to the working directory, wherever they are written.
-//! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins.
+//! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins. So are
+//!   `auth.shared_secret` and `embedded.api_key` with theirs.
 //! - This is about the program's settings. A host application that uses the layers needs none of
 //!   it: each room has its own builder.
 //!
@@ -62,6 +63,7 @@
 
 mod algorithm;
 mod auth;
+mod embedded;
 mod error;
 mod file;
 mod hint;
@@ -71,6 +73,7 @@ mod meaning;
 mod reader;
 mod reference;
 mod rules;
+mod secret;
 mod sections;
 mod settings;
 mod sources;
@@ -80,7 +83,8 @@ mod value;
 mod web;
 
 pub use algorithm::Algorithm;
-pub use auth::{AuthConfig, AuthKey, JwtConfig};
+pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
+pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{
     ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownAttachments, UnknownRequests,
@@ -88,9 +92,9 @@ pub use meaning::{
 };
 pub use reference::reference;
 pub use settings::{
-    AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, EmbeddedConfig, LimitsConfig,
-    LogConfig, OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig,
-    StoreConfig, StreamConfig, UpstreamConfig,
+    AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig,
+    OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,
+    StreamConfig, UpstreamConfig,
 };
 pub use sources::{Loaded, Setting, Sources};
 pub use web::{AllowedOrigins, BasePath, Upstream};

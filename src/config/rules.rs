@@ -4,18 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::auth::{self, AuthConfig};
+use super::embedded;
 use super::error::Note;
 use super::reader::Reader;
 use super::settings::Config;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 
-/// Sections that are read and checked, but that nothing in this version looks at.
-const WITHOUT_EFFECT: [(&str, &str); 2] =
-    [("chat", "one-shot chat routes"), ("openai", "OpenAI-compatible routes")];
-
 /// Records the contradictions in a configuration whose settings are right one by one.
 pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
-    if let AuthConfig::Anonymous(_) = config.auth
+    if let AuthConfig::Anonymous(anonymous) = &config.auth
+        && anonymous.shared_secret.is_none()
         && !config.listen.ip().is_loopback()
     {
         let listen = config.listen;
@@ -23,7 +21,8 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
             "auth.mode",
             format!(
                 "\"none\" while listen is {listen} ({}), which others can reach; expected a \
-                 loopback address such as 127.0.0.1:8080, or auth.mode = \"jwt\"",
+                 loopback address such as 127.0.0.1:8080, auth.shared_secret, or auth.mode = \
+                 \"jwt\"",
                 read.layers.origin("listen")
             ),
         );
@@ -93,31 +92,46 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     for (key, text) in auth::notes(&config.auth) {
         note(key, text);
     }
-    if matches!(config.auth, AuthConfig::Jwt(_)) && read.set_by("auth.anonymous_user").is_some() {
-        note("auth.anonymous_user", "has no effect with auth.mode = \"jwt\"".into());
+    if matches!(config.auth, AuthConfig::Jwt(_)) {
+        for key in ["auth.anonymous_user", "auth.shared_secret", "auth.shared_secret_file"] {
+            if read.set_by(key).is_some() {
+                note(key, "has no effect with auth.mode = \"jwt\"".into());
+            }
+        }
+    }
+    if matches!(&config.auth, AuthConfig::Anonymous(auth) if auth.shared_secret.is_some())
+        && config.upstream.forward_authorization
+    {
+        let text = "passes auth.shared_secret on to the upstream";
+        note("upstream.forward_authorization", text.into());
+    }
+    for (key, text) in embedded::notes(config, read) {
+        note(key, text);
     }
     if config.upstream.pool_idle_timeout >= Duration::from_secs(5) {
         let text = "many servers (uvicorn among them) close an unused connection after 5s; a \
                     request that meets that fails";
         note("upstream.pool_idle_timeout", text.into());
     }
-    if config.limits.max_message_chars > config.limits.max_body_bytes {
-        let text = format!(
-            "a message of that many characters does not fit in limits.max_body_bytes ({})",
-            config.limits.max_body_bytes
-        );
-        note("limits.max_message_chars", text);
+    for (key, chars) in [
+        ("limits.max_message_chars", config.limits.max_message_chars),
+        ("chat.max_message_chars", config.chat.max_message_chars),
+    ] {
+        if chars > config.limits.max_body_bytes {
+            let text = format!(
+                "a message of that many characters does not fit in limits.max_body_bytes ({})",
+                config.limits.max_body_bytes
+            );
+            note(key, text);
+        }
     }
-    for (section, what) in WITHOUT_EFFECT {
-        for key in super::key::KEYS {
-            let ours = key.name.split_once('.').is_some_and(|(of, _)| of == section);
-            // Who turned a surface off has what they wanted.
-            let off = match section {
-                "chat" => !config.chat.enabled,
-                _ => !config.openai.enabled,
-            };
-            if ours && !off && read.set_by(key.name).is_some() {
-                note(key.name, format!("has no effect: the {what} are not in this version"));
+    if config.openai.enabled && config.openai.api_keys.is_empty() {
+        for key in ["openai.enabled", "openai.path"] {
+            // Who says nothing of them has no use for them.
+            if read.set_by(key).is_some() {
+                let text = "nobody may call the OpenAI-compatible routes: openai.api_keys is empty";
+                note(key, text.into());
+                break;
             }
         }
     }

@@ -11,9 +11,9 @@ use super::meaning::{
 };
 use super::reader::Reader;
 use super::settings::{
-    AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, EmbeddedConfig, LimitsConfig,
-    LogConfig, OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig,
-    StoreConfig, StreamConfig, UpstreamConfig,
+    AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
+    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
+    UpstreamConfig,
 };
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 
@@ -71,10 +71,6 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
         forward_authorization: forward_authorization?,
         utc_offset: utc_offset?,
     })
-}
-
-pub(super) fn embedded(read: &mut Reader<'_>) -> Option<EmbeddedConfig> {
-    Some(EmbeddedConfig { token_delay: read.duration("embedded.token_delay")? })
 }
 
 pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {

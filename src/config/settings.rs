@@ -8,6 +8,7 @@ use http::HeaderName;
 use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
+use super::embedded::EmbeddedConfig;
 use super::meaning::{
     ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
 };
@@ -123,14 +124,6 @@ impl UpstreamConfig {
     }
 }
 
-/// `[embedded]`: the server that is built in.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EmbeddedConfig {
-    /// Pause between the words of its answers.
-    pub token_delay: Duration,
-}
-
 /// `[store]`: where sessions are kept.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -189,7 +182,7 @@ pub struct StreamConfig {
     pub hold_bytes: usize,
 }
 
-/// `[chat]`: the one-shot chat routes. Not served in this version.
+/// `[chat]`: the one-shot chat routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChatConfig {
@@ -201,13 +194,13 @@ pub struct ChatConfig {
     pub id_format: IdFormat,
     /// Unicode scalar values of a message.
     pub max_message_chars: usize,
-    /// Conversations per user.
+    /// Sessions of a user, however made, above which they start no conversation.
     pub max_sessions: Option<NonZeroU32>,
     /// Messages per conversation.
     pub max_messages: Option<NonZeroU32>,
 }
 
-/// `[openai]`: the OpenAI-compatible routes. Not served in this version.
+/// `[openai]`: the OpenAI-compatible routes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenAiConfig {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::auth;
+use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
 use super::file;
 use super::key::{self, Shape};
@@ -154,7 +155,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
     let rest = sections::rest(read);
     let upstream = sections::upstream(read);
     let auth = auth::read(read);
-    let embedded = sections::embedded(read);
+    let embedded = embedded::read(read);
     let store = sections::store(read);
     let session = sections::session(read);
     let attachments = sections::attachments(read);

@@ -62,12 +62,17 @@ impl Upstream {
             }
             return Ok(Self::Embedded);
         }
-        let uri = web_url(text)?;
-        if uri.scheme_str() == Some("https") && cfg!(not(feature = "tls")) {
-            return Err("needs TLS, which is not in this build (feature `tls`)".into());
-        }
-        Ok(Self::Url(uri))
+        upstream_url(text).map(Self::Url)
     }
+}
+
+/// The URL of a server that this build can send to.
+pub(super) fn upstream_url(text: &str) -> Result<Uri, String> {
+    let uri = web_url(text)?;
+    if uri.scheme_str() == Some("https") && cfg!(not(feature = "tls")) {
+        return Err("needs TLS, which is not in this build (feature `tls`)".into());
+    }
+    Ok(uri)
 }
 
 impl fmt::Debug for Upstream {

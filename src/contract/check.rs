@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::client::Answered;
-use super::fixture::{ExpectedBody, ExpectedRequest, Step};
+use super::fixture::{ExpectedBody, ExpectedRequest, Place, Step};
 use super::format::{ErrorFile, ReplyEnd};
 use super::matcher::{self, compare};
 use super::report::Difference;
@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::protocol::RequestType;
 use crate::rejection::X_REQUEST_ID;
 use crate::route::{Operation, Router};
+use crate::surface::{Surface, Surfaces};
 use crate::validate::{SOURCES, Schemas, compile};
 
 /// The schemas that every exchange is checked against, compiled once.
@@ -28,7 +29,9 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn new() -> Result<Self, Error> {
         let names = SOURCES.iter().map(|(name, _)| *name);
-        let replies = names.filter(|name| !name.contains('/') && !name.contains(".request"));
+        let replies = names.filter(|name| {
+            !name.contains('/') && !name.contains(".request") && !name.contains(".query")
+        });
         let compiled: Result<_, Error> =
             replies.map(|name| compile(name).map(|schema| (name, schema))).collect();
         Ok(Self { requests: Schemas::compile()?, replies: compiled? })
@@ -209,7 +212,10 @@ impl StepChecks<'_> {
         let name = if problem {
             "problem".to_owned()
         } else if !answered.status.is_success() {
-            "error".to_owned()
+            // By its path, as the gateway tells them apart.
+            let path = self.step.request.place.text();
+            let openai = surfaces(&self.stage.prefix).of_path(path) == Surface::OpenAi;
+            if openai { "openai_error".to_owned() } else { "error".to_owned() }
         } else {
             match self.operation() {
                 Some(Operation::Passthrough) | None => return,
@@ -228,12 +234,15 @@ impl StepChecks<'_> {
     }
 
     fn operation(&self) -> Option<Operation> {
-        let super::fixture::Place::Rest(path) = &self.step.request.place else { return None };
-        let path = self.variables.fill(path).ok()?;
+        let place = &self.step.request.place;
+        let path = self.variables.fill(place.text()).ok()?;
         let path = path.split('?').next().unwrap_or_default();
-        let router = Router::new(&self.stage.prefix).ok()?;
-        let target =
-            router.route(&self.step.request.method, &format!("{}{path}", self.stage.prefix));
+        let path = match place {
+            Place::Rest(_) => format!("{}{path}", self.stage.prefix),
+            Place::Absolute(_) => path.to_owned(),
+        };
+        let router = Router::with_surfaces(&surfaces(&self.stage.prefix)).ok()?;
+        let target = router.route(&self.step.request.method, &path);
         target.ok().map(|target| target.operation())
     }
 
@@ -249,6 +258,11 @@ impl StepChecks<'_> {
     fn differ(&mut self, place: &str, expected: impl Into<String>, got: impl Into<String>) {
         self.differences.push(Difference::new(self.label, place, expected, got));
     }
+}
+
+/// Where the surfaces are; the last two where they are by default.
+fn surfaces(prefix: &str) -> Surfaces {
+    Surfaces::rest(prefix).with_chat("/api").with_openai("/v1/chatkit")
 }
 
 fn is(headers: &HeaderMap, media_type: &str) -> bool {

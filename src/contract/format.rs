@@ -103,6 +103,8 @@ pub(super) enum Token {
     WrongKey,
     Unsigned,
     Malformed,
+    /// No user's token but a service's key.
+    Service,
 }
 
 /// How a request's body ends.

@@ -18,6 +18,7 @@ pub(super) fn config(
         ("upstream.url", upstream),
         ("store.url", "memory:"),
         ("auth.secret", token::SECRET),
+        ("openai.api_keys", token::SERVICE),
     ]
     .into();
     if settings.get("auth.mode").is_some_and(|mode| mode == "none") {

@@ -127,6 +127,7 @@ impl Target {
             return Some("needs a store of its own");
         }
         let (mut scripted, mut users, mut forged, mut tokens) = (false, Vec::new(), false, false);
+        let mut service = false;
         fixture.each_step(&mut |step| {
             scripted |= !step.exchanges.is_empty();
             match step.request.token {
@@ -139,10 +140,14 @@ impl Target {
                 // Nobody's key is needed for these.
                 Token::None | Token::Malformed | Token::Unsigned | Token::WrongKey => {}
                 Token::Expired | Token::NoExpiry | Token::NotYetValid => forged = true,
+                Token::Service => service = true,
             }
         });
         if scripted {
             return Some("scripts the upstream");
+        }
+        if service {
+            return Some("needs a service's key");
         }
         if forged || users.len() > 1 {
             return Some("needs tokens that only the signer can make");

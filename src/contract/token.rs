@@ -13,6 +13,13 @@ pub(super) const SECRET: &str = "the secret of fixtures, which no service uses";
 
 const WRONG_SECRET: &str = "another secret, which is not the one configured";
 
+/// The key of the one service that those gateways know.
+const SERVICE_KEY: &str = "sk-the-key-of-fixtures";
+
+/// That service, as `openai.api_keys` has it.
+pub(super) const SERVICE: &str =
+    "fixtures=b956a991225b6562c2ce001cdd5cf8d711eb4caefb17892fc4d5055a710000c1";
+
 /// An hour, far beyond any leeway.
 const HOUR: i64 = 3600;
 
@@ -35,6 +42,7 @@ pub(super) fn mint(kind: Token, user: &str) -> Option<String> {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
             Some(format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&valid)))
         }
+        Token::Service => Some(SERVICE_KEY.to_owned()),
         Token::Malformed => Some("not-a-token".to_owned()),
     }
 }

@@ -10,6 +10,10 @@
 //! address, not by token. What was let in counts until the last byte of the *body* is out or the
 //! client has gone, which for a stream is long after the head: see [`Permitted`].
 //!
+//! A client that holds the secret of a client session (the OpenAI-compatible API makes those) has
+//! that session's own requests a minute in place of its user's. A service that holds a key has no
+//! limit of requests: it acts for all users, and only [`InFlightLayer`] bounds it.
+//!
 //! # What it does not do
 //! - It doesn't queue. Who is over a limit is told when to come back, and costs nothing more.
 //! - It doesn't share counts with other processes; each replica has its own.
@@ -68,6 +72,8 @@
 //! # Ok::<(), chatkit_rest::principal::InvalidUserId>(())
 //! ```
 
+#[cfg(feature = "limit")]
+mod allowance;
 mod body;
 #[cfg(feature = "limit")]
 mod bucket;

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::allowance::Allowances;
 use super::bucket::{Buckets, Verdict};
-use crate::principal::Identified;
+use crate::principal::{Identified, Principal, UserId};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
 /// How many users are told apart at once, unless configured.
@@ -36,10 +37,12 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 #[derive(Clone, Debug)]
 pub struct RateLimitLayer {
     limit: Option<Arc<Limit>>,
+    allowances: Arc<Allowances>,
 }
 
 impl RateLimitLayer {
-    /// At most `requests` a minute; 0 is no limit, and no header fields.
+    /// At most `requests` a minute; 0 is no limit, and no header fields. A client session's own
+    /// limit holds all the same.
     pub fn per_minute(requests: u32) -> Self {
         Self::with_max_users(requests, MAX_USERS)
     }
@@ -51,7 +54,7 @@ impl RateLimitLayer {
     pub fn with_max_users(requests: u32, max_users: usize) -> Self {
         let limit =
             NonZeroU32::new(requests).map(|requests| Arc::new(Limit::new(requests, max_users)));
-        Self { limit }
+        Self { limit, allowances: Arc::new(Allowances::new(max_users)) }
     }
 }
 
@@ -59,7 +62,8 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit { inner, limit: self.limit.clone() }
+        let allowances = Arc::clone(&self.allowances);
+        RateLimit { inner, limit: self.limit.clone(), allowances }
     }
 }
 
@@ -70,6 +74,22 @@ impl<S> Layer<S> for RateLimitLayer {
 pub struct RateLimit<S> {
     inner: S,
     limit: Option<Arc<Limit>>,
+    allowances: Arc<Allowances>,
+}
+
+impl<S> RateLimit<S> {
+    /// Where the caller stands after this request; `None` for one that nothing limits.
+    fn check(&self, caller: &Principal) -> Result<Option<Standing>, Rejection> {
+        if let Some(allowance) = caller.allowance() {
+            let requests = allowance.requests_per_minute();
+            let limit = Quota { requests, policy: policy(SESSION, requests), name: SESSION };
+            return limit.judge(self.allowances.take(allowance)).map(Some);
+        }
+        match &self.limit {
+            Some(limit) if !caller.is_service() => limit.check(caller.user_id()).map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for RateLimit<S>
@@ -86,11 +106,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let verdict = match &self.limit {
-            None => Ok(None),
-            Some(limit) => limit.check(request.body()).map(Some),
-        };
-        let state = match verdict {
+        let state = match self.check(request.body().principal()) {
             Ok(standing) => State::Inner { future: self.inner.call(request), standing },
             Err(rejection) => {
                 State::Refused { refusal: Some((rejection, RefusalStyle::of(&request))) }
@@ -100,33 +116,51 @@ where
     }
 }
 
+/// The names of the two limits in the header fields.
+const USER: &str = "user";
+const SESSION: &str = "session";
+
+/// The limit of every user.
 #[derive(Debug)]
 struct Limit {
-    requests: NonZeroU32,
+    quota: Quota,
     buckets: Buckets,
-    policy: HeaderValue,
 }
 
 impl Limit {
     fn new(requests: NonZeroU32, max_users: usize) -> Self {
-        let policy = field(&format!("\"user\";q={requests};w={WINDOW}"));
-        Self { requests, buckets: Buckets::new(requests, max_users), policy }
+        let quota = Quota { requests, policy: policy(USER, requests), name: USER };
+        Self { quota, buckets: Buckets::new(requests, max_users) }
     }
 
-    fn check<B: Identified>(&self, body: &B) -> Result<Standing, Rejection> {
-        match self.buckets.take(body.principal().user_id()) {
+    fn check(&self, user: &UserId) -> Result<Standing, Rejection> {
+        self.quota.judge(self.buckets.take(user))
+    }
+}
+
+/// How a limit is told.
+#[derive(Debug)]
+struct Quota {
+    name: &'static str,
+    requests: NonZeroU32,
+    policy: HeaderValue,
+}
+
+impl Quota {
+    fn judge(&self, verdict: Verdict) -> Result<Standing, Rejection> {
+        match verdict {
             Verdict::Allowed { remaining } => Ok(self.standing(remaining)),
             Verdict::Denied { wait } => {
                 let Standing { policy, limit } = self.standing(0);
                 Err(Rejection::new(Code::RateLimited)
                     .message(format!("At most {} requests a minute are allowed.", self.requests))
-                    .because("the user is over the limit of requests a minute")
+                    .because(format!("over the {}'s limit of requests a minute", self.name))
                     .retry_after(whole_seconds(wait))
                     .header(RATELIMIT_POLICY, policy)
                     .header(RATELIMIT, limit))
             }
             Verdict::Full => Err(Rejection::new(Code::ServiceUnavailable)
-                .because("as many users are rate-limited as can be told apart")
+                .because("as many callers are rate-limited as can be told apart")
                 .header(RATELIMIT_POLICY, self.policy.clone())),
         }
     }
@@ -137,9 +171,13 @@ impl Limit {
         let reset = (used * WINDOW).div_ceil(requests);
         Standing {
             policy: self.policy.clone(),
-            limit: field(&format!("\"user\";r={remaining};t={reset}")),
+            limit: field(&format!("\"{}\";r={remaining};t={reset}", self.name)),
         }
     }
+}
+
+fn policy(name: &str, requests: NonZeroU32) -> HeaderValue {
+    field(&format!("\"{name}\";q={requests};w={WINDOW}"))
 }
 
 /// Where a user stands, as header fields.
@@ -215,7 +253,7 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
-    use crate::principal::{Authenticated, Principal, UserId};
+    use crate::principal::{Allowance, Authenticated};
 
     async fn hello(_: Request<Authenticated<()>>) -> Result<Response<String>, Infallible> {
         Ok(Response::builder()
@@ -225,8 +263,11 @@ mod tests {
     }
 
     async fn send(layer: &RateLimitLayer, user: &str) -> Response<RefusedOr<String>> {
-        let principal = Principal::new(UserId::parse(user).unwrap());
-        let request = Request::new(Authenticated::new(principal, ()));
+        send_as(layer, Principal::new(UserId::parse(user).unwrap())).await
+    }
+
+    async fn send_as(layer: &RateLimitLayer, caller: Principal) -> Response<RefusedOr<String>> {
+        let request = Request::new(Authenticated::new(caller, ()));
         // A service of its own each time: the count is the layer's.
         layer.layer(service_fn(hello)).oneshot(request).await.unwrap()
     }
@@ -294,6 +335,31 @@ mod tests {
             assert_eq!(response.status(), 200);
             assert_eq!(response.headers()["ratelimit"], "\"upstream\";r=9;t=9");
             assert!(!response.headers().contains_key("ratelimit-policy"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_session_has_its_own_limit_and_a_service_has_none() {
+        let ada = UserId::parse("ada").unwrap();
+        let session = |id: &str| {
+            let allowance = Allowance::new(id, NonZeroU32::new(2).unwrap());
+            Principal::with_allowance(ada.clone(), allowance)
+        };
+        for general in [0, 1] {
+            let layer = RateLimitLayer::per_minute(general);
+            let response = send_as(&layer, session("one")).await;
+            assert_eq!(fields(&response), (200, "\"session\";r=1;t=30", None));
+            assert_eq!(response.headers()["ratelimit-policy"], "\"session\";q=2;w=60");
+            assert_eq!(send_as(&layer, session("one")).await.status(), 200);
+            let refused = send_as(&layer, session("one")).await;
+            assert_eq!(fields(&refused), (429, "\"session\";r=0;t=60", Some("30")));
+            assert_eq!(send_as(&layer, session("two")).await.status(), 200);
+            // Her own requests are not counted with those of her sessions.
+            assert_eq!(send(&layer, "ada").await.status(), 200);
+            for _ in 0..100 {
+                let service = Principal::service(ada.clone());
+                assert_eq!(send_as(&layer, service).await.status(), 200);
+            }
         }
     }
 }

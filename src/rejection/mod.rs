@@ -92,6 +92,12 @@ impl Rejection {
         self
     }
 
+    /// Whether it has a member of that name in `details`.
+    #[cfg(feature = "translate")]
+    pub(crate) fn has_detail(&self, name: &str) -> bool {
+        self.0.details.contains_key(name)
+    }
+
     /// Adds a response header, in place of an earlier one of that name.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -182,12 +188,11 @@ mod tests {
     use super::*;
 
     fn style(accept: &'static str) -> RefusalStyle {
-        let request = http::Request::get("/")
-            .header(header::ACCEPT, accept)
-            .header(X_REQUEST_ID, "r-1")
-            .body(())
-            .unwrap();
-        RefusalStyle::of(&request)
+        RefusalStyle {
+            accept: Some(HeaderValue::from_static(accept)),
+            request_id: Some(HeaderValue::from_static("r-1")),
+            ..RefusalStyle::default()
+        }
     }
 
     async fn body(response: Response<Full<Bytes>>) -> Value {

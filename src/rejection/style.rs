@@ -62,9 +62,9 @@ struct OpenAiMember<'a> {
 /// Taken from the request before it is consumed; cloning two header values, no more.
 #[derive(Clone, Debug, Default)]
 pub struct RefusalStyle {
-    accept: Option<HeaderValue>,
-    request_id: Option<HeaderValue>,
-    surface: Surface,
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) request_id: Option<HeaderValue>,
+    pub(super) surface: Surface,
 }
 
 /// A refusal as it goes out.
@@ -166,6 +166,8 @@ fn openai(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>
 /// The first field that a report of a body's faults names, as OpenAI names one: `rate_limits.x`.
 fn first_field(details: &Map<String, Value>) -> Option<String> {
     let pointer = details.get("errors")?.get(0)?.get("pointer")?.as_str()?;
+    // RFC 6901 section 4: `~1` is a slash, and `~0` a tilde.
     let field = pointer.trim_start_matches('/').replace('/', ".");
+    let field = field.replace("~1", "/").replace("~0", "~");
     (!field.is_empty()).then_some(field)
 }

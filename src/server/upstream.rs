@@ -13,8 +13,11 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::health::Probe;
-use crate::config::{Config, StoreUrl, Upstream};
+use crate::config::{
+    Config, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
+};
 use crate::error::Error;
+use crate::forward::embedded::openai::{OpenAiResponder, completions_url};
 use crate::forward::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
 
@@ -28,28 +31,26 @@ pub(super) enum Backing {
 impl Backing {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
         let settings = &config.upstream;
-        let url = match &settings.url {
-            Upstream::Url(url) => url.to_string(),
+        match &settings.url {
+            Upstream::Url(url) => {
+                let url = UpstreamUrl::parse(&url.to_string())
+                    .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
+                http(settings, url).map(Self::Http)
+            }
             Upstream::Embedded => {
                 // The built-in server keeps its threads where the sessions are.
                 let embedded = match &config.store.url {
                     StoreUrl::Memory => Embedded::in_memory()?,
                     StoreUrl::Sqlite(path) => Embedded::open(path)?,
                 };
-                return Ok(Self::Embedded(embedded.with_token_delay(config.embedded.token_delay)));
+                Ok(Self::Embedded(match &config.embedded.responder {
+                    ResponderConfig::Echo => embedded.with_token_delay(config.embedded.token_delay),
+                    ResponderConfig::OpenAi(model) => {
+                        embedded.with_responder(responder(settings, model)?)
+                    }
+                }))
             }
-        };
-        let url = UpstreamUrl::parse(&url)
-            .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
-        HttpUpstream::builder(url)
-            .connect_timeout(settings.connect_timeout)
-            .first_byte_timeout(settings.first_byte_timeout)
-            .idle_timeout(settings.idle_timeout)
-            .json_timeout(settings.json_timeout)
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .max_idle_connections(settings.max_idle_connections)
-            .build()
-            .map(Self::Http)
+        }
     }
 
     /// Whether it can be reached.
@@ -70,6 +71,37 @@ impl Backing {
             }
         }
     }
+}
+
+/// A server at `url`, and how long to wait for it.
+fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> Result<HttpUpstream, Error> {
+    HttpUpstream::builder(url)
+        .connect_timeout(settings.connect_timeout)
+        .first_byte_timeout(settings.first_byte_timeout)
+        .idle_timeout(settings.idle_timeout)
+        .json_timeout(settings.json_timeout)
+        .pool_idle_timeout(settings.pool_idle_timeout)
+        .max_idle_connections(settings.max_idle_connections)
+        .build()
+}
+
+/// The model that answers in the server that is built in.
+fn responder(
+    settings: &UpstreamConfig,
+    model: &OpenAiResponderConfig,
+) -> Result<OpenAiResponder, Error> {
+    let url = completions_url(&model.base_url.to_string())
+        .map_err(|error| Error::config("embedded.base_url can't be used").with(error))?;
+    let mut responder = OpenAiResponder::new(http(settings, url)?, &*model.model);
+    if let Some(key) = &model.api_key {
+        responder = responder
+            .with_api_key(key.expose())
+            .map_err(|error| Error::config("embedded.api_key can't be used").with(error))?;
+    }
+    Ok(match &model.system_prompt {
+        Some(text) => responder.with_system_prompt(&**text),
+        None => responder,
+    })
 }
 
 impl Service<Request<Full<Bytes>>> for Backing {

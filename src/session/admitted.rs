@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
+use super::client_session::ClientSession;
 use super::owners::Owners;
-use super::record::{SessionId, SessionRecord, ThreadId};
-use super::store::{Owned, SessionStore};
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use super::store::{Owned, SessionStore, ThreadsPage};
 use crate::error::Error;
-use crate::principal::Principal;
+use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
 use crate::validate::{
-    ActionCall, ChatKitCall, Feedback, FollowUp, Page, RunCall, TranscriptionCall,
+    ActionCall, ChatKitCall, Feedback, FollowUp, ListPage, Page, RunCall, TranscriptionCall,
 };
 
 /// A request whose caller owns everything it names.
@@ -91,8 +92,82 @@ pub enum Action {
     DeleteAttachment(Attachments, Box<str>),
     /// Write down what was said.
     Transcribe(TranscriptionCall),
+    /// Send a message and answer with its conversation's id: this one, or the session's own.
+    Chat(RunClaim, Option<ConversationId>, RunCall),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
+    /// Answer a service, by the OpenAI-compatible API.
+    OpenAi(OpenAiAction),
+}
+
+/// What is left to be done for a service. The upstream is asked on behalf of the owner of what is
+/// asked about, whom each of these names, and never of the service.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenAiAction {
+    /// A client session was made or cancelled, and this is its secret; only the reply is missing.
+    Session(ClientSession, String),
+    /// Show a page of the threads.
+    ListThreads(ThreadDirectory, ListPage),
+    /// Show a thread.
+    GetThread(OwnedSession),
+    /// Delete a thread, its session, and its owner's attachments in it.
+    DeleteThread(OwnedSession, Attachments),
+    /// Show a page of a thread's items.
+    ListItems(OwnedSession, ListPage),
+}
+
+/// The right to read the store's threads in their order, from some place on.
+#[derive(Debug)]
+pub struct ThreadDirectory {
+    store: Arc<dyn SessionStore>,
+    page: ThreadsPage,
+    cursor: Option<ThreadId>,
+    backwards: bool,
+}
+
+impl ThreadDirectory {
+    pub(super) fn new(
+        store: Arc<dyn SessionStore>,
+        page: ThreadsPage,
+        cursor: Option<ThreadId>,
+        backwards: bool,
+    ) -> Self {
+        Self { store, page, cursor, backwards }
+    }
+
+    /// The user whose threads these are; `None` for everybody's.
+    pub fn user(&self) -> Option<&UserId> {
+        self.page.user_id.as_ref()
+    }
+
+    /// The thread after which it begins.
+    pub fn cursor(&self) -> Option<&ThreadId> {
+        self.cursor.as_ref()
+    }
+
+    /// Whether it is read from the oldest to the newest.
+    pub fn is_ascending(&self) -> bool {
+        self.page.ascending
+    }
+
+    /// Whether that is the opposite of the order in which they are to be shown.
+    pub fn is_backwards(&self) -> bool {
+        self.backwards
+    }
+
+    /// The next sessions, at most `limit`; fewer are the last.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<SessionRecord>, Rejection> {
+        let page = ThreadsPage { limit, ..self.page.clone() };
+        let records = self.store.threads(page).await.map_err(store_down)?;
+        if let Some(last) = records.last() {
+            self.page.after = Some(last.id);
+        }
+        Ok(records)
+    }
 }
 
 /// What a ChatKit request that is passed on does to the store, and what its answer may show.
@@ -176,13 +251,22 @@ impl OwnedSession {
 /// The right to record what becomes of the caller's attachments.
 #[derive(Clone, Debug)]
 pub struct Attachments {
-    principal: Principal,
+    owner: UserId,
     store: Arc<dyn SessionStore>,
 }
 
 impl Attachments {
-    pub(super) fn new(principal: Principal, store: Arc<dyn SessionStore>) -> Self {
-        Self { principal, store }
+    pub(super) fn new(owner: UserId, store: Arc<dyn SessionStore>) -> Self {
+        Self { owner, store }
+    }
+
+    /// Whether an attachment is the owner's.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn has(&self, attachment_id: &str) -> Result<bool, Rejection> {
+        let owner = self.store.attachment_owner(attachment_id).await.map_err(store_down)?;
+        Ok(owner.as_ref() == Some(&self.owner))
     }
 
     /// Records a new attachment.
@@ -190,7 +274,7 @@ impl Attachments {
     /// # Errors
     /// If the store fails, or the upstream gave it an id that somebody else's has.
     pub async fn created(&self, attachment_id: &str) -> Result<(), Rejection> {
-        let owned = self.store.own_attachment(self.principal.user_id(), attachment_id).await;
+        let owned = self.store.own_attachment(&self.owner, attachment_id).await;
         match owned.map_err(store_down)? {
             Owned::Done => Ok(()),
             Owned::Taken => Err(Rejection::new(Code::UpstreamError)

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::client_session::SecretSigner;
 use super::owners::Owners;
-use super::rules::{Rules, SessionLimits};
+use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
 use crate::limit::PerUserStreams;
@@ -14,6 +15,8 @@ pub struct SessionLayer {
     store: Arc<dyn SessionStore>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
+    signer: Option<Arc<dyn SecretSigner>>,
+    chat: ChatSettings,
     unknown_attachments: UnknownAttachments,
 }
 
@@ -31,7 +34,9 @@ pub enum UnknownAttachments {
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
-        Self { store, limits, streams: None, unknown_attachments: UnknownAttachments::Refuse }
+        let chat = ChatSettings::default();
+        let unknown_attachments = UnknownAttachments::Refuse;
+        Self { store, limits, streams: None, chat, signer: None, unknown_attachments }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
@@ -45,6 +50,18 @@ impl SessionLayer {
     pub fn with_unknown_attachments(self, unknown_attachments: UnknownAttachments) -> Self {
         Self { unknown_attachments, ..self }
     }
+
+    /// Replaces the rules of one-shot chat.
+    #[must_use]
+    pub fn with_chat(self, chat: ChatSettings) -> Self {
+        Self { chat, ..self }
+    }
+
+    /// Makes the secrets of client sessions. Without it the OpenAI-compatible API has none.
+    #[must_use]
+    pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
+        Self { signer: Some(signer), ..self }
+    }
 }
 
 impl<S> Layer<S> for SessionLayer {
@@ -57,6 +74,8 @@ impl<S> Layer<S> for SessionLayer {
             streams: self.streams.clone(),
             unknown_attachments: self.unknown_attachments,
             owners: Arc::new(Owners::new()),
+            signer: self.signer.clone(),
+            chat: self.chat,
         };
         Session::new(Arc::new(rules), inner)
     }

@@ -1,16 +1,18 @@
 //! A store that forgets with its process.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::record::{SessionId, SessionRecord, ThreadId};
+use super::client_session::{ClientSession, ClientSessionStatus};
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{
-    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture, whole_microseconds,
+    BeginRun, Bound, Created, KEEP_EXPIRED, Lease, NewConversation, NewSession, Owned, RunStart,
+    SessionStore, Settlement, StoreFuture, ThreadsPage, whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -24,17 +26,23 @@ pub struct MemoryStore {
     tables: Mutex<Tables>,
 }
 
-/// `threads` and `users` are indexes of `sessions`: what they name exists.
+/// `threads`, `conversations` and `users` are indexes of `sessions`: what they name exists.
 #[derive(Default)]
 struct Tables {
     sessions: HashMap<SessionId, Stored>,
     threads: HashMap<ThreadId, SessionId>,
+    conversations: HashMap<ConversationId, SessionId>,
+    /// The last number that was given to a conversation.
+    last_number: u64,
     users: HashMap<UserId, HashSet<SessionId>>,
     attachments: HashMap<Box<str>, UserId>,
+    client_sessions: HashMap<String, ClientSession>,
+    signing_key: Option<[u8; 32]>,
 }
 
 struct Stored {
     record: SessionRecord,
+    bound_at: Option<Timestamp>,
     in_flight: u64,
     /// The number of the last lease; the session's while `lease_until` is some.
     lease: u64,
@@ -85,6 +93,13 @@ impl SessionStore for MemoryStore {
         let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
             let id = tables.threads.get(&thread_id)?;
+            Some(tables.sessions.get(id)?.record.clone())
+        })
+    }
+
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        self.later(move |tables| {
+            let id = tables.conversations.get(&id)?;
             Some(tables.sessions.get(id)?.record.clone())
         })
     }
@@ -168,6 +183,53 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| tables.attachments.remove(&attachment_id).is_some())
     }
 
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+        self.later(move |tables| tables.page(&page).unwrap_or_default())
+    }
+
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
+        self.later(move |tables| *tables.signing_key.get_or_insert(fresh))
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let mut tables = self.tables();
+            if tables.client_sessions.contains_key(&session.id) {
+                return Err(Error::store("could not create a client session", "its id is in use"));
+            }
+            if let Ok(gone) = session.created_at.checked_sub(KEEP_EXPIRED) {
+                tables.client_sessions.retain(|_, other| other.expires_at >= gone);
+            }
+            let session = ClientSession {
+                created_at: whole_microseconds(session.created_at),
+                expires_at: whole_microseconds(session.expires_at),
+                ..session
+            };
+            tables.client_sessions.insert(session.id.clone(), session);
+            Ok(())
+        })
+    }
+
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.later(move |tables| tables.client_sessions.get(&id).cloned())
+    }
+
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.later(move |tables| {
+            let session = tables.client_sessions.get_mut(&id)?;
+            if session.status(now) == ClientSessionStatus::Active {
+                session.cancelled_at = Some(whole_microseconds(now));
+            }
+            Some(session.clone())
+        })
+    }
+
     fn ping(&self) -> StoreFuture<'_, ()> {
         self.later(|_| ())
     }
@@ -179,7 +241,7 @@ impl Tables {
         session: NewSession,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<Created, Error> {
-        let NewSession { id, user_id, title, now } = session;
+        let NewSession { id, user_id, title, conversation, now } = session;
         if self.sessions.contains_key(&id) {
             return Err(Error::store("could not create a session", "its id is in use"));
         }
@@ -187,20 +249,46 @@ impl Tables {
         if max_sessions.is_some_and(|max| has as u64 >= u64::from(max.get())) {
             return Ok(Created::LimitReached);
         }
+        let conversation = match conversation {
+            None => None,
+            Some(NewConversation::Conv(bits)) => Some(ConversationId::Conv(bits)),
+            Some(NewConversation::Next) => Some(self.next_number()?),
+        };
+        if let Some(conversation) = conversation {
+            match self.conversations.entry(conversation) {
+                Entry::Occupied(_) => return Ok(Created::ConversationTaken),
+                Entry::Vacant(place) => place.insert(id),
+            };
+        }
         let now = whole_microseconds(now);
         let record = SessionRecord {
             id,
             user_id: user_id.clone(),
             thread_id: None,
+            conversation,
             title,
             created_at: now,
             updated_at: now,
             message_count: 0,
         };
         self.users.entry(user_id).or_default().insert(id);
-        let stored = Stored { record: record.clone(), in_flight: 0, lease: 0, lease_until: None };
+        let stored = Stored {
+            record: record.clone(),
+            bound_at: None,
+            in_flight: 0,
+            lease: 0,
+            lease_until: None,
+        };
         self.sessions.insert(id, stored);
         Ok(Created::Session(record))
+    }
+
+    fn next_number(&mut self) -> Result<ConversationId, Error> {
+        let next = self.last_number.checked_add(1).and_then(NonZeroU64::new);
+        let next =
+            next.ok_or_else(|| Error::store("could not create a session", "no number is left"))?;
+        self.last_number = next.get();
+        Ok(ConversationId::Integer(next))
     }
 
     fn list(&self, user_id: &UserId) -> Vec<SessionRecord> {
@@ -211,6 +299,30 @@ impl Tables {
             (b.updated_at, b.created_at).cmp(&(a.updated_at, a.created_at)).then(a.id.cmp(&b.id))
         });
         records
+    }
+
+    /// `None` if a cursor is not one.
+    fn page(&self, page: &ThreadsPage) -> Option<Vec<SessionRecord>> {
+        let place = |id| Some((self.sessions.get(&id)?.bound_at?, id));
+        let cursor = |id: Option<SessionId>| match id {
+            Some(id) => place(id).map(Some),
+            None => Some(None),
+        };
+        let (after, until) = (cursor(page.after)?, cursor(page.until)?);
+        let (above, below) = if page.ascending { (after, until) } else { (until, after) };
+        let mut bound: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|session| page.user_id.as_ref().is_none_or(|id| *id == session.record.user_id))
+            .filter_map(|session| Some(((session.bound_at?, session.record.id), &session.record)))
+            .filter(|(place, _)| above.is_none_or(|above| *place > above))
+            .filter(|(place, _)| below.is_none_or(|below| *place < below))
+            .collect();
+        bound.sort_unstable_by_key(|(place, _)| *place);
+        if !page.ascending {
+            bound.reverse();
+        }
+        Some(bound.into_iter().take(page.limit).map(|(_, record)| record.clone()).collect())
     }
 
     fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
@@ -224,6 +336,7 @@ impl Tables {
         session.lease_until = None;
         session.record.thread_id = Some(ThreadId::clone(&thread_id));
         session.record.updated_at = whole_microseconds(now);
+        session.bound_at = Some(whole_microseconds(now));
         self.threads.insert(thread_id, id);
         Bound::Done
     }
@@ -232,6 +345,9 @@ impl Tables {
         let Some(Stored { record, .. }) = self.sessions.remove(&id) else { return false };
         if let Some(thread_id) = record.thread_id {
             self.threads.remove(&thread_id);
+        }
+        if let Some(conversation) = record.conversation {
+            self.conversations.remove(&conversation);
         }
         if let Some(ids) = self.users.get_mut(&record.user_id) {
             ids.remove(&id);

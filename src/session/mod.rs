@@ -12,6 +12,9 @@
 //! (feature `sqlite`). The contract for others is [`SessionStore`]'s documentation; an example
 //! is `examples/own_store.rs`.
 //!
+//! A service that holds a key is no user. It is admitted to the OpenAI-compatible API, where it
+//! sees every user's threads and makes [`ClientSession`]s for users, and to nothing else.
+//!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
 //!
 //! # Alone
@@ -58,6 +61,7 @@
 
 mod admitted;
 mod claim;
+mod client_session;
 mod layer;
 mod memory;
 mod needs;
@@ -71,18 +75,21 @@ mod store;
 
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
-pub use admitted::{Action, Admitted, Attachments, Effect, OwnedSession};
+pub use admitted::{
+    Action, Admitted, Attachments, Effect, OpenAiAction, OwnedSession, ThreadDirectory,
+};
 pub use claim::{BindError, RunClaim};
+pub use client_session::{ClientSession, ClientSessionStatus, SecretSigner};
 pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;
-pub use record::{SessionId, SessionRecord, ThreadId};
-pub use rules::SessionLimits;
+pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};
+pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture,
+    BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned, RunStart, SessionStore,
+    Settlement, StoreFuture, ThreadsPage,
 };

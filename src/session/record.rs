@@ -1,6 +1,7 @@
 //! What the store keeps of a session.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -50,6 +51,39 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// A conversation's id where one-shot chat doesn't show the session's own.
+///
+/// It is unique among all sessions of a store, and written as clients see it: `17`, or
+/// `conv_0f3a91c2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConversationId {
+    /// `conv_` and 8 hexadecimal digits, drawn at random.
+    Conv(u32),
+    /// A number of the store's sequence, from 1 on.
+    Integer(NonZeroU64),
+}
+
+impl ConversationId {
+    /// Reads an id as it is [displayed](fmt::Display); `None` if it isn't one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = match text.strip_prefix("conv_") {
+            Some(digits) => Self::Conv(u32::from_str_radix(digits, 16).ok()?),
+            None => Self::Integer(text.parse().ok()?),
+        };
+        // One id has one text: no sign, no leading zero, no capital.
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conv(bits) => write!(f, "conv_{bits:08x}"),
+            Self::Integer(number) => write!(f, "{number}"),
+        }
+    }
+}
+
 /// The upstream's id of a thread. Opaque.
 pub type ThreadId = Arc<str>;
 
@@ -62,6 +96,8 @@ pub struct SessionRecord {
     pub user_id: UserId,
     /// The upstream's thread, once there is one. Never changes after that.
     pub thread_id: Option<ThreadId>,
+    /// Its id as a conversation, if it was given one. Never changes.
+    pub conversation: Option<ConversationId>,
     /// The title that the user or the upstream gave it.
     pub title: Option<String>,
     /// When it was created, in microseconds' precision.
@@ -70,4 +106,35 @@ pub struct SessionRecord {
     pub updated_at: Timestamp,
     /// User and assistant messages in the thread.
     pub message_count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversations_id_has_one_text() {
+        for text in ["1", "17", "18446744073709551615", "conv_00000000", "conv_0f3a91c2"] {
+            assert_eq!(ConversationId::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "01",
+            " 1",
+            "1.0",
+            "18446744073709551616",
+            "conv_",
+            "conv_0f3a91c",
+            "conv_0f3a91c21",
+            "conv_0F3A91C2",
+            "conv_+f3a91c2",
+            "CONV_0f3a91c2",
+            "0f3a91c2",
+        ] {
+            assert_eq!(ConversationId::parse(text), None, "{text}");
+        }
+    }
 }

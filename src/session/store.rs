@@ -6,9 +6,11 @@ use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
-use super::record::{SessionId, SessionRecord, ThreadId};
+use super::client_session::ClientSession;
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
 
@@ -41,7 +43,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`.
     ///
-    /// Counting and adding are one step. An id that a session has already is an error.
+    /// Counting, giving it its id as a conversation, and adding are one step. An id that a session
+    /// has already is an error.
     fn create(
         &self,
         session: NewSession,
@@ -53,6 +56,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// The session that is bound to that upstream thread, whoever owns it.
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// The session that has that id as a conversation, whoever owns it.
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>>;
 
     /// All sessions of a user, newest `updated_at` first; ties by newest `created_at`, then id.
     fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>>;
@@ -118,6 +124,30 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Forgets an attachment; `false` if it was not known.
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 
+    /// A page of the sessions that are bound, in the order in which they were; ties by id.
+    ///
+    /// A cursor whose session is gone, or is not bound, gives an empty page.
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>>;
+
+    /// The key that the secrets of client sessions are signed with: `fresh` if there was none
+    /// yet, and the same for ever after. Replicas on one store have one key. It is a secret.
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]>;
+
+    /// Adds a client session. Some of those that expired more than a day before it was created
+    /// may go: enough of them that they don't pile up. An id that is taken is an error.
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()>;
+
+    /// The client session of that id. What another process has revoked is revoked here at once.
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>>;
+
+    /// Sets `cancelled_at` of a client session that is active at `now`, and leaves any other as
+    /// it is; `None` if there is none.
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>>;
+
     /// Resolves to `Ok` if the store could serve a request now.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }
@@ -131,14 +161,54 @@ pub struct NewSession {
     pub user_id: UserId,
     /// Its title, if it has one.
     pub title: Option<String>,
+    /// Its id as a conversation, if it is to have one.
+    pub conversation: Option<NewConversation>,
     /// `created_at` and `updated_at`. Truncated to microseconds.
     pub now: Timestamp,
+}
+
+/// Which page [`SessionStore::threads`] is to give.
+#[derive(Clone, Debug)]
+pub struct ThreadsPage {
+    /// This user's only.
+    pub user_id: Option<UserId>,
+    /// The oldest first; else the newest.
+    pub ascending: bool,
+    /// What comes after this session.
+    pub after: Option<SessionId>,
+    /// And before that one.
+    pub until: Option<SessionId>,
+    /// The most that are given.
+    pub limit: usize,
+}
+
+/// How long an expired client session is kept at least, for whoever asks about it.
+pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The id as a conversation that a new session is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewConversation {
+    /// [`ConversationId::Conv`] of these bits.
+    Conv(u32),
+    /// [`ConversationId::Integer`] of the next number of the store's sequence: greater than every
+    /// one that was ever given, those of deleted sessions included. Numbers may be left out.
+    Next,
+}
+
+impl NewConversation {
+    /// A [`Conv`](Self::Conv) of 32 random bits. Another session may have it already.
+    pub fn random() -> Self {
+        // The first field of a UUID v4 is random in all of its bits (RFC 9562 section 5.4).
+        Self::Conv(Uuid::new_v4().as_fields().0)
+    }
 }
 
 /// The outcome of [`SessionStore::create`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub enum Created {
+    /// Another session has that id as a conversation. The user's limit was not reached.
+    ConversationTaken,
     /// The user has as many sessions as they may have.
     LimitReached,
     /// The session as it was stored.

@@ -49,6 +49,8 @@ mod watch;
 pub(crate) use collect::{HIDDEN_ITEM_TYPES, collect_run};
 #[cfg(feature = "translate")]
 pub(crate) use hold::{Silence, hold_run};
+#[cfg(feature = "openai")]
+pub(crate) use lines::{Lines, Sink};
 
 pub use body::RunBody;
 pub use collect::{Transcript, collect};

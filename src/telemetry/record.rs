@@ -1,8 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
-use crate::principal::UserId;
+use crate::principal::{Principal, UserId};
 use crate::route::Operation;
-use crate::session::{Action, Effect, SessionId};
+use crate::session::{Action, Effect, OpenAiAction, SessionId};
 use crate::stream::End;
 
 /// What the rooms tell of a request, for its log line. Cloning is a reference count.
@@ -12,6 +12,7 @@ pub struct Record(Arc<Facts>);
 #[derive(Debug, Default)]
 struct Facts {
     user: OnceLock<UserId>,
+    service: OnceLock<UserId>,
     operation: OnceLock<Operation>,
     chatkit: OnceLock<&'static str>,
     session: OnceLock<SessionId>,
@@ -20,8 +21,9 @@ struct Facts {
 
 impl Record {
     /// Who is calling.
-    pub(crate) fn user(&self, user: &UserId) {
-        let _ = self.0.user.set(user.clone());
+    pub(crate) fn caller(&self, caller: &Principal) {
+        let who = if caller.is_service() { &self.0.service } else { &self.0.user };
+        let _ = who.set(caller.user_id().clone());
     }
 
     /// What they ask for.
@@ -39,7 +41,9 @@ impl Record {
             Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
                 Some(session.record().id)
             }
-            Action::Run(claim, _) | Action::FollowUp(claim, _) => Some(claim.session_id()),
+            Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
+                Some(claim.session_id())
+            }
             Action::ListItems(session, ..)
             | Action::Feedback(session, ..)
             | Action::SyncAction(session, ..) => Some(*session),
@@ -53,7 +57,13 @@ impl Record {
                     _ => None,
                 }
             }
+            Action::OpenAi(
+                OpenAiAction::GetThread(session)
+                | OpenAiAction::DeleteThread(session, _)
+                | OpenAiAction::ListItems(session, _),
+            ) => Some(session.record().id),
             Action::Listed(_)
+            | Action::OpenAi(_)
             | Action::CreateAttachment(..)
             | Action::DeleteAttachment(..)
             | Action::Transcribe(_) => None,
@@ -71,6 +81,11 @@ impl Record {
 
     pub(super) fn user_id(&self) -> Option<&UserId> {
         self.0.user.get()
+    }
+
+    /// The name of its key.
+    pub(super) fn service_name(&self) -> Option<&str> {
+        self.0.service.get().map(UserId::as_str)
     }
 
     pub(super) fn operation_name(&self) -> Option<&'static str> {

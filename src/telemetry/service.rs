@@ -209,6 +209,7 @@ impl Drop for Line {
                     operation = self.record.operation_name(),
                     chatkit = self.record.chatkit_type(),
                     user = self.record.user_id().map(|user| user.as_str()),
+                    service = self.record.service_name(),
                     session = self.record.session_id().map(tracing::field::display),
                     status = self.status.map(|status| status.as_u16()),
                     code = code.map(Code::as_str),
@@ -259,7 +260,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(record) = request.extensions().get::<Record>() {
-            record.user(request.body().principal().user_id());
+            record.caller(request.body().principal());
         }
         self.inner.call(request)
     }

@@ -81,7 +81,7 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    match exchange.upstream.json(envelope::old_attachment(&id)).await {
+    match exchange.upstream.json(envelope::delete_attachment(&id)).await {
         Ok(_) => {
             attachments.deleted(&id).await?;
             reply::one(reply::DeletedAttachment { id: &id, deleted: true })

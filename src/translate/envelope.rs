@@ -120,6 +120,17 @@ pub(super) fn thread_title(thread_id: &str, title: &str) -> Bytes {
 }
 
 #[derive(Serialize)]
+struct AttachmentParams<'a> {
+    attachment_id: &'a str,
+}
+
+/// `attachments.delete`.
+pub(super) fn delete_attachment(attachment_id: &str) -> Bytes {
+    let params = AttachmentParams { attachment_id };
+    write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
+}
+
+#[derive(Serialize)]
 struct PageParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     thread_id: Option<&'a str>,
@@ -204,17 +215,6 @@ pub(super) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> B
 pub(super) fn new_attachment(params: &RawValue) -> Bytes {
     let kind = RequestType::AttachmentsCreate.as_str();
     write(&Envelope { kind, params, metadata: None })
-}
-
-#[derive(Serialize)]
-struct AttachmentParams<'a> {
-    attachment_id: &'a str,
-}
-
-/// `attachments.delete`.
-pub(super) fn old_attachment(attachment_id: &str) -> Bytes {
-    let params = AttachmentParams { attachment_id };
-    write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
 }
 
 /// `input.transcribe`. The audio is written where it is sent from, once: it may be many megabytes.

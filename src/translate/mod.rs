@@ -69,6 +69,7 @@
 mod attachments;
 mod body;
 mod bundle;
+mod chat;
 mod envelope;
 mod follow_ups;
 mod host;
@@ -76,6 +77,7 @@ mod items;
 mod layer;
 mod messages;
 mod observer;
+mod openai;
 mod passthrough;
 mod reply;
 mod runs;

@@ -14,7 +14,10 @@ use super::body::ReplyBody;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
-use super::{attachments, follow_ups, items, passthrough, reply, runs, sessions, transcriptions};
+use super::{
+    attachments, chat, follow_ups, items, openai, passthrough, reply, runs, sessions,
+    transcriptions,
+};
 use crate::error::BoxError;
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::session::{Action, Admitted};
@@ -92,13 +95,14 @@ where
             Response = Response<R>,
             Future: Send,
             Error: Into<BoxError> + Send,
-        > + Send
+        > + Clone
+        + Send
         + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (principal, _, action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
-    let context = || {
+    let context = |service: S| {
         let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Exchange {
@@ -126,13 +130,25 @@ where
         }
         Action::Thread(session) => reply::one(reply::Thread::from(&session)),
         Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
-        Action::Get(session) => sessions::get(context(), session).await,
-        Action::Update(session, title) => sessions::update(context(), session, title).await,
-        Action::Delete(session, claim) => sessions::delete(context(), session, claim).await,
-        Action::Run(claim, run) => runs::create(context(), claim, run).await,
-        Action::Passthrough(call, effect) => passthrough::pass(context(), call, effect).await,
-        // In a box of its own: what a run needs is moved about as often as there are runs.
-        action => Box::pin(rest(context(), action)).await,
+        Action::Get(session) => sessions::get(context(service), session).await,
+        Action::Update(session, title) => sessions::update(context(service), session, title).await,
+        Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
+        Action::Run(claim, run) => runs::create(context(service), claim, run).await,
+        Action::Chat(claim, id, run) => chat::ask(context(service), claim, id, run).await,
+        Action::Passthrough(call, effect) => {
+            passthrough::pass(context(service), call, effect).await
+        }
+        Action::OpenAi(action) => {
+            let exchange = openai::Exchange {
+                service,
+                settings: Arc::clone(&settings),
+                headers: &head.headers,
+            };
+            // Boxed, so that the other operations' futures don't have room for it.
+            Box::pin(openai::carry_out(exchange, action)).await
+        }
+        // In a box of its own, for the same reason.
+        action => Box::pin(rest(context(service), action)).await,
     }
 }
 

@@ -17,6 +17,11 @@ pub(super) fn parse(text: &str, offset: Offset) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(utc).ok()
 }
 
+/// The precision of the API's times, which is that of the upstream's.
+pub(super) fn whole_microseconds(instant: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
+}
+
 /// A time of the upstream's in UTC; as it is, if it isn't one.
 pub(super) fn normalize(text: &str, offset: Offset) -> String {
     parse(text, offset).map_or_else(|| text.to_owned(), |instant| instant.to_string())

@@ -16,6 +16,8 @@ pub struct BodyLimits {
     pub max_audio_bytes: usize,
     /// The longest message, in Unicode scalar values of all its text together.
     pub max_message_chars: usize,
+    /// The same of one-shot chat.
+    pub max_chat_chars: usize,
     /// The longest wait for a body.
     pub body_timeout: Duration,
 }
@@ -27,6 +29,7 @@ impl Default for BodyLimits {
             max_body_bytes: 1_048_576,
             max_audio_bytes: 26_214_400,
             max_message_chars: 10_000,
+            max_chat_chars: 10_000,
             body_timeout: Duration::from_secs(15),
         }
     }

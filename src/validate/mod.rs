@@ -55,10 +55,10 @@ pub use call::{
     ActionCall, Answer, Audio, Call, ChatKitCall, Feedback, FollowUp, Page, RunCall, Step,
     ThreadPath, TranscriptionCall, Validated,
 };
-pub use chat::ChatCall;
+pub use chat::{ChatCall, ConversationName};
 pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
 pub use layer::{BodyLimits, UnknownRequests, ValidateLayer};
-pub use openai::OpenAiCall;
+pub use openai::{ListPage, NewClientSession, OpenAiCall};
 pub use report::{Report, Violation};
 pub use schemas::{SOURCES, Schemas, compile};
 pub use service::{ResponseFuture, Validate};

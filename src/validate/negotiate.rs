@@ -35,7 +35,7 @@ pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<()
 
 const ONLY_JSON: &str = "The answer is application/json; Accept doesn't take it.";
 
-/// Whether an operation is answered with a run's events, unless it is asked not to be.
+/// Whether an operation may be answered with a run's events.
 fn is_run(operation: Operation) -> bool {
     matches!(
         operation,
@@ -44,6 +44,8 @@ fn is_run(operation: Operation) -> bool {
             | Operation::SubmitToolOutput
             | Operation::SubmitStructuredInput
             | Operation::RunAction
+            | Operation::Chat
+            | Operation::ChatForUser
     )
 }
 
@@ -57,6 +59,20 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
             Err(Rejection::new(Code::NotAcceptable).message(ONLY_JSON))
         }
         _ => Ok(()),
+    }
+}
+
+/// How one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that prefers
+/// `text/event-stream` to `application/json` asks for events.
+pub(super) fn chat_answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+    match (stream, accept(headers)) {
+        (Some(stream), _) => answer(Some(stream), headers),
+        (None, Some(accept))
+            if quality(&accept, "text/event-stream") > quality(&accept, "application/json") =>
+        {
+            Answer::Events
+        }
+        (None, _) => Answer::Json,
     }
 }
 
@@ -203,6 +219,22 @@ mod tests {
             assert_eq!(answer(stream, &headers(accept)), expected, "{stream:?} {accept}");
         }
         assert_eq!(answer(None, &HeaderMap::new()), Answer::Events);
+        for (stream, accept, expected) in [
+            (None, "*/*", Answer::Json),
+            (None, "application/json, text/event-stream", Answer::Json),
+            (None, "application/json;q=0.9, text/event-stream", Answer::Events),
+            (None, "text/event-stream", Answer::Events),
+            (None, "text/event-stream, */*;q=0.1", Answer::Events),
+            (Some(false), "text/event-stream", Answer::Json),
+            (Some(true), "*/*", Answer::Events),
+            (Some(true), "application/json", Answer::Json),
+        ] {
+            assert_eq!(chat_answer(stream, &headers(accept)), expected, "{stream:?} {accept}");
+        }
+        assert_eq!(chat_answer(None, &HeaderMap::new()), Answer::Json);
+        assert_eq!(chat_answer(Some(true), &HeaderMap::new()), Answer::Events);
+        assert!(acceptable(Operation::Chat, &headers("text/event-stream")).is_ok());
+        assert!(acceptable(Operation::ChatForUser, &headers("text/html")).is_err());
         assert!(acceptable(Operation::CreateRun, &headers("text/html")).is_err());
         assert!(acceptable(Operation::ListSessions, &headers("text/event-stream")).is_err());
         assert!(acceptable(Operation::ListSessions, &headers("application/problem+json")).is_ok());

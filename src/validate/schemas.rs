@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 49] = {
+pub const SOURCES: [(&str, &str); 63] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -47,6 +47,20 @@ pub const SOURCES: [(&str, &str); 49] = {
         "delete_attachment.reply",
         "create_transcription.request",
         "create_transcription.reply",
+        "chat.request",
+        "chat.reply",
+        "chat_for_user.request",
+        "chat_for_user.reply",
+        "openai_create_session.request",
+        "openai_create_session.reply",
+        "openai_cancel_session.reply",
+        "openai_list_threads.query",
+        "openai_list_threads.reply",
+        "openai_get_thread.reply",
+        "openai_delete_thread.reply",
+        "openai_list_items.query",
+        "openai_list_items.reply",
+        "openai_error",
         "error",
         "problem",
         "chatkit/attachments.create",

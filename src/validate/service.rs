@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::call::Validated;
 use super::layer::Rules;
 use super::read::ReadBody;
-use super::{negotiate, parse};
+use super::{chat, negotiate, parse};
 use crate::principal::{Identified, Principal};
 use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 use crate::route::{Routed, Target};
@@ -53,7 +53,9 @@ where
             record.operation(operation);
         }
         let limits = &self.rules.limits;
-        let checked = negotiate::acceptable(operation, &head.headers).and_then(|()| {
+        let allowed = chat::check_user(&target, body.principal());
+        let allowed = allowed.and_then(|()| negotiate::acceptable(operation, &head.headers));
+        let checked = allowed.and_then(|()| {
             if !parse::has_body(operation) || body.is_end_stream() {
                 return Ok(None);
             }

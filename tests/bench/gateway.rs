@@ -170,7 +170,8 @@ impl Furnished {
 async fn bound_session(store: &MemoryStore, id: SessionId) {
     let now = Timestamp::now();
     let user_id = UserId::parse("ada").unwrap();
-    let _ = store.create(NewSession { id, user_id, title: None, now }, None).await.unwrap();
+    let session = NewSession { id, user_id, title: None, conversation: None, now };
+    let _ = store.create(session, None).await.unwrap();
     let begin = BeginRun { max_messages: NonZeroU32::new(1), lease: Duration::from_secs(45), now };
     let RunStart::First(lease) = store.begin_run(id, begin).await.unwrap() else {
         panic!("a first run");

@@ -125,7 +125,7 @@ fn stores(c: &mut Criterion) {
     for (name, store) in stores {
         let (id, now) = (SessionId::random(), Timestamp::now());
         let user_id = UserId::parse("ada").unwrap();
-        let session = NewSession { id, user_id, title: None, now };
+        let session = NewSession { id, user_id, title: None, conversation: None, now };
         let _ = runtime.block_on(store.create(session, None)).unwrap();
         c.bench_function(&format!("{name}/get"), |b| {
             b.iter(|| runtime.block_on(store.get(id)).unwrap());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
 mod contract;
+mod demo;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -64,9 +65,9 @@ fn help_teaches_each_command() {
     }
     for (command, flags) in [
         ("check", &["--config", "--listen", "--upstream", "--store"][..]),
-        ("demo", &["--listen"]),
+        ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
-        ("token", &["--sub", "--ttl", "--claim", "--config"]),
+        ("token", &["--sub", "--service", "--ttl", "--claim", "--config"]),
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = run(&[command, "--help"], &[]);
@@ -104,7 +105,7 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn check_tells_what_is_set_and_where() {
-    let file = File::new("[limits]\nmax_sessions = 3\n[chat]\npath = \"/talk\"\n");
+    let file = File::new("[limits]\nmax_sessions = 3\n[auth]\nanonymous_user = \"ada\"\n");
     let ran = run(
         &["check", "--config", file.path(), "--store", "memory:", "--listen", "127.0.0.1:0"],
         &[("CHATKIT_REST__AUTH__SECRET", SECRET)],
@@ -116,7 +117,7 @@ fn check_tells_what_is_set_and_where() {
         "auth.secret = (hidden) (environment variable CHATKIT_REST__AUTH__SECRET)".into(),
         "store.url = \"memory:\" (flag --store)".into(),
         format!("limits.max_sessions = 3 (file {path}, line 2)"),
-        format!("note: chat.path (file {path}, line 4): has no effect: the one-shot chat routes"),
+        format!("note: auth.anonymous_user (file {path}, line 4): has no effect with auth.mode"),
         "The configuration is fine: 5 settings, the others at their defaults.".into(),
     ] {
         assert!(ran.out.contains(&line), "{line}\n\nnot in\n\n{}", ran.out);

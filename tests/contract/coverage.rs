@@ -51,7 +51,8 @@ fn every_operation_has_a_folder_and_every_folder_an_operation() {
 
 #[test]
 fn every_operation_has_its_schemas_and_every_schema_its_use() {
-    let mut expected: BTreeSet<String> = ["error", "problem"].map(str::to_owned).into();
+    let mut expected: BTreeSet<String> =
+        ["error", "openai_error", "problem"].map(str::to_owned).into();
     for operation in Operation::ALL {
         match operation {
             Operation::Passthrough => {
@@ -68,8 +69,14 @@ fn every_operation_has_its_schemas_and_every_schema_its_use() {
             | Operation::SubmitStructuredInput
             | Operation::RunAction
             | Operation::CreateAttachment
-            | Operation::CreateTranscription => {
+            | Operation::CreateTranscription
+            | Operation::Chat
+            | Operation::ChatForUser
+            | Operation::OpenAiCreateSession => {
                 expected.insert(format!("{operation}.request"));
+            }
+            Operation::OpenAiListThreads | Operation::OpenAiListItems => {
+                expected.insert(format!("{operation}.query"));
             }
             _ => {}
         }

@@ -11,6 +11,8 @@ mod cancel;
 mod client;
 mod failures;
 mod files;
+#[cfg(feature = "openai")]
+mod openai;
 mod pages;
 mod recorded;
 mod requests;

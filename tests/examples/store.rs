@@ -21,6 +21,10 @@ macro_rules! promises {
 }
 
 promises! {
+    clients:
+        threads_are_in_the_order_of_their_binding,
+        the_first_signing_key_stays,
+        an_active_client_session_is_cancelled_once;
     sessions:
         a_session_is_stored_as_it_was_given,
         fifty_creates_at_once_stop_at_the_limit,

@@ -77,7 +77,14 @@ async fn refusals_of_every_room_can_be_read_by_the_page() {
         let reply = gateway.send(origin(request)).await;
         assert_eq!((reply.status, allowed(&reply)), (status, Some(OURS)));
         let exposed = reply.field("access-control-expose-headers").unwrap();
-        for header in ["x-request-id", "retry-after", "ratelimit", "www-authenticate", "location"] {
+        for header in [
+            "x-request-id",
+            "retry-after",
+            "ratelimit",
+            "www-authenticate",
+            "location",
+            "x-conversation-id",
+        ] {
             assert!(exposed.contains(header), "{header} in {exposed}");
         }
     }

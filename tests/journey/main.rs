@@ -14,6 +14,8 @@
 
 mod access;
 mod bytes;
+mod chat;
+mod chat_errors;
 mod cors;
 mod cuts;
 mod drain;
@@ -28,6 +30,7 @@ mod identity;
 mod items;
 mod limits;
 mod logs;
+mod model;
 mod passthrough;
 mod patience;
 mod request_ids;

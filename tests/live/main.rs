@@ -1,12 +1,14 @@
-//! The gateway's binary in front of the real `openai-chatkit` server, through real sockets.
+//! The gateway's binary in front of real ChatKit servers, through real sockets.
 //!
-//! Black box: nothing of the library is used. The Python server is `examples/openai_chatkit_server`,
-//! installed by `setup.sh` into `.venv`; words in a message make it do what a test needs, and its
-//! `/_test` routes tell what it sent and was asked. Where it can't be installed every test fails.
+//! Black box: nothing of the library is used. The server that is the measure is
+//! `examples/openai_chatkit_server`, on the current `openai-chatkit`. Words in a message make it do
+//! what a test needs, and its `/_test` routes tell what it sent and was asked. Two more servers,
+//! for `other_servers` and `node`: `old_server`, on release 1.4 of the same SDK, and `node_server`,
+//! on the third-party Node SDK. `setup.sh` installs all of them; where it can't, their tests fail.
 //!
-//! The server runs on uvicorn's `httptools`; `CHATKIT_HTTP=h11` takes the other implementation.
+//! The first one runs on uvicorn's `httptools`; `CHATKIT_HTTP=h11` takes the other implementation.
 //!
-//! A test has users of its own, because the server, which knows no users, is shared by all tests.
+//! A test has users of its own, because the servers, which know no users, are shared by all tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +22,9 @@ mod assumptions;
 mod concurrency;
 mod failures;
 mod items;
+mod node;
+mod openai;
+mod other_servers;
 mod ownership;
 mod passthrough;
 mod restarts;

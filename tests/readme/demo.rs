@@ -31,7 +31,9 @@ impl Demo {
             assert_ne!(out.read_line(&mut lines).unwrap(), 0, "it ended after\n{lines}");
         }
         let is_variable = |line: &&str| {
-            ["TOKEN=", "BOB=", "BASE="].iter().any(|variable| line.starts_with(variable))
+            ["TOKEN=", "BOB=", "BASE=", "KEY=", "HOSTED="]
+                .iter()
+                .any(|variable| line.starts_with(variable))
         };
         let variables: Vec<_> = lines.lines().filter(is_variable).collect();
         let variables = variables.join("\n");
@@ -66,6 +68,7 @@ fn what_it_prints_works_when_pasted() {
             "You said: And again",
             "\"message_count\":4",
             "\"meta\":{\"total\":1}}\n",
+            "{\"object\":\"list\",\"data\":[{\"id\":\"thr_",
             "HTTP/1.1 403 Forbidden",
             "HTTP/1.1 400 Bad Request",
             "\"pointer\":\"/mesage\"",

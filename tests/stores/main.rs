@@ -36,6 +36,20 @@ macro_rules! contract {
 }
 
 contract! {
+    clients:
+        threads_are_in_the_order_of_their_binding,
+        a_page_of_threads_lies_between_its_cursors,
+        threads_bound_at_one_moment_are_all_paged_through,
+        the_first_signing_key_stays,
+        a_client_session_is_stored_as_it_was_given,
+        an_active_client_session_is_cancelled_once,
+        client_sessions_that_expired_long_ago_go;
+    conversations:
+        a_session_is_found_by_its_id_as_a_conversation,
+        a_session_need_not_be_a_conversation,
+        numbers_are_never_given_again,
+        an_id_that_is_taken_is_refused_and_nothing_is_made,
+        a_session_that_is_discarded_leaves_its_id_free;
     sessions:
         a_session_is_stored_as_it_was_given,
         an_id_is_given_once,

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Bound, Created, Owned, RunStart, Settlement, SqliteOptions, SqliteStore,
+    Bound, ConversationId, Created, NewConversation, NewSession, Owned, RunStart, SessionRecord,
+    Settlement, SqliteOptions, SqliteStore, ThreadsPage,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -45,6 +46,79 @@ async fn reopening_keeps_everything() {
     assert_eq!(integrity(&directory.file()), "ok");
     let log = directory.file().with_extension("db-wal");
     assert!(!log.exists(), "a store that was closed is one file");
+}
+
+/// What version 0.1.0 made, with a session that is bound and one that isn't.
+const FIRST_VERSION: &str = "
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE session (
+        id BLOB PRIMARY KEY CHECK (length(id) = 16),
+        user_id TEXT NOT NULL,
+        thread_id TEXT UNIQUE,
+        title TEXT,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        message_count INTEGER NOT NULL DEFAULT 0,
+        lease INTEGER NOT NULL DEFAULT 0,
+        lease_until INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_by_user ON session (user_id, updated_at DESC, created_at DESC);
+    CREATE TABLE attachment (
+        id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO session VALUES
+        (x'00112233445540678899aabbccddeeff', 'ada', 'thr_1', 'Turin', 10, 20, 4, 1, NULL),
+        (x'01112233445540678899aabbccddeeff', 'ada', 'thr_0', NULL, 5, 20, 2, 1, NULL),
+        (x'ff112233445540678899aabbccddeeff', 'ada', NULL, NULL, 30, 30, 0, 0, NULL);
+    INSERT INTO attachment VALUES ('atc_1', 'bob');
+    PRAGMA application_id = 1131106931;
+    PRAGMA user_version = 1;
+";
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let directory = Directory::new();
+    let connection = Connection::open(directory.file()).unwrap();
+    connection.execute_batch(FIRST_VERSION).unwrap();
+    drop(connection);
+
+    let store = directory.store();
+    let found = store.by_thread("thr_1").await.unwrap().unwrap();
+    assert_eq!(found.id.to_string(), "00112233-4455-4067-8899-aabbccddeeff");
+    assert_eq!((found.title.as_deref(), found.message_count), (Some("Turin"), 4));
+    assert_eq!((found.created_at.as_microsecond(), found.updated_at.as_microsecond()), (10, 20));
+    assert_eq!(found.conversation, None);
+    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 3);
+    // Nobody wrote down when they were bound: they count as bound when they were made.
+    let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
+    let threads = store.threads(page).await.unwrap();
+    let ids: Vec<_> = threads.iter().filter_map(|record| record.thread_id.as_deref()).collect();
+    assert_eq!(ids, ["thr_0", "thr_1"]);
+    let key = store.signing_key([7; 32]).await.unwrap();
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
+    assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
+    assert_eq!(number(&store).await, 1);
+    drop(store);
+    // Once is enough.
+    let store = directory.store();
+    assert_eq!(number(&store).await, 2);
+    assert_eq!(store.signing_key([8; 32]).await.unwrap(), key);
+    drop(store);
+    assert_eq!(integrity(&directory.file()), "ok");
+}
+
+/// The number of a new conversation.
+async fn number(store: &Store) -> u64 {
+    let conversation = Some(NewConversation::Next);
+    let session = NewSession { conversation, ..new_session("ada") };
+    match store.create(session, None).await.unwrap() {
+        Created::Session(SessionRecord {
+            conversation: Some(ConversationId::Integer(number)),
+            ..
+        }) => number.get(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[cfg(unix)]

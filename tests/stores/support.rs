@@ -65,13 +65,19 @@ pub(crate) fn max(limit: u32) -> Option<NonZeroU32> {
 }
 
 pub(crate) fn new_session(user_id: &str) -> NewSession {
-    NewSession { id: SessionId::random(), user_id: user(user_id), title: None, now: at(0) }
+    NewSession {
+        id: SessionId::random(),
+        user_id: user(user_id),
+        title: None,
+        conversation: None,
+        now: at(0),
+    }
 }
 
 pub(crate) async fn create(store: &Store, user_id: &str) -> SessionId {
     match store.create(new_session(user_id), None).await.unwrap() {
         Created::Session(record) => record.id,
-        Created::LimitReached => panic!("there is no limit"),
+        refused => panic!("there is no limit: {refused:?}"),
     }
 }
 

@@ -6,9 +6,12 @@ use http_body_util::{BodyExt as _, Empty};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::*;
-use crate::authenticate::AuthenticateLayer;
+use crate::authenticate::{
+    AuthenticateLayer, CallerFuture, ClientSecrets, InvalidToken, SecretError, ServiceKeys, Trust,
+};
 use crate::principal::{Authenticated, Principal, UserId};
 use crate::rejection::{RefusalStyle, Refused, RefusedOr};
+use crate::surface::Surface;
 
 type Reply = Response<RefusedOr<http_body_util::Full<Bytes>>>;
 
@@ -237,6 +240,71 @@ async fn anyone_is_accepted_only_where_that_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_path_may_say_who_is_calling_where_callers_are_believed() {
+    let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
+    let layer = AuthenticateLayer::danger_trust(trust.user_of_path("/api/", "/chat"));
+    let long = format!("/api/{}/chat", "x".repeat(256));
+    for (path, user) in [
+        ("/api/ada/chat", "ada"),
+        ("/api/ada/chat?as=eve", "ada"),
+        ("/api/a%2Fb%C3%A9%20/chat", "a/bé "),
+        ("/api/%2e%2e/chat", ".."),
+        ("/api/chat", "guest"),
+        ("/api//chat", "guest"),
+        ("/api/ada/chat/", "guest"),
+        ("/api/ada/x/chat", "guest"),
+        ("/api/%00/chat", "guest"),
+        ("/api/%ff/chat", "guest"),
+        (&long, "guest"),
+        ("/API/ada/chat", "guest"),
+        ("/v1/api/ada/chat", "guest"),
+    ] {
+        let mut sent = request(&[]);
+        *sent.uri_mut() = path.parse().unwrap();
+        assert_eq!(text(send(&layer, sent).await).await, user, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_shared_secret_is_asked_of_everyone() {
+    let secret = "key-0123456789abcdef0123456789~/=";
+    let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
+    let trust = trust.user_of_path("/api/", "/chat").shared_secret(secret);
+    assert!(!format!("{trust:?}").contains("0123456789"));
+    let layer = AuthenticateLayer::danger_trust(trust);
+    let wrong = "the shared secret is another one";
+    let bearer = |token: &str| format!("Bearer {token}");
+    for (token, challenge, cause) in [
+        (None, CHALLENGE, "there is no token"),
+        (Some(bearer("key-0123456789abcdef0123456789~/")), INVALID, wrong),
+        (Some(bearer("Key-0123456789abcdef0123456789~/=")), INVALID, wrong),
+        (Some(bearer("key-0123456789abcdef0123456789~/==")), INVALID, wrong),
+        (Some(bearer(&sign(&claims()))), INVALID, wrong),
+        (Some(bearer("")), TWO, "the Authorization header is malformed"),
+        (Some(format!("Basic {secret}")), CHALLENGE, "there is no token"),
+        (Some(bearer(secret)), "", ""),
+    ] {
+        for (path, user) in [("/x", "guest"), ("/api/ada/chat", "ada")] {
+            let fields: Vec<_> =
+                token.iter().map(|token| ("authorization", token.as_str())).collect();
+            let mut sent = request(&fields);
+            *sent.uri_mut() = path.parse().unwrap();
+            let reply = send(&layer, sent).await;
+            if challenge.is_empty() {
+                assert_eq!(text(reply).await, user);
+                continue;
+            }
+            assert_eq!(reply.status(), 401, "{token:?}");
+            assert_eq!(reply.headers()["www-authenticate"], challenge, "{token:?}");
+            assert_eq!(reply.extensions().get::<Refused>().unwrap().cause(), Some(cause));
+        }
+    }
+    let twice = bearer(secret);
+    let twice = request(&[("authorization", &twice), ("authorization", &twice)]);
+    assert_eq!(send(&layer, twice).await.status(), 401);
+}
+
+#[tokio::test]
 async fn a_refused_request_never_reaches_the_inner_service_and_its_errors_pass() {
     let unreachable = service_fn(async |_: Request<Authenticated<Empty<Bytes>>>| {
         Err::<Response<String>, _>("reached")
@@ -258,4 +326,91 @@ fn a_refusal_in_problem_details_has_the_same_challenge() {
     let reply = rejection.into_response(&style);
     assert_eq!(reply.headers()["content-type"], "application/problem+json");
     assert_eq!(reply.headers()["www-authenticate"], CHALLENGE);
+}
+
+/// Knows one secret, and can be down.
+#[derive(Debug)]
+struct OneSecret;
+
+impl ClientSecrets for OneSecret {
+    fn caller(&self, secret: &str) -> CallerFuture {
+        let outcome = match secret {
+            "ek_good" => Ok(Principal::new(UserId::parse("bob").unwrap())),
+            "ek_down" => Err(SecretError::Unavailable(crate::error::Error::store("x", "locked"))),
+            _ => Err(SecretError::Invalid(InvalidToken::Revoked)),
+        };
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            outcome
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_client_secret_selects_its_user_from_the_authorization_header_only() {
+    let anyone = AuthenticateLayer::danger_accept_anyone_as(UserId::parse("ada").unwrap());
+    for layer in [layer().cookie("token"), anyone.clone()] {
+        let layer = layer.client_secrets(Arc::new(OneSecret));
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_good")])).await;
+        assert_eq!(text(reply).await, "bob");
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_bad")])).await;
+        assert_eq!(reply.status(), 401);
+        assert_eq!(reply.headers()["www-authenticate"], INVALID);
+        let reply = send(&layer, request(&[("authorization", "Bearer ek_down")])).await;
+        assert_eq!(reply.status(), 503);
+        assert_eq!(reply.headers()["retry-after"], "1");
+    }
+    let layer = layer().cookie("token").client_secrets(Arc::new(OneSecret));
+    let reply = send(&layer, request(&[("cookie", "token=ek_good")])).await;
+    assert_eq!(reply.status(), 401);
+    // Who doesn't know about secrets takes them for bad tokens, or looks at no token at all.
+    let reply = send(&anyone, request(&[("authorization", "Bearer ek_good")])).await;
+    assert_eq!(text(reply).await, "ada");
+}
+
+#[tokio::test]
+async fn only_keys_of_services_count_on_the_openai_surface() {
+    let digest = |key: &str| -> [u8; 32] {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+        digest.as_ref().try_into().unwrap()
+    };
+    let keys = [("billing", "sk-one"), ("support", "sk-two")];
+    let keys = keys.map(|(name, key)| (UserId::parse(name).unwrap(), digest(key)));
+    let on = |headers: &[(&str, &str)]| {
+        let mut request = request(headers);
+        request.extensions_mut().insert(Surface::OpenAi);
+        request
+    };
+    let jwt = format!("Bearer {}", sign(&claims()));
+    let anyone = AuthenticateLayer::danger_accept_anyone_as(UserId::parse("ada").unwrap());
+    for layer in [layer().cookie("token"), anyone] {
+        let layer = layer.client_secrets(Arc::new(OneSecret));
+        // Without keys, nobody.
+        let reply = send(&layer, on(&[("authorization", "Bearer sk-one")])).await;
+        assert_eq!(reply.status(), 401);
+
+        let layer = layer.service_keys(ServiceKeys::new(keys.clone()));
+        for (key, name) in [("Bearer sk-one", "billing"), ("bearer sk-two", "support")] {
+            let reply = send(&layer, on(&[("authorization", key)])).await;
+            assert_eq!(text(reply).await, name);
+        }
+        for headers in [
+            &[][..],
+            &[("authorization", "Bearer sk-on")],
+            &[("authorization", "Bearer billing")],
+            &[("authorization", jwt.as_str())],
+            &[("authorization", "Bearer ek_good")],
+            &[("cookie", "token=sk-one")],
+            &[("authorization", "Bearer sk-one"), ("authorization", "Bearer sk-one")],
+        ] {
+            let reply = send(&layer, on(headers)).await;
+            assert_eq!(reply.status(), 401, "{headers:?}");
+            assert!(reply.headers().contains_key("www-authenticate"));
+            let body: Value = serde_json::from_str(&text(reply).await).unwrap();
+            assert_eq!(body["error"]["code"], "invalid_api_key");
+        }
+        // And a key counts nowhere else.
+        let reply = send(&layer, request(&[("authorization", "Bearer sk-one")])).await;
+        assert_ne!(text(reply).await, "billing");
+    }
 }

@@ -29,9 +29,15 @@ const ROWS: &[Row] = &[
     ("upstream.user_header", "X-Who", |c| c.upstream.user_header == "x-who"),
     ("upstream.forward_authorization", "true", |c| c.upstream.forward_authorization),
     ("upstream.utc_offset", "+05:30", |c| c.upstream.utc_offset.seconds() == 19_800),
+    ("embedded.responder", "openai", |c| model(c).is_some()),
+    ("embedded.base_url", "http://[::1]:1/v2", |c| model(c).is_some_and(|m| m.base_url == "http://[::1]:1/v2")),
+    ("embedded.api_key", "sk-1", |c| model(c).is_some_and(|m| m.api_key == Some(Secret::new("sk-1")))),
+    ("embedded.model", "gpt", |c| model(c).is_some_and(|m| m.model == "gpt")),
+    ("embedded.system_prompt", "Be brief.", |c| model(c).is_some_and(|m| m.system_prompt.as_deref() == Some("Be brief."))),
     ("embedded.token_delay", "30ms", |c| c.embedded.token_delay == Duration::from_millis(30)),
-    ("auth.mode", "none", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "ada")),
-    ("auth.anonymous_user", "bob", |c| matches!(&c.auth, AuthConfig::Anonymous(u) if u.as_str() == "bob")),
+    ("auth.mode", "none", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.user.as_str() == "ada")),
+    ("auth.anonymous_user", "bob", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.user.as_str() == "bob")),
+    ("auth.shared_secret", "open~sesame", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.shared_secret == Some(Secret::new("open~sesame")))),
     ("auth.algorithms", "HS384,HS512", |c| jwt(c).algorithms == [Algorithm::Hs384, Algorithm::Hs512]),
     ("auth.secret", "another", |c| matches!(&jwt(c).key, AuthKey::Secret(s) if s.expose() == "another")),
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
@@ -72,15 +78,29 @@ const ROWS: &[Row] = &[
 ];
 
 /// Settings whose values are files, or nothing: they have tests of their own.
-const WITHOUT_ROW: [&str; 3] = ["auth.jwks_url", "auth.public_key_file", "auth.secret_file"];
+const WITHOUT_ROW: [&str; 5] = [
+    "auth.jwks_url",
+    "auth.public_key_file",
+    "auth.secret_file",
+    "auth.shared_secret_file",
+    "embedded.api_key_file",
+];
 
 /// What a row needs beside itself, from a layer that its own layer does not hide.
 fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     let mut companions = Vec::new();
     match name {
         "auth.mode" => companions.push(("auth.anonymous_user", "ada")),
-        "auth.anonymous_user" => companions.push(("auth.mode", "none")),
+        "auth.anonymous_user" | "auth.shared_secret" => companions.push(("auth.mode", "none")),
         _ => {}
+    }
+    if name.starts_with("embedded.") && name != "embedded.token_delay" {
+        let all = [
+            ("embedded.responder", "openai"),
+            ("embedded.base_url", "http://127.0.0.1:11434/v1"),
+            ("embedded.model", "llama3.2"),
+        ];
+        companions.extend(all.into_iter().filter(|(other, _)| *other != name));
     }
     if name != "auth.secret" {
         companions.push(("auth.secret", SECRET));

@@ -189,6 +189,15 @@ fn contradictions_name_both_sides() {
              line 3)",
         ),
         (
+            "[embedded]\nresponder = \"openai\"",
+            "embedded.base_url (default): missing; embedded.responder = \"openai\" expects",
+        ),
+        ("[embedded]\nresponder = \"openai\"", "embedded.model (default): missing"),
+        (
+            "[embedded]\nresponder = \"opnai\"",
+            "expected \"echo\" or \"openai\"; did you mean \"openai\"?",
+        ),
+        (
             "[auth]\nsecret = \"planted\"\n[chat]\npath = \"/v1/chatkit\"",
             "openai.path (default): /v1/chatkit is chat.path too (file x.toml, line 4)",
         ),

@@ -21,7 +21,14 @@ fn complete() -> Sources {
 fn jwt(config: &Config) -> &JwtConfig {
     match &config.auth {
         AuthConfig::Jwt(jwt) => jwt,
-        AuthConfig::Anonymous(user) => panic!("everyone is {user:?}"),
+        AuthConfig::Anonymous(anonymous) => panic!("{anonymous:?}"),
+    }
+}
+
+fn model(config: &Config) -> Option<&OpenAiResponderConfig> {
+    match &config.embedded.responder {
+        ResponderConfig::Echo => None,
+        ResponderConfig::OpenAi(model) => Some(model),
     }
 }
 
@@ -70,8 +77,8 @@ fn a_single_underscore_is_noted() {
 
 #[test]
 fn settings_without_effect_and_weak_ones_are_noted() {
-    let text = "[auth]\nsecret = \"short\"\nanonymous_user = \"ada\"\n[chat]\npath = \"/x\"\n\
-                [openai]\nenabled = false\npath = \"/y\"\n[upstream]\npool_idle_timeout = \"9s\"\n\
+    let text = "[auth]\nsecret = \"short\"\nanonymous_user = \"ada\"\nshared_secret = \"x\"\n\
+                [chat]\npath = \"/x\"\n[upstream]\npool_idle_timeout = \"9s\"\n\
                 [limits]\nmax_body_bytes = 10";
     let loaded = Sources::new().toml("x.toml", text).load().unwrap();
     let notes: Vec<_> = loaded.notes.iter().map(Note::key).collect();
@@ -80,14 +87,25 @@ fn settings_without_effect_and_weak_ones_are_noted() {
         [
             "auth.secret",
             "auth.anonymous_user",
+            "auth.shared_secret",
             "upstream.pool_idle_timeout",
             "limits.max_message_chars",
-            "chat.path",
+            "chat.max_message_chars",
         ]
     );
     let last = loaded.notes.last().unwrap().to_string();
-    assert!(last.contains("has no effect: the one-shot chat routes are not in this version"));
+    assert!(last.contains("does not fit in limits.max_body_bytes (10)"), "{last}");
     assert!(complete().load().unwrap().notes.is_empty());
+
+    let keys = |set: &str| {
+        let text = format!("auth.secret = \"{}\"\n[openai]\n{set}", "x".repeat(32));
+        let notes = Sources::new().toml("x.toml", text).load().unwrap().notes;
+        notes.iter().map(|note| note.key().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("enabled = true\npath = \"/y\""), ["openai.enabled"]);
+    assert_eq!(keys("path = \"/y\""), ["openai.path"]);
+    let key = format!("api_keys = [{{ name = \"a\", sha256 = \"{}\" }}]", "0".repeat(64));
+    assert_eq!(keys(&format!("enabled = true\n{key}")), [""; 0]);
 }
 
 #[test]
@@ -137,6 +155,113 @@ fn secrets_come_from_files_and_the_later_layer_wins() {
         secret(Sources::new().toml("x", toml).environment(variable("auth.secret", ""))),
         from_file
     );
+}
+
+/// A configuration with a model behind the built-in server, and these settings.
+fn with_model(settings: &[(&'static str, &str)]) -> Result<Loaded, Faults> {
+    let base = [
+        ("upstream.url", "embedded"),
+        ("embedded.responder", "openai"),
+        ("embedded.base_url", "http://127.0.0.1:11434/v1"),
+        ("embedded.model", "llama3.2"),
+    ];
+    let all = base.iter().chain(settings);
+    all.fold(complete(), |sources, (key, value)| sources.set("test", key, *value)).load()
+}
+
+#[test]
+fn the_key_of_a_model_comes_from_a_file_too_and_never_shows() {
+    let file = TemporaryFile::new("planted-key\n");
+    let path = file.path.to_str().unwrap();
+    for settings in
+        [("embedded.api_key_file", path), ("embedded.api_key", "planted-key")].map(|it| [it])
+    {
+        let loaded = with_model(&settings).unwrap();
+        let key = model(&loaded.config).unwrap().api_key.as_ref().unwrap();
+        assert_eq!(key.expose(), "planted-key");
+        assert!(!format!("{loaded:?}").contains("planted"), "{loaded:?}");
+        assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    }
+    let file = TemporaryFile::new("planted key");
+    let path = file.path.to_str().unwrap();
+    for (settings, problem) in [
+        (&[("embedded.api_key", "planted key")][..], "embedded.api_key (set by test): has a char"),
+        (&[("embedded.api_key_file", path)], "embedded.api_key_file (set by test): has a char"),
+        (
+            &[("embedded.api_key", "planted"), ("embedded.api_key_file", path)],
+            "set beside embedded.api_key in the same layer",
+        ),
+        (&[("embedded.base_url", "http://u:planted@host")], "has a user or password"),
+        (&[("embedded.base_url", "http://host/?key=planted")], "has a query; expected a URL such"),
+        (&[("embedded.model", "a\nb")], "has a control character; expected a model's name"),
+    ] {
+        let faults = with_model(settings).unwrap_err();
+        let text = faults.to_string();
+        assert!(text.contains(problem), "{text}");
+        assert!(!format!("{faults:?}").contains("planted"), "{text}");
+    }
+}
+
+#[test]
+fn a_model_that_answers_nobody_or_in_the_open_is_noted() {
+    let notes = |loaded: Loaded| {
+        let notes: Vec<_> = loaded.notes.iter().map(ToString::to_string).collect();
+        notes.join("\n")
+    };
+    let elsewhere = with_model(&[("upstream.url", "http://127.0.0.1:8000/chatkit")]).unwrap();
+    assert!(notes(elsewhere).contains("embedded.responder (set by test): has no effect"));
+    let delayed = with_model(&[("embedded.token_delay", "1s")]).unwrap();
+    assert!(notes(delayed).contains("embedded.token_delay (set by test): has no effect"));
+    let echo = complete().set("test", "embedded.model", "llama3.2").load().unwrap();
+    assert!(notes(echo).contains("embedded.model (set by test): has no effect without"));
+    for (url, noted) in [
+        ("http://model.example/v1", true),
+        ("https://model.example/v1", false),
+        ("http://localhost:1/v1", false),
+        ("http://[::1]:1/v1", false),
+    ] {
+        let settings = [("embedded.api_key", "planted"), ("embedded.base_url", url)];
+        let noted_here = notes(with_model(&settings).unwrap()).contains("unencrypted");
+        assert_eq!(noted_here, noted, "{url}");
+        assert_eq!(notes(with_model(&settings[1..]).unwrap()), "", "{url}");
+    }
+}
+
+#[test]
+fn a_shared_secret_lets_the_gateway_listen_anywhere() {
+    let none = || Sources::new().set("test", "auth.mode", "none").set("test", "listen", "[::]:80");
+    let text = none().load().unwrap_err().to_string();
+    assert!(
+        text.contains("expected a loopback address such as 127.0.0.1:8080, auth.shared_secret")
+    );
+
+    let file = TemporaryFile::new("file-0123456789abcdef0123456789abcdef\n");
+    let path = file.path.to_str().unwrap();
+    for (key, value, secret, notes) in [
+        ("auth.shared_secret", SECRET, SECRET, 1),
+        ("auth.shared_secret", "short+/~==", "short+/~==", 2),
+        ("auth.shared_secret_file", path, "file-0123456789abcdef0123456789abcdef", 1),
+    ] {
+        let loaded = none().set("test", key, value).load().unwrap();
+        assert!(!format!("{loaded:?}").contains("0123456789"), "{loaded:?}");
+        assert_eq!(loaded.notes.len(), notes, "{value}");
+        let AuthConfig::Anonymous(anonymous) = loaded.config.auth else { panic!("a mode") };
+        assert_eq!(anonymous.shared_secret, Some(Secret::new(secret)));
+    }
+    for planted in ["planted secret", "planted;", "=", "plänted", "a=b"] {
+        let text = none().set("test", "auth.shared_secret", planted).load().unwrap_err();
+        let text = text.to_string();
+        assert!(text.contains("auth.shared_secret (set by test)"), "{text}");
+        assert!(text.contains("has a character that a bearer token can't have"), "{text}");
+        assert!(!text.contains(planted) || planted == "=", "{text}");
+    }
+    let forwarding = none().set("test", "auth.shared_secret", SECRET).set(
+        "test",
+        "upstream.forward_authorization",
+        "true",
+    );
+    let notes = forwarding.load().unwrap().notes;
+    assert!(notes.iter().any(|note| note.key() == "upstream.forward_authorization"));
 }
 
 #[test]

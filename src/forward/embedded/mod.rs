@@ -24,7 +24,8 @@
 //! works; with [`open`](Embedded::open) a thread of its own has the database.
 //!
 //! What it answers is up to a [`Responder`]. There is [`Echo`](echo::Echo), whose
-//! [commands](echo) make it call tools, show widgets, fail, stall and cut the connection.
+//! [commands](echo) make it call tools, show widgets, fail, stall and cut the connection; and with
+//! the feature `openai`, `openai::OpenAiResponder`, which has a language model answer.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -77,6 +78,8 @@ mod event;
 mod item;
 mod json;
 mod moment;
+#[cfg(feature = "openai")]
+pub mod openai;
 mod outlet;
 mod pending;
 mod reply;

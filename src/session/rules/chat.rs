@@ -1,20 +1,131 @@
 //! One-shot chat: the conversation that is meant, or a new one.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::Rules;
+use super::first_run::FirstRun;
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::Action;
-use crate::validate::ChatCall;
+use crate::session::admitted::{Action, store_down};
+use crate::session::claim::RunClaim;
+use crate::session::record::{ConversationId, SessionId};
+use crate::validate::{Answer, ChatCall, ConversationName, Report};
+
+/// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChatSettings {
+    /// What the ids of conversations look like.
+    pub ids: ConversationIds,
+    /// Sessions that a user may have before another conversation is refused; all of them count,
+    /// however they were made. None unless set.
+    pub max_sessions: Option<NonZeroU32>,
+    /// User and assistant messages of a conversation. None unless set.
+    pub max_messages: Option<NonZeroU32>,
+}
+
+/// What the ids of conversations look like.
+///
+/// A conversation is a session. Each is reached under the kind of id that it was made with; those
+/// that were made over REST have only their session's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConversationIds {
+    /// [`ConversationId::Conv`], a text.
+    Conv,
+    /// [`ConversationId::Integer`], a number in JSON too.
+    Integer,
+    /// The session's own id.
+    #[default]
+    Uuid,
+}
 
 impl Rules {
-    #[expect(clippy::unused_async, reason = "to come")]
     pub(super) async fn chat(
         self: &Arc<Self>,
-        _principal: &Principal,
-        _call: ChatCall,
+        principal: &Principal,
+        call: ChatCall,
     ) -> Result<Action, Rejection> {
-        Err(Rejection::new(Code::Internal))
+        let ChatCall { conversation, run, .. } = call;
+        // An answer in JSON is one request among those in flight, however many a user has.
+        let streams = run.answer == Answer::Events;
+        let (claim, id) = match conversation {
+            Some(name) => self.go_on_with(principal, &name, streams).await.map_err(no_session)?,
+            None => {
+                let ChatSettings { ids, max_sessions, max_messages } = self.chat;
+                let first = FirstRun { max_sessions, max_messages, ids, streams };
+                self.session_for_run(principal, first).await?
+            }
+        };
+        Ok(Action::Chat(claim, id, run))
+    }
+
+    /// Begins a run of a conversation of the caller's.
+    async fn go_on_with(
+        &self,
+        principal: &Principal,
+        name: &ConversationName,
+        streams: bool,
+    ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
+        use ConversationName::{Number, Text};
+        let (id, titled, conversation) = match (self.chat.ids, name) {
+            (ConversationIds::Uuid, Text(id)) => {
+                let (id, titled) = self.for_chat(principal, id).await?;
+                (id, titled, None)
+            }
+            (ConversationIds::Integer, Number(number)) => {
+                let id = number.map(ConversationId::Integer);
+                self.own_conversation(principal, id).await?
+            }
+            (ConversationIds::Conv, Text(id)) => {
+                let id = ConversationId::parse(id);
+                let id = id.filter(|id| matches!(id, ConversationId::Conv(_)));
+                self.own_conversation(principal, id).await?
+            }
+            (ConversationIds::Integer, Text(_)) => {
+                return Err(Report::one("/conversation_id", "must be an integer").into());
+            }
+            (ConversationIds::Conv | ConversationIds::Uuid, Number(_)) => {
+                return Err(Report::one("/conversation_id", "must be a string").into());
+            }
+        };
+        let permit = if streams { self.stream_permit(principal)? } else { None };
+        let claim = self.begin_run(id, titled, self.chat.max_messages, permit).await?;
+        Ok((claim, conversation))
+    }
+
+    /// The session of that id, if it is the caller's, and whether it has a title.
+    async fn for_chat(
+        &self,
+        principal: &Principal,
+        session: &str,
+    ) -> Result<(SessionId, bool), Rejection> {
+        let bound = SessionId::parse(session).and_then(|id| self.owners.of_session(id));
+        if let Some(bound) = bound
+            && bound.user == *principal.user_id()
+        {
+            return Ok((bound.session, true));
+        }
+        let record = self.own_record(principal, session).await?;
+        Ok((record.id, record.title.is_some()))
+    }
+
+    async fn own_conversation(
+        &self,
+        principal: &Principal,
+        id: Option<ConversationId>,
+    ) -> Result<(SessionId, bool, Option<ConversationId>), Rejection> {
+        let unknown = || Rejection::new(Code::SessionNotFound);
+        let record = self.store.by_conversation(id.ok_or_else(unknown)?).await;
+        let record = record.map_err(store_down)?.ok_or_else(unknown)?;
+        self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
+        Ok((record.id, record.title.is_some(), record.conversation))
+    }
+}
+
+/// Says it in the words of this surface.
+fn no_session(rejection: Rejection) -> Rejection {
+    match rejection.code() {
+        Code::SessionNotFound => rejection.message("There is no such conversation."),
+        _ => rejection,
     }
 }

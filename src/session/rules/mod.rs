@@ -11,16 +11,22 @@ use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
+use crate::session::client_session::SecretSigner;
 use crate::session::layer::UnknownAttachments;
 use crate::session::owners::Owners;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::session::store::{BeginRun, Created, NewSession, RunStart, SessionStore};
+use crate::session::store::{
+    BeginRun, Created, NewConversation, NewSession, RunStart, SessionStore,
+};
 use crate::validate::Call;
 
 mod chat;
+mod first_run;
 mod openai;
 mod passthrough;
 mod rest;
+
+pub use chat::{ChatSettings, ConversationIds};
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub(super) struct Rules {
     pub(super) streams: Option<PerUserStreams>,
     pub(super) unknown_attachments: UnknownAttachments,
     pub(super) owners: Arc<Owners>,
+    pub(super) signer: Option<Arc<dyn SecretSigner>>,
+    pub(super) chat: ChatSettings,
 }
 
 impl Rules {
@@ -64,6 +72,13 @@ impl Rules {
         principal: &Principal,
         call: Call,
     ) -> Result<Action, Rejection> {
+        // The name of a service's key may be some user's id, and a user is not to see what is
+        // other users'.
+        if principal.is_service() != matches!(call, Call::OpenAi(_)) {
+            return Err(Rejection::new(Code::Forbidden)
+                .message("These credentials are not for this API.")
+                .because("a service's key is for the OpenAI-compatible API, and for that alone"));
+        }
         match call {
             Call::CreateSession { title } => {
                 self.create(principal, title).await.map(Action::Created)
@@ -104,7 +119,7 @@ impl Rules {
                 Ok(Action::Passthrough(call, effect))
             }
             Call::Chat(call) => self.chat(principal, call).await,
-            Call::OpenAi(call) => self.openai(principal, call).await,
+            Call::OpenAi(call) => self.openai(call).await,
             // In a box of its own: what a run needs is moved about as often as there are runs.
             call => Box::pin(self.rest(principal, call)).await,
         }
@@ -115,17 +130,32 @@ impl Rules {
         principal: &Principal,
         title: Option<String>,
     ) -> Result<SessionRecord, Rejection> {
+        let added = self.add(principal, title, None, self.limits.max_sessions).await?;
+        added.ok_or_else(|| {
+            Rejection::new(Code::Internal).because("an id that was not asked for is taken")
+        })
+    }
+
+    /// Adds a session; `None` if the id that it was to have as a conversation is another's.
+    async fn add(
+        &self,
+        principal: &Principal,
+        title: Option<String>,
+        conversation: Option<NewConversation>,
+        max_sessions: Option<NonZeroU32>,
+    ) -> Result<Option<SessionRecord>, Rejection> {
         let session = NewSession {
             id: SessionId::random(),
             user_id: principal.user_id().clone(),
             title,
+            conversation,
             now: Timestamp::now(),
         };
-        let created = self.store.create(session, self.limits.max_sessions).await;
-        match created.map_err(store_down)? {
-            Created::Session(record) => Ok(record),
+        match self.store.create(session, max_sessions).await.map_err(store_down)? {
+            Created::Session(record) => Ok(Some(record)),
+            Created::ConversationTaken => Ok(None),
             Created::LimitReached => {
-                let max = self.limits.max_sessions.map_or(0, NonZeroU32::get);
+                let max = max_sessions.map_or(0, NonZeroU32::get);
                 Err(Rejection::new(Code::SessionLimit)
                     .message(format!("You may have at most {max} sessions; delete one first."))
                     .detail("max_sessions", max))

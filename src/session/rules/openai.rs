@@ -1,20 +1,137 @@
-//! The OpenAI-compatible API: a service acts for the users it names.
+//! The OpenAI-compatible API: a service asks, and what it asks about has an owner.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use super::Rules;
-use crate::principal::Principal;
+use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::Action;
-use crate::validate::OpenAiCall;
+use crate::session::admitted::{
+    Action, Attachments, OpenAiAction, OwnedSession, ThreadDirectory, store_down,
+};
+use crate::session::client_session::ClientSession;
+use crate::session::record::{SessionId, SessionRecord};
+use crate::session::store::ThreadsPage;
+use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
 
 impl Rules {
-    #[expect(clippy::unused_async, reason = "to come")]
-    pub(super) async fn openai(
-        self: &Arc<Self>,
-        _principal: &Principal,
-        _call: OpenAiCall,
-    ) -> Result<Action, Rejection> {
-        Err(Rejection::new(Code::Internal))
+    /// A service may see every user's threads: whose they are is only to be known.
+    pub(super) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
+        let action = match call {
+            OpenAiCall::CreateSession(wanted) => self.create_client_session(wanted).await?,
+            OpenAiCall::CancelSession { session } => {
+                let now = Timestamp::now();
+                let cancelled = self.store.cancel_client_session(&session, now).await;
+                let session = cancelled.map_err(store_down)?.ok_or_else(|| {
+                    Rejection::new(Code::SessionNotFound).message("No session found with this id.")
+                })?;
+                self.with_secret(session).await?
+            }
+            OpenAiCall::ListThreads { user, page } => {
+                let directory = self.directory(user, &page).await?;
+                OpenAiAction::ListThreads(directory, page)
+            }
+            OpenAiCall::GetThread { thread } => OpenAiAction::GetThread(self.bound(&thread).await?),
+            OpenAiCall::DeleteThread { thread } => {
+                let session = self.bound(&thread).await?;
+                let owner = session.record().user_id.clone();
+                let attachments = Attachments::new(owner, Arc::clone(&self.store));
+                OpenAiAction::DeleteThread(session, attachments)
+            }
+            OpenAiCall::ListItems { thread, page } => {
+                OpenAiAction::ListItems(self.bound(&thread).await?, page)
+            }
+        };
+        Ok(Action::OpenAi(action))
+    }
+
+    async fn create_client_session(
+        &self,
+        wanted: NewClientSession,
+    ) -> Result<OpenAiAction, Rejection> {
+        let now = Timestamp::now();
+        let seconds = i64::try_from(wanted.seconds).unwrap_or(i64::MAX);
+        // Whole seconds, as the API shows them: it ends when it says so.
+        let expires_at = Timestamp::from_second(now.as_second().saturating_add(seconds));
+        let session = ClientSession {
+            id: format!("cksess_{}", Uuid::new_v4().simple()),
+            user_id: wanted.user,
+            created_at: now,
+            expires_at: expires_at.unwrap_or(now),
+            cancelled_at: None,
+            requests_per_minute: wanted.requests_per_minute,
+            details: wanted.details,
+        };
+        let action = self.with_secret(session.clone()).await?;
+        self.store.create_client_session(session).await.map_err(store_down)?;
+        Ok(action)
+    }
+
+    async fn with_secret(&self, session: ClientSession) -> Result<OpenAiAction, Rejection> {
+        let Some(signer) = &self.signer else {
+            return Err(Rejection::new(Code::Internal).because("nobody signs client secrets"));
+        };
+        let secret = signer.sign(&session).await.map_err(store_down)?;
+        Ok(OpenAiAction::Session(session, secret))
+    }
+
+    /// Where a page of threads is to be read, once it is known that its cursors are some.
+    async fn directory(
+        &self,
+        user: Option<UserId>,
+        page: &ListPage,
+    ) -> Result<ThreadDirectory, Rejection> {
+        let (after, until) = (
+            self.cursor("/after", page.after.as_deref()),
+            self.cursor("/before", page.before.as_deref()),
+        );
+        let (after, until) = (after.await?, until.await?);
+        let (backwards, after, until) = match (after, until) {
+            (None, Some(until)) => (true, Some(until), None),
+            (after, until) => (false, after, until),
+        };
+        let cursor = after.as_ref().and_then(|record| record.thread_id.clone());
+        let page = ThreadsPage {
+            user_id: user,
+            ascending: page.ascending != backwards,
+            after: after.map(|record| record.id),
+            until: until.map(|record| record.id),
+            limit: 0,
+        };
+        Ok(ThreadDirectory::new(Arc::clone(&self.store), page, cursor, backwards))
+    }
+
+    async fn cursor(
+        &self,
+        pointer: &str,
+        id: Option<&str>,
+    ) -> Result<Option<SessionRecord>, Rejection> {
+        let Some(id) = id else { return Ok(None) };
+        let found = self.find_bound(id).await?;
+        found.map(Some).ok_or_else(|| {
+            let name = pointer.trim_start_matches('/');
+            Rejection::from(Report::one(pointer, "must be a thread's id"))
+                .message(format!("The parameter {name} names no thread."))
+        })
+    }
+
+    async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {
+        let record = self.find_bound(thread).await?;
+        record.map(|record| self.own(record)).ok_or_else(|| {
+            Rejection::new(Code::ThreadNotFound).message("No thread found with this id.")
+        })
+    }
+
+    /// The session of a thread, by the upstream's id of it or by its own.
+    async fn find_bound(&self, id: &str) -> Result<Option<SessionRecord>, Rejection> {
+        let mut found = self.store.by_thread(id).await.map_err(store_down)?;
+        if found.is_none()
+            && let Some(id) = SessionId::parse(id)
+        {
+            found = self.store.get(id).await.map_err(store_down)?;
+        }
+        Ok(found.filter(|record| record.thread_id.is_some()))
     }
 }

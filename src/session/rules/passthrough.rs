@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Rules;
+use super::first_run::FirstRun;
+use super::{ConversationIds, Rules};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Effect, store_down};
-use crate::session::claim::RunClaim;
 use crate::session::record::ThreadId;
 use crate::validate::ChatKitCall;
 
@@ -28,13 +28,13 @@ impl Rules {
         };
         Ok(match (call.kind, thread_id) {
             (Some(T::ThreadsCreate), _) => {
-                // A task of its own, so that a client that leaves can't stop it between the two:
-                // it ends with a claim, and dropping that takes the session away again.
-                let (rules, principal) = (Arc::clone(self), principal.clone());
-                let begun = tokio::spawn(async move { rules.create_for_run(&principal).await });
-                Effect::Run(begun.await.map_err(|_| {
-                    Rejection::new(Code::Internal).because("the task for a session was stopped")
-                })??)
+                let first = FirstRun {
+                    max_sessions: self.limits.max_sessions,
+                    max_messages: self.limits.max_messages,
+                    ids: ConversationIds::Uuid,
+                    streams: true,
+                };
+                Effect::Run(self.session_for_run(principal, first).await?.0)
             }
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
@@ -62,19 +62,5 @@ impl Rules {
             }
             _ => Effect::None,
         })
-    }
-
-    /// A session for a thread that is made by a request of the client's own, and the claim to
-    /// bind it.
-    async fn create_for_run(&self, principal: &Principal) -> Result<RunClaim, Rejection> {
-        let permit = self.stream_permit(principal)?;
-        let record = self.create(principal, None).await?;
-        match self.begin_run(record.id, false, self.limits.max_messages, permit).await {
-            Ok(claim) => Ok(claim.discarding_unbound()),
-            Err(rejection) => {
-                self.store.delete(record.id).await.map_err(store_down)?;
-                Err(rejection)
-            }
-        }
     }
 }

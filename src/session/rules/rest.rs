@@ -26,7 +26,7 @@ impl Rules {
                 Ok(Action::ListItems(record.id, record.thread_id, page))
             }
             Call::CreateFeedback(path, feedback) => {
-                let (session, thread) = self.bound(principal, &path, Needs::Item).await?;
+                let (session, thread) = self.bound_thread(principal, &path, Needs::Item).await?;
                 Ok(Action::Feedback(session, thread, feedback))
             }
             Call::FollowUp(path, follow_up) => {
@@ -35,7 +35,7 @@ impl Rules {
             }
             Call::SyncAction(path, action) => {
                 let needs = Needs::of_action(&action);
-                let (session, thread) = self.bound(principal, &path, needs).await?;
+                let (session, thread) = self.bound_thread(principal, &path, needs).await?;
                 Ok(Action::SyncAction(session, thread, action))
             }
             Call::CreateAttachment(params) => {
@@ -51,7 +51,7 @@ impl Rules {
     }
 
     pub(super) fn attachments(&self, principal: &Principal) -> Attachments {
-        Attachments::new(principal.clone(), Arc::clone(&self.store))
+        Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))
     }
 
     /// The session that a thread's path names, if it is the caller's and the thread is its.
@@ -66,7 +66,7 @@ impl Rules {
     }
 
     /// The same, where nothing can be done before there is a thread upstream.
-    async fn bound(
+    async fn bound_thread(
         &self,
         principal: &Principal,
         path: &ThreadPath,
@@ -84,7 +84,7 @@ impl Rules {
         follow_up: &FollowUp,
     ) -> Result<RunClaim, Rejection> {
         let needs = Needs::of_step(&follow_up.step);
-        let (session, _) = self.bound(principal, path, needs).await?;
+        let (session, _) = self.bound_thread(principal, path, needs).await?;
         let kind = match follow_up.step {
             Step::Retry { .. } => RequestType::ThreadsRetryAfterItem,
             Step::ToolOutput { .. } => RequestType::ThreadsAddClientToolOutput,

@@ -16,6 +16,7 @@
 //! tally *before* they read the row: what the tally no longer has is in the row by then.
 
 mod begin;
+mod clients;
 mod readers;
 mod rows;
 mod schema;

@@ -1,7 +1,7 @@
 //! The statements, one function each. Times are microseconds, counts are at most [`MAX_COUNT`].
 //!
-//! Every function that writes does so in one statement at most, so it fails as a whole and
-//! leaves the transaction it is in usable.
+//! Every function that writes does so in one statement at most (one that fails after a number was
+//! taken leaves that number out), so it fails as a whole and leaves the transaction it is in usable.
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::tally::Pending;
 use crate::principal::UserId;
-use crate::session::record::{SessionId, SessionRecord, ThreadId};
-use crate::session::store::{BeginRun, Bound, Created, Lease, NewSession, Owned};
+use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned};
 
 /// A count stays here rather than overflow, by whatever an upstream makes it grow.
 const MAX_COUNT: i64 = 1 << 53;
@@ -25,7 +25,8 @@ pub(super) struct Head {
 }
 
 pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<SessionRecord>> {
-    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count
+    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation
         FROM session WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], record).optional()
 }
@@ -43,8 +44,17 @@ pub(super) fn id_of_thread(connection: &Connection, thread_id: &str) -> Result<O
     connection.prepare_cached(sql)?.query_row([thread_id], |row| session_id(row, 0)).optional()
 }
 
+pub(super) fn id_of_conversation(
+    connection: &Connection,
+    id: ConversationId,
+) -> Result<Option<SessionId>> {
+    let sql = "SELECT id FROM session WHERE conversation = ?1";
+    connection.prepare_cached(sql)?.query_row([id.to_string()], |row| session_id(row, 0)).optional()
+}
+
 pub(super) fn list(connection: &Connection, user_id: &UserId) -> Result<Vec<SessionRecord>> {
-    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count
+    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation
         FROM session WHERE user_id = ?1 ORDER BY updated_at DESC, created_at DESC, id";
     connection.prepare_cached(sql)?.query_map([user_id.as_str()], record)?.collect()
 }
@@ -63,14 +73,36 @@ pub(super) fn create(
             return Ok(Created::LimitReached);
         }
     }
-    let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at)
-        VALUES (?1, ?2, ?3, ?4, ?4)
-        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+    let conversation = match session.conversation {
+        None => None,
+        Some(NewConversation::Conv(bits)) => {
+            let id = ConversationId::Conv(bits);
+            if id_of_conversation(connection, id)?.is_some() {
+                return Ok(Created::ConversationTaken);
+            }
+            Some(id.to_string())
+        }
+        // If the session can't be added after all, its number is left out.
+        Some(NewConversation::Next) => Some(next_number(connection)?.to_string()),
+    };
+    let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation)
+        VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation";
     let now = session.now.as_microsecond();
     connection
         .prepare_cached(sql)?
-        .query_row(params![session.id.as_bytes(), user_id, session.title, now], record)
+        .query_row(
+            params![session.id.as_bytes(), user_id, session.title, now, conversation],
+            record,
+        )
         .map(Created::Session)
+}
+
+/// Takes the next number of conversations. It stays taken, whatever becomes of the session.
+fn next_number(connection: &Connection) -> Result<u64> {
+    let sql = "UPDATE conversation_sequence SET last = last + 1 RETURNING last";
+    connection.prepare_cached(sql)?.query_row((), |row| count(row, 0))
 }
 
 pub(super) fn set_title(
@@ -80,7 +112,8 @@ pub(super) fn set_title(
     now: Timestamp,
 ) -> Result<Option<SessionRecord>> {
     let sql = "UPDATE session SET title = ?2, updated_at = ?3 WHERE id = ?1
-        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count";
+        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
+            conversation";
     connection
         .prepare_cached(sql)?
         .query_row(params![id.as_bytes(), title, now.as_microsecond()], record)
@@ -115,8 +148,8 @@ pub(super) fn bind(
     if id_of_thread(connection, thread_id)?.is_some() {
         return Ok(Bound::ThreadTaken);
     }
-    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, lease_until = NULL
-        WHERE id = ?1";
+    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, bound_at = ?3,
+        lease_until = NULL WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         id.as_bytes(),
         thread_id,
@@ -213,7 +246,7 @@ pub(super) fn ping(connection: &Connection) -> Result<()> {
     connection.prepare_cached(sql)?.query_row((), |_| Ok(()))
 }
 
-fn record(row: &Row<'_>) -> Result<SessionRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<SessionRecord> {
     Ok(SessionRecord {
         id: session_id(row, 0)?,
         user_id: user_id(row, 1)?,
@@ -222,6 +255,7 @@ fn record(row: &Row<'_>) -> Result<SessionRecord> {
         created_at: timestamp(row, 4)?,
         updated_at: timestamp(row, 5)?,
         message_count: count(row, 6)?,
+        conversation: conversation(row, 7)?,
     })
 }
 
@@ -229,13 +263,24 @@ fn session_id(row: &Row<'_>, column: usize) -> Result<SessionId> {
     row.get(column).map(SessionId::from_bytes)
 }
 
-fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
+fn conversation(row: &Row<'_>, column: usize) -> Result<Option<ConversationId>> {
+    let text: Option<String> = row.get(column)?;
+    let parse = |text: String| {
+        ConversationId::parse(&text).ok_or_else(|| {
+            let problem = "not a conversation's id".into();
+            rusqlite::Error::FromSqlConversionFailure(column, Type::Text, problem)
+        })
+    };
+    text.map(parse).transpose()
+}
+
+pub(super) fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
     UserId::parse(row.get_ref(column)?.as_str()?).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
 }
 
-fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     let microseconds: i64 = row.get(column)?;
     Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
 }
@@ -245,7 +290,7 @@ fn count(row: &Row<'_>, column: usize) -> Result<u64> {
     u64::try_from(count).map_err(|_| out_of_range(column, count))
 }
 
-fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
+pub(super) fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
     let error = FromSqlError::OutOfRange(value);
     rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into())
 }

@@ -17,7 +17,8 @@ const APPLICATION_ID: i32 = 0x436b_5273;
 /// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given;
 /// it is somebody's while `lease_until` is not null. Text is compared byte for byte (the
 /// default collation).
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE session (
         id BLOB PRIMARY KEY CHECK (length(id) = 16),
         user_id TEXT NOT NULL,
@@ -34,10 +35,43 @@ const MIGRATIONS: &[&str] = &["
         id TEXT PRIMARY KEY,
         user_id TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE session ADD COLUMN bound_at INTEGER;
+    UPDATE session SET bound_at = created_at WHERE thread_id IS NOT NULL;
+    CREATE INDEX session_by_binding ON session (bound_at, id)
+        WHERE bound_at IS NOT NULL;
+    CREATE INDEX session_by_users_binding ON session (user_id, bound_at, id)
+        WHERE bound_at IS NOT NULL;
+    CREATE TABLE client_session (
+        id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        cancelled_at INTEGER,
+        requests_per_minute INTEGER NOT NULL,
+        details TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX client_session_by_end ON client_session (expires_at);
+    CREATE TABLE signing_key (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        key BLOB NOT NULL CHECK (length(key) = 32)
+    ) STRICT;
+    ",
+    "
+    ALTER TABLE session ADD COLUMN conversation TEXT;
+    CREATE UNIQUE INDEX session_by_conversation ON session (conversation)
+        WHERE conversation IS NOT NULL;
+    CREATE TABLE conversation_sequence (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        last INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO conversation_sequence (id, last) VALUES (1, 0);
+",
+];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

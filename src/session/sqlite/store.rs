@@ -8,16 +8,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::clients;
 use super::readers::Readers;
 use super::rows;
 use super::schema::{self, is_locked};
 use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
-use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::session::client_session::ClientSession;
+use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{
     BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture,
+    StoreFuture, ThreadsPage,
 };
 
 /// Sessions in one SQLite file.
@@ -29,8 +31,8 @@ use crate::session::store::{
 /// - **Exact within a process.** A second process may use the file during a rolling restart:
 ///   the limit of sessions and the lease of a first run hold across both; only runs *in flight*
 ///   in the one are not seen in the other's message limits.
-/// - **Point reads on the spot.** `get`, `by_thread`, `attachment_owner` and `begin_run` of a
-///   bound session read on the thread that polls, for about as long as it takes to wake another
+/// - **Point reads on the spot.** `get`, `by_thread`, `by_conversation`, `attachment_owner`,
+///   `client_session` and `begin_run` of a bound session read on the thread that polls, for about as long as it takes to wake another
 ///   one (3 µs from the page cache). They never wait for a lock there. Everything else goes
 ///   through a thread of the store's own, so a slow disk holds up no other request.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
@@ -194,6 +196,18 @@ impl SessionStore for SqliteStore {
         })
     }
 
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+        Box::pin(async move {
+            let id = self
+                .read("could not read a conversation", move |c| rows::id_of_conversation(c, id))
+                .await?;
+            match id {
+                Some(id) => self.record(id).await,
+                None => Ok(None),
+            }
+        })
+    }
+
     fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
         let (user_id, context) = (user_id.clone(), "could not list sessions");
         let work = move |connection: &Connection| rows::list(connection, &user_id);
@@ -270,6 +284,42 @@ impl SessionStore for SqliteStore {
         let attachment_id = attachment_id.to_owned();
         self.write("could not forget an attachment", move |connection| {
             rows::disown_attachment(connection, &attachment_id)
+        })
+    }
+
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+        let work = move |connection: &Connection| clients::threads(connection, &page);
+        let context = "could not list threads";
+        Box::pin(self.queue().call(Access::Read, context, work, |records| records))
+    }
+
+    fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
+        self.write("could not read the signing key", move |connection| {
+            clients::signing_key(connection, &fresh)
+        })
+    }
+
+    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+        self.write("could not create a client session", move |connection| {
+            clients::create(connection, &session)
+        })
+    }
+
+    fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        Box::pin(self.read("could not read a client session", move |connection| {
+            clients::get(connection, &id)
+        }))
+    }
+
+    fn cancel_client_session(
+        &self,
+        id: &str,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.write("could not cancel a client session", move |connection| {
+            clients::cancel(connection, &id, now)
         })
     }
 

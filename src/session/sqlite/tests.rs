@@ -42,7 +42,8 @@ impl Drop for Directory {
 
 fn session(title: Option<String>) -> NewSession {
     let user_id = UserId::parse("ada").unwrap();
-    NewSession { id: SessionId::random(), user_id, title, now: Timestamp::UNIX_EPOCH }
+    let (id, now) = (SessionId::random(), Timestamp::UNIX_EPOCH);
+    NewSession { id, user_id, title, conversation: None, now }
 }
 
 async fn create(store: &SqliteStore, session: &NewSession) -> bool {

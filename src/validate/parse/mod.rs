@@ -16,6 +16,8 @@ mod follow_ups;
 mod passthrough;
 mod runs;
 
+pub(super) use runs::check_text;
+
 /// Whether the operation has a body at all.
 pub(super) fn has_body(operation: Operation) -> bool {
     match operation {

@@ -45,7 +45,7 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
     attachments.extend(string_at(params, "attachment_id"));
     if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
         let parts = input.get("content").and_then(Value::as_array);
-        check_text(rules, texts(parts), false)?;
+        check_text(rules.limits.max_message_chars, texts(parts), false)?;
     }
     let page = Page {
         limit: params.get("limit").and_then(integer),

@@ -47,13 +47,13 @@ pub(super) fn run(
     let metadata = raw.metadata.map(RawValue::to_owned);
     let message = value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
-        check_text(rules, std::iter::once(text), true)?;
+        check_text(rules.limits.max_message_chars, std::iter::once(text), true)?;
         let part = format!(r#"{{"type":"input_text","text":{}}}"#, raw.message.get());
         let part = RawValue::from_string(part).map_err(|error| defect(&error))?;
         return Ok(RunCall { metadata, ..RunCall::new(vec![part], answer) });
     }
     let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
-    check_text(rules, texts(parts), true)?;
+    check_text(rules.limits.max_message_chars, texts(parts), true)?;
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     Ok(RunCall {
@@ -66,16 +66,16 @@ pub(super) fn run(
     })
 }
 
-pub(in super::super) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
+pub(super) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
     parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str))
 }
 
+/// Refuses text that is blank, or has more than `max` characters.
 pub(in super::super) fn check_text<'a>(
-    rules: &Rules,
+    max: usize,
     texts: impl Iterator<Item = &'a str>,
     refuse_blank: bool,
 ) -> Result<(), Rejection> {
-    let max = rules.limits.max_message_chars;
     let mut blank = true;
     let mut chars = 0;
     for text in texts {

@@ -78,10 +78,25 @@ impl Caller {
         super::events(&reply.body)
     }
 
+    /// A message that is answered in JSON.
+    pub(crate) fn ask(&self, conversation: &Conversation, text: &str) -> Reply {
+        let runs = format!("{}/runs", conversation.thread);
+        self.post(&runs, &json!({ "message": text, "stream": false }))
+    }
+
     /// A ChatKit request to the pass-through.
     pub(crate) fn rpc(&self, kind: &str, params: &Value) -> Reply {
         self.post("", &json!({ "type": kind, "params": params }))
     }
+}
+
+/// The `params` of a `threads.create`; with a `thread_id` those of `threads.add_user_message`.
+pub(crate) fn input(text: &str, attachments: &[&str]) -> Value {
+    json!({ "input": {
+        "content": [{ "type": "input_text", "text": text }],
+        "attachments": attachments,
+        "inference_options": {},
+    }})
 }
 
 /// The last item that a stream reported as done.

@@ -63,6 +63,25 @@ impl Gateway {
         (self.child, self.address) = spawn(&self.settings, &self.log);
     }
 
+    /// Another one with the same settings, on the same store.
+    pub(crate) fn replica(&self) -> Self {
+        let (settings, log) = (self.settings.clone(), Arc::default());
+        let (child, address) = spawn(&settings, &log);
+        // The store is its owner's to remove.
+        Self { address, settings, folder: PathBuf::new(), child, log }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What `chatkit-rest token --service` prints.
+    pub(crate) fn service_key(name: &str) -> String {
+        let output = command(&[]).args(["token", "--service", name]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A client without a token.
     pub(crate) fn stranger(&self) -> Client {
         Client::new(self.address)

@@ -36,6 +36,17 @@ impl Client {
 
     /// Sends a request and reads the head of its response.
     pub(crate) fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Exchange {
+        let exchange = self.try_send(method, path, body);
+        exchange.expect("a response; the connection was closed before its first byte")
+    }
+
+    /// The same; `None` if the connection ends before the first byte of a response.
+    pub(crate) fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> Option<Exchange> {
         let mut request = Vec::new();
         write!(request, "{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address).unwrap();
         for (name, value) in &self.fields {
@@ -52,7 +63,11 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(&request).unwrap();
-        Exchange::head(BufReader::new(stream), method)
+        let mut stream = BufReader::new(stream);
+        match stream.fill_buf().map_err(|error| cut(&error)) {
+            Ok(bytes) if !bytes.is_empty() => Some(Exchange::head(stream, method)),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Sends JSON and reads the whole response.

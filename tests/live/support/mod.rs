@@ -1,14 +1,14 @@
-//! Two programs to start and a client that sees every byte.
+//! Programs to start, the gateway and the servers behind it, and a client that sees every byte.
 
 mod caller;
 mod gateway;
 mod http;
 mod upstream;
 
-pub(crate) use caller::{Caller, PREFIX, last_item};
+pub(crate) use caller::{Caller, PREFIX, input, last_item};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Client, End, Exchange, Reply, events};
-pub(crate) use upstream::Upstream;
+pub(crate) use upstream::{Server, Upstream, python};
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The Python ChatKit server.
+//! The ChatKit servers behind the gateway.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,61 +10,129 @@ use serde_json::{Value, json};
 
 use super::{Client, Exchange, Reply};
 
-/// The interpreter that has the SDK. Installs it if need be; there is no running without.
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/setup.sh");
+/// A server that `setup.sh` can install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// `node_server`, on the third-party Node SDK: without the `/_test` routes, and with a store
+    /// that dies with it.
+    Node,
+    /// `examples/openai_chatkit_server`, on the SDK that is the measure.
+    Python,
+    /// `old_server`, on release 1.4 of that SDK.
+    Python14,
+}
+
+impl Server {
+    /// What runs it. Installs it if need be; there is no running without.
+    fn interpreter(self) -> &'static Path {
+        static NODE: LazyLock<PathBuf> = LazyLock::new(|| install("node"));
+        static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| install("python"));
+        static PYTHON_1_4: LazyLock<PathBuf> = LazyLock::new(|| install("python-1.4"));
+        match self {
+            Self::Node => &NODE,
+            Self::Python => &PYTHON,
+            Self::Python14 => &PYTHON_1_4,
+        }
+    }
+
+    fn command(self, store: &str, port: u16) -> Command {
+        let folder = match self {
+            Self::Node => "tests/live/node_server",
+            Self::Python => "examples/openai_chatkit_server",
+            Self::Python14 => "tests/live/old_server",
+        };
+        let port = port.to_string();
+        let mut command = Command::new(self.interpreter());
+        command.current_dir(project().join(folder));
+        match self {
+            Self::Node => command.args(["server.mjs", &port]),
+            Self::Python | Self::Python14 => command
+                .args(["main.py", "--exit-on-eof", "--store", store, "--port", &port])
+                .env("CHATKIT_TEST", "1")
+                // Its failures are asked for; their tracebacks are noise.
+                .env("CHATKIT_LOG", "CRITICAL")
+                .env("PYTHONDONTWRITEBYTECODE", "1"),
+        };
+        command.env("TZ", "UTC");
+        command
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `setup.sh`, which says where the interpreter is.
+fn install(server: &str) -> PathBuf {
     let output = Command::new("bash")
-        .arg(setup)
-        .stderr(Stdio::inherit())
+        .arg(project().join("tests/live/setup.sh"))
+        .arg(server)
         .output()
         .expect("bash, to run tests/live/setup.sh");
-    assert!(output.status.success(), "tests/live/setup.sh failed: {}", output.status);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tests/live/setup.sh {server} failed: {said}");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-});
+}
 
-/// Shared by the tests that neither stop it nor need another store. It ends with this process,
-/// whose end closes its stdin.
-static SHARED: LazyLock<Upstream> = LazyLock::new(|| Upstream::start("memory"));
+/// An interpreter with what requirements.txt names, the `openai` client among it.
+pub(crate) fn python() -> &'static Path {
+    Server::Python.interpreter()
+}
 
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    server: Server,
     address: SocketAddr,
     store: String,
     child: Child,
 }
 
 impl Upstream {
+    /// The server that is the measure.
     pub(crate) fn shared() -> &'static Self {
-        &SHARED
+        Self::shared_server(Server::Python)
     }
 
-    /// Starts a server with this `--store`.
+    /// Shared by the tests that neither stop it nor need another store. It ends with this
+    /// process, whose end closes its stdin.
+    pub(crate) fn shared_server(server: Server) -> &'static Self {
+        static NODE: LazyLock<Upstream> = LazyLock::new(|| Upstream::start_server(Server::Node));
+        static PYTHON: LazyLock<Upstream> =
+            LazyLock::new(|| Upstream::start_server(Server::Python));
+        static PYTHON_1_4: LazyLock<Upstream> =
+            LazyLock::new(|| Upstream::start_server(Server::Python14));
+        match server {
+            Server::Node => &NODE,
+            Server::Python => &PYTHON,
+            Server::Python14 => &PYTHON_1_4,
+        }
+    }
+
+    /// Starts the server that is the measure with this `--store`.
     pub(crate) fn start(store: &str) -> Self {
-        Self::start_at(store, 0)
+        Self::start_at(Server::Python, store, 0)
     }
 
-    fn start_at(store: &str, port: u16) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/openai_chatkit_server");
-        let mut child = Command::new(&*PYTHON)
-            .args(["main.py", "--exit-on-eof", "--store", store, "--port", &port.to_string()])
-            .current_dir(folder)
-            .env("CHATKIT_TEST", "1")
-            // Its failures are asked for; their tracebacks are noise.
-            .env("CHATKIT_LOG", "CRITICAL")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("TZ", "UTC")
+    /// Starts a server of its own for a test, with a store in its memory.
+    pub(crate) fn start_server(server: Server) -> Self {
+        Self::start_at(server, "memory", 0)
+    }
+
+    fn start_at(server: Server, store: &str, port: u16) -> Self {
+        let mut child = server
+            .command(store, port)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the Python server");
+            .unwrap_or_else(|error| panic!("{server:?} does not start: {error}"));
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line
             .strip_prefix("listening on http://")
             .and_then(|rest| rest.split('/').next()?.parse().ok())
-            .unwrap_or_else(|| panic!("the Python server did not start: {line:?}"));
-        Self { address, store: store.into(), child }
+            .unwrap_or_else(|| panic!("{server:?} did not start: {line:?}"));
+        Self { server, address, store: store.into(), child }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -79,16 +147,24 @@ impl Upstream {
 
     /// Starts it again, at the same address and on the same store.
     pub(crate) fn restart(&mut self) {
-        let started = Self::start_at(&self.store, self.address.port());
+        let started = Self::start_at(self.server, &self.store, self.address.port());
         assert_eq!(started.address, self.address);
         *self = started;
     }
 
     /// Sends a ChatKit request past the gateway and reads the head of the response.
     pub(crate) fn open(&self, user: &str, kind: &str, params: &Value) -> Exchange {
+        self.try_open(user, kind, params).expect("a response")
+    }
+
+    /// The same, where the server may hang up without a response.
+    pub(crate) fn try_open(&self, user: &str, kind: &str, params: &Value) -> Option<Exchange> {
         let body = json!({ "type": kind, "params": params }).to_string();
-        let client = Client::new(self.address).with("x-user-id", user);
-        client.send("POST", "/chatkit", Some(body.as_bytes()))
+        let client = Client::new(self.address)
+            .with("x-user-id", user)
+            // The Node server reads nothing else.
+            .with("content-type", "application/json");
+        client.try_send("POST", "/chatkit", Some(body.as_bytes()))
     }
 
     /// Sends a ChatKit request past the gateway.

@@ -1,4 +1,6 @@
 //! The promises of a session store, as functions of any store.
 
+pub(crate) mod clients;
+pub(crate) mod conversations;
 pub(crate) mod runs;
 pub(crate) mod sessions;

@@ -37,6 +37,7 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
         id: session.id,
         user_id: user("ada"),
         thread_id: None,
+        conversation: None,
         title: Some("Trip to Turin".to_owned()),
         created_at: at(0) + SignedDuration::from_micros(123_456),
         updated_at: at(0) + SignedDuration::from_micros(123_456),

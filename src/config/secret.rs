@@ -1,0 +1,49 @@
+//! Secrets, each of which is one setting in two forms: itself, and a file that holds it.
+
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::meaning::Secret;
+use super::reader::Reader;
+
+/// The secret, from the setting or the file, whichever is of the later layer, and which it was;
+/// empty if neither is set.
+pub(super) fn read(
+    read: &mut Reader<'_>,
+    setting: &'static str,
+    file_setting: &'static str,
+) -> Option<Vec<(&'static str, Secret)>> {
+    let inline = read.optional(setting, |text| Ok((setting, Secret::new(text))));
+    let path = read.optional(file_setting, |text| Ok(PathBuf::from(text)));
+    let (inline, path) = (inline?, path?);
+    let Some(path) = path.first() else { return Some(inline) };
+    let (inline_rank, file_rank) = (read.layers.rank(setting), read.layers.rank(file_setting));
+    if !inline.is_empty() && inline_rank == file_rank {
+        let problem =
+            format!("set beside {setting} in the same layer; expected only one of the two");
+        read.refuse(file_setting, problem);
+        return None;
+    }
+    if !inline.is_empty() && inline_rank > file_rank {
+        return Some(inline);
+    }
+    let secret = key_file(read, file_setting, path)?;
+    let secret = secret.strip_suffix('\n').unwrap_or(&secret);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        read.refuse(file_setting, "the file is empty; expected a secret".into());
+        return None;
+    }
+    Some(vec![(file_setting, Secret::new(secret))])
+}
+
+/// A key's file. Its path is not shown: a secret is easily put in the place of it.
+pub(super) fn key_file(read: &mut Reader<'_>, name: &'static str, path: &Path) -> Option<String> {
+    match file::read(path, file::MAX_KEY_BYTES) {
+        Ok(text) => Some(text),
+        Err(problem) => {
+            read.refuse(name, format!("the file can't be used: {problem}"));
+            None
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! A responder that has a language model answer: any server with OpenAI's chat-completions API.
+//!
+//! That is OpenAI itself, and what runs models at home: Ollama, llama.cpp, vLLM. Each turn is one
+//! `POST {base}/chat/completions` with `"stream": true`, over [`HttpUpstream`] with its time-outs
+//! and its TLS, and each piece of text is a delta to the client as soon as it is there.
+//!
+//! ```
+//! use chatkit_rest::forward::HttpUpstream;
+//! use chatkit_rest::forward::embedded::Embedded;
+//! use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
+//! use std::time::Duration;
+//!
+//! let api = HttpUpstream::builder(completions_url("http://127.0.0.1:11434/v1")?)
+//!     .first_byte_timeout(Duration::from_secs(60))
+//!     .build()?;
+//! let responder = OpenAiResponder::new(api, "llama3.2")
+//!     .with_api_key("not-needed-there")?
+//!     .with_system_prompt("You are brief.");
+//! let server = Embedded::in_memory()?.with_responder(responder);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What the model is told
+//!
+//! The system prompt, if there is one, and of the thread's newest 100 items the last 50 messages,
+//! oldest first. What the user quoted stands before the text
+//! with `>` at each line; a tag is its text. Everything else in a thread is left out:
+//! attachments, tool calls and their outputs, widgets, tasks, hidden context. The model is the one
+//! that was set: what the user chose (`inference_options`) is not looked at.
+//!
+//! # What becomes of its answer
+//!
+//! One assistant message, of the `content` and `refusal` deltas of the first choice; reasoning is
+//! left out. It is complete at the first `finish_reason` or at `[DONE]`. One that was cut short
+//! by the model's own limit (`length`) is kept as it is.
+//!
+//! # How it fails
+//!
+//! With a `stream.error` event, before any other output if nothing was said, and then nothing of
+//! the message is stored. The client may offer to try again after:
+//!
+//! - no connection, a time-out, an answer that breaks off or that is no event stream,
+//! - status 408, 409, 425, 429 and 5xx, and an error in the stream,
+//! - an answer without text.
+//!
+//! It may not after any other status (401 and 403: the key; 404: the model or the URL; 400: what
+//! was said is too long, or not understood), an answer that a content filter stopped, or one with
+//! more than 1 MiB of text. The log has the reason: the kind, the status and the API's own word for
+//! it (`error.code` or `error.type`). It never has the key, or what anybody said.
+//!
+//! When the client leaves, the connection to the API is closed at once. Actions are refused, as by
+//! the SDK.
+//!
+//! [`HttpUpstream`]: crate::forward::HttpUpstream
+
+mod chunks;
+mod request;
+mod responder;
+mod trouble;
+
+pub use responder::{InvalidApiKey, OpenAiResponder, completions_url};

@@ -1,0 +1,260 @@
+//! The responder, and its exchange with the API.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full};
+use serde::Deserialize;
+use serde_json::Value;
+use tower_service::Service as _;
+
+use super::super::item::Item;
+use super::super::responder::{Answer, Responder, Turn};
+use super::chunks::{Chunks, Piece};
+use super::request::Completion;
+use super::trouble::{Label, Trouble};
+use crate::forward::{
+    ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamBody, UpstreamUrl,
+    is_event_stream,
+};
+
+/// How much of a refusal is read for its reason, in bytes.
+const MAX_REFUSAL: usize = 16 << 10;
+
+/// How many frames are looked at after an answer's end, for the connection's sake.
+const MAX_FRAMES_AFTER_END: usize = 8;
+
+/// The address of the chat completions of the API at `base`, such as `http://127.0.0.1:11434/v1`:
+/// its path with `/chat/completions` after it.
+///
+/// # Errors
+/// [`InvalidUpstreamUrl`] names the part of `base` that is wrong.
+pub fn completions_url(base: &str) -> Result<UpstreamUrl, InvalidUpstreamUrl> {
+    let (path, query) = match base.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (base, None),
+    };
+    let mut url = format!("{}/chat/completions", path.trim_end_matches('/'));
+    if let Some(query) = query {
+        url.extend(["?", query]);
+    }
+    // A host that is missing must not be made of the path.
+    UpstreamUrl::parse(base).and_then(|_| UpstreamUrl::parse(&url))
+}
+
+/// Has a model answer. See the [module's documentation](super).
+///
+/// Cloning is a few reference counts; clones share their idle connections. The key is in no
+/// `Debug` output.
+#[derive(Clone, Debug)]
+pub struct OpenAiResponder {
+    api: HttpUpstream,
+    model: Arc<str>,
+    authorization: Option<HeaderValue>,
+    system_prompt: Option<Arc<str>>,
+}
+
+/// The key has a character that a header's value can't have: it isn't one. Doesn't say which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidApiKey;
+
+impl fmt::Display for InvalidApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the API key must be visible ASCII characters")
+    }
+}
+
+impl std::error::Error for InvalidApiKey {}
+
+impl OpenAiResponder {
+    /// Has `model` answer, at the API whose [completions](completions_url) `api` sends to.
+    pub fn new(api: HttpUpstream, model: impl Into<Arc<str>>) -> Self {
+        Self { api, model: model.into(), authorization: None, system_prompt: None }
+    }
+
+    /// Sends `authorization: Bearer KEY` with each request; without, nothing.
+    ///
+    /// # Errors
+    /// [`InvalidApiKey`] if it is empty or has anything but visible ASCII characters.
+    pub fn with_api_key(mut self, key: &str) -> Result<Self, InvalidApiKey> {
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidApiKey);
+        }
+        let value = HeaderValue::from_str(&format!("Bearer {key}"));
+        let mut value = value.map_err(|_| InvalidApiKey)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
+    }
+
+    /// Tells the model this before each conversation; without, nothing.
+    #[must_use]
+    pub fn with_system_prompt(mut self, text: impl Into<Arc<str>>) -> Self {
+        self.system_prompt = Some(text.into());
+        self
+    }
+
+    async fn answer(mut self, turn: &mut Turn) -> Result<(), Trouble> {
+        let mut reading = Reading { body: self.ask(turn.items()).await?, chunks: Chunks::new() };
+        // Nothing goes out before the first text: until then the run can still fail with a status.
+        let Some(text) = reading.next().await? else { return Err(Trouble::Empty) };
+        let mut message = turn.begin_message().await;
+        message.say(text).await;
+        while let Some(text) = reading.next().await? {
+            message.say(text).await;
+        }
+        message.end().await;
+        reading.finish().await;
+        Ok(())
+    }
+
+    /// Sends the question; the stream that answers it.
+    async fn ask(&mut self, items: &[Item]) -> Result<UpstreamBody, Trouble> {
+        let question = Completion::new(&self.model, self.system_prompt.as_deref(), items);
+        let question = serde_json::to_vec(&question).map_err(|error| {
+            Trouble::Exchange(ForwardError::new(ForwardErrorKind::Request).with(error))
+        })?;
+        let mut request = Request::new(Full::new(Bytes::from(question)));
+        *request.method_mut() = Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(PRODUCT));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+
+        let response = self.api.call(request).await.map_err(Trouble::Exchange)?;
+        let (head, body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(Trouble::Status(head.status, reason(body).await));
+        }
+        if !is_event_stream(&head.headers) {
+            return Err(Trouble::NotAStream);
+        }
+        Ok(body)
+    }
+}
+
+const PRODUCT: &str = concat!("chatkit-rest/", env!("CARGO_PKG_VERSION"));
+
+impl Responder for OpenAiResponder {
+    fn respond(&self, mut turn: Turn) -> Answer {
+        let responder = self.clone();
+        Box::pin(async move {
+            responder.answer(&mut turn).await.map_err(|trouble| {
+                trouble.log();
+                trouble.failure()
+            })
+        })
+    }
+}
+
+/// An answer that is being read.
+struct Reading {
+    body: UpstreamBody,
+    chunks: Chunks,
+}
+
+impl Reading {
+    /// More of the answer's text; `None` at its end.
+    async fn next(&mut self) -> Result<Option<String>, Trouble> {
+        loop {
+            match self.chunks.next()? {
+                Some(Piece::Text(text)) => return Ok(Some(text)),
+                Some(Piece::End) => return Ok(None),
+                None => match self.body.frame().await {
+                    Some(frame) => {
+                        if let Ok(bytes) = frame.map_err(Trouble::Exchange)?.into_data() {
+                            self.chunks.feed(&bytes);
+                        }
+                    }
+                    None => return Err(Trouble::Cut),
+                },
+            }
+        }
+    }
+
+    /// Takes what is already there of the end of the stream, so that its connection can be used
+    /// again, and waits for nothing.
+    async fn finish(mut self) {
+        std::future::poll_fn(|cx| {
+            for _ in 0..MAX_FRAMES_AFTER_END {
+                let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.body).poll_frame(cx) else {
+                    break;
+                };
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// The API's word for why it refuses, if the body begins like that of an API.
+async fn reason(mut body: UpstreamBody) -> Option<Label> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: Value,
+    }
+
+    let mut text = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(bytes) = frame.ok()?.into_data() else { continue };
+        if text.len().saturating_add(bytes.len()) > MAX_REFUSAL {
+            return None;
+        }
+        text.extend_from_slice(&bytes);
+    }
+    let refusal: Refusal = serde_json::from_slice(&text).ok()?;
+    Label::of(&refusal.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_completions_are_below_the_base() {
+        for (base, url) in [
+            ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1/chat/completions"),
+            ("http://host/v1/", "http://host/v1/chat/completions"),
+            ("http://host", "http://host/chat/completions"),
+            ("http://host/", "http://host/chat/completions"),
+        ] {
+            assert_eq!(completions_url(base).unwrap().to_string(), url);
+        }
+        let url = completions_url("http://host/v1?api-version=1").unwrap();
+        assert_eq!(
+            url,
+            UpstreamUrl::parse("http://host/v1/chat/completions?api-version=1").unwrap()
+        );
+        for (base, wrong) in [
+            ("", InvalidUpstreamUrl::Scheme),
+            ("host/v1", InvalidUpstreamUrl::Scheme),
+            ("http://", InvalidUpstreamUrl::Host),
+            ("http:///", InvalidUpstreamUrl::Host),
+            ("http://u:p@host/", InvalidUpstreamUrl::UserInfo),
+        ] {
+            assert_eq!(completions_url(base), Err(wrong), "{base}");
+        }
+    }
+
+    #[test]
+    fn the_key_does_not_show() {
+        let api = HttpUpstream::builder(completions_url("http://127.0.0.1:1/v1").unwrap());
+        let responder = OpenAiResponder::new(api.build().unwrap(), "m");
+        for key in ["", " ", "planted key", "planted\n", "plänted"] {
+            let refused = responder.clone().with_api_key(key).unwrap_err();
+            assert!(!format!("{refused} {refused:?}").contains("planted"));
+        }
+        let responder = responder.with_api_key("planted-key").unwrap();
+        assert_eq!(responder.authorization.as_ref().unwrap(), "Bearer planted-key");
+        assert!(!format!("{responder:?}").contains("planted"), "{responder:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! What the store keeps of a client session.
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+
+use super::store::StoreFuture;
+use crate::principal::UserId;
+
+/// The right of one client (a page in a browser) to act for a user for a while, which a service
+/// gave it: what the OpenAI-compatible API calls a session, and no [session](super::SessionRecord).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSession {
+    /// Its id: `cksess_` and 32 hexadecimal digits.
+    pub id: String,
+    /// Whom its client acts for.
+    pub user_id: UserId,
+    /// When it was made, in microseconds' precision.
+    pub created_at: Timestamp,
+    /// From when on it is no use, in microseconds' precision.
+    pub expires_at: Timestamp,
+    /// When it was revoked, if it was before it expired.
+    pub cancelled_at: Option<Timestamp>,
+    /// What its client may ask for in a minute.
+    pub requests_per_minute: NonZeroU32,
+    /// What else the service said when it made it: a JSON object that is shown and not looked at.
+    pub details: String,
+}
+
+impl ClientSession {
+    /// How it stands at `now`.
+    pub fn status(&self, now: Timestamp) -> ClientSessionStatus {
+        if self.cancelled_at.is_some() {
+            ClientSessionStatus::Cancelled
+        } else if now >= self.expires_at {
+            ClientSessionStatus::Expired
+        } else {
+            ClientSessionStatus::Active
+        }
+    }
+}
+
+/// How a client session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientSessionStatus {
+    /// Its secret is good.
+    Active,
+    /// It was revoked.
+    Cancelled,
+    /// Its time is over.
+    Expired,
+}
+
+impl ClientSessionStatus {
+    /// As the OpenAI-compatible API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Makes the secrets of client sessions.
+pub trait SecretSigner: std::fmt::Debug + Send + Sync + 'static {
+    /// The secret of a client session; the same each time.
+    ///
+    /// # Errors
+    /// If what it is signed with can't be had.
+    fn sign<'a>(&'a self, session: &'a ClientSession) -> StoreFuture<'a, String>;
+}

@@ -1,0 +1,89 @@
+//! The OpenAI-compatible API: what a service may see and do, from a self-hosted server.
+//!
+//! The store knows which threads there are and whose they are; the upstream knows what is in
+//! them. It is always asked on behalf of the user who owns what is asked about.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use serde::Serialize;
+use tower_service::Service;
+
+use super::layer::TranslateSettings;
+use super::service::Reply;
+use super::upstream::Upstream;
+use crate::error::BoxError;
+use crate::principal::UserId;
+use crate::session::OpenAiAction;
+
+mod convert;
+mod delete;
+mod items;
+mod sessions;
+mod threads;
+
+/// What an operation needs to be carried out.
+pub(super) struct Exchange<'a, S> {
+    pub(super) service: S,
+    pub(super) settings: Arc<TranslateSettings>,
+    /// Those of the service's request.
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl<S: Clone> Exchange<'_, S> {
+    /// The upstream, on behalf of `owner`.
+    fn upstream(&self, owner: &UserId) -> Upstream<S> {
+        let mut headers = self.settings.identity.outbound(self.headers, owner);
+        // A service's key is for the gateway alone, whatever becomes of users' tokens.
+        headers.remove(AUTHORIZATION);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Upstream {
+            service: self.service.clone(),
+            headers,
+            endpoint: self.settings.endpoint.clone(),
+            max_reply_bytes: self.settings.max_reply_bytes,
+        }
+    }
+}
+
+pub(super) async fn carry_out<S, R>(mut exchange: Exchange<'_, S>, action: OpenAiAction) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    match action {
+        OpenAiAction::Session(session, secret) => sessions::show(&session, &secret),
+        OpenAiAction::ListThreads(directory, page) => {
+            threads::list(&mut exchange, directory, page.limit).await
+        }
+        OpenAiAction::GetThread(session) => threads::get(&mut exchange, session.record()).await,
+        OpenAiAction::DeleteThread(session, attachments) => {
+            delete::thread(&mut exchange, &session, &attachments).await
+        }
+        OpenAiAction::ListItems(session, page) => {
+            items::list(&mut exchange, session.record(), page).await
+        }
+    }
+}
+
+/// A page of anything.
+#[derive(Serialize)]
+struct List<T> {
+    object: &'static str,
+    data: Vec<T>,
+    first_id: Option<String>,
+    last_id: Option<String>,
+    has_more: bool,
+}
+
+impl<T> List<T> {
+    fn new(data: Vec<T>, id: impl Fn(&T) -> &str, has_more: bool) -> Self {
+        let first_id = data.first().map(|first| id(first).to_owned());
+        let last_id = data.last().map(|last| id(last).to_owned());
+        Self { object: "list", data, first_id, last_id, has_more }
+    }
+}

@@ -1,0 +1,435 @@
+//! A model that answers, played by the test: every step of both sides is in one function.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
+use chatkit_rest::forward::embedded::{Embedded, Json};
+use chatkit_rest::forward::{HttpUpstream, HttpUpstreamBuilder};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::client::{
+    Answer, add, create, create_body, items, kind, next, post, quoted, send, string, text_of,
+};
+
+const KEY: &str = "planted-key";
+const STREAM: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const DONE: &str = "data: [DONE]\n\n";
+const LAST_CHUNK: &str = "0\r\n\r\n";
+
+/// What a test waits for must come soon, or not at all.
+async fn soon<F: Future>(future: F) -> F::Output {
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, future).await.unwrap()
+}
+
+/// The clock jumps.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
+    let data = data.as_ref();
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat()
+}
+
+fn delta(text: &str) -> String {
+    format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
+}
+
+/// An API, and the server that it answers for.
+struct Api {
+    listener: TcpListener,
+    server: Embedded,
+}
+
+impl Api {
+    async fn bind() -> Self {
+        Self::with(|api| api, |responder| responder).await
+    }
+
+    async fn with(
+        api: impl FnOnce(HttpUpstreamBuilder) -> HttpUpstreamBuilder,
+        responder: impl FnOnce(OpenAiResponder) -> OpenAiResponder,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap());
+        let url = completions_url(&base).unwrap();
+        let api = api(HttpUpstream::builder(url)).build().unwrap();
+        let server = Embedded::in_memory().unwrap();
+        let server = server.with_responder(responder(OpenAiResponder::new(api, "a-model")));
+        Self { listener, server }
+    }
+
+    async fn accept(&self) -> Peer {
+        let (tcp, _) = soon(self.listener.accept()).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Peer { tcp }
+    }
+
+    /// Somebody says something.
+    fn say(&self, text: &str) -> JoinHandle<Answer> {
+        let (server, text) = (self.server.clone(), text.to_owned());
+        tokio::spawn(async move { create(&server, &text).await })
+    }
+
+    /// Somebody says something, and the API answers with these bytes and closes.
+    async fn answered(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let answer = self.say("hello");
+        let mut peer = self.accept().await;
+        peer.request().await;
+        peer.send(bytes).await;
+        drop(peer);
+        soon(answer).await.unwrap()
+    }
+}
+
+struct Peer {
+    tcp: TcpStream,
+}
+
+impl Peer {
+    /// The next request: its head and its body.
+    async fn request(&mut self) -> (String, String) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon(self.tcp.read_u8()).await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let (_, length) = head.split_once("content-length: ").unwrap();
+        let length = length.split_once('\r').unwrap().0.parse().unwrap();
+        let mut body = vec![0; length];
+        soon(self.tcp.read_exact(&mut body)).await.unwrap();
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// All of an answer, in one write.
+    async fn answer(&mut self, text: &str) {
+        let events = chunk(delta(text) + DONE);
+        self.send([STREAM.as_bytes(), &events, LAST_CHUNK.as_bytes()].concat()).await;
+    }
+
+    async fn expect_closed(&mut self) {
+        match soon(self.tcp.read(&mut [0; 64])).await {
+            Ok(0) | Err(_) => {}
+            Ok(n) => panic!("{n} bytes instead of an end"),
+        }
+    }
+}
+
+/// The texts of the deltas.
+fn said(answer: &Answer) -> Vec<String> {
+    let deltas = answer.events().into_iter().filter(|event| kind(event).ends_with("text_delta"));
+    deltas.map(|event| string(event.get("update").unwrap(), "delta")).collect()
+}
+
+/// The turn ended with an error that may be tried again, or not.
+fn failed(answer: &Answer) -> Option<bool> {
+    let events = answer.events();
+    let error = events.last().filter(|event| kind(event) == "error")?;
+    assert_eq!(string(error, "code"), "stream.error");
+    Some(error.get("allow_retry") == Some(&Json::Bool(true)))
+}
+
+#[tokio::test]
+async fn each_piece_of_text_is_there_before_the_next_is_sent() {
+    let api = Api::bind().await;
+    let mut body = send(&api.server, &create_body("hello")).await.into_body();
+    for expected in ["thread.created", "thread.item.done", "stream_options"] {
+        assert_eq!(kind(&next(&mut body).await), expected);
+    }
+    let reading = tokio::spawn(async move {
+        let added = next(&mut body).await;
+        (added, body)
+    });
+    let mut peer = api.accept().await;
+    peer.request().await;
+    peer.send(STREAM).await;
+    peer.send(chunk("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n")).await;
+    peer.send(chunk(delta("Good "))).await;
+    let (added, mut body) = soon(reading).await.unwrap();
+    assert_eq!(kind(&added), "thread.item.added");
+    assert!(kind(&next(&mut body).await).ends_with("content_part.added"));
+    let event = soon(next(&mut body)).await;
+    assert_eq!(string(event.get("update").unwrap(), "delta"), "Good ");
+
+    peer.send(chunk(delta("day"))).await;
+    let event = soon(next(&mut body)).await;
+    assert_eq!(string(event.get("update").unwrap(), "delta"), "day");
+
+    peer.send(chunk(DONE)).await;
+    assert!(kind(&soon(next(&mut body)).await).ends_with("content_part.done"));
+    let done = soon(next(&mut body)).await;
+    assert_eq!(text_of(done.get("item").unwrap()), "Good day");
+    assert!(soon(body.frame()).await.is_none());
+}
+
+#[tokio::test]
+async fn the_model_is_told_the_prompt_and_the_conversation() {
+    let api = Api::with(
+        |api| api,
+        |responder| responder.with_api_key(KEY).unwrap().with_system_prompt("Be brief."),
+    )
+    .await;
+    let answer = api.say("Who?");
+    let mut peer = api.accept().await;
+    let (head, body) = peer.request().await;
+    assert!(head.starts_with("post /v1/chat/completions http/1.1\r\n"), "{head}");
+    for field in [
+        "authorization: bearer planted-key",
+        "content-type: application/json",
+        "accept: text/event-stream",
+        "accept-encoding: identity",
+    ] {
+        assert!(head.lines().any(|line| line == field), "{field} in {head}");
+    }
+    assert_eq!(
+        body,
+        r#"{"model":"a-model","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Who?"}],"stream":true}"#
+    );
+    peer.answer("Me.").await;
+    let thread_id = soon(answer).await.unwrap().thread_id();
+
+    // With a model and a quotation that the user chose; on the same connection.
+    let (server, id) = (api.server.clone(), thread_id.clone());
+    let second = tokio::spawn(async move {
+        let input = r#"{"content":[{"type":"input_text","text":"Why?"}],"quoted_text":"Me.","attachments":[],"inference_options":{"model":"another"}}"#;
+        let id = quoted(&id);
+        post(&server, &format!(r#"{{"type":"threads.add_user_message","params":{{"input":{input},"thread_id":{id}}}}}"#)).await
+    });
+    let (_, body) = peer.request().await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["model"], "a-model");
+    assert_eq!(
+        body["messages"],
+        json!([
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Who?"},
+            {"role": "assistant", "content": "Me."},
+            {"role": "user", "content": "> Me.\n\nWhy?"},
+        ])
+    );
+    peer.answer("Because.").await;
+    assert_eq!(text_of(&soon(second).await.unwrap().last_item()), "Because.");
+}
+
+#[tokio::test]
+async fn without_a_key_there_is_no_authorization() {
+    let api = Api::bind().await;
+    let answer = api.say("hello");
+    let mut peer = api.accept().await;
+    let (head, body) = peer.request().await;
+    assert!(!head.contains("authorization"), "{head}");
+    assert!(!body.contains("system"), "{body}");
+    peer.answer("Hi.").await;
+    assert_eq!(said(&soon(answer).await.unwrap()), ["Hi."]);
+}
+
+#[tokio::test]
+async fn a_stream_of_single_bytes_is_the_same_answer() {
+    let api = Api::bind().await;
+    let events =
+        format!(": hm\r\n\r\n{}\r\n{}{DONE}", delta("Gr\u{fc}\u{df}e \u{1f600}"), delta("!"));
+    let mut bytes = STREAM.as_bytes().to_vec();
+    events.bytes().for_each(|byte| bytes.extend(chunk([byte])));
+    let answer = api.answered(bytes).await;
+    assert_eq!(said(&answer), ["Gr\u{fc}\u{df}e \u{1f600}", "!"]);
+    assert_eq!(text_of(&answer.last_item()), "Gr\u{fc}\u{df}e \u{1f600}!");
+}
+
+#[tokio::test]
+async fn a_finished_answer_needs_no_end_of_the_stream() {
+    let api = Api::bind().await;
+    let answer = api.say("hello");
+    let mut peer = api.accept().await;
+    peer.request().await;
+    peer.send(STREAM).await;
+    let last = r#"{"choices":[{"delta":{"content":"cut here"},"finish_reason":"length"}]}"#;
+    peer.send(chunk(format!("data: {last}\n\n"))).await;
+    let answer = soon(answer).await.unwrap();
+    assert_eq!((failed(&answer), text_of(&answer.last_item()).as_str()), (None, "cut here"));
+    peer.expect_closed().await;
+}
+
+#[tokio::test]
+async fn a_refused_request_ends_the_turn_before_any_output() {
+    let api = Api::bind().await;
+    for (status, may_retry) in [
+        (400, false),
+        (401, false),
+        (403, false),
+        (404, false),
+        (429, true),
+        (500, true),
+        (503, true),
+        (307, false),
+    ] {
+        let body = r#"{"error":{"message":"planted","code":"some_code"}}"#;
+        let length = body.len();
+        let answer = api
+            .answered(format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+            ))
+            .await;
+        assert_eq!(failed(&answer), Some(may_retry), "{status}");
+        let types = answer.types();
+        assert_eq!(types, ["thread.created", "thread.item.done", "stream_options", "error"]);
+        assert!(!format!("{:?}", answer.frames).contains("planted"));
+        // The question is stored, so it can be answered later.
+        assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_ends_the_turn_before_any_output() {
+    let api = Api::bind().await;
+    let stream = |events: &str| {
+        let events = chunk(events);
+        [STREAM.as_bytes(), &events, LAST_CHUNK.as_bytes()].concat()
+    };
+    // What would be an answer, by another name.
+    let text = stream(&(delta("planted") + DONE));
+    let text = String::from_utf8(text).unwrap().replace("text/event-stream", "text/plain");
+    let filtered = r#"data: {"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#;
+    for (what, bytes, may_retry) in [
+        ("nothing", Vec::new(), true),
+        ("nonsense", b"SSH-2.0-x\r\n".to_vec(), true),
+        ("no stream", text.into_bytes(), true),
+        ("a head", STREAM.as_bytes().to_vec(), true),
+        ("no chunk", stream("data: planted\n\n"), true),
+        ("an error", stream("data: {\"error\":{\"code\":\"overloaded\"}}\n\n"), true),
+        ("an early end", stream(": nothing\n\n"), true),
+        ("no text", stream(DONE), true),
+        ("a filter", stream(&format!("{filtered}\n\n")), false),
+        ("too much", stream(&format!("data: {}", "x".repeat(300 << 10))), false),
+    ] {
+        let answer = api.answered(bytes).await;
+        assert_eq!(failed(&answer), Some(may_retry), "{what}");
+        assert_eq!(answer.types().len(), 4, "{what}");
+        assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1, "{what}");
+    }
+    let Api { listener, server } = api;
+    drop(listener);
+    assert_eq!(failed(&soon(create(&server, "hello")).await), Some(true));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_ends_in_an_error_and_is_not_stored() {
+    let api = Api::bind().await;
+    let begun = [STREAM.as_bytes(), &chunk(delta("half"))].concat();
+    let unfinished = [&*begun, LAST_CHUNK.as_bytes()].concat();
+    let reported = [&*begun, &chunk("data: {\"error\":\"planted\"}\n\n")].concat();
+    for (what, bytes) in [("cut", begun), ("unfinished", unfinished), ("reported", reported)] {
+        let answer = api.answered(bytes).await;
+        assert_eq!(
+            (said(&answer), failed(&answer)),
+            (vec!["half".to_owned()], Some(true)),
+            "{what}"
+        );
+        assert!(!answer.cut, "{what}");
+        assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_the_turn_after_a_while() {
+    let seconds = Duration::from_secs;
+    let api = Api::with(
+        |api| api.first_byte_timeout(seconds(30)).idle_timeout(seconds(60)),
+        |responder| responder,
+    )
+    .await;
+    let answer = api.say("hello");
+    let mut peer = api.accept().await;
+    peer.request().await;
+    pass(31).await;
+    assert_eq!(failed(&soon(answer).await.unwrap()), Some(true));
+    peer.expect_closed().await;
+
+    let mut body = send(&api.server, &create_body("hello")).await.into_body();
+    let reading = tokio::spawn(async move {
+        while !kind(&next(&mut body).await).ends_with("text_delta") {}
+        body
+    });
+    let mut peer = api.accept().await;
+    peer.request().await;
+    peer.send(STREAM).await;
+    peer.send(chunk(delta("half"))).await;
+    let mut body = soon(reading).await.unwrap();
+    let last = tokio::spawn(async move { next(&mut body).await });
+    // It begins to wait.
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    pass(61).await;
+    assert_eq!(kind(&soon(last).await.unwrap()), "error");
+    peer.expect_closed().await;
+}
+
+#[tokio::test]
+async fn when_the_client_leaves_the_connection_is_closed() {
+    let api = Api::bind().await;
+    // Before the answer's head, and in the middle of it.
+    for begun in [false, true] {
+        let mut body = send(&api.server, &create_body("hello")).await.into_body();
+        let thread = next(&mut body).await;
+        let thread_id = string(thread.get("thread").unwrap(), "id");
+        next(&mut body).await;
+        next(&mut body).await;
+        let mut reading = Box::pin(async move {
+            while !kind(&next(&mut body).await).ends_with("text_delta") {}
+            body
+        });
+        let mut peer = tokio::select! {
+            peer = api.accept() => peer,
+            _ = &mut reading => unreachable!("nothing was said yet"),
+        };
+        tokio::select! {
+            _ = peer.request() => {}
+            _ = &mut reading => unreachable!("nothing was said yet"),
+        }
+        if begun {
+            peer.send(STREAM).await;
+            peer.send(chunk(delta("half"))).await;
+            drop(soon(reading).await);
+        } else {
+            drop(reading);
+        }
+        peer.expect_closed().await;
+        // As the SDK does: what was said so far is kept.
+        let stored = items(&api.server, &thread_id).await;
+        assert_eq!(stored.len(), if begun { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_after_a_failure() {
+    let api = Api::bind().await;
+    let failed_at = api.answered("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n").await;
+    let thread_id = failed_at.thread_id();
+    let (server, id) = (api.server.clone(), thread_id.clone());
+    let second = tokio::spawn(async move { add(&server, &id, "again").await });
+    let mut peer = api.accept().await;
+    let (_, body) = peer.request().await;
+    assert!(
+        body.contains(r#"{"role":"user","content":"hello"},{"role":"user","content":"again"}"#)
+    );
+    peer.answer("Here.").await;
+    assert_eq!(said(&soon(second).await.unwrap()), ["Here."]);
+    // Actions are not for models.
+    let act = format!(
+        r#"{{"type":"threads.custom_action","params":{{"thread_id":"{thread_id}","action":{{"type":"a"}}}}}}"#
+    );
+    assert_eq!(post(&api.server, &act).await.types(), ["stream_options", "error"]);
+}

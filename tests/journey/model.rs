@@ -1,0 +1,169 @@
+//! The gateway with the upstream that is built in and a model that answers there.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, End, Gateway, Reply, SECRET, STREAM_HEAD, TestRequest, Upstream, data,
+    everything_logged, stream_answer,
+};
+
+/// A gateway whose model is at `api`.
+async fn gateway(api: &Upstream) -> Gateway {
+    let base_url = format!("http://{}/v1", api.address());
+    let settings = [
+        ("upstream.url", "embedded"),
+        ("embedded.responder", "openai"),
+        ("embedded.base_url", &base_url),
+        ("embedded.api_key", "planted-model-key"),
+        ("embedded.model", "a-model"),
+        ("embedded.system_prompt", "planted-prompt"),
+        ("store.url", "memory:"),
+        ("auth.secret", SECRET),
+        ("limits.requests_per_minute", "0"),
+        ("limits.max_sessions", "0"),
+    ];
+    Gateway::configured(&settings).await
+}
+
+fn delta(text: &str) -> String {
+    data(&json!({"choices": [{"delta": {"content": text}}]}).to_string())
+}
+
+/// A run whose model gives this answer.
+async fn run(gateway: &Gateway, api: &Upstream, answer: impl AsRef<[u8]>) -> Reply {
+    let session = gateway.session("ada").await;
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, _) = api.request().await;
+    peer.send(answer).await;
+    peer.close();
+    client.reply().await
+}
+
+async fn expect_chunk(client: &mut Client, expected: &str) {
+    let mut seen = String::new();
+    while !seen.contains(expected) {
+        let chunk = client.chunk().await.expect("more");
+        assert!(!chunk.is_empty(), "{expected} is not in {seen}");
+        seen.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_model_answers_word_by_word() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let session = gateway.session("ada").await;
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, request) = api.request().await;
+    assert!(request.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
+    assert_eq!(request.field("authorization"), Some("Bearer planted-model-key"));
+    assert_eq!(
+        request.json(),
+        json!({
+            "model": "a-model",
+            "messages": [
+                {"role": "system", "content": "planted-prompt"},
+                {"role": "user", "content": "hi"},
+            ],
+            "stream": true,
+        })
+    );
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(delta("Good ")).await;
+    assert_eq!(client.head().await.status, 200);
+    expect_chunk(&mut client, "\"delta\":\"Good \"").await;
+    peer.send_chunk(delta("day")).await;
+    expect_chunk(&mut client, "\"delta\":\"day\"").await;
+    peer.send_chunk(data("[DONE]")).await;
+    let (rest, end) = client.body().await;
+    assert_eq!(end, End::Clean);
+    assert!(String::from_utf8(rest).unwrap().contains("\"text\":\"Good day\""));
+
+    let conversation = gateway.get("ada", &format!("/sessions/{session}")).await.data();
+    assert_eq!(conversation["message_count"], 2);
+    assert_eq!(conversation["messages"][1]["content"][0]["text"], "Good day");
+}
+
+#[tokio::test]
+async fn an_answer_in_json() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let session = gateway.session("ada").await;
+    let path = format!("/sessions/{session}/threads/{session}/runs");
+    let request = TestRequest::new("POST", &path)
+        .user("ada")
+        .json("{\"message\":\"hello\",\"stream\":false}");
+    let mut client = gateway.connect().await;
+    client.send(request.bytes()).await;
+    let (mut peer, _) = api.request().await;
+    peer.send(stream_answer(&(delta("Good day") + &data("[DONE]")))).await;
+    let answer: Value = client.reply().await.data();
+    assert_eq!(answer["message"]["content"][0]["text"], "Good day");
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let body = r#"{"error":{"message":"planted-by-the-model","code":"planted_code"}}"#;
+    let refused = |status: u16| {
+        let length = body.len();
+        format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    for (answer, may_retry) in [
+        (refused(401), false),
+        (refused(400), false),
+        (refused(429), true),
+        (refused(500), true),
+        (String::new(), true),
+        (STREAM_HEAD.to_owned(), true),
+    ] {
+        let reply = run(&gateway, &api, &answer).await;
+        let error = reply.refusal(502, "UPSTREAM_ERROR");
+        assert_eq!(error["details"]["allow_retry"], may_retry, "{answer}");
+        assert!(error["details"]["user_message_id"].is_string());
+        assert!(!reply.text().contains("planted"), "{}", reply.text());
+    }
+    let logged = everything_logged();
+    for word in ["the model did not answer", "planted_code", "\"status\": \"429\""] {
+        assert!(logged.contains(word), "{word}");
+    }
+    for word in ["planted-model-key", "planted-prompt", "planted-by-the-model"] {
+        assert!(!logged.contains(word), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_after_it_ends_the_stream_with_an_error() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let session = gateway.session("ada").await;
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, _) = api.request().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(delta("half")).await;
+    assert_eq!(client.head().await.status, 200);
+    expect_chunk(&mut client, "\"delta\":\"half\"").await;
+    peer.reset();
+    let (rest, end) = client.body().await;
+    assert_eq!(end, End::Clean);
+    let rest = String::from_utf8(rest).unwrap();
+    assert_eq!(rest, data(r#"{"type":"error","code":"stream.error","allow_retry":true}"#));
+    let conversation = gateway.get("ada", &format!("/sessions/{session}")).await.data();
+    assert_eq!(conversation["messages"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn when_the_client_leaves_the_model_is_told() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let session = gateway.session("ada").await;
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, _) = api.request().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(delta("half")).await;
+    client.head().await;
+    expect_chunk(&mut client, "\"delta\":\"half\"").await;
+    drop(client);
+    peer.expect_closed().await;
+}

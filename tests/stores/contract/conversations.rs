@@ -1,0 +1,116 @@
+//! The ids of sessions as conversations.
+
+use std::num::NonZeroU64;
+
+use chatkit_rest::session::{
+    ConversationId, Created, NewConversation, NewSession, SessionRecord, Settlement,
+};
+use tokio::task::JoinSet;
+
+use crate::support::{Store, at, first, get, max, new_session, user};
+
+fn session_with(user_id: &str, conversation: NewConversation) -> NewSession {
+    NewSession { conversation: Some(conversation), ..new_session(user_id) }
+}
+
+async fn create(store: &Store, user_id: &str, conversation: NewConversation) -> SessionRecord {
+    match store.create(session_with(user_id, conversation), None).await.unwrap() {
+        Created::Session(record) => record,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+/// The number of a new session.
+async fn next(store: &Store) -> u64 {
+    match create(store, "ada", NewConversation::Next).await.conversation {
+        Some(ConversationId::Integer(number)) => number.get(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn integer(number: u64) -> ConversationId {
+    ConversationId::Integer(NonZeroU64::new(number).unwrap())
+}
+
+pub(crate) async fn a_session_is_found_by_its_id_as_a_conversation(store: &Store) {
+    let numbered = create(store, "ada", NewConversation::Next).await;
+    let drawn = create(store, "bob", NewConversation::Conv(0x0f3a_91c2)).await;
+    assert_eq!(numbered.conversation, Some(integer(1)));
+    assert_eq!(drawn.conversation, Some(ConversationId::Conv(0x0f3a_91c2)));
+    for record in [numbered, drawn] {
+        let found = store.by_conversation(record.conversation.unwrap()).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&record));
+        assert_eq!(get(store, record.id).await, record);
+        assert_eq!(store.list(&record.user_id).await.unwrap(), [record.clone()]);
+        let title = store.set_title(record.id, None, at(0)).await.unwrap().unwrap();
+        assert_eq!(title.conversation, record.conversation);
+    }
+    for nobodys in [integer(2), ConversationId::Conv(1), ConversationId::Conv(0)] {
+        assert_eq!(store.by_conversation(nobodys).await.unwrap(), None, "{nobodys}");
+    }
+}
+
+pub(crate) async fn a_session_need_not_be_a_conversation(store: &Store) {
+    for _ in 0..2 {
+        let created = store.create(new_session("ada"), None).await.unwrap();
+        assert!(matches!(created, Created::Session(SessionRecord { conversation: None, .. })));
+    }
+    assert_eq!(next(store).await, 1);
+}
+
+pub(crate) async fn numbers_are_never_given_again(store: &Store) {
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        calls.spawn(async move { next(&store).await });
+    }
+    let mut numbers = calls.join_all().await;
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 20);
+    let last = numbers[19];
+    let record = store.by_conversation(integer(last)).await.unwrap().unwrap();
+    assert!(store.delete(record.id).await.unwrap());
+    assert_eq!(store.by_conversation(integer(last)).await.unwrap(), None);
+    assert!(next(store).await > last);
+}
+
+pub(crate) async fn an_id_that_is_taken_is_refused_and_nothing_is_made(store: &Store) {
+    let conversation = NewConversation::Conv(7);
+    let mut calls = JoinSet::new();
+    for n in 0..20 {
+        let (store, session) = (store.clone(), session_with(&format!("user {n}"), conversation));
+        calls.spawn(async move { store.create(session, max(1)).await.unwrap() });
+    }
+    let outcomes = calls.join_all().await;
+    let made: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Created::Session(record) => Some(record),
+            Created::ConversationTaken => None,
+            Created::LimitReached => panic!("each of them has none yet"),
+        })
+        .collect();
+    assert_eq!(made.len(), 1);
+    let mut listed = 0;
+    for n in 0..20 {
+        listed += store.list(&user(&format!("user {n}"))).await.unwrap().len();
+    }
+    assert_eq!(listed, 1);
+
+    // Of the two reasons the limit is told.
+    let full = session_with(made[0].user_id.as_str(), conversation);
+    assert!(matches!(store.create(full, max(1)).await.unwrap(), Created::LimitReached));
+    assert!(store.delete(made[0].id).await.unwrap());
+    create(store, "eve", conversation).await;
+}
+
+pub(crate) async fn a_session_that_is_discarded_leaves_its_id_free(store: &Store) {
+    let conversation = NewConversation::Conv(7);
+    let record = create(store, "ada", conversation).await;
+    let lease = Some(first(store, record.id, at(0)).await);
+    store.settle(record.id, Settlement { lease, discard_unbound: true, ..Settlement::default() });
+    store.ping().await.unwrap();
+    assert_eq!(store.by_conversation(ConversationId::Conv(7)).await.unwrap(), None);
+    create(store, "eve", conversation).await;
+}
