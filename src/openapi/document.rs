@@ -27,9 +27,6 @@ pub fn document(config: &Config) -> Result<Value, Error> {
     let mut refusals = Map::new();
     for operation in Operation::ALL {
         let Some(path) = path(&surfaces, operation) else { continue };
-        if !is_described(operation, &schemas) {
-            continue;
-        }
         let (method, _) = operation.route();
         let described = describe(operation, config, &surfaces, &schemas, &mut refusals);
         add(&mut paths, &path, &method.as_str().to_ascii_lowercase(), described);
@@ -72,11 +69,6 @@ pub fn document(config: &Config) -> Result<Value, Error> {
     }))
 }
 
-/// Whether there is a schema of what it answers with. What there is none of is not finished.
-fn is_described(operation: Operation, schemas: &Map<String, Value>) -> bool {
-    operation == Operation::Passthrough || schemas.contains_key(&format!("{operation}.reply"))
-}
-
 /// The full path of an operation, if its surface is served.
 fn path(surfaces: &Surfaces, operation: Operation) -> Option<String> {
     let path = format!("{}{}", surfaces.prefix(operation.surface())?, operation.route().1);
@@ -102,7 +94,7 @@ fn describe(
     let Refusals { by_status: mut answers, components: used } =
         responses::refusals(operation, config, !query.is_empty());
     components.extend(used);
-    let links = links(operation, surfaces, schemas);
+    let links = links(operation, surfaces);
     answers.insert("200".into(), responses::success(operation, config, links));
     let mut parameters = path_parameters(operation);
     parameters.extend(query);
@@ -201,21 +193,14 @@ fn body(operation: Operation, config: &Config) -> Option<Value> {
 }
 
 /// Where the ids of a reply lead to: every operation whose path has nothing else.
-fn links(
-    operation: Operation,
-    surfaces: &Surfaces,
-    schemas: &Map<String, Value>,
-) -> Map<String, Value> {
+fn links(operation: Operation, surfaces: &Surfaces) -> Map<String, Value> {
     let known = operations::links(operation);
     let mut links = Map::new();
     if known.is_empty() {
         return links;
     }
     for target in Operation::ALL {
-        if target.surface() != operation.surface()
-            || path(surfaces, target).is_none()
-            || !is_described(target, schemas)
-        {
+        if target.surface() != operation.surface() || path(surfaces, target).is_none() {
             continue;
         }
         let mut parameters = Map::new();

@@ -149,10 +149,8 @@ fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(
     for chat in ["chat.request", "chat_for_user.request"] {
         said(at(components, chat, "/properties/message")?, config.chat.max_message_chars);
     }
-    if components.contains_key("create_transcription.request") {
-        let audio = at(components, "create_transcription.request", "/properties/audio_base64")?;
-        audio.insert("pattern".into(), BASE64.into());
-    }
+    let audio = at(components, "create_transcription.request", "/properties/audio_base64")?;
+    audio.insert("pattern".into(), BASE64.into());
     for (name, pointer) in [
         ("openai_create_session.request", "/properties/user"),
         ("openai_list_threads.query", "/properties/user"),

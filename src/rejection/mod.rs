@@ -112,6 +112,13 @@ impl Rejection {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Doesn't ask the client to come back: trying the same again would change nothing.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.0.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        self
+    }
+
     /// Says for the log, and only for it, what happened.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
@@ -227,6 +234,42 @@ mod tests {
         ] {
             assert_eq!(style(accept).wants_problem(), problem, "{accept}");
         }
+    }
+
+    #[tokio::test]
+    async fn openai_has_its_own_shape_and_is_told_whether_to_try_again() {
+        let style = RefusalStyle { surface: crate::surface::Surface::OpenAi, ..style("*/*") };
+        for code in Code::ALL {
+            let response = Rejection::new(code).into_response(&style);
+            assert_eq!(response.status(), code.status());
+            assert_eq!(response.headers()["content-type"], "application/json");
+            let again = response.headers()["x-should-retry"] == "true";
+            let transient = matches!(
+                code,
+                Code::Conflict
+                    | Code::MessageLimit
+                    | Code::RateLimited
+                    | Code::RequestTimeout
+                    | Code::ServiceUnavailable
+                    | Code::SessionLimit
+                    | Code::UpstreamTimeout
+            );
+            assert_eq!(again, transient, "{code}");
+            let error = &body(response).await["error"];
+            assert_eq!(error["message"], code.message());
+            assert_eq!(error["param"], Value::Null);
+            let kind = match code.status().as_u16() {
+                500.. => "server_error",
+                _ if code == Code::RateLimited => "requests",
+                _ => "invalid_request_error",
+            };
+            assert_eq!(error["type"], kind, "{code}");
+        }
+        let faults =
+            serde_json::json!([{"pointer": "/rate_limits/a~1b", "message": "is required"}]);
+        let rejection = Rejection::new(Code::InvalidInput).detail("errors", faults);
+        let error = &body(rejection.into_response(&style)).await["error"];
+        assert_eq!(error["param"], "rate_limits.a/b");
     }
 
     #[test]

@@ -64,6 +64,7 @@ mod claim;
 mod client_session;
 mod layer;
 mod memory;
+mod needs;
 mod owners;
 mod record;
 mod rules;
@@ -78,9 +79,11 @@ pub use admitted::{
     Action, Admitted, Attachments, Effect, OpenAiAction, OwnedSession, ThreadDirectory,
 };
 pub use claim::{BindError, RunClaim};
-pub use client_session::{ClientSession, ClientSessionStatus, SecretSigner};
-pub use layer::SessionLayer;
+pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
+pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
+#[cfg(feature = "translate")]
+pub(crate) use needs::Needs;
 pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;

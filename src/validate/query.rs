@@ -25,11 +25,11 @@ pub(super) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report
         let Some(name) = decode(name).filter(|name| names.contains(&&**name)) else { continue };
         let pointer = format!("/{name}");
         let Some(value) = decode(value) else {
-            return Err(Report::one(&pointer, "must be UTF-8"));
+            return Err(Report::one(&pointer, "must be UTF-8").of_query());
         };
         let value = if TEXTS.contains(&&*name) { Value::from(&*value) } else { typed(&value) };
         if parameters.insert(name.into_owned(), value).is_some() {
-            return Err(Report::one(&pointer, "must not come twice"));
+            return Err(Report::one(&pointer, "must not come twice").of_query());
         }
     }
     Ok(Value::Object(parameters))
@@ -88,6 +88,7 @@ mod tests {
             (Some("limit=%2B99999999999999999999"), json!({"limit":"+99999999999999999999"})),
             (Some("after=99999999999999999999"), json!({"after":"99999999999999999999"})),
             (Some("l%69mit=-1&after"), json!({"limit":-1,"after":""})),
+            (Some("after=17&user=true"), json!({"after":"17","user":"true"})),
         ] {
             assert_eq!(parse(query, &names).unwrap(), expected, "{query:?}");
         }

@@ -25,21 +25,6 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use chatkit_rest::config::{Config, Sources};
-use chatkit_rest::route::Operation;
-
-/// Operations that are not carried out yet. They have no schemas and are not in the document.
-const UNFINISHED: [Operation; 10] = [
-    Operation::GetThread,
-    Operation::ListItems,
-    Operation::CreateFeedback,
-    Operation::RetryItem,
-    Operation::SubmitToolOutput,
-    Operation::SubmitStructuredInput,
-    Operation::RunAction,
-    Operation::CreateAttachment,
-    Operation::DeleteAttachment,
-    Operation::CreateTranscription,
-];
 
 /// The interpreter that has the packages.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
