@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
@@ -80,16 +81,31 @@ impl Json {
     }
 
     /// The integer, read as leniently as the SDK does: `2`, `2.0`, `"2"` and `true` are integers.
+    /// Its integers have no bounds; here the most and the least stand for what is beyond them.
     pub(super) fn as_lax_integer(&self) -> Option<i64> {
         match self {
             Self::Bool(yes) => Some(i64::from(*yes)),
-            Self::Number(Number(text)) => {
-                text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
-            }
-            Self::String(text) => text.trim().parse().ok(),
+            Self::Number(Number(text)) => saturating(text).or_else(|| {
+                let number: f64 = text.parse().ok()?;
+                // Saturates.
+                #[expect(clippy::cast_possible_truncation, reason = "it has no fraction")]
+                (number.fract() == 0.0).then_some(number as i64)
+            }),
+            Self::String(text) => saturating(text.trim()),
             _ => None,
         }
     }
+}
+
+fn saturating(text: &str) -> Option<i64> {
+    text.parse().map_or_else(
+        |error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
+        Some,
+    )
 }
 
 impl From<&str> for Json {
@@ -335,6 +351,27 @@ mod tests {
             (r#""\u2028\n\/\ud83d\ude00\\""#, "\"\u{2028}\\n/\u{1f600}\\\\\""),
         ] {
             assert_eq!(again(text).as_deref(), Ok(written), "{text}");
+        }
+    }
+
+    #[test]
+    fn integers_are_read_as_the_sdk_reads_them() {
+        for (text, integer) in [
+            ("2", Some(2)),
+            ("2.0", Some(2)),
+            ("2e3", Some(2000)),
+            ("true", Some(1)),
+            ("\" -2 \"", Some(-2)),
+            ("123456789012345678901234567890", Some(i64::MAX)),
+            ("-123456789012345678901234567890", Some(i64::MIN)),
+            ("\"123456789012345678901234567890\"", Some(i64::MAX)),
+            ("2.5", None),
+            ("NaN", None),
+            ("\"2.5\"", None),
+            ("\"\"", None),
+            ("null", None),
+        ] {
+            assert_eq!(Json::parse(text).unwrap().as_lax_integer(), integer, "{text}");
         }
     }
 
