@@ -23,7 +23,9 @@ use crate::authenticate::{
 };
 use crate::error::Error;
 use crate::principal::{Allowance, Principal};
-use crate::session::{ClientSession, ClientSessionStatus, SecretSigner, SessionStore, StoreFuture};
+use crate::session::{
+    ClientSecret, ClientSession, ClientSessionStatus, SecretSigner, SessionStore, StoreFuture,
+};
 
 /// The version of the payload.
 const VERSION: u32 = 1;
@@ -108,7 +110,7 @@ impl ClientSecrets for StoredSecrets {
 }
 
 impl SecretSigner for StoredSecrets {
-    fn sign<'a>(&'a self, session: &'a ClientSession) -> StoreFuture<'a, String> {
+    fn sign<'a>(&'a self, session: &'a ClientSession) -> StoreFuture<'a, ClientSecret> {
         Box::pin(async move {
             let key = self.key().await?;
             let payload =
@@ -117,7 +119,8 @@ impl SecretSigner for StoredSecrets {
                 .map_err(|error| Error::store("could not write a client secret", error))?;
             let signed = format!("{CLIENT_SECRET_PREFIX}{}", URL_SAFE_NO_PAD.encode(payload));
             let signature = hmac::sign(key, signed.as_bytes());
-            Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+            let signature = URL_SAFE_NO_PAD.encode(signature);
+            Ok(ClientSecret::new(format!("{signed}.{signature}")))
         })
     }
 }
@@ -151,6 +154,10 @@ mod tests {
         }
     }
 
+    async fn sign(secrets: &StoredSecrets, session: &ClientSession) -> String {
+        secrets.sign(session).await.unwrap().expose().to_owned()
+    }
+
     fn invalid(outcome: Result<Principal, SecretError>) -> InvalidToken {
         match outcome.unwrap_err() {
             SecretError::Invalid(invalid) => invalid,
@@ -165,8 +172,8 @@ mod tests {
         let there = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
         let session = session("cksess_1", 600);
         store.create_client_session(session.clone()).await.unwrap();
-        let secret = here.sign(&session).await.unwrap();
-        assert_eq!(there.sign(&session).await.unwrap(), secret);
+        let secret = sign(&here, &session).await;
+        assert_eq!(sign(&there, &session).await, secret);
         assert!(secret.starts_with(CLIENT_SECRET_PREFIX));
         assert!(secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
         let caller = there.caller(&secret).await.unwrap();
@@ -188,9 +195,9 @@ mod tests {
         let theirs = StoredSecrets::new(Arc::new(MemoryStore::new()));
         let session = session("cksess_1", 600);
         store.create_client_session(session.clone()).await.unwrap();
-        let forged = theirs.sign(&session).await.unwrap();
+        let forged = sign(&theirs, &session).await;
         assert_eq!(invalid(ours.caller(&forged).await), InvalidToken::Signature);
-        let secret = ours.sign(&session).await.unwrap();
+        let secret = sign(&ours, &session).await;
         for at in 0..secret.len() {
             let mut changed = secret.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
@@ -215,9 +222,9 @@ mod tests {
         let secrets = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
         let over = session("cksess_1", 0);
         store.create_client_session(over.clone()).await.unwrap();
-        let secret = secrets.sign(&over).await.unwrap();
+        let secret = sign(&secrets, &over).await;
         assert_eq!(invalid(secrets.caller(&secret).await), InvalidToken::Expired);
-        let secret = secrets.sign(&session("cksess_gone", 600)).await.unwrap();
+        let secret = sign(&secrets, &session("cksess_gone", 600)).await;
         assert_eq!(invalid(secrets.caller(&secret).await), InvalidToken::Revoked);
     }
 }

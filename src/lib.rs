@@ -21,7 +21,8 @@
 //!
 //! 1. [`server`] accepts the connection; [`proxy`] is the map of what follows.
 //! 2. [`telemetry`] gives the request an id, and writes its log line when the answer has ended.
-//! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401.
+//! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401; what a
+//!    service gave to a user's page in place of a token is [`client_secret`]'s to check.
 //! 4. [`limit`] counts requests per user (429); what all of them have open (503) it has counted
 //!    before step 3.
 //! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405); which

@@ -48,15 +48,14 @@ impl<S> Authenticate<S> {
             return Ok(Identity::Known(service));
         }
         match &self.check {
-            // Who shows a secret means to be the user it was made for.
             Check::Trust(trust) => {
-                let token = token::authorization(request);
-                if let Ok(Some(token)) = token
+                // Who shows a client secret means to be the user it was made for.
+                if let Ok(Some(token)) = token::authorization(request)
                     && let Some(asked) = self.ask_about(token)
                 {
                     return Ok(asked);
                 }
-                let token = || token.and_then(|token| token.ok_or(Fault::NoToken));
+                let token = || self.source.find(request).map(|found| found.token);
                 trust.identify(request.uri().path(), token).map(Identity::Known)
             }
             Check::Token(verifier) => {

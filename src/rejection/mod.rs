@@ -229,6 +229,42 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn openai_has_its_own_shape_and_is_told_whether_to_try_again() {
+        let style = RefusalStyle { surface: crate::surface::Surface::OpenAi, ..style("*/*") };
+        for code in Code::ALL {
+            let response = Rejection::new(code).into_response(&style);
+            assert_eq!(response.status(), code.status());
+            assert_eq!(response.headers()["content-type"], "application/json");
+            let again = response.headers()["x-should-retry"] == "true";
+            let transient = matches!(
+                code,
+                Code::Conflict
+                    | Code::MessageLimit
+                    | Code::RateLimited
+                    | Code::RequestTimeout
+                    | Code::ServiceUnavailable
+                    | Code::SessionLimit
+                    | Code::UpstreamTimeout
+            );
+            assert_eq!(again, transient, "{code}");
+            let error = &body(response).await["error"];
+            assert_eq!(error["message"], code.message());
+            assert_eq!(error["param"], Value::Null);
+            let kind = match code.status().as_u16() {
+                500.. => "server_error",
+                _ if code == Code::RateLimited => "requests",
+                _ => "invalid_request_error",
+            };
+            assert_eq!(error["type"], kind, "{code}");
+        }
+        let faults =
+            serde_json::json!([{"pointer": "/rate_limits/a~1b", "message": "is required"}]);
+        let rejection = Rejection::new(Code::InvalidInput).detail("errors", faults);
+        let error = &body(rejection.into_response(&style)).await["error"];
+        assert_eq!(error["param"], "rate_limits.a/b");
+    }
+
     #[test]
     fn the_cause_is_for_the_log_only() {
         let rejection = Rejection::new(Code::UpstreamError).because("connection refused");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::claim::RunClaim;
-use super::client_session::ClientSession;
+use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
 use super::record::{ConversationId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore, ThreadsPage};
@@ -87,7 +87,7 @@ pub enum Action {
 #[non_exhaustive]
 pub enum OpenAiAction {
     /// A client session was made or cancelled, and this is its secret; only the reply is missing.
-    Session(ClientSession, String),
+    Session(ClientSession, ClientSecret),
     /// Show a page of the threads.
     ListThreads(ThreadDirectory, ListPage),
     /// Show a thread.

@@ -1,5 +1,6 @@
 //! What the store keeps of a client session.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
@@ -62,11 +63,33 @@ impl ClientSessionStatus {
     }
 }
 
+/// The secret of a client session. `Debug` shows nothing of it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientSecret(String);
+
+impl ClientSecret {
+    /// Takes what is to be kept out of sight.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, for the reply.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret(..)")
+    }
+}
+
 /// Makes the secrets of client sessions.
-pub trait SecretSigner: std::fmt::Debug + Send + Sync + 'static {
+pub trait SecretSigner: fmt::Debug + Send + Sync + 'static {
     /// The secret of a client session; the same each time.
     ///
     /// # Errors
     /// If what it is signed with can't be had.
-    fn sign<'a>(&'a self, session: &'a ClientSession) -> StoreFuture<'a, String>;
+    fn sign<'a>(&'a self, session: &'a ClientSession) -> StoreFuture<'a, ClientSecret>;
 }

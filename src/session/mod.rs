@@ -78,7 +78,7 @@ pub use admitted::{
     Action, Admitted, Attachments, Effect, OpenAiAction, OwnedSession, ThreadDirectory,
 };
 pub use claim::{BindError, RunClaim};
-pub use client_session::{ClientSession, ClientSessionStatus, SecretSigner};
+pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
 pub use layer::SessionLayer;
 pub use memory::MemoryStore;
 pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};

@@ -167,24 +167,6 @@ pub struct NewSession {
     pub now: Timestamp,
 }
 
-/// The id as a conversation that a new session is to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewConversation {
-    /// [`ConversationId::Conv`] of these bits.
-    Conv(u32),
-    /// [`ConversationId::Integer`] of the next number of the store's sequence: greater than every
-    /// one that was ever given, those of deleted sessions included. Numbers may be left out.
-    Next,
-}
-
-impl NewConversation {
-    /// A [`Conv`](Self::Conv) of 32 random bits. Another session may have it already.
-    pub fn random() -> Self {
-        // The first field of a UUID v4 is random in all of its bits (RFC 9562 section 5.4).
-        Self::Conv(Uuid::new_v4().as_fields().0)
-    }
-}
-
 /// Which page [`SessionStore::threads`] is to give.
 #[derive(Clone, Debug)]
 pub struct ThreadsPage {
@@ -202,6 +184,24 @@ pub struct ThreadsPage {
 
 /// How long an expired client session is kept at least, for whoever asks about it.
 pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The id as a conversation that a new session is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewConversation {
+    /// [`ConversationId::Conv`] of these bits.
+    Conv(u32),
+    /// [`ConversationId::Integer`] of the next number of the store's sequence: greater than every
+    /// one that was ever given, those of deleted sessions included. Numbers may be left out.
+    Next,
+}
+
+impl NewConversation {
+    /// A [`Conv`](Self::Conv) of 32 random bits. Another session may have it already.
+    pub fn random() -> Self {
+        // The first field of a UUID v4 is random in all of its bits (RFC 9562 section 5.4).
+        Self::Conv(Uuid::new_v4().as_fields().0)
+    }
+}
 
 /// The outcome of [`SessionStore::create`].
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@
 //! | `method`, `path` | always | without the query |
 //! | `operation` | the path is one of ours | `create_run`, … |
 //! | `chatkit` | on the pass-through | the ChatKit request's type, if it is a known one |
-//! | `user` | the caller was verified | their id |
-//! | `service` | the caller was verified | the name of its key, in place of `user` |
+//! | `user` | the caller was verified | their id; of a service, whom it acts for |
+//! | `service` | the caller was verified | the name of its key |
 //! | `session` | one was admitted | its id |
 //! | `status` | there was an answer | the status that was sent |
 //! | `code`, `cause` | it was refused | the code of the body, and the reason that only the log is told |

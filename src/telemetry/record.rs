@@ -33,6 +33,20 @@ impl Record {
 
     /// What was admitted.
     pub(crate) fn admitted(&self, action: &Action) {
+        // Whom a service acts for, where that is one user.
+        let on_behalf = match action {
+            Action::OpenAi(OpenAiAction::Session(session, _)) => Some(&session.user_id),
+            Action::OpenAi(OpenAiAction::ListThreads(directory, _)) => directory.user(),
+            Action::OpenAi(
+                OpenAiAction::GetThread(session)
+                | OpenAiAction::DeleteThread(session, _)
+                | OpenAiAction::ListItems(session, _),
+            ) => Some(&session.record().user_id),
+            _ => None,
+        };
+        if let Some(user) = on_behalf {
+            let _ = self.0.user.set(user.clone());
+        }
         let session = match action {
             Action::Created(record) | Action::Thread(record) | Action::Threads(record) => {
                 Some(record.id)

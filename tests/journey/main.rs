@@ -25,6 +25,7 @@ mod faults;
 mod first_run;
 mod health;
 mod hold;
+mod hosted;
 mod http2;
 mod identity;
 mod limits;

@@ -1,8 +1,9 @@
-//! The official `openai` client from PyPI, with nothing changed but its base URL.
+//! The official `openai` client for Python, with nothing changed but its base URL.
 //!
 //! What it does and expects is in `openai_client.py`; here its surroundings are started. Every
 //! check has two gateways on one store.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -87,6 +88,41 @@ fn assert_shows_the_conversation(out: &str) {
 #[test]
 fn the_readmes_python_runs_as_it_is_written() {
     let out = run_snippet("python", Command::new(python()).arg("-c"));
+    assert_shows_the_conversation(&out);
+}
+
+/// A folder with the `openai` package and a compiler, as `typescript/package.json` names them.
+fn node() -> PathBuf {
+    let wanted = include_str!("typescript/package.json");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-typescript");
+    // The last thing that an installation writes.
+    let stamp = folder.join("installed.json");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return folder;
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("package.json"), wanted).unwrap();
+    let arguments = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
+    // What the client needs for other clouds is left out.
+    let installed = Command::new("npm")
+        .args(["install", "--silent", "--legacy-peer-deps"])
+        .args(arguments)
+        .current_dir(&folder)
+        .status();
+    assert!(installed.expect("npm").success(), "npm could not install {wanted}");
+    std::fs::write(stamp, wanted).unwrap();
+    folder
+}
+
+#[test]
+fn the_readmes_typescript_compiles_and_runs_as_it_is_written() {
+    let script = r#"set -eu
+        printf %s "$1" > snippet.ts
+        node_modules/.bin/tsc --strict --skipLibCheck --target es2023 --module nodenext \
+            --lib es2023,dom,dom.iterable snippet.ts >&2
+        exec node snippet.js"#;
+    let mut program = Command::new("bash");
+    let out = run_snippet("typescript", program.args(["-c", script, "-"]).current_dir(node()));
     assert_shows_the_conversation(&out);
 }
 

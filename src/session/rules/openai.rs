@@ -83,11 +83,8 @@ impl Rules {
         user: Option<UserId>,
         page: &ListPage,
     ) -> Result<ThreadDirectory, Rejection> {
-        let (after, until) = (
-            self.cursor("/after", page.after.as_deref()),
-            self.cursor("/before", page.before.as_deref()),
-        );
-        let (after, until) = (after.await?, until.await?);
+        let after = self.cursor("/after", page.after.as_deref()).await?;
+        let until = self.cursor("/before", page.before.as_deref()).await?;
         let (backwards, after, until) = match (after, until) {
             (None, Some(until)) => (true, Some(until), None),
             (after, until) => (false, after, until),

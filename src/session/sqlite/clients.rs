@@ -18,7 +18,7 @@ const PURGE: u32 = 64;
 
 pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<SessionRecord>> {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation
+        conversation
         FROM session WHERE bound_at IS NOT NULL"
         .to_owned();
     let mut values: Vec<&dyn ToSql> = Vec::new();
@@ -55,7 +55,12 @@ fn bound_at(connection: &Connection, id: SessionId) -> Result<Option<i64>> {
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
-pub(super) fn signing_key(connection: &Connection, fresh: &[u8; 32]) -> Result<[u8; 32]> {
+pub(super) fn signing_key(connection: &Connection) -> Result<Option<[u8; 32]>> {
+    connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0)).optional()
+}
+
+/// Keeps `fresh` unless somebody was faster, and gives what is kept.
+pub(super) fn keep_signing_key(connection: &Connection, fresh: &[u8; 32]) -> Result<[u8; 32]> {
     let sql = "INSERT INTO signing_key (id, key) VALUES (1, ?1) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute([fresh])?;
     connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0))

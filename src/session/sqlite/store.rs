@@ -294,8 +294,13 @@ impl SessionStore for SqliteStore {
     }
 
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
-        self.write("could not read the signing key", move |connection| {
-            clients::signing_key(connection, &fresh)
+        Box::pin(async move {
+            let context = "could not read the signing key";
+            // Mostly there is one, and a file that is locked is no reason not to have it.
+            if let Some(key) = self.read(context, clients::signing_key).await? {
+                return Ok(key);
+            }
+            self.write(context, move |c| clients::keep_signing_key(c, &fresh)).await
         })
     }
 

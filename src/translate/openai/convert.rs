@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -167,7 +168,7 @@ pub(super) fn item(
         id: raw.id,
         object: "chatkit.thread_item",
         thread_id: thread_id.to_owned(),
-        created_at: created_at.map_or(thread_created_at, |instant| instant.as_second()),
+        created_at: created_at.map_or(thread_created_at, Timestamp::as_second),
         kind,
     })
 }

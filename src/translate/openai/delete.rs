@@ -21,6 +21,7 @@ use crate::translate::{envelope, reply, sessions};
 const MAX_ATTACHMENTS: usize = 1000;
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Deleted<'a> {
     id: &'a str,
     object: &'static str,

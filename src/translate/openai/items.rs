@@ -134,10 +134,10 @@ where
     // The client's own cursor among them: a store that begins anew on one it doesn't know would
     // lead there again.
     let mut cursors: HashSet<String> = cursor.iter().cloned().collect();
-    let (mut bytes, mut was_empty) = (0, range.limit > 0);
     if range.limit == 0 {
-        return Ok(Collected { items, next: None, was_empty });
+        return Ok(Collected { items, next: None, was_empty: false });
     }
+    let (mut bytes, mut was_empty) = (0, true);
     for number in 1..=MAX_PAGES {
         let missing = i64::try_from(range.limit - items.len()).unwrap_or(i64::MAX);
         let ask = |after| envelope::page(Some(thread_id), missing, range.ascending, after);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::rejection::{Code, Rejection};
-use crate::session::ClientSession;
+use crate::session::{ClientSecret, ClientSession};
 use crate::translate::reply;
 use crate::translate::service::Reply;
 
@@ -38,7 +38,7 @@ struct Details<'a> {
 }
 
 /// The secret of one that is over is shown all the same, as the hosted API does: it is no use.
-pub(super) fn show<R>(session: &ClientSession, secret: &str) -> Reply<R> {
+pub(super) fn show<R>(session: &ClientSession, secret: &ClientSecret) -> Reply<R> {
     let details = serde_json::from_str(&session.details).map_err(|error| {
         let category = error.classify();
         Rejection::new(Code::Internal).because(format!("a client session's row: {category:?}"))
@@ -47,7 +47,7 @@ pub(super) fn show<R>(session: &ClientSession, secret: &str) -> Reply<R> {
     reply::json(&Shown {
         id: &session.id,
         object: "chatkit.session",
-        client_secret: secret,
+        client_secret: secret.expose(),
         expires_at: session.expires_at.as_second(),
         status: session.status(Timestamp::now()).as_str(),
         user: session.user_id.as_str(),
