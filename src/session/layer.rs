@@ -15,8 +15,8 @@ pub struct SessionLayer {
     store: Arc<dyn SessionStore>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
-    signer: Option<Arc<dyn SecretSigner>>,
     chat: ChatSettings,
+    signer: Option<Arc<dyn SecretSigner>>,
 }
 
 impl SessionLayer {
@@ -54,8 +54,8 @@ impl<S> Layer<S> for SessionLayer {
             limits: self.limits,
             streams: self.streams.clone(),
             owners: Arc::new(Owners::new()),
-            signer: self.signer.clone(),
             chat: self.chat,
+            signer: self.signer.clone(),
         };
         Session::new(Arc::new(rules), inner)
     }

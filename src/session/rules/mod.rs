@@ -59,8 +59,8 @@ pub(super) struct Rules {
     pub(super) limits: SessionLimits,
     pub(super) streams: Option<PerUserStreams>,
     pub(super) owners: Arc<Owners>,
-    pub(super) signer: Option<Arc<dyn SecretSigner>>,
     pub(super) chat: ChatSettings,
+    pub(super) signer: Option<Arc<dyn SecretSigner>>,
 }
 
 impl Rules {
