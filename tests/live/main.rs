@@ -22,6 +22,7 @@ mod assumptions;
 mod chat;
 mod concurrency;
 mod failures;
+mod items;
 mod node;
 mod openai;
 mod other_servers;
