@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::principal::UserId;
     use crate::session::owners::Owners;
-    use crate::session::{ChatSettings, MemoryStore, SessionLimits};
+    use crate::session::{ChatSettings, MemoryStore, SessionLimits, UnknownAttachments};
 
     #[tokio::test]
     async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
@@ -95,6 +95,7 @@ mod tests {
             owners: Arc::new(Owners::new()),
             chat: ChatSettings::default(),
             signer: None,
+            unknown_attachments: UnknownAttachments::Refuse,
         };
         let ada = Principal::new(UserId::parse("ada").unwrap());
         let ids = ConversationIds::Conv;
