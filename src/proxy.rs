@@ -49,17 +49,16 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
 use crate::client_secret::StoredSecrets;
-use crate::config::{
-    AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat,
-    UnknownRequests as Unknown,
-};
+use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat};
 use crate::error::{BoxError, Error};
 use crate::forward::IdentityHeaders;
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
-use crate::session::{ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore};
+use crate::session::{
+    ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore, UnknownAttachments,
+};
 use crate::stream::HoldPolicy;
 use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -94,13 +93,18 @@ impl Rooms {
         let limits = &config.limits;
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
+            max_audio_bytes: limits.max_audio_bytes,
             max_message_chars: limits.max_message_chars,
             max_chat_chars: config.chat.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
         let unknown = match config.passthrough.unknown {
-            Unknown::Forward => UnknownRequests::Forward,
-            Unknown::Refuse => UnknownRequests::Refuse,
+            config::UnknownRequests::Forward => UnknownRequests::Forward,
+            config::UnknownRequests::Refuse => UnknownRequests::Refuse,
+        };
+        let unknown_attachments = match config.attachments.unknown {
+            config::UnknownAttachments::Forward => UnknownAttachments::Forward,
+            config::UnknownAttachments::Refuse => UnknownAttachments::Refuse,
         };
         let session_limits = SessionLimits {
             max_sessions: limits.max_sessions,
@@ -146,6 +150,7 @@ impl Rooms {
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown),
             session: SessionLayer::new(store, session_limits)
+                .with_unknown_attachments(unknown_attachments)
                 .with_chat(chat)
                 .with_streams(PerUserStreams::new(limits.max_streams_per_user))
                 .with_client_secrets(secrets),

@@ -48,14 +48,15 @@ impl<S> Authenticate<S> {
             return Ok(Identity::Known(service));
         }
         match &self.check {
+            // Who shows a secret means to be the user it was made for.
             Check::Trust(trust) => {
-                // Who shows a client secret means to be the user it was made for.
-                if let Ok(Some(token)) = token::authorization(request)
+                let token = token::authorization(request);
+                if let Ok(Some(token)) = token
                     && let Some(asked) = self.ask_about(token)
                 {
                     return Ok(asked);
                 }
-                let token = || self.source.find(request).map(|found| found.token);
+                let token = || token.and_then(|token| token.ok_or(Fault::NoToken));
                 trust.identify(request.uri().path(), token).map(Identity::Known)
             }
             Check::Token(verifier) => {

@@ -221,6 +221,9 @@ pub(super) const KEYS: &[Key] = &[
     key("session.hide_foreign", "false", Shape::Boolean,
         "somebody else's session answers 404 in place of 403"),
 
+    key("attachments.unknown", "refuse", Shape::Choice(&["refuse", "forward"]),
+        "what happens to attachment ids that nobody is known to own, as those of files that were uploaded past the gateway"),
+
     key("limits.requests_per_minute", "30", OR_NONE,
         "per user; 0 = none"),
     key("limits.max_sessions", "10", OR_NONE,
@@ -232,7 +235,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.max_body_bytes", "1048576", BYTES,
         "bytes of a request's body"),
     key("limits.max_audio_bytes", "26214400", BYTES,
-        "bytes of a transcription's body"),
+        "bytes of a transcription's audio"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,
         "requests and open streams at once"),
     key("limits.max_streams_per_user", "16", AT_LEAST_1,

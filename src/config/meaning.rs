@@ -84,6 +84,15 @@ pub enum UnknownRequests {
     Refuse,
 }
 
+/// What happens to the id of an attachment that nobody is known to own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownAttachments {
+    /// It is forwarded, though nobody can tell whose it is.
+    Forward,
+    /// It is refused.
+    Refuse,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -87,13 +87,14 @@ pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{
-    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownRequests, duration,
+    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownAttachments, UnknownRequests,
+    duration,
 };
 pub use reference::reference;
 pub use settings::{
-    AdminConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
-    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
-    UpstreamConfig,
+    AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig,
+    OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,
+    StreamConfig, UpstreamConfig,
 };
 pub use sources::{Loaded, Setting, Sources};
 pub use web::{AllowedOrigins, BasePath, Upstream};

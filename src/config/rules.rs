@@ -125,10 +125,6 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
             note(key, text);
         }
     }
-    if read.set_by("limits.max_audio_bytes").is_some() {
-        let text = "has no effect: transcriptions have no route of their own in this version";
-        note("limits.max_audio_bytes", text.into());
-    }
     if config.openai.enabled && config.openai.api_keys.is_empty() {
         for key in ["openai.enabled", "openai.path"] {
             // Who says nothing of them has no use for them.

@@ -6,11 +6,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::meaning::{self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
+use super::meaning::{
+    self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
+};
 use super::reader::Reader;
 use super::settings::{
-    AdminConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig, PassthroughConfig,
-    RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig, UpstreamConfig,
+    AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
+    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
+    UpstreamConfig,
 };
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 
@@ -76,6 +79,12 @@ pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {
 
 pub(super) fn session(read: &mut Reader<'_>) -> Option<SessionConfig> {
     Some(SessionConfig { hide_foreign: read.boolean("session.hide_foreign")? })
+}
+
+pub(super) fn attachments(read: &mut Reader<'_>) -> Option<AttachmentsConfig> {
+    let unknown =
+        [("refuse", UnknownAttachments::Refuse), ("forward", UnknownAttachments::Forward)];
+    Some(AttachmentsConfig { unknown: read.choice("attachments.unknown", &unknown)? })
 }
 
 pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {

@@ -9,7 +9,9 @@ use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
 use super::embedded::EmbeddedConfig;
-use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownRequests};
+use super::meaning::{
+    ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
+};
 use super::web::{AllowedOrigins, BasePath, Upstream};
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
@@ -33,6 +35,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Sessions.
     pub session: SessionConfig,
+    /// Attachments.
+    pub attachments: AttachmentsConfig,
     /// What one user, and all together, may do.
     pub limits: LimitsConfig,
     /// Runs' streams.
@@ -136,6 +140,14 @@ pub struct SessionConfig {
     pub hide_foreign: bool,
 }
 
+/// `[attachments]`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AttachmentsConfig {
+    /// What happens to ids that nobody is known to own.
+    pub unknown: UnknownAttachments,
+}
+
 /// `[limits]`: what one user, and all together, may do. `None` is "no limit".
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -150,7 +162,7 @@ pub struct LimitsConfig {
     pub max_message_chars: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
-    /// Bytes of a transcription's body.
+    /// Bytes of a transcription's audio.
     pub max_audio_bytes: usize,
     /// Requests and open streams at once.
     pub max_in_flight: usize,

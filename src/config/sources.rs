@@ -158,6 +158,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
     let embedded = embedded::read(read);
     let store = sections::store(read);
     let session = sections::session(read);
+    let attachments = sections::attachments(read);
     let limits = sections::limits(read);
     let stream = sections::stream(read);
     let chat = sections::chat(read);
@@ -175,6 +176,7 @@ fn config(read: &mut Reader<'_>) -> Option<Config> {
         embedded: embedded?,
         store: store?,
         session: session?,
+        attachments: attachments?,
         limits: limits?,
         stream: stream?,
         chat: chat?,

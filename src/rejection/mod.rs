@@ -112,6 +112,13 @@ impl Rejection {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// Doesn't ask the client to come back: trying the same again would change nothing.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.0.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        self
+    }
+
     /// Says for the log, and only for it, what happened.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {

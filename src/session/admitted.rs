@@ -4,17 +4,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
-use super::record::{ConversationId, SessionRecord, ThreadId};
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore, ThreadsPage};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
-use crate::validate::{ChatKitCall, ListPage, RunCall};
+use crate::validate::{
+    ActionCall, ChatKitCall, Feedback, FollowUp, ListPage, Page, RunCall, TranscriptionCall,
+};
 
 /// A request whose caller owns everything it names.
 ///
@@ -73,6 +76,22 @@ pub enum Action {
     Threads(SessionRecord),
     /// Send a message.
     Run(RunClaim, RunCall),
+    /// Show the session's thread.
+    GetThread(SessionRecord),
+    /// Show a page of the thread's items; `None`: there is no thread yet, and so no item.
+    ListItems(SessionId, Option<ThreadId>, Page),
+    /// Tell the upstream what is thought of some of the thread's items.
+    Feedback(SessionId, ThreadId, Feedback),
+    /// Let the thread go on without a message.
+    FollowUp(RunClaim, FollowUp),
+    /// Carry out an action that is answered with its item.
+    SyncAction(SessionId, ThreadId, ActionCall),
+    /// Create an attachment of these parameters, to be recorded as the caller's.
+    CreateAttachment(Attachments, Box<RawValue>),
+    /// Delete this attachment.
+    DeleteAttachment(Attachments, Box<str>),
+    /// Write down what was said.
+    Transcribe(TranscriptionCall),
     /// Send a message and answer with its conversation's id: this one, or the session's own.
     Chat(RunClaim, Option<ConversationId>, RunCall),
     /// Pass a ChatKit request on.

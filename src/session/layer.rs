@@ -15,21 +15,40 @@ pub struct SessionLayer {
     store: Arc<dyn SessionStore>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
-    signer: Option<Arc<dyn SecretSigner>>,
     chat: ChatSettings,
+    signer: Option<Arc<dyn SecretSigner>>,
+    unknown_attachments: UnknownAttachments,
+}
+
+/// What the id of an attachment that nobody is known to own meets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownAttachments {
+    /// It is let through: clients upload files past the gateway, and nobody can tell whose they
+    /// are. Somebody else's are refused all the same.
+    Forward,
+    /// It is refused.
+    #[default]
+    Refuse,
 }
 
 impl SessionLayer {
     /// Keeps sessions in `store`, within `limits`.
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
         let chat = ChatSettings::default();
-        Self { store, limits, streams: None, chat, signer: None }
+        let unknown_attachments = UnknownAttachments::Refuse;
+        Self { store, limits, streams: None, chat, signer: None, unknown_attachments }
     }
 
     /// Limits how many runs a user may have under way; a run counts until its body ends.
     #[must_use]
     pub fn with_streams(self, streams: PerUserStreams) -> Self {
         Self { streams: Some(streams), ..self }
+    }
+
+    /// Says what becomes of attachments that nobody is known to own.
+    #[must_use]
+    pub fn with_unknown_attachments(self, unknown_attachments: UnknownAttachments) -> Self {
+        Self { unknown_attachments, ..self }
     }
 
     /// Replaces the rules of one-shot chat.
@@ -53,9 +72,10 @@ impl<S> Layer<S> for SessionLayer {
             store: Arc::clone(&self.store),
             limits: self.limits,
             streams: self.streams.clone(),
+            unknown_attachments: self.unknown_attachments,
             owners: Arc::new(Owners::new()),
-            signer: self.signer.clone(),
             chat: self.chat,
+            signer: self.signer.clone(),
         };
         Session::new(Arc::new(rules), inner)
     }

@@ -64,6 +64,7 @@ mod claim;
 mod client_session;
 mod layer;
 mod memory;
+mod needs;
 mod owners;
 mod record;
 mod rules;
@@ -79,8 +80,10 @@ pub use admitted::{
 };
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
-pub use layer::SessionLayer;
+pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
+#[cfg(feature = "translate")]
+pub(crate) use needs::Needs;
 pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;

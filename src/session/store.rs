@@ -167,24 +167,6 @@ pub struct NewSession {
     pub now: Timestamp,
 }
 
-/// Which page [`SessionStore::threads`] is to give.
-#[derive(Clone, Debug)]
-pub struct ThreadsPage {
-    /// This user's only.
-    pub user_id: Option<UserId>,
-    /// The oldest first; else the newest.
-    pub ascending: bool,
-    /// What comes after this session.
-    pub after: Option<SessionId>,
-    /// And before that one.
-    pub until: Option<SessionId>,
-    /// The most that are given.
-    pub limit: usize,
-}
-
-/// How long an expired client session is kept at least, for whoever asks about it.
-pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
-
 /// The id as a conversation that a new session is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewConversation {
@@ -202,6 +184,24 @@ impl NewConversation {
         Self::Conv(Uuid::new_v4().as_fields().0)
     }
 }
+
+/// Which page [`SessionStore::threads`] is to give.
+#[derive(Clone, Debug)]
+pub struct ThreadsPage {
+    /// This user's only.
+    pub user_id: Option<UserId>,
+    /// The oldest first; else the newest.
+    pub ascending: bool,
+    /// What comes after this session.
+    pub after: Option<SessionId>,
+    /// And before that one.
+    pub until: Option<SessionId>,
+    /// The most that are given.
+    pub limit: usize,
+}
+
+/// How long an expired client session is kept at least, for whoever asks about it.
+pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The outcome of [`SessionStore::create`].
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::failure::{RunFailure, RunFailureCause};
+use super::hold::Silence;
 use super::lines::{Lines, Sink};
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
@@ -103,6 +104,19 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
+    collect_run(watch, max_bytes, Silence::Fails).await
+}
+
+/// [`collect`], where a run may be silent.
+pub(crate) async fn collect_run<B, O>(
+    watch: Watch<B, O>,
+    max_bytes: usize,
+    silence: Silence,
+) -> Result<Transcript, RunFailure>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+    O: RunObserver,
+{
     let mut watch = pin!(watch);
     let mut lines = Lines::new();
     let mut collecting = Collecting::default();
@@ -122,10 +136,11 @@ where
         }
     };
     let progress = watch.as_mut().progress();
+    let answered = progress.output || (silence == Silence::Passes && progress.prepared);
     let cause = match (failed, progress.error.clone()) {
         (Some(cause), _) => Some(cause),
         (None, Some(error)) => Some(RunFailureCause::ErrorEvent(error)),
-        (None, None) if !progress.output => Some(RunFailureCause::Ended),
+        (None, None) if !answered => Some(RunFailureCause::Ended),
         (None, None) => None,
     };
     let preamble = std::mem::take(&mut progress.preamble);

@@ -41,6 +41,28 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
+    hold_run(watch, policy, Silence::Fails).await
+}
+
+/// What a run is that ends well, and without a word, after the upstream has prepared it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// A failure: somebody who says something is owed an answer.
+    Fails,
+    /// A run like others: an action may have nothing to say.
+    Passes,
+}
+
+/// [`hold`], where a run may be silent.
+pub(crate) async fn hold_run<B, O>(
+    watch: Watch<B, O>,
+    policy: HoldPolicy,
+    silence: Silence,
+) -> Result<RunBody<B, O>, RunFailure>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+    O: RunObserver,
+{
     let mut watch = Box::pin(watch);
     let mut held: VecDeque<Frame<Bytes>> = VecDeque::new();
     let mut held_bytes = 0_usize;
@@ -75,6 +97,9 @@ where
                 }
             }
             Some(Err(error)) => break RunFailureCause::Broken(error),
+            None if silence == Silence::Passes && watch.as_mut().progress().prepared => {
+                return Ok(RunBody::new(held, watch));
+            }
             None => break RunFailureCause::Ended,
         }
     };

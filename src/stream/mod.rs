@@ -46,7 +46,9 @@ mod scan;
 mod watch;
 
 #[cfg(feature = "translate")]
-pub(crate) use collect::HIDDEN_ITEM_TYPES;
+pub(crate) use collect::{HIDDEN_ITEM_TYPES, collect_run};
+#[cfg(feature = "translate")]
+pub(crate) use hold::{Silence, hold_run};
 #[cfg(feature = "openai")]
 pub(crate) use lines::{Lines, Sink};
 

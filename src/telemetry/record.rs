@@ -48,13 +48,19 @@ impl Record {
             let _ = self.0.user.set(user.clone());
         }
         let session = match action {
-            Action::Created(record) | Action::Thread(record) | Action::Threads(record) => {
-                Some(record.id)
-            }
+            Action::Created(record)
+            | Action::Thread(record)
+            | Action::Threads(record)
+            | Action::GetThread(record) => Some(record.id),
             Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
                 Some(session.record().id)
             }
-            Action::Run(claim, _) | Action::Chat(claim, ..) => Some(claim.session_id()),
+            Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
+                Some(claim.session_id())
+            }
+            Action::ListItems(session, ..)
+            | Action::Feedback(session, ..)
+            | Action::SyncAction(session, ..) => Some(*session),
             Action::Passthrough(call, effect) => {
                 if let Some(kind) = call.kind {
                     let _ = self.0.chatkit.set(kind.as_str());
@@ -70,7 +76,11 @@ impl Record {
                 | OpenAiAction::DeleteThread(session, _)
                 | OpenAiAction::ListItems(session, _),
             ) => Some(session.record().id),
-            Action::Listed(_) | Action::OpenAi(_) => None,
+            Action::Listed(_)
+            | Action::OpenAi(_)
+            | Action::CreateAttachment(..)
+            | Action::DeleteAttachment(..)
+            | Action::Transcribe(_) => None,
         };
         if let Some(session) = session {
             let _ = self.0.session.set(session);

@@ -4,6 +4,8 @@
 //! `data` are required by the server even where its clients think them optional, and a request
 //! without them is a bare 500 there. What the client wrote is spliced in as raw JSON.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
@@ -11,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
-use crate::validate::RunCall;
+use crate::validate::{ActionCall, Audio, Feedback, RunCall, Step, TranscriptionCall};
 
 #[derive(Serialize)]
 struct Envelope<'a, P> {
@@ -149,6 +151,95 @@ pub(super) fn page(
     let order = if ascending { "asc" } else { "desc" };
     let params = PageParams { thread_id, limit, order, after };
     write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+#[derive(Serialize)]
+struct FeedbackParams<'a> {
+    thread_id: &'a str,
+    item_ids: &'a [String],
+    kind: &'a str,
+}
+
+/// `items.feedback`.
+pub(super) fn feedback(thread_id: &str, feedback: &Feedback) -> Bytes {
+    let params = FeedbackParams { thread_id, item_ids: &feedback.item_ids, kind: &feedback.kind };
+    write(&Envelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
+}
+
+#[derive(Serialize)]
+struct StepParams<'a> {
+    thread_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'a RawValue>,
+}
+
+/// The request for a run without a message.
+pub(super) fn step(thread_id: &str, step: &Step) -> Bytes {
+    let none = StepParams { thread_id, item_id: None, result: None, input: None, action: None };
+    let (kind, params) = match step {
+        Step::Retry { item } => {
+            (RequestType::ThreadsRetryAfterItem, StepParams { item_id: Some(item), ..none })
+        }
+        Step::ToolOutput { result } => {
+            let params = StepParams { result: Some(result), ..none };
+            (RequestType::ThreadsAddClientToolOutput, params)
+        }
+        Step::StructuredInput { item, input } => {
+            let params = StepParams { item_id: Some(item), input: Some(input), ..none };
+            (RequestType::ThreadsAddStructuredInput, params)
+        }
+        Step::Action(call) => return action(RequestType::ThreadsCustomAction, thread_id, call),
+    };
+    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+/// `threads.custom_action` or `threads.sync_custom_action`.
+pub(super) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> Bytes {
+    let params = StepParams {
+        thread_id,
+        item_id: call.item_id.as_deref(),
+        result: None,
+        input: None,
+        action: Some(&call.action),
+    };
+    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+/// `attachments.create`.
+pub(super) fn new_attachment(params: &RawValue) -> Bytes {
+    let kind = RequestType::AttachmentsCreate.as_str();
+    write(&Envelope { kind, params, metadata: None })
+}
+
+/// `input.transcribe`. The audio is written where it is sent from, once: it may be many megabytes.
+pub(super) fn transcription(call: &TranscriptionCall) -> Bytes {
+    let (Ok(kind), Ok(mime_type)) = (
+        serde_json::to_string(RequestType::InputTranscribe.as_str()),
+        serde_json::to_string(&call.mime_type),
+    ) else {
+        return Bytes::new();
+    };
+    let head = format!(r#"{{"type":{kind},"params":{{"mime_type":{mime_type},"audio_base64":""#);
+    let tail = "\"}}";
+    let audio_len = match &call.audio {
+        Audio::Raw(bytes) => bytes.len().div_ceil(3) * 4,
+        Audio::Base64(text) => text.len(),
+    };
+    let mut request = String::with_capacity(head.len() + audio_len + tail.len());
+    request.push_str(&head);
+    match &call.audio {
+        Audio::Raw(bytes) => STANDARD.encode_string(bytes, &mut request),
+        // Nothing in the alphabet needs escaping.
+        Audio::Base64(text) => request.push_str(text),
+    }
+    request.push_str(tail);
+    Bytes::from(request)
 }
 
 fn write<P: Serialize>(envelope: &Envelope<'_, P>) -> Bytes {

@@ -66,11 +66,14 @@
 //! # }
 //! ```
 
+mod attachments;
 mod body;
 mod bundle;
 mod chat;
 mod envelope;
+mod follow_ups;
 mod host;
+mod items;
 mod layer;
 mod messages;
 mod observer;
@@ -82,6 +85,7 @@ mod service;
 mod sessions;
 mod threads;
 mod time;
+mod transcriptions;
 mod upstream;
 
 pub use body::ReplyBody;

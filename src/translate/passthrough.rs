@@ -20,7 +20,7 @@ use super::observer::SessionObserver;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
 use super::upstream::{Failure, Upstream};
-use super::{envelope, reply, threads};
+use super::{attachments, envelope, reply, threads};
 use crate::error::BoxError;
 use crate::forward::is_json;
 use crate::rejection::{Code, Rejection};
@@ -43,8 +43,14 @@ pub(super) async fn pass<S, R>(
     effect: Effect,
 ) -> Reply<R>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let thread_id = call.thread_id;
     let upstream = &mut exchange.upstream;
@@ -68,19 +74,13 @@ where
             Ok(reply::whole(answer))
         }
         Effect::Delete(session) => delete(upstream, session, call.body).await,
-        Effect::CreateAttachment(attachments) => {
-            let answer = whole(upstream, None, call.body).await?;
-            let id = serde_json::from_slice::<&RawValue>(&answer).ok().and_then(threads::id);
-            let Some(id) = id else {
-                return Err(Rejection::new(Code::UpstreamError)
-                    .because("the upstream's new attachment has no id"));
-            };
-            attachments.created(&id).await?;
+        Effect::CreateAttachment(owner) => {
+            let answer = attachments::record(exchange.upstream, owner, call.body).await?;
             Ok(reply::whole(answer))
         }
-        Effect::DeleteAttachment(attachments, id) => {
+        Effect::DeleteAttachment(owner, id) => {
             let answer = whole(upstream, None, call.body).await?;
-            attachments.deleted(&id).await?;
+            owner.deleted(&id).await?;
             Ok(reply::whole(answer))
         }
         Effect::None => {

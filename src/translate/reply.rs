@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
@@ -14,16 +14,22 @@ use crate::session::{SessionId, SessionRecord};
 use crate::stream::RunObserver;
 
 #[derive(Serialize)]
-struct Envelope<T> {
+struct Envelope<T, M> {
     success: bool,
     data: T,
     #[serde(skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
+    meta: Option<M>,
 }
 
 #[derive(Serialize)]
-struct Meta {
+struct Total {
     total: usize,
+}
+
+#[derive(Serialize)]
+struct More<'a> {
+    has_more: bool,
+    after: Option<&'a str>,
 }
 
 /// A session as `create_session` shows it.
@@ -69,6 +75,61 @@ pub(super) struct Deleted {
     #[serde(serialize_with = "display")]
     pub(super) session_id: SessionId,
     pub(super) deleted: bool,
+}
+
+/// An attachment that was deleted.
+#[derive(Serialize)]
+pub(super) struct DeletedAttachment<'a> {
+    pub(super) id: &'a str,
+    pub(super) deleted: bool,
+}
+
+/// What was thought of some items.
+#[derive(Serialize)]
+pub(super) struct Feedback<'a> {
+    pub(super) item_ids: &'a [String],
+    pub(super) kind: &'a str,
+}
+
+/// What an action that is no run left behind.
+#[derive(Serialize)]
+pub(super) struct Acted {
+    pub(super) updated_item: Option<Box<RawValue>>,
+}
+
+/// What was said.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Transcription {
+    text: String,
+}
+
+/// A session's thread with its oldest items.
+#[derive(Serialize)]
+pub(super) struct FullThread<'a> {
+    #[serde(serialize_with = "display")]
+    pub(super) id: SessionId,
+    #[serde(serialize_with = "display")]
+    pub(super) session_id: SessionId,
+    pub(super) thread_id: Option<&'a str>,
+    pub(super) title: Option<&'a str>,
+    pub(super) status: Option<&'a RawValue>,
+    #[serde(serialize_with = "display")]
+    pub(super) created_at: Timestamp,
+    #[serde(serialize_with = "display")]
+    pub(super) updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) allowed_image_domains: Option<&'a RawValue>,
+    pub(super) items: ItemPage<'a>,
+}
+
+/// Items, and where the next ones are.
+#[derive(Default, Serialize)]
+pub(super) struct ItemPage<'a> {
+    pub(super) data: Vec<Box<RawValue>>,
+    pub(super) has_more: bool,
+    pub(super) after: Option<&'a str>,
 }
 
 /// A session's thread, under the session's own id.
@@ -117,6 +178,24 @@ impl Session<'_> {
     }
 }
 
+/// As it is before its first message.
+impl<'a> From<&'a SessionRecord> for FullThread<'a> {
+    fn from(record: &'a SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            session_id: record.id,
+            thread_id: None,
+            title: record.title.as_deref(),
+            status: None,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            metadata: None,
+            allowed_image_domains: None,
+            items: ItemPage::default(),
+        }
+    }
+}
+
 impl From<&SessionRecord> for Thread {
     fn from(record: &SessionRecord) -> Self {
         Self { id: record.id, session_id: record.id, created_at: record.created_at }
@@ -135,14 +214,23 @@ fn display<T: std::fmt::Display, S: serde::Serializer>(
 pub(super) fn one<T: Serialize, R, O: RunObserver>(
     data: T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
-    json(&Envelope { success: true, data, meta: None })
+    json(&Envelope { success: true, data, meta: None::<Total> })
 }
 
 /// A reply with a list of things.
 pub(super) fn list<T: Serialize, R, O: RunObserver>(
     data: Vec<T>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
-    let meta = Some(Meta { total: data.len() });
+    let meta = Some(Total { total: data.len() });
+    json(&Envelope { success: true, data, meta })
+}
+
+/// A reply with one page of a list; `after` is where the next one begins.
+pub(super) fn page<T: Serialize, R, O: RunObserver>(
+    data: &[T],
+    after: Option<&str>,
+) -> Result<Response<ReplyBody<R, O>>, Rejection> {
+    let meta = Some(More { has_more: after.is_some(), after });
     json(&Envelope { success: true, data, meta })
 }
 

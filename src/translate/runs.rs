@@ -11,12 +11,13 @@ use tower_service::Service;
 use super::body::ReplyBody;
 use super::observer::{self, SessionObserver};
 use super::service::{Exchange, Reply, passed_on};
+use super::threads::{self, Whereabouts};
 use super::upstream::Upstream;
 use super::{envelope, messages, reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
-use crate::session::{RunClaim, ThreadId};
-use crate::stream::{RunFailure, RunFailureCause, Watch, collect, hold};
+use crate::session::{Needs, RunClaim, ThreadId};
+use crate::stream::{RunFailure, RunFailureCause, Silence, Watch, collect_run, hold_run};
 use crate::validate::{Answer, RunCall};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -31,11 +32,30 @@ where
     answer(exchange, claim, request, run.answer).await
 }
 
+/// A run that is to be asked for.
+pub(super) struct Asked {
+    request: Bytes,
+    /// What a run without a message needs of its thread; `None` for one with a message.
+    needs: Option<Needs>,
+}
+
+impl Asked {
+    pub(super) fn needing(request: Bytes, needs: Needs) -> Self {
+        Self { request, needs: Some(needs) }
+    }
+}
+
+impl From<Bytes> for Asked {
+    fn from(request: Bytes) -> Self {
+        Self { request, needs: None }
+    }
+}
+
 /// Starts a run and answers with its events, or with what it left behind.
 pub(super) async fn answer<S, R>(
     mut exchange: Exchange<S>,
     claim: RunClaim,
-    request: Bytes,
+    asked: impl Into<Asked>,
     answer: Answer,
 ) -> Reply<R>
 where
@@ -43,7 +63,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let session_id = claim.session_id();
-    let run = start(&mut exchange, claim, request).await?;
+    let run = start(&mut exchange, claim, asked).await?;
     match answer {
         Answer::Events => run.events(&mut exchange).await,
         Answer::Json => {
@@ -64,6 +84,8 @@ pub(super) struct Started<R> {
     watch: Watch<R, SessionObserver>,
     /// The thread that it is on; `None` for a first run, which makes it.
     thread_id: Option<ThreadId>,
+    /// What a run without a message needs; `None` for one with a message.
+    needs: Option<Needs>,
 }
 
 /// What a run left behind.
@@ -77,16 +99,20 @@ pub(super) struct Done {
 pub(super) async fn start<S, R>(
     exchange: &mut Exchange<S>,
     claim: RunClaim,
-    request: Bytes,
+    asked: impl Into<Asked>,
 ) -> Result<Started<R>, Rejection>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    let Asked { request, needs } = asked.into();
     let thread_id = claim.thread_id().cloned();
     let (head, body) = match exchange.upstream.run(request).await {
         Ok(response) => response.into_parts(),
         Err(failure) => {
+            if let (Some(id), Some(needs)) = (&thread_id, needs) {
+                return Err(exchange.upstream.refusal_about(id, needs, failure).await);
+            }
             if let Some(id) = &thread_id
                 && exchange.upstream.failed_for_lack_of(id, &failure).await
             {
@@ -96,27 +122,32 @@ where
         }
     };
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
-    Ok(Started { headers: stream_headers(&head.headers), watch, thread_id })
+    Ok(Started { headers: stream_headers(&head.headers), watch, thread_id, needs })
 }
 
 impl<R> Started<R>
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    fn silence(&self) -> Silence {
+        if self.needs.is_some() { Silence::Passes } else { Silence::Fails }
+    }
+
     /// Holds it until its status is known, and answers with its events.
     pub(super) async fn events<S>(self, exchange: &mut Exchange<S>) -> Reply<R>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     {
-        let Self { headers, watch, thread_id } = self;
-        match hold(watch, exchange.settings.hold).await {
+        let silence = self.silence();
+        let Self { headers, watch, thread_id, needs } = self;
+        match hold_run(watch, exchange.settings.hold, silence).await {
             Ok(body) if thread_id.is_none() && body.is_threadless() => Err(threadless()),
             Ok(body) => {
                 let mut response = Response::new(ReplyBody::Run { body });
                 *response.headers_mut() = headers;
                 Ok(response)
             }
-            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, failure).await),
+            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
         }
     }
 
@@ -125,14 +156,15 @@ where
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     {
-        let Self { watch, thread_id, .. } = self;
-        match collect(watch, exchange.settings.max_reply_bytes).await {
+        let silence = self.silence();
+        let Self { watch, thread_id, needs, .. } = self;
+        match collect_run(watch, exchange.settings.max_reply_bytes, silence).await {
             Ok(transcript) => {
                 let made = transcript.thread_id.as_deref().map(ThreadId::from);
                 let thread_id = made.or(thread_id).ok_or_else(threadless)?;
                 Ok(Done { thread_id, items: transcript.items })
             }
-            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, failure).await),
+            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
         }
     }
 }
@@ -157,6 +189,7 @@ pub(super) fn stream_headers(headers: &HeaderMap) -> HeaderMap {
 async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: Option<ThreadId>,
+    needs: Option<Needs>,
     failure: RunFailure,
 ) -> Rejection
 where
@@ -168,13 +201,33 @@ where
     {
         return rejection;
     }
-    let silent = failure.events == 0
+    let said_nothing = failure.events == 0
         && matches!(failure.cause, RunFailureCause::Broken(_) | RunFailureCause::Ended);
+    let lacks = needs.filter(|needs| is_for_lack_of(*needs, &failure));
     let rejection = Rejection::of_run_failure(failure);
-    if let (true, Code::UpstreamError, Some(thread_id)) = (silent, rejection.code(), thread_id)
-        && upstream.has_lost(&thread_id).await
-    {
-        return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
+    let (Code::UpstreamError, Some(thread_id)) = (rejection.code(), thread_id) else {
+        return rejection;
+    };
+    if !said_nothing && lacks.is_none() {
+        return rejection;
     }
-    rejection
+    match (upstream.whereabouts(&thread_id).await, lacks.and_then(Needs::unmet)) {
+        (Whereabouts::Lost, _) => threads::lost(),
+        (Whereabouts::There, Some(unmet)) => unmet.because("the upstream said nothing else"),
+        (Whereabouts::There | Whereabouts::Unknown, _) => rejection,
+    }
+}
+
+/// Whether a run that failed did so for lack of what it needs, if its thread is there and the
+/// upstream works.
+fn is_for_lack_of(needs: Needs, failure: &RunFailure) -> bool {
+    match (&failure.cause, failure.events) {
+        (RunFailureCause::Broken(_), 0) => true,
+        (RunFailureCause::Ended, 0) => needs == Needs::UserMessage,
+        // Nothing has been prepared, so it is not the action that failed.
+        (RunFailureCause::ErrorEvent(error), 1) => {
+            needs == Needs::Widget && error.code == "stream.error" && !error.allow_retry
+        }
+        _ => false,
+    }
 }

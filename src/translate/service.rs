@@ -14,9 +14,12 @@ use super::body::ReplyBody;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
-use super::{chat, openai, passthrough, reply, runs, sessions};
+use super::{
+    attachments, chat, follow_ups, items, openai, passthrough, reply, runs, sessions,
+    transcriptions,
+};
 use crate::error::BoxError;
-use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::session::{Action, Admitted};
 use crate::telemetry::Record;
 
@@ -87,8 +90,15 @@ async fn carry_out<S, R>(
     admitted: Admitted,
 ) -> Reply<R>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (principal, _, action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
@@ -137,6 +147,37 @@ where
             // Boxed, so that the other operations' futures don't have room for it.
             Box::pin(openai::carry_out(exchange, action)).await
         }
+        // In a box of its own, for the same reason.
+        action => Box::pin(rest(context(service), action)).await,
+    }
+}
+
+/// What is neither about a session nor a run with a message.
+async fn rest<S, R>(exchange: Exchange<S>, action: Action) -> Reply<R>
+where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    match action {
+        Action::GetThread(session) => items::thread(exchange, session).await,
+        Action::ListItems(_, thread, page) => items::list(exchange, thread, page).await,
+        Action::Feedback(_, thread, feedback) => items::feedback(exchange, thread, feedback).await,
+        Action::FollowUp(claim, follow_up) => follow_ups::go_on(exchange, claim, follow_up).await,
+        Action::SyncAction(_, thread, action) => follow_ups::act(exchange, thread, action).await,
+        Action::CreateAttachment(attachments, params) => {
+            attachments::create(exchange, attachments, params).await
+        }
+        Action::DeleteAttachment(attachments, id) => {
+            attachments::delete(exchange, attachments, id).await
+        }
+        Action::Transcribe(call) => transcriptions::create(exchange, call).await,
+        _ => Err(Rejection::new(Code::Internal)),
     }
 }
 

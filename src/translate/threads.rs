@@ -6,14 +6,17 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use jiff::tz::Offset;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::envelope;
 use super::upstream::{Failure, Upstream};
+use super::{envelope, time};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::Needs;
 use crate::stream::HIDDEN_ITEM_TYPES;
 
 /// How many rows are asked for at once where all are wanted.
@@ -44,7 +47,7 @@ impl Page<'_> {
 }
 
 /// Reads a page.
-pub(super) fn page(bytes: &Bytes) -> Result<Page<'_>, Failure> {
+pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
     serde_json::from_slice(bytes).map_err(|_| Failure::Protocol("the upstream's page is not one"))
 }
 
@@ -54,10 +57,18 @@ pub(super) fn id(object: &RawValue) -> Option<String> {
     struct Object {
         id: String,
     }
-    serde_json::from_str::<Object>(object.get()).ok().map(|object| object.id)
+    self::object::<Object>(object.get().as_bytes()).map(|object| object.id)
 }
 
-fn is_hidden(item: &RawValue) -> bool {
+/// Reads an object. What is derived would take a list of its members for one too.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+pub(super) fn is_hidden(item: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Item<'a> {
         #[serde(borrow, rename = "type")]
@@ -65,6 +76,29 @@ fn is_hidden(item: &RawValue) -> bool {
     }
     serde_json::from_str::<Item<'_>>(item.get())
         .is_ok_and(|item| HIDDEN_ITEM_TYPES.contains(&&*item.kind))
+}
+
+/// An item with its time in UTC and otherwise as it was written; as it is, if its time can't be
+/// read.
+pub(super) fn with_utc_time(item: &RawValue, offset: Offset) -> Box<RawValue> {
+    utc_time(item.get(), offset)
+        .and_then(|text| RawValue::from_string(text).ok())
+        .unwrap_or_else(|| item.to_owned())
+}
+
+fn utc_time(item: &str, offset: Offset) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(borrow)]
+        created_at: &'a RawValue,
+    }
+    let written = object::<Item<'_>>(item.as_bytes())?.created_at.get();
+    let text: String = serde_json::from_str(written).ok()?;
+    let instant = time::parse(&text, offset)?;
+    // It was read out of the item, so that is where it is.
+    let start = (written.as_ptr() as usize).checked_sub(item.as_ptr() as usize)?;
+    let (before, after) = (item.get(..start)?, item.get(start + written.len()..)?);
+    Some(format!("{before}\"{instant}\"{after}"))
 }
 
 impl<S, R> Upstream<S>
@@ -110,34 +144,116 @@ where
         failure.is_not_found() || (failure.is_bare_500() && self.has_lost(thread_id).await)
     }
 
-    /// Whether the upstream has lost a thread. Asked only when something failed.
+    /// Whether the upstream has lost a thread. `false` means that it exists or that nobody can
+    /// tell.
+    pub(super) async fn has_lost(&mut self, thread_id: &str) -> bool {
+        self.whereabouts(thread_id).await == Whereabouts::Lost
+    }
+
+    /// What became of a thread. Asked only when something failed.
     ///
     /// A ChatKit server answers the same bare 500 to "no such thread" and to "my database is
     /// down", and some answer it for ever to `threads.get_by_id` of a thread with a title. So a
     /// thread counts as lost only if getting it fails and the list of threads, which must
-    /// work, doesn't have it. `false` means that it exists or that nobody can tell.
-    pub(super) async fn has_lost(&mut self, thread_id: &str) -> bool {
+    /// work, doesn't have it.
+    pub(super) async fn whereabouts(&mut self, thread_id: &str) -> Whereabouts {
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
         match self.json(get).await {
-            Ok(_) => return false,
-            Err(failure) if failure.is_not_found() => return true,
-            Err(failure) if !failure.is_bare_500() => return false,
-            Err(_) => {}
+            Ok(_) => Whereabouts::There,
+            Err(failure) => self.whereabouts_after(thread_id, &failure).await,
+        }
+    }
+
+    /// The same, once getting the thread has failed.
+    pub(super) async fn whereabouts_after(
+        &mut self,
+        thread_id: &str,
+        failure: &Failure,
+    ) -> Whereabouts {
+        if failure.is_not_found() {
+            return Whereabouts::Lost;
+        }
+        if !failure.is_bare_500() {
+            return Whereabouts::Unknown;
         }
         let mut after: Option<String> = None;
         for _ in 0..MAX_PROBE_PAGES {
             let request = envelope::page(None, PAGE_ROWS, false, after.as_deref());
-            let Ok(reply) = self.json(request).await else { return false };
-            let Ok(page) = page(&reply) else { return false };
+            let Ok(reply) = self.json(request).await else { return Whereabouts::Unknown };
+            let Ok(page) = page(&reply) else { return Whereabouts::Unknown };
             if page.data.iter().any(|thread| id(thread).as_deref() == Some(thread_id)) {
-                return false;
+                return Whereabouts::There;
             }
             match page.next() {
                 Some(next) if after.as_deref() != Some(next) => after = Some(next.to_owned()),
-                _ => return true,
+                _ => return Whereabouts::Lost,
             }
         }
-        // More threads than are looked through: nobody can tell.
-        false
+        // More threads than are looked through.
+        Whereabouts::Unknown
+    }
+
+    /// What a failed exchange about a thread's items becomes: a thread that is gone, what the
+    /// upstream itself says isn't there, or the failure that it is.
+    pub(super) async fn refusal_about(
+        &mut self,
+        thread_id: &str,
+        needs: Needs,
+        failure: Failure,
+    ) -> Rejection {
+        if !failure.is_not_found() && !failure.is_bare_500() {
+            return failure.into();
+        }
+        match self.whereabouts(thread_id).await {
+            Whereabouts::Lost => lost(),
+            // A bare 500 may be anything else.
+            Whereabouts::There if failure.is_not_found() => {
+                needs.unmet().unwrap_or_else(|| failure.into())
+            }
+            Whereabouts::There | Whereabouts::Unknown => failure.into(),
+        }
+    }
+}
+
+/// What became of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// The upstream has it.
+    There,
+    /// The upstream works, and hasn't got it.
+    Lost,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// The refusal where the upstream has lost a thread.
+pub(super) fn lost() -> Rejection {
+    Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_items_own_time_is_changed() {
+        let tokyo = Offset::constant(9);
+        for (item, expected) in [
+            (
+                r#"{"n":1.50, "created_at" : "2026-11-21T12:35:00","x":{"created_at":"2026-11-21T12:35:00"}}"#,
+                r#"{"n":1.50, "created_at" : "2026-11-21T03:35:00Z","x":{"created_at":"2026-11-21T12:35:00"}}"#,
+            ),
+            (
+                r#"{"created_at":"2026-11-21T12\u003a35:00+02:00"}"#,
+                r#"{"created_at":"2026-11-21T10:35:00Z"}"#,
+            ),
+            (r#"{"created_at":"yesterday"}"#, r#"{"created_at":"yesterday"}"#),
+            (r#"{"created_at":1700000000}"#, r#"{"created_at":1700000000}"#),
+            (r#"{"id":"m"}"#, r#"{"id":"m"}"#),
+            (r#"["2026-11-21T12:35:00"]"#, r#"["2026-11-21T12:35:00"]"#),
+        ] {
+            let item = RawValue::from_string(item.to_owned()).unwrap();
+            assert_eq!(with_utc_time(&item, tokyo).get(), expected);
+        }
     }
 }

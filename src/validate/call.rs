@@ -1,5 +1,7 @@
 //! What a request asks for, once it is known to be well-formed.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -44,56 +46,22 @@ impl Validated {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    CreateSession {
-        title: Option<String>,
-    },
+    CreateSession { title: Option<String> },
     ListSessions,
-    GetSession {
-        session: Box<str>,
-    },
-    UpdateSession {
-        session: Box<str>,
-        title: String,
-    },
-    DeleteSession {
-        session: Box<str>,
-    },
-    CreateThread {
-        session: Box<str>,
-    },
-    ListThreads {
-        session: Box<str>,
-    },
-    CreateRun {
-        session: Box<str>,
-        thread: Box<str>,
-        run: RunCall,
-    },
+    GetSession { session: Box<str> },
+    UpdateSession { session: Box<str>, title: String },
+    DeleteSession { session: Box<str> },
+    CreateThread { session: Box<str> },
+    ListThreads { session: Box<str> },
+    CreateRun { session: Box<str>, thread: Box<str>, run: RunCall },
     GetThread(ThreadPath),
     ListItems(ThreadPath, Page),
     CreateFeedback(ThreadPath, Feedback),
-    RetryItem {
-        thread: ThreadPath,
-        item: Box<str>,
-        answer: Answer,
-    },
-    SubmitToolOutput {
-        thread: ThreadPath,
-        result: Box<RawValue>,
-        answer: Answer,
-    },
-    SubmitStructuredInput {
-        thread: ThreadPath,
-        item: Box<str>,
-        input: Box<RawValue>,
-        answer: Answer,
-    },
-    RunAction(ThreadPath, ActionCall),
+    FollowUp(ThreadPath, FollowUp),
+    SyncAction(ThreadPath, ActionCall),
     CreateAttachment(Box<RawValue>),
-    DeleteAttachment {
-        attachment: Box<str>,
-    },
-    CreateTranscription(Box<RawValue>),
+    DeleteAttachment { attachment: Box<str> },
+    CreateTranscription(TranscriptionCall),
     Passthrough(ChatKitCall),
     Chat(ChatCall),
     OpenAi(OpenAiCall),
@@ -124,10 +92,8 @@ impl Call {
             Self::GetThread(_) => Operation::GetThread,
             Self::ListItems(..) => Operation::ListItems,
             Self::CreateFeedback(..) => Operation::CreateFeedback,
-            Self::RetryItem { .. } => Operation::RetryItem,
-            Self::SubmitToolOutput { .. } => Operation::SubmitToolOutput,
-            Self::SubmitStructuredInput { .. } => Operation::SubmitStructuredInput,
-            Self::RunAction(..) => Operation::RunAction,
+            Self::FollowUp(_, follow_up) => follow_up.step.operation(),
+            Self::SyncAction(..) => Operation::RunAction,
             Self::CreateAttachment(_) => Operation::CreateAttachment,
             Self::DeleteAttachment { .. } => Operation::DeleteAttachment,
             Self::CreateTranscription(_) => Operation::CreateTranscription,
@@ -180,6 +146,52 @@ pub struct Feedback {
     pub kind: String,
 }
 
+/// What makes a thread go on without a message of its user's.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FollowUp {
+    /// What it is.
+    pub step: Step,
+    /// How the client wants its answer.
+    pub answer: Answer,
+}
+
+/// What a [`FollowUp`] is. The values are raw JSON, so that not a byte of them changes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// The answer to a user's message is made anew.
+    Retry {
+        /// The message's id.
+        item: Box<str>,
+    },
+    /// A client tool call that waits gets its output.
+    ToolOutput {
+        /// Any JSON.
+        result: Box<RawValue>,
+    },
+    /// Questions are answered, or skipped.
+    StructuredInput {
+        /// The id of the item that asks them.
+        item: Box<str>,
+        /// `status` and `answers`.
+        input: Box<RawValue>,
+    },
+    /// An action.
+    Action(ActionCall),
+}
+
+impl Step {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Retry { .. } => Operation::RetryItem,
+            Self::ToolOutput { .. } => Operation::SubmitToolOutput,
+            Self::StructuredInput { .. } => Operation::SubmitStructuredInput,
+            Self::Action(_) => Operation::RunAction,
+        }
+    }
+}
+
 /// What a widget, or the client itself, wants done.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -188,10 +200,34 @@ pub struct ActionCall {
     pub action: Box<RawValue>,
     /// The item that it comes from.
     pub item_id: Option<String>,
-    /// Whether it is answered with the item as it is then, in place of a run.
-    pub sync: bool,
-    /// How a run is answered.
-    pub answer: Answer,
+}
+
+/// Speech that is to become text.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TranscriptionCall {
+    /// What was said.
+    pub audio: Audio,
+    /// Its media type.
+    pub mime_type: String,
+}
+
+/// Audio as it came.
+#[non_exhaustive]
+pub enum Audio {
+    /// As it is.
+    Raw(Bytes),
+    /// In base64, with the standard alphabet and padding (RFC 4648 section 4).
+    Base64(String),
+}
+
+impl fmt::Debug for Audio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raw(bytes) => write!(f, "Raw({} bytes)", bytes.len()),
+            Self::Base64(text) => write!(f, "Base64({} characters)", text.len()),
+        }
+    }
 }
 
 /// How a run is answered.

@@ -52,7 +52,8 @@ mod schemas;
 mod service;
 
 pub use call::{
-    ActionCall, Answer, Call, ChatKitCall, Feedback, Page, RunCall, ThreadPath, Validated,
+    ActionCall, Answer, Audio, Call, ChatKitCall, Feedback, FollowUp, Page, RunCall, Step,
+    ThreadPath, TranscriptionCall, Validated,
 };
 pub use chat::{ChatCall, ConversationName};
 pub use json::{JsonError, MAX_DEPTH, parse as parse_json};

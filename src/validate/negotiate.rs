@@ -6,6 +6,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use super::call::Answer;
+use super::layer::BodyLimits;
 use crate::accept::quality;
 use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
@@ -28,13 +29,37 @@ pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<()
     Err(Rejection::new(Code::NotAcceptable).message(if is_run(operation) {
         "A run is answered with text/event-stream or application/json; Accept takes neither."
     } else {
-        "The answer is application/json; Accept doesn't take it."
+        ONLY_JSON
     }))
 }
 
+const ONLY_JSON: &str = "The answer is application/json; Accept doesn't take it.";
+
 /// Whether an operation may be answered with a run's events.
 fn is_run(operation: Operation) -> bool {
-    matches!(operation, Operation::CreateRun | Operation::Chat | Operation::ChatForUser)
+    matches!(
+        operation,
+        Operation::CreateRun
+            | Operation::RetryItem
+            | Operation::SubmitToolOutput
+            | Operation::SubmitStructuredInput
+            | Operation::RunAction
+            | Operation::Chat
+            | Operation::ChatForUser
+    )
+}
+
+/// Whether JSON is acceptable, where it turns out that nothing else can be had.
+pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
+    match accept(headers) {
+        Some(accept)
+            if quality(&accept, "application/json") == 0
+                && quality(&accept, "application/problem+json") == 0 =>
+        {
+            Err(Rejection::new(Code::NotAcceptable).message(ONLY_JSON))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that prefers
@@ -75,17 +100,45 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Whether a body claims to be JSON in UTF-8. A body without a type is taken at its word.
-pub(super) fn json_body(headers: &HeaderMap) -> Result<(), Rejection> {
+/// Whether a body claims to be what its operation takes: JSON in UTF-8, or audio where there is
+/// some to be heard. A body without a type is taken at its word.
+///
+/// Gives the most bytes that it may have.
+pub(super) fn body(
+    operation: Operation,
+    headers: &HeaderMap,
+    limits: &BodyLimits,
+) -> Result<usize, Rejection> {
     let refuse = |message| Err(Rejection::new(Code::UnsupportedMediaType).message(message));
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return refuse("The body must not have a content coding.");
     }
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    if is_json(value) {
-        return Ok(());
+    let json = headers.get(CONTENT_TYPE).is_none_or(is_json);
+    if operation == Operation::CreateTranscription {
+        if json {
+            let base64 = limits.max_audio_bytes.div_ceil(3).saturating_mul(4);
+            return Ok(base64.saturating_add(limits.max_body_bytes));
+        }
+        if audio(headers).is_some() {
+            return Ok(limits.max_audio_bytes);
+        }
+        return refuse("The body must be audio, or application/json in UTF-8; see Content-Type.");
+    }
+    if json {
+        return Ok(limits.max_body_bytes);
     }
     refuse("The body must be application/json in UTF-8; see the Content-Type header.")
+}
+
+/// The media type of a body that is audio, in lower case and without its parameters, which
+/// servers compare it without.
+pub(super) fn audio(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next()?.trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("audio/")?;
+    // A token (RFC 9110 section 5.6.2).
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!subtype.is_empty() && subtype.bytes().all(is_token)).then_some(essence)
 }
 
 fn is_json(value: &HeaderValue) -> bool {
@@ -122,6 +175,27 @@ mod tests {
             ("+json", false),
         ] {
             assert_eq!(is_json(&HeaderValue::from_static(value)), ok, "{value}");
+        }
+    }
+
+    #[test]
+    fn audio_has_a_type_and_a_limit_of_its_own() {
+        let limits = BodyLimits { max_body_bytes: 10, max_audio_bytes: 7, ..BodyLimits::default() };
+        for (value, mime_type, max) in [
+            ("audio/webm;codecs=opus", Some("audio/webm"), Some(7)),
+            (" Audio/OGG ; codecs=\"opus\"", Some("audio/ogg"), Some(7)),
+            ("application/json", None, Some(22)),
+            ("video/webm", None, None),
+            ("audio/", None, None),
+            ("audio/a b", None, None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(audio(&headers).as_deref(), mime_type, "{value}");
+            let found = body(Operation::CreateTranscription, &headers, &limits);
+            assert_eq!(found.ok(), max, "{value}");
+            let elsewhere = body(Operation::CreateRun, &headers, &limits);
+            assert_eq!(elsewhere.ok(), max.filter(|_| mime_type.is_none()).map(|_| 10), "{value}");
         }
     }
 

@@ -168,7 +168,7 @@ fn page(
     names: &[&str],
 ) -> Result<(Value, ListPage), Rejection> {
     let value = query::parse(query, names).map_err(query_fault)?;
-    rules.schemas.check(operation, &value).map_err(query_fault)?;
+    rules.schemas.check_query(operation, &value).map_err(query_fault)?;
     let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(DEFAULT_LIMIT);
     let page = ListPage {
         limit: usize::try_from(limit.min(MAX_LIMIT)).unwrap_or_default(),

@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use super::report::Report;
 
+/// Cursors and ids are texts, whatever they look like.
+const TEXTS: [&str; 3] = ["after", "before", "user"];
+
 /// The parameters of a query (`application/x-www-form-urlencoded`) among `names`.
 ///
 /// A value that is an integer or a boolean in JSON becomes one, and everything else is a string:
@@ -21,10 +24,11 @@ pub(super) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report
         let Some(name) = decode(name).filter(|name| names.contains(&&**name)) else { continue };
         let pointer = format!("/{name}");
         let Some(value) = decode(value) else {
-            return Err(Report::one(&pointer, "must be UTF-8"));
+            return Err(Report::one(&pointer, "must be UTF-8").of_query());
         };
-        if parameters.insert(name.into_owned(), typed(&value)).is_some() {
-            return Err(Report::one(&pointer, "must not come twice"));
+        let value = if TEXTS.contains(&&*name) { Value::from(&*value) } else { typed(&value) };
+        if parameters.insert(name.into_owned(), value).is_some() {
+            return Err(Report::one(&pointer, "must not come twice").of_query());
         }
     }
     Ok(Value::Object(parameters))
@@ -69,6 +73,7 @@ mod tests {
             (Some("limit=05&sync=true"), json!({"limit":"05","sync":true})),
             (Some("limit=99999999999999999999"), json!({"limit":"99999999999999999999"})),
             (Some("l%69mit=-1&after"), json!({"limit":-1,"after":""})),
+            (Some("after=17&user=true"), json!({"after":"17","user":"true"})),
         ] {
             assert_eq!(parse(query, &names).unwrap(), expected, "{query:?}");
         }

@@ -86,7 +86,7 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
     }
 }
 
-fn too_large(limit_bytes: usize) -> Rejection {
+pub(super) fn too_large(limit_bytes: usize) -> Rejection {
     Rejection::new(Code::PayloadTooLarge)
         .message(format!("The body is larger than {limit_bytes} bytes."))
         .detail("max_body_bytes", limit_bytes)

@@ -9,13 +9,18 @@ use crate::rejection::{Code, Rejection};
 /// The most violations that are listed.
 const MAX_VIOLATIONS: usize = 32;
 
+/// What a report is about, if nothing else is said.
+const BODY: &str = "body";
+
 /// The longest name of a member that is repeated to the client who sent it.
 const MAX_NAME_CHARS: usize = 64;
 
-/// All violations of a body, each with the JSON Pointer (RFC 6901) of the place.
+/// All violations of a body, or of a query, each with the JSON Pointer (RFC 6901) of the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     violations: Vec<Violation>,
+    /// The name of what has them.
+    of: &'static str,
 }
 
 /// One violation.
@@ -30,7 +35,14 @@ pub struct Violation {
 impl Report {
     /// A single violation.
     pub fn one(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { violations: vec![Violation { pointer: pointer.into(), message: message.into() }] }
+        let violation = Violation { pointer: pointer.into(), message: message.into() };
+        Self { violations: vec![violation], of: BODY }
+    }
+
+    /// Says that it is the query that has them; a pointer is a parameter's name then.
+    #[must_use]
+    pub fn of_query(self) -> Self {
+        Self { of: "query", ..self }
     }
 
     /// The violations, in the order of the body.
@@ -48,7 +60,8 @@ impl From<Report> for Rejection {
             .collect();
         let message = match report.violations.first() {
             Some(first) => format!(
-                "The body does not match what is expected: {} {}",
+                "The {} does not match what is expected: {} {}",
+                report.of,
                 if first.pointer.is_empty() { "it" } else { &first.pointer },
                 first.message
             ),
@@ -100,7 +113,7 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
         }
     }
     violations.truncate(MAX_VIOLATIONS);
-    Err(Report { violations })
+    Err(Report { violations, of: BODY })
 }
 
 fn push(violations: &mut Vec<Violation>, pointer: String, message: String) {

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 44] = {
+pub const SOURCES: [(&str, &str); 63] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -28,6 +28,25 @@ pub const SOURCES: [(&str, &str); 44] = {
         "list_threads.reply",
         "create_run.request",
         "create_run.reply",
+        "get_thread.reply",
+        "list_items.query",
+        "list_items.reply",
+        "create_feedback.request",
+        "create_feedback.reply",
+        "retry_item.request",
+        "retry_item.reply",
+        "submit_tool_output.request",
+        "submit_tool_output.reply",
+        "submit_structured_input.request",
+        "submit_structured_input.reply",
+        "run_action.query",
+        "run_action.request",
+        "run_action.reply",
+        "create_attachment.request",
+        "create_attachment.reply",
+        "delete_attachment.reply",
+        "create_transcription.request",
+        "create_transcription.reply",
         "chat.request",
         "chat.reply",
         "chat_for_user.request",
@@ -66,15 +85,9 @@ pub const SOURCES: [(&str, &str); 44] = {
 /// The compiled schemas of everything that a client sends.
 #[derive(Debug)]
 pub struct Schemas {
-    create_session: Validator,
-    update_session: Validator,
-    create_thread: Validator,
-    create_run: Validator,
-    chat: Validator,
-    chat_for_user: Validator,
-    openai_create_session: Validator,
-    openai_list_threads: Validator,
-    openai_list_items: Validator,
+    /// By operation; those of bodies and those of queries.
+    requests: [Option<Validator>; Operation::ALL.len()],
+    queries: [Option<Validator>; Operation::ALL.len()],
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -88,40 +101,44 @@ impl Schemas {
         for kind in RequestType::ALL {
             chatkit.push(compile(&format!("chatkit/{kind}"))?);
         }
-        Ok(Self {
-            create_session: compile("create_session.request")?,
-            update_session: compile("update_session.request")?,
-            create_thread: compile("create_thread.request")?,
-            create_run: compile("create_run.request")?,
-            chat: compile("chat.request")?,
-            chat_for_user: compile("chat_for_user.request")?,
-            openai_create_session: compile("openai_create_session.request")?,
-            openai_list_threads: compile("openai_list_threads.query")?,
-            openai_list_items: compile("openai_list_items.query")?,
+        let mut schemas = Self {
+            requests: [const { None }; Operation::ALL.len()],
+            queries: [const { None }; Operation::ALL.len()],
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
-        })
+        };
+        for (index, operation) in Operation::ALL.into_iter().enumerate() {
+            for (suffix, all) in
+                [("request", &mut schemas.requests), ("query", &mut schemas.queries)]
+            {
+                let name = format!("{operation}.{suffix}");
+                let is_known = SOURCES.iter().any(|(known, _)| *known == name);
+                if let (true, Some(place)) = (is_known, all.get_mut(index)) {
+                    *place = Some(compile(&name)?);
+                }
+            }
+        }
+        Ok(schemas)
     }
 
-    /// Checks the body of an operation, or the query of one that has no body. Operations with
-    /// neither accept anything.
+    /// Checks the body of an operation. Operations without a body accept anything.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
     pub fn check(&self, operation: Operation, body: &Value) -> Result<(), Report> {
-        match operation {
-            Operation::CreateSession => report(&self.create_session, body),
-            Operation::UpdateSession => report(&self.update_session, body),
-            Operation::CreateThread => report(&self.create_thread, body),
-            Operation::CreateRun => report(&self.create_run, body),
-            Operation::Chat => report(&self.chat, body),
-            Operation::ChatForUser => report(&self.chat_for_user, body),
-            Operation::OpenAiCreateSession => report(&self.openai_create_session, body),
-            Operation::OpenAiListThreads => report(&self.openai_list_threads, body),
-            Operation::OpenAiListItems => report(&self.openai_list_items, body),
-            _ => Ok(()),
-        }
+        of(&self.requests, operation).map_or(Ok(()), |validator| report(validator, body))
+    }
+
+    /// Checks the query of an operation, as an object of its parameters. Operations without
+    /// parameters accept anything.
+    ///
+    /// # Errors
+    /// The [`Report`] of what is wrong.
+    pub fn check_query(&self, operation: Operation, parameters: &Value) -> Result<(), Report> {
+        of(&self.queries, operation)
+            .map_or(Ok(()), |validator| report(validator, parameters))
+            .map_err(Report::of_query)
     }
 
     /// Checks a ChatKit request of that type.
@@ -133,6 +150,11 @@ impl Schemas {
             RequestType::ALL.iter().zip(&self.chatkit).find_map(|(k, v)| (*k == kind).then_some(v));
         validator.map_or(Ok(()), |validator| report(validator, body))
     }
+}
+
+fn of(all: &[Option<Validator>], operation: Operation) -> Option<&Validator> {
+    let index = Operation::ALL.iter().position(|known| *known == operation)?;
+    all.get(index)?.as_ref()
 }
 
 /// Compiles one of [`SOURCES`].

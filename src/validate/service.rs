@@ -52,14 +52,17 @@ where
         if let Some(record) = head.extensions.get::<crate::telemetry::Record>() {
             record.operation(operation);
         }
+        let limits = &self.rules.limits;
         let allowed = chat::check_user(&target, body.principal());
         let allowed = allowed.and_then(|()| negotiate::acceptable(operation, &head.headers));
         let checked = allowed.and_then(|()| {
-            let has_body = parse::has_body(operation) && !body.is_end_stream();
-            if has_body { negotiate::json_body(&head.headers).map(|()| true) } else { Ok(false) }
+            if !parse::has_body(operation) || body.is_end_stream() {
+                return Ok(None);
+            }
+            negotiate::body(operation, &head.headers, limits).map(Some)
         });
-        let has_body = match checked {
-            Ok(has_body) => has_body,
+        let max_bytes = match checked {
+            Ok(max_bytes) => max_bytes,
             Err(rejection) => {
                 let refusal = Some((rejection, RefusalStyle::of_parts(&head)));
                 return ResponseFuture { state: State::Refused { refusal } };
@@ -68,10 +71,8 @@ where
         // The service that was found ready is the one that is called (tower#547).
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let limits = &self.rules.limits;
         let principal = body.principal().clone();
-        let read =
-            has_body.then(|| ReadBody::new(body, limits.max_body_bytes, limits.body_timeout));
+        let read = max_bytes.map(|max| ReadBody::new(body, max, limits.body_timeout));
         let pending =
             Some(Pending { head, target, principal, rules: Arc::clone(&self.rules), inner });
         ResponseFuture { state: State::Reading { read, pending } }

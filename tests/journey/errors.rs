@@ -34,9 +34,8 @@ fn asks_back(code: Code) -> bool {
     matches!(code, Code::Conflict | Code::RateLimited | Code::ServiceUnavailable)
 }
 
-/// What nobody can provoke from outside as far as is known: no operation of this version looks up
-/// an item, and a defect that is known is mended.
-const UNTESTED: [Code; 2] = [Code::ItemNotFound, Code::Internal];
+/// What nobody can provoke from outside as far as is known: a defect that is known is mended.
+const UNTESTED: [Code; 1] = [Code::Internal];
 
 #[test]
 fn every_row_of_the_table_has_a_test() {
@@ -54,6 +53,7 @@ rows! {
     forbidden: Forbidden => super::forbidden();
     session_not_found: SessionNotFound => post("/sessions/7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11/threads", "{}");
     thread_not_found: ThreadNotFound => super::thread_not_found();
+    item_not_found: ItemNotFound => super::item_not_found();
     attachment_not_found: AttachmentNotFound => post("", "{\"type\":\"attachments.delete\",\"params\":{\"attachment_id\":\"atc_1\"}}");
     not_found: NotFound => post("/sesions", "{}");
     method_not_allowed: MethodNotAllowed => super::method_not_allowed();
@@ -127,6 +127,14 @@ async fn thread_not_found() -> Reply {
     let session = gateway.session("ada").await;
     let path = format!("/sessions/{session}/threads/thr_none/runs");
     gateway.post("ada", &path, "{\"message\":\"hi\"}").await
+}
+
+async fn item_not_found() -> Reply {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let session = gateway.session("ada").await;
+    let path = format!("/sessions/{session}/threads/{session}/items/msg_none/retry");
+    gateway.post("ada", &path, "").await
 }
 
 async fn method_not_allowed() -> Reply {

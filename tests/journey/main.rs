@@ -28,6 +28,7 @@ mod hold;
 mod hosted;
 mod http2;
 mod identity;
+mod items;
 mod limits;
 mod logs;
 mod model;

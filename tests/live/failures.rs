@@ -121,6 +121,17 @@ fn a_failed_request_does_not_harm_the_next_one() {
 }
 
 #[test]
+fn an_empty_stream_for_an_unknown_item_is_not_found() {
+    let upstream = Upstream::shared();
+    let gateway = Gateway::start(upstream);
+    let ada = gateway.caller("failures-retry");
+    let conversation = ada.conversation();
+    ada.said(&conversation, "hello");
+    let retry = format!("{}/items/msg_nowhere/retry", conversation.thread);
+    ada.stream(&retry, &json!({})).finish().refusal(404, "ITEM_NOT_FOUND");
+}
+
+#[test]
 fn what_the_server_refuses_with_a_status_keeps_it() {
     let upstream = Upstream::shared();
     let gateway = Gateway::start(upstream);
@@ -132,4 +143,8 @@ fn what_the_server_refuses_with_a_status_keeps_it() {
     let audio = json!({ "audio_base64": "YWJj", "mime_type": "audio/flac" });
     let reply = ada.rpc("input.transcribe", &audio);
     reply.refusal(400, "UPSTREAM_REJECTED");
+
+    // The same by their own routes.
+    ada.post("/attachments", &attachment).refusal(413, "UPSTREAM_REJECTED");
+    ada.post("/transcriptions", &audio).refusal(400, "UPSTREAM_REJECTED");
 }

@@ -19,8 +19,10 @@
 )]
 
 mod assumptions;
+mod chat;
 mod concurrency;
 mod failures;
+mod items;
 mod node;
 mod openai;
 mod other_servers;

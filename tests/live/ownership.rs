@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Caller, Gateway, Upstream};
+use crate::support::{Caller, Gateway, PREFIX, Upstream};
 
 #[test]
 fn somebody_elses_session_is_out_of_reach() {
@@ -11,7 +11,7 @@ fn somebody_elses_session_is_out_of_reach() {
     let ada = gateway.caller("ownership-ada");
     let eve = gateway.caller("ownership-eve");
     let theirs = ada.conversation();
-    ada.said(&theirs, "a secret");
+    let item = ada.said(&theirs, "a secret")[1]["item"]["id"].as_str().unwrap().to_owned();
     let session = format!("/sessions/{}", theirs.session);
     let thread = &theirs.thread;
 
@@ -20,7 +20,19 @@ fn somebody_elses_session_is_out_of_reach() {
     eve.delete(&session).refusal(403, "FORBIDDEN");
     eve.post(&format!("{session}/threads"), &json!({})).refusal(403, "FORBIDDEN");
     eve.get(&format!("{session}/threads")).refusal(403, "FORBIDDEN");
-    eve.post(&format!("{thread}/runs"), &json!({ "message": "hi" })).refusal(403, "FORBIDDEN");
+    eve.get(thread).refusal(403, "FORBIDDEN");
+    eve.get(&format!("{thread}/items")).refusal(403, "FORBIDDEN");
+    for (path, body) in [
+        ("runs", json!({ "message": "hi" })),
+        ("tool_outputs", json!({ "result": 1 })),
+        ("actions", json!({ "action": { "type": "go" } })),
+        ("actions?sync=true", json!({ "action": { "type": "go" } })),
+        ("feedback", json!({ "item_ids": [item], "kind": "positive" })),
+        (&format!("items/{item}/retry"), json!({})),
+        (&format!("items/{item}/structured_input"), json!({})),
+    ] {
+        eve.post(&format!("{thread}/{path}"), &body).refusal(403, "FORBIDDEN");
+    }
     assert_eq!(upstream.count_all("ownership-eve"), 0);
     assert_eq!(eve.get("/sessions").value()["meta"]["total"], 0);
 
@@ -69,7 +81,7 @@ fn an_attachment_belongs_to_who_announced_it() {
     let ada = gateway.caller("ownership-files-ada");
     let eve = gateway.caller("ownership-files-eve");
     let file = json!({ "name": "plan.txt", "size": 3, "mime_type": "text/plain" });
-    let id = ada.rpc("attachments.create", &file).value()["id"].as_str().unwrap().to_owned();
+    let id = ada.post("/attachments", &file).data()["id"].as_str().unwrap().to_owned();
 
     let message = |id: &str| {
         json!({ "message": {
@@ -81,6 +93,7 @@ fn an_attachment_belongs_to_who_announced_it() {
     let runs = format!("{}/runs", eve.conversation().thread);
     eve.stream(&runs, &message(&id)).finish().refusal(403, "FORBIDDEN");
     eve.stream(&runs, &message("atc_unknown")).finish().refusal(404, "ATTACHMENT_NOT_FOUND");
+    eve.delete(&format!("/attachments/{id}")).refusal(403, "FORBIDDEN");
     let params = json!({ "attachment_id": id });
     eve.rpc("attachments.delete", &params).refusal(403, "FORBIDDEN");
     assert_eq!(upstream.count_all("ownership-files-eve"), 0);
@@ -90,6 +103,8 @@ fn an_attachment_belongs_to_who_announced_it() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let events = crate::support::events(&reply.body);
     assert_eq!(events[1]["item"]["attachments"][0]["id"], *id);
-    assert_eq!(ada.rpc("attachments.delete", &params).status, 200);
-    ada.rpc("attachments.delete", &params).refusal(404, "ATTACHMENT_NOT_FOUND");
+    assert_eq!(ada.delete(&format!("/attachments/{id}")).status, 200);
+    ada.delete(&format!("/attachments/{id}")).refusal(404, "ATTACHMENT_NOT_FOUND");
+    // Nothing of this is a matter of the path's spelling.
+    assert_eq!(ada.client.call("GET", &format!("{PREFIX}/attachments/{id}")).status, 405);
 }

@@ -48,7 +48,7 @@ async fn reopening_keeps_everything() {
     assert!(!log.exists(), "a store that was closed is one file");
 }
 
-/// What version 0.1.0 made, with a session that is bound and one that isn't.
+/// What version 0.1.0 made, with two sessions that are bound and one that isn't.
 const FIRST_VERSION: &str = "
     PRAGMA journal_mode = WAL;
     CREATE TABLE session (
@@ -69,7 +69,7 @@ const FIRST_VERSION: &str = "
     ) STRICT, WITHOUT ROWID;
     INSERT INTO session VALUES
         (x'00112233445540678899aabbccddeeff', 'ada', 'thr_1', 'Turin', 10, 20, 4, 1, NULL),
-        (x'01112233445540678899aabbccddeeff', 'ada', 'thr_0', NULL, 5, 20, 2, 1, NULL),
+        (x'aa112233445540678899aabbccddeeff', 'bob', 'thr_2', NULL, 5, 5, 0, 1, NULL),
         (x'ff112233445540678899aabbccddeeff', 'ada', NULL, NULL, 30, 30, 0, 0, NULL);
     INSERT INTO attachment VALUES ('atc_1', 'bob');
     PRAGMA application_id = 1131106931;
@@ -89,21 +89,20 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert_eq!((found.title.as_deref(), found.message_count), (Some("Turin"), 4));
     assert_eq!((found.created_at.as_microsecond(), found.updated_at.as_microsecond()), (10, 20));
     assert_eq!(found.conversation, None);
-    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 3);
-    // Nobody wrote down when they were bound: they count as bound when they were made.
+    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 2);
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
+    assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
     let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
     let threads = store.threads(page).await.unwrap();
     let ids: Vec<_> = threads.iter().filter_map(|record| record.thread_id.as_deref()).collect();
-    assert_eq!(ids, ["thr_0", "thr_1"]);
+    assert_eq!(ids, ["thr_2", "thr_1"]);
     let key = store.signing_key([7; 32]).await.unwrap();
-    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
-    assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
     assert_eq!(number(&store).await, 1);
     drop(store);
     // Once is enough.
     let store = directory.store();
-    assert_eq!(number(&store).await, 2);
     assert_eq!(store.signing_key([8; 32]).await.unwrap(), key);
+    assert_eq!(number(&store).await, 2);
     drop(store);
     assert_eq!(integrity(&directory.file()), "ok");
 }

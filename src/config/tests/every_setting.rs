@@ -47,6 +47,7 @@ const ROWS: &[Row] = &[
     ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),
     ("store.url", "memory:", |c| c.store.url == StoreUrl::Memory),
     ("session.hide_foreign", "true", |c| c.session.hide_foreign),
+    ("attachments.unknown", "forward", |c| c.attachments.unknown == UnknownAttachments::Forward),
     ("limits.requests_per_minute", "0", |c| c.limits.requests_per_minute.is_none()),
     ("limits.max_sessions", "0", |c| c.limits.max_sessions.is_none()),
     ("limits.max_messages", "5", |c| c.limits.max_messages == some(5)),

@@ -12,6 +12,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
+use crate::session::layer::UnknownAttachments;
 use crate::session::owners::Owners;
 use crate::session::record::{SessionId, SessionRecord};
 use crate::session::store::{
@@ -23,6 +24,7 @@ mod chat;
 mod first_run;
 mod openai;
 mod passthrough;
+mod rest;
 
 pub use chat::{ChatSettings, ConversationIds};
 
@@ -58,9 +60,10 @@ pub(super) struct Rules {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) limits: SessionLimits,
     pub(super) streams: Option<PerUserStreams>,
+    pub(super) unknown_attachments: UnknownAttachments,
     pub(super) owners: Arc<Owners>,
-    pub(super) signer: Option<Arc<dyn SecretSigner>>,
     pub(super) chat: ChatSettings,
+    pub(super) signer: Option<Arc<dyn SecretSigner>>,
 }
 
 impl Rules {
@@ -117,7 +120,8 @@ impl Rules {
             }
             Call::Chat(call) => self.chat(principal, call).await,
             Call::OpenAi(call) => self.openai(call).await,
-            _ => Err(Rejection::new(Code::Internal)),
+            // In a box of its own: what a run needs is moved about as often as there are runs.
+            call => Box::pin(self.rest(principal, call)).await,
         }
     }
 
@@ -243,12 +247,14 @@ impl Rules {
     async fn check_attachments(
         &self,
         principal: &Principal,
-        attachments: &[String],
+        attachments: &[impl AsRef<str> + Sync],
     ) -> Result<(), Rejection> {
         for id in attachments {
-            let owner = self.store.attachment_owner(id).await.map_err(store_down)?;
-            let owner = owner.ok_or_else(|| Rejection::new(Code::AttachmentNotFound))?;
-            self.check_owner(principal, &owner, Code::AttachmentNotFound)?;
+            match self.store.attachment_owner(id.as_ref()).await.map_err(store_down)? {
+                Some(owner) => self.check_owner(principal, &owner, Code::AttachmentNotFound)?,
+                None if self.unknown_attachments == UnknownAttachments::Forward => {}
+                None => return Err(Rejection::new(Code::AttachmentNotFound)),
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{ConversationIds, Rules};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Attachments, Effect, store_down};
+use crate::session::admitted::{Effect, store_down};
 use crate::session::record::ThreadId;
 use crate::validate::ChatKitCall;
 
@@ -20,7 +20,6 @@ impl Rules {
     ) -> Result<Effect, Rejection> {
         use RequestType as T;
         self.check_attachments(principal, &call.attachments).await?;
-        let attachments = || Attachments::new(principal.user_id().clone(), Arc::clone(&self.store));
         let thread_id = call.thread_id.as_deref();
         // Whatever the type makes of it: a thread that is named is one that is checked.
         let session = match thread_id {
@@ -44,9 +43,11 @@ impl Rules {
                     sessions.into_iter().filter_map(|session| session.thread_id).collect();
                 Effect::ListThreads(threads.into_iter().collect())
             }
-            (Some(T::AttachmentsCreate), _) => Effect::CreateAttachment(attachments()),
+            (Some(T::AttachmentsCreate), _) => {
+                Effect::CreateAttachment(self.attachments(principal))
+            }
             (Some(T::AttachmentsDelete), _) => Effect::DeleteAttachment(
-                attachments(),
+                self.attachments(principal),
                 call.attachments.last().cloned().unwrap_or_default(),
             ),
             (Some(T::ThreadsUpdate), Some(id)) => {
@@ -57,12 +58,7 @@ impl Rules {
             }
             (Some(kind), Some(_)) if kind.is_streaming() => {
                 let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
-                let counts = kind == T::ThreadsAddUserMessage;
-                let max_messages = self.limits.max_messages.filter(|_| counts);
-                let claim = self.begin(principal, session, true, max_messages).await?;
-                // What is tried again takes the place of what was counted before.
-                let again = kind == T::ThreadsRetryAfterItem;
-                Effect::Run(if again { claim.uncounted() } else { claim })
+                Effect::Run(self.go_on(principal, session, kind).await?)
             }
             _ => Effect::None,
         })

@@ -18,7 +18,7 @@ const PURGE: u32 = 64;
 
 pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<SessionRecord>> {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-        conversation
+            conversation
         FROM session WHERE bound_at IS NOT NULL"
         .to_owned();
     let mut values: Vec<&dyn ToSql> = Vec::new();

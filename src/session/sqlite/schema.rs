@@ -57,7 +57,7 @@ const MIGRATIONS: &[&str] = &[
         id INTEGER PRIMARY KEY CHECK (id = 1),
         key BLOB NOT NULL CHECK (length(key) = 32)
     ) STRICT;
-    ",
+",
     "
     ALTER TABLE session ADD COLUMN conversation TEXT;
     CREATE UNIQUE INDEX session_by_conversation ON session (conversation)

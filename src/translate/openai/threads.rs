@@ -249,10 +249,10 @@ mod tests {
         let record = SessionRecord {
             id: SessionId::random(),
             user_id: UserId::parse("ada").unwrap(),
+            conversation: None,
             thread_id: Some("thr_1".into()),
             title: Some("Mine".to_owned()),
             created_at: Timestamp::from_second(1_000_000_000).unwrap(),
-            conversation: None,
             updated_at: Timestamp::from_second(1_000_000_001).unwrap(),
             message_count: 2,
         };

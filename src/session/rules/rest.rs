@@ -1,0 +1,112 @@
+//! Threads, items, attachments and transcriptions, named in paths.
+
+use std::sync::Arc;
+
+use super::Rules;
+use crate::principal::Principal;
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::admitted::{Action, Attachments};
+use crate::session::claim::RunClaim;
+use crate::session::needs::Needs;
+use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::validate::{Call, FollowUp, Step, ThreadPath};
+
+impl Rules {
+    /// What belongs to a thread or to a user.
+    pub(super) async fn rest(
+        &self,
+        principal: &Principal,
+        call: Call,
+    ) -> Result<Action, Rejection> {
+        match call {
+            Call::GetThread(path) => self.thread(principal, &path).await.map(Action::GetThread),
+            Call::ListItems(path, page) => {
+                let record = self.thread(principal, &path).await?;
+                Ok(Action::ListItems(record.id, record.thread_id, page))
+            }
+            Call::CreateFeedback(path, feedback) => {
+                let (session, thread) = self.bound_thread(principal, &path, Needs::Item).await?;
+                Ok(Action::Feedback(session, thread, feedback))
+            }
+            Call::FollowUp(path, follow_up) => {
+                let claim = self.follow_up(principal, &path, &follow_up).await?;
+                Ok(Action::FollowUp(claim, follow_up))
+            }
+            Call::SyncAction(path, action) => {
+                let needs = Needs::of_action(&action);
+                let (session, thread) = self.bound_thread(principal, &path, needs).await?;
+                Ok(Action::SyncAction(session, thread, action))
+            }
+            Call::CreateAttachment(params) => {
+                Ok(Action::CreateAttachment(self.attachments(principal), params))
+            }
+            Call::DeleteAttachment { attachment } => {
+                self.check_attachments(principal, &[&*attachment]).await?;
+                Ok(Action::DeleteAttachment(self.attachments(principal), attachment))
+            }
+            Call::CreateTranscription(call) => Ok(Action::Transcribe(call)),
+            _ => Err(Rejection::new(Code::Internal)),
+        }
+    }
+
+    pub(super) fn attachments(&self, principal: &Principal) -> Attachments {
+        Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))
+    }
+
+    /// The session that a thread's path names, if it is the caller's and the thread is its.
+    async fn thread(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+    ) -> Result<SessionRecord, Rejection> {
+        let record = self.own_record(principal, &path.session).await?;
+        self.check_thread(principal, &record, &path.thread).await?;
+        Ok(record)
+    }
+
+    /// The same, where nothing can be done before there is a thread upstream.
+    async fn bound_thread(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+        needs: Needs,
+    ) -> Result<(SessionId, ThreadId), Rejection> {
+        let record = self.thread(principal, path).await?;
+        let thread = record.thread_id.ok_or_else(|| needs.unmet_without_thread())?;
+        Ok((record.id, thread))
+    }
+
+    async fn follow_up(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+        follow_up: &FollowUp,
+    ) -> Result<RunClaim, Rejection> {
+        let needs = Needs::of_step(&follow_up.step);
+        let (session, _) = self.bound_thread(principal, path, needs).await?;
+        let kind = match follow_up.step {
+            Step::Retry { .. } => RequestType::ThreadsRetryAfterItem,
+            Step::ToolOutput { .. } => RequestType::ThreadsAddClientToolOutput,
+            Step::StructuredInput { .. } => RequestType::ThreadsAddStructuredInput,
+            Step::Action(_) => RequestType::ThreadsCustomAction,
+        };
+        self.go_on(principal, session, kind).await
+    }
+
+    /// A run on a thread that is there, by whatever request: a ChatKit request of the client's
+    /// own has the same limits, and counts the same, as the REST operation that stands for it.
+    pub(super) async fn go_on(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        kind: RequestType,
+    ) -> Result<RunClaim, Rejection> {
+        let is_message = kind == RequestType::ThreadsAddUserMessage;
+        let max_messages = self.limits.max_messages.filter(|_| is_message);
+        let claim = self.begin(principal, session, true, max_messages).await?;
+        // What is tried again takes the place of what was counted before.
+        let again = kind == RequestType::ThreadsRetryAfterItem;
+        Ok(if again { claim.uncounted() } else { claim })
+    }
+}

@@ -1,0 +1,69 @@
+//! `retry_item`, `submit_tool_output`, `submit_structured_input`, `run_action`.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tower_service::Service;
+
+use super::runs::{self, Asked};
+use super::service::{Exchange, Reply};
+use super::upstream::Failure;
+use super::{envelope, reply, threads};
+use crate::error::BoxError;
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::{Needs, RunClaim, ThreadId};
+use crate::validate::{ActionCall, FollowUp};
+
+/// Lets a thread go on, and answers with what comes of it.
+pub(super) async fn go_on<S, R>(
+    exchange: Exchange<S>,
+    claim: RunClaim,
+    follow_up: FollowUp,
+) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let FollowUp { step, answer } = follow_up;
+    let Some(thread_id) = claim.thread_id() else {
+        return Err(Rejection::new(Code::Internal).because("there is no thread to go on with"));
+    };
+    let request = envelope::step(thread_id, &step);
+    let needs = Needs::of_step(&step);
+    drop(step);
+    runs::answer(exchange, claim, Asked::needing(request, needs), answer).await
+}
+
+/// Carries out an action that is no run.
+pub(super) async fn act<S, R>(
+    mut exchange: Exchange<S>,
+    thread_id: ThreadId,
+    action: ActionCall,
+) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    #[derive(Deserialize)]
+    struct Acted<'a> {
+        #[serde(borrow, default)]
+        updated_item: Option<&'a RawValue>,
+    }
+    let request = envelope::action(RequestType::ThreadsSyncCustomAction, &thread_id, &action);
+    let answer = match exchange.upstream.json(request).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let needs = Needs::of_action(&action);
+            return Err(exchange.upstream.refusal_about(&thread_id, needs, failure).await);
+        }
+    };
+    let acted: Acted<'_> = threads::object(&answer)
+        .ok_or(Failure::Protocol("the upstream's answer to an action is not one"))?;
+    let offset = exchange.settings.utc_offset;
+    let updated_item = acted.updated_item.map(|item| threads::with_utc_time(item, offset));
+    reply::one(reply::Acted { updated_item })
+}

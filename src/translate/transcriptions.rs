@@ -1,0 +1,28 @@
+//! `create_transcription`.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::service::{Exchange, Reply};
+use super::upstream::Failure;
+use super::{envelope, reply, threads};
+use crate::error::BoxError;
+use crate::validate::TranscriptionCall;
+
+/// Has the upstream write down what was said.
+pub(super) async fn create<S, R>(mut exchange: Exchange<S>, call: TranscriptionCall) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let request = envelope::transcription(&call);
+    // The audio is in the request now; it needn't be kept twice while the upstream listens.
+    drop(call);
+    let answer = exchange.upstream.json(request).await?;
+    let transcription: reply::Transcription = threads::object(&answer)
+        .ok_or(Failure::Protocol("the upstream's transcription is not one"))?;
+    reply::one(transcription)
+}

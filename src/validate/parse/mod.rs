@@ -1,0 +1,170 @@
+//! Bytes and target → [`Call`]. Pure.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::call::{Call, Feedback, Page, ThreadPath};
+use super::layer::Rules;
+use super::{chat, json, openai, query};
+use crate::rejection::{Code, Rejection};
+use crate::route::{Operation, Target};
+use crate::surface::Surface;
+
+mod audio;
+mod follow_ups;
+mod passthrough;
+mod runs;
+
+pub(super) use runs::check_text;
+
+/// Whether the operation has a body at all.
+pub(super) fn has_body(operation: Operation) -> bool {
+    match operation {
+        Operation::CreateSession
+        | Operation::UpdateSession
+        | Operation::CreateThread
+        | Operation::CreateRun
+        | Operation::CreateFeedback
+        | Operation::RetryItem
+        | Operation::SubmitToolOutput
+        | Operation::SubmitStructuredInput
+        | Operation::RunAction
+        | Operation::CreateAttachment
+        | Operation::CreateTranscription
+        | Operation::Passthrough
+        | Operation::Chat
+        | Operation::ChatForUser
+        | Operation::OpenAiCreateSession
+        | Operation::OpenAiCancelSession => true,
+        Operation::ListSessions
+        | Operation::GetSession
+        | Operation::DeleteSession
+        | Operation::GetThread
+        | Operation::ListThreads
+        | Operation::ListItems
+        | Operation::DeleteAttachment
+        | Operation::OpenAiListThreads
+        | Operation::OpenAiGetThread
+        | Operation::OpenAiDeleteThread
+        | Operation::OpenAiListItems => false,
+    }
+}
+
+/// Parses the body of a request for `target`.
+pub(super) fn parse(
+    rules: &Rules,
+    target: &Target,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Call, Rejection> {
+    match target.operation().surface() {
+        Surface::Rest => {}
+        Surface::Chat => return chat::parse(rules, target, headers, body).map(Call::Chat),
+        Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
+    }
+    let session = || Box::from(target.session().unwrap_or_default());
+    let thread =
+        || ThreadPath { session: session(), thread: target.thread().unwrap_or_default().into() };
+    let checked = |operation| checked(rules, operation, body);
+    match target.operation() {
+        Operation::CreateSession if body.is_empty() => Ok(Call::CreateSession { title: None }),
+        Operation::CreateSession => {
+            let value = checked(Operation::CreateSession)?;
+            Ok(Call::CreateSession { title: string_at(&value, "title") })
+        }
+        Operation::ListSessions => Ok(Call::ListSessions),
+        Operation::GetSession => Ok(Call::GetSession { session: session() }),
+        Operation::UpdateSession => {
+            let value = checked(Operation::UpdateSession)?;
+            let title = string_at(&value, "title").unwrap_or_default();
+            Ok(Call::UpdateSession { session: session(), title })
+        }
+        Operation::DeleteSession => Ok(Call::DeleteSession { session: session() }),
+        Operation::CreateThread => {
+            if !body.is_empty() {
+                checked(Operation::CreateThread)?;
+            }
+            Ok(Call::CreateThread { session: session() })
+        }
+        Operation::ListThreads => Ok(Call::ListThreads { session: session() }),
+        Operation::CreateRun => {
+            let value = checked(Operation::CreateRun)?;
+            let run = runs::run(rules, headers, body, &value)?;
+            let thread = Box::from(target.thread().unwrap_or_default());
+            Ok(Call::CreateRun { session: session(), thread, run })
+        }
+        Operation::GetThread => Ok(Call::GetThread(thread())),
+        Operation::ListItems => Ok(Call::ListItems(thread(), page(rules, query)?)),
+        Operation::CreateFeedback => {
+            let value = checked(Operation::CreateFeedback)?;
+            Ok(Call::CreateFeedback(thread(), feedback(&value)))
+        }
+        Operation::RetryItem
+        | Operation::SubmitToolOutput
+        | Operation::SubmitStructuredInput
+        | Operation::RunAction => {
+            follow_ups::parse(rules, target, query, headers, body).map(|asked| match asked {
+                follow_ups::Asked::Run(follow_up) => Call::FollowUp(thread(), follow_up),
+                follow_ups::Asked::Sync(action) => Call::SyncAction(thread(), action),
+            })
+        }
+        Operation::CreateAttachment => {
+            checked(Operation::CreateAttachment)?;
+            serde_json::from_slice(body).map(Call::CreateAttachment).map_err(|error| defect(&error))
+        }
+        Operation::DeleteAttachment => {
+            let attachment = target.other().unwrap_or_default().into();
+            Ok(Call::DeleteAttachment { attachment })
+        }
+        Operation::CreateTranscription => {
+            audio::parse(rules, headers, body).map(Call::CreateTranscription)
+        }
+        Operation::Passthrough => passthrough::chatkit(rules, body).map(Call::Passthrough),
+        _ => Err(Rejection::new(Code::Internal)),
+    }
+}
+
+/// A body that matches its operation's schema.
+fn checked(rules: &Rules, operation: Operation, body: &[u8]) -> Result<Value, Rejection> {
+    let value = json::parse(body).map_err(not_json)?;
+    rules.schemas.check(operation, &value)?;
+    Ok(value)
+}
+
+/// The most items of a page.
+const MAX_PAGE_ITEMS: i64 = 100;
+
+fn page(rules: &Rules, query: Option<&str>) -> Result<Page, Rejection> {
+    let value = query::parse(query, &["limit", "order", "after"])?;
+    rules.schemas.check_query(Operation::ListItems, &value)?;
+    let limit = value.get("limit").and_then(Value::as_i64);
+    Ok(Page {
+        limit: limit.map(|limit| limit.min(MAX_PAGE_ITEMS)),
+        ascending: value.get("order").and_then(Value::as_str) == Some("asc"),
+        after: string_at(&value, "after").filter(|after| !after.is_empty()),
+    })
+}
+
+fn feedback(value: &Value) -> Feedback {
+    let item_ids = value.get("item_ids").and_then(Value::as_array).into_iter().flatten();
+    Feedback {
+        item_ids: item_ids.filter_map(|id| id.as_str().map(str::to_owned)).collect(),
+        kind: string_at(value, "kind").unwrap_or_default(),
+    }
+}
+
+pub(super) fn not_json(error: json::JsonError) -> Rejection {
+    Rejection::new(Code::InvalidJson).message(error.to_string())
+}
+
+pub(super) fn string_at(value: &Value, member: &str) -> Option<String> {
+    value.get(member).and_then(Value::as_str).map(str::to_owned)
+}
+
+pub(super) fn defect(error: &serde_json::Error) -> Rejection {
+    // The schema let pass what the types don't take.
+    let category = error.classify();
+    Rejection::new(Code::Internal).because(format!("schema and types disagree: {category:?}"))
+}

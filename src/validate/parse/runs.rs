@@ -1,0 +1,96 @@
+//! `create_run`'s body, and the text of messages.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::call::RunCall;
+use super::super::layer::Rules;
+use super::super::negotiate;
+use super::defect;
+use crate::rejection::{Code, Rejection};
+
+#[derive(Deserialize)]
+struct RunBody<'a> {
+    #[serde(borrow)]
+    message: &'a RawValue,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MessageBody<'a> {
+    #[serde(borrow)]
+    content: Vec<&'a RawValue>,
+    #[serde(default)]
+    attachments: Vec<String>,
+    #[serde(borrow, default)]
+    quoted_text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    inference_options: Option<&'a RawValue>,
+}
+
+/// The schema has been checked: what is taken apart here is the raw text, so that the parts are
+/// forwarded as they were written.
+pub(super) fn run(
+    rules: &Rules,
+    headers: &HeaderMap,
+    body: &Bytes,
+    value: &Value,
+) -> Result<RunCall, Rejection> {
+    let raw: RunBody<'_> = serde_json::from_slice(body).map_err(|error| defect(&error))?;
+    let answer = negotiate::answer(raw.stream, headers);
+    let metadata = raw.metadata.map(RawValue::to_owned);
+    let message = value.get("message");
+    if let Some(text) = message.and_then(Value::as_str) {
+        check_text(rules.limits.max_message_chars, std::iter::once(text), true)?;
+        let part = format!(r#"{{"type":"input_text","text":{}}}"#, raw.message.get());
+        let part = RawValue::from_string(part).map_err(|error| defect(&error))?;
+        return Ok(RunCall { metadata, ..RunCall::new(vec![part], answer) });
+    }
+    let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
+    check_text(rules.limits.max_message_chars, texts(parts), true)?;
+    let message: MessageBody<'_> =
+        serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
+    Ok(RunCall {
+        content: message.content.into_iter().map(RawValue::to_owned).collect(),
+        attachments: message.attachments,
+        quoted_text: message.quoted_text.map(RawValue::to_owned),
+        inference_options: message.inference_options.map(RawValue::to_owned),
+        metadata,
+        answer,
+    })
+}
+
+pub(super) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
+    parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str))
+}
+
+/// Refuses text that is blank, or has more than `max` characters.
+pub(in super::super) fn check_text<'a>(
+    max: usize,
+    texts: impl Iterator<Item = &'a str>,
+    refuse_blank: bool,
+) -> Result<(), Rejection> {
+    let mut blank = true;
+    let mut chars = 0;
+    for text in texts {
+        blank = blank && text.chars().all(char::is_whitespace);
+        chars += text.chars().count();
+    }
+    if blank && refuse_blank {
+        return Err(Rejection::new(Code::EmptyMessage));
+    }
+    if chars > max {
+        let text = format!("The message's text has {chars} characters; at most {max} are allowed.");
+        return Err(Rejection::new(Code::MessageTooLong)
+            .message(text)
+            .detail("max_message_chars", max)
+            .detail("message_chars", chars));
+    }
+    Ok(())
+}
