@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! nineteen methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! twenty methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.

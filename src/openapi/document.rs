@@ -15,7 +15,7 @@ use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::{Surface, Surfaces};
 
-/// The `OpenAPI` 3.1 document of a gateway with this configuration. Its members are sorted by
+/// The OpenAPI 3.1 document of a gateway with this configuration. Its members are sorted by
 /// name, and the same configuration always gives the same document.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The `OpenAPI` 3.1 document at `/openapi.json`, and a page to read it at `/docs`.
+//! The OpenAPI 3.1 document at `/openapi.json`, and a page to read it at `/docs`.
 //!
 //! The document is made of the [table of operations](crate::route::Operation::ALL), the schemas
 //! of `schemas/` and the configuration: paths, limits and the ways to prove who one is are those

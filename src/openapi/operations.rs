@@ -13,7 +13,7 @@ pub(super) struct Words {
     pub(super) tag: &'static str,
     /// One line, without a full stop.
     pub(super) summary: &'static str,
-    /// A paragraph or two, in `CommonMark`.
+    /// A paragraph or two, in CommonMark.
     pub(super) description: &'static str,
 }
 

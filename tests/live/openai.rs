@@ -1,13 +1,12 @@
-//! The official `openai` client for Python, with nothing changed but its base URL.
+//! The official `openai` clients, with nothing changed but their base URL and key.
 //!
 //! What it does and expects is in `openai_client.py`; here its surroundings are started. Every
 //! check has two gateways on one store.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::support::{Gateway, Upstream, python};
+use crate::support::{Gateway, Upstream, install, project, python};
 
 struct Stage {
     key: &'static str,
@@ -51,79 +50,63 @@ fn check(upstream: &Upstream, name: &str) {
     assert!(ran.status.success() && out.ends_with(b"ok\n"), "{errors}");
 }
 
-/// What is between `<!-- hosted LANGUAGE -->` and its end in the README, without the fences.
-fn snippet(language: &str) -> &'static str {
-    let (_, rest) = README.split_once(&format!("<!-- hosted {language} -->\n")).unwrap();
-    let (block, _) = rest.split_once(&format!("<!-- /hosted {language} -->")).unwrap();
-    let (_, code) = block.trim().split_once('\n').unwrap();
-    code.strip_suffix("```").unwrap()
+/// The program of the README that is marked `hosted`.
+fn snippet() -> &'static str {
+    const README: &str = include_str!("../../README.md");
+    let (_, rest) = README.split_once("<!-- hosted -->\n").unwrap();
+    let (block, _) = rest.split_once("<!-- /hosted -->").unwrap();
+    block.trim().strip_prefix("```python\n").unwrap().strip_suffix("```").unwrap()
 }
 
-const README: &str = include_str!("../../README.md");
-
-/// Runs the README's program as a reader does who has a service's key, against this gateway.
-fn run_snippet(language: &str, program: &mut Command) -> String {
+/// A gateway that knows the service, and a conversation of ada's behind it.
+fn conversation_of_ada() -> Gateway {
     let gateway = Gateway::start_with(Upstream::shared(), &[("OPENAI__API_KEYS", &KEY.1)]);
     let ada = gateway.caller("ada");
     ada.said(&ada.conversation(), "Hello there");
+    gateway
+}
+
+#[test]
+fn the_readmes_program_runs_as_it_is_written() {
+    let gateway = conversation_of_ada();
     let there = "http://127.0.0.1:8080";
-    assert!(snippet(language).contains(there));
-    let code = snippet(language).replace(there, &gateway.url());
-    let ran = program.arg(code).env("OPENAI_API_KEY", &KEY.0).output().unwrap();
+    assert!(snippet().contains(there));
+    let code = snippet().replace(there, &gateway.url());
+    let ran = Command::new(python()).args(["-c", &code]).env("OPENAI_API_KEY", &KEY.0).output();
+    let ran = ran.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8(ran.stdout).unwrap()
-}
-
-#[track_caller]
-fn assert_shows_the_conversation(out: &str) {
-    let mut lines = out.lines();
-    assert!(lines.next().is_some_and(|secret| secret.starts_with("ek_")), "{out}");
-    for kind in ["chatkit.user_message", "chatkit.assistant_message"] {
-        let line = lines.next().unwrap_or_default();
-        assert!(line.starts_with("thr_") && line.ends_with(kind), "{out}");
+    let out = String::from_utf8(ran.stdout).unwrap();
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 3, "{out}");
+    assert!(lines[0].starts_with("ek_"), "{out}");
+    for (line, kind) in lines[1..].iter().zip(["user_message", "assistant_message"]) {
+        assert!(line.starts_with("thr_") && line.ends_with(&format!("chatkit.{kind}")), "{out}");
     }
-    assert_eq!(lines.next(), None, "{out}");
 }
 
 #[test]
-fn the_readmes_python_runs_as_it_is_written() {
-    let out = run_snippet("python", Command::new(python()).arg("-c"));
-    assert_shows_the_conversation(&out);
-}
-
-/// A folder with the `openai` package and a compiler, as `typescript/package.json` names them.
-fn node() -> PathBuf {
-    let wanted = include_str!("typescript/package.json");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-typescript");
-    // The last thing that an installation writes.
-    let stamp = folder.join("installed.json");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return folder;
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("package.json"), wanted).unwrap();
-    let arguments = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
-    // What the client needs for other clouds is left out.
-    let installed = Command::new("npm")
-        .args(["install", "--silent", "--legacy-peer-deps"])
-        .args(arguments)
-        .current_dir(&folder)
-        .status();
-    assert!(installed.expect("npm").success(), "npm could not install {wanted}");
-    std::fs::write(stamp, wanted).unwrap();
-    folder
-}
-
-#[test]
-fn the_readmes_typescript_compiles_and_runs_as_it_is_written() {
-    let script = r#"set -eu
-        printf %s "$1" > snippet.ts
-        node_modules/.bin/tsc --strict --skipLibCheck --target es2023 --module nodenext \
-            --lib es2023,dom,dom.iterable snippet.ts >&2
-        exec node snippet.js"#;
-    let mut program = Command::new("bash");
-    let out = run_snippet("typescript", program.args(["-c", script, "-"]).current_dir(node()));
-    assert_shows_the_conversation(&out);
+fn the_example_in_typescript_compiles_and_runs() {
+    let node = install("openai-node");
+    let folder = project().join("examples/openai_clients");
+    let gateway = conversation_of_ada();
+    let run = |program: &str| {
+        let mut command = Command::new(&node);
+        command.args(program.split(' ')).current_dir(&folder);
+        command.env("CHATKIT_REST_URL", format!("{}/v1", gateway.url()));
+        let ran = command.env("CHATKIT_REST_API_KEY", &KEY.0).output().unwrap();
+        let (out, errors) = (ran.stdout, String::from_utf8_lossy(&ran.stderr));
+        let out = String::from_utf8(out).unwrap();
+        assert!(ran.status.success(), "{out}{errors}");
+        out
+    };
+    run("node_modules/typescript/bin/tsc");
+    let out = run("node_modules/tsx/dist/cli.mjs threads.ts");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 4, "{out}");
+    assert!(lines[0].starts_with("a client secret until 20"), "{out}");
+    assert!(lines[1].starts_with("thr_") && lines[1].ends_with(": untitled, active"), "{out}");
+    assert_eq!(lines[2], "  chatkit.user_message: Hello there");
+    assert!(lines[3].starts_with("  chatkit.assistant_message: "), "{out}");
 }
 
 #[test]

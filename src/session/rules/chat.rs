@@ -48,13 +48,12 @@ impl Rules {
         let ChatCall { conversation, run, .. } = call;
         // An answer in JSON is one request among those in flight, however many a user has.
         let streams = run.answer == Answer::Events;
-        let (claim, id) = match conversation {
-            Some(name) => self.go_on_with(principal, &name, streams).await.map_err(no_session)?,
-            None => {
-                let ChatSettings { ids, max_sessions, max_messages } = self.chat;
-                let first = FirstRun { max_sessions, max_messages, ids, streams };
-                self.session_for_run(principal, first).await?
-            }
+        let (claim, id) = if let Some(name) = conversation {
+            self.go_on_with(principal, &name, streams).await.map_err(no_session)?
+        } else {
+            let ChatSettings { ids, max_sessions, max_messages } = self.chat;
+            let first = FirstRun { max_sessions, max_messages, ids, streams };
+            self.session_for_run(principal, first).await?
         };
         Ok(Action::Chat(claim, id, run))
     }

@@ -47,7 +47,7 @@ impl Rules {
         first: FirstRun,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         let permit = if first.streams { self.stream_permit(principal)? } else { None };
-        let record = self.add_conversation(principal, first).await?;
+        let record = self.add_conversation(principal, first, NewConversation::random).await?;
         match self.begin_run(record.id, false, first.max_messages, permit).await {
             Ok(claim) => Ok((claim.discarding_unbound(), record.conversation)),
             Err(rejection) => {
@@ -61,10 +61,11 @@ impl Rules {
         &self,
         principal: &Principal,
         first: FirstRun,
+        mut draw: impl FnMut() -> NewConversation,
     ) -> Result<SessionRecord, Rejection> {
         for _ in 0..MAX_DRAWS {
             let conversation = match first.ids {
-                ConversationIds::Conv => Some(NewConversation::random()),
+                ConversationIds::Conv => Some(draw()),
                 ConversationIds::Integer => Some(NewConversation::Next),
                 ConversationIds::Uuid => None,
             };
@@ -75,5 +76,47 @@ impl Rules {
         }
         Err(Rejection::new(Code::ServiceUnavailable)
             .because("every id that was drawn for a conversation is taken"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::UserId;
+    use crate::session::owners::Owners;
+    use crate::session::{ChatSettings, MemoryStore, SessionLimits, UnknownAttachments};
+
+    #[tokio::test]
+    async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
+        let rules = Rules {
+            store: Arc::new(MemoryStore::new()),
+            limits: SessionLimits::default(),
+            streams: None,
+            owners: Arc::new(Owners::new()),
+            chat: ChatSettings::default(),
+            signer: None,
+            unknown_attachments: UnknownAttachments::Refuse,
+        };
+        let ada = Principal::new(UserId::parse("ada").unwrap());
+        let ids = ConversationIds::Conv;
+        let first = FirstRun { max_sessions: None, max_messages: None, ids, streams: false };
+        let mut drawn = 0;
+        for (bits, expected) in [(vec![7], Some(7)), (vec![7, 7, 8], Some(8)), (vec![7; 99], None)]
+        {
+            let mut all = bits.into_iter();
+            let draw = || {
+                drawn += 1;
+                NewConversation::Conv(all.next().unwrap())
+            };
+            match (rules.add_conversation(&ada, first, draw).await, expected) {
+                (Ok(record), Some(bits)) => {
+                    assert_eq!(record.conversation, Some(ConversationId::Conv(bits)));
+                }
+                (Err(rejection), None) => assert_eq!(rejection.code(), Code::ServiceUnavailable),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(drawn, 1 + 3 + MAX_DRAWS);
+        assert_eq!(rules.store.list(ada.user_id()).await.unwrap().len(), 2);
     }
 }

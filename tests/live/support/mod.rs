@@ -8,7 +8,7 @@ mod upstream;
 pub(crate) use caller::{Caller, PREFIX, input, last_item};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Client, End, Exchange, Reply, events};
-pub(crate) use upstream::{Server, Upstream, python};
+pub(crate) use upstream::{Server, Upstream, install, project, python};
 
 use std::time::Duration;
 

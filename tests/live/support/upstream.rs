@@ -58,12 +58,12 @@ impl Server {
     }
 }
 
-fn project() -> &'static Path {
+pub(crate) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs `setup.sh`, which says where the interpreter is.
-fn install(server: &str) -> PathBuf {
+pub(crate) fn install(server: &str) -> PathBuf {
     let output = Command::new("bash")
         .arg(project().join("tests/live/setup.sh"))
         .arg(server)

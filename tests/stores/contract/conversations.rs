@@ -41,7 +41,7 @@ pub(crate) async fn a_session_is_found_by_its_id_as_a_conversation(store: &Store
         let found = store.by_conversation(record.conversation.unwrap()).await.unwrap();
         assert_eq!(found.as_ref(), Some(&record));
         assert_eq!(get(store, record.id).await, record);
-        assert_eq!(store.list(&record.user_id).await.unwrap(), [record.clone()]);
+        assert_eq!(store.list(&record.user_id).await.unwrap(), std::slice::from_ref(&record));
         let title = store.set_title(record.id, None, at(0)).await.unwrap().unwrap();
         assert_eq!(title.conversation, record.conversation);
     }
