@@ -24,7 +24,7 @@ fn nothing_is_found_as_a_user() {
     let gateway = Gateway::start();
     let credentials = USERS.map(|user| (user, token(user)));
     let settings =
-        format!("[auth.wfc]\npath = \"users.json\"\nuser = {:?}\npeers = {USERS:?}\n", USERS[0],);
+        format!("[auth.wfc]\npath = \"users.json\"\nuser = {:?}\npeers = {USERS:?}\n", USERS[0]);
     converse(&gateway, "user", &credentials, &settings, "--exclude-tag");
 }
 
@@ -39,7 +39,7 @@ fn nothing_is_found_as_a_service() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
     let settings = "[auth.wfc]\npath = \"users.json\"\nuser = \"service\"\n";
-    let credentials = [("service", KEY.0.to_owned())];
+    let credentials = [("service", KEY.0.clone())];
     converse(&gateway, "service", &credentials, settings, "--include-tag");
 }
 

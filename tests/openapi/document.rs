@@ -78,7 +78,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
         for kind in ["schemas", "responses"] {
             for name in document["components"][kind].as_object().unwrap().keys() {
                 // These two are for paths and methods that are not in the document.
-                if name.ends_with(".NOT_FOUND") || name == "405.METHOD_NOT_ALLOWED" {
+                if ["404.NOT_FOUND", "405.METHOD_NOT_ALLOWED"].contains(&&**name) {
                     continue;
                 }
                 let pointer = format!("/components/{kind}/{name}");
@@ -107,7 +107,7 @@ fn everything_is_described() {
     }
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         let described = schema.get("description").is_some() || schema.get("oneOf").is_some();
-        assert!(described || name.ends_with(".part"), "{name}");
+        assert!(described, "{name}");
     }
 }
 
