@@ -15,7 +15,6 @@ use tower_service::Service;
 use super::page::Pages;
 use crate::config::Config;
 use crate::error::Error;
-use crate::rejection::RefusedOr;
 
 /// Answers `/openapi.json` and `/docs`, and lets everything else pass. Nobody has to say who
 /// they are for that.
@@ -54,11 +53,14 @@ pub struct Docs<S> {
     inner: S,
 }
 
+/// What it answers is a body of the inner service's type: one more around it would cost every
+/// frame of every stream something.
 impl<S, B, R> Service<Request<B>> for Docs<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: From<Full<Bytes>>,
 {
-    type Response = Response<RefusedOr<R>>;
+    type Response = Response<R>;
     type Error = S::Error;
     type Future = DocsFuture<S::Future>;
 
@@ -88,17 +90,18 @@ pin_project! {
 impl<F, R, E> Future for DocsFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: From<Full<Bytes>>,
 {
-    type Output = Result<Response<RefusedOr<R>>, E>;
+    type Output = Result<Response<R>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             DocsFutureProjection::Answering { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response.map(|body| RefusedOr::Refused { body }))),
+                Some(response) => Poll::Ready(Ok(response.map(R::from))),
                 // A future that is polled after it was ready has no answer to give.
                 None => Poll::Pending,
             },
-            DocsFutureProjection::Passing { future } => future.poll(cx).map_ok(RefusedOr::pass),
+            DocsFutureProjection::Passing { future } => future.poll(cx),
         }
     }
 }

@@ -34,6 +34,13 @@ impl<B> RefusedOr<B> {
     }
 }
 
+/// An answer of the gateway's own.
+impl<B> From<Full<Bytes>> for RefusedOr<B> {
+    fn from(body: Full<Bytes>) -> Self {
+        Self::Refused { body }
+    }
+}
+
 /// An empty body, which is what a layer that answers by itself (CORS) asks for.
 impl<B> Default for RefusedOr<B> {
     fn default() -> Self {

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::SessionStore;
 
 /// How long an answer about readiness is given again: probes must not become load.
@@ -103,11 +103,14 @@ impl Readiness {
     }
 }
 
+/// What it answers is a body of the inner service's type: one more around it would cost every
+/// frame of every stream something.
 impl<S, B, R> Service<Request<B>> for Health<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: From<Full<Bytes>>,
 {
-    type Response = Response<RefusedOr<R>>;
+    type Response = Response<R>;
     type Error = S::Error;
     type Future = HealthFuture<S::Future>;
 
@@ -173,16 +176,16 @@ impl<F> fmt::Debug for HealthFuture<F> {
 impl<F, R, E> Future for HealthFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
+    R: From<Full<Bytes>>,
 {
-    type Output = Result<Response<RefusedOr<R>>, E>;
+    type Output = Result<Response<R>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            HealthFutureProjection::Answering { answer } => answer
-                .as_mut()
-                .poll(cx)
-                .map(|response| Ok(response.map(|body| RefusedOr::Refused { body }))),
-            HealthFutureProjection::Passing { future } => future.poll(cx).map_ok(RefusedOr::pass),
+            HealthFutureProjection::Answering { answer } => {
+                answer.as_mut().poll(cx).map(|response| Ok(response.map(R::from)))
+            }
+            HealthFutureProjection::Passing { future } => future.poll(cx),
         }
     }
 }

@@ -3,12 +3,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use tower_service::Service;
 
 use super::admitted::Admitted;
 use super::rules::Rules;
-use crate::rejection::{RefusalStyle, RefusedOr};
+use crate::rejection::RefusalStyle;
 use crate::telemetry::Record;
 use crate::validate::Validated;
 
@@ -31,9 +33,11 @@ where
         + Clone
         + Send
         + 'static,
-    R: Send + 'static,
+    R: From<Full<Bytes>> + Send + 'static,
 {
-    type Response = Response<RefusedOr<R>>;
+    /// A refusal is a body of the inner service's type: one more around it would cost every
+    /// frame of every stream something.
+    type Response = Response<R>;
     type Error = S::Error;
     /// Boxed: it holds a store's future, which is one allocation itself.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
@@ -57,9 +61,11 @@ where
                         record.admitted(&action);
                     }
                     let admitted = Admitted::new(principal, operation, action);
-                    inner.call(Request::from_parts(head, admitted)).await.map(RefusedOr::pass)
+                    inner.call(Request::from_parts(head, admitted)).await
                 }
-                Err(rejection) => Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_parts(&head))),
+                Err(rejection) => {
+                    Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(R::from))
+                }
             }
         })
     }

@@ -17,7 +17,7 @@ pin_project! {
     #[project = ReplyBodyProjection]
     #[allow(missing_docs, reason = "named for what they hold")]
     pub enum ReplyBody<R, O: RunObserver> {
-        /// A JSON document of the gateway's.
+        /// A JSON document of the gateway's: a reply, or a refusal.
         Json { #[pin] body: Full<Bytes> },
         /// An answer of the upstream's, passed on untouched.
         Passthru { #[pin] body: R, flush: FlushFirst },
@@ -33,6 +33,12 @@ impl<R, O: RunObserver> ReplyBody<R, O> {
 
     pub(super) fn whole(bytes: Bytes) -> Self {
         Self::Json { body: Full::new(bytes) }
+    }
+}
+
+impl<R, O: RunObserver> From<Full<Bytes>> for ReplyBody<R, O> {
+    fn from(body: Full<Bytes>) -> Self {
+        Self::Json { body }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     transcriptions,
 };
 use crate::error::BoxError;
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::{Action, Admitted};
 use crate::telemetry::Record;
 
@@ -58,7 +58,7 @@ where
         + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Response = Response<RefusedOr<ReplyBody<R, SessionObserver>>>;
+    type Response = Response<ReplyBody<R, SessionObserver>>;
     type Error = S::Error;
     /// Boxed: an operation may ask the upstream several times. It is dropped with the head, so
     /// that an open stream doesn't carry it.
@@ -76,8 +76,10 @@ where
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
             match carry_out(settings, service, &head, admitted).await {
-                Ok(response) => Ok(RefusedOr::pass(response)),
-                Err(rejection) => Ok(RefusedOr::refuse(rejection, &RefusalStyle::of_parts(&head))),
+                Ok(response) => Ok(response),
+                Err(rejection) => {
+                    Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
+                }
             }
         })
     }

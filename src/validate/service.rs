@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -15,7 +16,7 @@ use super::layer::Rules;
 use super::read::ReadBody;
 use super::{chat, negotiate, parse};
 use crate::principal::{Identified, Principal};
-use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{RefusalStyle, Rejection};
 use crate::route::{Routed, Target};
 
 /// The validating service. See the [module's documentation](super).
@@ -35,8 +36,11 @@ impl<S, B, R> Service<Request<Routed<B>>> for Validate<S>
 where
     S: Service<Request<Validated>, Response = Response<R>> + Clone,
     B: Body<Data = Bytes> + Identified,
+    R: From<Full<Bytes>>,
 {
-    type Response = Response<RefusedOr<R>>;
+    /// A refusal is a body of the inner service's type: one more around it would cost every
+    /// frame of every stream something.
+    type Response = Response<R>;
     type Error = S::Error;
     type Future = ResponseFuture<S, B>;
 
@@ -130,8 +134,9 @@ impl<S, B, R> Future for ResponseFuture<S, B>
 where
     S: Service<Request<Validated>, Response = Response<R>>,
     B: Body<Data = Bytes>,
+    R: From<Full<Bytes>>,
 {
-    type Output = Result<Response<RefusedOr<R>>, S::Error>;
+    type Output = Result<Response<R>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -151,11 +156,11 @@ where
                     this.state.set(next);
                 }
                 StateProjection::Calling { future } => {
-                    return Poll::Ready(ready!(future.poll(cx)).map(RefusedOr::pass));
+                    return future.poll(cx);
                 }
                 StateProjection::Refused { refusal } => {
                     let Some((rejection, style)) = refusal.take() else { return Poll::Pending };
-                    return Poll::Ready(Ok(RefusedOr::refuse(rejection, &style)));
+                    return Poll::Ready(Ok(rejection.into_response(&style).map(R::from)));
                 }
             }
         }
