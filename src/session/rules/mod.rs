@@ -118,9 +118,9 @@ impl Rules {
                 let effect = self.passthrough(principal, &call).await?;
                 Ok(Action::Passthrough(call, effect))
             }
-            Call::Chat(call) => self.chat(principal, call).await,
-            Call::OpenAi(call) => self.openai(call).await,
-            // In a box of its own: what a run needs is moved about as often as there are runs.
+            // Each in a box of its own: what a run needs is moved about as often as there are runs.
+            Call::Chat(call) => Box::pin(self.chat(principal, call)).await,
+            Call::OpenAi(call) => Box::pin(self.openai(call)).await,
             call => Box::pin(self.rest(principal, call)).await,
         }
     }
