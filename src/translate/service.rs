@@ -136,7 +136,7 @@ where
         Action::Update(session, title) => sessions::update(context(service), session, title).await,
         Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
         Action::Run(claim, run) => runs::create(context(service), claim, run).await,
-        Action::Chat(claim, id, run) => chat::ask(context(service), claim, id, run).await,
+        Action::Chat(claim, id, run) => Box::pin(chat::ask(context(service), claim, id, run)).await,
         Action::Passthrough(call, effect) => {
             passthrough::pass(context(service), call, effect).await
         }

@@ -42,3 +42,9 @@ fn every_operation_is_there_with_its_route() {
         assert_eq!(request, Some(&*format!("{method} {path}")));
     }
 }
+
+#[test]
+fn the_typescript_is_the_one_that_is_run() {
+    let snippet = section("typescript").trim_start_matches("```ts\n").trim_end_matches("```");
+    assert_eq!(snippet, include_str!("../../examples/openai_clients/threads.ts"));
+}
