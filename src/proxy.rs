@@ -61,7 +61,6 @@ use crate::session::{
     ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore, UnknownAttachments,
 };
 use crate::stream::HoldPolicy;
-use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
 use crate::translate::{TranslateLayer, TranslateSettings};
 use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
@@ -137,7 +136,7 @@ impl Rooms {
             ..TranslateSettings::default()
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
-        let surfaces = surfaces(config);
+        let surfaces = config.surfaces();
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
         let authenticate = authenticate(config)?
             .service_keys(service_keys(config)?)
@@ -215,18 +214,6 @@ impl Rooms {
             .layer(self.translate.clone())
             .service(upstream)
     }
-}
-
-/// The surfaces that are served, and where.
-pub(crate) fn surfaces(config: &Config) -> Surfaces {
-    let mut surfaces = Surfaces::rest(config.rest.prefix.as_str());
-    if config.chat.enabled {
-        surfaces = surfaces.with_chat(config.chat.path.as_str());
-    }
-    if config.openai.enabled {
-        surfaces = surfaces.with_openai(config.openai.path.as_str());
-    }
-    surfaces
 }
 
 fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
