@@ -254,11 +254,18 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
     if let Some(cookie) = &jwt.cookie {
         layer = layer.cookie(cookie);
-        if let AllowedOrigins::List(origins) = &config.cors.allowed_origins {
-            layer = layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()));
+    }
+    Ok(allow_origins(layer, config))
+}
+
+fn allow_origins(layer: AuthenticateLayer, config: &Config) -> AuthenticateLayer {
+    match &config.cors.allowed_origins {
+        // Never with a cookie, and what it means without one is said where callers are believed.
+        AllowedOrigins::Any => layer,
+        AllowedOrigins::List(origins) => {
+            layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()))
         }
     }
-    Ok(layer)
 }
 
 fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
@@ -272,7 +279,10 @@ fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
     if let Some(secret) = &anonymous.shared_secret {
         trust = trust.shared_secret(secret.expose());
     }
-    AuthenticateLayer::danger_trust(trust)
+    if config.cors.allowed_origins == AllowedOrigins::Any {
+        trust = trust.danger_any_page();
+    }
+    allow_origins(AuthenticateLayer::danger_trust(trust), config)
 }
 
 fn cors(config: &Config) -> Option<CorsLayer> {
