@@ -28,6 +28,11 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
             ),
         );
     }
+    if let AuthConfig::Anonymous(anonymous) = &config.auth
+        && let Some(secret) = &anonymous.shared_secret
+    {
+        auth::check_exposed(secret, config.listen, read);
+    }
     if let Some(admin) = config.admin.listen
         && collide(admin, config.listen)
     {
