@@ -61,7 +61,6 @@ use crate::session::{
     ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore, UnknownAttachments,
 };
 use crate::stream::HoldPolicy;
-use crate::surface::Surfaces;
 use crate::telemetry::{TraceLayer, UserLayer};
 use crate::translate::{TranslateLayer, TranslateSettings};
 use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
@@ -137,7 +136,7 @@ impl Rooms {
             ..TranslateSettings::default()
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
-        let surfaces = surfaces(config);
+        let surfaces = config.surfaces();
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
         let authenticate = authenticate(config)?
             .service_keys(service_keys(config)?)
@@ -217,18 +216,6 @@ impl Rooms {
     }
 }
 
-/// The surfaces that are served, and where.
-pub(crate) fn surfaces(config: &Config) -> Surfaces {
-    let mut surfaces = Surfaces::rest(config.rest.prefix.as_str());
-    if config.chat.enabled {
-        surfaces = surfaces.with_chat(config.chat.path.as_str());
-    }
-    if config.openai.enabled {
-        surfaces = surfaces.with_openai(config.openai.path.as_str());
-    }
-    surfaces
-}
-
 fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
     let keys: Result<Vec<_>, Error> = config
         .openai
@@ -267,11 +254,18 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
     if let Some(cookie) = &jwt.cookie {
         layer = layer.cookie(cookie);
-        if let AllowedOrigins::List(origins) = &config.cors.allowed_origins {
-            layer = layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()));
+    }
+    Ok(allow_origins(layer, config))
+}
+
+fn allow_origins(layer: AuthenticateLayer, config: &Config) -> AuthenticateLayer {
+    match &config.cors.allowed_origins {
+        // Never with a cookie, and what it means without one is said where callers are believed.
+        AllowedOrigins::Any => layer,
+        AllowedOrigins::List(origins) => {
+            layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()))
         }
     }
-    Ok(layer)
 }
 
 fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
@@ -285,7 +279,10 @@ fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
     if let Some(secret) = &anonymous.shared_secret {
         trust = trust.shared_secret(secret.expose());
     }
-    AuthenticateLayer::danger_trust(trust)
+    if config.cors.allowed_origins == AllowedOrigins::Any {
+        trust = trust.danger_any_page();
+    }
+    allow_origins(AuthenticateLayer::danger_trust(trust), config)
 }
 
 fn cors(config: &Config) -> Option<CorsLayer> {

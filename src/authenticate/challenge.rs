@@ -8,8 +8,12 @@ use crate::rejection::{Code, Rejection};
 /// Why a request has no principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// Nothing but the address says who may call, and the request names another host.
+    ForeignHost,
     /// A page of another site made the browser send its cookie.
     ForeignOrigin,
+    /// Nothing but the address says who may call, and a page of another site calls.
+    ForeignPage,
     /// It is the key of no service that is configured, if there are any.
     InvalidKey { any: bool },
     /// There is a token, or two, but not in a way that can be read. The text is for the log.
@@ -30,6 +34,19 @@ impl From<Fault> for Rejection {
                 return Self::new(Code::Forbidden)
                     .message("A page of this origin may not act with your cookie.")
                     .because("a cookie was sent by a page of another origin");
+            }
+            Fault::ForeignHost => {
+                return Self::new(Code::Forbidden)
+                    .message(
+                        "Without credentials, requests are taken only for localhost or a loopback \
+                         address.",
+                    )
+                    .because("callers are believed, and the host is not this machine");
+            }
+            Fault::ForeignPage => {
+                return Self::new(Code::Forbidden)
+                    .message("A page of this origin may not call without credentials.")
+                    .because("callers are believed, and a page of another origin called");
             }
             Fault::InvalidRequest(cause) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \

@@ -43,7 +43,8 @@ impl AuthenticateLayer {
 
     /// Looks at no token and takes every caller for `user`.
     ///
-    /// For trying things out on a loopback address. Anyone who can connect is let in.
+    /// For trying things out on a loopback address. Anyone who can connect is let in, web pages
+    /// of elsewhere aside: see [`Trust`].
     pub fn danger_accept_anyone_as(user: UserId) -> Self {
         Self::danger_trust(Trust::everyone_is(user))
     }
@@ -80,8 +81,8 @@ impl AuthenticateLayer {
         self
     }
 
-    /// Origins besides the own host whose pages may use the cookie, such as
-    /// `https://app.example`. They need CORS to be configured as well.
+    /// Origins besides the own host whose pages may use the cookie, or call where callers are
+    /// [believed](Trust), such as `https://app.example`. They need CORS to be configured as well.
     #[must_use]
     pub fn allowed_origins<O: Into<String>>(
         mut self,

@@ -51,10 +51,19 @@ impl<S> Authenticate<S> {
             // Who shows a secret means to be the user it was made for.
             Check::Trust(trust) => {
                 let token = token::authorization(request);
+                // It may hold a secret, whose holder must not become whom the path names.
+                if let Err(fault @ Fault::InvalidRequest(_)) = token
+                    && self.other.client_secrets.is_some()
+                {
+                    return Err(fault);
+                }
                 if let Ok(Some(token)) = token
                     && let Some(asked) = self.ask_about(token)
                 {
                     return Ok(asked);
+                }
+                if !trust.asks_for_secret() {
+                    self.source.check_is_local(request, trust)?;
                 }
                 let token = || token.and_then(|token| token.ok_or(Fault::NoToken));
                 trust.identify(request.uri().path(), token).map(Identity::Known)

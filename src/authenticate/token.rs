@@ -1,9 +1,13 @@
 //! Where a request keeps its token.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Request, Uri};
 
 use super::challenge::Fault;
+use super::trust::Trust;
 
 /// The places where a token is looked for.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +55,71 @@ impl TokenSource {
     /// change something; without `Origin` it is no browser, or one old enough to need
     /// `SameSite` on the cookie.
     fn is_own_page(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        let origin = match single(headers, &header::ORIGIN) {
-            Ok(None) => return true,
-            Ok(Some(origin)) => origin.to_str().unwrap_or_default(),
-            Err(Twice) => return false,
+        match origin(headers) {
+            Ok(None) => true,
+            Ok(Some(origin)) => self.is_allowed(origin) || is_host(origin, headers, uri),
+            Err(Twice) => false,
+        }
+    }
+
+    /// Refuses a request that shows no credentials where none are asked for, unless it was made
+    /// on this machine and by no page of elsewhere.
+    ///
+    /// Whoever can connect is believed, and every page in a browser on this machine can: across
+    /// origins, which `Origin` tells, or under a name of its own that it had resolved to a
+    /// loopback address (DNS rebinding), which `Host` tells.
+    pub(super) fn check_is_local<B>(
+        &self,
+        request: &Request<B>,
+        trust: &Trust,
+    ) -> Result<(), Fault> {
+        let headers = request.headers();
+        let host = single(headers, &header::HOST).map_err(|Twice| Fault::ForeignHost)?;
+        let host = host.map(|host| host.to_str().unwrap_or_default());
+        let authority = request.uri().authority().map(Authority::as_str);
+        if !host.into_iter().chain(authority).all(is_loopback) {
+            return Err(Fault::ForeignHost);
+        }
+        if request.method().is_safe() || trust.believes_any_page() {
+            return Ok(());
+        }
+        let is_local = |origin: &str| {
+            let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+            host.is_some_and(is_loopback)
         };
+        match origin(headers) {
+            Ok(None) => Ok(()),
+            Ok(Some(origin)) if self.is_allowed(origin) || is_local(origin) => Ok(()),
+            _ => Err(Fault::ForeignPage),
+        }
+    }
+
+    fn is_allowed(&self, origin: &str) -> bool {
         self.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-            || is_host(origin, headers, uri)
+    }
+}
+
+fn origin(headers: &HeaderMap) -> Result<Option<&str>, Twice> {
+    let origin = single(headers, &header::ORIGIN)?;
+    Ok(origin.map(|origin| origin.to_str().unwrap_or_default()))
+}
+
+/// Whether a host, with a port or without, is this machine whatever a name server says.
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare {
+        Some(bare) => {
+            bare.parse::<Ipv6Addr>().is_ok_and(|it| IpAddr::from(it).to_canonical().is_loopback())
+        }
+        None => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
+        }
     }
 }
 

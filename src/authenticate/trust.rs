@@ -15,7 +15,12 @@ use crate::principal::{Principal, UserId};
 ///
 /// # Danger
 /// Without a [`shared_secret`](Self::shared_secret), whoever can connect is let in: listen on a
-/// loopback address. With one, whoever has it is let in. Whoever is let in is *every* user where
+/// loopback address. Web pages can connect, too, so a request is refused (403) whose `Host` is
+/// neither a loopback address nor `localhost`, and so is one that may change something with an
+/// `Origin` that is neither, nor one of the layer's
+/// [`allowed_origins`](super::AuthenticateLayer::allowed_origins).
+///
+/// With a secret, whoever has it is let in. Whoever is let in is *every* user where
 /// paths are [believed](Self::user_of_path): it reads and goes on with anybody's conversations.
 #[derive(Clone)]
 pub struct Trust {
@@ -23,12 +28,13 @@ pub struct Trust {
     path: Option<(Box<str>, Box<str>)>,
     /// A digest, so that the time of a comparison tells nothing, the length included.
     secret: Option<Digest>,
+    any_page: bool,
 }
 
 impl Trust {
     /// Takes every caller for `user`.
     pub fn everyone_is(user: UserId) -> Self {
-        Self { everyone: Principal::new(user), path: None, secret: None }
+        Self { everyone: Principal::new(user), path: None, secret: None, any_page: false }
     }
 
     /// On paths of one segment between `before` and `after`, takes the caller for the user that
@@ -43,6 +49,20 @@ impl Trust {
     #[must_use]
     pub fn shared_secret(self, secret: &str) -> Self {
         Self { secret: Some(digest(&SHA256, secret.as_bytes())), ..self }
+    }
+
+    /// Lets pages of any origin do what whoever can connect may do.
+    #[must_use]
+    pub fn danger_any_page(self) -> Self {
+        Self { any_page: true, ..self }
+    }
+
+    pub(super) fn asks_for_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    pub(super) fn believes_any_page(&self) -> bool {
+        self.any_page
     }
 
     /// The caller, on that path. `token` is asked only where one is needed.
@@ -75,6 +95,7 @@ impl fmt::Debug for Trust {
             .field("everyone", &self.everyone)
             .field("path", &self.path)
             .field("needs_secret", &self.secret.is_some())
+            .field("any_page", &self.any_page)
             .finish()
     }
 }

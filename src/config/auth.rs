@@ -1,6 +1,7 @@
 //! `[auth]`: who callers are, and the settings of it that need one another.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,10 +10,14 @@ use super::meaning::Secret;
 use super::reader::Reader;
 use super::secret;
 use super::web;
+use crate::authenticate::CLIENT_SECRET_PREFIX;
 use crate::principal::UserId;
 
-/// Below this a shared secret can be guessed.
+/// What a shared secret should have, so that it can't be guessed.
 const MIN_SHARED_SECRET_BYTES: usize = 32;
+
+/// What a shared secret must have where others than this machine can try to guess it.
+const MIN_EXPOSED_SECRET_BYTES: usize = 16;
 
 /// Who callers are.
 #[derive(Clone, Debug)]
@@ -225,7 +230,32 @@ fn shared_secret(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
         read.refuse(setting, problem.into());
         return None;
     }
+    if secret.expose().starts_with(CLIENT_SECRET_PREFIX) {
+        let problem = format!(
+            "begins with {CLIENT_SECRET_PREFIX:?}, by which the secrets of client sessions are \
+             known, so that nobody would be let in; expected another beginning"
+        );
+        read.refuse(setting, problem);
+        return None;
+    }
     Some(vec![secret])
+}
+
+/// Refuses a shared secret that is short where others can reach the gateway.
+pub(super) fn check_exposed(secret: &Secret, listen: SocketAddr, read: &mut Reader<'_>) {
+    let is = secret.expose().len();
+    if listen.ip().is_loopback() || is >= MIN_EXPOSED_SECRET_BYTES {
+        return;
+    }
+    let (inline, file) = ("auth.shared_secret", "auth.shared_secret_file");
+    let from_file = read.layers.rank(file) > read.layers.rank(inline);
+    let problem = format!(
+        "has {is} bytes and can be guessed, while listen is {listen} ({}), which others can \
+         reach; expected at least {MIN_EXPOSED_SECRET_BYTES} (make one with `openssl rand -hex \
+         {MIN_SHARED_SECRET_BYTES}`)",
+        read.layers.origin("listen")
+    );
+    read.refuse(if from_file { file } else { inline }, problem);
 }
 
 fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {

@@ -8,7 +8,8 @@ use super::embedded;
 use super::error::Note;
 use super::reader::Reader;
 use super::settings::Config;
-use super::web::{AllowedOrigins, BasePath, Upstream};
+use super::web::{AllowedOrigins, Upstream};
+use crate::route::{Overlap, setting};
 
 /// Records the contradictions in a configuration whose settings are right one by one.
 pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
@@ -26,6 +27,11 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
                 read.layers.origin("listen")
             ),
         );
+    }
+    if let AuthConfig::Anonymous(anonymous) = &config.auth
+        && let Some(secret) = &anonymous.shared_secret
+    {
+        auth::check_exposed(secret, config.listen, read);
     }
     if let Some(admin) = config.admin.listen
         && collide(admin, config.listen)
@@ -59,21 +65,19 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
     surfaces(config, read);
 }
 
-/// Two surfaces can't have the same path.
+/// No path can be on two surfaces.
 fn surfaces(config: &Config, read: &mut Reader<'_>) {
-    let all: [(&'static str, &BasePath, bool); 3] = [
-        ("rest.prefix", &config.rest.prefix, true),
-        ("chat.path", &config.chat.path, config.chat.enabled),
-        ("openai.path", &config.openai.path, config.openai.enabled),
-    ];
-    for (index, (name, path, on)) in all.iter().enumerate() {
-        for (earlier, other, other_on) in all.iter().take(index) {
-            if *on && *other_on && path == other {
-                let origin = read.layers.origin(earlier);
-                let problem = format!("{path} is {earlier} too ({origin}); expected another path");
-                read.refuse(name, problem);
-            }
-        }
+    let surfaces = config.surfaces();
+    for Overlap { inner, outer, operation } in Overlap::all(&surfaces) {
+        let [Some(here), Some(prefix)] = [inner, outer].map(|it| surfaces.prefix(it)) else {
+            continue;
+        };
+        let (other, path) = (setting(outer), operation.route().1);
+        let problem = format!(
+            "{here} is where {prefix}{path} of {other} ({}) can be; expected another path",
+            read.layers.origin(other)
+        );
+        read.refuse(setting(inner), problem);
     }
 }
 

@@ -13,6 +13,7 @@ use super::meaning::{
     ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
 };
 use super::web::{AllowedOrigins, BasePath, Upstream};
+use crate::surface::Surfaces;
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
 /// [module's documentation](super#reference) has their names in files, defaults and ranges.
@@ -53,6 +54,20 @@ pub struct Config {
     pub log: LogConfig,
     /// Health and metrics.
     pub admin: AdminConfig,
+}
+
+impl Config {
+    /// The surfaces that are served, and where.
+    pub(crate) fn surfaces(&self) -> Surfaces {
+        let mut surfaces = Surfaces::rest(self.rest.prefix.as_str());
+        if self.chat.enabled {
+            surfaces = surfaces.with_chat(self.chat.path.as_str());
+        }
+        if self.openai.enabled {
+            surfaces = surfaces.with_openai(self.openai.path.as_str());
+        }
+        surfaces
+    }
 }
 
 /// `[server]`: the listener's own limits.

@@ -224,7 +224,7 @@ pub(super) struct Stage {
 
 impl Stage {
     fn new(script: Script, peer: Peer, prefix: String) -> Self {
-        let host = "gateway.test".to_owned();
+        let host = "localhost".to_owned();
         Self { script, peer, prefix, host, socket: None, server: None, given_token: None }
     }
 

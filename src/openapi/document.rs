@@ -10,7 +10,6 @@ use super::responses::{self, Refusals};
 use super::{schemas, service};
 use crate::config::{AuthConfig, Config, UnknownRequests};
 use crate::error::Error;
-use crate::proxy::surfaces;
 use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::{Surface, Surfaces};
@@ -21,7 +20,7 @@ use crate::surface::{Surface, Surfaces};
 /// # Errors
 /// If an embedded schema is not what it should be; a test rules that out.
 pub fn document(config: &Config) -> Result<Value, Error> {
-    let surfaces = surfaces(config);
+    let surfaces = config.surfaces();
     let mut schemas = schemas::components(config)?;
     let mut paths: Map<String, Value> = Map::new();
     let mut refusals = Map::new();

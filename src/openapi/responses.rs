@@ -182,20 +182,22 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
         codes.push(C::RateLimited);
     }
     let on_openai = operation.surface() == Surface::OpenAi;
-    let (is_verified, has_cookie) = match &config.auth {
-        AuthConfig::Jwt(jwt) => (true, jwt.cookie.is_some() && !on_openai),
+    let (is_verified, refuses_pages) = match &config.auth {
+        AuthConfig::Jwt(jwt) => {
+            (true, jwt.cookie.is_some() && !on_openai && !operation.route().0.is_safe())
+        }
         AuthConfig::Anonymous(anonymous) => {
-            (anonymous.shared_secret.is_some() || has_client_secrets(config) || on_openai, false)
+            let has_secret = anonymous.shared_secret.is_some();
+            (has_secret || has_client_secrets(config) || on_openai, !has_secret && !on_openai)
         }
     };
     if is_verified {
         codes.push(C::Unauthorized);
     }
     let is_foreign = operations::may_be_foreign(operation) && !config.session.hide_foreign;
-    let (method, _) = operation.route();
     // Another user's path is refused as such even where what is in it is hidden.
     let of_user = operation == Operation::ChatForUser;
-    if is_foreign || of_user || (has_cookie && !method.is_safe()) {
+    if is_foreign || of_user || refuses_pages {
         codes.push(C::Forbidden);
     }
     codes

@@ -22,12 +22,16 @@
 
 mod layer;
 mod operation;
+mod overlap;
 mod service;
 mod surface;
 mod table;
 
 pub use layer::RouteLayer;
 pub use operation::Operation;
+pub(crate) use overlap::Overlap;
+#[cfg(feature = "config")]
+pub(crate) use overlap::setting;
 pub use service::{NotFound, ResponseFuture, Route, Routed};
 pub use surface::{SurfaceLayer, SurfaceService};
 pub use table::{Miss, Router, Target};

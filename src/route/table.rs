@@ -4,6 +4,7 @@ use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use super::operation::Operation;
+use super::overlap::{Overlap, setting};
 use crate::error::Error;
 use crate::surface::{Surface, Surfaces};
 
@@ -52,7 +53,8 @@ impl Router {
     ///
     /// # Errors
     /// If a prefix is not empty and doesn't start with `/`, ends with one, or has braces, or if
-    /// two surfaces have a path in common.
+    /// an operation's path can be another surface's prefix or below it: it would be found here,
+    /// but [`Surfaces::of_path`] would take it for the other surface's.
     pub fn with_surfaces(surfaces: &Surfaces) -> Result<Self, Error> {
         let mut by_path: Vec<(String, Surface, Methods)> = Vec::new();
         for operation in Operation::ALL {
@@ -68,6 +70,13 @@ impl Router {
                 Some((.., methods)) => methods.0.push((method, operation)),
                 None => by_path.push((path, surface, Methods(vec![(method, operation)]))),
             }
+        }
+        if let Some(overlap) = Overlap::all(surfaces).first() {
+            let (inner, outer) = (setting(overlap.inner), setting(overlap.outer));
+            let path = overlap.operation.route().1;
+            return Err(Error::config(format!(
+                "{inner} can't be where {outer} has its paths: {path} below {outer} can be there"
+            )));
         }
         let mut paths = matchit::Router::new();
         for (path, surface, methods) in by_path {
@@ -151,15 +160,6 @@ fn check_prefix(surface: Surface, prefix: &str) -> Result<(), Error> {
         )));
     }
     Ok(())
-}
-
-/// The setting that says where a surface is.
-fn setting(surface: Surface) -> &'static str {
-    match surface {
-        Surface::Rest => "rest.prefix",
-        Surface::Chat => "chat.path",
-        Surface::OpenAi => "openai.path",
-    }
 }
 
 /// A parameter that is not a possible id is a path that doesn't exist.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
-use chatkit_rest::forward::embedded::{Embedded, Json};
+use chatkit_rest::forward::embedded::{self, Content, Embedded, EndOfTurn, Json, Responder, Turn};
 use chatkit_rest::forward::{HttpUpstream, HttpUpstreamBuilder};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -222,6 +222,48 @@ async fn the_model_is_told_the_prompt_and_the_conversation() {
     );
     peer.answer("Because.").await;
     assert_eq!(text_of(&soon(second).await.unwrap().last_item()), "Because.");
+}
+
+/// Says something, and leaves as many items that nobody is told.
+#[derive(Debug)]
+struct Noisy(usize);
+
+impl Responder for Noisy {
+    fn respond(&self, mut turn: Turn) -> embedded::Answer {
+        assert!(turn.items().len() <= 100);
+        let items = self.0;
+        Box::pin(async move {
+            for _ in 0..items {
+                turn.emit_item(Content::EndOfTurn(EndOfTurn::default())).await;
+            }
+            let mut message = turn.begin_message().await;
+            message.say("noted").await;
+            message.end().await;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn messages_are_told_beyond_a_hundred_items_and_not_beyond_a_thousand() {
+    for (noise, questions, told) in [(40, 5, 11), (10, 30, 50), (500, 3, 4)] {
+        let api = Api::bind().await;
+        let noisy = api.server.clone().with_responder(Noisy(noise));
+        let thread_id = create(&noisy, "q0").await.thread_id();
+        for n in 1..questions {
+            add(&noisy, &thread_id, &format!("q{n}")).await;
+        }
+        let server = api.server.clone();
+        let answer = tokio::spawn(async move { add(&server, &thread_id, "now").await });
+        let mut peer = api.accept().await;
+        let (_, body) = peer.request().await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let messages = body["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), told, "{noise}");
+        assert_eq!(messages.last().unwrap()["content"], "now");
+        peer.answer("Yes.").await;
+        soon(answer).await.unwrap();
+    }
 }
 
 #[tokio::test]

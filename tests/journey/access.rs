@@ -26,6 +26,41 @@ async fn without_authentication_everyone_is_the_one_user() {
 }
 
 #[tokio::test]
+async fn who_is_believed_is_no_page_of_elsewhere() {
+    let upstream = Upstream::bind().await;
+    let url = format!("http://{}/chatkit", upstream.address());
+    let settings = [
+        ("upstream.url", url.as_str()),
+        ("store.url", "memory:"),
+        ("auth.mode", "none"),
+        ("cors.allowed_origins", "https://app.example"),
+    ];
+    let gateway = Gateway::configured(&settings).await;
+    let create = || TestRequest::new("POST", "/sessions").json("{}");
+    let chat = || TestRequest::new("POST", "//api/ada/chat").json("{\"message\":\"hi\"}");
+    let list = || TestRequest::new("GET", "/sessions");
+    // A page whose name was made to resolve to this address.
+    for request in [create(), chat(), list()] {
+        gateway.send(request.host("evil.example:8080")).await.refusal(403, "FORBIDDEN");
+    }
+    for request in [create(), chat()] {
+        let request = request.field("origin", "https://evil.example");
+        gateway.send(request).await.refusal(403, "FORBIDDEN");
+    }
+    for origin in ["https://app.example", "http://127.0.0.1:3000"] {
+        assert_eq!(gateway.send(create().field("origin", origin)).await.status, 200, "{origin}");
+    }
+    let host = gateway.address.to_string();
+    assert_eq!(gateway.send(list().host(&host)).await.status, 200);
+    // What can't be read may be a client session's secret.
+    for twice in ["Bearer ek_one, Bearer ek_two", "Bearer"] {
+        let request = chat().field("authorization", twice);
+        gateway.send(request).await.refusal(401, "UNAUTHORIZED");
+    }
+    upstream.expect_no_connection();
+}
+
+#[tokio::test]
 async fn a_cookie_may_carry_the_token_of_the_pages_that_are_allowed() {
     let upstream = Upstream::bind().await;
     let settings = [("auth.cookie", "session"), ("cors.allowed_origins", "https://app.example")];

@@ -199,7 +199,18 @@ fn contradictions_name_both_sides() {
         ),
         (
             "[auth]\nsecret = \"planted\"\n[chat]\npath = \"/v1/chatkit\"",
-            "openai.path (default): /v1/chatkit is chat.path too (file x.toml, line 4)",
+            "openai.path (default): /v1/chatkit is where /v1/chatkit/chat of chat.path (file \
+             x.toml, line 4) can be",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\n[rest]\nprefix = \"/v1\"\n[openai]\npath = \"/v1/sessions\"",
+            "openai.path (file x.toml, line 6): /v1/sessions is where /v1/sessions of rest.prefix \
+             (file x.toml, line 4) can be",
+        ),
+        (
+            "[auth]\nsecret = \"planted\"\n[rest]\nprefix = \"/api/v1\"",
+            "rest.prefix (file x.toml, line 4): /api/v1 is where /api/{user_id}/chat of chat.path \
+             (default) can be",
         ),
     ] {
         let faults = file(text);

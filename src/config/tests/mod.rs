@@ -239,7 +239,7 @@ fn a_shared_secret_lets_the_gateway_listen_anywhere() {
     let path = file.path.to_str().unwrap();
     for (key, value, secret, notes) in [
         ("auth.shared_secret", SECRET, SECRET, 1),
-        ("auth.shared_secret", "short+/~==", "short+/~==", 2),
+        ("auth.shared_secret", "short+/~0123456=", "short+/~0123456=", 2),
         ("auth.shared_secret_file", path, "file-0123456789abcdef0123456789abcdef", 1),
     ] {
         let loaded = none().set("test", key, value).load().unwrap();
@@ -255,6 +255,26 @@ fn a_shared_secret_lets_the_gateway_listen_anywhere() {
         assert!(text.contains("has a character that a bearer token can't have"), "{text}");
         assert!(!text.contains(planted) || planted == "=", "{text}");
     }
+    let short = "short+/~012345=";
+    let file = TemporaryFile::new(short);
+    let path = file.path.to_str().unwrap();
+    for (key, value) in [("auth.shared_secret", short), ("auth.shared_secret_file", path)] {
+        let set = none().set("test", key, value);
+        let text = set.load().unwrap_err().to_string();
+        assert!(text.contains(&format!("{key} (set by test): has 15 bytes")), "{text}");
+        assert!(
+            text.contains("listen is [::]:80 (set by test)") && !text.contains(short),
+            "{text}"
+        );
+        // Nobody else can try it there.
+        let set = none().set("test", key, value).set("test", "listen", "[::1]:80");
+        assert_eq!(set.load().unwrap().notes.len(), 2);
+    }
+    let taken = "ek_0123456789abcdef0123456789abcdef";
+    let set = none().set("test", "auth.shared_secret", taken);
+    let text = set.load().unwrap_err().to_string();
+    assert!(text.contains("auth.shared_secret (set by test): begins with \"ek_\""), "{text}");
+    assert!(!text.contains("0123"), "{text}");
     let forwarding = none().set("test", "auth.shared_secret", SECRET).set(
         "test",
         "upstream.forward_authorization",

@@ -293,6 +293,11 @@ impl Content {
         }
     }
 
+    /// Whether somebody said it: the user, or the assistant.
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self, Self::UserMessage(_) | Self::AssistantMessage(_))
+    }
+
     /// Whether no client may see it.
     pub(super) fn is_hidden(&self) -> bool {
         is_hidden(self.kind())

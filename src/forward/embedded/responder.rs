@@ -25,6 +25,12 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// ([`Turn::message`] is `None` then, and the newest item is what was answered).
     fn respond(&self, turn: Turn) -> Answer;
 
+    /// How many of a thread's messages, the user's and its own, it needs to see. [`Turn::items`]
+    /// reaches further back for them, up to 1,000 items.
+    fn messages(&self) -> usize {
+        0
+    }
+
     /// Reacts to an action, of a widget in the thread if there is a `sender`.
     ///
     /// Refused if not implemented, as by the SDK.
@@ -103,7 +109,10 @@ impl Turn {
         Self { items, message, token_delay, thread, out }
     }
 
-    /// The thread's newest items, at most 100, oldest first. The message is the last of them.
+    /// The thread's newest items, oldest first. The message is the last of them.
+    ///
+    /// They are at most 100, or, where fewer than [`Responder::messages`] messages are among
+    /// those, as many as it takes to have that many, and at most 1,000.
     pub fn items(&self) -> &[Item] {
         &self.items
     }

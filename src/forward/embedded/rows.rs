@@ -9,8 +9,11 @@ use super::moment::Moment;
 use super::request::PageRequest;
 use super::thread::{Attachment, Page, Status, Thread};
 
-/// How many of the newest items a responder is shown.
-const SHOWN_TO_RESPONDERS: i64 = 100;
+/// How many of the newest items every responder is shown.
+const SHOWN_TO_RESPONDERS: usize = 100;
+
+/// How many of them one that needs older messages is shown at most.
+const MAX_SHOWN_TO_RESPONDERS: i64 = 1000;
 
 pub(super) fn add_thread(db: &Connection, thread: &Thread) -> rusqlite::Result<()> {
     db.prepare_cached(
@@ -133,14 +136,28 @@ pub(super) fn delete_items_after(
     Ok(())
 }
 
-/// A thread's newest items, newest first, as many as a responder is shown.
-pub(super) fn newest_items(db: &Connection, thread_id: &str) -> rusqlite::Result<Vec<Item>> {
-    db.prepare_cached(
+/// A thread's newest items, newest first, as many as a responder is shown that needs this many
+/// messages.
+pub(super) fn newest_items(
+    db: &Connection,
+    thread_id: &str,
+    messages: usize,
+) -> rusqlite::Result<Vec<Item>> {
+    let mut statement = db.prepare_cached(
         "SELECT id, thread_id, created_at, kind, body FROM embedded_items
          WHERE thread_id = ?1 ORDER BY created_at DESC, seq DESC LIMIT ?2",
-    )?
-    .query_map((thread_id, SHOWN_TO_RESPONDERS), read_item)?
-    .collect()
+    )?;
+    let mut items = Vec::new();
+    let mut found = 0_usize;
+    for item in statement.query_map((thread_id, MAX_SHOWN_TO_RESPONDERS), read_item)? {
+        if items.len() >= SHOWN_TO_RESPONDERS && found >= messages {
+            break;
+        }
+        let item = item?;
+        found += usize::from(item.content.is_message());
+        items.push(item);
+    }
+    Ok(items)
 }
 
 /// A page of items as they are on the wire. Hidden ones count, but are not in it.

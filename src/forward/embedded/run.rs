@@ -170,7 +170,7 @@ impl Run {
             .server
             .store
             .write(move |db| {
-                let mut items = rows::newest_items(db, &thread_id)?.into_iter();
+                let mut items = rows::newest_items(db, &thread_id, 0)?.into_iter();
                 let Some(mut item) = items.next() else { return Ok(false) };
                 match &mut item.content {
                     Content::ClientToolCall(call) if call.status == ToolCallStatus::Pending => {
@@ -273,8 +273,9 @@ impl Run {
         out: Outlet<Event>,
     ) -> Result<Answer, Stop> {
         let thread_id = shared.now().id;
+        let messages = self.server.responder.messages();
         let mut items =
-            self.server.store.read(move |db| rows::newest_items(db, &thread_id)).await?;
+            self.server.store.read(move |db| rows::newest_items(db, &thread_id, messages)).await?;
         items.reverse();
         let turn =
             |message| Turn::new(shared.clone(), items, message, self.server.token_delay, out);

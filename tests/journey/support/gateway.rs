@@ -174,6 +174,7 @@ impl Drop for Gateway {
 pub(crate) struct TestRequest {
     pub(crate) method: String,
     path: String,
+    host: String,
     fields: String,
     body: Option<Vec<u8>>,
 }
@@ -185,7 +186,8 @@ impl TestRequest {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
             _ => format!("{PREFIX}{path}"),
         };
-        Self { method: method.to_owned(), path, fields: String::new(), body: None }
+        let (method, host) = (method.to_owned(), "localhost".to_owned());
+        Self { method, path, host, fields: String::new(), body: None }
     }
 
     /// A message for the session's thread.
@@ -203,6 +205,10 @@ impl TestRequest {
     pub(crate) fn user(self, user: &str) -> Self {
         let token = token(user);
         self.field("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn host(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
     }
 
     pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
@@ -224,10 +230,9 @@ impl TestRequest {
             Some(body) => format!("content-length: {}\r\n", body.len()),
             None => String::new(),
         };
-        let Self { method, path, fields, .. } = self;
-        let mut bytes =
-            format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\n{fields}{length}\r\n")
-                .into_bytes();
+        let Self { method, path, host, fields, .. } = self;
+        let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{fields}{length}\r\n")
+            .into_bytes();
         bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
         bytes
     }

@@ -22,9 +22,9 @@
 //!
 //! # What the model is told
 //!
-//! The system prompt, if there is one, and of the thread's newest 100 items the last 50 messages,
-//! oldest first. What the user quoted stands before the text
-//! with `>` at each line; a tag is its text. Everything else in a thread is left out:
+//! The system prompt, if there is one, and of the thread's newest 1,000 items the last 50 messages,
+//! oldest first. What the user quoted stands before the text with `>` at each line; a tag is its
+//! text. Everything else in a thread is left out:
 //! attachments, tool calls and their outputs, widgets, tasks, hidden context. The model is the one
 //! that was set: what the user chose (`inference_options`) is not looked at.
 //!
@@ -36,8 +36,11 @@
 //!
 //! # How it fails
 //!
-//! With a `stream.error` event, before any other output if nothing was said, and then nothing of
-//! the message is stored. The client may offer to try again after:
+//! As a ChatKit server's own failures do: with a `stream.error` event in a stream whose status is
+//! 200, and nothing of the message is stored. If nothing was said, the event comes before any other
+//! output, and the gateway makes 502 of it (`UPSTREAM_ERROR`), a time-out of the API included: which
+//! status the API had shows in the log alone. The event's `allow_retry`, and with it
+//! `details.allow_retry` of the 502, says whether trying again may help. It may after:
 //!
 //! - no connection, a time-out, an answer that breaks off or that is no event stream,
 //! - status 408, 409, 425, 429 and 5xx, and an error in the stream,

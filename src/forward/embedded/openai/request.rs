@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::item::{AssistantMessage, Content, Item, UserMessage};
 
 /// How many messages of a thread the model is told.
-const MAX_MESSAGES: usize = 50;
+pub(super) const MAX_MESSAGES: usize = 50;
 
 /// The body of `POST /chat/completions`.
 #[derive(Debug, Serialize)]

@@ -17,7 +17,7 @@ use tower_service::Service as _;
 use super::super::item::Item;
 use super::super::responder::{Answer, Responder, Turn};
 use super::chunks::{Chunks, Piece};
-use super::request::Completion;
+use super::request::{Completion, MAX_MESSAGES};
 use super::trouble::{Label, Trouble};
 use crate::forward::{
     ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamBody, UpstreamUrl,
@@ -50,9 +50,9 @@ pub fn completions_url(base: &str) -> Result<UpstreamUrl, InvalidUpstreamUrl> {
 
 /// Has a model answer. See the [module's documentation](super).
 ///
-/// Cloning is a few reference counts; clones share their idle connections. The key is in no
-/// `Debug` output.
-#[derive(Clone, Debug)]
+/// Cloning is a few reference counts; clones share their idle connections. Neither the key nor
+/// the system prompt is in `Debug` output.
+#[derive(Clone)]
 pub struct OpenAiResponder {
     api: HttpUpstream,
     model: Arc<str>,
@@ -71,6 +71,17 @@ impl fmt::Display for InvalidApiKey {
 }
 
 impl std::error::Error for InvalidApiKey {}
+
+impl fmt::Debug for OpenAiResponder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAiResponder")
+            .field("api", &self.api)
+            .field("model", &self.model)
+            .field("has_api_key", &self.authorization.is_some())
+            .field("has_system_prompt", &self.system_prompt.is_some())
+            .finish()
+    }
+}
 
 impl OpenAiResponder {
     /// Has `model` answer, at the API whose [completions](completions_url) `api` sends to.
@@ -145,6 +156,10 @@ impl OpenAiResponder {
 const PRODUCT: &str = concat!("chatkit-rest/", env!("CARGO_PKG_VERSION"));
 
 impl Responder for OpenAiResponder {
+    fn messages(&self) -> usize {
+        MAX_MESSAGES
+    }
+
     fn respond(&self, mut turn: Turn) -> Answer {
         let responder = self.clone();
         Box::pin(async move {
@@ -246,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_does_not_show() {
+    fn neither_the_key_nor_the_prompt_shows() {
         let api = HttpUpstream::builder(completions_url("http://127.0.0.1:1/v1").unwrap());
         let responder = OpenAiResponder::new(api.build().unwrap(), "m");
         for key in ["", " ", "planted key", "planted\n", "plänted"] {
@@ -255,6 +270,7 @@ mod tests {
         }
         let responder = responder.with_api_key("planted-key").unwrap();
         assert_eq!(responder.authorization.as_ref().unwrap(), "Bearer planted-key");
+        let responder = responder.with_system_prompt("planted prompt");
         assert!(!format!("{responder:?}").contains("planted"), "{responder:?}");
     }
 }

@@ -1,0 +1,153 @@
+//! Whether every path belongs to one surface.
+
+use super::operation::Operation;
+use crate::surface::{Surface, Surfaces};
+
+/// Two surfaces that would both have a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overlap {
+    /// The surface that a request for the path is taken to have come to.
+    pub(crate) inner: Surface,
+    /// The surface whose operation the path is.
+    pub(crate) outer: Surface,
+    /// That operation.
+    pub(crate) operation: Operation,
+}
+
+impl Overlap {
+    /// Every two surfaces that overlap, each pair once.
+    ///
+    /// [`Surfaces::of_path`] goes by the longest prefix. That is the surface of the operation
+    /// that the router finds, unless another surface's prefix is at least as long and an
+    /// operation's path can lead through it: its parameters may be anything.
+    pub(crate) fn all(surfaces: &Surfaces) -> Vec<Self> {
+        let mut found: Vec<Self> = Vec::new();
+        for operation in Operation::ALL {
+            let outer = operation.surface();
+            let Some(prefix) = surfaces.prefix(outer) else { continue };
+            let template = format!("{prefix}{}", operation.route().1);
+            for inner in [Surface::Rest, Surface::Chat, Surface::OpenAi] {
+                let known = |it: &Self| {
+                    (it.inner, it.outer) == (inner, outer) || (it.inner, it.outer) == (outer, inner)
+                };
+                if inner != outer
+                    && let Some(other) = surfaces.prefix(inner)
+                    && other.len() >= prefix.len()
+                    && leads_through(&template, other)
+                    && !found.iter().any(known)
+                {
+                    found.push(Self { inner, outer, operation });
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether a path of this template can be `prefix` or below it.
+fn leads_through(template: &str, prefix: &str) -> bool {
+    let mut segments = template.split('/');
+    prefix
+        .split('/')
+        .all(|wanted| segments.next().is_some_and(|it| it == wanted || it.starts_with('{')))
+}
+
+/// The setting that says where a surface is.
+pub(crate) fn setting(surface: Surface) -> &'static str {
+    match surface {
+        Surface::Rest => "rest.prefix",
+        Surface::Chat => "chat.path",
+        Surface::OpenAi => "openai.path",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::Router;
+    use super::*;
+
+    fn surfaces(rest: &str, chat: &str, openai: &str) -> Surfaces {
+        Surfaces::rest(rest).with_chat(chat).with_openai(openai)
+    }
+
+    #[test]
+    fn paths_that_can_meet_are_refused_by_the_names_of_both_settings() {
+        use Surface::{Chat, OpenAi, Rest};
+        for (rest, chat, openai, met) in [
+            ("/v1", "/api", "/v1/sessions", [OpenAi, Rest]),
+            ("/v1", "/api", "/v1/attachments/x", [OpenAi, Rest]),
+            ("/v1", "/api", "/v1/sessions/s/threads/t/runs", [OpenAi, Rest]),
+            ("/rest", "/api", "/api/chat", [OpenAi, Chat]),
+            ("/rest", "/v1", "/v1/chatkit", [OpenAi, Chat]),
+            ("/api/v1", "/api", "/v1/chatkit", [Rest, Chat]),
+            ("/api/v1/chat", "/api", "/openai", [Rest, Chat]),
+            ("/v1/threads", "/api", "/v1", [Rest, OpenAi]),
+            ("/a", "/a", "/v1", [Chat, Rest]),
+            ("", "/sessions", "/v1", [Chat, Rest]),
+            ("", "", "/v1/chatkit", [Chat, Rest]),
+            ("/a", "", "/v1/chatkit", [Rest, Chat]),
+        ] {
+            let surfaces = surfaces(rest, chat, openai);
+            let [overlap] = Overlap::all(&surfaces)[..] else { panic!("{surfaces:?}") };
+            assert_eq!([overlap.inner, overlap.outer], met, "{surfaces:?}");
+            let error = Router::with_surfaces(&surfaces).unwrap_err();
+            assert!(error.is_config());
+            for surface in met {
+                assert!(error.to_string().contains(setting(surface)), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn paths_that_cannot_meet_may_be_below_one_another() {
+        for (rest, chat, openai) in [
+            ("/api/v1/chatkit", "/api", "/v1/chatkit"),
+            ("/api/v1/chatkit", "/api", "/api/v1/chatkit/openai"),
+            ("", "/api", "/v1/chatkit"),
+            ("/api/v1/chatkit", "", "/v1/chatkit"),
+            ("/api", "/api/one", "/api/v1"),
+            ("/v1x", "/v1", "/openai/v1"),
+        ] {
+            let surfaces = surfaces(rest, chat, openai);
+            assert_eq!(Overlap::all(&surfaces), [], "{surfaces:?}");
+            assert!(Router::with_surfaces(&surfaces).is_ok(), "{surfaces:?}");
+        }
+    }
+
+    /// Few names, so that paths often meet, among them those of the operations.
+    fn segment() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "v1", "chat", "sessions", "threads", "items", "s"])
+    }
+
+    fn prefix() -> impl Strategy<Value = String> {
+        prop::collection::vec(segment(), 0..5)
+            .prop_map(|names| names.iter().map(|name| format!("/{name}")).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_known_by_its_path(
+            prefixes in (prefix(), prefix(), prefix()),
+            ids in prop::collection::vec(segment(), 8),
+        ) {
+            let surfaces = surfaces(&prefixes.0, &prefixes.1, &prefixes.2);
+            let Ok(router) = Router::with_surfaces(&surfaces) else { return Ok(()) };
+            for operation in Operation::ALL {
+                let (method, template) = operation.route();
+                let mut ids = ids.iter();
+                let below = template.split('/').map(|name| {
+                    if name.starts_with('{') { *ids.next().unwrap() } else { name }
+                });
+                let below = below.collect::<Vec<_>>().join("/");
+                let path = format!("{}{below}", surfaces.prefix(operation.surface()).unwrap());
+                let path = if path.is_empty() { "/" } else { &path };
+                prop_assert_eq!(surfaces.of_path(path), operation.surface(), "{}", path);
+                // Another operation of the same surface may be nearer: `/chat` and `/{id}/chat`.
+                let target = router.route(&method, path).unwrap();
+                prop_assert_eq!(target.operation().surface(), operation.surface(), "{}", path);
+            }
+        }
+    }
+}
