@@ -1,21 +1,63 @@
 //! `create_attachment`, `delete_attachment`.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::errand::Errands;
 use super::service::{Exchange, Reply};
-use super::upstream::Upstream;
+use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::Attachments;
 
-/// Creates an attachment and shows it as the upstream made it.
+/// The member of an attachment that is not for clients.
+const PRIVATE: &str = "metadata";
+
+/// An object's members in their order, with their values as they were written. Without the
+/// private one when it is written.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(All).map(Self)
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = self.0.iter().filter(|(name, _)| name != PRIVATE);
+        serializer.collect_map(shown.map(|(name, value)| (name, value)))
+    }
+}
+
+/// Creates an attachment and shows it as the upstream made it, but for the `metadata` that some
+/// servers add: it is between them and their store.
 pub(super) async fn create<S, R>(
     exchange: Exchange<S>,
     attachments: Attachments,
@@ -34,6 +76,11 @@ where
     let request = envelope::new_attachment(&params);
     let Exchange { upstream, errands, .. } = exchange;
     let answer = record(upstream, &errands, attachments, request).await?;
+    let attachment: Members<'_> = serde_json::from_slice(&answer)
+        .map_err(|_| Failure::Protocol("the upstream's attachment is not one"))?;
+    if attachment.0.iter().any(|(name, _)| name == PRIVATE) {
+        return reply::one(attachment);
+    }
     let attachment: &RawValue = serde_json::from_slice(&answer)
         .map_err(|_| Rejection::new(Code::Internal).because("an attachment was JSON before"))?;
     reply::one(attachment)
