@@ -129,6 +129,7 @@ impl Rooms {
             identity,
             utc_offset: config.upstream.utc_offset,
             max_reply_bytes: config.upstream.max_reply_bytes,
+            max_errands: limits.max_in_flight,
             hold: HoldPolicy {
                 hold_for: config.stream.hold_for,
                 hold_bytes: config.stream.hold_bytes,
@@ -162,6 +163,12 @@ impl Rooms {
                 .with_client_secrets(secrets),
             translate: TranslateLayer::new(translation),
         })
+    }
+
+    /// Waits for what is finished though its client has left; see
+    /// [`TranslateLayer::finished`].
+    pub async fn finished(&self) {
+        self.translate.finished().await;
     }
 
     /// Puts the rooms around an upstream.

@@ -39,13 +39,20 @@ impl Surface {
     /// The status of a refusal here, where REST has `status` for it.
     ///
     /// One-shot chat tells a body that isn't JSON (400) from one that says the wrong thing (422),
-    /// and calls everything that goes wrong behind it 503.
+    /// and calls everything that goes wrong behind it 503: there, a 404 of the upstream's would
+    /// mean a conversation that is unknown. What the upstream says to the user (422), and that
+    /// there is too much (429), stay what they are.
     pub fn status(self, code: Code, status: StatusCode) -> StatusCode {
         match (self, code) {
             (Self::Chat, Code::InvalidInput | Code::EmptyMessage | Code::MessageTooLong) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
             (Self::Chat, Code::UpstreamError | Code::UpstreamTimeout) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            (Self::Chat, Code::UpstreamRejected)
+                if matches!(status.as_u16(), 400 | 404 | 409 | 413) =>
+            {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             _ => status,

@@ -128,8 +128,8 @@ impl Server {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown` resolves, and then until all requests have ended, or for
-    /// `server.drain_timeout`: streams that are still open then are cut.
+    /// Serves until `shutdown` resolves, and then until all requests have ended, and
+    /// what is finished for clients that have left, or for `server.drain_timeout`: streams that are still open then are cut.
     ///
     /// # Errors
     /// None at present; the signature leaves room.
@@ -182,7 +182,8 @@ impl Server {
         }
         drop(self.listener);
         self.draining.send_replace(true);
-        drain(&mut connections, self.limits.drain_timeout).await;
+        let errands = self.rooms.finished();
+        drain(&mut connections, errands, self.limits.drain_timeout).await;
         Ok(())
     }
 }
@@ -229,14 +230,21 @@ async fn accept_all<S, R>(
     }
 }
 
-/// Waits for connections to end; cuts them when it has been long enough.
-async fn drain(connections: &mut JoinSet<()>, drain_timeout: Duration) {
+/// Waits for connections to end, and then for `errands`, which outlive them; cuts the connections
+/// when it has been long enough.
+async fn drain(
+    connections: &mut JoinSet<()>,
+    errands: impl Future<Output = ()>,
+    drain_timeout: Duration,
+) {
     while connections.try_join_next().is_some() {}
-    if connections.is_empty() {
-        return;
+    if !connections.is_empty() {
+        tracing::info!(connections = connections.len(), "draining");
     }
-    tracing::info!(connections = connections.len(), "draining");
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        errands.await;
+    };
     if timeout(drain_timeout, all).await.is_err() {
         tracing::warn!(connections = connections.len(), "drain time is over, cutting what is left");
         connections.shutdown().await;
@@ -253,6 +261,22 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn errands_are_waited_for_and_not_for_ever() {
+        let (done, errand) = tokio::sync::oneshot::channel::<()>();
+        let hour = Duration::from_secs(3600);
+        let mut none = JoinSet::new();
+        let mut draining = pin!(drain(&mut none, async { errand.await.unwrap() }, hour));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(draining.as_mut().poll(&mut cx).is_pending());
+        done.send(()).unwrap();
+        draining.await;
+
+        let begun = tokio::time::Instant::now();
+        drain(&mut JoinSet::new(), std::future::pending(), hour).await;
+        assert_eq!(begun.elapsed(), hour);
+    }
 
     #[tokio::test]
     async fn a_defect_takes_only_its_own_connection_with_it() {

@@ -21,6 +21,7 @@ pub struct RunClaim {
     settlement: Settlement,
     learns_titles: bool,
     counts: bool,
+    showed_something: bool,
     _permit: Option<StreamPermit>,
 }
 
@@ -46,6 +47,7 @@ impl RunClaim {
             settlement,
             learns_titles: true,
             counts: true,
+            showed_something: false,
             _permit: permit,
         }
     }
@@ -65,6 +67,7 @@ impl RunClaim {
             settlement,
             learns_titles: true,
             counts: true,
+            showed_something: false,
             _permit: permit,
         }
     }
@@ -119,8 +122,14 @@ impl RunClaim {
         })
     }
 
+    /// The upstream finished an item, whatever it is.
+    pub fn saw_item(&mut self) {
+        self.showed_something = true;
+    }
+
     /// The upstream finished a user's or an assistant's message.
     pub fn count_message(&mut self) {
+        self.saw_item();
         self.settlement.messages += u64::from(self.counts);
     }
 
@@ -135,7 +144,7 @@ impl RunClaim {
 impl Drop for RunClaim {
     fn drop(&mut self) {
         let mut settlement = std::mem::take(&mut self.settlement);
-        if settlement.messages > 0 || settlement.title.is_some() || !self.counts {
+        if self.showed_something || settlement.title.is_some() {
             settlement.touched_at = Some(Timestamp::now());
         }
         self.store.settle(self.session_id, settlement);

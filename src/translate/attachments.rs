@@ -1,20 +1,63 @@
 //! `create_attachment`, `delete_attachment`.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use super::errand::Errands;
 use super::service::{Exchange, Reply};
-use super::upstream::Upstream;
+use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::Attachments;
 
-/// Creates an attachment and shows it as the upstream made it.
+/// The member of an attachment that is not for clients.
+const PRIVATE: &str = "metadata";
+
+/// An object's members in their order, with their values as they were written. Without the
+/// private one when it is written.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(All).map(Self)
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = self.0.iter().filter(|(name, _)| name != PRIVATE);
+        serializer.collect_map(shown.map(|(name, value)| (name, value)))
+    }
+}
+
+/// Creates an attachment and shows it as the upstream made it, but for the `metadata` that some
+/// servers add: it is between them and their store.
 pub(super) async fn create<S, R>(
     exchange: Exchange<S>,
     attachments: Attachments,
@@ -31,18 +74,23 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let request = envelope::new_attachment(&params);
-    let answer = record(exchange.upstream, attachments, request).await?;
+    let Exchange { upstream, errands, .. } = exchange;
+    let answer = record(upstream, &errands, attachments, request).await?;
+    let attachment: Members<'_> = serde_json::from_slice(&answer)
+        .map_err(|_| Failure::Protocol("the upstream's attachment is not one"))?;
+    if attachment.0.iter().any(|(name, _)| name == PRIVATE) {
+        return reply::one(attachment);
+    }
     let attachment: &RawValue = serde_json::from_slice(&answer)
         .map_err(|_| Rejection::new(Code::Internal).because("an attachment was JSON before"))?;
     reply::one(attachment)
 }
 
-/// Has the upstream create an attachment, and records whose it is.
-///
-/// In a task of its own: what the upstream has made must have an owner, whether or not the client
-/// is still there to be told. The upstream's time-outs bound its life.
+/// Has the upstream create an attachment, and records whose it is: what the upstream has made
+/// must have an owner, whether or not the client is still there to be told.
 pub(super) async fn record<S, R>(
     mut upstream: Upstream<S>,
+    errands: &Errands,
     attachments: Attachments,
     request: Bytes,
 ) -> Result<Bytes, Rejection>
@@ -56,38 +104,95 @@ where
         + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let recorded = tokio::spawn(async move {
+    let recording = async move {
         let answer = upstream.json(request).await?;
         let id = serde_json::from_slice::<&RawValue>(&answer).ok().and_then(threads::id);
         let Some(id) = id else {
             return Err(Rejection::new(Code::UpstreamError)
                 .because("the upstream's new attachment has no id"));
         };
-        attachments.created(&id).await?;
-        Ok(answer)
-    });
-    recorded.await.map_err(|_| {
-        Rejection::new(Code::Internal).because("the task for an attachment was stopped")
-    })?
+        match attachments.created(&id).await {
+            Ok(()) => Ok(answer),
+            Err(rejection) => {
+                // Nobody could ever use it or delete it. An id that is taken is another's file.
+                if rejection.code() == Code::ServiceUnavailable
+                    && upstream.json(envelope::delete_attachment(&id)).await.is_err()
+                {
+                    tracing::warn!("an attachment without an owner was not deleted");
+                }
+                Err(rejection)
+            }
+        }
+    };
+    errands.run(recording).await
 }
 
 /// Deletes an attachment. One that the upstream hasn't got is forgotten.
 pub(super) async fn delete<S, R>(
-    mut exchange: Exchange<S>,
+    exchange: Exchange<S>,
     attachments: Attachments,
     id: Box<str>,
 ) -> Reply<R>
 where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let request = envelope::delete_attachment(&id);
+    let Exchange { upstream, errands, .. } = exchange;
+    remove(upstream, &errands, attachments, id.clone().into(), request).await?;
+    reply::one(reply::DeletedAttachment { id: &id, deleted: true })
+}
+
+/// Has the upstream delete an attachment, and forgets whose it was; to its end, or the row would
+/// stay for a file that is gone.
+///
+/// The file first: an owner who is forgotten too early leaves a file that nobody may delete. If
+/// the process dies in between, the row stays, and a server that answers a bare 500 about what it
+/// hasn't got fails every later deletion: that may as well be a fault of its files' store.
+pub(super) async fn remove<S, R>(
+    mut upstream: Upstream<S>,
+    errands: &Errands,
+    attachments: Attachments,
+    id: String,
+    request: Bytes,
+) -> Result<Bytes, Rejection>
+where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    errands.run(async move { forget(&mut upstream, &attachments, &id, request).await }).await
+}
+
+/// The same, as a part of what is an errand already.
+pub(super) async fn forget<S, R>(
+    upstream: &mut Upstream<S>,
+    attachments: &Attachments,
+    id: &str,
+    request: Bytes,
+) -> Result<Bytes, Rejection>
+where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    match exchange.upstream.json(envelope::delete_attachment(&id)).await {
-        Ok(_) => {
-            attachments.deleted(&id).await?;
-            reply::one(reply::DeletedAttachment { id: &id, deleted: true })
+    match upstream.json(request).await {
+        Ok(answer) => {
+            attachments.deleted(id).await?;
+            Ok(answer)
         }
         Err(failure) if failure.is_not_found() => {
-            attachments.deleted(&id).await?;
+            attachments.deleted(id).await?;
             Err(Rejection::new(Code::AttachmentNotFound)
                 .because("the upstream hasn't got the attachment"))
         }

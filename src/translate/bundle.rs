@@ -118,6 +118,12 @@ impl<B> ChatKitRestLayer<B> {
         Self { translate: TranslateLayer::new(settings), ..self }
     }
 
+    /// Waits for what is finished though its client has left; see
+    /// [`TranslateLayer::finished`].
+    pub async fn finished(&self) {
+        self.translate.finished().await;
+    }
+
     /// Lets requests from outside reach the ChatKit endpoint, where nothing checks whose threads
     /// they name, and where their `x-user-id` is whatever they say. For a host that guards the
     /// endpoint itself.

@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use super::runs::{self, Asked};
 use super::service::{Exchange, Reply};
-use super::upstream::Failure;
+use super::threads::Whereabouts;
+use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -57,13 +58,54 @@ where
     let answer = match exchange.upstream.json(request).await {
         Ok(answer) => answer,
         Err(failure) => {
-            let needs = Needs::of_action(&action);
-            return Err(exchange.upstream.refusal_about(&thread_id, needs, failure).await);
+            return Err(not_acted(&mut exchange.upstream, &thread_id, &action, failure).await);
         }
     };
     let acted: Acted<'_> = threads::object(&answer)
         .ok_or(Failure::Protocol("the upstream's answer to an action is not one"))?;
     let offset = exchange.settings.utc_offset;
-    let updated_item = acted.updated_item.map(|item| threads::with_utc_time(item, offset));
+    let updated_item = acted
+        .updated_item
+        .filter(|item| !threads::is_hidden(item))
+        .map(|item| threads::with_utc_time(item, offset));
     reply::one(reply::Acted { updated_item })
+}
+
+/// What a failed action becomes. A server that looks for its widget in vain says no more than
+/// that something broke, and a handler that breaks says the same: its items tell which it was.
+async fn not_acted<S, R>(
+    upstream: &mut Upstream<S>,
+    thread_id: &str,
+    action: &ActionCall,
+    failure: Failure,
+) -> Rejection
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let needs = Needs::of_action(action);
+    let Some(item_id) = action.item_id.as_deref().filter(|_| failure.is_bare_500()) else {
+        return upstream.refusal_about(thread_id, needs, failure).await;
+    };
+    match upstream.whereabouts(thread_id).await {
+        Whereabouts::Lost => threads::lost(),
+        Whereabouts::There => match upstream.all_items(thread_id).await {
+            Ok(items) if !items.iter().any(|item| is_widget(item, item_id)) => {
+                needs.unmet().unwrap_or_else(|| failure.into())
+            }
+            _ => failure.into(),
+        },
+        Whereabouts::Unknown => failure.into(),
+    }
+}
+
+fn is_widget(item: &RawValue, wanted: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Item {
+        id: String,
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    threads::object::<Item>(item.get().as_bytes())
+        .is_some_and(|item| item.id == wanted && item.kind == "widget")
 }

@@ -4,6 +4,7 @@ use http::Uri;
 use jiff::tz::Offset;
 use tower_layer::Layer;
 
+use super::errand::Errands;
 use super::service::Translate;
 use crate::forward::IdentityHeaders;
 use crate::stream::HoldPolicy;
@@ -19,18 +20,21 @@ pub struct TranslateSettings {
     pub utc_offset: Offset,
     /// The largest answer that is read whole, in bytes.
     pub max_reply_bytes: usize,
+    /// How much may be under way at once that is finished whether or not its client waits.
+    pub max_errands: usize,
     /// How long and how much of a run is held before its status is fixed.
     pub hold: HoldPolicy,
 }
 
 impl Default for TranslateSettings {
-    /// `/chatkit`, `x-user-id`, UTC, 32 MiB, and the default hold.
+    /// `/chatkit`, `x-user-id`, UTC, 32 MiB, 1000 errands, and the default hold.
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
             identity: IdentityHeaders::default(),
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,
+            max_errands: 1000,
             hold: HoldPolicy::default(),
         }
     }
@@ -40,12 +44,21 @@ impl Default for TranslateSettings {
 #[derive(Clone, Debug)]
 pub struct TranslateLayer {
     settings: Arc<TranslateSettings>,
+    errands: Errands,
 }
 
 impl TranslateLayer {
     /// Translates by `settings`.
     pub fn new(settings: TranslateSettings) -> Self {
-        Self { settings: Arc::new(settings) }
+        let errands = Errands::new(settings.max_errands);
+        Self { settings: Arc::new(settings), errands }
+    }
+
+    /// Waits for what is finished though its client has left: attachments and threads that are
+    /// being made or deleted. To be called, within a time of the caller's, when no more requests
+    /// come and the process is about to end.
+    pub async fn finished(&self) {
+        self.errands.finished().await;
     }
 
     pub(super) fn endpoint(&self) -> &Uri {
@@ -57,6 +70,6 @@ impl<S> Layer<S> for TranslateLayer {
     type Service = Translate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Translate::new(Arc::clone(&self.settings), inner)
+        Translate::new(Arc::clone(&self.settings), self.errands.clone(), inner)
     }
 }

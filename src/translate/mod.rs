@@ -71,6 +71,7 @@ mod body;
 mod bundle;
 mod chat;
 mod envelope;
+mod errand;
 mod follow_ups;
 mod host;
 mod items;

@@ -28,6 +28,7 @@ impl RunObserver for SessionObserver {
     fn event(&mut self, event: Event<'_>) {
         match event.kind {
             EventKind::ItemDone => {
+                self.claim.saw_item();
                 let counts = matches!(
                     event.item_kind,
                     Some(ItemKind::UserMessage | ItemKind::AssistantMessage)

@@ -75,12 +75,13 @@ where
         }
         Effect::Delete(session) => delete(upstream, session, call.body).await,
         Effect::CreateAttachment(owner) => {
-            let answer = attachments::record(exchange.upstream, owner, call.body).await?;
+            let Exchange { upstream, errands, .. } = exchange;
+            let answer = attachments::record(upstream, &errands, owner, call.body).await?;
             Ok(reply::whole(answer))
         }
         Effect::DeleteAttachment(owner, id) => {
-            let answer = whole(upstream, None, call.body).await?;
-            owner.deleted(&id).await?;
+            let Exchange { upstream, errands, .. } = exchange;
+            let answer = attachments::remove(upstream, &errands, owner, id, call.body).await?;
             Ok(reply::whole(answer))
         }
         Effect::None => {

@@ -11,6 +11,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::body::ReplyBody;
+use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::Upstream;
@@ -27,12 +28,13 @@ use crate::telemetry::Record;
 #[derive(Clone, Debug)]
 pub struct Translate<S> {
     settings: Arc<TranslateSettings>,
+    errands: Errands,
     inner: S,
 }
 
 impl<S> Translate<S> {
-    pub(super) fn new(settings: Arc<TranslateSettings>, inner: S) -> Self {
-        Self { settings, inner }
+    pub(super) fn new(settings: Arc<TranslateSettings>, errands: Errands, inner: S) -> Self {
+        Self { settings, errands, inner }
     }
 }
 
@@ -43,6 +45,7 @@ pub(super) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejec
 pub(super) struct Exchange<S> {
     pub(super) upstream: Upstream<S>,
     pub(super) settings: Arc<TranslateSettings>,
+    pub(super) errands: Errands,
     pub(super) record: Option<Record>,
 }
 
@@ -72,10 +75,11 @@ where
 
     fn call(&mut self, request: Request<Admitted>) -> Self::Future {
         let settings = Arc::clone(&self.settings);
+        let errands = self.errands.clone();
         let service = self.inner.clone();
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
-            match carry_out(settings, service, &head, admitted).await {
+            match carry_out(settings, errands, service, &head, admitted).await {
                 Ok(response) => Ok(response),
                 Err(rejection) => {
                     Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
@@ -87,6 +91,7 @@ where
 
 async fn carry_out<S, R>(
     settings: Arc<TranslateSettings>,
+    errands: Errands,
     service: S,
     head: &http::request::Parts,
     admitted: Admitted,
@@ -115,6 +120,7 @@ where
                 max_reply_bytes: settings.max_reply_bytes,
             },
             settings: Arc::clone(&settings),
+            errands: errands.clone(),
             record,
         }
     };
@@ -144,6 +150,7 @@ where
             let exchange = openai::Exchange {
                 service,
                 settings: Arc::clone(&settings),
+                errands: errands.clone(),
                 headers: &head.headers,
             };
             // Boxed, so that the other operations' futures don't have room for it.

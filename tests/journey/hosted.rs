@@ -3,7 +3,9 @@
 use chatkit_rest::config::ApiKey;
 use serde_json::Value;
 
-use crate::support::{Folder, Gateway, Reply, TestRequest, Upstream, everything_logged, line_of};
+use crate::support::{
+    Folder, Gateway, Reply, TestRequest, Upstream, everything_logged, json_answer, line_of, soon,
+};
 
 const KEY: &str = "sk-planted-key";
 
@@ -59,6 +61,37 @@ async fn the_log_names_the_service_and_the_user_and_has_no_key_and_no_secret() {
     for planted in ["sk-planted", &secret, &secret[..24], "planted-query-2"] {
         assert!(!logged.contains(planted), "{planted}");
     }
+}
+
+#[tokio::test]
+async fn a_thread_is_deleted_with_its_files_though_the_service_left() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("openai.api_keys", &keys())]).await;
+    gateway.bound(&upstream, "ada", "thr_1").await;
+    let mut client = gateway.connect().await;
+    let file = r#"{"name":"plan.txt","size":3,"mime_type":"text/plain"}"#;
+    client.send(TestRequest::new("POST", "/attachments").user("ada").json(file).bytes()).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(json_answer(r#"{"id":"atc_1"}"#)).await;
+    assert_eq!(client.reply().await.status, 200);
+
+    let mut client = gateway.connect().await;
+    let delete = service("DELETE", "/threads/thr_1").field("x-request-id", "left-thread");
+    client.send(delete.bytes()).await;
+    assert_eq!(peer.request().await.kind(), "items.list");
+    drop(client);
+    assert_eq!(line_of("left-thread").await.get("outcome"), "cancelled");
+    let item = r#"{"id":"msg_1","type":"user_message","attachments":[{"id":"atc_1"}]}"#;
+    peer.send(json_answer(&format!(r#"{{"data":[{item}],"has_more":false}}"#))).await;
+    assert_eq!(peer.request().await.kind(), "threads.delete");
+    peer.send(json_answer("{}")).await;
+    assert_eq!(peer.request().await.kind(), "attachments.delete");
+    peer.send(json_answer("{}")).await;
+    let delete =
+        async || gateway.send(TestRequest::new("DELETE", "/attachments/atc_1").user("eve")).await;
+    soon(async { while delete().await.status == 403 {} }).await;
+    delete().await.refusal(404, "ATTACHMENT_NOT_FOUND");
+    assert_eq!(gateway.send(service("GET", "/threads/thr_1")).await.status, 404);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! What belongs to a thread's items and to a user, as REST.
 
+use tokio::net::TcpStream;
+
 use crate::support::{
-    Gateway, STREAM_HEAD, TestRequest, Upstream, json_answer, last_chunk, line_of, soon,
+    Folder, Gateway, STREAM_HEAD, TestRequest, Upstream, json_answer, last_chunk, line_of, soon,
     stream_answer,
 };
 
@@ -31,6 +33,110 @@ async fn an_attachment_is_its_makers_though_they_left_before_it_was_made() {
         delete().await.refusal(403, "FORBIDDEN");
         peer.close();
     }
+}
+
+#[tokio::test]
+async fn what_is_finished_for_clients_that_left_is_bounded() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.max_in_flight", "1")]).await;
+    let create = |id: &str| {
+        let request = TestRequest::new("POST", "/attachments").user("ada").json(FILE);
+        request.field("x-request-id", id).bytes()
+    };
+    let mut client = gateway.connect().await;
+    client.send(create("bounded-1")).await;
+    let (mut peer, _) = upstream.request().await;
+    drop(client);
+    assert_eq!(line_of("bounded-1").await.get("outcome"), "cancelled");
+    let mut client = gateway.connect().await;
+    client.send(create("bounded-2")).await;
+    client.reply().await.refusal(503, "SERVICE_UNAVAILABLE");
+    upstream.expect_no_connection();
+    // What needs no errand is served meanwhile.
+    gateway.session("ada").await;
+
+    peer.send(json_answer("{\"id\":\"atc_1\"}")).await;
+    let delete =
+        async || gateway.send(TestRequest::new("DELETE", "/attachments/atc_1").user("eve")).await;
+    soon(async { while delete().await.status == 404 {} }).await;
+}
+
+#[tokio::test]
+async fn an_attachment_whose_owner_can_not_be_recorded_is_deleted_again() {
+    let upstream = Upstream::bind().await;
+    let folder = Folder::new();
+    let url = folder.store();
+    let gateway = Gateway::with(&upstream, &[("store.url", &url)]).await;
+    let lock = rusqlite::Connection::open(url.strip_prefix("sqlite:").unwrap()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut client = gateway.connect().await;
+    let create = TestRequest::new("POST", "/attachments").user("ada").json(FILE);
+    client.send(create.bytes()).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(json_answer("{\"id\":\"atc_1\"}")).await;
+    let deletion = peer.request().await.json();
+    assert_eq!(deletion["type"], "attachments.delete");
+    assert_eq!(deletion["params"]["attachment_id"], "atc_1");
+    peer.send(json_answer("{}")).await;
+    client.reply().await.refusal(503, "SERVICE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn an_attachment_that_is_being_deleted_is_forgotten_though_its_owner_left() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let as_chatkit = r#"{"type":"attachments.delete","params":{"attachment_id":"atc_1"}}"#;
+    let by_path = TestRequest::new("DELETE", "/attachments/atc_1");
+    let by_type = TestRequest::new("POST", "").json(as_chatkit);
+    for (n, request) in [by_path, by_type].into_iter().enumerate() {
+        let mut client = gateway.connect().await;
+        let create = TestRequest::new("POST", "/attachments").user("ada").json(FILE);
+        client.send(create.bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(json_answer("{\"id\":\"atc_1\"}")).await;
+        assert_eq!(client.reply().await.status, 200);
+        peer.close();
+
+        let id = format!("deleted-{n}");
+        client = gateway.connect().await;
+        client.send(request.user("ada").field("x-request-id", &id).bytes()).await;
+        let (mut peer, received) = upstream.request().await;
+        assert_eq!(received.kind(), "attachments.delete");
+        drop(client);
+        assert_eq!(line_of(&id).await.get("outcome"), "cancelled");
+        peer.send(json_answer("{}")).await;
+        // It is eve's to be refused until it is nobody's.
+        let delete = async || {
+            gateway.send(TestRequest::new("DELETE", "/attachments/atc_1").user("eve")).await
+        };
+        soon(async { while delete().await.status == 403 {} }).await;
+        delete().await.refusal(404, "ATTACHMENT_NOT_FOUND");
+        peer.close();
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_stopped_finishes_what_it_began_for_clients_that_left() {
+    let upstream = Upstream::bind().await;
+    let folder = Folder::new();
+    let store = folder.store();
+    let mut gateway = Gateway::with(&upstream, &[("store.url", &store)]).await;
+    let mut client = gateway.connect().await;
+    let create = TestRequest::new("POST", "/attachments").user("ada").json(FILE);
+    client.send(create.field("x-request-id", "stopped-1").bytes()).await;
+    let (mut peer, _) = upstream.request().await;
+    drop(client);
+    assert_eq!(line_of("stopped-1").await.get("outcome"), "cancelled");
+    let address = gateway.address;
+    gateway.stop();
+    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    assert!(!gateway.has_stopped());
+    peer.send(json_answer("{\"id\":\"atc_1\"}")).await;
+    gateway.stopped().await;
+
+    let gateway = Gateway::with(&upstream, &[("store.url", &store)]).await;
+    let delete = TestRequest::new("DELETE", "/attachments/atc_1").user("eve");
+    gateway.send(delete).await.refusal(403, "FORBIDDEN");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Deleting a thread with what belongs to it.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -12,13 +14,19 @@ use super::Exchange;
 use super::threads::not_found;
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Attachments, OwnedSession};
+use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::translate::service::Reply;
 use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{envelope, reply, sessions};
+use crate::translate::{attachments, envelope, reply, sessions, threads};
 
 /// The most attachments that are deleted with a thread.
 const MAX_ATTACHMENTS: usize = 1000;
+
+/// How many items are asked for at once.
+const PAGE_ROWS: i64 = 100;
+
+/// The most pages of items that are read for them.
+const MAX_PAGES: usize = 10_000;
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the API's names")]
@@ -30,38 +38,103 @@ struct Deleted<'a> {
 
 /// The attachments are read off the thread while it is there, and deleted when it is gone: what
 /// fails before that leaves everything as it was, and of what fails after it only files are left.
+/// An errand: once the thread is gone nobody can tell any more which files were in it.
 pub(super) async fn thread<S, R>(
-    exchange: &mut Exchange<'_, S>,
-    session: &OwnedSession,
-    attachments: &Attachments,
+    exchange: Exchange<'_, S>,
+    session: OwnedSession,
+    attachments: Attachments,
 ) -> Reply<R>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };
+    let upstream = exchange.upstream(&session.record().user_id);
+    let id = thread_id.clone();
+    exchange.errands.run(delete(upstream, session, id, attachments)).await?;
+    reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })
+}
+
+async fn delete<S, R>(
+    mut upstream: Upstream<S>,
+    session: OwnedSession,
+    thread_id: ThreadId,
+    attachments: Attachments,
+) -> Result<(), Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let record = session.record();
-    let Some(thread_id) = &record.thread_id else { return Err(not_found()) };
-    let mut upstream = exchange.upstream(&record.user_id);
-    let files = match upstream.all_items(thread_id).await {
-        Ok(items) => items.iter().flat_map(|item| files(item)).take(MAX_ATTACHMENTS).collect(),
-        // Who doesn't answer at all is not asked a second time.
-        Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
-        Err(failure) => {
-            not_deleted(&failure.into());
-            Vec::new()
-        }
-    };
-    sessions::remove(&mut upstream, session).await?;
+    let files = files_of(&mut upstream, &thread_id).await?;
+    sessions::remove(&mut upstream, &session).await?;
     for id in files {
-        if let Err(rejection) = delete_file(&mut upstream, attachments, &id).await {
+        if let Err(rejection) = delete_file(&mut upstream, &attachments, &id).await {
             not_deleted(&rejection);
-            if rejection.code() != Code::UpstreamError && rejection.code() != Code::UpstreamRejected
-            {
+            if !matches!(
+                rejection.code(),
+                Code::UpstreamError | Code::UpstreamRejected | Code::AttachmentNotFound
+            ) {
                 break;
             }
         }
     }
-    reply::json(&Deleted { id: thread_id, object: "chatkit.thread.deleted", deleted: true })
+    Ok(())
+}
+
+/// The ids of the attachments in a thread, as many as can be had. Only they are kept, so a thread
+/// of any size will do.
+async fn files_of<S, R>(
+    upstream: &mut Upstream<S>,
+    thread_id: &str,
+) -> Result<Vec<String>, Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut found = Vec::new();
+    let mut cursors = HashSet::new();
+    let mut after: Option<String> = None;
+    for _ in 0..MAX_PAGES {
+        let request = envelope::page(Some(thread_id), PAGE_ROWS, true, after.as_deref());
+        let answer = match upstream.json(request).await {
+            Ok(answer) => answer,
+            // Who doesn't answer at all is not asked a second time.
+            Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
+            Err(failure) => {
+                not_deleted(&failure.into());
+                return Ok(found);
+            }
+        };
+        let page = match threads::page(&answer) {
+            Ok(page) => page,
+            Err(failure) => {
+                not_deleted(&failure.into());
+                return Ok(found);
+            }
+        };
+        for id in page.data.iter().flat_map(|item| files(item)) {
+            if found.len() == MAX_ATTACHMENTS {
+                return Ok(found);
+            }
+            if !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        let Some(next) = page.next() else { return Ok(found) };
+        // Stores begin anew on a cursor that they don't know.
+        if !cursors.insert(next.to_owned()) {
+            break;
+        }
+        after = Some(next.to_owned());
+    }
+    Ok(found)
 }
 
 fn not_deleted(rejection: &Rejection) {
@@ -82,8 +155,8 @@ where
     if !attachments.has(id).await? {
         return Ok(());
     }
-    upstream.json(envelope::delete_attachment(id)).await?;
-    attachments.deleted(id).await
+    let request = envelope::delete_attachment(id);
+    attachments::forget(upstream, attachments, id, request).await.map(drop)
 }
 
 /// The ids of a message's attachments.

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use tower_service::Service;
 
+use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::service::Reply;
 use super::upstream::Upstream;
@@ -30,6 +31,7 @@ mod threads;
 pub(super) struct Exchange<'a, S> {
     pub(super) service: S,
     pub(super) settings: Arc<TranslateSettings>,
+    pub(super) errands: Errands,
     /// Those of the service's request.
     pub(super) headers: &'a HeaderMap,
 }
@@ -52,8 +54,15 @@ impl<S: Clone> Exchange<'_, S> {
 
 pub(super) async fn carry_out<S, R>(mut exchange: Exchange<'_, S>, action: OpenAiAction) -> Reply<R>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Clone
+        + Send
+        + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match action {
         OpenAiAction::Session(session, secret) => sessions::show(&session, &secret),
@@ -62,7 +71,7 @@ where
         }
         OpenAiAction::GetThread(session) => threads::get(&mut exchange, session.record()).await,
         OpenAiAction::DeleteThread(session, attachments) => {
-            delete::thread(&mut exchange, &session, &attachments).await
+            delete::thread(exchange, session, attachments).await
         }
         OpenAiAction::ListItems(session, page) => {
             items::list(&mut exchange, session.record(), page).await

@@ -90,6 +90,11 @@ impl Gateway {
         soon(self.serving.take().expect("it serves")).await.unwrap().unwrap();
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.serving.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Ends it without any grace, as far as that is possible inside of a process.
     pub(crate) async fn kill(mut self) {
         let serving = self.serving.take().expect("it serves");
