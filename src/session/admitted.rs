@@ -127,7 +127,7 @@ pub struct ThreadDirectory {
 }
 
 impl ThreadDirectory {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         page: ThreadsPage,
         cursor: Option<ThreadId>,

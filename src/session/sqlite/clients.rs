@@ -45,14 +45,14 @@ pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec
     values.push(&limit);
     let order = if page.ascending { "ASC" } else { "DESC" };
     let _ = write!(sql, " ORDER BY bound_at {order}, id {order} LIMIT ?{}", values.len());
-    let placed = |row: &Row<'_>| {
+    let session = |row: &Row<'_>| {
         let record = record(row)?;
         Ok(PlacedSession {
             place: ThreadPlace { bound_at: timestamp(row, 8)?, id: record.id },
             record,
         })
     };
-    connection.prepare_cached(&sql)?.query_map(&*values, placed)?.collect()
+    connection.prepare_cached(&sql)?.query_map(&*values, session)?.collect()
 }
 
 /// That of the session which has the thread, if one has; else that of the one which had it.
