@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! twenty methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! twenty-one methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
@@ -16,6 +16,7 @@
 //!   call that comes later.
 //! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
 //!   each request of a client's, and must not come from a cache that another replica can't clear.
+//! - `delete` keeps for a day where the thread stood, so that whoever deletes while they page goes on.
 //! - Nothing of it depends on the process that made the session: replicas share the database.
 //!
 //! `tests/stores/contract` has a test for each promise, as functions of any `Arc<dyn SessionStore>`;
@@ -31,8 +32,8 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     BeginRun, Bound, ClientSession, ConversationId, Created, Lease, MemoryStore, NewSession, Owned,
-    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
-    ThreadsPage,
+    PlacedSession, RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture,
+    ThreadId, ThreadPlace, ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -145,8 +146,8 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("set_message_count", self.inner.set_message_count(id, seen, messages))
     }
 
-    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
-        self.counted("delete", self.inner.delete(id))
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+        self.counted("delete", self.inner.delete(id, now))
     }
 
     fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
@@ -161,8 +162,12 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("disown_attachment", self.inner.disown_attachment(attachment_id))
     }
 
-    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
         self.counted("threads", self.inner.threads(page))
+    }
+
+    fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>> {
+        self.counted("place_of_thread", self.inner.place_of_thread(thread_id))
     }
 
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {

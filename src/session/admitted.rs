@@ -127,7 +127,7 @@ pub struct ThreadDirectory {
 }
 
 impl ThreadDirectory {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         page: ThreadsPage,
         cursor: Option<ThreadId>,
@@ -164,9 +164,9 @@ impl ThreadDirectory {
         let page = ThreadsPage { limit, ..self.page.clone() };
         let records = self.store.threads(page).await.map_err(store_down)?;
         if let Some(last) = records.last() {
-            self.page.after = Some(last.id);
+            self.page.after = Some(last.place);
         }
-        Ok(records)
+        Ok(records.into_iter().map(|placed| placed.record).collect())
     }
 }
 
@@ -242,7 +242,7 @@ impl OwnedSession {
     pub async fn delete(&self) -> Result<bool, Error> {
         // Before and after: a look-up in between may learn it anew.
         self.owners.forget(&self.record);
-        let deleted = self.store.delete(self.record.id).await;
+        let deleted = self.store.delete(self.record.id, Timestamp::now()).await;
         self.owners.forget(&self.record);
         deleted
     }

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use super::client_session::{ClientSession, ClientSessionStatus};
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{
-    BeginRun, Bound, Created, KEEP_EXPIRED, Lease, NewConversation, NewSession, Owned, RunStart,
-    SessionStore, Settlement, StoreFuture, ThreadsPage, whole_microseconds,
+    BeginRun, Bound, Created, KEEP_EXPIRED, KEEP_PLACE, Lease, NewConversation, NewSession, Owned,
+    PlacedSession, RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
+    whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -31,6 +32,7 @@ pub struct MemoryStore {
 struct Tables {
     sessions: HashMap<SessionId, Stored>,
     threads: HashMap<ThreadId, SessionId>,
+    deleted_threads: HashMap<ThreadId, Deleted>,
     conversations: HashMap<ConversationId, SessionId>,
     /// The last number that was given to a conversation.
     last_number: u64,
@@ -38,6 +40,12 @@ struct Tables {
     attachments: HashMap<Box<str>, UserId>,
     client_sessions: HashMap<String, ClientSession>,
     signing_key: Option<[u8; 32]>,
+}
+
+/// Where a thread stood whose session was deleted.
+struct Deleted {
+    place: ThreadPlace,
+    at: Timestamp,
 }
 
 struct Stored {
@@ -146,7 +154,8 @@ impl SessionStore for MemoryStore {
         let Some(session) = tables.sessions.get_mut(&id) else { return };
         session.settle(settlement);
         if discard && session.record.thread_id.is_none() {
-            tables.delete(id);
+            // Unbound, so there is no place to be kept.
+            tables.delete(id, Timestamp::MIN);
         }
     }
 
@@ -161,8 +170,8 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
-        self.later(move |tables| tables.delete(id))
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+        self.later(move |tables| tables.delete(id, now))
     }
 
     fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
@@ -183,8 +192,16 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| tables.attachments.remove(&attachment_id).is_some())
     }
 
-    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
-        self.later(move |tables| tables.page(&page).unwrap_or_default())
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
+        self.later(move |tables| tables.page(&page))
+    }
+
+    fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>> {
+        let thread_id = ThreadId::from(thread_id);
+        self.later(move |tables| match tables.threads.get(&thread_id) {
+            Some(id) => tables.sessions.get(id)?.place(),
+            None => tables.deleted_threads.get(&thread_id).map(|deleted| deleted.place),
+        })
     }
 
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {
@@ -301,20 +318,14 @@ impl Tables {
         records
     }
 
-    /// `None` if a cursor is not one.
-    fn page(&self, page: &ThreadsPage) -> Option<Vec<SessionRecord>> {
-        let place = |id| Some((self.sessions.get(&id)?.bound_at?, id));
-        let cursor = |id: Option<SessionId>| match id {
-            Some(id) => place(id).map(Some),
-            None => Some(None),
-        };
-        let (after, until) = (cursor(page.after)?, cursor(page.until)?);
+    fn page(&self, page: &ThreadsPage) -> Vec<PlacedSession> {
+        let (after, until) = (page.after, page.until);
         let (above, below) = if page.ascending { (after, until) } else { (until, after) };
         let mut bound: Vec<_> = self
             .sessions
             .values()
             .filter(|session| page.user_id.as_ref().is_none_or(|id| *id == session.record.user_id))
-            .filter_map(|session| Some(((session.bound_at?, session.record.id), &session.record)))
+            .filter_map(|session| Some((session.place()?, &session.record)))
             .filter(|(place, _)| above.is_none_or(|above| *place > above))
             .filter(|(place, _)| below.is_none_or(|below| *place < below))
             .collect();
@@ -322,7 +333,9 @@ impl Tables {
         if !page.ascending {
             bound.reverse();
         }
-        Some(bound.into_iter().take(page.limit).map(|(_, record)| record.clone()).collect())
+        let placed =
+            |(place, record): (_, &SessionRecord)| PlacedSession { place, record: record.clone() };
+        bound.into_iter().take(page.limit).map(placed).collect()
     }
 
     fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
@@ -341,10 +354,18 @@ impl Tables {
         Bound::Done
     }
 
-    fn delete(&mut self, id: SessionId) -> bool {
-        let Some(Stored { record, .. }) = self.sessions.remove(&id) else { return false };
+    fn delete(&mut self, id: SessionId, now: Timestamp) -> bool {
+        let Some(stored) = self.sessions.remove(&id) else { return false };
+        if let Ok(gone) = now.checked_sub(KEEP_PLACE) {
+            self.deleted_threads.retain(|_, deleted| deleted.at >= gone);
+        }
+        let place = stored.place();
+        let record = stored.record;
         if let Some(thread_id) = record.thread_id {
             self.threads.remove(&thread_id);
+            if let Some(place) = place {
+                self.deleted_threads.insert(thread_id, Deleted { place, at: now });
+            }
         }
         if let Some(conversation) = record.conversation {
             self.conversations.remove(&conversation);
@@ -360,6 +381,10 @@ impl Tables {
 }
 
 impl Stored {
+    fn place(&self) -> Option<ThreadPlace> {
+        Some(ThreadPlace { bound_at: self.bound_at?, id: self.record.id })
+    }
+
     fn begin_run(&mut self, begin: &BeginRun) -> RunStart {
         let bound = self.record.thread_id.clone();
         let now = begin.now.as_microsecond();

@@ -112,7 +112,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()>;
 
     /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
-    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool>;
+    ///
+    /// The [place](Self::place_of_thread) of its thread, if it had one, stays known for a day
+    /// after `now`. Some of those that were deleted earlier may go: enough of them that they
+    /// don't pile up.
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool>;
 
     /// Records that an attachment belongs to a user. [`Owned::Taken`] if it is somebody else's
     /// already; the same owner twice is fine.
@@ -125,9 +129,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 
     /// A page of the sessions that are bound, in the order in which they were; ties by id.
-    ///
-    /// A cursor whose session is gone, or is not bound, gives an empty page.
-    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>>;
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>>;
+
+    /// Where a thread stands among the [threads](Self::threads), or stood if its session was
+    /// deleted less than a day ago: who deletes what a page shows goes on behind it all the same.
+    fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>>;
 
     /// The key that the secrets of client sessions are signed with: `fresh` if there was none
     /// yet, and the same for ever after. Replicas on one store have one key. It is a secret.
@@ -192,13 +198,34 @@ pub struct ThreadsPage {
     pub user_id: Option<UserId>,
     /// The oldest first; else the newest.
     pub ascending: bool,
-    /// What comes after this session.
-    pub after: Option<SessionId>,
+    /// What comes after this place, whether or not something is there.
+    pub after: Option<ThreadPlace>,
     /// And before that one.
-    pub until: Option<SessionId>,
+    pub until: Option<ThreadPlace>,
     /// The most that are given.
     pub limit: usize,
 }
+
+/// A place in the order of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ThreadPlace {
+    /// When the session was bound, in microseconds' precision.
+    pub bound_at: Timestamp,
+    /// The session.
+    pub id: SessionId,
+}
+
+/// A session that is bound, and where it stands among those that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedSession {
+    /// The place.
+    pub place: ThreadPlace,
+    /// The session.
+    pub record: SessionRecord,
+}
+
+/// How long the place of a deleted thread is known.
+pub(super) const KEEP_PLACE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long an expired client session is kept at least, for whoever asks about it.
 pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);

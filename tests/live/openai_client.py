@@ -178,6 +178,14 @@ def threads() -> None:
     raises(openai.NotFoundError, 404, lambda: client.chatkit.threads.retrieve(made[2]))
     raises(openai.NotFoundError, 404, lambda: client.chatkit.threads.delete(made[2]))
 
+    # Whoever clears a user deletes what the next page is to come after.
+    made = [conversation("hosted-threads-cleared", "Hi") for _ in range(7)]
+    deleted = []
+    for thread in client.chatkit.threads.list(user="hosted-threads-cleared", limit=2, order="asc"):
+        deleted.append(client.chatkit.threads.delete(thread.id).id)
+    assert deleted == made, deleted
+    assert list(client.chatkit.threads.list(user="hosted-threads-cleared")) == []
+
 
 def items() -> None:
     client = Counting()

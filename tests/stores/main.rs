@@ -39,6 +39,8 @@ contract! {
     clients:
         threads_are_in_the_order_of_their_binding,
         a_page_of_threads_lies_between_its_cursors,
+        the_place_of_a_deleted_thread_is_known_for_a_day,
+        who_deletes_what_a_page_shows_goes_on_behind_it,
         threads_bound_at_one_moment_are_all_paged_through,
         the_first_signing_key_stays,
         a_client_session_is_stored_as_it_was_given,

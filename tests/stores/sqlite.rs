@@ -94,7 +94,8 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
     let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
     let threads = store.threads(page).await.unwrap();
-    let ids: Vec<_> = threads.iter().filter_map(|record| record.thread_id.as_deref()).collect();
+    let ids: Vec<_> =
+        threads.iter().filter_map(|placed| placed.record.thread_id.as_deref()).collect();
     assert_eq!(ids, ["thr_2", "thr_1"]);
     let key = store.signing_key([7; 32]).await.unwrap();
     assert_eq!(number(&store).await, 1);
@@ -105,6 +106,44 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(number(&store).await, 2);
     drop(store);
     assert_eq!(integrity(&directory.file()), "ok");
+}
+
+/// What a program of version 0.1.0 does, which was started before the file was brought up to date.
+#[tokio::test]
+async fn what_an_older_program_binds_meanwhile_is_listed() {
+    let directory = Directory::new();
+    let old = Connection::open(directory.file()).unwrap();
+    old.execute_batch(FIRST_VERSION).unwrap();
+    let store = directory.store();
+    let bind = "UPDATE session SET thread_id = 'thr_3', updated_at = 40, lease_until = NULL
+        WHERE thread_id IS NULL";
+    assert_eq!(old.execute(bind, ()).unwrap(), 1);
+    let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
+    let threads = store.threads(page).await.unwrap();
+    let places: Vec<_> = threads
+        .iter()
+        .map(|placed| (placed.record.thread_id.as_deref(), placed.place.bound_at.as_microsecond()))
+        .collect();
+    assert_eq!(places, [(Some("thr_2"), 5), (Some("thr_1"), 10), (Some("thr_3"), 40)]);
+}
+
+/// A file of the version before this one, in which an older program has bound a session.
+#[tokio::test]
+async fn what_an_older_program_has_bound_is_listed() {
+    let directory = Directory::new();
+    let id = create_bound(&directory.store(), "ada", "thr_1").await;
+    let old = Connection::open(directory.file()).unwrap();
+    old.execute_batch(
+        "DROP TRIGGER session_is_bound;
+        DROP TABLE deleted_thread;
+        DROP INDEX client_session_by_user;
+        UPDATE session SET bound_at = NULL;
+        PRAGMA user_version = 3;",
+    )
+    .unwrap();
+    drop(old);
+    let placed = directory.store().place_of_thread("thr_1").await.unwrap().unwrap();
+    assert_eq!((placed.bound_at, placed.id), (at(1), id));
 }
 
 /// The number of a new conversation.
@@ -211,7 +250,7 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
     store.settle(id, messages(2));
     assert!(store.set_title(id, None, at(9)).await.unwrap_err().is_store());
     store.settle(id, messages(3));
-    assert!(store.delete(id).await.unwrap_err().is_store());
+    assert!(store.delete(id, at(0)).await.unwrap_err().is_store());
     assert_eq!(get(&store, id).await.message_count, 5);
 
     other.execute_batch("ROLLBACK").unwrap();

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{ConversationIds, Rules};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
@@ -51,7 +53,7 @@ impl Rules {
         match self.begin_run(record.id, false, first.max_messages, permit).await {
             Ok(claim) => Ok((claim.discarding_unbound(), record.conversation)),
             Err(rejection) => {
-                self.store.delete(record.id).await.map_err(store_down)?;
+                self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;
                 Err(rejection)
             }
         }

@@ -12,9 +12,16 @@ use crate::session::admitted::{
     Action, Attachments, OpenAiAction, OwnedSession, ThreadDirectory, store_down,
 };
 use crate::session::client_session::ClientSession;
-use crate::session::record::{SessionId, SessionRecord};
-use crate::session::store::ThreadsPage;
+use crate::session::record::{SessionId, SessionRecord, ThreadId};
+use crate::session::store::{ThreadPlace, ThreadsPage};
 use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
+
+/// Where a page of threads begins or ends.
+struct Cursor {
+    place: ThreadPlace,
+    /// The upstream's, while it has one there.
+    thread_id: Option<ThreadId>,
+}
 
 impl Rules {
     /// A service may see every user's threads: whose they are is only to be known.
@@ -89,29 +96,28 @@ impl Rules {
             (None, Some(until)) => (true, Some(until), None),
             (after, until) => (false, after, until),
         };
-        let cursor = after.as_ref().and_then(|record| record.thread_id.clone());
+        let cursor = after.as_ref().and_then(|cursor| cursor.thread_id.clone());
         let page = ThreadsPage {
             user_id: user,
             ascending: page.ascending != backwards,
-            after: after.map(|record| record.id),
-            until: until.map(|record| record.id),
+            after: after.map(|cursor| cursor.place),
+            until: until.map(|cursor| cursor.place),
             limit: 0,
         };
         Ok(ThreadDirectory::new(Arc::clone(&self.store), page, cursor, backwards))
     }
 
-    async fn cursor(
-        &self,
-        pointer: &str,
-        id: Option<&str>,
-    ) -> Result<Option<SessionRecord>, Rejection> {
+    /// The place that a parameter names: a thread's, or that of one which was deleted not long ago.
+    async fn cursor(&self, pointer: &str, id: Option<&str>) -> Result<Option<Cursor>, Rejection> {
         let Some(id) = id else { return Ok(None) };
-        let found = self.find_bound(id).await?;
-        found.map(Some).ok_or_else(|| {
+        let thread_id = self.find_bound(id).await?.and_then(|record| record.thread_id);
+        let place = self.store.place_of_thread(thread_id.as_deref().unwrap_or(id)).await;
+        let place = place.map_err(store_down)?.ok_or_else(|| {
             let name = pointer.trim_start_matches('/');
             Rejection::from(Report::one(pointer, "must be a thread's id"))
                 .message(format!("The parameter {name} names no thread."))
-        })
+        })?;
+        Ok(Some(Cursor { place, thread_id }))
     }
 
     async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {

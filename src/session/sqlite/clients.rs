@@ -7,31 +7,29 @@ use jiff::Timestamp;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
-use super::rows::{out_of_range, record, timestamp, user_id};
+use super::rows::{out_of_range, record, session_id, timestamp, user_id};
+use crate::principal::UserId;
 use crate::session::client_session::ClientSession;
-use crate::session::record::{SessionId, SessionRecord};
-use crate::session::store::{KEEP_EXPIRED, ThreadsPage};
+use crate::session::record::SessionId;
+use crate::session::store::{KEEP_EXPIRED, KEEP_PLACE, PlacedSession, ThreadPlace, ThreadsPage};
 
-/// How many expired client sessions go when one is made: more than one, so that they don't pile
-/// up, and not so many that making one takes long.
+/// How many expired client sessions go when one is made, and how many places of deleted threads
+/// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
 const PURGE: u32 = 64;
 
-pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<SessionRecord>> {
+pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<PlacedSession>> {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation
+            conversation, bound_at
         FROM session WHERE bound_at IS NOT NULL"
         .to_owned();
     let mut values: Vec<&dyn ToSql> = Vec::new();
-    let (mut user, mut places) = (None, Vec::new());
-    if let Some(user_id) = &page.user_id {
-        user = Some(user_id.as_str());
-    }
+    let user = page.user_id.as_ref().map(UserId::as_str);
     let (after, until) = if page.ascending { (">", "<") } else { ("<", ">") };
-    for (cursor, side) in [(page.after, after), (page.until, until)] {
-        let Some(id) = cursor else { continue };
-        let Some(bound_at) = bound_at(connection, id)? else { return Ok(Vec::new()) };
-        places.push((side, bound_at, *id.as_bytes()));
-    }
+    let places: Vec<_> = [(page.after, after), (page.until, until)]
+        .into_iter()
+        .filter_map(|(place, side)| Some((side, place?.bound_at.as_microsecond(), place?.id)))
+        .map(|(side, bound_at, id)| (side, bound_at, *id.as_bytes()))
+        .collect();
     // Writing to a `String` does not fail. There are few of these texts, and all are cached.
     if let Some(user) = &user {
         values.push(user);
@@ -47,12 +45,40 @@ pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec
     values.push(&limit);
     let order = if page.ascending { "ASC" } else { "DESC" };
     let _ = write!(sql, " ORDER BY bound_at {order}, id {order} LIMIT ?{}", values.len());
-    connection.prepare_cached(&sql)?.query_map(&*values, record)?.collect()
+    let session = |row: &Row<'_>| {
+        let record = record(row)?;
+        Ok(PlacedSession {
+            place: ThreadPlace { bound_at: timestamp(row, 8)?, id: record.id },
+            record,
+        })
+    };
+    connection.prepare_cached(&sql)?.query_map(&*values, session)?.collect()
 }
 
-fn bound_at(connection: &Connection, id: SessionId) -> Result<Option<i64>> {
-    let sql = "SELECT bound_at FROM session WHERE id = ?1 AND bound_at IS NOT NULL";
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
+/// That of the session which has the thread, if one has; else that of the one which had it.
+pub(super) fn place_of_thread(
+    connection: &Connection,
+    thread_id: &str,
+) -> Result<Option<ThreadPlace>> {
+    let sql = "SELECT bound_at, id, 0 FROM session WHERE thread_id = ?1 AND bound_at IS NOT NULL
+        UNION ALL SELECT bound_at, session_id, 1 FROM deleted_thread WHERE thread_id = ?1
+        ORDER BY 3 LIMIT 1";
+    let place =
+        |row: &Row<'_>| Ok(ThreadPlace { bound_at: timestamp(row, 0)?, id: session_id(row, 1)? });
+    connection.prepare_cached(sql)?.query_row([thread_id], place).optional()
+}
+
+/// Keeps the place of a session's thread, if it has one, and forgets some that are old.
+pub(super) fn keep_place(connection: &Connection, id: SessionId, now: Timestamp) -> Result<()> {
+    if let Ok(gone) = now.checked_sub(KEEP_PLACE) {
+        let sql = "DELETE FROM deleted_thread WHERE thread_id IN
+            (SELECT thread_id FROM deleted_thread WHERE deleted_at < ?1 LIMIT ?2)";
+        connection.prepare_cached(sql)?.execute(params![gone.as_microsecond(), PURGE])?;
+    }
+    // A server that was set up anew may use an id again: the last place counts.
+    let sql = "INSERT OR REPLACE INTO deleted_thread (thread_id, session_id, bound_at, deleted_at)
+        SELECT thread_id, id, bound_at, ?2 FROM session WHERE id = ?1 AND bound_at IS NOT NULL";
+    connection.prepare_cached(sql)?.execute(params![id.as_bytes(), now.as_microsecond()]).map(drop)
 }
 
 pub(super) fn signing_key(connection: &Connection) -> Result<Option<[u8; 32]>> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use super::clients;
 use super::tally::Pending;
 use crate::principal::UserId;
 use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
@@ -209,7 +210,10 @@ pub(super) fn set_message_count(
         .optional()
 }
 
-pub(super) fn delete(connection: &Connection, id: SessionId) -> Result<bool> {
+/// Several statements, of which the first may stay when a later one fails: what they removed was
+/// of no more use, and the place of a thread that is still there is not asked for.
+pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool> {
+    clients::keep_place(connection, id, now)?;
     let sql = "DELETE FROM session WHERE id = ?1";
     connection.prepare_cached(sql)?.execute([id.as_bytes()]).map(|rows| rows > 0)
 }
@@ -259,7 +263,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<SessionRecord> {
     })
 }
 
-fn session_id(row: &Row<'_>, column: usize) -> Result<SessionId> {
+pub(super) fn session_id(row: &Row<'_>, column: usize) -> Result<SessionId> {
     row.get(column).map(SessionId::from_bytes)
 }
 

@@ -68,10 +68,28 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO conversation_sequence (id, last) VALUES (1, 0);
 ",
+    // Until its process ends, a program that was started before the second entry binds sessions
+    // without the moment, and their threads would never be listed.
+    "
+    UPDATE session SET bound_at = updated_at WHERE thread_id IS NOT NULL AND bound_at IS NULL;
+    CREATE TRIGGER session_is_bound AFTER UPDATE OF thread_id ON session
+        WHEN NEW.thread_id IS NOT NULL AND NEW.bound_at IS NULL
+        BEGIN
+            UPDATE session SET bound_at = updated_at WHERE id = NEW.id;
+        END;
+    CREATE TABLE deleted_thread (
+        thread_id TEXT PRIMARY KEY,
+        session_id BLOB NOT NULL CHECK (length(session_id) = 16),
+        bound_at INTEGER NOT NULL,
+        deleted_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX deleted_thread_by_time ON deleted_thread (deleted_at);
+    CREATE INDEX client_session_by_user ON client_session (user_id, expires_at);
+",
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

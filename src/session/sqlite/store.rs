@@ -18,8 +18,8 @@ use crate::principal::UserId;
 use crate::session::client_session::ClientSession;
 use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{
-    BeginRun, Bound, Created, Lease, NewSession, Owned, RunStart, SessionStore, Settlement,
-    StoreFuture, ThreadsPage,
+    BeginRun, Bound, Created, Lease, NewSession, Owned, PlacedSession, RunStart, SessionStore,
+    Settlement, StoreFuture, ThreadPlace, ThreadsPage,
 };
 
 /// Sessions in one SQLite file.
@@ -262,8 +262,8 @@ impl SessionStore for SqliteStore {
         Box::pin(self.queue().call(Access::Write, context, work, recounted))
     }
 
-    fn delete(&self, id: SessionId) -> StoreFuture<'_, bool> {
-        self.write("could not delete a session", move |c| rows::delete(c, id))
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+        self.write("could not delete a session", move |c| rows::delete(c, id, now))
     }
 
     fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
@@ -287,10 +287,17 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<SessionRecord>> {
+    fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
         let work = move |connection: &Connection| clients::threads(connection, &page);
         let context = "could not list threads";
         Box::pin(self.queue().call(Access::Read, context, work, |records| records))
+    }
+
+    fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>> {
+        let thread_id = thread_id.to_owned();
+        Box::pin(self.read("could not read a thread's place", move |connection| {
+            clients::place_of_thread(connection, &thread_id)
+        }))
     }
 
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]> {

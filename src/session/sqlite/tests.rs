@@ -279,7 +279,7 @@ async fn nothing_of_a_session_stays_in_memory() {
         assert_eq!(queue.tallies(|tallies| tallies.len()), 1);
         store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
         store.settle(session.id, Settlement::default());
-        assert!(store.delete(session.id).await.unwrap());
+        assert!(store.delete(session.id, Timestamp::UNIX_EPOCH).await.unwrap());
         assert!(matches!(begin(&store, session.id).await, RunStart::Unknown));
         assert_eq!(queue.tallies(|tallies| tallies.len()), 0);
     }

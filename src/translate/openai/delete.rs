@@ -11,13 +11,14 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::Exchange;
+use super::find::remove;
 use super::threads::not_found;
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::translate::service::Reply;
 use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{attachments, envelope, reply, sessions, threads};
+use crate::translate::{attachments, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
 const MAX_ATTACHMENTS: usize = 1000;
@@ -73,7 +74,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let files = files_of(&mut upstream, &thread_id).await?;
-    sessions::remove(&mut upstream, &session).await?;
+    remove(&mut upstream, &session, &thread_id).await?;
     for id in files {
         if let Err(rejection) = delete_file(&mut upstream, &attachments, &id).await {
             not_deleted(&rejection);

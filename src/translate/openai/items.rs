@@ -9,7 +9,8 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::convert::{self, Item};
-use super::threads::{look_up, not_found};
+use super::find::look_up;
+use super::threads::not_found;
 use super::{Exchange, List};
 use crate::error::BoxError;
 use crate::rejection::Rejection;

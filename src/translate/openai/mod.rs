@@ -23,8 +23,11 @@ use crate::session::OpenAiAction;
 
 mod convert;
 mod delete;
+mod find;
 mod items;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 /// What an operation needs to be carried out.

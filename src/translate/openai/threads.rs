@@ -10,23 +10,17 @@ use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use tower_service::Service;
 
+use super::find::{Found, Listing, find, look_up};
 use super::{Exchange, List};
 use crate::error::BoxError;
 use crate::principal::UserId;
-use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionRecord, ThreadDirectory, ThreadId};
 use crate::translate::service::Reply;
-use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{envelope, reply, threads, time};
+use crate::translate::upstream::Failure;
+use crate::translate::{reply, time};
 
-/// How many rows are asked for at once.
-const ROWS: i64 = 100;
-
-/// The most pages of the upstream's list in which a single thread is looked for.
-const MAX_PAGES: usize = 5;
-
-/// The most threads that the upstream may have lost in what is looked through for one page.
+/// How many threads that the upstream has lost are passed over for one page.
 const MAX_LOST: usize = 50;
 
 /// A thread as the upstream tells of it.
@@ -41,6 +35,17 @@ pub(super) struct Told {
     status: Option<ToldStatus>,
 }
 
+impl Told {
+    /// Of a thread about which the upstream says nothing.
+    pub(super) fn nothing_of(thread_id: &str) -> Self {
+        Self { id: thread_id.to_owned(), created_at: None, title: None, status: None }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 #[derive(Deserialize)]
 struct ToldStatus {
     #[serde(rename = "type")]
@@ -51,7 +56,7 @@ struct ToldStatus {
 
 /// A thread as it is shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(super) struct Shown {
     id: String,
     object: &'static str,
     created_at: i64,
@@ -104,66 +109,39 @@ where
     reply::json(&show(record, told, exchange.settings.utc_offset))
 }
 
-/// What the upstream tells of a thread; `None` if it has lost it.
-///
-/// A bare 500 may mean that, or that its store is down, or that the thread has a title, which
-/// makes some servers fail here for ever. The list of threads, which must work, tells.
-pub(super) async fn look_up<S, R>(
-    upstream: &mut Upstream<S>,
-    thread_id: &str,
-) -> Result<Option<Told>, Failure>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
-    let failure = match upstream.json(get).await {
-        Ok(thread) => {
-            return serde_json::from_slice(&thread)
-                .map(Some)
-                .map_err(|_| Failure::Protocol("the upstream's thread is not one"));
-        }
-        Err(failure) if failure.is_not_found() => return Ok(None),
-        Err(failure) if !failure.is_bare_500() => return Err(failure),
-        Err(failure) => failure,
-    };
-    let mut after: Option<String> = None;
-    for _ in 0..MAX_PAGES {
-        let request = envelope::page(None, ROWS, false, after.as_deref());
-        let Ok(answer) = upstream.json(request).await else { return Err(failure) };
-        let page = threads::page(&answer)?;
-        let mut rows = page.data.iter().filter_map(|row| serde_json::from_str(row.get()).ok());
-        if let Some(row) = rows.find(|row: &Told| row.id == thread_id) {
-            return Ok(Some(row));
-        }
-        match page.next() {
-            None => return Ok(None),
-            Some(next) if after.as_deref() != Some(next) => after = Some(next.to_owned()),
-            Some(_) => break,
-        }
-    }
-    // More threads than are looked through: nobody can tell.
-    Err(failure)
-}
-
 /// A page of the store's threads, as the upstream tells of them.
 ///
 /// One list of the upstream's usually has them all; what it doesn't show is asked for one by one.
-/// Threads that the upstream has lost are left out, and those after them take their places.
+/// Threads that the upstream has lost are left out, and those after them take their places, but a
+/// page is never empty while there are more: a client would stop there. A thread of which nobody
+/// can tell is shown as the store has it, for one thread must not keep anybody from all others.
 pub(super) async fn list<S, R>(
     exchange: &mut Exchange<'_, S>,
-    mut directory: ThreadDirectory,
+    directory: ThreadDirectory,
     limit: usize,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    reply::json(&page(exchange, directory, limit).await?)
+}
+
+pub(super) async fn page<S, R>(
+    exchange: &mut Exchange<'_, S>,
+    mut directory: ThreadDirectory,
+    limit: usize,
+) -> Result<List<Shown>, Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
     let offset = exchange.settings.utc_offset;
     let mut data: Vec<Shown> = Vec::new();
-    let mut rows: Option<Rows> = None;
+    let mut lists = Lists::default();
     let mut ahead: VecDeque<SessionRecord> = VecDeque::new();
     let (mut all_read, mut lost) = (limit == 0, 0);
+    let mut stopped_at = None;
     loop {
         if ahead.is_empty() && !all_read {
             // One more than is wanted tells whether there are more.
@@ -177,62 +155,120 @@ where
         }
         let Some(record) = ahead.pop_front() else { break };
         let Some(thread_id) = &record.thread_id else { continue };
-        let rows = match &mut rows {
-            Some(rows) => rows,
-            none => none.insert(Rows::ask(exchange, &directory, &record.user_id).await?),
-        };
-        let told = match rows.of(thread_id) {
-            Some(told) => Some(told),
-            None => look_up(&mut exchange.upstream(&record.user_id), thread_id).await?,
-        };
-        match told {
-            Some(told) => data.push(show(&record, told, offset)),
-            None if lost < MAX_LOST => lost += 1,
-            None => {
-                return Err(Rejection::new(Code::UpstreamError)
-                    .because("the upstream has lost too many threads"));
+        let found = lists.find(exchange, &directory, &record, thread_id, &ahead).await;
+        match found {
+            Found::Told(told) => data.push(show(&record, told, offset)),
+            Found::Unknown { failure: failure @ Failure::Broken(_), .. } => {
+                return Err(failure.into());
+            }
+            // It has answered nothing of use yet: that is not about this thread.
+            Found::Unknown { failure, .. } if !lists.answered => return Err(failure.into()),
+            Found::Unknown { .. } => {
+                data.push(show(&record, Told::nothing_of(thread_id), offset));
+            }
+            Found::Lost => {
+                lost += 1;
+                if lost < MAX_LOST {
+                    continue;
+                }
+                if ahead.is_empty() && !all_read {
+                    ahead.extend(directory.next(1).await?);
+                }
+                if data.is_empty() && !ahead.is_empty() {
+                    data.push(show(&record, Told::nothing_of(thread_id), offset));
+                }
+                stopped_at = Some(thread_id.to_string());
+                break;
             }
         }
     }
-    if directory.is_backwards() {
+    let backwards = directory.is_backwards();
+    if backwards {
         data.reverse();
     }
-    reply::json(&List::new(data, |thread| &thread.id, !ahead.is_empty()))
+    let has_more = !ahead.is_empty();
+    let mut shown = List::new(data, |thread| &thread.id, has_more);
+    if let (Some(cursor), true) = (stopped_at, has_more) {
+        // Who goes on does so behind what was left out.
+        *(if backwards { &mut shown.first_id } else { &mut shown.last_id }) = Some(cursor);
+    }
+    Ok(shown)
 }
 
-/// What one list of the upstream's shows.
-struct Rows(HashMap<ThreadId, Told>);
+/// What the upstream's lists show, for each user on behalf of whom one was asked for.
+#[derive(Default)]
+struct Lists {
+    by_owner: HashMap<UserId, Listing>,
+    /// The upstream has answered something of use.
+    answered: bool,
+}
 
-impl Rows {
-    /// Asks on behalf of the user whose threads are wanted, else of the `first` thread's owner:
-    /// nobody in particular is somebody that the upstream may refuse.
-    async fn ask<S, R>(
+impl Lists {
+    async fn find<S, R>(
+        &mut self,
         exchange: &mut Exchange<'_, S>,
         directory: &ThreadDirectory,
-        first: &UserId,
-    ) -> Result<Self, Failure>
+        record: &SessionRecord,
+        thread_id: &ThreadId,
+        ahead: &VecDeque<SessionRecord>,
+    ) -> Found
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let mut upstream = exchange.upstream(directory.user().unwrap_or(first));
-        let after = directory.cursor().map(|cursor| &**cursor);
-        let request = envelope::page(None, ROWS, directory.is_ascending(), after);
-        let answer = match upstream.json(request).await {
-            Ok(answer) => answer,
-            // Some servers fail on a cursor that they don't know, as one is that they have lost.
-            Err(failure) if failure.is_bare_500() || failure.is_not_found() => {
-                return Ok(Self(HashMap::new()));
+        if let Some(told) = self.take(thread_id) {
+            return Found::Told(told);
+        }
+        let owner = &record.user_id;
+        let mut upstream = exchange.upstream(owner);
+        if self.is_to_be_asked_for(owner, ahead) {
+            // The cursor may be another user's thread, which only the first list need know.
+            let after = if self.by_owner.is_empty() { directory.cursor() } else { None };
+            let after = after.map(|cursor| &**cursor);
+            let asked = Listing::ask(&mut upstream, directory.is_ascending(), after).await;
+            self.answered |= asked.is_ok();
+            let is_first = self.by_owner.is_empty();
+            let listing = match asked {
+                Ok(listing) => listing,
+                // Some servers fail on a cursor that they don't know, as one is that they have
+                // lost, and some have no list.
+                Err(failure) if failure.is_bare_500() || failure.is_not_found() => {
+                    Listing::default()
+                }
+                Err(failure @ Failure::Broken(_)) => {
+                    return Found::Unknown { failure, is_empty: false };
+                }
+                Err(failure) if is_first => return Found::Unknown { failure, is_empty: false },
+                Err(_) => Listing::default(),
+            };
+            self.by_owner.insert(owner.clone(), listing);
+            if let Some(told) = self.take(thread_id) {
+                return Found::Told(told);
             }
-            Err(failure) => return Err(failure),
-        };
-        let page = threads::page(&answer)?;
-        let rows = page.data.iter().filter_map(|row| serde_json::from_str(row.get()).ok());
-        Ok(Self(rows.map(|row: Told| (ThreadId::from(&*row.id), row)).collect()))
+        }
+        let listing = self.by_owner.entry(owner.clone()).or_default();
+        let found = find(&mut upstream, thread_id, listing).await;
+        self.answered |= !matches!(found, Found::Unknown { .. });
+        found
     }
 
-    fn of(&mut self, thread_id: &ThreadId) -> Option<Told> {
-        self.0.remove(thread_id)
+    /// The first owner's has everybody's threads where the upstream knows no users. Where it
+    /// does, one of somebody else's saves more than it costs if it shows two.
+    fn is_to_be_asked_for(&self, owner: &UserId, ahead: &VecDeque<SessionRecord>) -> bool {
+        if self.by_owner.is_empty() {
+            return true;
+        }
+        let is_missing =
+            |thread_id: &ThreadId| !self.by_owner.values().any(|listing| listing.shows(thread_id));
+        !self.by_owner.contains_key(owner)
+            && ahead
+                .iter()
+                .filter(|record| record.user_id == *owner)
+                .any(|record| record.thread_id.as_ref().is_some_and(is_missing))
+    }
+
+    fn take(&mut self, thread_id: &str) -> Option<Told> {
+        self.by_owner.values_mut().find_map(|listing| listing.take(thread_id))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use chatkit_rest::session::{
-    Bound, ClientSession, ClientSessionStatus, SessionId, SessionRecord, ThreadsPage,
+    Bound, ClientSession, ClientSessionStatus, SessionId, ThreadPlace, ThreadsPage,
 };
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ fn page(limit: usize) -> ThreadsPage {
 
 async fn threads(store: &Store, page: ThreadsPage) -> Vec<String> {
     let records = store.threads(page).await.unwrap();
-    records.iter().map(|record| record.thread_id.as_deref().unwrap().to_owned()).collect()
+    records.iter().map(|placed| placed.record.thread_id.as_deref().unwrap().to_owned()).collect()
 }
 
 async fn bound_at(store: &Store, user_id: &str, thread_id: &str, seconds: i64) -> SessionId {
@@ -39,8 +39,11 @@ pub(crate) async fn threads_are_in_the_order_of_their_binding(store: &Store) {
     let of = |id| ThreadsPage { user_id: Some(user(id)), ..page(10) };
     assert_eq!(threads(store, of("ada")).await, ["b", "c"]);
     assert_eq!(threads(store, of("Ada")).await, [""; 0]);
-    let records: Vec<SessionRecord> = store.threads(of("bob")).await.unwrap();
-    assert_eq!(records, [store.by_thread("a").await.unwrap().unwrap()]);
+    let placed = store.threads(of("bob")).await.unwrap().remove(0);
+    assert_eq!(placed.record, store.by_thread("a").await.unwrap().unwrap());
+    assert_eq!(placed.place, ThreadPlace { bound_at: at(10), id: placed.record.id });
+    assert_eq!(store.place_of_thread("a").await.unwrap(), Some(placed.place));
+    assert_eq!(store.place_of_thread("A").await.unwrap(), None);
 }
 
 pub(crate) async fn a_page_of_threads_lies_between_its_cursors(store: &Store) {
@@ -52,8 +55,8 @@ pub(crate) async fn a_page_of_threads_lies_between_its_cursors(store: &Store) {
     let between = |ascending, after: usize, until: Option<usize>| ThreadsPage {
         user_id: user_id.clone(),
         ascending,
-        after: Some(ids[after]),
-        until: until.map(|until| ids[until]),
+        after: Some(place(&ids, after)),
+        until: until.map(|until| place(&ids, until)),
         limit: 10,
     };
     assert_eq!(threads(store, between(true, 1, None)).await, ["c", "d"]);
@@ -61,13 +64,78 @@ pub(crate) async fn a_page_of_threads_lies_between_its_cursors(store: &Store) {
     assert_eq!(threads(store, between(false, 2, None)).await, ["b", "a"]);
     assert_eq!(threads(store, between(false, 3, Some(1))).await, ["c"]);
     assert_eq!(threads(store, between(true, 3, None)).await, [""; 0]);
-    let before = ThreadsPage { until: Some(ids[2]), ..page(10) };
+    let before = ThreadsPage { until: Some(place(&ids, 2)), ..page(10) };
     assert_eq!(threads(store, before).await, ["a", "b"]);
 
-    // A cursor that is none any more is the end.
-    assert!(store.delete(ids[1]).await.unwrap());
-    assert_eq!(threads(store, between(true, 1, None)).await, [""; 0]);
+    // A place is one whether or not something is there.
+    assert!(store.delete(ids[1], at(5)).await.unwrap());
+    assert_eq!(threads(store, between(true, 1, None)).await, ["c", "d"]);
+    assert_eq!(threads(store, between(false, 3, Some(1))).await, ["c"]);
     assert_eq!(threads(store, page(10)).await, ["a", "c", "d"]);
+}
+
+/// That of the session which was bound at second `n`.
+fn place(ids: &[SessionId], n: usize) -> ThreadPlace {
+    ThreadPlace { bound_at: at(n.try_into().unwrap()), id: ids[n] }
+}
+
+pub(crate) async fn the_place_of_a_deleted_thread_is_known_for_a_day(store: &Store) {
+    const DAY: i64 = 24 * 3600;
+    // More than are forgotten at once.
+    let old = 70_usize;
+    let mut ids = Vec::new();
+    for n in 0..old + 2 {
+        ids.push(bound_at(store, "ada", &format!("thr_{n}"), n.try_into().unwrap()).await);
+    }
+    for id in &ids[..old] {
+        assert!(store.delete(*id, at(1000)).await.unwrap());
+    }
+    let known = async |n: usize| store.place_of_thread(&format!("thr_{n}")).await.unwrap();
+    assert_eq!(known(0).await, Some(place(&ids, 0)));
+    assert_eq!(store.by_thread("thr_0").await.unwrap(), None);
+
+    // Who was never bound had no place, and deleting them is no reason to forget others in vain.
+    let unbound = create(store, "ada").await;
+    assert!(store.delete(unbound, at(1000 + DAY)).await.unwrap());
+    assert_eq!(known(0).await, Some(place(&ids, 0)));
+
+    for n in [old, old + 1] {
+        assert!(store.delete(ids[n], at(1001 + DAY)).await.unwrap());
+        assert_eq!(known(n).await, Some(place(&ids, n)));
+    }
+    for n in 0..old {
+        assert_eq!(known(n).await, None, "{n}");
+    }
+
+    // An id that is used again has its new place, and keeps that when it goes.
+    let again = bound_at(store, "bob", "thr_71", 2000).await;
+    let new = ThreadPlace { bound_at: at(2000), id: again };
+    assert_eq!(known(71).await, Some(new));
+    assert!(store.delete(again, at(2001 + DAY)).await.unwrap());
+    assert_eq!(known(71).await, Some(new));
+}
+
+pub(crate) async fn who_deletes_what_a_page_shows_goes_on_behind_it(store: &Store) {
+    for (n, thread_id) in ["a", "b", "c", "d", "e", "f", "g"].into_iter().enumerate() {
+        bound_at(store, "ada", thread_id, n.try_into().unwrap()).await;
+    }
+    let (mut seen, mut last) = (Vec::new(), None::<String>);
+    loop {
+        let after = match &last {
+            Some(last) => Some(store.place_of_thread(last).await.unwrap().unwrap()),
+            None => None,
+        };
+        let records = store.threads(ThreadsPage { after, ..page(2) }).await.unwrap();
+        for placed in &records {
+            last = placed.record.thread_id.as_deref().map(str::to_owned);
+            seen.extend(last.clone());
+            assert!(store.delete(placed.record.id, at(100)).await.unwrap());
+        }
+        if records.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
 pub(crate) async fn threads_bound_at_one_moment_are_all_paged_through(store: &Store) {
@@ -80,8 +148,8 @@ pub(crate) async fn threads_bound_at_one_moment_are_all_paged_through(store: &St
             let page = ThreadsPage { ascending, after, ..page(3) };
             let records = store.threads(page).await.unwrap();
             let Some(last) = records.last() else { break };
-            after = Some(last.id);
-            seen.extend(records.into_iter().map(|record| record.thread_id.unwrap()));
+            after = Some(last.place);
+            seen.extend(records.into_iter().map(|placed| placed.record.thread_id.unwrap()));
         }
         seen.sort();
         seen.dedup();

@@ -88,8 +88,8 @@ pub(crate) async fn deleting_makes_room(store: &Store) {
         store.create(new_session("ada"), max(1)).await.unwrap(),
         Created::LimitReached
     ));
-    assert!(store.delete(id).await.unwrap());
-    assert!(!store.delete(id).await.unwrap());
+    assert!(store.delete(id, at(0)).await.unwrap());
+    assert!(!store.delete(id, at(0)).await.unwrap());
     assert_eq!(store.get(id).await.unwrap(), None);
     assert_eq!(store.list(&user("ada")).await.unwrap(), []);
     let created = store.create(new_session("ada"), max(1)).await.unwrap();
