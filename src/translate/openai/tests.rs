@@ -68,7 +68,8 @@ macro_rules! exchange {
                 Ok::<_, BoxError>(response.unwrap())
             }
         });
-        Exchange { service, settings: Arc::default(), headers: &$headers }
+        let errands = crate::translate::errand::Errands::new(1);
+        Exchange { service, settings: Arc::default(), errands, headers: &$headers }
     }};
 }
 
