@@ -1,4 +1,5 @@
-//! An axum application with users of its own gets REST in front of its ChatKit endpoint.
+//! An axum application with users of its own gets REST, and one-shot chat, in front of its ChatKit
+//! endpoint.
 //!
 //! ```sh
 //! cargo run --example axum_app
@@ -12,6 +13,7 @@
 //! curl -N "$BASE/sessions/$SESSION/threads/$SESSION/runs" -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hello there"}'
 //! curl "$BASE/sessions/$SESSION" -H "x-api-key: ada-key"                 # the conversation
 //! curl -i "$BASE/sessions/$SESSION" -H "x-api-key: bob-key"              # 403: it is ada's
+//! curl http://127.0.0.1:3000/api/chat -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hi"}'
 //! curl http://127.0.0.1:3000/whoami -H "x-api-key: ada-key"              # the app's own route
 //! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"  # 404: closed to the outside
 //! ```
@@ -53,7 +55,7 @@ pub(crate) fn app() -> Result<
     let sessions = Arc::new(MemoryStore::new());
     Ok(ServiceBuilder::new()
         .layer(from_fn(who_is_it))
-        .layer(ChatKitRestLayer::new("/api/v1/chatkit", sessions)?)
+        .layer(ChatKitRestLayer::new("/api/v1/chatkit", sessions)?.with_chat("/api")?)
         .service(router))
 }
 

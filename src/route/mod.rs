@@ -29,9 +29,8 @@ mod table;
 
 pub use layer::RouteLayer;
 pub use operation::Operation;
-pub(crate) use overlap::Overlap;
 #[cfg(feature = "config")]
-pub(crate) use overlap::setting;
+pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};
 pub use surface::{SurfaceLayer, SurfaceService};
 pub use table::{Miss, Router, Target};

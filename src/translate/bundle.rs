@@ -15,15 +15,19 @@ use super::service::Translate;
 use crate::error::Error;
 use crate::route::{Route, RouteLayer, Router};
 use crate::session::{Session, SessionLayer, SessionLimits, SessionStore};
+use crate::surface::Surfaces;
 use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 
-/// REST in front of a host application's own ChatKit endpoint.
+/// REST, and [one-shot chat](Self::with_chat), in front of a host application's own ChatKit endpoint.
 ///
 /// The host verifies its callers and puts a [`Principal`](crate::principal::Principal) into the
-/// request's extensions; a REST request without one is refused with 401. Requests for the REST
-/// paths become ChatKit requests to the inner service's endpoint
+/// request's extensions; a request for one of our paths without one is refused with 401. These
+/// requests become ChatKit requests to the inner service's endpoint
 /// ([`TranslateSettings::endpoint`], `/chatkit`); any other request reaches the inner service
 /// unchanged.
+///
+/// The OpenAI-compatible surface is not here: it knows its callers by keys of services, which a
+/// host's principals are not. `proxy::Rooms` (feature `server`) has it.
 ///
 /// # The endpoint is closed to the outside
 /// Whoever could reach the endpoint itself would pass by every check, so a request from outside
@@ -60,11 +64,15 @@ use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 ///     let said = format!("you are at {}", request.uri().path());
 ///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
 /// });
-/// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?;
+/// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?
+///     .with_chat("/api")?;
 /// let mut service = layer.layer(app);
 ///
 /// let mut request = Request::post("/api/v1/chatkit/sessions").body(Full::<Bytes>::default())?;
 /// assert_eq!(service.call(request.clone()).await?.status(), 401);
+///
+/// let question = Request::post("/api/chat").body(Full::default())?;
+/// assert_eq!(service.call(question).await?.status(), 401);
 ///
 /// // What the host's own authentication does:
 /// request.extensions_mut().insert(Principal::new(UserId::parse("ada")?));
@@ -76,6 +84,7 @@ use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 /// # }
 /// ```
 pub struct ChatKitRestLayer<B> {
+    surfaces: Surfaces,
     route: RouteLayer,
     validate: ValidateLayer,
     session: SessionLayer,
@@ -90,14 +99,30 @@ impl<B> ChatKitRestLayer<B> {
     /// # Errors
     /// If `prefix` is not a path prefix.
     pub fn new(prefix: &str, store: Arc<dyn SessionStore>) -> Result<Self, Error> {
+        let surfaces = Surfaces::rest(prefix);
         Ok(Self {
-            route: RouteLayer::new(Router::new(prefix)?),
+            route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
+            surfaces,
             validate: ValidateLayer::new(Schemas::compile()?, BodyLimits::default()),
             session: SessionLayer::new(store, SessionLimits::default()),
             translate: TranslateLayer::new(TranslateSettings::default()),
             endpoint_is_open: false,
             body: PhantomData,
         })
+    }
+
+    /// Serves one-shot chat as well: `POST {prefix}/chat`, and `POST {prefix}/{user_id}/chat` for
+    /// the user who is calling. Conversations are sessions, under the rules of
+    /// [`SessionLayer::with_chat`]; the longest message is
+    /// [`BodyLimits::max_chat_chars`].
+    ///
+    /// # Errors
+    /// If `prefix` is not a path prefix, or if its paths and REST's can meet
+    /// ([`Router::with_surfaces`]).
+    pub fn with_chat(self, prefix: &str) -> Result<Self, Error> {
+        let surfaces = self.surfaces.with_chat(prefix);
+        let route = RouteLayer::new(Router::with_surfaces(&surfaces)?);
+        Ok(Self { surfaces, route, ..self })
     }
 
     /// Replaces the bounds of bodies, or what unknown request types meet.
@@ -136,6 +161,7 @@ impl<B> ChatKitRestLayer<B> {
 impl<B> Clone for ChatKitRestLayer<B> {
     fn clone(&self) -> Self {
         Self {
+            surfaces: self.surfaces.clone(),
             route: self.route.clone(),
             validate: self.validate.clone(),
             session: self.session.clone(),

@@ -184,7 +184,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Routed<B>>) -> Self::Future {
+        // Before anything can refuse: a refusal is written as its surface writes it. What the
+        // router left to the host is not marked.
+        let surface = request.body().target().operation().surface();
+        request.extensions_mut().insert(surface);
         let Some(principal) = request.extensions().get::<Principal>().cloned() else {
             let rejection = Rejection::new(Code::Unauthorized)
                 .header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))

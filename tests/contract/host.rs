@@ -32,27 +32,30 @@ fn believe(mut request: Request<ClientBody>) -> Request<ClientBody> {
     request
 }
 
-/// Whether a folder is an operation's of the surface that the layer has.
-fn is_rest(folder: &str) -> bool {
+/// Whether a folder is an operation's of the surfaces that the layer has.
+fn is_served(folder: &str) -> bool {
     Operation::ALL
         .iter()
-        .any(|operation| operation.name() == folder && operation.surface() == Surface::Rest)
+        .any(|operation| operation.name() == folder && operation.surface() != Surface::OpenAi)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_application_keeps_the_same_contract() {
     let target = Target::service(|upstream, config| {
         let store = Arc::new(MemoryStore::new());
-        let layer = ChatKitRestLayer::<ClientBody>::new(config.rest.prefix.as_str(), store)?;
+        let layer = ChatKitRestLayer::<ClientBody>::new(config.rest.prefix.as_str(), store)?
+            .with_chat(config.chat.path.as_str())?;
         let stack = ServiceBuilder::new().layer(TraceLayer::new()).map_request(believe);
         Ok::<_, Error>(stack.layer(layer).service(upstream))
     });
     let fixtures: Vec<Fixture> = contract::load(fixtures())
         .unwrap()
         .into_iter()
-        .filter(|fixture| fixture.settings().is_empty() && is_rest(fixture.folder()))
+        .filter(|fixture| fixture.settings().is_empty() && is_served(fixture.folder()))
+        // Its challenge names the gateway as the realm; a host has its own.
+        .filter(|fixture| fixture.name() != "chat_for_user/no_token")
         .collect();
     let report = contract::run(&fixtures, &target).await;
     assert!(report.is_success(), "{report}");
-    assert!(report.passed() > 150, "{report}");
+    assert!(report.passed() > 300, "{report}");
 }

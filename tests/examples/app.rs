@@ -81,3 +81,35 @@ async fn nobody_reaches_the_endpoint_from_outside() {
     let (status, body) = app.ask("POST", "/api/v1/chatkit", "ada-key", list).await;
     assert_eq!((status.as_u16(), body.as_str()), (200, r#"{"data":[],"has_more":false}"#));
 }
+
+#[tokio::test]
+async fn one_shot_chat_beside_it() {
+    let app = App(crate::axum_app::app().unwrap());
+    let ask = |path, key, body| app.ask("POST", path, key, body);
+    let hi = r#"{"message":"Hi"}"#;
+    let (status, _) = ask("/api/chat", "", hi).await;
+    assert_eq!(status, 401);
+    let (status, body) = ask("/api/chat", "ada-key", hi).await;
+    assert_eq!(status, 200, "{body}");
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer["response"], "You said: Hi");
+    let next = format!(r#"{{"message":"Hi","conversation_id":{}}}"#, answer["conversation_id"]);
+    for (path, key, body, status) in [
+        ("/api/chat", "ada-key", next.as_str(), 200),
+        ("/api/ada/chat", "ada-key", &next, 200),
+        ("/api/ada/chat", "bob-key", hi, 403),
+        ("/api/bob/chat", "bob-key", &next, 403),
+        // Its statuses are those of one-shot chat, where REST has 400 and 502.
+        ("/api/chat", "ada-key", r#"{"message":1}"#, 422),
+        ("/api/chat", "ada-key", r#"{"message":"/error"}"#, 503),
+    ] {
+        let (is, body) = ask(path, key, body).await;
+        assert_eq!(is, status, "{path} {body}");
+    }
+    let path = format!("/api/v1/chatkit/sessions/{}", app.session().await);
+    let (status, _) = app.ask("PATCH", &path, "ada-key", r#"{"title":1}"#).await;
+    assert_eq!(status, 400);
+    // What is nobody's is the application's.
+    let (status, body) = app.ask("GET", "/api/other", "ada-key", "").await;
+    assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, ""));
+}
