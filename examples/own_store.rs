@@ -31,9 +31,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, ClientSession, ConversationId, Created, Lease, MemoryStore, NewSession, Owned,
-    PlacedSession, RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture,
-    ThreadId, ThreadPlace, ThreadsPage,
+    BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId, Created, Lease,
+    MemoryStore, NewSession, Owned, PlacedSession, RunStart, SessionId, SessionRecord,
+    SessionStore, Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -174,8 +174,12 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("signing_key", self.inner.signing_key(fresh))
     }
 
-    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
-        self.counted("create_client_session", self.inner.create_client_session(session))
+    fn create_client_session(
+        &self,
+        session: ClientSession,
+        max_active: NonZeroU32,
+    ) -> StoreFuture<'_, ClientSessionCreated> {
+        self.counted("create_client_session", self.inner.create_client_session(session, max_active))
     }
 
     fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>> {

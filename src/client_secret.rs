@@ -171,7 +171,7 @@ mod tests {
         let here = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
         let there = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
         let session = session("cksess_1", 600);
-        store.create_client_session(session.clone()).await.unwrap();
+        let _ = store.create_client_session(session.clone(), NonZeroU32::MAX).await.unwrap();
         let secret = sign(&here, &session).await;
         assert_eq!(sign(&there, &session).await, secret);
         assert!(secret.starts_with(CLIENT_SECRET_PREFIX));
@@ -190,11 +190,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_not_made_here_is_refused_before_anything_is_looked_up() {
-        let store = Arc::new(MemoryStore::new());
-        let ours = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
+        // A session that is looked up is one that nobody has: it would be `Revoked`.
+        let ours = StoredSecrets::new(Arc::new(MemoryStore::new()));
         let theirs = StoredSecrets::new(Arc::new(MemoryStore::new()));
         let session = session("cksess_1", 600);
-        store.create_client_session(session.clone()).await.unwrap();
         let forged = sign(&theirs, &session).await;
         assert_eq!(invalid(ours.caller(&forged).await), InvalidToken::Signature);
         let secret = sign(&ours, &session).await;
@@ -210,10 +209,17 @@ mod tests {
             );
         }
         for malformed in ["ek_", "ek_.", "ek_x", "ek_.x", "ek_a.b.c"] {
-            assert!(ours.caller(malformed).await.is_err(), "{malformed}");
+            let reason = invalid(ours.caller(malformed).await);
+            assert!(
+                matches!(reason, InvalidToken::Signature | InvalidToken::Malformed),
+                "{reason:?}"
+            );
         }
         let long = format!("ek_{}", "a".repeat(MAX_TOKEN_BYTES));
         assert_eq!(invalid(ours.caller(&long).await), InvalidToken::TooLong);
+        assert_eq!(invalid(ours.caller(&secret).await), InvalidToken::Revoked);
+        let over = sign(&ours, &self::session("cksess_1", 0)).await;
+        assert_eq!(invalid(ours.caller(&over).await), InvalidToken::Expired);
     }
 
     #[tokio::test]
@@ -221,7 +227,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let secrets = StoredSecrets::new(Arc::<MemoryStore>::clone(&store));
         let over = session("cksess_1", 0);
-        store.create_client_session(over.clone()).await.unwrap();
+        let _ = store.create_client_session(over.clone(), NonZeroU32::MAX).await.unwrap();
         let secret = sign(&secrets, &over).await;
         assert_eq!(invalid(secrets.caller(&secret).await), InvalidToken::Expired);
         let secret = sign(&secrets, &session("cksess_gone", 600)).await;

@@ -16,7 +16,8 @@ use crate::principal::UserId;
 /// * what belongs to the client's connection (RFC 9110 section 7.6.1), `host` and `expect`;
 /// * what describes the client's body or answer, since the gateway sends and asks for others:
 ///   `content-*`, `accept`, `accept-encoding`, `range`, conditions (`if-*`), digests;
-/// * credentials: `cookie`, and `authorization` unless it is to be forwarded;
+/// * credentials: `cookie`, and `authorization` unless it is to be forwarded, and even then a
+///   client session's secret, which is the gateway's own;
 /// * the user header and every other name under which proxies commonly hand on a verified
 ///   identity (`remote-user`, `x-auth-request-*`, …), and what servers take on trust from a
 ///   proxy about the client (`forwarded`, `x-forwarded-*`, `x-real-ip`);
@@ -91,6 +92,9 @@ impl IdentityHeaders {
             }
             let mut value = value.clone();
             if name == header::AUTHORIZATION {
+                if is_client_secret(&value) {
+                    continue;
+                }
                 value.set_sensitive(true);
             }
             outgoing.append(name.clone(), value);
@@ -110,6 +114,17 @@ impl IdentityHeaders {
         }
         !is_replaced(&name) && !is_identity(&name) && name != self.user_header.as_str()
     }
+}
+
+/// What the secrets of client sessions begin with.
+const CLIENT_SECRET_PREFIX: &[u8] = b"ek_";
+
+/// Whether these are credentials of the gateway's own, with which the upstream could do nothing
+/// but act for the user at the gateway. Whatever their scheme (RFC 9110 section 11.4): it is the
+/// secret that is not to leave.
+fn is_client_secret(authorization: &HeaderValue) -> bool {
+    let mut words = authorization.as_bytes().split(u8::is_ascii_whitespace);
+    words.any(|word| word.starts_with(CLIENT_SECRET_PREFIX))
 }
 
 /// Fields the gateway leaves out or writes itself.
@@ -325,6 +340,22 @@ mod tests {
         let outgoing = identity.forward_authorization(true).outbound(&incoming, &ada);
         assert_eq!(outgoing["authorization"], "Bearer secret");
         assert!(!format!("{outgoing:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_client_secret_is_never_forwarded() {
+        let identity = IdentityHeaders::default().forward_authorization(true);
+        let ada = UserId::parse("ada").unwrap();
+        for value in ["Bearer ek_e30.c2ln", "bearer  ek_e30.c2ln ", "BEARER\tek_x"] {
+            let outgoing = identity.outbound(&map(&[("authorization", value)]), &ada);
+            assert_eq!(names(&outgoing), ["x-user-id"], "{value}");
+        }
+        #[cfg(feature = "authenticate")]
+        assert_eq!(CLIENT_SECRET_PREFIX, crate::authenticate::CLIENT_SECRET_PREFIX.as_bytes());
+        for value in ["Bearer eyek_.x", "Bearer EK_x", "Basic xek_"] {
+            let outgoing = identity.outbound(&map(&[("authorization", value)]), &ada);
+            assert_eq!(outgoing["authorization"], value);
+        }
     }
 
     #[test]

@@ -50,6 +50,8 @@ struct Inner {
     details: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Cow<'static, str>>,
+    /// The same may succeed soon, whatever the code says.
+    passing: bool,
 }
 
 impl Rejection {
@@ -62,6 +64,7 @@ impl Rejection {
             details: Map::new(),
             headers: Vec::new(),
             cause: None,
+            passing: false,
         }));
         // RFC 9110 section 10.2.3: whoever is asked to come back is told when.
         if matches!(code, Code::Conflict | Code::ServiceUnavailable) {
@@ -119,6 +122,14 @@ impl Rejection {
         self
     }
 
+    /// Says that the same may succeed in a moment, where the code alone doesn't: an upstream that
+    /// can't be reached is often one that is being started again.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.0.passing = true;
+        self
+    }
+
     /// Says for the log, and only for it, what happened.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
@@ -145,8 +156,8 @@ impl Rejection {
     ///
     /// The response's extensions hold a [`Refused`], for whoever logs requests.
     pub fn into_response(self, style: &RefusalStyle) -> Response<Full<Bytes>> {
-        let Inner { code, status, message, details, headers, cause } = *self.0;
-        let written = style.write(code, status, &message, &details);
+        let Inner { code, status, message, details, headers, cause, passing } = *self.0;
+        let written = style.write(code, status, &message, &details, passing);
         let mut response = Response::new(Full::from(written.body));
         *response.status_mut() = written.status;
         let fields = response.headers_mut();
@@ -265,6 +276,9 @@ mod tests {
             };
             assert_eq!(error["type"], kind, "{code}");
         }
+        let broken = Rejection::new(Code::UpstreamError).passing().into_response(&style);
+        assert_eq!(broken.status(), 502);
+        assert_eq!(broken.headers()["x-should-retry"], "true");
         let faults =
             serde_json::json!([{"pointer": "/rate_limits/a~1b", "message": "is required"}]);
         let rejection = Rejection::new(Code::InvalidInput).detail("errors", faults);

@@ -100,6 +100,7 @@ impl RefusalStyle {
         status: StatusCode,
         message: &str,
         details: &Map<String, Value>,
+        passing: bool,
     ) -> Written {
         let status = self.surface.status(code, status);
         let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
@@ -115,7 +116,7 @@ impl RefusalStyle {
                 body: json(serde_json::to_vec(&OpenAiError { error })),
                 header: Some((
                     X_SHOULD_RETRY,
-                    HeaderValue::from_static(if again { "true" } else { "false" }),
+                    HeaderValue::from_static(if again || passing { "true" } else { "false" }),
                 )),
             };
         }

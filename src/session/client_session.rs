@@ -10,7 +10,7 @@ use crate::principal::UserId;
 
 /// The right of one client (a page in a browser) to act for a user for a while, which a service
 /// gave it: what the OpenAI-compatible API calls a session, and no [session](super::SessionRecord).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientSession {
     /// Its id: `cksess_` and 32 hexadecimal digits.
     pub id: String,
@@ -24,7 +24,8 @@ pub struct ClientSession {
     pub cancelled_at: Option<Timestamp>,
     /// What its client may ask for in a minute.
     pub requests_per_minute: NonZeroU32,
-    /// What else the service said when it made it: a JSON object that is shown and not looked at.
+    /// What else the service said when it made it: a JSON object that is shown to services, and not
+    /// looked at. `Debug` leaves it out.
     pub details: String,
 }
 
@@ -38,6 +39,21 @@ impl ClientSession {
         } else {
             ClientSessionStatus::Active
         }
+    }
+}
+
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, user_id, created_at, expires_at, cancelled_at, requests_per_minute, .. } =
+            self;
+        f.debug_struct("ClientSession")
+            .field("id", id)
+            .field("user_id", user_id)
+            .field("created_at", created_at)
+            .field("expires_at", expires_at)
+            .field("cancelled_at", cancelled_at)
+            .field("requests_per_minute", requests_per_minute)
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::client_session::{ClientSession, ClientSessionStatus};
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use super::store::{
-    BeginRun, Bound, Created, KEEP_EXPIRED, KEEP_PLACE, Lease, NewConversation, NewSession, Owned,
-    PlacedSession, RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
-    whole_microseconds,
+    BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
+    NewConversation, NewSession, Owned, PlacedSession, RunStart, SessionStore, Settlement,
+    StoreFuture, ThreadPlace, ThreadsPage, whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -208,7 +208,11 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| *tables.signing_key.get_or_insert(fresh))
     }
 
-    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+    fn create_client_session(
+        &self,
+        session: ClientSession,
+        max_active: NonZeroU32,
+    ) -> StoreFuture<'_, ClientSessionCreated> {
         Box::pin(async move {
             let mut tables = self.tables();
             if tables.client_sessions.contains_key(&session.id) {
@@ -217,13 +221,20 @@ impl SessionStore for MemoryStore {
             if let Ok(gone) = session.created_at.checked_sub(KEEP_EXPIRED) {
                 tables.client_sessions.retain(|_, other| other.expires_at >= gone);
             }
+            let now = session.created_at;
+            let active = tables.client_sessions.values().filter(|other| {
+                other.user_id == session.user_id && other.status(now) == ClientSessionStatus::Active
+            });
+            if active.count() as u64 >= u64::from(max_active.get()) {
+                return Ok(ClientSessionCreated::LimitReached);
+            }
             let session = ClientSession {
                 created_at: whole_microseconds(session.created_at),
                 expires_at: whole_microseconds(session.expires_at),
                 ..session
             };
             tables.client_sessions.insert(session.id.clone(), session);
-            Ok(())
+            Ok(ClientSessionCreated::Done)
         })
     }
 

@@ -90,6 +90,6 @@ pub use service::Session;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned, PlacedSession, RunStart,
-    SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
+    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewConversation, NewSession, Owned,
+    PlacedSession, RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
 };

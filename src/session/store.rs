@@ -139,9 +139,16 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// yet, and the same for ever after. Replicas on one store have one key. It is a secret.
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]>;
 
-    /// Adds a client session. Some of those that expired more than a day before it was created
-    /// may go: enough of them that they don't pile up. An id that is taken is an error.
-    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()>;
+    /// Adds a client session, unless its user has `max_active` that are active when it is created.
+    /// Counting and adding are one step.
+    ///
+    /// Some of those that expired more than a day before may go: enough of them that they don't
+    /// pile up. An id that is taken is an error.
+    fn create_client_session(
+        &self,
+        session: ClientSession,
+        max_active: NonZeroU32,
+    ) -> StoreFuture<'_, ClientSessionCreated>;
 
     /// The client session of that id. What another process has revoked is revoked here at once.
     fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>>;
@@ -229,6 +236,16 @@ pub(super) const KEEP_PLACE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long an expired client session is kept at least, for whoever asks about it.
 pub(super) const KEEP_EXPIRED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The outcome of [`SessionStore::create_client_session`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum ClientSessionCreated {
+    /// It was added.
+    Done,
+    /// The user has as many as they may have.
+    LimitReached,
+}
 
 /// The outcome of [`SessionStore::create`].
 #[derive(Clone, Debug)]

@@ -139,6 +139,6 @@ impl Rejection {
         {
             return Self::new(Code::UpstreamTimeout).because(crate::error::chain(error));
         }
-        Self::new(Code::UpstreamError).because(crate::error::chain(error))
+        Self::new(Code::UpstreamError).because(crate::error::chain(error)).passing()
     }
 }

@@ -1,5 +1,6 @@
 //! The OpenAI-compatible API: target, query and body → [`OpenAiCall`].
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
@@ -21,6 +22,9 @@ const DEFAULT_REQUESTS: NonZeroU32 = match NonZeroU32::new(10) {
     None => NonZeroU32::MIN,
 };
 
+/// The most that is kept of what a client session says of its workflow and configuration.
+const MAX_DETAILS_BYTES: usize = 64 * 1024;
+
 /// The items of a page unless the query says so.
 const DEFAULT_LIMIT: u64 = 20;
 
@@ -41,7 +45,6 @@ pub enum OpenAiCall {
 }
 
 /// A client session that is asked for.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct NewClientSession {
     /// Whom it is for.
@@ -50,8 +53,19 @@ pub struct NewClientSession {
     pub seconds: u64,
     /// Its requests a minute.
     pub requests_per_minute: NonZeroU32,
-    /// `workflow` and `chatkit_configuration` with their defaults, as a JSON object.
+    /// `workflow` and `chatkit_configuration` with their defaults, as a JSON object. `Debug` leaves
+    /// it out.
     pub details: String,
+}
+
+impl fmt::Debug for NewClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewClientSession")
+            .field("user", &self.user)
+            .field("seconds", &self.seconds)
+            .field("requests_per_minute", &self.requests_per_minute)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which part of a list is asked for.
@@ -148,11 +162,17 @@ fn new_session(value: &Value) -> Result<NewClientSession, Report> {
             },
         },
     });
+    let details = details.to_string();
+    if details.len() > MAX_DETAILS_BYTES {
+        // Nothing else that is kept may be so long.
+        let pointer = "/workflow/state_variables";
+        return Err(Report::one(pointer, "must not be so large: a session keeps 64 KiB"));
+    }
     Ok(NewClientSession {
         user: user_id(at("/user").and_then(Value::as_str).unwrap_or_default())?,
         seconds: at("/expires_after/seconds").and_then(Value::as_u64).unwrap_or(DEFAULT_SECONDS),
         requests_per_minute: requests.and_then(NonZeroU32::new).unwrap_or(DEFAULT_REQUESTS),
-        details: details.to_string(),
+        details,
     })
 }
 
@@ -272,6 +292,31 @@ mod tests {
         assert_eq!(at("/chatkit_configuration/history/recent_threads"), 3);
         assert_eq!(at("/chatkit_configuration/file_upload/max_files"), 2);
         assert_eq!(at("/chatkit_configuration/file_upload/max_file_size"), 512);
+    }
+
+    #[test]
+    fn what_a_session_keeps_is_bounded() {
+        let body = |length: usize| {
+            let long = "x".repeat(8000);
+            let variables: Vec<_> = (0..length).map(|n| format!(r#""v{n}":"{long}""#)).collect();
+            let variables = variables.join(",");
+            let body = format!(
+                r#"{{"user":"a","workflow":{{"id":"w","state_variables":{{{variables}}}}}}}"#
+            );
+            &*body.leak()
+        };
+        assert!(session(body(8)).details.len() < MAX_DETAILS_BYTES);
+        let fault = parsed(&Method::POST, "/sessions", body(9)).unwrap_err();
+        assert_eq!(fault.code(), Code::InvalidInput);
+        assert!(format!("{fault:?}").contains("/workflow/state_variables"));
+    }
+
+    #[test]
+    fn debug_shows_nothing_that_a_session_keeps() {
+        let session =
+            session(r#"{"user":"a","workflow":{"id":"w","state_variables":{"plan":"hidden"}}}"#);
+        assert!(session.details.contains("hidden"));
+        assert!(!format!("{session:?}").contains("hidden"));
     }
 
     #[test]

@@ -44,6 +44,7 @@ contract! {
         threads_bound_at_one_moment_are_all_paged_through,
         the_first_signing_key_stays,
         a_client_session_is_stored_as_it_was_given,
+        active_client_sessions_are_limited_exactly,
         an_active_client_session_is_cancelled_once,
         client_sessions_that_expired_long_ago_go;
     conversations:

@@ -1,5 +1,6 @@
 //! The OpenAI-compatible API: a service asks, and what it asks about has an owner.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use crate::session::admitted::{
 };
 use crate::session::client_session::ClientSession;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
-use crate::session::store::{ThreadPlace, ThreadsPage};
+use crate::session::store::{ClientSessionCreated, ThreadPlace, ThreadsPage};
 use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
 
 /// Where a page of threads begins or ends.
@@ -21,6 +22,21 @@ struct Cursor {
     place: ThreadPlace,
     /// The upstream's, while it has one there.
     thread_id: Option<ThreadId>,
+}
+
+/// How many client sessions of a user are active at once at most: a page in a browser has one.
+const MAX_ACTIVE: NonZeroU32 = match NonZeroU32::new(1000) {
+    Some(most) => most,
+    None => NonZeroU32::MIN,
+};
+
+/// Whole seconds, as the API shows them, so that it ends when it says so; rounded up, so that it
+/// lasts as long as was asked for.
+fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
+    let begun = i64::from(now.subsec_nanosecond() > 0);
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let end = now.as_second().saturating_add(begun).saturating_add(seconds);
+    Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
 }
 
 impl Rules {
@@ -59,21 +75,23 @@ impl Rules {
         wanted: NewClientSession,
     ) -> Result<OpenAiAction, Rejection> {
         let now = Timestamp::now();
-        let seconds = i64::try_from(wanted.seconds).unwrap_or(i64::MAX);
-        // Whole seconds, as the API shows them: it ends when it says so.
-        let expires_at = Timestamp::from_second(now.as_second().saturating_add(seconds));
         let session = ClientSession {
             id: format!("cksess_{}", Uuid::new_v4().simple()),
             user_id: wanted.user,
             created_at: now,
-            expires_at: expires_at.unwrap_or(now),
+            expires_at: end_of_life(now, wanted.seconds),
             cancelled_at: None,
             requests_per_minute: wanted.requests_per_minute,
             details: wanted.details,
         };
         let action = self.with_secret(session.clone()).await?;
-        self.store.create_client_session(session).await.map_err(store_down)?;
-        Ok(action)
+        let created = self.store.create_client_session(session, MAX_ACTIVE).await;
+        match created.map_err(store_down)? {
+            ClientSessionCreated::Done => Ok(action),
+            ClientSessionCreated::LimitReached => Err(Rejection::new(Code::SessionLimit).message(
+                "The user has as many client sessions as they may have; cancel one first.",
+            )),
+        }
     }
 
     async fn with_secret(&self, session: ClientSession) -> Result<OpenAiAction, Rejection> {
@@ -136,5 +154,21 @@ impl Rules {
             found = self.store.get(id).await.map_err(store_down)?;
         }
         Ok(found.filter(|record| record.thread_id.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_session_lasts_as_long_as_was_asked_for() {
+        let at = |nanoseconds| Timestamp::from_nanosecond(nanoseconds).unwrap();
+        for (now, seconds, end) in
+            [(7_000_000_000, 1, 8), (7_000_000_001, 1, 9), (7_999_999_999, 600, 608)]
+        {
+            assert_eq!(end_of_life(at(now), seconds).as_second(), end);
+        }
+        assert_eq!(end_of_life(Timestamp::MAX, u64::MAX), Timestamp::MAX);
     }
 }

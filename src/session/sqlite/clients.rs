@@ -11,7 +11,9 @@ use super::rows::{out_of_range, record, session_id, timestamp, user_id};
 use crate::principal::UserId;
 use crate::session::client_session::ClientSession;
 use crate::session::record::SessionId;
-use crate::session::store::{KEEP_EXPIRED, KEEP_PLACE, PlacedSession, ThreadPlace, ThreadsPage};
+use crate::session::store::{
+    ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE, PlacedSession, ThreadPlace, ThreadsPage,
+};
 
 /// How many expired client sessions go when one is made, and how many places of deleted threads
 /// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
@@ -94,11 +96,24 @@ pub(super) fn keep_signing_key(connection: &Connection, fresh: &[u8; 32]) -> Res
 
 /// Two statements, of which the first may stay when the second fails: what it removed was of no
 /// more use.
-pub(super) fn create(connection: &Connection, session: &ClientSession) -> Result<()> {
+pub(super) fn create(
+    connection: &Connection,
+    session: &ClientSession,
+    max_active: u32,
+) -> Result<ClientSessionCreated> {
     if let Ok(gone) = session.created_at.checked_sub(KEEP_EXPIRED) {
         let sql = "DELETE FROM client_session WHERE id IN
             (SELECT id FROM client_session WHERE expires_at < ?1 LIMIT ?2)";
         connection.prepare_cached(sql)?.execute(params![gone.as_microsecond(), PURGE])?;
+    }
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM client_session
+        WHERE user_id = ?1 AND expires_at > ?2 AND cancelled_at IS NULL LIMIT ?3)";
+    let active: u32 = connection.prepare_cached(sql)?.query_row(
+        params![session.user_id.as_str(), session.created_at.as_microsecond(), max_active],
+        |row| row.get(0),
+    )?;
+    if active >= max_active {
+        return Ok(ClientSessionCreated::LimitReached);
     }
     let sql = "INSERT INTO client_session
         (id, user_id, created_at, expires_at, requests_per_minute, details)
@@ -114,7 +129,7 @@ pub(super) fn create(connection: &Connection, session: &ClientSession) -> Result
             session.requests_per_minute.get(),
             details,
         ])
-        .map(drop)
+        .map(|_| ClientSessionCreated::Done)
 }
 
 pub(super) fn get(connection: &Connection, id: &str) -> Result<Option<ClientSession>> {

@@ -18,8 +18,8 @@ use crate::principal::UserId;
 use crate::session::client_session::ClientSession;
 use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{
-    BeginRun, Bound, Created, Lease, NewSession, Owned, PlacedSession, RunStart, SessionStore,
-    Settlement, StoreFuture, ThreadPlace, ThreadsPage,
+    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, PlacedSession,
+    RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
 };
 
 /// Sessions in one SQLite file.
@@ -311,9 +311,13 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn create_client_session(&self, session: ClientSession) -> StoreFuture<'_, ()> {
+    fn create_client_session(
+        &self,
+        session: ClientSession,
+        max_active: NonZeroU32,
+    ) -> StoreFuture<'_, ClientSessionCreated> {
         self.write("could not create a client session", move |connection| {
-            clients::create(connection, &session)
+            clients::create(connection, &session, max_active.get())
         })
     }
 

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use chatkit_rest::session::{
-    Bound, ClientSession, ClientSessionStatus, SessionId, ThreadPlace, ThreadsPage,
+    Bound, ClientSession, ClientSessionCreated, ClientSessionStatus, SessionId, ThreadPlace,
+    ThreadsPage,
 };
 use tokio::task::JoinSet;
 
@@ -180,18 +181,50 @@ fn client_session(id: &str, created: i64, expires: i64) -> ClientSession {
     }
 }
 
+async fn add(store: &Store, session: ClientSession) {
+    let created = store.create_client_session(session, NonZeroU32::MAX).await.unwrap();
+    assert_eq!(created, ClientSessionCreated::Done);
+}
+
+pub(crate) async fn active_client_sessions_are_limited_exactly(store: &Store) {
+    const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+    let mut calls = JoinSet::new();
+    for n in 0..20 {
+        let store = store.clone();
+        calls.spawn(async move {
+            let session = client_session(&format!("cksess_{n}"), 0, 600);
+            store.create_client_session(session, TWO).await.unwrap()
+        });
+    }
+    let outcomes = calls.join_all().await;
+    let made = outcomes.iter().filter(|made| **made == ClientSessionCreated::Done).count();
+    assert_eq!(made, 2);
+
+    let outcome = async |session| store.create_client_session(session, TWO).await.unwrap();
+    let another = ClientSession { user_id: user("eve"), ..client_session("eve", 0, 600) };
+    assert_eq!(outcome(another).await, ClientSessionCreated::Done);
+    let late = |id, created| client_session(id, created, created + 600);
+    assert_eq!(outcome(late("a", 599)).await, ClientSessionCreated::LimitReached);
+    // Who is over makes room, whether by time or because they were cancelled.
+    assert_eq!(outcome(late("a", 600)).await, ClientSessionCreated::Done);
+    assert_eq!(outcome(late("b", 600)).await, ClientSessionCreated::Done);
+    assert_eq!(outcome(late("c", 600)).await, ClientSessionCreated::LimitReached);
+    store.cancel_client_session("a", at(601)).await.unwrap();
+    assert_eq!(outcome(late("c", 602)).await, ClientSessionCreated::Done);
+}
+
 pub(crate) async fn a_client_session_is_stored_as_it_was_given(store: &Store) {
     let session = client_session("cksess_1", 0, 600);
-    store.create_client_session(session.clone()).await.unwrap();
+    add(store, session.clone()).await;
     assert_eq!(store.client_session("cksess_1").await.unwrap(), Some(session.clone()));
     assert_eq!(store.client_session("CKSESS_1").await.unwrap(), None);
     let again = ClientSession { user_id: user("eve"), ..session.clone() };
-    assert!(store.create_client_session(again).await.unwrap_err().is_store());
+    assert!(store.create_client_session(again, NonZeroU32::MAX).await.unwrap_err().is_store());
     assert_eq!(store.client_session("cksess_1").await.unwrap(), Some(session));
 }
 
 pub(crate) async fn an_active_client_session_is_cancelled_once(store: &Store) {
-    store.create_client_session(client_session("a", 0, 600)).await.unwrap();
+    add(store, client_session("a", 0, 600)).await;
     let cancel = async |id: &str, now| store.cancel_client_session(id, at(now)).await.unwrap();
     let cancelled = cancel("a", 10).await.unwrap();
     assert_eq!(cancelled.cancelled_at, Some(at(10)));
@@ -199,7 +232,7 @@ pub(crate) async fn an_active_client_session_is_cancelled_once(store: &Store) {
     assert_eq!(cancel("a", 20).await.unwrap(), cancelled);
     assert_eq!(store.client_session("a").await.unwrap(), Some(cancelled));
 
-    store.create_client_session(client_session("b", 0, 600)).await.unwrap();
+    add(store, client_session("b", 0, 600)).await;
     let expired = cancel("b", 600).await.unwrap();
     assert_eq!(expired.status(at(600)), ClientSessionStatus::Expired);
     assert_eq!(expired.status(at(599)), ClientSessionStatus::Active);
@@ -208,12 +241,20 @@ pub(crate) async fn an_active_client_session_is_cancelled_once(store: &Store) {
 
 pub(crate) async fn client_sessions_that_expired_long_ago_go(store: &Store) {
     const DAY: i64 = 24 * 3600;
-    for n in 0..40 {
-        store.create_client_session(client_session(&format!("old{n}"), 0, 600)).await.unwrap();
+    // More than need go at once: it is enough that they don't pile up.
+    for n in 0..100 {
+        add(store, client_session(&format!("old{n}"), 0, 600)).await;
     }
-    store.create_client_session(client_session("late", 0, 700)).await.unwrap();
-    store.create_client_session(client_session("new", DAY + 650, DAY + 700)).await.unwrap();
-    for n in 0..40 {
+    add(store, client_session("late", 0, 700)).await;
+    add(store, client_session("new", DAY + 650, DAY + 700)).await;
+    let mut left = 0;
+    for n in 0..100 {
+        let old = store.client_session(&format!("old{n}")).await.unwrap();
+        left += usize::from(old.is_some());
+    }
+    assert!(left < 50, "{left}");
+    add(store, client_session("newer", DAY + 651, DAY + 700)).await;
+    for n in 0..100 {
         assert_eq!(store.client_session(&format!("old{n}")).await.unwrap(), None);
     }
     for id in ["late", "new"] {
