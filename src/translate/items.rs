@@ -1,7 +1,5 @@
 //! `get_thread`, `list_items`, `create_feedback`.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -11,13 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use super::pages::{self, Place, Range, Row, Stopped};
 use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
-use super::upstream::{Failure, Upstream};
+use super::upstream::Failure;
 use super::{envelope, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
-use crate::rejection::Rejection;
+use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, SessionRecord, ThreadId};
 use crate::validate::{Feedback, Page};
 
@@ -112,64 +111,34 @@ where
 {
     let Some(thread_id) = thread_id else { return reply::page(NO_ITEMS, None) };
     let offset = exchange.settings.utc_offset;
-    let (items, after) = pages(&mut exchange.upstream, &thread_id, wanted, offset).await?;
-    reply::page(&items, after.as_deref())
-}
-
-/// Reads the upstream's pages until there are enough items.
-///
-/// Exactly as many are asked for as are missing: what came in excess would be lost to the next
-/// page, which begins where the upstream's ended.
-async fn pages<S, R>(
-    upstream: &mut Upstream<S>,
-    thread_id: &str,
-    wanted: Page,
-    offset: Offset,
-) -> Result<(Vec<Box<RawValue>>, Option<String>), Rejection>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
-    let from_the_start = wanted.after.is_none();
-    let mut items = Vec::new();
-    let mut bytes = 0;
-    let mut after = wanted.after;
-    // The client's own cursor among them: a store that begins anew on one it doesn't know would
-    // lead there again.
-    let mut cursors: HashSet<String> = after.iter().cloned().collect();
-    for number in 0..MAX_PAGES {
-        let missing = limit.saturating_sub(i64::try_from(items.len()).unwrap_or(i64::MAX));
-        if missing <= 0 {
-            break;
-        }
-        let request = envelope::page(Some(thread_id), missing, wanted.ascending, after.as_deref());
-        let answer = match upstream.json(request).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                return Err(upstream.refusal_about(thread_id, Needs::Thread, failure).await);
-            }
-        };
-        bytes += answer.len();
-        if bytes > upstream.max_reply_bytes {
-            return Err(Failure::Protocol("the upstream's items are too large together").into());
-        }
-        let page = threads::page(&answer)?;
-        items.extend(visible(&page, offset));
-        let Some(next) = page.next() else {
-            // A thread that isn't there looks like one without items.
-            let nothing = number == 0 && from_the_start && page.data.is_empty();
-            if nothing && upstream.has_lost(thread_id).await {
+    let upstream = &mut exchange.upstream;
+    let range = Range {
+        thread_id: &thread_id,
+        ascending: wanted.ascending,
+        limit: usize::try_from(wanted.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or_default(),
+        from: Place::parse(wanted.after.as_deref()),
+        check_cursor: false,
+        filling: MAX_PAGES,
+        may_be_empty: true,
+    };
+    let row = |item: &RawValue| match threads::is_hidden(item) {
+        true => Row::Hidden,
+        false => Row::Shown(threads::with_utc_time(item, offset)),
+    };
+    match pages::collect(upstream, range, row).await {
+        // A thread that isn't there looks like one without items.
+        Ok(page) if page.was_empty && wanted.after.is_none() => {
+            if upstream.has_lost(&thread_id).await {
                 return Err(threads::lost());
             }
-            return Ok((items, None));
-        };
-        if !cursors.insert(next.to_owned()) {
-            return Err(Failure::Protocol("the upstream's cursor goes round").into());
+            reply::page(&page.items, None)
         }
-        after = Some(next.to_owned());
+        Ok(page) => reply::page(&page.items, page.next.map(Place::write).as_deref()),
+        Err(Stopped::Failed(failure)) => {
+            Err(upstream.refusal_about(&thread_id, Needs::Thread, failure).await)
+        }
+        Err(Stopped::UnknownCursor) => Err(Rejection::new(Code::Internal)),
     }
-    Ok((items, after))
 }
 
 /// The items that clients are meant to see, with their times in UTC.

@@ -78,6 +78,7 @@ mod layer;
 mod messages;
 mod observer;
 mod openai;
+mod pages;
 mod passthrough;
 mod reply;
 mod runs;

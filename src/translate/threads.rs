@@ -46,9 +46,15 @@ impl Page<'_> {
     }
 }
 
-/// Reads a page.
+/// Reads a page. One that isn't the last and doesn't say where the next one is isn't one: to take
+/// it for the last would lose what follows.
 pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
-    serde_json::from_slice(bytes).map_err(|_| Failure::Protocol("the upstream's page is not one"))
+    let page: Page<'_> = serde_json::from_slice(bytes)
+        .map_err(|_| Failure::Protocol("the upstream's page is not one"))?;
+    if page.has_more && page.after.as_ref().is_none_or(String::is_empty) {
+        return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+    }
+    Ok(page)
 }
 
 /// The id of a thread or an item.
@@ -234,6 +240,22 @@ pub(super) fn lost() -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_is_not_the_last_says_where_the_next_one_is() {
+        for (text, next) in [
+            (r#"{"data":[],"has_more":true,"after":"c"}"#, Some(Some("c"))),
+            (r#"{"data":[],"has_more":false,"after":"c"}"#, Some(None)),
+            (r#"{"data":[],"has_more":false,"after":null}"#, Some(None)),
+            (r#"{"data":[]}"#, Some(None)),
+            (r#"{"data":[],"has_more":true}"#, None),
+            (r#"{"data":[],"has_more":true,"after":null}"#, None),
+            (r#"{"data":[],"has_more":true,"after":""}"#, None),
+        ] {
+            let found = page(text.as_bytes()).ok();
+            assert_eq!(found.as_ref().map(Page::next), next, "{text}");
+        }
+    }
 
     #[test]
     fn only_an_items_own_time_is_changed() {
