@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::pages::{self, Place, Range, Row, Stopped};
 use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
-use super::upstream::Failure;
+use super::upstream::{Failure, Upstream};
 use super::{envelope, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -39,8 +39,6 @@ struct Thread<'a> {
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     allowed_image_domains: Option<&'a RawValue>,
     #[serde(borrow, default)]
     items: Option<&'a RawValue>,
@@ -58,25 +56,21 @@ where
     let upstream = &mut exchange.upstream;
     let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
     let answer = match upstream.json(get).await {
-        Ok(answer) => Some(answer),
+        Ok(answer) => Ok(answer),
+        Err(failure) if failure.is_not_found() => return Err(threads::lost()),
         // Some servers answer so for ever once a thread has a title: its items can be had all
         // the same.
-        Err(failure) => match upstream.whereabouts_after(thread_id, &failure).await {
-            Whereabouts::There => None,
-            Whereabouts::Lost => return Err(threads::lost()),
-            Whereabouts::Unknown => return Err(failure.into()),
-        },
+        Err(failure) if failure.is_bare_500() => Err(items(upstream, thread_id, failure).await?),
+        Err(failure) => return Err(failure.into()),
     };
-    let listed;
-    let (thread, page) = if let Some(answer) = &answer {
-        let thread: Thread<'_> =
-            threads::object(answer).ok_or(Failure::Protocol("the upstream's thread is not one"))?;
-        let page = thread.items.map_or(NO_PAGE, RawValue::get);
-        (thread, page.as_bytes())
-    } else {
-        let request = envelope::page(Some(thread_id), DEFAULT_LIMIT, true, None);
-        listed = upstream.json(request).await?;
-        (Thread::default(), &*listed)
+    let (thread, page) = match &answer {
+        Ok(answer) => {
+            let thread: Thread<'_> = threads::object(answer)
+                .ok_or(Failure::Protocol("the upstream's thread is not one"))?;
+            let page = thread.items.map_or(NO_PAGE, RawValue::get);
+            (thread, page.as_bytes())
+        }
+        Err(items) => (Thread::default(), &**items),
     };
     let page = threads::page(page)?;
     let offset = exchange.settings.utc_offset;
@@ -86,7 +80,6 @@ where
         thread_id: Some(thread_id),
         title: record.title.as_deref().or(thread.title.as_deref()),
         status: thread.status.filter(is_object),
-        metadata: thread.metadata.filter(is_object),
         allowed_image_domains: thread
             .allowed_image_domains
             .filter(|domains| domains.get().starts_with('[')),
@@ -97,6 +90,29 @@ where
         },
         ..reply::FullThread::from(&record)
     })
+}
+
+/// The oldest items of a thread that can't be got itself for `failure`.
+async fn items<S, R>(
+    upstream: &mut Upstream<S>,
+    thread_id: &str,
+    failure: Failure,
+) -> Result<Bytes, Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let answer = upstream.json(envelope::page(Some(thread_id), DEFAULT_LIMIT, true, None)).await;
+    if let Ok(page) = &answer
+        && !threads::page(page)?.is_nothing()
+    {
+        return answer.map_err(Rejection::from);
+    }
+    match upstream.listed(thread_id).await {
+        Whereabouts::There => answer.map_err(Rejection::from),
+        Whereabouts::Lost => Err(threads::lost()),
+        Whereabouts::Unknown => Err(failure.into()),
+    }
 }
 
 /// A page of a thread's items.
@@ -128,7 +144,7 @@ where
     match pages::collect(upstream, range, row).await {
         // A thread that isn't there looks like one without items.
         Ok(page) if page.was_empty && wanted.after.is_none() => {
-            if upstream.has_lost(&thread_id).await {
+            if upstream.has_lost_empty(&thread_id).await {
                 return Err(threads::lost());
             }
             reply::page(&page.items, None)
