@@ -119,7 +119,7 @@ mod tests {
                 "/mime_type is not valid",
             ),
             (r#"{"audio_base64":"","mime_type":"audio/x"}"#.to_owned(), "/audio_base64 is not"),
-            (format!(r#"{{{audio}}}"#), "/mime_type is required"),
+            (format!("{{{audio}}}"), "/mime_type is required"),
         ] {
             let rejection = parsed(&body.into()).unwrap_err();
             assert_eq!(rejection.code(), Code::InvalidInput);
