@@ -137,9 +137,11 @@ where
         filling: MAX_PAGES,
         may_be_empty: true,
     };
-    let row = |item: &RawValue| match threads::is_hidden(item) {
-        true => Row::Hidden,
-        false => Row::Shown(threads::with_utc_time(item, offset)),
+    let row = |item: &RawValue| {
+        if threads::is_hidden(item) {
+            return Row::Hidden;
+        }
+        Row::Shown(threads::with_utc_time(item, offset))
     };
     match pages::collect(upstream, range, row).await {
         // A thread that isn't there looks like one without items.

@@ -307,9 +307,11 @@ mod tests {
                 filling: 100,
                 may_be_empty: true,
             };
-            let row = |item: &RawValue| match threads::is_hidden(item) {
-                true => Row::Hidden,
-                false => Row::Shown(threads::id(item).unwrap()),
+            let row = |item: &RawValue| {
+                if threads::is_hidden(item) {
+                    return Row::Hidden;
+                }
+                Row::Shown(threads::id(item).unwrap())
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let page = runtime.block_on(collect(&mut upstream, range, row)).unwrap();
