@@ -8,6 +8,9 @@ pub enum EventKind {
     Error,
     /// `thread.item.done`
     ItemDone,
+    /// `thread.item.replaced`. Told apart before any output only, and to observers never: to them
+    /// it is [`Other`](Self::Other).
+    ItemReplaced,
     /// Any other, known or not.
     Other,
     /// `stream_options`
@@ -25,20 +28,25 @@ impl EventKind {
             b"stream_options" => Self::StreamOptions,
             b"thread.created" => Self::ThreadCreated,
             b"thread.item.done" => Self::ItemDone,
+            b"thread.item.replaced" => Self::ItemReplaced,
             b"thread.updated" => Self::ThreadUpdated,
             _ => Self::Other,
         }
     }
 }
 
-/// The kind of a finished item.
+/// The kind of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ItemKind {
     /// `assistant_message`
     AssistantMessage,
+    /// `client_tool_call`
+    ClientToolCall,
     /// Any other.
     Other,
+    /// `structured_input`
+    StructuredInput,
     /// `user_message`
     UserMessage,
 }
@@ -47,6 +55,8 @@ impl ItemKind {
     pub(super) fn parse(name: &[u8]) -> Self {
         match name {
             b"assistant_message" => Self::AssistantMessage,
+            b"client_tool_call" => Self::ClientToolCall,
+            b"structured_input" => Self::StructuredInput,
             b"user_message" => Self::UserMessage,
             _ => Self::Other,
         }

@@ -45,11 +45,19 @@ enum Lex {
 
 /// Whether an event begins with its type, as a ChatKit server writes it, and is nothing but
 /// [`EventKind::Other`]: so does each delta, and this spares it the lexer.
-fn is_of_no_interest(bytes: &[u8]) -> bool {
+fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
     let Some(name) = bytes.strip_prefix(br#"{"type":""#) else { return false };
     let Some(end) = memchr2(b'"', b'\\', name) else { return false };
     let (name, rest) = name.split_at(end);
-    rest.first() == Some(&b'"') && EventKind::parse(name) == EventKind::Other
+    rest.first() == Some(&b'"') && kind(name, after_output) == EventKind::Other
+}
+
+/// What was replaced matters while that may belong to the preamble.
+fn kind(name: &[u8], after_output: bool) -> EventKind {
+    match EventKind::parse(name) {
+        EventKind::ItemReplaced if after_output => EventKind::Other,
+        kind => kind,
+    }
 }
 
 /// What is known of the current event.
@@ -68,6 +76,8 @@ pub(crate) struct Fields {
     /// Where the string being read goes, and how long it may get.
     capturing: Option<usize>,
     raw: Vec<u8>,
+    /// Output has passed.
+    pub(crate) after_output: bool,
 
     pub(crate) kind: Option<EventKind>,
     pub(crate) item_kind: Option<ItemKind>,
@@ -90,6 +100,7 @@ impl Fields {
             slots: [Slot::None; 2],
             capturing: None,
             raw: Vec::new(),
+            after_output: false,
             kind: None,
             item_kind: None,
             item_id: None,
@@ -104,13 +115,13 @@ impl Fields {
     /// Forgets the event, keeps the buffer.
     pub(crate) fn reset(&mut self) {
         let raw = std::mem::take(&mut self.raw);
-        *self = Self { raw, ..Self::new() };
+        *self = Self { raw, after_output: self.after_output, ..Self::new() };
         self.raw.clear();
     }
 
     /// Reads on. `false`: what follows in this event is of no interest.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> bool {
-        if self.is_fresh() && is_of_no_interest(bytes) {
+        if self.is_fresh() && is_of_no_interest(bytes, self.after_output) {
             self.kind = Some(EventKind::Other);
             return false;
         }
@@ -161,6 +172,7 @@ impl Fields {
         match self.kind {
             None => false,
             Some(EventKind::ItemDone) => self.item_kind.is_some() && self.item_id.is_some(),
+            Some(EventKind::ItemReplaced) => self.item_kind.is_some(),
             Some(EventKind::Error | EventKind::ThreadCreated | EventKind::ThreadUpdated) => false,
             Some(_) => true,
         }
@@ -259,7 +271,7 @@ impl Fields {
             return;
         }
         match self.value_slot() {
-            Slot::Type => self.kind = Some(EventKind::parse(&self.name())),
+            Slot::Type => self.kind = Some(kind(&self.name(), self.after_output)),
             Slot::ItemType => self.item_kind = Some(ItemKind::parse(&self.name())),
             Slot::ItemId => self.item_id = self.text(),
             Slot::ThreadId => self.thread_id = self.text(),

@@ -11,6 +11,11 @@ pub(crate) trait Listener {
 
     /// An event is complete.
     fn event(&mut self, event: Event<'_>);
+
+    /// Whether output has passed, so that nothing belongs to the preamble any more.
+    fn after_output(&self) -> bool {
+        true
+    }
 }
 
 /// An incremental scanner of a run's bytes. It never copies an event.
@@ -63,12 +68,14 @@ impl<L: Listener> Sink for Reader<'_, L> {
         // What else was seen before the kind was known belongs to no event.
         let (item_kind, id, title) = match kind {
             EventKind::ItemDone => (fields.item_kind, fields.item_id.as_deref(), None),
+            EventKind::ItemReplaced => (fields.item_kind, None, None),
             EventKind::ThreadCreated | EventKind::ThreadUpdated => {
                 (None, fields.thread_id.as_deref(), fields.title.as_deref())
             }
             EventKind::Error | EventKind::Other | EventKind::StreamOptions => (None, None, None),
         };
         self.listener.event(Event { kind, item_kind, id, title, error });
+        self.fields.after_output = self.listener.after_output();
         self.fields.reset();
     }
 }

@@ -176,6 +176,11 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
                     progress.preamble.user_message_id = event.id.map(str::to_owned);
                 }
             }
+            // An answered form, or a completed tool call: what was sent in, not what comes back.
+            (
+                EventKind::ItemReplaced,
+                Some(ItemKind::ClientToolCall | ItemKind::StructuredInput),
+            ) => progress.prepared = true,
             (EventKind::Error, _) => {
                 progress.refused |= !progress.output;
                 if let (None, Some(error)) = (&progress.error, event.error) {
@@ -186,11 +191,23 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
                     });
                 }
             }
-            (EventKind::ItemDone | EventKind::Other | EventKind::ThreadUpdated, _) => {
-                progress.output = true;
-            }
+            (
+                EventKind::ItemDone
+                | EventKind::ItemReplaced
+                | EventKind::Other
+                | EventKind::ThreadUpdated,
+                _,
+            ) => progress.output = true,
         }
-        self.observer.event(event);
+        // Observers aren't told what is told apart while nothing but the preamble has passed.
+        self.observer.event(match event.kind {
+            EventKind::ItemReplaced => Event { kind: EventKind::Other, item_kind: None, ..event },
+            _ => event,
+        });
+    }
+
+    fn after_output(&self) -> bool {
+        self.progress.output
     }
 }
 

@@ -236,7 +236,7 @@ pub(super) fn transcription(call: &TranscriptionCall) -> Bytes {
     match &call.audio {
         Audio::Raw(bytes) => STANDARD.encode_string(bytes, &mut request),
         // Nothing in the alphabet needs escaping.
-        Audio::Base64(text) => request.push_str(text),
+        Audio::Base64(text) => request.push_str(std::str::from_utf8(text).unwrap_or_default()),
     }
     request.push_str(tail);
     Bytes::from(request)

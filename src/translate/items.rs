@@ -1,7 +1,5 @@
 //! `get_thread`, `list_items`, `create_feedback`.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -11,13 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use super::pages::{self, Place, Range, Row, Stopped};
 use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
 use super::upstream::{Failure, Upstream};
 use super::{envelope, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
-use crate::rejection::Rejection;
+use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, SessionRecord, ThreadId};
 use crate::validate::{Feedback, Page};
 
@@ -40,8 +39,6 @@ struct Thread<'a> {
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     allowed_image_domains: Option<&'a RawValue>,
     #[serde(borrow, default)]
     items: Option<&'a RawValue>,
@@ -59,25 +56,21 @@ where
     let upstream = &mut exchange.upstream;
     let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
     let answer = match upstream.json(get).await {
-        Ok(answer) => Some(answer),
+        Ok(answer) => Ok(answer),
+        Err(failure) if failure.is_not_found() => return Err(threads::lost()),
         // Some servers answer so for ever once a thread has a title: its items can be had all
         // the same.
-        Err(failure) => match upstream.whereabouts_after(thread_id, &failure).await {
-            Whereabouts::There => None,
-            Whereabouts::Lost => return Err(threads::lost()),
-            Whereabouts::Unknown => return Err(failure.into()),
-        },
+        Err(failure) if failure.is_bare_500() => Err(items(upstream, thread_id, failure).await?),
+        Err(failure) => return Err(failure.into()),
     };
-    let listed;
-    let (thread, page) = if let Some(answer) = &answer {
-        let thread: Thread<'_> =
-            threads::object(answer).ok_or(Failure::Protocol("the upstream's thread is not one"))?;
-        let page = thread.items.map_or(NO_PAGE, RawValue::get);
-        (thread, page.as_bytes())
-    } else {
-        let request = envelope::page(Some(thread_id), DEFAULT_LIMIT, true, None);
-        listed = upstream.json(request).await?;
-        (Thread::default(), &*listed)
+    let (thread, page) = match &answer {
+        Ok(answer) => {
+            let thread: Thread<'_> = threads::object(answer)
+                .ok_or(Failure::Protocol("the upstream's thread is not one"))?;
+            let page = thread.items.map_or(NO_PAGE, RawValue::get);
+            (thread, page.as_bytes())
+        }
+        Err(items) => (Thread::default(), &**items),
     };
     let page = threads::page(page)?;
     let offset = exchange.settings.utc_offset;
@@ -87,7 +80,6 @@ where
         thread_id: Some(thread_id),
         title: record.title.as_deref().or(thread.title.as_deref()),
         status: thread.status.filter(is_object),
-        metadata: thread.metadata.filter(is_object),
         allowed_image_domains: thread
             .allowed_image_domains
             .filter(|domains| domains.get().starts_with('[')),
@@ -98,6 +90,29 @@ where
         },
         ..reply::FullThread::from(&record)
     })
+}
+
+/// The oldest items of a thread that can't be got itself for `failure`.
+async fn items<S, R>(
+    upstream: &mut Upstream<S>,
+    thread_id: &str,
+    failure: Failure,
+) -> Result<Bytes, Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let answer = upstream.json(envelope::page(Some(thread_id), DEFAULT_LIMIT, true, None)).await;
+    if let Ok(page) = &answer
+        && !threads::page(page)?.is_nothing()
+    {
+        return answer.map_err(Rejection::from);
+    }
+    match upstream.listed(thread_id).await {
+        Whereabouts::There => answer.map_err(Rejection::from),
+        Whereabouts::Lost => Err(threads::lost()),
+        Whereabouts::Unknown => Err(failure.into()),
+    }
 }
 
 /// A page of a thread's items.
@@ -112,64 +127,36 @@ where
 {
     let Some(thread_id) = thread_id else { return reply::page(NO_ITEMS, None) };
     let offset = exchange.settings.utc_offset;
-    let (items, after) = pages(&mut exchange.upstream, &thread_id, wanted, offset).await?;
-    reply::page(&items, after.as_deref())
-}
-
-/// Reads the upstream's pages until there are enough items.
-///
-/// Exactly as many are asked for as are missing: what came in excess would be lost to the next
-/// page, which begins where the upstream's ended.
-async fn pages<S, R>(
-    upstream: &mut Upstream<S>,
-    thread_id: &str,
-    wanted: Page,
-    offset: Offset,
-) -> Result<(Vec<Box<RawValue>>, Option<String>), Rejection>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
-    let from_the_start = wanted.after.is_none();
-    let mut items = Vec::new();
-    let mut bytes = 0;
-    let mut after = wanted.after;
-    // The client's own cursor among them: a store that begins anew on one it doesn't know would
-    // lead there again.
-    let mut cursors: HashSet<String> = after.iter().cloned().collect();
-    for number in 0..MAX_PAGES {
-        let missing = limit.saturating_sub(i64::try_from(items.len()).unwrap_or(i64::MAX));
-        if missing <= 0 {
-            break;
+    let upstream = &mut exchange.upstream;
+    let range = Range {
+        thread_id: &thread_id,
+        ascending: wanted.ascending,
+        limit: usize::try_from(wanted.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or_default(),
+        from: Place::parse(wanted.after.as_deref()),
+        check_cursor: false,
+        filling: MAX_PAGES,
+        may_be_empty: true,
+    };
+    let row = |item: &RawValue| {
+        if threads::is_hidden(item) {
+            return Row::Hidden;
         }
-        let request = envelope::page(Some(thread_id), missing, wanted.ascending, after.as_deref());
-        let answer = match upstream.json(request).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                return Err(upstream.refusal_about(thread_id, Needs::Thread, failure).await);
-            }
-        };
-        bytes += answer.len();
-        if bytes > upstream.max_reply_bytes {
-            return Err(Failure::Protocol("the upstream's items are too large together").into());
-        }
-        let page = threads::page(&answer)?;
-        items.extend(visible(&page, offset));
-        let Some(next) = page.next() else {
-            // A thread that isn't there looks like one without items.
-            let nothing = number == 0 && from_the_start && page.data.is_empty();
-            if nothing && upstream.has_lost(thread_id).await {
+        Row::Shown(threads::with_utc_time(item, offset))
+    };
+    match pages::collect(upstream, range, row).await {
+        // A thread that isn't there looks like one without items.
+        Ok(page) if page.was_empty && wanted.after.is_none() => {
+            if upstream.has_lost_empty(&thread_id).await {
                 return Err(threads::lost());
             }
-            return Ok((items, None));
-        };
-        if !cursors.insert(next.to_owned()) {
-            return Err(Failure::Protocol("the upstream's cursor goes round").into());
+            reply::page(&page.items, None)
         }
-        after = Some(next.to_owned());
+        Ok(page) => reply::page(&page.items, page.next.map(Place::write).as_deref()),
+        Err(Stopped::Failed(failure)) => {
+            Err(upstream.refusal_about(&thread_id, Needs::Thread, failure).await)
+        }
+        Err(Stopped::UnknownCursor) => Err(Rejection::new(Code::Internal)),
     }
-    Ok((items, after))
 }
 
 /// The items that clients are meant to see, with their times in UTC.

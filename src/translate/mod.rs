@@ -79,6 +79,7 @@ mod layer;
 mod messages;
 mod observer;
 mod openai;
+mod pages;
 mod passthrough;
 mod reply;
 mod runs;

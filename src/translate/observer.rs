@@ -42,7 +42,10 @@ impl RunObserver for SessionObserver {
                     self.claim.learn_title(title);
                 }
             }
-            EventKind::Error | EventKind::Other | EventKind::StreamOptions => {}
+            EventKind::Error
+            | EventKind::ItemReplaced
+            | EventKind::Other
+            | EventKind::StreamOptions => {}
         }
     }
 

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::body::ReplyBody;
 use super::observer::SessionObserver;
+use super::pages::Place;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
 use super::upstream::{Failure, Upstream};
@@ -161,33 +162,6 @@ struct OwnPage<'a> {
     after: Option<String>,
 }
 
-/// Where in the upstream's list the caller's next page begins: after a cursor of the upstream's,
-/// and after so many of the caller's own behind that. Written as a cursor of its own kind where
-/// the upstream's alone can't say it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Place {
-    after: Option<String>,
-    skip: usize,
-}
-
-impl Place {
-    fn parse(cursor: Option<&str>) -> Self {
-        let own = cursor.and_then(|cursor| {
-            let (skip, after) = cursor.strip_prefix("own.")?.split_once('.')?;
-            let after = Some(after.to_owned()).filter(|after| !after.is_empty());
-            Some(Self { after, skip: skip.parse().ok()? })
-        });
-        own.unwrap_or_else(|| Self { after: cursor.map(str::to_owned), skip: 0 })
-    }
-
-    fn write(self) -> String {
-        match self {
-            Self { after: Some(after), skip: 0 } => after,
-            Self { after, skip } => format!("own.{skip}.{}", after.unwrap_or_default()),
-        }
-    }
-}
-
 /// One page of the caller's own threads.
 ///
 /// The upstream's list has everybody's. Its pages are read until there are enough of the
@@ -258,21 +232,4 @@ where
     }
     let data = data.iter().map(|thread| &**thread).collect();
     reply::json(&OwnPage { data, has_more: next.is_some(), after: next.map(Place::write) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_survives_being_written_as_a_cursor() {
-        for (after, skip) in [(None, 3), (Some("thr_1"), 0), (Some("own.1.x"), 2), (Some("a.b"), 7)]
-        {
-            let place = Place { after: after.map(str::to_owned), skip };
-            assert_eq!(Place::parse(Some(&place.clone().write())), place);
-        }
-        assert_eq!(Place::parse(None), Place::default());
-        let foreign = Place { after: Some("own.x.y".to_owned()), skip: 0 };
-        assert_eq!(Place::parse(Some("own.x.y")), foreign);
-    }
 }

@@ -118,8 +118,6 @@ pub(super) struct FullThread<'a> {
     #[serde(serialize_with = "display")]
     pub(super) updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) metadata: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) allowed_image_domains: Option<&'a RawValue>,
     pub(super) items: ItemPage<'a>,
 }
@@ -189,7 +187,6 @@ impl<'a> From<&'a SessionRecord> for FullThread<'a> {
             status: None,
             created_at: record.created_at,
             updated_at: record.updated_at,
-            metadata: None,
             allowed_image_domains: None,
             items: ItemPage::default(),
         }

@@ -44,11 +44,22 @@ impl Page<'_> {
     pub(super) fn next(&self) -> Option<&str> {
         if self.has_more { self.after.as_deref() } else { None }
     }
+
+    /// Whether there is nothing, here or behind: what a thread looks like that isn't there.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.data.is_empty() && !self.has_more
+    }
 }
 
-/// Reads a page.
+/// Reads a page. One that isn't the last and doesn't say where the next one is isn't one: to take
+/// it for the last would lose what follows.
 pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
-    serde_json::from_slice(bytes).map_err(|_| Failure::Protocol("the upstream's page is not one"))
+    let page: Page<'_> = serde_json::from_slice(bytes)
+        .map_err(|_| Failure::Protocol("the upstream's page is not one"))?;
+    if page.has_more && page.after.as_ref().is_none_or(String::is_empty) {
+        return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+    }
+    Ok(page)
 }
 
 /// The id of a thread or an item.
@@ -150,32 +161,43 @@ where
         self.whereabouts(thread_id).await == Whereabouts::Lost
     }
 
+    /// The same of a thread that is known to have no items.
+    pub(super) async fn has_lost_empty(&mut self, thread_id: &str) -> bool {
+        let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
+        match self.json(get).await {
+            Ok(_) => false,
+            Err(failure) if failure.is_bare_500() => {
+                self.listed(thread_id).await == Whereabouts::Lost
+            }
+            Err(failure) => failure.is_not_found(),
+        }
+    }
+
     /// What became of a thread. Asked only when something failed.
     ///
     /// A ChatKit server answers the same bare 500 to "no such thread" and to "my database is
     /// down", and some answer it for ever to `threads.get_by_id` of a thread with a title. So a
-    /// thread counts as lost only if getting it fails and the list of threads, which must
-    /// work, doesn't have it.
+    /// thread counts as lost only if getting it fails, it has no items, and the list of threads,
+    /// which must work, doesn't have it.
     pub(super) async fn whereabouts(&mut self, thread_id: &str) -> Whereabouts {
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
         match self.json(get).await {
             Ok(_) => Whereabouts::There,
-            Err(failure) => self.whereabouts_after(thread_id, &failure).await,
+            Err(failure) if failure.is_not_found() => Whereabouts::Lost,
+            Err(failure) if failure.is_bare_500() => {
+                // One that has items is there, however long the list of threads is.
+                let items = self.json(envelope::page(Some(thread_id), 1, false, None)).await;
+                if items.is_ok_and(|items| page(&items).is_ok_and(|page| !page.is_nothing())) {
+                    return Whereabouts::There;
+                }
+                self.listed(thread_id).await
+            }
+            Err(_) => Whereabouts::Unknown,
         }
     }
 
-    /// The same, once getting the thread has failed.
-    pub(super) async fn whereabouts_after(
-        &mut self,
-        thread_id: &str,
-        failure: &Failure,
-    ) -> Whereabouts {
-        if failure.is_not_found() {
-            return Whereabouts::Lost;
-        }
-        if !failure.is_bare_500() {
-            return Whereabouts::Unknown;
-        }
+    /// What the list of threads says of one.
+    pub(super) async fn listed(&mut self, thread_id: &str) -> Whereabouts {
         let mut after: Option<String> = None;
         for _ in 0..MAX_PROBE_PAGES {
             let request = envelope::page(None, PAGE_ROWS, false, after.as_deref());
@@ -234,6 +256,22 @@ pub(super) fn lost() -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_is_not_the_last_says_where_the_next_one_is() {
+        for (text, next) in [
+            (r#"{"data":[],"has_more":true,"after":"c"}"#, Some(Some("c"))),
+            (r#"{"data":[],"has_more":false,"after":"c"}"#, Some(None)),
+            (r#"{"data":[],"has_more":false,"after":null}"#, Some(None)),
+            (r#"{"data":[]}"#, Some(None)),
+            (r#"{"data":[],"has_more":true}"#, None),
+            (r#"{"data":[],"has_more":true,"after":null}"#, None),
+            (r#"{"data":[],"has_more":true,"after":""}"#, None),
+        ] {
+            let found = page(text.as_bytes()).ok();
+            assert_eq!(found.as_ref().map(Page::next), next, "{text}");
+        }
+    }
 
     #[test]
     fn only_an_items_own_time_is_changed() {

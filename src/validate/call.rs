@@ -218,7 +218,7 @@ pub enum Audio {
     /// As it is.
     Raw(Bytes),
     /// In base64, with the standard alphabet and padding (RFC 4648 section 4).
-    Base64(String),
+    Base64(Bytes),
 }
 
 impl fmt::Debug for Audio {

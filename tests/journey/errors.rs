@@ -244,12 +244,17 @@ async fn a_thread_that_the_upstream_has_lost_is_a_404() {
         // Cut before any event, and the bare 500 of a server that catches nothing.
         "threads.add_user_message" => format!("{STREAM_HEAD}zz\r\n").into_bytes(),
         "threads.get_by_id" => b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n".to_vec(),
-        "threads.list" => crate::support::json_answer(r#"{"data":[],"has_more":false}"#),
+        "items.list" | "threads.list" => {
+            crate::support::json_answer(r#"{"data":[],"has_more":false}"#)
+        }
         other => panic!("{other}"),
     });
     let reply = gateway.say("ada", &session).await.reply().await;
     reply.refusal(404, "THREAD_NOT_FOUND");
-    assert_eq!(upstream.types(), ["threads.add_user_message", "threads.get_by_id", "threads.list"]);
+    assert_eq!(
+        upstream.types(),
+        ["threads.add_user_message", "threads.get_by_id", "items.list", "threads.list"]
+    );
 }
 
 #[tokio::test]

@@ -328,6 +328,8 @@ pub(crate) fn reference_fact(data: &str) -> Fact {
             let item_kind = match text("/item/type").as_deref() {
                 Some("user_message") => Some(ItemKind::UserMessage),
                 Some("assistant_message") => Some(ItemKind::AssistantMessage),
+                Some("client_tool_call") => Some(ItemKind::ClientToolCall),
+                Some("structured_input") => Some(ItemKind::StructuredInput),
                 Some(_) => Some(ItemKind::Other),
                 None => None,
             };

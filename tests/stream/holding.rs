@@ -61,6 +61,23 @@ async fn the_first_output_commits_and_the_preamble_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_sent_in_is_no_output_where_it_is_replaced_first() {
+    let policy = HoldPolicy::default();
+    let replaced = |kind: &str| {
+        format!(r#"{{"type":"thread.item.replaced","item":{{"id":"i","type":"{kind}"}}}}"#)
+    };
+    for kind in ["structured_input", "client_tool_call"] {
+        let failure = held(Script::text(&[OPTIONS, &replaced(kind), ERROR]), policy).unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{kind}");
+        assert_eq!(frames_before_commit(&[&replaced(kind), OPTIONS, ADDED], policy), 3);
+        // After output it is output like any other.
+        assert!(held(Script::text(&[ADDED, &replaced(kind), ERROR]), policy).is_ok());
+    }
+    assert_eq!(frames_before_commit(&[OPTIONS, &replaced("widget"), ADDED], policy), 2);
+    assert_eq!(frames_before_commit(&[r#"{"type":"thread.item.replaced"}"#], policy), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_event_before_any_output_is_a_failure_with_what_is_known() {
     let failure =
         held(Script::text(&[CREATED, USER, OPTIONS, ERROR, ADDED]), HoldPolicy::default())

@@ -1,19 +1,24 @@
 //! `create_transcription`: audio as it is, or in base64 in a JSON body.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
-use serde_json::Value;
 
 use super::super::call::{Audio, TranscriptionCall};
 use super::super::layer::Rules;
 use super::super::negotiate;
 use super::super::read::too_large;
 use super::super::report::Report;
-use super::{checked, string_at};
-use crate::rejection::Rejection;
+use super::not_json;
+use super::outline::{Outline, outline};
+use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
+
+const AUDIO: &str = "audio_base64";
+const MIME_TYPE: &str = "mime_type";
 
 pub(super) fn parse(
     rules: &Rules,
@@ -26,11 +31,16 @@ pub(super) fn parse(
         }
         return Ok(TranscriptionCall { audio: Audio::Raw(body.clone()), mime_type });
     }
-    let mut value = checked(rules, Operation::CreateTranscription, body)?;
-    let mime_type = string_at(&value, "mime_type").unwrap_or_default();
-    let base64 = match value.get_mut("audio_base64").map(Value::take) {
-        Some(Value::String(base64)) => base64,
-        _ => String::new(),
+    let Outline { mut value, texts: [base64, mime_type], is_cut } =
+        outline(body, [AUDIO, MIME_TYPE]).map_err(not_json)?;
+    if is_cut && let Some(members) = value.as_object_mut() {
+        // They may be in what wasn't read; what was is wrong without that.
+        members.entry(AUDIO).or_insert_with(|| "AAAA".into());
+        members.entry(MIME_TYPE).or_insert_with(|| "audio/x".into());
+    }
+    rules.schemas.check(Operation::CreateTranscription, &value)?;
+    let (Some(base64), Some(mime_type), false) = (base64, mime_type, is_cut) else {
+        return Err(Rejection::new(Code::Internal).because("schema and outline disagree"));
     };
     let Some(bytes) = decoded_len(&base64) else {
         // The server skips what it doesn't know, and hears something else.
@@ -40,7 +50,11 @@ pub(super) fn parse(
     if bytes > rules.limits.max_audio_bytes {
         return Err(too_large(rules.limits.max_audio_bytes));
     }
-    Ok(TranscriptionCall { audio: Audio::Base64(base64), mime_type })
+    let base64 = match base64 {
+        Cow::Borrowed(base64) => body.slice_ref(base64.as_bytes()),
+        Cow::Owned(base64) => Bytes::from(base64),
+    };
+    Ok(TranscriptionCall { audio: Audio::Base64(base64), mime_type: mime_type.into_owned() })
 }
 
 /// How many bytes a text in base64 stands for; `None` if it isn't one.
@@ -62,7 +76,60 @@ fn decoded_len(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::layer::BodyLimits;
+    use super::super::super::schemas::Schemas;
     use super::*;
+    use crate::validate::UnknownRequests;
+
+    fn parsed(body: &Bytes) -> Result<TranscriptionCall, Rejection> {
+        let rules = Rules {
+            schemas: Arc::new(Schemas::compile().unwrap()),
+            limits: BodyLimits::default(),
+            unknown: UnknownRequests::default(),
+        };
+        parse(&rules, &HeaderMap::new(), body)
+    }
+
+    #[test]
+    fn audio_in_json_is_not_copied() {
+        let body = Bytes::from(r#"{"mime_type":"audio/ogg","audio_base64":"+//+AA=="}"#);
+        let call = parsed(&body).unwrap();
+        let Audio::Base64(base64) = call.audio else { panic!("{call:?}") };
+        assert_eq!(base64, "+//+AA==");
+        assert!(body.as_ptr_range().contains(&base64.as_ptr()));
+        let body = Bytes::from(r#"{"mime_type":"audio/ogg","audio_base64":"+\/\/+AA=="}"#);
+        let Audio::Base64(base64) = parsed(&body).unwrap().audio else { panic!() };
+        assert_eq!(base64, "+//+AA==");
+    }
+
+    #[test]
+    fn the_member_at_fault_is_named_however_much_is_in_it() {
+        let zeros = format!("[{}0]", "0,".repeat(1_000_000));
+        let audio = r#""audio_base64":"AAAA""#;
+        let kind = r#""mime_type":"audio/ogg""#;
+        for (body, member) in [
+            (format!(r#"{{"a":{zeros},{audio},{kind}}}"#), "/a is not"),
+            (format!(r#"{{"audio_base64":{zeros},{kind}}}"#), "/audio_base64 must be of type"),
+            (format!(r#"{{{audio},"mime_type":{zeros}}}"#), "/mime_type must be of type"),
+            (zeros.clone(), "it must be of type"),
+            (
+                format!(r#"{{{audio},"mime_type":"audio/{}"}}"#, "x".repeat(1_000_000)),
+                "/mime_type is not valid",
+            ),
+            (r#"{"audio_base64":"","mime_type":"audio/x"}"#.to_owned(), "/audio_base64 is not"),
+            (format!("{{{audio}}}"), "/mime_type is required"),
+        ] {
+            let rejection = parsed(&body.into()).unwrap_err();
+            assert_eq!(rejection.code(), Code::InvalidInput);
+            let told = format!("{rejection:?}");
+            assert!(told.contains(member), "{told}");
+            assert!(told.len() < 2000, "{}", told.len());
+        }
+        let twice = parsed(&format!("{{{audio},{kind},{audio}}}").into()).unwrap_err();
+        assert_eq!(twice.code(), Code::InvalidJson);
+    }
 
     #[test]
     fn base64_is_taken_strictly() {

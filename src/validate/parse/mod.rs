@@ -13,6 +13,7 @@ use crate::surface::Surface;
 
 mod audio;
 mod follow_ups;
+mod outline;
 mod passthrough;
 mod runs;
 

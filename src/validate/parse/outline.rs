@@ -1,0 +1,283 @@
+//! A body of one long text, read where it lies.
+//!
+//! A [`Value`] of such a body would be a copy of it, and many times its size where it isn't what
+//! it should be. What the schema checks is an outline instead: every text and every list is short
+//! in it, and of the right type.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::super::json::{JsonError, MAX_DEPTH};
+
+/// The most values that are looked at. No body of texts has as many.
+const MAX_VALUES: usize = 10_000;
+
+/// How much of a text, or of a name, the outline has: more than any schema lets pass.
+const MAX_TEXT_CHARS: usize = 300;
+
+/// What a body says.
+#[derive(Debug)]
+pub(super) struct Outline<'a> {
+    /// The body, with no more than the beginning of each text, and nothing in what is in its
+    /// members.
+    pub(super) value: Value,
+    /// The texts that were asked for, whole.
+    pub(super) texts: [Option<Cow<'a, str>>; 2],
+    /// There is so much in it that the rest wasn't read.
+    pub(super) is_cut: bool,
+}
+
+/// Reads a body, and in it the texts of these names.
+///
+/// # Errors
+/// As [`json::parse`](super::super::json::parse), but that an object in a member may have a key
+/// twice.
+pub(super) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'a>, JsonError> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| JsonError::Utf8 { offset: error.valid_up_to() })?;
+    let mut state = State { flaw: None, values: 0 };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut outline = Outline { value: Value::Null, texts: [None, None], is_cut: false };
+    let read = if text.trim_ascii_start().starts_with('{') {
+        outline.value = Value::Object(Map::new());
+        let Outline { value, texts, .. } = &mut outline;
+        (&mut deserializer).deserialize_map(Members { state: &mut state, value, names, texts })
+    } else {
+        let sketch = Sketch { state: &mut state, depth: 0, text: None };
+        sketch.deserialize(&mut deserializer).map(|sketch| outline.value = sketch)
+    };
+    let Err(error) = read.and_then(|()| deserializer.end()) else { return Ok(outline) };
+    let (line, column) = (error.line(), error.column());
+    match state.flaw {
+        Some(Flaw::DuplicateKey) => Err(JsonError::DuplicateKey { line, column }),
+        Some(Flaw::TooDeep) => Err(JsonError::TooDeep),
+        Some(Flaw::TooMuch) => {
+            outline.is_cut = true;
+            Ok(outline)
+        }
+        None => Err(JsonError::Syntax { line, column }),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Flaw {
+    DuplicateKey,
+    TooDeep,
+    TooMuch,
+}
+
+struct State {
+    flaw: Option<Flaw>,
+    values: usize,
+}
+
+impl State {
+    fn fail<E: de::Error>(&mut self, flaw: Flaw) -> E {
+        self.flaw = Some(flaw);
+        E::custom("not as it is accepted")
+    }
+}
+
+/// The members of the body itself.
+struct Members<'s, 'a> {
+    state: &'s mut State,
+    value: &'s mut Value,
+    names: [&'s str; 2],
+    texts: &'s mut [Option<Cow<'a, str>>; 2],
+}
+
+impl<'a> Visitor<'a> for Members<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
+        let Self { state, value, names, texts } = self;
+        let Value::Object(members) = value else { return Ok(()) };
+        while let Some(Text(key)) = object.next_key()? {
+            let name = beginning(&key);
+            if name.len() == key.len() && members.contains_key(name) {
+                return Err(state.fail(Flaw::DuplicateKey));
+            }
+            members.insert(name.to_owned(), Value::Null);
+            let wanted = names.iter().zip(texts.iter_mut()).find(|(known, _)| ***known == *key);
+            let text = wanted.map(|(_, text)| text);
+            let sketch = object.next_value_seed(Sketch { state: &mut *state, depth: 1, text })?;
+            members.insert(name.to_owned(), sketch);
+        }
+        Ok(())
+    }
+}
+
+/// A text, borrowed where it can be.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_TEXT_CHARS).map(|(end, _)| end);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+/// Any value, of which little is kept.
+struct Sketch<'s, 'a> {
+    state: &'s mut State,
+    depth: usize,
+    /// Where to put it if it is a text.
+    text: Option<&'s mut Option<Cow<'a, str>>>,
+}
+
+impl<'a> Sketch<'_, 'a> {
+    fn deeper<E: de::Error>(&mut self) -> Result<Sketch<'_, 'a>, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.state.fail(Flaw::TooDeep));
+        }
+        Ok(Sketch { state: &mut *self.state, depth: self.depth + 1, text: None })
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for Sketch<'_, 'a> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.state.values += 1;
+        if self.state.values > MAX_VALUES {
+            return Err(self.state.fail(Flaw::TooMuch));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Sketch<'_, 'a> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'a str) -> Result<Value, E> {
+        if let Some(text) = self.text {
+            *text = Some(Cow::Borrowed(value));
+        }
+        Ok(Value::String(beginning(value).to_owned()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        if let Some(text) = self.text {
+            *text = Some(Cow::Owned(value.to_owned()));
+        }
+        Ok(Value::String(beginning(value).to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut array: A) -> Result<Value, A::Error> {
+        while array.next_element_seed(self.deeper::<A::Error>()?)?.is_some() {}
+        Ok(Value::Array(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'a>>(mut self, mut object: A) -> Result<Value, A::Error> {
+        // Checked for an empty object too, so that depth means the same everywhere.
+        self.deeper::<A::Error>()?;
+        while object.next_key::<Text<'_>>()?.is_some() {
+            object.next_value_seed(self.deeper::<A::Error>()?)?;
+        }
+        Ok(Value::Object(Map::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Outline<'_>, JsonError> {
+        outline(text.as_bytes(), ["long", "short"])
+    }
+
+    #[test]
+    fn texts_are_whole_and_the_outline_is_short() {
+        let long = "A".repeat(100_000);
+        let body = format!(r#" {{"long":"{long}","short":"a\/b","x":{{"y":[1,{{"z":2}}]}}}} "#);
+        let found = read(&body).unwrap();
+        assert!(matches!(&found.texts[0], Some(Cow::Borrowed(text)) if *text == long));
+        assert_eq!(found.texts[1].as_deref(), Some("a/b"));
+        let expected = json!({"long": &long[..MAX_TEXT_CHARS], "short": "a/b", "x": {}});
+        assert_eq!(found.value, expected);
+        assert!(!found.is_cut);
+
+        for (body, value) in [
+            (r#"{"long":7,"short":[1,2]}"#, json!({"long": 7, "short": []})),
+            ("[1,[2]]", json!([])),
+            ("\"x\"", json!("x")),
+            ("null", json!(null)),
+        ] {
+            let found = read(body).unwrap();
+            assert_eq!((found.value, found.texts), (value, [None, None]), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_as_everywhere() {
+        let deep = |levels: usize| {
+            format!(r#"{{"x":{}{}}}"#, "[".repeat(levels - 1), "]".repeat(levels - 1))
+        };
+        assert!(read(&deep(MAX_DEPTH)).is_ok());
+        let too_deep = deep(MAX_DEPTH + 1);
+        for body in [
+            r#"{"long":"a","long":"a"}"#,
+            r#"{"long":"a","\u006cong":"b"}"#,
+            r#"{"x":1,"x":1}"#,
+            "",
+            "{",
+            "{} {}",
+            r#"{"long":"\ud800"}"#,
+            "{\"long\":\"a\nb\"}",
+            "{\n\"x\": secret}",
+            "[1,]",
+            "\u{feff}{}",
+            &too_deep,
+        ] {
+            let expected = super::super::super::json::parse(body.as_bytes()).unwrap_err();
+            assert_eq!(read(body).unwrap_err(), expected, "{body}");
+        }
+        let utf8 = outline(b"{\"long\":\"\xff\"}", ["long", "short"]).unwrap_err();
+        assert_eq!(utf8, JsonError::Utf8 { offset: 9 });
+    }
+
+    #[test]
+    fn what_is_much_is_not_read_to_its_end() {
+        let list = format!(r#"{{"short":"s","x":[{}"#, "0,".repeat(MAX_VALUES));
+        let members: Vec<String> = (0..=MAX_VALUES).map(|n| format!("\"m{n}\":0,")).collect();
+        let members = members.concat();
+        for body in [&list, &format!("{{{members}"), &format!("[{}", "[],".repeat(MAX_VALUES))] {
+            let found = read(body).unwrap();
+            assert!(found.is_cut);
+            assert!(found.value.as_object().is_none_or(|members| members.len() <= MAX_VALUES + 1));
+        }
+        assert_eq!(read(&list).unwrap().value, json!({"short": "s", "x": null}));
+    }
+}
