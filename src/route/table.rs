@@ -4,7 +4,7 @@ use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use super::operation::Operation;
-use super::overlap::{Overlap, setting};
+use super::overlap::{self, Overlap, setting};
 use crate::error::Error;
 use crate::surface::{Surface, Surfaces};
 
@@ -15,6 +15,8 @@ const MAX_PARAMETER_BYTES: usize = 512;
 #[derive(Clone, Debug)]
 pub struct Router {
     paths: matchit::Router<Methods>,
+    /// To ask which surface a path is on, where an id in it may decide that.
+    surfaces: Option<Surfaces>,
 }
 
 /// The operations of one path, by method.
@@ -84,7 +86,8 @@ impl Router {
                 Error::config(format!("{} can't be used", setting(surface))).with(error)
             })?;
         }
-        Ok(Self { paths })
+        let surfaces = overlap::by_an_id(surfaces).then(|| surfaces.clone());
+        Ok(Self { paths, surfaces })
     }
 
     /// Finds the operation. `HEAD` is served by what serves `GET`.
@@ -100,6 +103,10 @@ impl Router {
             .iter()
             .find_map(|(method, operation)| (method == wanted).then_some(*operation))
             .ok_or_else(|| Miss::Method(found.value.allow()))?;
+        // The surface that was told by the path decided whose credentials count.
+        if self.surfaces.as_ref().is_some_and(|all| all.of_path(path) != operation.surface()) {
+            return Err(Miss::Path);
+        }
         let parameter = |name| match found.params.get(name) {
             None => Ok(None),
             Some(raw) => decode(raw).map(Some),
