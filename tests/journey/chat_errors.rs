@@ -79,9 +79,9 @@ async fn provoke(code: Code) -> Option<(u16, Reply)> {
         Code::SessionLimit => (429, second(&[("chat.max_sessions", "1")], false).await),
         Code::MessageLimit => (429, second(&[("chat.max_messages", "2")], true).await),
         Code::RateLimited => (429, second(&[("limits.requests_per_minute", "1")], true).await),
-        // Its own status.
+        // Not its own status, which would be about the message.
         Code::UpstreamRejected => {
-            (413, answered("HTTP/1.1 413 X\r\ncontent-length: 0\r\n\r\n").await)
+            (503, answered("HTTP/1.1 413 X\r\ncontent-length: 0\r\n\r\n").await)
         }
         Code::UpstreamError => (503, answered("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n").await),
         Code::UpstreamTimeout => (503, answered("").await),
