@@ -207,11 +207,6 @@ fn contradictions_name_both_sides() {
             "openai.path (file x.toml, line 6): /v1/sessions is where /v1/sessions of rest.prefix \
              (file x.toml, line 4) can be",
         ),
-        (
-            "[auth]\nsecret = \"planted\"\n[rest]\nprefix = \"/api/v1\"",
-            "rest.prefix (file x.toml, line 4): /api/v1 is where /api/{user_id}/chat of chat.path \
-             (default) can be",
-        ),
     ] {
         let faults = file(text);
         assert!(faults.contains(expected), "{expected}\n\nnot in\n\n{faults}");
