@@ -133,6 +133,7 @@ fn walkthrough(
         r#"
 # The demo listens on http://{address}. Its data are gone when it ends (control-C).
 # {who}
+# The API, to read and to try in a browser: http://{address}/docs
 # Paste these lines into another terminal.
 
 # Who you are: ada. And somebody else: bob.

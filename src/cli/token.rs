@@ -137,7 +137,8 @@ fn key_lines(key: &str, entry: &ApiKey) -> String {
          # For the gateway: in its environment,\n\
          CHATKIT_REST__OPENAI__API_KEYS={}\n\
          # or in its file.\n\
-         openai.api_keys = [{{ name = \"{}\", sha256 = \"{}\" }}]\n",
+         [openai]\n\
+         api_keys = [{{ name = \"{}\", sha256 = \"{}\" }}]\n",
         setting(entry),
         entry.name,
         entry.digest(),

@@ -18,7 +18,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, SessionRecord, ThreadId};
-use crate::validate::{Feedback, Page};
+use crate::validate::{Feedback, Page, Report};
 
 /// How many items a page has where nobody says.
 const DEFAULT_LIMIT: i64 = 20;
@@ -152,6 +152,15 @@ where
             reply::page(&page.items, None)
         }
         Ok(page) => reply::page(&page.items, page.next.map(Place::write).as_deref()),
+        // Some servers fail on a cursor that they don't know.
+        Err(Stopped::Failed(failure)) if wanted.after.is_some() && failure.is_bare_500() => {
+            Err(match upstream.whereabouts(&thread_id).await {
+                Whereabouts::There => Rejection::from(Report::one("/after", "must be a cursor"))
+                    .message("The parameter after is no cursor of these items."),
+                Whereabouts::Lost => threads::lost(),
+                Whereabouts::Unknown => failure.into(),
+            })
+        }
         Err(Stopped::Failed(failure)) => {
             Err(upstream.refusal_about(&thread_id, Needs::Thread, failure).await)
         }
