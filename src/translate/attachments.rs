@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::errand::Errands;
 use super::service::{Exchange, Reply};
-use super::upstream::{Failure, Upstream};
+use super::upstream::{Detachable, Failure, Upstream};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
@@ -64,13 +64,7 @@ pub(super) async fn create<S, R>(
     params: Box<RawValue>,
 ) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let request = envelope::new_attachment(&params);
@@ -95,13 +89,7 @@ pub(super) async fn record<S, R>(
     request: Bytes,
 ) -> Result<Bytes, Rejection>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let recording = async move {
@@ -134,13 +122,7 @@ pub(super) async fn delete<S, R>(
     id: Box<str>,
 ) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let request = envelope::delete_attachment(&id);
@@ -163,13 +145,7 @@ pub(super) async fn remove<S, R>(
     request: Bytes,
 ) -> Result<Bytes, Rejection>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     errands.run(async move { forget(&mut upstream, &attachments, &id, request).await }).await

@@ -20,7 +20,7 @@ use super::observer::SessionObserver;
 use super::pages::Place;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
-use super::upstream::{Failure, Upstream};
+use super::upstream::{Detachable, Failure, Upstream};
 use super::{attachments, envelope, reply, threads};
 use crate::error::BoxError;
 use crate::forward::is_json;
@@ -44,13 +44,7 @@ pub(super) async fn pass<S, R>(
     effect: Effect,
 ) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let thread_id = call.thread_id;

@@ -14,7 +14,7 @@ use super::body::ReplyBody;
 use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
-use super::upstream::Upstream;
+use super::upstream::{Detachable, Upstream};
 use super::{
     attachments, chat, follow_ups, items, openai, passthrough, reply, runs, sessions,
     transcriptions,
@@ -97,14 +97,7 @@ async fn carry_out<S, R>(
     admitted: Admitted,
 ) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Clone
-        + Send
-        + 'static,
+    S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (principal, _, action) = admitted.into_parts();
@@ -164,13 +157,7 @@ where
 /// What is neither about a session nor a run with a message.
 async fn rest<S, R>(exchange: Exchange<S>, action: Action) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Send
-        + 'static,
+    S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match action {

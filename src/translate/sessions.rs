@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
-use super::upstream::{Failure, Upstream};
+use super::upstream::Failure;
 use super::{envelope, messages, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -100,27 +100,15 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let record = session.record();
-    remove(&mut exchange.upstream, &session).await?;
-    drop(claim);
-    reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
-}
-
-/// Deletes a session's thread, if it has one, and then the session.
-pub(super) async fn remove<S, R>(
-    upstream: &mut Upstream<S>,
-    session: &OwnedSession,
-) -> Result<(), Rejection>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    if let Some(thread_id) = &session.record().thread_id {
+    if let Some(thread_id) = &record.thread_id {
         let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
-        if let Err(failure) = upstream.json(request).await
-            && !upstream.failed_for_lack_of(thread_id, &failure).await
+        if let Err(failure) = exchange.upstream.json(request).await
+            && !exchange.upstream.failed_for_lack_of(thread_id, &failure).await
         {
             return Err(failure.into());
         }
     }
-    session.delete().await.map_err(store_down).map(drop)
+    session.delete().await.map_err(store_down)?;
+    drop(claim);
+    reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
 }

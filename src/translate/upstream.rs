@@ -24,6 +24,29 @@ pub(super) struct Upstream<S> {
     pub(super) max_reply_bytes: usize,
 }
 
+/// A service that speaks ChatKit, and that a task of its own may ask.
+pub(super) trait Detachable<R>:
+    Service<
+        Request<Full<Bytes>>,
+        Response = Response<R>,
+        Future: Send,
+        Error: Into<BoxError> + Send,
+    > + Send
+    + 'static
+{
+}
+
+impl<S, R> Detachable<R> for S where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Send
+        + 'static
+{
+}
+
 /// Why an exchange gave no answer of use.
 #[derive(Debug)]
 pub(super) enum Failure {

@@ -17,7 +17,7 @@ use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::translate::service::Reply;
-use crate::translate::upstream::{Failure, Upstream};
+use crate::translate::upstream::{Detachable, Failure, Upstream};
 use crate::translate::{attachments, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
@@ -46,14 +46,7 @@ pub(super) async fn thread<S, R>(
     attachments: Attachments,
 ) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Clone
-        + Send
-        + 'static,
+    S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };

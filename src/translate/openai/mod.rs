@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
-use http_body_util::Full;
 use serde::Serialize;
-use tower_service::Service;
 
 use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::service::Reply;
-use super::upstream::Upstream;
+use super::upstream::{Detachable, Upstream};
 use crate::error::BoxError;
 use crate::principal::UserId;
 use crate::session::OpenAiAction;
@@ -57,14 +55,7 @@ impl<S: Clone> Exchange<'_, S> {
 
 pub(super) async fn carry_out<S, R>(mut exchange: Exchange<'_, S>, action: OpenAiAction) -> Reply<R>
 where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Clone
-        + Send
-        + 'static,
+    S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match action {
