@@ -196,29 +196,10 @@ pub(super) fn takes(operation: Operation) -> Takes {
             Takes::MaybeJson
         }
         Operation::OpenAiCancelSession => Takes::AnyJson,
-        Operation::UpdateSession
-        | Operation::CreateRun
-        | Operation::CreateFeedback
-        | Operation::SubmitToolOutput
-        | Operation::SubmitStructuredInput
-        | Operation::RunAction
-        | Operation::CreateAttachment
-        | Operation::Chat
-        | Operation::ChatForUser
-        | Operation::OpenAiCreateSession => Takes::Json,
         Operation::CreateTranscription => Takes::Audio,
         Operation::Passthrough => Takes::ChatKit,
-        Operation::ListSessions
-        | Operation::GetSession
-        | Operation::DeleteSession
-        | Operation::GetThread
-        | Operation::ListThreads
-        | Operation::ListItems
-        | Operation::DeleteAttachment
-        | Operation::OpenAiListThreads
-        | Operation::OpenAiGetThread
-        | Operation::OpenAiDeleteThread
-        | Operation::OpenAiListItems => Takes::Nothing,
+        _ if operation.has_body() => Takes::Json,
+        _ => Takes::Nothing,
     }
 }
 
@@ -235,33 +216,9 @@ pub(super) enum Gives {
 
 pub(super) fn gives(operation: Operation) -> Gives {
     match operation {
-        Operation::CreateRun
-        | Operation::RetryItem
-        | Operation::SubmitToolOutput
-        | Operation::SubmitStructuredInput
-        | Operation::RunAction
-        | Operation::Chat
-        | Operation::ChatForUser => Gives::Run,
         Operation::Passthrough => Gives::ChatKit,
-        Operation::CreateSession
-        | Operation::ListSessions
-        | Operation::GetSession
-        | Operation::UpdateSession
-        | Operation::DeleteSession
-        | Operation::CreateThread
-        | Operation::GetThread
-        | Operation::ListThreads
-        | Operation::ListItems
-        | Operation::CreateFeedback
-        | Operation::CreateAttachment
-        | Operation::DeleteAttachment
-        | Operation::CreateTranscription
-        | Operation::OpenAiCreateSession
-        | Operation::OpenAiCancelSession
-        | Operation::OpenAiListThreads
-        | Operation::OpenAiGetThread
-        | Operation::OpenAiDeleteThread
-        | Operation::OpenAiListItems => Gives::Json,
+        run if run.is_run() => Gives::Run,
+        _ => Gives::Json,
     }
 }
 

@@ -207,6 +207,53 @@ impl Operation {
         let (_, _, method, path) = self.row();
         (method, path)
     }
+
+    /// Whether its requests may have a body.
+    pub fn has_body(self) -> bool {
+        match self {
+            Self::CreateSession
+            | Self::UpdateSession
+            | Self::CreateThread
+            | Self::CreateRun
+            | Self::CreateFeedback
+            | Self::RetryItem
+            | Self::SubmitToolOutput
+            | Self::SubmitStructuredInput
+            | Self::RunAction
+            | Self::CreateAttachment
+            | Self::CreateTranscription
+            | Self::Passthrough
+            | Self::Chat
+            | Self::ChatForUser
+            | Self::OpenAiCreateSession
+            | Self::OpenAiCancelSession => true,
+            Self::ListSessions
+            | Self::GetSession
+            | Self::DeleteSession
+            | Self::GetThread
+            | Self::ListThreads
+            | Self::ListItems
+            | Self::DeleteAttachment
+            | Self::OpenAiListThreads
+            | Self::OpenAiGetThread
+            | Self::OpenAiDeleteThread
+            | Self::OpenAiListItems => false,
+        }
+    }
+
+    /// Whether it may be answered with a run's events.
+    pub fn is_run(self) -> bool {
+        matches!(
+            self,
+            Self::CreateRun
+                | Self::RetryItem
+                | Self::SubmitToolOutput
+                | Self::SubmitStructuredInput
+                | Self::RunAction
+                | Self::Chat
+                | Self::ChatForUser
+        )
+    }
 }
 
 impl fmt::Display for Operation {

@@ -20,13 +20,13 @@ pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<()
     let json = quality(accept, "application/json").max(quality(accept, "application/problem+json"));
     let acceptable = match operation {
         Operation::Passthrough => true,
-        run if is_run(run) => json > 0 || quality(accept, "text/event-stream") > 0,
+        run if run.is_run() => json > 0 || quality(accept, "text/event-stream") > 0,
         _ => json > 0,
     };
     if acceptable {
         return Ok(());
     }
-    Err(Rejection::new(Code::NotAcceptable).message(if is_run(operation) {
+    Err(Rejection::new(Code::NotAcceptable).message(if operation.is_run() {
         "A run is answered with text/event-stream or application/json; Accept takes neither."
     } else {
         ONLY_JSON
@@ -34,20 +34,6 @@ pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<()
 }
 
 const ONLY_JSON: &str = "The answer is application/json; Accept doesn't take it.";
-
-/// Whether an operation may be answered with a run's events.
-fn is_run(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::CreateRun
-            | Operation::RetryItem
-            | Operation::SubmitToolOutput
-            | Operation::SubmitStructuredInput
-            | Operation::RunAction
-            | Operation::Chat
-            | Operation::ChatForUser
-    )
-}
 
 /// Whether JSON is acceptable, where it turns out that nothing else can be had.
 pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {

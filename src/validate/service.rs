@@ -60,7 +60,7 @@ where
         let allowed = chat::check_user(&target, body.principal());
         let allowed = allowed.and_then(|()| negotiate::acceptable(operation, &head.headers));
         let checked = allowed.and_then(|()| {
-            if !parse::has_body(operation) || body.is_end_stream() {
+            if !operation.has_body() || body.is_end_stream() {
                 return Ok(None);
             }
             negotiate::body(operation, &head.headers, limits).map(Some)

@@ -19,39 +19,6 @@ mod runs;
 
 pub(super) use runs::check_text;
 
-/// Whether the operation has a body at all.
-pub(super) fn has_body(operation: Operation) -> bool {
-    match operation {
-        Operation::CreateSession
-        | Operation::UpdateSession
-        | Operation::CreateThread
-        | Operation::CreateRun
-        | Operation::CreateFeedback
-        | Operation::RetryItem
-        | Operation::SubmitToolOutput
-        | Operation::SubmitStructuredInput
-        | Operation::RunAction
-        | Operation::CreateAttachment
-        | Operation::CreateTranscription
-        | Operation::Passthrough
-        | Operation::Chat
-        | Operation::ChatForUser
-        | Operation::OpenAiCreateSession
-        | Operation::OpenAiCancelSession => true,
-        Operation::ListSessions
-        | Operation::GetSession
-        | Operation::DeleteSession
-        | Operation::GetThread
-        | Operation::ListThreads
-        | Operation::ListItems
-        | Operation::DeleteAttachment
-        | Operation::OpenAiListThreads
-        | Operation::OpenAiGetThread
-        | Operation::OpenAiDeleteThread
-        | Operation::OpenAiListItems => false,
-    }
-}
-
 /// Parses the body of a request for `target`.
 pub(super) fn parse(
     rules: &Rules,
