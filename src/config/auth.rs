@@ -310,6 +310,14 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
             if let AuthKey::Secret(secret) = &jwt.key {
                 let needed = jwt.algorithms.iter().map(|it| algorithm::secret_bytes(*it)).max();
                 let (needed, is) = (needed.unwrap_or(32), secret.expose().len());
+                let at_an_end = |c: char| c.is_whitespace() || c.is_control();
+                if secret.expose().starts_with(at_an_end) || secret.expose().ends_with(at_an_end) {
+                    notes.push((
+                        "auth.secret",
+                        "has a blank or a line end at an end of it, which is part of the secret"
+                            .into(),
+                    ));
+                }
                 if is < needed {
                     notes.push((
                         "auth.secret",

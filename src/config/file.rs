@@ -10,7 +10,13 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a key or secret.
 pub(super) const MAX_KEY_BYTES: u64 = 64 << 10;
 
+/// What some editors, and PowerShell, begin a text with.
+pub(super) const BYTE_ORDER_MARK: char = '\u{FEFF}';
+
 /// A text file of at most `max` bytes, or what is wrong with it (without its path or content).
+///
+/// A byte order mark is no part of the text. In UTF-16, which the same programs write, every other
+/// byte of a secret would be a NUL.
 pub(super) fn read(path: &Path, max: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -20,5 +26,55 @@ pub(super) fn read(path: &Path, max: u64) -> Result<String, String> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > max) {
         return Err(format!("larger than {max} bytes"));
     }
-    String::from_utf8(bytes).map_err(|_| "not UTF-8".into())
+    decode(bytes)
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    // Before the test for UTF-8, which ASCII in UTF-16 without a mark would pass.
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
+        return Err("not UTF-8 but UTF-16, or no text; save it as UTF-8".into());
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| "not UTF-8; save it as UTF-8")?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.remove(0);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        for (bytes, text) in [
+            (&b"planted\r\n"[..], "planted\r\n"),
+            (b"\xEF\xBB\xBFplanted\r\n", "planted\r\n"),
+            (b"\xEF\xBB\xBF", ""),
+            (b"", ""),
+            ("pl\u{FEFF}änted".as_bytes(), "pl\u{FEFF}änted"),
+        ] {
+            assert_eq!(decode(bytes.to_vec()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn another_encoding_is_told_by_its_name() {
+        let wide = |text: &str, order: fn(u16) -> [u8; 2]| {
+            text.encode_utf16().flat_map(order).collect::<Vec<_>>()
+        };
+        for bytes in [
+            wide("\u{FEFF}planted\r\n", u16::to_le_bytes),
+            wide("\u{FEFF}planted\r\n", u16::to_be_bytes),
+            wide("planted", u16::to_le_bytes),
+            wide("planted", u16::to_be_bytes),
+            b"\xFF\xFE\0\0p\0\0\0".to_vec(),
+            b"plant\0ed".to_vec(),
+        ] {
+            let refused = decode(bytes).unwrap_err();
+            assert!(refused.contains("UTF-16") && refused.contains("save it as UTF-8"));
+            assert!(!refused.contains("planted"));
+        }
+        assert!(decode(b"pl\xE4nted".to_vec()).unwrap_err().contains("save it as UTF-8"));
+    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Fault, Origin};
+use super::file::BYTE_ORDER_MARK;
 use super::hint;
 use super::key::{self, Key};
 use super::value::Value;
@@ -155,13 +156,19 @@ fn not_a_setting(name: &str) -> String {
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "CHATKIT_REST__";
 
+/// A name without the byte order mark that its file begins with.
+fn unmarked(name: &str) -> &str {
+    name.strip_prefix(BYTE_ORDER_MARK).unwrap_or(name)
+}
+
 /// The environment variable of a setting.
 pub(super) fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__"))
 }
 
 /// Adds environment variables to `layers`. Returns those that look like ours but for an
-/// underscore: they are no fault, because the prefix with one is not only ours.
+/// underscore, or for the byte order mark of a file of variables: they are no fault, because the
+/// prefix with one underscore is not only ours.
 pub(super) fn read_environment(
     variables: Vec<(OsString, OsString)>,
     layers: &mut Layers,
@@ -171,14 +178,15 @@ pub(super) fn read_environment(
     let mut variables: Vec<_> = variables
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.starts_with("CHATKIT_REST_"))
+        .filter(|(name, _)| unmarked(name).starts_with("CHATKIT_REST_"))
         .collect();
     variables.sort();
     for (name, value) in variables {
         let known = key::KEYS.iter().find(|key| variable(key.name) == name);
         let Some(rest) = name.strip_prefix(PREFIX) else {
             let flat = |name: &str| name.replace("__", "_");
-            if let Some(key) = key::KEYS.iter().find(|key| flat(&variable(key.name)) == flat(&name))
+            if let Some(key) =
+                key::KEYS.iter().find(|key| flat(&variable(key.name)) == flat(unmarked(&name)))
             {
                 lookalikes.push((key.name, name));
             }

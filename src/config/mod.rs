@@ -51,6 +51,7 @@
 //!   is `CHATKIT_REST__LISTEN`. Lists are separated by commas.
 //! - Durations are a whole number and a unit: `"500ms"`, `"5s"`, `"2m"`, `"1h"`.
 //! - An empty text means "none" where the default is empty.
+//! - Files are in UTF-8. A byte order mark at their beginning is not part of them.
 //! - Relative paths are relative to the working directory, wherever they are written.
 //! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins. So are
 //!   `auth.shared_secret` and `embedded.api_key` with theirs.

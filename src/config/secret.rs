@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file;
+use super::file::{self, BYTE_ORDER_MARK};
 use super::meaning::Secret;
 use super::reader::Reader;
 
@@ -13,7 +13,12 @@ pub(super) fn read(
     setting: &'static str,
     file_setting: &'static str,
 ) -> Option<Vec<(&'static str, Secret)>> {
-    let inline = read.optional(setting, |text| Ok((setting, Secret::new(text))));
+    let inline = read.optional(setting, |text| {
+        if text.starts_with(BYTE_ORDER_MARK) {
+            return Err("begins with a byte order mark, which is no part of a secret".into());
+        }
+        Ok((setting, Secret::new(text)))
+    });
     let path = read.optional(file_setting, |text| Ok(PathBuf::from(text)));
     let (inline, path) = (inline?, path?);
     let Some(path) = path.first() else { return Some(inline) };

@@ -76,6 +76,14 @@ fn a_single_underscore_is_noted() {
 }
 
 #[test]
+fn the_byte_order_mark_of_a_file_of_variables_is_noted() {
+    let loaded = complete().environment([("\u{FEFF}CHATKIT_REST__STORE__URL", "memory:")]);
+    let notes = loaded.load().unwrap().notes;
+    assert_eq!(notes.iter().map(Note::key).collect::<Vec<_>>(), ["store.url"]);
+    assert!(notes[0].to_string().ends_with("the variable's name is CHATKIT_REST__STORE__URL"));
+}
+
+#[test]
 fn settings_without_effect_and_weak_ones_are_noted() {
     let text = "[auth]\nsecret = \"short\"\nanonymous_user = \"ada\"\nshared_secret = \"x\"\n\
                 [chat]\npath = \"/x\"\n[upstream]\npool_idle_timeout = \"9s\"\n\
@@ -155,6 +163,58 @@ fn secrets_come_from_files_and_the_later_layer_wins() {
         secret(Sources::new().toml("x", toml).environment(variable("auth.secret", ""))),
         from_file
     );
+}
+
+#[test]
+fn files_from_windows_are_read_as_they_are_meant() {
+    let of = |key, file: &TemporaryFile| {
+        let path = file.path.to_str().unwrap();
+        complete().set("test", "auth.secret", "").set("test", key, path).load()
+    };
+    let secret = |loaded: &Loaded| match &jwt(&loaded.config).key {
+        AuthKey::Secret(secret) => secret.expose().to_owned(),
+        AuthKey::PublicKey { .. } => panic!("a public key"),
+    };
+    for text in [SECRET.to_owned(), format!("\u{FEFF}{SECRET}"), format!("\u{FEFF}{SECRET}\r\n")] {
+        let loaded = of("auth.secret_file", &TemporaryFile::new(&text)).unwrap();
+        assert_eq!(secret(&loaded), SECRET);
+        assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    }
+    let pem = "\u{FEFF}-----BEGIN PUBLIC KEY-----\r\nx\r\n-----END PUBLIC KEY-----\r\n";
+    let pem = TemporaryFile::new(pem);
+    let loaded = complete()
+        .set("test", "auth.secret", "")
+        .set("test", "auth.algorithms", "RS256")
+        .set("test", "auth.public_key_file", pem.path.to_str().unwrap())
+        .load()
+        .unwrap();
+    assert!(
+        matches!(&jwt(&loaded.config).key, AuthKey::PublicKey { pem, .. } if pem.starts_with("-----"))
+    );
+    let toml = TemporaryFile::new("\u{FEFF}[auth]\r\nuser_claim = \"uid\"\r\n");
+    assert_eq!(jwt(&complete().file(&toml.path).load().unwrap().config).user_claim, "uid");
+
+    let utf16: Vec<u8> =
+        format!("\u{FEFF}{SECRET}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = TemporaryFile::new(utf16);
+    for key in ["auth.secret_file", "auth.shared_secret_file", "embedded.api_key_file"] {
+        let text = of(key, &utf16).unwrap_err().to_string();
+        assert!(text.contains(&format!("{key} (set by test): the file can't be used")), "{text}");
+        assert!(text.contains("save it as UTF-8"), "{text}");
+    }
+    let text = complete().file(&utf16.path).load().unwrap_err().to_string();
+    assert!(text.contains("can't be read: not UTF-8 but UTF-16"), "{text}");
+}
+
+#[test]
+fn a_secret_with_more_around_it_than_was_meant_does_not_go_unnoticed() {
+    let with = |secret: String| Sources::new().environment([(variable("auth.secret"), secret)]);
+    let text = with(format!("\u{FEFF}{SECRET}")).load().unwrap_err().to_string();
+    assert!(text.contains("begins with a byte order mark") && !text.contains(SECRET), "{text}");
+    for secret in [format!("{SECRET}\r"), format!("{SECRET}\n"), format!(" {SECRET}")] {
+        let notes = with(secret).load().unwrap().notes;
+        assert!(notes.iter().any(|note| note.to_string().contains("part of the secret")));
+    }
 }
 
 /// A configuration with a model behind the built-in server, and these settings.
@@ -319,7 +379,7 @@ struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    fn new(content: &str) -> Self {
+    fn new(content: impl AsRef<[u8]>) -> Self {
         let name = format!("chatkit-rest-config-{}", uuid::Uuid::new_v4());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, content).unwrap();
