@@ -1,7 +1,6 @@
 //! Types of single settings: text that was read once and is right from then on.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::Offset;
@@ -25,42 +24,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
-    }
-}
-
-/// Where sessions are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreUrl {
-    /// In memory: gone with the process.
-    Memory,
-    /// In an SQLite file, made when it is not there. A relative path is relative to the
-    /// working directory.
-    Sqlite(PathBuf),
-}
-
-impl StoreUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text == "memory:" {
-            return Ok(Self::Memory);
-        }
-        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return Err("names PostgreSQL, which is not in this version".into());
-        }
-        let Some(path) = text.strip_prefix("sqlite:") else {
-            return Err("names no store".into());
-        };
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() {
-            return Err("names no file".into());
-        }
-        if path == ":memory:" {
-            return Err("is not how a store in memory is named (write \"memory:\")".into());
-        }
-        if path.contains('?') {
-            return Err("has parameters, which there are none of".into());
-        }
-        Ok(Self::Sqlite(path.into()))
     }
 }
 
@@ -283,21 +246,6 @@ mod tests {
         for text in ["", "+", "05:30", "+5:30", "+0530", "+05:60", "+24:00", "+05:30:00", "é"] {
             assert!(utc_offset(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn stores_are_named_by_url() {
-        assert_eq!(StoreUrl::parse("memory:"), Ok(StoreUrl::Memory));
-        for (text, path) in
-            [("sqlite:a.db", "a.db"), ("sqlite:/v/a.db", "/v/a.db"), ("sqlite:///v/a", "/v/a")]
-        {
-            assert_eq!(StoreUrl::parse(text), Ok(StoreUrl::Sqlite(path.into())));
-        }
-        for text in ["", "memory", "sqlite:", "sqlite::memory:", "a.db", "sqlite:a?mode=ro"] {
-            assert!(StoreUrl::parse(text).is_err(), "{text}");
-        }
-        let postgres = StoreUrl::parse("postgres://u:planted@h/d").unwrap_err();
-        assert!(postgres.contains("not in this version") && !postgres.contains("planted"));
     }
 
     #[test]

@@ -78,6 +78,7 @@ mod secret;
 mod sections;
 mod settings;
 mod sources;
+mod store;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -88,8 +89,7 @@ pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{
-    ApiKey, IdFormat, LogFormat, LogLevel, Secret, StoreUrl, UnknownAttachments, UnknownRequests,
-    duration,
+    ApiKey, IdFormat, LogFormat, LogLevel, Secret, UnknownAttachments, UnknownRequests, duration,
 };
 pub use reference::reference;
 pub use settings::{
@@ -98,4 +98,5 @@ pub use settings::{
     StreamConfig, UpstreamConfig,
 };
 pub use sources::{Loaded, Setting, Sources};
+pub use store::StoreUrl;
 pub use web::{AllowedOrigins, BasePath, Upstream};

@@ -112,6 +112,9 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     for (key, text) in embedded::notes(config, read) {
         note(key, text);
     }
+    if let Some(text) = config.store.url.note() {
+        note("store.url", text);
+    }
     if config.upstream.pool_idle_timeout >= Duration::from_secs(5) {
         let text = "many servers (uvicorn among them) close an unused connection after 5s; a \
                     request that meets that fails";

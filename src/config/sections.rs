@@ -6,15 +6,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::meaning::{
-    self, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
-};
+use super::meaning::{self, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
 use super::reader::Reader;
 use super::settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
     PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
     UpstreamConfig,
 };
+use super::store::StoreUrl;
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {

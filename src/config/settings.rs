@@ -9,9 +9,8 @@ use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
 use super::embedded::EmbeddedConfig;
-use super::meaning::{
-    ApiKey, IdFormat, LogFormat, LogLevel, StoreUrl, UnknownAttachments, UnknownRequests,
-};
+use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
+use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 use crate::surface::Surfaces;
 

@@ -87,6 +87,10 @@ impl Store {
             let path = path.display();
             Error::store(format!("could not open the embedded server's database {path}"), error)
         };
+        // Absolute, because SQLite would read a name that begins with "file:" as a URI, and
+        // `:memory:` as none.
+        let path = &std::path::absolute(path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
         let connection = Connection::open(path)
             .and_then(|connection| {
                 connection.busy_timeout(BUSY)?;
@@ -202,6 +206,18 @@ fn work(mut connection: Connection, mut queue: mpsc::Receiver<Job>, last_words: 
         match job {
             Some(job) => job(&mut connection),
             None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_file_whatever_its_name() {
+        for uri in ["file:/no/such?mode=memory", "file:no/such?mode=memory", ""] {
+            assert!(Store::open(Path::new(uri)).is_err(), "{uri}");
         }
     }
 }
