@@ -14,6 +14,7 @@ use super::script::{Arrival, Ended};
 use super::target::Stage;
 use super::variables::Variables;
 use crate::error::Error;
+use crate::media_type;
 use crate::protocol::RequestType;
 use crate::rejection::X_REQUEST_ID;
 use crate::route::{Operation, Router};
@@ -266,9 +267,7 @@ fn surfaces(prefix: &str) -> Surfaces {
 }
 
 fn is(headers: &HeaderMap, media_type: &str) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
-    })
+    headers.get(CONTENT_TYPE).is_some_and(|value| media_type::is(value, media_type))
 }
 
 fn end(end: ReplyEnd) -> &'static str {

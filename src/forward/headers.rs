@@ -1,6 +1,8 @@
 #[cfg(any(feature = "forward", feature = "translate"))]
 use http::header::HeaderName;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
+
+use crate::media_type;
 
 /// Removes what belongs to the connection a message came by and is never passed on (RFC 9110
 /// section 7.6.1): the fields known for it, those that `Connection` names, and `Proxy-*`.
@@ -42,26 +44,21 @@ pub(super) fn is_proxy(name: &str) -> bool {
 
 /// Whether a body is a stream of events (`text/event-stream`, whatever its parameters).
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    media_type_is(headers.get(header::CONTENT_TYPE), b"text/event-stream")
+    let value = headers.get(header::CONTENT_TYPE);
+    value.is_some_and(|value| media_type::is(value, "text/event-stream"))
 }
 
-/// Whether a body is JSON (`application/json`, whatever its parameters).
+/// Whether a body is JSON, whatever its parameters.
 #[cfg(feature = "translate")]
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    media_type_is(headers.get(header::CONTENT_TYPE), b"application/json")
+    headers.get(header::CONTENT_TYPE).is_some_and(media_type::is_json)
 }
 
 /// Whether nothing but JSON is asked for.
 #[cfg(feature = "forward")]
 pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {
-    media_type_is(headers.get(header::ACCEPT), b"application/json")
-}
-
-fn media_type_is(value: Option<&HeaderValue>, expected: &[u8]) -> bool {
-    value.is_some_and(|value| {
-        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        essence.trim_ascii().eq_ignore_ascii_case(expected)
-    })
+    let value = headers.get(header::ACCEPT);
+    value.is_some_and(|value| media_type::is(value, "application/json"))
 }
 
 #[cfg(feature = "forward")]
@@ -103,16 +100,20 @@ mod tests {
         assert_eq!(names(&headers), ["proxying", "x-kept"]);
     }
 
+    #[cfg(feature = "translate")]
     #[test]
-    fn a_media_type_is_known_by_its_essence() {
-        for (value, stream) in [
-            ("text/event-stream", true),
-            ("Text/Event-Stream ; charset=utf-8", true),
-            ("text/event-streams", false),
-            ("application/json", false),
-        ] {
-            assert_eq!(is_event_stream(&map(&[("content-type", value)])), stream, "{value}");
+    fn an_upstream_may_name_json_in_another_way() {
+        for value in ["application/json;charset=utf8", "application/vnd.x+json", "Application/Json"]
+        {
+            assert!(is_json(&map(&[("content-type", value)])), "{value}");
         }
+        for value in ["text/html", "text/event-stream"] {
+            assert!(!is_json(&map(&[("content-type", value)])), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told_by_accept() {
         assert!(!is_event_stream(&HeaderMap::new()));
         assert!(asks_for_json(&map(&[("accept", "application/json")])));
         assert!(!asks_for_json(&map(&[("accept", "application/json, text/event-stream")])));
