@@ -3,14 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1, RFC 9864 section 2).
 ///
 /// Algorithms are pinned by the configuration; a token only says which of them it was signed
 /// with. `none` is not an algorithm here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Edwards curve: Ed25519.
+    /// Edwards curve: Ed25519, and no other. So it is the same by either of its names, `EdDSA` and
+    /// `Ed25519`, in the configuration and in tokens.
     EdDsa,
     /// ECDSA on P-256 with SHA-256.
     Es256,
@@ -53,21 +54,29 @@ impl Algorithm {
         Self::Rs512,
     ];
 
-    /// The registered name, as in a token's `alg`.
+    /// The registered name, as in a token's `alg`; where there are two, the older one.
     pub const fn as_str(self) -> &'static str {
+        match self.names() {
+            [name, ..] => name,
+            [] => "",
+        }
+    }
+
+    /// All names that it is registered under, [`as_str`](Self::as_str) first.
+    pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Hs256 => "HS256",
-            Self::Hs384 => "HS384",
-            Self::Hs512 => "HS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
+            Self::EdDsa => &["EdDSA", "Ed25519"],
+            Self::Es256 => &["ES256"],
+            Self::Es384 => &["ES384"],
+            Self::Hs256 => &["HS256"],
+            Self::Hs384 => &["HS384"],
+            Self::Hs512 => &["HS512"],
+            Self::Ps256 => &["PS256"],
+            Self::Ps384 => &["PS384"],
+            Self::Ps512 => &["PS512"],
+            Self::Rs256 => &["RS256"],
+            Self::Rs384 => &["RS384"],
+            Self::Rs512 => &["RS512"],
         }
     }
 
@@ -88,7 +97,10 @@ impl FromStr for Algorithm {
 
     /// Reads a registered name; names differ by case (RFC 7515 section 4.1.1).
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.names().contains(&name))
+            .ok_or(UnknownAlgorithm)
     }
 }
 

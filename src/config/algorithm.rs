@@ -27,11 +27,13 @@ pub(super) fn secret_bytes(algorithm: Algorithm) -> usize {
 
 /// The algorithms of these names, all of which must take the same key.
 pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
-    let mut all = Vec::new();
+    let mut all: Vec<Algorithm> = Vec::new();
     for name in names {
-        let Some(algorithm) = Algorithm::ALL.into_iter().find(|known| known.as_str() == *name)
-        else {
-            let known = Algorithm::ALL.map(Algorithm::as_str);
+        let Ok(algorithm) = name.parse() else {
+            if name.eq_ignore_ascii_case("Ed448") {
+                return Err(format!("has {name:?}; the only Edwards curve here is Ed25519"));
+            }
+            let known = Algorithm::ALL.into_iter().flat_map(Algorithm::names).copied();
             return Err(match hint::nearest(name, known) {
                 Some(near) => format!("has {name:?} (did you mean {near:?}?)"),
                 None => format!("has {name:?}, which is none that is accepted"),

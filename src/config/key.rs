@@ -117,8 +117,7 @@ const AT_LEAST_1: Shape = Shape::Count(1, u32::MAX as u64);
 const BYTES: Shape = Shape::Count(1, 1 << 30);
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
 const PATH: Shape = Shape::Text("a path such as \"/api/v1/chatkit\"");
-const ALGORITHMS: &str =
-    "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+const ALGORITHMS: &str = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA or Ed25519";
 
 /// Every setting, by section, in the order of the reference.
 #[rustfmt::skip] // one setting, one paragraph

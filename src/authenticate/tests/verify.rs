@@ -253,6 +253,36 @@ fn every_algorithm_takes_its_own_signatures_and_no_others() {
 }
 
 #[test]
+fn an_algorithm_with_two_names_is_one() {
+    let key = EncodingKey::from_ed_pem(key!("ed25519.private")).unwrap();
+    let named = |name: &str| {
+        let header = json!({ "alg": name }).to_string();
+        let signed = format!("{}.{}", part(&header), part(&claims().to_string()));
+        let algorithm = jsonwebtoken::Algorithm::EdDSA;
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, algorithm).unwrap();
+        format!("{signed}.{signature}")
+    };
+    for configured in ["EdDSA", "Ed25519"] {
+        let clock = TestClock::new();
+        let verifier = Verifier::builder()
+            .algorithms([configured.parse().unwrap()])
+            .public_key_pem(key!("ed25519.public"))
+            .clock(move || clock.now())
+            .build()
+            .unwrap();
+        assert!(verifier.verify(&named("EdDSA")).is_ok());
+        assert!(verifier.verify(&named("Ed25519")).is_ok());
+        for other in ["Ed448", "ed25519", "ED25519", "EDDSA", "Ed25519ph", "ESP256"] {
+            let found = verifier.verify(&named(other)).err();
+            assert_eq!(found, Some(InvalidToken::AlgorithmNotAllowed), "{other}");
+        }
+    }
+    let pinned_otherwise = hs256().build().unwrap();
+    let found = pinned_otherwise.verify(&named("Ed25519")).err();
+    assert_eq!(found, Some(InvalidToken::AlgorithmNotAllowed));
+}
+
+#[test]
 fn a_configuration_that_cannot_work_is_refused_in_words() {
     use Algorithm as A;
     let builder = || Verifier::builder().algorithms([A::Rs256]);

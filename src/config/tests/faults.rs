@@ -213,3 +213,25 @@ fn contradictions_name_both_sides() {
         assert!(!faults.contains("planted"), "{faults}");
     }
 }
+
+#[test]
+fn an_algorithm_is_known_by_any_of_its_names() {
+    for (text, expected) in [
+        ("[auth]\nalgorithms = [\"Ed25519\"]", "auth.public_key_file (default): missing"),
+        ("[auth]\nalgorithms = [\"ed25519\"]", "has \"ed25519\" (did you mean \"Ed25519\"?)"),
+        (
+            "[auth]\nalgorithms = [\"Ed448\"]",
+            "has \"Ed448\"; the only Edwards curve here is Ed25519",
+        ),
+        (
+            "[auth]\nalgorithms = [\"Ed25519\", \"ES256\"]",
+            "mixes EdDSA, which takes an Ed25519 key, with ES256, which takes a P-256 key",
+        ),
+    ] {
+        let text = Sources::new().toml("x.toml", text).load().unwrap_err().to_string();
+        assert!(
+            text.contains(expected) && !text.contains("planted"),
+            "{expected}\n\nnot in\n\n{text}"
+        );
+    }
+}
