@@ -69,7 +69,8 @@ impl AuthenticateLayer {
         self
     }
 
-    /// Takes the token from the cookie `name` where there is no `Authorization` header.
+    /// Takes the token from the cookie `name` where `Authorization` has none. Credentials of
+    /// another scheme there, such as those for a site in front, are taken off the request then.
     ///
     /// Browsers send a cookie with requests of any page, so an unsafe method with a cookie is
     /// refused (403) when its `Origin` is neither the request's own host nor one of

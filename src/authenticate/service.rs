@@ -31,6 +31,8 @@ pub struct Authenticate<S> {
 /// What is known of a caller right away.
 enum Identity {
     Known(Principal),
+    /// By the cookie.
+    OfCookie(Principal),
     /// It takes a look-up.
     Asked(CallerFuture),
 }
@@ -75,7 +77,8 @@ impl<S> Authenticate<S> {
                 {
                     return Ok(asked);
                 }
-                verifier.verify(found.token).map(Identity::Known).map_err(Fault::InvalidToken)
+                let known = if found.from_cookie { Identity::OfCookie } else { Identity::Known };
+                verifier.verify(found.token).map(known).map_err(Fault::InvalidToken)
             }
         }
     }
@@ -103,6 +106,12 @@ where
         hide_credentials(request.headers_mut());
         match self.identify(&request) {
             Ok(Identity::Known(principal)) => {
+                ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
+            }
+            Ok(Identity::OfCookie(principal)) => {
+                // For whoever is in front, if it is there: nothing further in may take it for the
+                // caller's, or hand it on.
+                request.headers_mut().remove(AUTHORIZATION);
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
             }
             Ok(Identity::Asked(caller)) => {

@@ -23,10 +23,10 @@ pub(super) struct Found<'r> {
     pub(super) from_cookie: bool,
 }
 
-/// The token of `Authorization`, if that is there.
+/// The token of `Authorization`, if that has one.
 pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Fault> {
     match single(request.headers(), &header::AUTHORIZATION) {
-        Ok(value) => value.map(bearer).transpose(),
+        Ok(value) => value.map_or(Ok(None), bearer),
         Err(Twice) => Err(Fault::InvalidRequest("there is more than one Authorization header")),
     }
 }
@@ -34,8 +34,9 @@ pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Fau
 impl TokenSource {
     /// The one token of a request.
     ///
-    /// `Authorization` goes first, and where it is present no cookie is looked at: a request
-    /// with two tokens that disagree must not be two things to two readers.
+    /// `Authorization` goes first, and where it has a token, good or bad, no cookie is looked at:
+    /// a request with two tokens that disagree must not be two things to two readers. Credentials
+    /// of another scheme are for somebody else: a browser adds those of a site in front by itself.
     pub(super) fn find<'r, B>(&self, request: &'r Request<B>) -> Result<Found<'r>, Fault> {
         if let Some(token) = authorization(request)? {
             return Ok(Found { token, from_cookie: false });
@@ -123,17 +124,17 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// RFC 6750 section 2.1, with the scheme in any case (RFC 9110 section 11.1).
-fn bearer(value: &HeaderValue) -> Result<&str, Fault> {
+/// RFC 6750 section 2.1, with the scheme in any case (RFC 9110 section 11.1). Nothing where it is
+/// another scheme, which is not an error of this one (RFC 6750 section 3.1).
+fn bearer(value: &HeaderValue) -> Result<Option<&str>, Fault> {
     const MALFORMED: Fault = Fault::InvalidRequest("the Authorization header is malformed");
-    let value = value.to_str().map_err(|_| MALFORMED)?;
-    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    // RFC 6750 section 3.1: another scheme is no token, which is not an error of this one.
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Fault::NoToken);
+    let scheme = value.as_bytes().split(|byte| b" \t".contains(byte)).next().unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Ok(None);
     }
-    let token = token.trim_matches(' ');
-    if is_token68(token) { Ok(token) } else { Err(MALFORMED) }
+    let value = value.to_str().map_err(|_| MALFORMED)?;
+    let token = value.get(scheme.len()..).unwrap_or_default().trim_matches(' ');
+    if is_token68(token) { Ok(Some(token)) } else { Err(MALFORMED) }
 }
 
 /// The value of the cookie `name` (RFC 6265 section 4.2.1).

@@ -22,6 +22,8 @@ async fn whoami(
     let principal = request.body().principal().clone();
     assert_eq!(request.extensions().get::<Principal>(), Some(&principal));
     assert!(!format!("{:?}", request.headers()).contains("ey"), "a credential shows");
+    let authorization = request.headers().get("authorization");
+    assert!(authorization.is_none_or(|it| it != BASIC), "a site's password goes on");
     Ok(Response::new(principal.user_id().to_string().into()))
 }
 
@@ -45,6 +47,7 @@ async fn text(reply: Reply) -> String {
     String::from_utf8(reply.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
+const BASIC: &str = "Basic YTpi";
 const CHALLENGE: &str = "Bearer realm=\"chatkit-rest\"";
 const TWO: &str = "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
                    error_description=\"Exactly one bearer token is expected.\"";
@@ -72,7 +75,7 @@ async fn a_refusal_has_a_challenge_and_no_reason() {
     let forged = format!("Bearer {forged}");
     for (headers, challenge, cause) in [
         (vec![], CHALLENGE, "there is no token"),
-        (vec![("authorization", "Basic YTpi")], CHALLENGE, "there is no token"),
+        (vec![("authorization", BASIC)], CHALLENGE, "there is no token"),
         (vec![("authorization", "Bearerx y")], CHALLENGE, "there is no token"),
         (vec![("authorization", "Bearer")], TWO, "the Authorization header is malformed"),
         (vec![("authorization", "Bearer ")], TWO, "the Authorization header is malformed"),
@@ -141,7 +144,7 @@ async fn no_piece_of_a_planted_token_is_in_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_cookie_counts_where_it_is_configured_and_there_is_no_authorization() {
+async fn a_cookie_counts_where_it_is_configured_and_there_is_no_bearer_token() {
     let layer = layer().cookie("session");
     let token = sign(&claims());
     let eve = sign(&json!({ "sub": "eve", "exp": NOW + 60 }));
@@ -153,8 +156,18 @@ async fn a_cookie_counts_where_it_is_configured_and_there_is_no_authorization() 
         (vec![("cookie", "a=b"), ("cookie", &plain)], 200, "ada"),
         (vec![("cookie", &quoted)], 200, "ada"),
         (vec![("cookie", &plain), ("authorization", &bearer)], 200, "eve"),
-        (vec![("cookie", &plain), ("authorization", "Basic YTpi")], 401, CHALLENGE),
+        (vec![("cookie", &plain), ("authorization", BASIC)], 200, "ada"),
+        (vec![("cookie", &plain), ("authorization", "Digest username=\"\u{f6}\"")], 200, "ada"),
+        (vec![("cookie", &plain), ("authorization", "Negotiate")], 200, "ada"),
+        (vec![("cookie", &plain), ("authorization", "")], 200, "ada"),
+        (vec![("cookie", "session=a.b.c"), ("authorization", BASIC)], 401, INVALID),
+        (vec![("cookie", "a=b"), ("authorization", BASIC)], 401, CHALLENGE),
         (vec![("cookie", &plain), ("authorization", "Bearer a.b.c")], 401, INVALID),
+        (vec![("cookie", &plain), ("authorization", "Bearer")], 401, TWO),
+        (vec![("cookie", &plain), ("authorization", "bearer ")], 401, TWO),
+        (vec![("cookie", &plain), ("authorization", "Bearer\ta.b.c")], 401, TWO),
+        (vec![("cookie", &plain), ("authorization", "Bearer \u{f6}")], 401, TWO),
+        (vec![("cookie", &plain), ("authorization", BASIC), ("authorization", &bearer)], 401, TWO),
         (vec![("cookie", &plain), ("cookie", &plain)], 401, TWO),
         (vec![("cookie", "session=")], 401, CHALLENGE),
         (vec![("cookie", "Session=x; xsession=x; session.x=x; session")], 401, CHALLENGE),
@@ -199,6 +212,13 @@ async fn an_unsafe_method_with_a_cookie_must_come_from_an_own_page() {
         let reply = send(&layer, sent).await;
         assert_eq!(reply.status(), status, "{method} {host} {origin:?}");
         assert!(!reply.headers().contains_key("www-authenticate"));
+
+        // A browser adds this one by itself.
+        headers.push(("authorization", BASIC));
+        let mut sent = request(&headers);
+        *sent.method_mut() = method.clone();
+        assert_eq!(send(&layer, sent).await.status(), status, "{method} {host} {origin:?}");
+        headers.pop();
 
         // A page can't make a browser add this one.
         headers.push(("authorization", &bearer));
