@@ -51,7 +51,7 @@ use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
 use crate::client_secret::StoredSecrets;
 use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat};
 use crate::error::{BoxError, Error};
-use crate::forward::IdentityHeaders;
+use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::principal::UserId;
@@ -125,8 +125,14 @@ impl Rooms {
         };
         let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
             .forward_authorization(config.upstream.forward_authorization);
+        let public_address = match &config.server.public_url {
+            _ if !config.upstream.forwarded => PublicAddress::Untold,
+            Some(url) => PublicAddress::Known(url.clone()),
+            None => PublicAddress::OfRequest,
+        };
         let translation = TranslateSettings {
             identity,
+            public_address,
             utc_offset: config.upstream.utc_offset,
             max_reply_bytes: config.upstream.max_reply_bytes,
             max_errands: limits.max_in_flight,

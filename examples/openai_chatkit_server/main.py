@@ -21,6 +21,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from attachments import Attachments
 from context import RequestContext
+from public_address import PublicAddress
 from responder import EchoServer
 from stores import open_store
 
@@ -33,6 +34,8 @@ def create_app(store_name: str, test: bool) -> FastAPI:
     attachments = Attachments(store)
     server = EchoServer(store, attachments)
     app = FastAPI(title="ChatKit echo server", docs_url=None, redoc_url=None)
+    # For the URLs of attachments.
+    app.add_middleware(PublicAddress)
 
     # Nothing is caught here, exactly as in the documentation: a malformed request or an unknown
     # thread is a bare 500 on the operations that answer JSON, and a stream that is cut on those

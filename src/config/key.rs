@@ -125,6 +125,8 @@ pub(super) const KEYS: &[Key] = &[
     key("listen", "127.0.0.1:8080", Shape::Text(ADDRESS),
         "address and port the gateway listens on; port 0 takes a free one"),
 
+    key("server.public_url", "", Shape::Url("a URL such as \"https://chat.example.org\""),
+        "where clients reach the gateway, without `rest.prefix`; empty = where each request was sent to"),
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
     key("server.body_timeout", "15s", TIMEOUT,
@@ -166,6 +168,8 @@ pub(super) const KEYS: &[Key] = &[
         "header that tells the upstream who the verified user is"),
     key("upstream.forward_authorization", "false", Shape::Boolean,
         "whether the client's `authorization` goes to the upstream"),
+    key("upstream.forwarded", "true", Shape::Boolean,
+        "whether the upstream is told where clients reach the gateway, as `forwarded` and `x-forwarded-host`, `-proto` and `-prefix`"),
     key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),
         "zone of the upstream's times, which name none"),
 

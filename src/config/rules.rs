@@ -112,6 +112,11 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     for (key, text) in embedded::notes(config, read) {
         note(key, text);
     }
+    if config.server.public_url.is_some() && config.upstream.url == Upstream::Embedded {
+        note("server.public_url", "has no effect on the built-in server".into());
+    } else if config.server.public_url.is_some() && !config.upstream.forwarded {
+        note("server.public_url", "has no effect without upstream.forwarded".into());
+    }
     if let Some(text) = config.store.url.note() {
         note("store.url", text);
     }

@@ -21,6 +21,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
+    let public_url = read.optional("server.public_url", web::public_url);
     let header_timeout = read.duration("server.header_timeout");
     let body_timeout = read.duration("server.body_timeout");
     let idle_timeout = read.duration("server.idle_timeout");
@@ -30,6 +31,7 @@ pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
     let max_header_bytes = read.size("server.max_header_bytes");
     let worker_threads = read.limit("server.worker_threads");
     Some(ServerConfig {
+        public_url: public_url?.into_iter().next(),
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,
@@ -56,6 +58,7 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
     let max_reply_bytes = read.size("upstream.max_reply_bytes");
     let user_header = read.text("upstream.user_header", web::user_header);
     let forward_authorization = read.boolean("upstream.forward_authorization");
+    let forwarded = read.boolean("upstream.forwarded");
     let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
     Some(UpstreamConfig {
         url: url?,
@@ -68,6 +71,7 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
         max_reply_bytes: max_reply_bytes?,
         user_header: user_header?,
         forward_authorization: forward_authorization?,
+        forwarded: forwarded?,
         utc_offset: utc_offset?,
     })
 }

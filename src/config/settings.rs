@@ -12,6 +12,7 @@ use super::embedded::EmbeddedConfig;
 use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
+use crate::forward::PublicUrl;
 use crate::surface::Surfaces;
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
@@ -73,6 +74,8 @@ impl Config {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
+    /// Where clients reach the gateway; `None`: where each request was sent to.
+    pub public_url: Option<PublicUrl>,
     /// For a request's head to arrive.
     pub header_timeout: Duration,
     /// For a request's body to arrive.
@@ -123,6 +126,8 @@ pub struct UpstreamConfig {
     pub user_header: HeaderName,
     /// Whether the client's `authorization` goes to the upstream.
     pub forward_authorization: bool,
+    /// Whether the upstream is told where clients reach the gateway.
+    pub forwarded: bool,
     /// Zone of the upstream's times, which name none.
     pub utc_offset: Offset,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use crate::forward::PublicUrl;
+
 /// The path below which a surface's routes are: starts with `/`, has at least one segment, and
 /// does not end with `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +117,11 @@ fn web_url(text: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
+/// The URL at which clients reach the gateway.
+pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
+    PublicUrl::parse(text).map_err(|invalid| invalid.reason().to_owned())
+}
+
 /// The pages that may call the gateway from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigins {
@@ -176,6 +183,7 @@ pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
         "connection",
         "cookie",
         "expect",
+        "forwarded",
         "host",
         "keep-alive",
         "origin",
@@ -184,6 +192,11 @@ pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
         "traceparent",
         "transfer-encoding",
         "upgrade",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
         "x-request-id",
     ];
     if taken.contains(&name.as_str()) || name.as_str().starts_with("content-") {
@@ -268,7 +281,17 @@ mod tests {
     #[test]
     fn headers_and_cookies_are_tokens_with_no_other_meaning() {
         assert_eq!(user_header("X-User-Id").unwrap(), "x-user-id");
-        for text in ["", "x user", "Host", "authorization", "content-type", "cookie"] {
+        assert_eq!(user_header("X-Forwarded-User").unwrap(), "x-forwarded-user");
+        for text in [
+            "",
+            "x user",
+            "Host",
+            "authorization",
+            "content-type",
+            "cookie",
+            "Forwarded",
+            "X-Forwarded-Host",
+        ] {
             assert!(user_header(text).is_err(), "{text}");
         }
         assert_eq!(cookie_name("__Host-session").unwrap(), "__Host-session");

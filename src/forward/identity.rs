@@ -57,11 +57,11 @@ impl IdentityHeaders {
     /// Sends the user id as `user_header`, and no `authorization`.
     ///
     /// # Errors
-    /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`, …)
-    /// or has a `_`.
+    /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`,
+    /// `x-forwarded-host`, …) or has a `_`.
     pub fn new(user_header: HeaderName) -> Result<Self, Error> {
         let name = user_header.as_str();
-        if is_replaced(name) || name == "authorization" {
+        if is_replaced(name) || is_address(name) || name == "authorization" {
             return Err(Error::config(format!("the field {name} can't carry the user id")));
         }
         if name.contains('_') {
@@ -79,7 +79,8 @@ impl IdentityHeaders {
     }
 
     /// The fields for the upstream. Those about the body (`content-type`) and the answer
-    /// (`accept`) are left for the caller to add.
+    /// (`accept`) are left for the caller to add, and so is the gateway's own address, with
+    /// [`PublicAddress::tell`](super::PublicAddress::tell).
     ///
     /// The user id is written as [`user_value`] does.
     pub fn outbound(&self, incoming: &HeaderMap, user: &UserId) -> HeaderMap {
@@ -158,6 +159,14 @@ fn is_replaced(name: &str) -> bool {
             ["content-", "if-", "sec-websocket-"].iter().any(|prefix| name.starts_with(prefix))
                 || is_proxy(name)
         }
+    }
+}
+
+/// Fields in which proxies tell of a connection's two ends: never a user.
+fn is_address(name: &str) -> bool {
+    match name.strip_prefix("x-forwarded-") {
+        Some(of) => matches!(of, "for" | "host" | "port" | "prefix" | "proto"),
+        None => name == "forwarded",
     }
 }
 
@@ -372,11 +381,20 @@ mod tests {
 
     #[test]
     fn the_user_header_must_be_free() {
-        for name in
-            ["host", "connection", "content-length", "cookie", "authorization", "proxy-user", "a_b"]
-        {
+        for name in [
+            "host",
+            "connection",
+            "content-length",
+            "cookie",
+            "authorization",
+            "proxy-user",
+            "a_b",
+            "forwarded",
+            "x-forwarded-for",
+        ] {
             assert!(IdentityHeaders::new(HeaderName::from_static(name)).is_err(), "{name}");
         }
         assert!(IdentityHeaders::new(HeaderName::from_static("remote-user")).is_ok());
+        assert!(IdentityHeaders::new(HeaderName::from_static("x-forwarded-user")).is_ok());
     }
 }

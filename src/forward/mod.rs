@@ -28,8 +28,8 @@
 //!
 //! It sends the header fields it is given, without those that belong to a connection, and with
 //! `host` and `accept-encoding: identity` set. Which of a *client's* fields the upstream should
-//! see, and the user it should believe in, is [`IdentityHeaders`]' matter. It follows no redirect
-//! and looks at no status.
+//! see, and the user it should believe in, is [`IdentityHeaders`]' matter; at which address clients
+//! reach the gateway is [`PublicAddress`]'. It follows no redirect and looks at no status.
 //!
 //! # Example
 //!
@@ -101,6 +101,8 @@ mod headers;
 mod identity;
 #[cfg(feature = "forward")]
 mod pool;
+#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+mod public;
 #[cfg(feature = "forward")]
 mod service;
 #[cfg(feature = "forward")]
@@ -124,6 +126,8 @@ pub(crate) use headers::is_event_stream;
 pub(crate) use headers::{is_json, listed};
 #[cfg(any(feature = "forward", feature = "translate"))]
 pub use identity::{IdentityHeaders, user_value};
+#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+pub use public::{InvalidPublicUrl, PublicAddress, PublicUrl};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;
 #[cfg(feature = "forward")]

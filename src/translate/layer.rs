@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use super::errand::Errands;
 use super::service::Translate;
-use crate::forward::IdentityHeaders;
+use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::stream::HoldPolicy;
 
 /// How requests are put to the upstream and its answers read.
@@ -16,6 +16,8 @@ pub struct TranslateSettings {
     pub endpoint: Uri,
     /// Which header tells the upstream who is calling, and whether it gets the token too.
     pub identity: IdentityHeaders,
+    /// What it is told of the address at which clients reach the gateway.
+    pub public_address: PublicAddress,
     /// The zone of the upstream's times that name none.
     pub utc_offset: Offset,
     /// The largest answer that is read whole, in bytes.
@@ -27,11 +29,12 @@ pub struct TranslateSettings {
 }
 
 impl Default for TranslateSettings {
-    /// `/chatkit`, `x-user-id`, UTC, 32 MiB, 1000 errands, and the default hold.
+    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB, 1000 errands, and the default hold.
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
             identity: IdentityHeaders::default(),
+            public_address: PublicAddress::Untold,
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,
             max_errands: 1000,

@@ -104,6 +104,7 @@ where
     let record = head.extensions.get::<Record>().cloned();
     let context = |service: S| {
         let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
+        settings.public_address.tell(head, &mut headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Exchange {
             upstream: Upstream {
@@ -144,7 +145,7 @@ where
                 service,
                 settings: Arc::clone(&settings),
                 errands: errands.clone(),
-                headers: &head.headers,
+                head,
             };
             // Boxed, so that the other operations' futures don't have room for it.
             Box::pin(openai::carry_out(exchange, action)).await

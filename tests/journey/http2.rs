@@ -47,6 +47,8 @@ async fn a_stream_and_its_end() {
     let answer = client.say("ada", &session);
     let (mut peer, received) = upstream.request().await;
     assert_eq!(received.field("x-user-id"), Some("ada"));
+    let address = gateway.address.to_string();
+    assert_eq!(received.field("x-forwarded-host"), Some(address.as_str()));
     assert!(received.head.starts_with("POST /chatkit HTTP/1.1\r\n"), "{}", received.head);
     peer.send(STREAM_HEAD).await;
     let first = format!("{}{MESSAGE_START}", preamble("thr_1"));

@@ -1,5 +1,7 @@
 //! What crosses the gateway beside the bodies, and what doesn't.
 
+use chatkit_rest::config::ApiKey;
+
 use crate::support::{
     Gateway, MESSAGE_DONE, Peer, Received, TestRequest, Upstream, preamble, stream_answer, token,
 };
@@ -125,6 +127,96 @@ async fn what_belongs_to_the_clients_connection_stays_there() {
         assert_eq!(received.field(name), Some(value));
     }
     assert!(received.head.starts_with("POST /chatkit HTTP/1.1\r\n"), "{}", received.head);
+}
+
+/// What the upstream is told of the gateway's address: host, protocol, prefix, and all at once.
+fn address(received: &Received) -> [Option<&str>; 4] {
+    ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "forwarded"]
+        .map(|name| received.field(name))
+}
+
+/// The first request of every surface to the upstream of such a gateway, whose clients claim to
+/// have reached it elsewhere.
+async fn of_every_surface(settings: &[(&'static str, &str)]) -> Vec<(&'static str, Received)> {
+    let upstream = Upstream::bind().await;
+    let key = ApiKey::of("support", "sk-planted-key").unwrap();
+    let keys = format!("support={}", key.digest());
+    let mut all = vec![("openai.api_keys", keys.as_str())];
+    all.extend(settings);
+    let gateway = Gateway::with(&upstream, &all).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let thread = format!("/sessions/{session}/threads/{session}");
+    let chatkit = "{\"type\":\"threads.create\",\"params\":{\"input\":{\"content\":[],\
+                   \"attachments\":[],\"inference_options\":{}}}}";
+    let new_file = "{\"name\":\"a.txt\",\"size\":1,\"mime_type\":\"text/plain\"}";
+    let hosted = TestRequest::new("GET", "//v1/chatkit/threads/thr_1");
+    let hosted = hosted.field("authorization", "Bearer sk-planted-key");
+    let mut found = Vec::new();
+    for (surface, request) in [
+        ("a run", TestRequest::run(&session).user("ada")),
+        ("a thread", TestRequest::new("GET", &thread).user("ada")),
+        ("an attachment", TestRequest::new("POST", "/attachments").user("ada").json(new_file)),
+        ("the pass-through", TestRequest::new("POST", "").user("ada").json(chatkit)),
+        ("chat", TestRequest::new("POST", "//api/chat").user("ada").json("{\"message\":\"hi\"}")),
+        ("hosted", hosted),
+    ] {
+        let request = request
+            .host("chat.example:8080")
+            .field("forwarded", "host=evil.example;proto=https")
+            .field("x-forwarded-host", "evil.example")
+            .field("X_Forwarded_Host", "evil.example")
+            .field("x-forwarded-proto", "ftp")
+            .field("x-forwarded-port", "666")
+            .field("x-forwarded-prefix", "/evil")
+            .field("x-forwarded-for", "6.6.6.6")
+            .field("connection", "x-forwarded-host, forwarded");
+        let mut client = gateway.connect().await;
+        client.send(request.bytes()).await;
+        let (peer, received) = upstream.request().await;
+        drop((client, peer));
+        let head = received.head.to_lowercase();
+        assert!(!head.contains("evil") && !head.contains("6.6"), "{surface}: {head}");
+        assert!(!head.contains("ftp") && !head.contains("-port:"), "{surface}: {head}");
+        found.push((surface, received));
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_upstream_is_told_where_clients_reach_the_gateway() {
+    for (surface, received) in of_every_surface(&[]).await {
+        let expected = [
+            Some("chat.example:8080"),
+            Some("http"),
+            None,
+            Some("host=\"chat.example:8080\";proto=http"),
+        ];
+        assert_eq!(address(&received), expected, "{surface}");
+        assert_ne!(received.field("host"), expected[0], "{surface}");
+    }
+}
+
+#[tokio::test]
+async fn a_public_url_is_told_whatever_a_request_was_sent_to() {
+    for (surface, received) in
+        of_every_surface(&[("server.public_url", "https://chat.example.org/ai/")]).await
+    {
+        let expected = [
+            Some("chat.example.org"),
+            Some("https"),
+            Some("/ai"),
+            Some("host=\"chat.example.org\";proto=https"),
+        ];
+        assert_eq!(address(&received), expected, "{surface}");
+    }
+}
+
+#[tokio::test]
+async fn no_address_is_told_where_that_is_configured() {
+    let settings = [("upstream.forwarded", "false"), ("server.public_url", "https://a.example")];
+    for (surface, received) in of_every_surface(&settings).await {
+        assert_eq!(address(&received), [None; 4], "{surface}");
+    }
 }
 
 #[tokio::test]

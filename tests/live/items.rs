@@ -50,6 +50,28 @@ fn questions_are_answered() {
 }
 
 #[test]
+fn an_upload_goes_to_the_public_address() {
+    let upstream = Upstream::shared();
+    let file = json!({ "name": "a.txt", "size": 3, "mime_type": "text/plain" });
+    for (public, expected) in [
+        (Some("https://chat.example.org"), "https://chat.example.org"),
+        (Some("https://chat.example.org:8443/ai/"), "https://chat.example.org:8443/ai"),
+        // Where the endpoint's own path is, too.
+        (Some("http://[::1]/chatkit"), "http://[::1]/chatkit"),
+        (None, ""),
+    ] {
+        let settings: Vec<_> = public.map(|url| ("SERVER__PUBLIC_URL", url)).into_iter().collect();
+        let gateway = Gateway::start_with(upstream, &settings);
+        let own = gateway.url();
+        let expected = if expected.is_empty() { &own } else { expected };
+        let made = gateway.caller("items-upload").post("/attachments", &file).data();
+        let id = made["id"].as_str().unwrap();
+        let url = format!("{expected}/attachments/{id}");
+        assert_eq!(made["upload_descriptor"]["url"], *url, "{public:?}");
+    }
+}
+
+#[test]
 fn a_widget_acts() {
     let upstream = Upstream::shared();
     let gateway = Gateway::start(upstream);

@@ -9,6 +9,7 @@ type Row = (&'static str, &'static str, fn(&Config) -> bool);
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("listen", "127.0.0.2:9", |c| c.listen == "127.0.0.2:9".parse().unwrap()),
+    ("server.public_url", "https://a.example/ai/", |c| c.server.public_url.as_ref().is_some_and(|u| u.to_string() == "https://a.example/ai")),
     ("server.header_timeout", "11s", |c| c.server.header_timeout == secs(11)),
     ("server.body_timeout", "12s", |c| c.server.body_timeout == secs(12)),
     ("server.idle_timeout", "13s", |c| c.server.idle_timeout == secs(13)),
@@ -28,6 +29,7 @@ const ROWS: &[Row] = &[
     ("upstream.max_reply_bytes", "9", |c| c.upstream.max_reply_bytes == 9),
     ("upstream.user_header", "X-Who", |c| c.upstream.user_header == "x-who"),
     ("upstream.forward_authorization", "true", |c| c.upstream.forward_authorization),
+    ("upstream.forwarded", "false", |c| !c.upstream.forwarded),
     ("upstream.utc_offset", "+05:30", |c| c.upstream.utc_offset.seconds() == 19_800),
     ("embedded.responder", "openai", |c| model(c).is_some()),
     ("embedded.base_url", "http://[::1]:1/v2", |c| model(c).is_some_and(|m| m.base_url == "http://[::1]:1/v2")),

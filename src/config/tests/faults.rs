@@ -235,3 +235,28 @@ fn an_algorithm_is_known_by_any_of_its_names() {
         );
     }
 }
+
+#[test]
+fn a_wrong_public_address_is_told_by_its_part() {
+    for (text, expected) in [
+        (
+            "[server]\npublic_url = \"https://host/?planted\"",
+            "server.public_url (file x.toml, line 2): a text that is not shown here has a query; \
+             expected a URL such as \"https://chat.example.org\"",
+        ),
+        (
+            "[server]\npublic_url = \"chat.planted.org\"",
+            "does not begin with http:// or https://; expected a URL such as",
+        ),
+        (
+            "[upstream]\nuser_header = \"X-Forwarded-Host\"",
+            "upstream.user_header (file x.toml, line 2): \"X-Forwarded-Host\" already means",
+        ),
+    ] {
+        let text = Sources::new().toml("x.toml", text).load().unwrap_err().to_string();
+        assert!(
+            text.contains(expected) && !text.contains("planted"),
+            "{expected}\n\nnot in\n\n{text}"
+        );
+    }
+}

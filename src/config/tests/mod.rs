@@ -117,6 +117,24 @@ fn settings_without_effect_and_weak_ones_are_noted() {
 }
 
 #[test]
+fn a_public_address_that_is_told_to_nobody_is_noted() {
+    let noted = |settings: &[(&'static str, &str)]| {
+        let all = settings.iter();
+        let sources =
+            all.fold(complete(), |sources, (key, value)| sources.set("test", key, *value));
+        let notes = sources.load().unwrap().notes;
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let url = ("server.public_url", "https://chat.example.org");
+    let upstream = ("upstream.url", "http://127.0.0.1:8000/chatkit");
+    assert_eq!(noted(&[url, upstream]), "");
+    let text = noted(&[url, upstream, ("upstream.forwarded", "false")]);
+    assert!(text.contains("server.public_url (set by test): has no effect without upstream.forw"));
+    let text = noted(&[url, ("upstream.url", "embedded")]);
+    assert!(text.contains("has no effect on the built-in server"));
+}
+
+#[test]
 fn what_is_listed_as_set_has_no_secret() {
     let loaded = complete()
         .set("test", "upstream.url", "http://host/chatkit?token=planted")

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::request::Parts;
 use http_body::Body;
 use serde::Serialize;
 
@@ -33,14 +34,15 @@ pub(super) struct Exchange<'a, S> {
     pub(super) service: S,
     pub(super) settings: Arc<TranslateSettings>,
     pub(super) errands: Errands,
-    /// Those of the service's request.
-    pub(super) headers: &'a HeaderMap,
+    /// That of the service's request.
+    pub(super) head: &'a Parts,
 }
 
 impl<S: Clone> Exchange<'_, S> {
     /// The upstream, on behalf of `owner`.
     fn upstream(&self, owner: &UserId) -> Upstream<S> {
-        let mut headers = self.settings.identity.outbound(self.headers, owner);
+        let mut headers = self.settings.identity.outbound(&self.head.headers, owner);
+        self.settings.public_address.tell(self.head, &mut headers);
         // A service's key is for the gateway alone, whatever becomes of users' tokens.
         headers.remove(AUTHORIZATION);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

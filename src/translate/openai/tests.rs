@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
 }
 
 macro_rules! exchange {
-    ($headers:ident, $calls:ident, $answer:expr) => {{
+    ($head:ident, $calls:ident, $answer:expr) => {{
         let (calls, answer) = ($calls.clone(), $answer);
         let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
             let (calls, answer) = (calls.clone(), answer.clone());
@@ -69,7 +69,7 @@ macro_rules! exchange {
             }
         });
         let errands = crate::translate::errand::Errands::new(1);
-        Exchange { service, settings: Arc::default(), errands, headers: &$headers }
+        Exchange { service, settings: Arc::default(), errands, head: &$head }
     }};
 }
 
@@ -89,8 +89,8 @@ async fn pages(
         let page =
             ThreadsPage { user_id: None, ascending: true, after: place, until: None, limit: 0 };
         let directory = ThreadDirectory::new(Arc::<MemoryStore>::clone(store), page, None, false);
-        let headers = HeaderMap::new();
-        let mut exchange = exchange!(headers, calls, answer.clone());
+        let (head, ()) = Request::new(()).into_parts();
+        let mut exchange = exchange!(head, calls, answer.clone());
         let page = threads::page(&mut exchange, directory, limit).await?;
         let page = serde_json::to_value(page).unwrap();
         let data = page["data"].as_array().unwrap().clone();
@@ -137,8 +137,8 @@ async fn one_thread_of_which_nobody_can_tell_is_shown_as_the_store_has_it() {
     );
 
     // By itself it is no answer.
-    let headers = HeaderMap::new();
-    let mut upstream = exchange!(headers, calls, answer).upstream(&user("ada"));
+    let (head, ()) = Request::new(()).into_parts();
+    let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
     let failure = look_up(&mut upstream, "thr_1").await.err().unwrap();
     assert!(failure.is_bare_500());
 }
@@ -151,8 +151,8 @@ async fn a_thread_with_items_is_there_whoever_fails_to_show_it() {
         _ => Err(500),
     };
     let calls = Calls::default();
-    let headers = HeaderMap::new();
-    let mut upstream = exchange!(headers, calls, answer).upstream(&user("ada"));
+    let (head, ()) = Request::new(()).into_parts();
+    let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
     assert_eq!(look_up(&mut upstream, "thr_1").await.unwrap().unwrap().id(), "thr_1");
 }
 
