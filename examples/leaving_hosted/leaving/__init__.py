@@ -1,0 +1,1 @@
+"""What the two programs are made of; a package, so as not to hide modules of your server's."""
