@@ -23,6 +23,7 @@ mod chat;
 mod concurrency;
 mod failures;
 mod items;
+mod leaving_hosted;
 mod node;
 mod openai;
 mod other_servers;

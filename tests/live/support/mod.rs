@@ -3,6 +3,7 @@
 mod caller;
 mod gateway;
 mod http;
+pub(crate) mod leaving;
 mod upstream;
 
 pub(crate) use caller::{Caller, PREFIX, input, last_item};
