@@ -36,16 +36,16 @@ impl Surface {
         extensions.get().copied().unwrap_or_default()
     }
 
-    /// The status of a refusal here, where REST has `status` for it.
+    /// The status of a refusal here, where REST has `status` for it, and one-shot chat `invalid`
+    /// for what is well written and says the wrong thing.
     ///
-    /// One-shot chat tells a body that isn't JSON (400) from one that says the wrong thing (422),
-    /// and calls everything that goes wrong behind it 503: there, a 404 of the upstream's would
+    /// One-shot chat calls everything that goes wrong behind it 503: there, a 404 of the upstream's would
     /// mean a conversation that is unknown. What the upstream says to the user (422), and that
     /// there is too much (429), stay what they are.
-    pub fn status(self, code: Code, status: StatusCode) -> StatusCode {
+    pub fn status(self, code: Code, status: StatusCode, invalid: InvalidStatus) -> StatusCode {
         match (self, code) {
             (Self::Chat, Code::InvalidInput | Code::EmptyMessage | Code::MessageTooLong) => {
-                StatusCode::UNPROCESSABLE_ENTITY
+                invalid.status()
             }
             (Self::Chat, Code::UpstreamError | Code::UpstreamTimeout) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -60,18 +60,45 @@ impl Surface {
     }
 }
 
-/// The path below which each surface is.
+/// What one-shot chat answers to a message that is empty or too long, and to whatever else is JSON
+/// and not what is expected. What isn't JSON is 400 with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InvalidStatus {
+    /// 400.
+    BadRequest,
+    /// 422, as `FastAPI` answers.
+    #[default]
+    UnprocessableEntity,
+}
+
+impl InvalidStatus {
+    /// The one that a request's refusals have, if its layer has said so; else the default.
+    pub fn of_extensions(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+
+    /// The status itself.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::UnprocessableEntity => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// The path below which each surface is, and what else differs by surface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surfaces {
     rest: String,
     chat: Option<String>,
     openai: Option<String>,
+    invalid: InvalidStatus,
 }
 
 impl Surfaces {
     /// REST below `prefix`, and nothing else.
     pub fn rest(prefix: impl Into<String>) -> Self {
-        Self { rest: prefix.into(), chat: None, openai: None }
+        Self { rest: prefix.into(), chat: None, openai: None, invalid: InvalidStatus::default() }
     }
 
     /// One-shot chat as well, below `prefix`.
@@ -84,6 +111,17 @@ impl Surfaces {
     #[must_use]
     pub fn with_openai(self, prefix: impl Into<String>) -> Self {
         Self { openai: Some(prefix.into()), ..self }
+    }
+
+    /// Says how one-shot chat refuses what it doesn't expect.
+    #[must_use]
+    pub fn with_invalid_status(self, invalid: InvalidStatus) -> Self {
+        Self { invalid, ..self }
+    }
+
+    /// How one-shot chat refuses what it doesn't expect.
+    pub fn invalid_status(&self) -> InvalidStatus {
+        self.invalid
     }
 
     /// The path below which a surface is, if it is served.
@@ -106,5 +144,17 @@ impl Surfaces {
             })
             .max_by_key(|(_, prefix)| prefix.len())
             .map_or(Surface::Rest, |(surface, _)| surface)
+    }
+
+    /// Marks a request as one that came to `surface`, for whoever refuses it further in. What is
+    /// the default needs no saying, and no allocation.
+    #[cfg(feature = "route")]
+    pub(crate) fn mark(&self, surface: Surface, extensions: &mut Extensions) {
+        if surface != Surface::default() {
+            extensions.insert(surface);
+        }
+        if surface == Surface::Chat && self.invalid != InvalidStatus::default() {
+            extensions.insert(self.invalid);
+        }
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum Shape {
     /// Texts of which each is what this says.
     List(&'static str),
     Secret,
+    /// One of these numbers.
+    Status(&'static [&'static str]),
     /// What this says.
     Text(&'static str),
     /// What this says, and possibly a password or a token with it.
@@ -61,6 +63,7 @@ impl Shape {
             Self::KeyFile => "the path of a file".into(),
             Self::List(each) => format!("a list of {each}"),
             Self::Secret => "a text".into(),
+            Self::Status(statuses) => statuses.join(" or "),
             Self::Text(what) | Self::Url(what) => what.into(),
         }
     }
@@ -257,6 +260,8 @@ pub(super) const KEYS: &[Key] = &[
         "path below which they are"),
     key("chat.id_format", "uuid", Shape::Choice(&["uuid", "integer", "conv"]),
         "what the ids of their conversations look like: a UUID, 17, or `conv_0f3a91c2`"),
+    key("chat.invalid_status", "422", Shape::Status(&["422", "400"]),
+        "their status for a message that is empty or too long, and for whatever else is JSON and not what is expected"),
     key("chat.max_message_chars", "10000", AT_LEAST_1,
         "Unicode scalar values of their messages"),
     key("chat.max_sessions", "0", OR_NONE,

@@ -162,6 +162,19 @@ impl Reader<'_> {
         })
     }
 
+    /// One of a few numbers.
+    pub(super) fn status<T: Copy>(
+        &mut self,
+        name: &'static str,
+        meanings: &[(i64, T)],
+    ) -> Option<T> {
+        self.each(name, |_, value| {
+            let number = value.integer().ok_or(Refusal::TYPE)?;
+            let meaning = meanings.iter().find(|(known, _)| *known == number);
+            meaning.map(|(_, meaning)| *meaning).ok_or(Refusal { why: None, hint: None })
+        })
+    }
+
     /// A list of texts.
     pub(super) fn list<T>(
         &mut self,

@@ -13,7 +13,7 @@ pub fn reference() -> String {
         let default = match (key.shape, key.default) {
             (Shape::List(_) | Shape::ApiKeys, "") => "`[]`".to_owned(),
             (Shape::List(_), list) => format!("`[\"{list}\"]`"),
-            (Shape::Boolean | Shape::Count(..), bare) => format!("`{bare}`"),
+            (Shape::Boolean | Shape::Count(..) | Shape::Status(_), bare) => format!("`{bare}`"),
             (_, text) => format!("`\"{text}\"`"),
         };
         let takes = match key.shape {
@@ -28,6 +28,7 @@ pub fn reference() -> String {
             Shape::KeyFile => "a path".into(),
             Shape::List(what) => format!("list of {}", what.replace('"', "`")),
             Shape::Secret => "a secret".into(),
+            Shape::Status(statuses) => statuses.join(", "),
             Shape::Text(what) | Shape::Url(what) => what.replace('"', "`"),
         };
         // Writing to a `String` does not fail.

@@ -15,6 +15,7 @@ use super::settings::{
 };
 use super::store::StoreUrl;
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
+use crate::surface::InvalidStatus;
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "is not an IP address with a port".to_owned())
@@ -125,6 +126,8 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
     let formats =
         [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
     let id_format = read.choice("chat.id_format", &formats);
+    let statuses = [(422, InvalidStatus::UnprocessableEntity), (400, InvalidStatus::BadRequest)];
+    let invalid_status = read.status("chat.invalid_status", &statuses);
     let max_message_chars = read.size("chat.max_message_chars");
     let max_sessions = read.limit("chat.max_sessions");
     let max_messages = read.limit("chat.max_messages");
@@ -132,6 +135,7 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
         enabled: enabled?,
         path: path?,
         id_format: id_format?,
+        invalid_status: invalid_status?,
         max_message_chars: max_message_chars?,
         max_sessions: NonZeroU32::new(max_sessions?),
         max_messages: NonZeroU32::new(max_messages?),

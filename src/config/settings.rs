@@ -13,7 +13,7 @@ use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, UnknownAttachments, 
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 use crate::forward::PublicUrl;
-use crate::surface::Surfaces;
+use crate::surface::{InvalidStatus, Surfaces};
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
 /// [module's documentation](super#reference) has their names in files, defaults and ranges.
@@ -61,7 +61,9 @@ impl Config {
     pub(crate) fn surfaces(&self) -> Surfaces {
         let mut surfaces = Surfaces::rest(self.rest.prefix.as_str());
         if self.chat.enabled {
-            surfaces = surfaces.with_chat(self.chat.path.as_str());
+            surfaces = surfaces
+                .with_chat(self.chat.path.as_str())
+                .with_invalid_status(self.chat.invalid_status);
         }
         if self.openai.enabled {
             surfaces = surfaces.with_openai(self.openai.path.as_str());
@@ -211,6 +213,8 @@ pub struct ChatConfig {
     pub path: BasePath,
     /// What their conversation ids look like.
     pub id_format: IdFormat,
+    /// How they refuse what is JSON and not what is expected.
+    pub invalid_status: InvalidStatus,
     /// Unicode scalar values of a message.
     pub max_message_chars: usize,
     /// Sessions of a user, however made, above which they start no conversation.

@@ -132,7 +132,7 @@ pub(super) fn refusals(operation: Operation, config: &Config, has_query: bool) -
     let mut statuses: BTreeMap<u16, BTreeSet<Code>> = BTreeMap::new();
     for code in codes(operation, config, has_query) {
         for status in statuses_of(code) {
-            let status = surface.status(code, status);
+            let status = surface.status(code, status, config.chat.invalid_status);
             statuses.entry(status.as_u16()).or_default().insert(code);
         }
     }

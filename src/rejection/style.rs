@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Code, X_REQUEST_ID};
-use crate::surface::Surface;
+use crate::surface::{InvalidStatus, Surface};
 
 /// Whether the official `openai` clients are to try a refused request again by themselves. They do
 /// for 408, 409, 429 and every 5xx where nothing tells them not to.
@@ -65,6 +65,7 @@ pub struct RefusalStyle {
     pub(super) accept: Option<HeaderValue>,
     pub(super) request_id: Option<HeaderValue>,
     pub(super) surface: Surface,
+    pub(super) invalid: InvalidStatus,
 }
 
 /// A refusal as it goes out.
@@ -91,6 +92,7 @@ impl RefusalStyle {
             accept: headers.get(header::ACCEPT).cloned(),
             request_id: headers.get(X_REQUEST_ID).cloned(),
             surface: Surface::of_extensions(extensions),
+            invalid: InvalidStatus::of_extensions(extensions),
         }
     }
 
@@ -102,7 +104,7 @@ impl RefusalStyle {
         details: &Map<String, Value>,
         passing: bool,
     ) -> Written {
-        let status = self.surface.status(code, status);
+        let status = self.surface.status(code, status, self.invalid);
         let request_id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
         let details = (!details.is_empty()).then_some(details);
         let json = |body: Result<Vec<u8>, serde_json::Error>| body.unwrap_or_default();

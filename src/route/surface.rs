@@ -7,9 +7,9 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::surface::{Surface, Surfaces};
+use crate::surface::Surfaces;
 
-/// Says which [`Surface`] a request came to, for whoever refuses it further in.
+/// Says which [`Surface`](crate::surface::Surface) a request came to, for whoever refuses it further in.
 ///
 /// It is known before the request is routed, because a refusal may come earlier than that.
 #[derive(Clone, Debug)]
@@ -52,13 +52,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        match self.surfaces.of_path(request.uri().path()) {
-            // The default, which needs no saying, and whose requests need no allocation.
-            Surface::Rest => {}
-            surface => {
-                request.extensions_mut().insert(surface);
-            }
-        }
+        let surface = self.surfaces.of_path(request.uri().path());
+        self.surfaces.mark(surface, request.extensions_mut());
         self.inner.call(request)
     }
 }

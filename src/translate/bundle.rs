@@ -15,7 +15,7 @@ use super::service::Translate;
 use crate::error::Error;
 use crate::route::{Route, RouteLayer, Router};
 use crate::session::{Session, SessionLayer, SessionLimits, SessionStore};
-use crate::surface::Surfaces;
+use crate::surface::{InvalidStatus, Surfaces};
 use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 
 /// REST, and [one-shot chat](Self::with_chat), in front of a host application's own ChatKit endpoint.
@@ -125,6 +125,12 @@ impl<B> ChatKitRestLayer<B> {
         Ok(Self { surfaces, route, ..self })
     }
 
+    /// Says how one-shot chat refuses what it doesn't expect.
+    #[must_use]
+    pub fn with_invalid_status(self, invalid: InvalidStatus) -> Self {
+        Self { surfaces: self.surfaces.with_invalid_status(invalid), ..self }
+    }
+
     /// Replaces the bounds of bodies, or what unknown request types meet.
     #[must_use]
     pub fn with_validation(self, validate: ValidateLayer) -> Self {
@@ -186,7 +192,9 @@ impl<S: Clone, B> Layer<S> for ChatKitRestLayer<B> {
         let rooms = self.validate.layer(self.session.layer(self.translate.layer(ours)));
         let closed = (!self.endpoint_is_open).then(|| self.translate.endpoint().path());
         let route = self.route.clone().with_fallback(Theirs::new(inner, closed));
-        ChatKitRest { route: route.layer(RequirePrincipal::new(rooms)) }
+        ChatKitRest {
+            route: route.layer(RequirePrincipal::new(Arc::new(self.surfaces.clone()), rooms)),
+        }
     }
 }
 

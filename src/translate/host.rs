@@ -20,6 +20,7 @@ use crate::error::BoxError;
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::route::Routed;
+use crate::surface::Surfaces;
 
 pin_project! {
     /// The body of a request to the host's service: of one that the layer made, or of one that
@@ -163,12 +164,13 @@ fn is_same(path: &str, closed: &str) -> bool {
 /// [`ChatKitRest`](super::ChatKitRest)'s type.
 #[derive(Clone, Debug)]
 pub struct RequirePrincipal<S> {
+    surfaces: Arc<Surfaces>,
     inner: S,
 }
 
 impl<S> RequirePrincipal<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner }
+    pub(super) fn new(surfaces: Arc<Surfaces>, inner: S) -> Self {
+        Self { surfaces, inner }
     }
 }
 
@@ -188,7 +190,7 @@ where
         // Before anything can refuse: a refusal is written as its surface writes it. What the
         // router left to the host is not marked.
         let surface = request.body().target().operation().surface();
-        request.extensions_mut().insert(surface);
+        self.surfaces.mark(surface, request.extensions_mut());
         let Some(principal) = request.extensions().get::<Principal>().cloned() else {
             let rejection = Rejection::new(Code::Unauthorized)
                 .header(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))

@@ -122,6 +122,31 @@ async fn problem_details_have_the_same_status() {
     assert_eq!((reply.status, reply.json()["status"].as_u64()), (422, Some(422)));
 }
 
+#[tokio::test]
+async fn what_says_the_wrong_thing_has_the_status_that_is_set() {
+    let long = format!("{{\"message\":\"{}\"}}", "x".repeat(10_001));
+    for (set, status) in [("422", 422), ("400", 400)] {
+        let settings = [("chat.invalid_status", set)];
+        for (body, code) in [
+            ("{\"message\":7}", "INVALID_INPUT"),
+            // Found when the conversation is looked up, and no longer by the schema.
+            ("{\"message\":\"hi\",\"conversation_id\":7}", "INVALID_INPUT"),
+            ("{\"message\":\" \"}", "EMPTY_MESSAGE"),
+            (&long, "MESSAGE_TOO_LONG"),
+        ] {
+            let problem = ask(body).field("accept", "application/problem+json");
+            alone(&settings, ask(body)).await.refusal(status, code);
+            let problem = alone(&settings, problem).await;
+            assert_eq!((problem.status, &problem.json()["code"]), (status, &json!(code)));
+            assert_eq!(problem.json()["status"], status);
+        }
+        alone(&settings, ask("{\"message\":")).await.refusal(400, "INVALID_JSON");
+        // It is one-shot chat's alone.
+        let elsewhere = TestRequest::new("POST", "/sessions").user("ada").json("[]");
+        alone(&settings, elsewhere).await.refusal(400, "INVALID_INPUT");
+    }
+}
+
 async fn thread_lost() -> Reply {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::key::{KEYS, Shape};
+use crate::surface::InvalidStatus;
 
 /// A key's name, a value other than its default, and whether a configuration has that value.
 type Row = (&'static str, &'static str, fn(&Config) -> bool);
@@ -64,6 +65,7 @@ const ROWS: &[Row] = &[
     ("chat.enabled", "false", |c| !c.chat.enabled),
     ("chat.path", "/talk", |c| c.chat.path.as_str() == "/talk"),
     ("chat.id_format", "conv", |c| c.chat.id_format == IdFormat::Conv),
+    ("chat.invalid_status", "400", |c| c.chat.invalid_status == InvalidStatus::BadRequest),
     ("chat.max_message_chars", "21", |c| c.chat.max_message_chars == 21),
     ("chat.max_sessions", "22", |c| c.chat.max_sessions == some(22)),
     ("chat.max_messages", "23", |c| c.chat.max_messages == some(23)),
@@ -117,7 +119,7 @@ fn literal(name: &str, word: &str) -> String {
         format!("[{}]", word.split(',').map(each).collect::<Vec<_>>().join(", "))
     };
     match key.shape {
-        Shape::Boolean | Shape::Count(..) => word.into(),
+        Shape::Boolean | Shape::Count(..) | Shape::Status(_) => word.into(),
         Shape::List(_) => list(&|entry| format!("{entry:?}")),
         Shape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();

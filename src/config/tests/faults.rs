@@ -20,6 +20,8 @@ fn every_fault_is_found_in_one_go() {
         max_in_flight = 0\n\
         [rest]\n\
         prefix = \"/api/\"\n\
+        [chat]\n\
+        invalid_status = 409\n\
         [log]\n\
         format = \"jsn\"\n";
     let variables = [
@@ -54,7 +56,8 @@ fn every_fault_is_found_in_one_go() {
         "limits.max_in_flight (file x.toml, line 13): 0 is out of range; expected a whole number \
          from 1 to",
         "rest.prefix (file x.toml, line 15): \"/api/\" ends with \"/\"; expected a path such as",
-        "log.format (file x.toml, line 17): found \"jsn\"; expected \"auto\" or \"text\" or \
+        "chat.invalid_status (file x.toml, line 17): found 409; expected 422 or 400",
+        "log.format (file x.toml, line 19): found \"jsn\"; expected \"auto\" or \"text\" or \
          \"json\"; did you mean \"json\"?",
         "auth.secrett (environment variable CHATKIT_REST__AUTH__SECRETT): not a setting",
         "; did you mean CHATKIT_REST__AUTH__SECRET?",
@@ -66,7 +69,7 @@ fn every_fault_is_found_in_one_go() {
     ] {
         assert!(text.contains(expected), "{expected}\n\nnot in\n\n{text}");
     }
-    assert_eq!(faults.len(), 15, "{text}");
+    assert_eq!(faults.len(), 16, "{text}");
     assert!(!text.contains("planted"), "{text}");
     assert!(!format!("{faults:?}").contains("planted"));
 }
