@@ -140,6 +140,7 @@ impl Rooms {
                 hold_for: config.stream.hold_for,
                 hold_bytes: config.stream.hold_bytes,
             },
+            acted: config.chat.acted.clone(),
             ..TranslateSettings::default()
         };
         let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);

@@ -86,6 +86,10 @@ impl InvalidStatus {
     }
 }
 
+/// What one-shot chat says for an assistant that acted and said nothing, unless something else is
+/// set.
+pub const ACTED: &str = "The assistant acted without a message.";
+
 /// The path below which each surface is, and what else differs by surface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surfaces {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::surface::ACTED;
+
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -260,6 +262,8 @@ pub(super) const KEYS: &[Key] = &[
         "path below which they are"),
     key("chat.id_format", "uuid", Shape::Choice(&["uuid", "integer", "conv"]),
         "what the ids of their conversations look like: a UUID, 17, or `conv_0f3a91c2`"),
+    key("chat.acted", ACTED, Shape::Text("a text of at most 500 characters"),
+        "their answer where the assistant used a tool or showed something, and said nothing"),
     key("chat.invalid_status", "422", Shape::Status(&["422", "400"]),
         "their status for a message that is empty or too long, and for whatever else is JSON and not what is expected"),
     key("chat.max_message_chars", "10000", AT_LEAST_1,

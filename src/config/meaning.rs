@@ -173,6 +173,17 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
+/// The longest sentence that is said in somebody's place.
+const MAX_SENTENCE_CHARS: usize = 500;
+
+/// What is said in somebody's place, which may be nothing.
+pub(super) fn sentence(text: &str) -> Result<String, String> {
+    if text.chars().count() > MAX_SENTENCE_CHARS {
+        return Err("is too long".into());
+    }
+    Ok(text.trim().to_owned())
+}
+
 /// A duration: a whole number and one of `ms`, `s`, `m`, `h`.
 ///
 /// # Errors
@@ -246,6 +257,15 @@ mod tests {
         for text in ["", "+", "05:30", "+5:30", "+0530", "+05:60", "+24:00", "+05:30:00", "é"] {
             assert!(utc_offset(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_sentence_has_an_end() {
+        let longest = "é".repeat(500);
+        assert_eq!(sentence(&longest).as_deref(), Ok(&*longest));
+        assert_eq!(sentence(" Done.\n").as_deref(), Ok("Done."));
+        assert_eq!(sentence(""), Ok(String::new()));
+        assert_eq!(sentence(&"é".repeat(501)), Err("is too long".into()));
     }
 
     #[test]

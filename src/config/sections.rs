@@ -126,6 +126,7 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
     let formats =
         [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
     let id_format = read.choice("chat.id_format", &formats);
+    let acted = read.text("chat.acted", meaning::sentence);
     let statuses = [(422, InvalidStatus::UnprocessableEntity), (400, InvalidStatus::BadRequest)];
     let invalid_status = read.status("chat.invalid_status", &statuses);
     let max_message_chars = read.size("chat.max_message_chars");
@@ -135,6 +136,7 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
         enabled: enabled?,
         path: path?,
         id_format: id_format?,
+        acted: acted?,
         invalid_status: invalid_status?,
         max_message_chars: max_message_chars?,
         max_sessions: NonZeroU32::new(max_sessions?),

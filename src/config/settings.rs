@@ -213,6 +213,8 @@ pub struct ChatConfig {
     pub path: BasePath,
     /// What their conversation ids look like.
     pub id_format: IdFormat,
+    /// Their answer where the assistant did something and said nothing. Empty: none.
+    pub acted: String,
     /// How they refuse what is JSON and not what is expected.
     pub invalid_status: InvalidStatus,
     /// Unicode scalar values of a message.

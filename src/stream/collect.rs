@@ -22,6 +22,8 @@ pub struct Transcript {
     pub items: Vec<Box<RawValue>>,
     /// The id of the thread that the run created.
     pub thread_id: Option<String>,
+    /// Whether the client was told to do something that is no item (`client_effect`).
+    pub has_effects: bool,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +52,7 @@ pub(crate) const HIDDEN_ITEM_TYPES: [&str; 2] = ["hidden_context_item", "sdk_hid
 struct Collecting {
     event: Vec<u8>,
     items: Vec<(String, Box<RawValue>)>,
+    has_effects: bool,
 }
 
 impl Sink for Collecting {
@@ -84,6 +87,7 @@ impl Sink for Collecting {
                     self.items.remove(position);
                 }
             }
+            "client_effect" => self.has_effects = true,
             _ => {}
         }
     }
@@ -149,6 +153,7 @@ where
         None => Ok(Transcript {
             items: collecting.items.into_iter().map(|(_, item)| item).collect(),
             thread_id: preamble.thread_id,
+            has_effects: collecting.has_effects,
         }),
     }
 }

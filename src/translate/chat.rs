@@ -5,13 +5,12 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
-use super::{envelope, reply, runs, time};
+use super::{envelope, reply, runs, time, turns};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
 use crate::session::{ConversationId, RunClaim};
@@ -49,7 +48,16 @@ where
     let answered = match run.answer {
         Answer::Events => started.events(&mut exchange).await,
         Answer::Json => match started.transcript(&mut exchange).await {
-            Ok(done) => reply::json(&answer(id.clone(), &done.items)),
+            Ok(done) => {
+                let acted = &exchange.settings.acted;
+                let (response, tool_calls) = turns::answer(&done.items, done.has_effects, acted);
+                reply::json(&ChatReply {
+                    conversation_id: id.clone(),
+                    response,
+                    tool_calls,
+                    timestamp: time::whole_microseconds(Timestamp::now()).to_string(),
+                })
+            }
             Err(rejection) => Err(rejection),
         },
     };
@@ -66,73 +74,4 @@ fn known_by(rejection: Rejection, id: Value) -> Rejection {
         return rejection.detail("conversation_id", id);
     }
     rejection
-}
-
-fn answer(conversation_id: Value, items: &[Box<RawValue>]) -> ChatReply {
-    let (response, tool_calls) = said(items);
-    let timestamp = time::whole_microseconds(Timestamp::now()).to_string();
-    ChatReply { conversation_id, response, tool_calls, timestamp }
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Item {
-    AssistantMessage {
-        content: Vec<Part>,
-    },
-    ClientToolCall {
-        name: String,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    text: String,
-}
-
-/// The text of the assistant's messages, a blank line between two of them, and the names of the
-/// tools that the client is asked to call. An item that can't be read is left out.
-fn said(items: &[Box<RawValue>]) -> (String, Vec<String>) {
-    let (mut messages, mut tools) = (Vec::new(), Vec::new());
-    for item in items {
-        match serde_json::from_str(item.get()) {
-            Ok(Item::AssistantMessage { content }) => {
-                let text: String = content.into_iter().map(|part| part.text).collect();
-                if !text.is_empty() {
-                    messages.push(text);
-                }
-            }
-            Ok(Item::ClientToolCall { name }) => tools.push(name),
-            Ok(Item::Other) | Err(_) => {}
-        }
-    }
-    (messages.join("\n\n"), tools)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_said_and_called_is_told() {
-        let items: Vec<Box<RawValue>> = [
-            r#"{"id":"m1","type":"user_message","content":[{"type":"input_text","text":"hi"}]}"#,
-            r#"{"id":"m2","type":"assistant_message","content":[{"type":"output_text","text":"Let me ","annotations":[]},{"type":"output_text","text":"see."}]}"#,
-            r#"{"id":"t1","type":"client_tool_call","name":"look_up","arguments":{},"call_id":"c"}"#,
-            r#"{"id":"m3","type":"assistant_message","content":[]}"#,
-            r#"{"id":"w1","type":"workflow","workflow":{"type":"custom","tasks":[{"type":"web_search","title":"x"}]}}"#,
-            r#"{"id":"t2","type":"client_tool_call","name":"look_up","arguments":{},"call_id":"d"}"#,
-            r#"{"id":"m4","type":"assistant_message","content":[{"type":"output_text","text":" \u00dc👋\n"}]}"#,
-            r#"{"id":"m5","type":"assistant_message","content":"broken"}"#,
-            r#"{"broken":1}"#,
-        ]
-        .map(|json| RawValue::from_string(json.to_owned()).unwrap())
-        .into();
-        let expected = vec!["look_up".to_owned(), "look_up".to_owned()];
-        assert_eq!(said(&items), ("Let me see.\n\n Ü👋\n".to_owned(), expected));
-        assert_eq!(said(&[]), (String::new(), vec![]));
-    }
 }

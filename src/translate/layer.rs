@@ -8,6 +8,7 @@ use super::errand::Errands;
 use super::service::Translate;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::stream::HoldPolicy;
+use crate::surface::ACTED;
 
 /// How requests are put to the upstream and its answers read.
 #[derive(Clone, Debug)]
@@ -26,10 +27,13 @@ pub struct TranslateSettings {
     pub max_errands: usize,
     /// How long and how much of a run is held before its status is fixed.
     pub hold: HoldPolicy,
+    /// What one-shot chat says for an assistant that did something and said nothing; empty:
+    /// nothing.
+    pub acted: String,
 }
 
 impl Default for TranslateSettings {
-    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB, 1000 errands, and the default hold.
+    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB, 1000 errands, the default hold, and [`ACTED`].
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
@@ -39,6 +43,7 @@ impl Default for TranslateSettings {
             max_reply_bytes: 32 * 1024 * 1024,
             max_errands: 1000,
             hold: HoldPolicy::default(),
+            acted: ACTED.to_owned(),
         }
     }
 }

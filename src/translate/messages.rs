@@ -11,11 +11,18 @@ use super::time;
 /// A message as REST shows it.
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
-    id: String,
+    pub(super) id: String,
     role: &'static str,
     content: Vec<Part>,
     tool_calls: Vec<ToolCall>,
-    created_at: String,
+    pub(super) created_at: String,
+}
+
+impl Message {
+    /// Its text, in one.
+    pub(super) fn text(&self) -> String {
+        self.content.iter().map(|part| &*part.text).collect()
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -87,7 +87,9 @@ mod service;
 mod sessions;
 mod threads;
 mod time;
+mod tools;
 mod transcriptions;
+mod turns;
 mod upstream;
 
 pub use body::ReplyBody;

@@ -93,6 +93,8 @@ pub(super) struct Done {
     pub(super) thread_id: ThreadId,
     /// Every finished item, as the upstream sent it.
     pub(super) items: Vec<Box<RawValue>>,
+    /// The client was told to do something that is no item.
+    pub(super) has_effects: bool,
 }
 
 /// Asks the upstream for a run.
@@ -162,7 +164,7 @@ where
             Ok(transcript) => {
                 let made = transcript.thread_id.as_deref().map(ThreadId::from);
                 let thread_id = made.or(thread_id).ok_or_else(threadless)?;
-                Ok(Done { thread_id, items: transcript.items })
+                Ok(Done { thread_id, items: transcript.items, has_effects: transcript.has_effects })
             }
             Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
         }

@@ -38,7 +38,11 @@ fn a_conversation_goes_on_by_its_id() {
     let next = json!({ "message": "/tool pick {}", "conversation_id": id });
     let next = answered(&ada.json("POST", &format!("/api/{user}/chat"), &next));
     assert_eq!(next["conversation_id"], *id);
-    assert_eq!((&next["response"], &next["tool_calls"]), (&json!(""), &json!(["pick"])));
+    assert_eq!(next["response"], "The assistant acted without a message.");
+    assert_eq!(next["tool_calls"], json!(["pick"]));
+    let next = json!({ "message": "/workflow", "conversation_id": id });
+    let next = answered(&ada.json("POST", "/api/chat", &next));
+    assert_eq!(next["tool_calls"], json!(["web_search"]));
     assert_eq!(upstream.count(user, "threads.create"), 1);
 }
 

@@ -38,6 +38,14 @@ fn items_are_kept_as_they_were_written_and_in_order() {
     .unwrap();
     assert_eq!(texts(&transcript), [user, answer]);
     assert_eq!(transcript.thread_id.as_deref(), Some("thr_1"));
+    assert!(!transcript.has_effects);
+}
+
+#[test]
+fn what_the_client_is_told_to_do_is_noted() {
+    let effect = r#"{"type":"client_effect","name":"confetti","data":{}}"#;
+    let transcript = collected(&[CREATED, effect]).unwrap();
+    assert!(transcript.has_effects && transcript.items.is_empty());
 }
 
 #[test]
@@ -116,7 +124,7 @@ fn what_is_cut_or_empty_or_too_large_fails() {
 /// All of an outcome that does not depend on frames.
 fn outcome(frames: &[Bytes]) -> Result<(Vec<String>, Option<String>), String> {
     match now(collect(Watch::new(Script::frames(frames), NoObserver), usize::MAX)) {
-        Ok(Transcript { items, thread_id }) => {
+        Ok(Transcript { items, thread_id, .. }) => {
             Ok((items.iter().map(|item| item.get().to_owned()).collect(), thread_id))
         }
         Err(failure) => Err(format!("{failure:?}")),

@@ -65,6 +65,7 @@ const ROWS: &[Row] = &[
     ("chat.enabled", "false", |c| !c.chat.enabled),
     ("chat.path", "/talk", |c| c.chat.path.as_str() == "/talk"),
     ("chat.id_format", "conv", |c| c.chat.id_format == IdFormat::Conv),
+    ("chat.acted", "Done.", |c| c.chat.acted == "Done."),
     ("chat.invalid_status", "400", |c| c.chat.invalid_status == InvalidStatus::BadRequest),
     ("chat.max_message_chars", "21", |c| c.chat.max_message_chars == 21),
     ("chat.max_sessions", "22", |c| c.chat.max_sessions == some(22)),

@@ -22,6 +22,7 @@ fn every_fault_is_found_in_one_go() {
         prefix = \"/api/\"\n\
         [chat]\n\
         invalid_status = 409\n\
+        acted = 7\n\
         [log]\n\
         format = \"jsn\"\n";
     let variables = [
@@ -57,7 +58,8 @@ fn every_fault_is_found_in_one_go() {
          from 1 to",
         "rest.prefix (file x.toml, line 15): \"/api/\" ends with \"/\"; expected a path such as",
         "chat.invalid_status (file x.toml, line 17): found 409; expected 422 or 400",
-        "log.format (file x.toml, line 19): found \"jsn\"; expected \"auto\" or \"text\" or \
+        "chat.acted (file x.toml, line 18): found 7; expected a text of at most 500 characters",
+        "log.format (file x.toml, line 20): found \"jsn\"; expected \"auto\" or \"text\" or \
          \"json\"; did you mean \"json\"?",
         "auth.secrett (environment variable CHATKIT_REST__AUTH__SECRETT): not a setting",
         "; did you mean CHATKIT_REST__AUTH__SECRET?",
@@ -69,7 +71,7 @@ fn every_fault_is_found_in_one_go() {
     ] {
         assert!(text.contains(expected), "{expected}\n\nnot in\n\n{text}");
     }
-    assert_eq!(faults.len(), 16, "{text}");
+    assert_eq!(faults.len(), 17, "{text}");
     assert!(!text.contains("planted"), "{text}");
     assert!(!format!("{faults:?}").contains("planted"));
 }

@@ -1,0 +1,199 @@
+//! The tools that an item shows to have been used, by their names.
+//!
+//! ChatKit has items for the tools of the client, and none for those of the server: of these a
+//! user sees what the server's author chose to show, mostly as a task. Only what an item says
+//! itself is told, so a task that is called "Looking up orders" names no tool, and one that is
+//! called `look_up_orders` does.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::threads;
+
+/// The longest name of a tool: the Model Context Protocol's.
+const MAX_NAME_BYTES: usize = 128;
+
+/// What may name a tool, as it was written: one odd member is not to cost the others.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    task: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    workflow: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+}
+
+/// The names of the tools that an item shows, in its order; a tool that was used twice is there
+/// twice. The annotations of a message are notes of what was used rather than uses: they name a
+/// tool once.
+pub(super) fn shown(item: &RawValue) -> Vec<String> {
+    let Some(item) = threads::object::<Item<'_>>(item.get().as_bytes()) else { return Vec::new() };
+    let read = |member: Option<&RawValue>| {
+        member.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()).unwrap_or_default()
+    };
+    match &*item.kind {
+        "client_tool_call" => {
+            let name = read(item.name);
+            name.as_str().filter(|name| !name.is_empty()).map(str::to_owned).into_iter().collect()
+        }
+        // What the Agents SDK makes of that hosted tool of OpenAI's.
+        "generated_image" => vec!["image_generation".to_owned()],
+        "task" => tool_of_task(&read(item.task)).into_iter().collect(),
+        "workflow" => list(&read(item.workflow), "tasks").filter_map(tool_of_task).collect(),
+        "assistant_message" => {
+            let content = read(item.content);
+            let parts = content.as_array().into_iter().flatten();
+            let mut names = Vec::new();
+            for name in parts
+                .flat_map(|part| list(part, "annotations"))
+                .filter_map(|annotation| tool_of_source(annotation.get("source")?))
+            {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            names
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn list<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> {
+    object.get(member).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// A thought is no tool, and the titles of files and images are those of files and images.
+fn tool_of_task(task: &Value) -> Option<String> {
+    match task.get("type")?.as_str()? {
+        "web_search" => Some("web_search".to_owned()),
+        "custom" => name(task.get("title")?),
+        _ => None,
+    }
+}
+
+/// `data` is its author's own: it names a tool if it says so.
+fn tool_of_source(source: &Value) -> Option<String> {
+    let data = source.get("data")?;
+    ["tool", "tool_name"].into_iter().find_map(|member| name(data.get(member)?))
+}
+
+/// A text that is a name and no words: letters, digits and `_`, with `-` and `.` between them, and
+/// not `Searching`, which is written as a title is.
+fn name(text: &Value) -> Option<String> {
+    let text = text.as_str().filter(|text| text.len() <= MAX_NAME_BYTES)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let (first, last) = (text.bytes().next()?, text.bytes().next_back()?);
+    let is_one = !first.is_ascii_digit()
+        && is_plain(first)
+        && is_plain(last)
+        && text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'.'));
+    let is_word = first.is_ascii_uppercase()
+        && text.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    (is_one && !is_word).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(item: &str) -> Vec<String> {
+        shown(&RawValue::from_string(item.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn only_what_an_item_says_is_told() {
+        for (item, expected) in [
+            (r#"{"type":"client_tool_call","name":"Any name"}"#, vec!["Any name"]),
+            (r#"{"type":"client_tool_call","name":""}"#, vec![]),
+            (r#"{"type":"client_tool_call","name":7}"#, vec![]),
+            (r#"{"type":"generated_image","image":null}"#, vec!["image_generation"]),
+            (r#"{"type":"task","task":{"type":"custom","title":"add_task"}}"#, vec!["add_task"]),
+            (r#"{"type":"task","task":{"type":"custom","title":null}}"#, vec![]),
+            (r#"{"type":"task","task":{"type":"web_search","title":"x"}}"#, vec!["web_search"]),
+            (r#"{"type":"task","task":"add_task"}"#, vec![]),
+            (
+                r#"{"type":"workflow","workflow":{"type":"custom","tasks":[
+                    {"type":"thought","title":"list_tasks","content":"?"},
+                    {"type":"custom","title":"list_tasks","icon":"bolt"},
+                    {"type":"file","title":"notes.md","sources":[]}, 7, {"type":8},
+                    {"type":"image","title":"img"}, {"type":"later","title":"add_task"},
+                    {"type":"custom","title":"Looking up orders","content":"list_tasks"},
+                    {"type":"web_search","queries":["a"]},
+                    {"type":"custom","title":"list_tasks"}
+                ]}}"#,
+                vec!["list_tasks", "web_search", "list_tasks"],
+            ),
+            (r#"{"type":"workflow","workflow":{"tasks":"add_task"}}"#, vec![]),
+            (
+                r#"{"type":"assistant_message","content":[{"text":"a","annotations":[
+                    {"source":{"type":"url","title":"add_task","url":"u"}},
+                    {"source":{"type":"entity","id":"add_task","title":"add_task","data":{}}},
+                    {"source":{"type":"entity","data":{"tool":"add_task"}}}, {"source":null}
+                ]}, {"text":"b"}, {"annotations":[
+                    {"source":{"type":"entity","data":{"tool":"add_task","tool_name":"x"}}},
+                    {"source":{"type":"entity","data":{"tool_name":"list_tasks"}}},
+                    {"source":{"type":"entity","data":{"tool":"A tool"}}}
+                ]}]}"#,
+                vec!["add_task", "list_tasks"],
+            ),
+            (r#"{"type":"assistant_message","content":"add_task"}"#, vec![]),
+            (r#"{"type":"widget","name":"add_task","task":{"type":"web_search"}}"#, vec![]),
+            (r#"{"type":"hidden_context_item","content":"add_task"}"#, vec![]),
+            (r#"["task"]"#, vec![]),
+        ] {
+            assert_eq!(of(item), expected, "{item}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_words() {
+        let longest = "x".repeat(MAX_NAME_BYTES);
+        for text in [
+            "add_task",
+            "addTask",
+            "AddTask",
+            "tasks.add",
+            "add-task",
+            "_add",
+            "add2",
+            "ADD_TASK",
+            "lookup",
+            "HTTP",
+            "Add_task",
+            &longest,
+        ] {
+            assert_eq!(name(&json!(text)).as_deref(), Some(text));
+        }
+        let too_long = format!("{longest}x");
+        for text in [
+            "",
+            "Searching",
+            "Follow-up",
+            "Looking up",
+            "add task",
+            "add_task()",
+            "loading...",
+            "add-",
+            ".x",
+            "2024",
+            "Über",
+            "größe",
+            "a/b",
+            "add_task\n",
+            &too_long,
+        ] {
+            assert_eq!(name(&json!(text)), None, "{text}");
+        }
+        assert_eq!(name(&json!(["add_task"])), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! Thread items → what one-shot chat tells of them.
+
+use std::borrow::Cow;
+use std::slice;
+
+use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{messages, threads, time, tools};
+
+/// A message as one-shot chat shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct Said {
+    id: String,
+    role: &'static str,
+    content: String,
+    tool_calls: Vec<String>,
+    created_at: String,
+    /// Something was done in place of words, or beside them.
+    #[serde(skip)]
+    acted: bool,
+}
+
+impl Said {
+    fn is_users(&self) -> bool {
+        self.role == USER
+    }
+
+    fn is_blank(&self) -> bool {
+        self.content.trim().is_empty()
+    }
+}
+
+const USER: &str = "user";
+const ASSISTANT: &str = "assistant";
+
+/// What is read of an item that is no message.
+#[derive(Deserialize)]
+struct Deed<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    created_at: Option<&'a RawValue>,
+}
+
+/// The messages among a thread's items, oldest first.
+///
+/// What the assistant did (a tool call, a workflow, a widget, an image, …) is shown with its
+/// message before it in the same turn; where there is none yet, with the next one; and where there is
+/// none at all, as a message that says `acted`. A message without text stands for itself only
+/// where its turn has no other.
+pub(super) fn messages(items: &[Box<RawValue>], offset: Offset, acted: &str) -> Vec<Said> {
+    let mut messages = fold(items, offset);
+    for message in &mut messages {
+        if message.acted && message.is_blank() && !acted.is_empty() {
+            acted.clone_into(&mut message.content);
+        }
+    }
+    messages
+}
+
+/// What the assistant said in a run, a blank line between two messages, and the names of the tools
+/// that are shown. A run that only did something says `acted`.
+pub(super) fn answer(
+    items: &[Box<RawValue>],
+    has_effects: bool,
+    acted: &str,
+) -> (String, Vec<String>) {
+    let mut messages = fold(items, Offset::UTC);
+    messages.retain(|message| !message.is_users());
+    let texts: Vec<&str> = messages
+        .iter()
+        .map(|message| &*message.content)
+        .filter(|content| !content.is_empty())
+        .collect();
+    let mut response = texts.join("\n\n");
+    let has_acted = has_effects || messages.iter().any(|message| message.acted);
+    if has_acted && response.trim().is_empty() && !acted.is_empty() {
+        acted.clone_into(&mut response);
+    }
+    (response, messages.into_iter().flat_map(|message| message.tool_calls).collect())
+}
+
+fn fold(items: &[Box<RawValue>], offset: Offset) -> Vec<Said> {
+    let mut said: Vec<Said> = Vec::new();
+    for item in items {
+        let Some(deed) = threads::object::<Deed<'_>>(item.get().as_bytes()) else { continue };
+        match &*deed.kind {
+            kind @ ("user_message" | "assistant_message") => {
+                let (messages, _) = messages::messages(slice::from_ref(item), offset);
+                for message in messages {
+                    let role = if kind == "user_message" { USER } else { ASSISTANT };
+                    let message = Said {
+                        content: message.text(),
+                        id: message.id,
+                        role,
+                        tool_calls: Vec::new(),
+                        created_at: message.created_at,
+                        acted: false,
+                    };
+                    say(&mut said, message, tools::shown(item));
+                }
+            }
+            "end_of_turn" => {}
+            _ if threads::is_hidden(item) => {}
+            _ => {
+                let text = |raw: Option<&RawValue>| {
+                    raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
+                        .unwrap_or_default()
+                };
+                if said.last().is_none_or(Said::is_users) {
+                    said.push(Said {
+                        id: text(deed.id),
+                        role: ASSISTANT,
+                        content: String::new(),
+                        tool_calls: Vec::new(),
+                        created_at: time::normalize(&text(deed.created_at), offset),
+                        acted: false,
+                    });
+                }
+                if let Some(message) = said.last_mut() {
+                    message.tool_calls.extend(tools::shown(item));
+                    message.acted = true;
+                }
+            }
+        }
+    }
+    said
+}
+
+/// Adds a message, and of the tools that it mentions those that its turn doesn't show.
+fn say(said: &mut Vec<Said>, mut message: Said, mentioned: Vec<String>) {
+    let turn = said.iter().rev().take_while(|earlier| !earlier.is_users());
+    let shown: Vec<&String> = turn.flat_map(|earlier| &earlier.tool_calls).collect();
+    let new: Vec<String> = mentioned.into_iter().filter(|name| !shown.contains(&name)).collect();
+    match said.last_mut() {
+        Some(last) if !message.is_users() && !last.is_users() && message.is_blank() => {
+            last.tool_calls.extend(new);
+        }
+        Some(last) if !message.is_users() && !last.is_users() && last.is_blank() => {
+            message.tool_calls = std::mem::take(&mut last.tool_calls);
+            message.tool_calls.extend(new);
+            message.acted = last.acted;
+            *last = message;
+        }
+        _ => {
+            message.tool_calls = new;
+            said.push(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn raw(items: &[&str]) -> Vec<Box<RawValue>> {
+        items.iter().map(|json| RawValue::from_string((*json).to_owned()).unwrap()).collect()
+    }
+
+    const USERS: &str = r#"{"id":"u","created_at":"2026-11-21T03:00:00","type":"user_message","content":[{"type":"input_text","text":"hi "},{"type":"input_tag","id":"t","text":"@x","data":{}}]}"#;
+    const WORDS: &str = r#"{"id":"a","created_at":"2026-11-21T03:00:01","type":"assistant_message","content":[{"type":"output_text","text":"Let me ","annotations":[]},{"type":"output_text","text":"see."}]}"#;
+    const MORE: &str = r#"{"id":"b","created_at":"2026-11-21T03:00:02","type":"assistant_message","content":[{"type":"output_text","text":" \u00dc👋\n","annotations":[{"source":{"type":"entity","data":{"tool":"list_tasks"}}},{"source":{"type":"entity","data":{"tool":"cited"}}}]}]}"#;
+    const BLANK: &str = r#"{"id":"e","type":"assistant_message","content":[]}"#;
+    const CALL: &str = r#"{"id":"c","created_at":"2026-11-21T03:00:03","type":"client_tool_call","name":"look_up","arguments":{},"call_id":"c"}"#;
+    const WORKFLOW: &str = r#"{"id":"w","type":"workflow","workflow":{"type":"custom","tasks":[{"type":"custom","title":"list_tasks"},{"type":"thought","content":"?"}]}}"#;
+    const WIDGET: &str = r#"{"id":"g","type":"widget","widget":{"type":"Card","children":[]}}"#;
+    const END: &str = r#"{"id":"z","type":"end_of_turn"}"#;
+    const HIDDEN: &str = r#"{"id":"h","type":"hidden_context_item","content":"planted"}"#;
+    const BROKEN: [&str; 2] = [r#"{"broken":1}"#, r#"["type"]"#];
+
+    /// Each message's id, text and tools.
+    fn shown(items: &[&str]) -> Value {
+        let messages = serde_json::to_value(messages(&raw(items), Offset::UTC, "Acted.")).unwrap();
+        let messages = messages.as_array().unwrap().iter();
+        messages.map(|said| json!([said["id"], said["content"], said["tool_calls"]])).collect()
+    }
+
+    #[test]
+    fn a_message_is_shown_with_what_was_done() {
+        assert_eq!(
+            serde_json::to_value(messages(&raw(&[USERS, WORDS, CALL]), Offset::UTC, "")).unwrap(),
+            json!([
+                {"id":"u","role":"user","content":"hi @x","tool_calls":[],"created_at":"2026-11-21T03:00:00Z"},
+                {"id":"a","role":"assistant","content":"Let me see.","tool_calls":["look_up"],"created_at":"2026-11-21T03:00:01Z"},
+            ])
+        );
+        let user = json!(["u", "hi @x", []]);
+        for (items, expected) in [
+            (&[WORDS, CALL, CALL][..], json!([["a", "Let me see.", ["look_up", "look_up"]]])),
+            (&[WORKFLOW, WORDS], json!([["a", "Let me see.", ["list_tasks"]]])),
+            (&[USERS, CALL], json!([user, ["c", "Acted.", ["look_up"]]])),
+            (&[USERS, WIDGET, END], json!([user, ["g", "Acted.", []]])),
+            (
+                &[USERS, CALL, USERS, WORDS],
+                json!([user, ["c", "Acted.", ["look_up"]], user, ["a", "Let me see.", []]]),
+            ),
+            // A message without text is nothing beside one that has some, wherever it stands.
+            (&[BLANK, WORDS], json!([["a", "Let me see.", []]])),
+            (&[WORDS, BLANK, CALL], json!([["a", "Let me see.", ["look_up"]]])),
+            (&[CALL, BLANK, WORDS], json!([["a", "Let me see.", ["look_up"]]])),
+            (&[CALL, BLANK], json!([["c", "Acted.", ["look_up"]]])),
+            // Nothing was done either.
+            (&[BLANK], json!([["e", "", []]])),
+            // What is shown and mentioned was used once.
+            (
+                &[WORDS, WORKFLOW, MORE],
+                json!([["a", "Let me see.", ["list_tasks"]], ["b", " Ü👋\n", ["cited"]]]),
+            ),
+            (&[HIDDEN, END], json!([])),
+        ] {
+            assert_eq!(shown(items), expected, "{items:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_was_said_and_done() {
+        for (items, expected) in [
+            (&[USERS, WORDS, CALL, BLANK, WORKFLOW, MORE][..], "Let me see.\n\n Ü👋\n"),
+            (&[USERS, CALL, HIDDEN], "Acted."),
+            (&[USERS, WIDGET, BLANK], "Acted."),
+            (&[USERS, BLANK, HIDDEN, END], ""),
+            (&[], ""),
+        ] {
+            let mut items = items.to_vec();
+            items.extend(BROKEN);
+            let (response, tools) = answer(&raw(&items), false, "Acted.");
+            assert_eq!(response, expected, "{items:?}");
+            let words = [WORDS, MORE].iter().filter(|words| items.contains(words)).count();
+            let expected: &[&str] = match words {
+                2 => &["look_up", "list_tasks", "cited"],
+                _ if items.contains(&CALL) => &["look_up"],
+                _ => &[],
+            };
+            assert_eq!(tools, expected);
+        }
+        assert_eq!(answer(&raw(&[CALL]), false, "").0, "");
+        assert_eq!(answer(&raw(&[USERS]), true, "Acted.").0, "Acted.");
+        assert_eq!(answer(&raw(&[WORDS]), true, "Acted.").0, "Let me see.");
+    }
+}
