@@ -284,11 +284,11 @@ fn allow_origins(layer: AuthenticateLayer, config: &Config) -> AuthenticateLayer
 
 fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
     let mut trust = Trust::everyone_is(anonymous.user.clone());
-    let (_, path) = Operation::ChatForUser.route();
-    if let Some((before, after)) = path.split_once("{user_id}")
-        && config.chat.enabled
-    {
-        trust = trust.user_of_path(&format!("{}{before}", config.chat.path), after);
+    let surfaces = config.surfaces();
+    for operation in Operation::ALL.into_iter().filter(|operation| operation.names_user()) {
+        if let Some(prefix) = surfaces.prefix(operation.surface()) {
+            trust = trust.user_of_path(&format!("{prefix}{}", operation.route().1));
+        }
     }
     if let Some(secret) = &anonymous.shared_secret {
         trust = trust.shared_secret(secret.expose());

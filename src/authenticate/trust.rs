@@ -25,7 +25,8 @@ use crate::principal::{Principal, UserId};
 #[derive(Clone)]
 pub struct Trust {
     everyone: Principal,
-    path: Option<(Box<str>, Box<str>)>,
+    /// Templates, each with a segment `{user_id}`.
+    paths: Vec<Box<str>>,
     /// A digest, so that the time of a comparison tells nothing, the length included.
     secret: Option<Digest>,
     any_page: bool,
@@ -34,14 +35,18 @@ pub struct Trust {
 impl Trust {
     /// Takes every caller for `user`.
     pub fn everyone_is(user: UserId) -> Self {
-        Self { everyone: Principal::new(user), path: None, secret: None, any_page: false }
+        Self { everyone: Principal::new(user), paths: Vec::new(), secret: None, any_page: false }
     }
 
-    /// On paths of one segment between `before` and `after`, takes the caller for the user that
-    /// this segment names, percent-decoded. A segment that can't be a [`UserId`] names nobody.
+    /// On paths such as this one, `/api/{user_id}/chat`, takes the caller for the user whom the
+    /// segment in place of `{user_id}` names, percent-decoded. In place of any other name in
+    /// braces stands any segment. A segment that can't be a [`UserId`] names nobody.
+    ///
+    /// To be called once for each kind of path.
     #[must_use]
-    pub fn user_of_path(self, before: &str, after: &str) -> Self {
-        Self { path: Some((before.into(), after.into())), ..self }
+    pub fn user_of_path(mut self, template: &str) -> Self {
+        self.paths.push(template.into());
+        self
     }
 
     /// Lets only those in whose bearer token is `secret`. It must be one that a header can carry:
@@ -80,12 +85,23 @@ impl Trust {
     }
 
     fn named_by(&self, path: &str) -> Option<UserId> {
-        let (before, after) = self.path.as_ref()?;
-        let segment = path.strip_prefix(&**before)?.strip_suffix(&**after)?;
-        if segment.contains('/') {
-            return None;
-        }
+        let segment = self.paths.iter().find_map(|template| user_segment(template, path))?;
         UserId::parse(&percent_decode_str(segment).decode_utf8().ok()?).ok()
+    }
+}
+
+/// What stands in a path in place of `{user_id}`, if the path is one of the template's.
+fn user_segment<'p>(template: &str, path: &'p str) -> Option<&'p str> {
+    let (mut expected, mut segments) = (template.split('/'), path.split('/'));
+    let mut user = None;
+    loop {
+        match (expected.next(), segments.next()) {
+            (None, None) => return user,
+            (Some("{user_id}"), Some(segment)) => user = Some(segment),
+            (Some(expected), Some(segment)) if expected.starts_with('{') || expected == segment => {
+            }
+            _ => return None,
+        }
     }
 }
 
@@ -93,9 +109,41 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
             .field("everyone", &self.everyone)
-            .field("path", &self.path)
+            .field("paths", &self.paths)
             .field("needs_secret", &self.secret.is_some())
             .field("any_page", &self.any_page)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_user_in_one_place() {
+        let trust = Trust::everyone_is(UserId::parse("everyone").unwrap())
+            .user_of_path("/api/{user_id}/chat")
+            .user_of_path("/api/{user_id}/conversations")
+            .user_of_path("/api/{user_id}/conversations/{conversation_id}");
+        for (path, user) in [
+            ("/api/ada/chat", Some("ada")),
+            ("/api/a%2Fb/conversations", Some("a/b")),
+            ("/api/ada/conversations/17", Some("ada")),
+            ("/api/conversations/conversations", Some("conversations")),
+            ("/api/conversations/chat", Some("conversations")),
+            ("/api/conversations", None),
+            ("/api/conversations/17", None),
+            ("/api/ada/conversations/17/x", None),
+            ("/api/ada/conversations/", Some("ada")),
+            ("/api/ada/other", None),
+            ("/api//chat", None),
+            ("/api/%00/chat", None),
+            ("/api/a/b/chat", None),
+            ("/apix/ada/chat", None),
+        ] {
+            let named = trust.named_by(path);
+            assert_eq!(named.as_ref().map(UserId::as_str), user, "{path}");
+        }
     }
 }

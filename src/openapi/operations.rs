@@ -150,6 +150,29 @@ pub(super) fn words(operation: Operation) -> Words {
             "Ask something, as a named user",
             "As `chat`; the user in the path must be the caller.",
         ),
+        Operation::ListConversations => (
+            "Chat",
+            "List your conversations",
+            "Those that can be gone on with here; the one that was changed last comes first. What \
+             is changed while pages are read moves to the front, and nothing comes twice.",
+        ),
+        Operation::ListConversationsForUser => (
+            "Chat",
+            "List the conversations of a named user",
+            "As `list_conversations`; the user in the path must be the caller.",
+        ),
+        Operation::GetConversation => (
+            "Chat",
+            "Read a conversation",
+            "The first page has the newest messages, and `next` leads to older ones; within a page \
+             the oldest comes first. A page is what is in up to 50 of the chat server's items, so \
+             it may have fewer messages, and none, though there are more.",
+        ),
+        Operation::GetConversationForUser => (
+            "Chat",
+            "Read a conversation of a named user",
+            "As `get_conversation`; the user in the path must be the caller.",
+        ),
         Operation::OpenAiCreateSession => (
             "OpenAI",
             "Make a client secret",
@@ -271,6 +294,10 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
         Operation::Chat | Operation::ChatForUser => {
             (&[C::SessionNotFound, C::EmptyMessage, C::MessageTooLong], true, true)
         }
+        Operation::ListConversations | Operation::ListConversationsForUser => (&[], false, false),
+        Operation::GetConversation | Operation::GetConversationForUser => {
+            (&[C::SessionNotFound, C::ThreadNotFound], true, false)
+        }
         Operation::OpenAiCreateSession => (&[], false, false),
         Operation::OpenAiCancelSession => (&[C::SessionNotFound], false, false),
         Operation::OpenAiListThreads => (&[], true, false),
@@ -295,6 +322,8 @@ pub(super) fn may_be_foreign(operation: Operation) -> bool {
         | Operation::ListSessions
         | Operation::CreateAttachment
         | Operation::CreateTranscription
+        | Operation::ListConversations
+        | Operation::ListConversationsForUser
         // A service may see every user's.
         | Operation::OpenAiCreateSession
         | Operation::OpenAiCancelSession
@@ -318,7 +347,9 @@ pub(super) fn may_be_foreign(operation: Operation) -> bool {
         | Operation::DeleteAttachment
         | Operation::Passthrough
         | Operation::Chat
-        | Operation::ChatForUser => true,
+        | Operation::ChatForUser
+        | Operation::GetConversation
+        | Operation::GetConversationForUser => true,
     }
 }
 
@@ -336,6 +367,7 @@ pub(super) fn path_parameter(
         }
         (_, "item_id") => ("The item's id.", None),
         (_, "attachment_id") => ("The attachment's id.", None),
+        (_, "conversation_id") => ("The conversation's id.", None),
         (_, "user_id") => ("The caller's own id.", None),
         _ => ("", None),
     }
@@ -348,6 +380,8 @@ pub(super) fn links(operation: Operation) -> &'static [(&'static str, &'static s
         Operation::CreateSession => &[("session_id", "/data/id"), ("thread_id", "/data/id")],
         Operation::CreateThread => &[("session_id", "/data/session_id"), ("thread_id", "/data/id")],
         Operation::CreateAttachment => &[("attachment_id", "/data/id")],
+        Operation::Chat => &[("conversation_id", "/conversation_id")],
+        Operation::ListConversations => &[("conversation_id", "/conversations/0/conversation_id")],
         Operation::OpenAiCreateSession => &[("session_id", "/id")],
         Operation::OpenAiListThreads => &[("thread_id", "/first_id")],
         Operation::ListSessions
@@ -366,8 +400,10 @@ pub(super) fn links(operation: Operation) -> &'static [(&'static str, &'static s
         | Operation::DeleteAttachment
         | Operation::CreateTranscription
         | Operation::Passthrough
-        | Operation::Chat
         | Operation::ChatForUser
+        | Operation::ListConversationsForUser
+        | Operation::GetConversation
+        | Operation::GetConversationForUser
         | Operation::OpenAiCancelSession
         | Operation::OpenAiGetThread
         | Operation::OpenAiDeleteThread

@@ -157,7 +157,7 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     use Code as C;
     let mut codes = operations::refusals(operation);
     codes.extend([C::ServiceUnavailable, C::Internal]);
-    if operation.surface() == Surface::Chat {
+    if operation.surface() == Surface::Chat && operation.is_run() {
         codes.extend(config.chat.max_sessions.map(|_| C::SessionLimit));
         codes.extend(config.chat.max_messages.map(|_| C::MessageLimit));
     }
@@ -196,8 +196,7 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     }
     let is_foreign = operations::may_be_foreign(operation) && !config.session.hide_foreign;
     // Another user's path is refused as such even where what is in it is hidden.
-    let of_user = operation == Operation::ChatForUser;
-    if is_foreign || of_user || refuses_pages {
+    if is_foreign || operation.names_user() || refuses_pages {
         codes.push(C::Forbidden);
     }
     codes

@@ -167,18 +167,24 @@ fn shape_conversation_ids(
     components: &mut Map<String, Value>,
     config: &Config,
 ) -> Result<(), Error> {
+    const LISTED: &str = "/properties/conversations/items/properties/conversation_id";
+    const OWN: &str = "/properties/conversation_id";
     let shape = match config.chat.id_format {
         IdFormat::Uuid => json!({ "type": "string", "format": "uuid" }),
         IdFormat::Integer => json!({ "type": "integer", "minimum": 1 }),
         IdFormat::Conv => json!({ "type": "string", "pattern": "^conv_[0-9a-f]{8}$" }),
     };
-    for (schema, or_null) in [
-        ("chat.request", true),
-        ("chat_for_user.request", true),
-        ("chat.reply", false),
-        ("chat_for_user.reply", false),
+    for (schema, pointer, or_null) in [
+        ("chat.request", OWN, true),
+        ("chat_for_user.request", OWN, true),
+        ("chat.reply", OWN, false),
+        ("chat_for_user.reply", OWN, false),
+        ("list_conversations.reply", LISTED, false),
+        ("list_conversations_for_user.reply", LISTED, false),
+        ("get_conversation.reply", OWN, false),
+        ("get_conversation_for_user.reply", OWN, false),
     ] {
-        let id = at(components, schema, "/properties/conversation_id")?;
+        let id = at(components, schema, pointer)?;
         for (key, value) in shape.as_object().into_iter().flatten() {
             id.insert(key.clone(), value.clone());
         }

@@ -52,6 +52,14 @@ pub enum Operation {
     Chat,
     /// `POST {chat.path}/{user_id}/chat`
     ChatForUser,
+    /// `GET {chat.path}/conversations`
+    ListConversations,
+    /// `GET {chat.path}/{user_id}/conversations`
+    ListConversationsForUser,
+    /// `GET {chat.path}/conversations/{conversation_id}`
+    GetConversation,
+    /// `GET {chat.path}/{user_id}/conversations/{conversation_id}`
+    GetConversationForUser,
     /// `POST {openai.path}/sessions`
     OpenAiCreateSession,
     /// `POST {openai.path}/sessions/{session_id}/cancel`
@@ -68,7 +76,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations, in the order of the API's tables.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::CreateSession,
         Self::ListSessions,
         Self::GetSession,
@@ -90,6 +98,10 @@ impl Operation {
         Self::Passthrough,
         Self::Chat,
         Self::ChatForUser,
+        Self::ListConversations,
+        Self::ListConversationsForUser,
+        Self::GetConversation,
+        Self::GetConversationForUser,
         Self::OpenAiCreateSession,
         Self::OpenAiCancelSession,
         Self::OpenAiListThreads,
@@ -100,6 +112,7 @@ impl Operation {
 
     /// THE TABLE: operation → its name, its surface, its method, and its path below the
     /// surface's prefix.
+    #[expect(clippy::too_many_lines, reason = "a table, with a row for each operation")]
     fn row(self) -> (&'static str, Surface, Method, &'static str) {
         use Surface::{Chat, OpenAi, Rest};
         match self {
@@ -173,6 +186,19 @@ impl Operation {
             Self::Passthrough => ("passthrough", Rest, Method::POST, ""),
             Self::Chat => ("chat", Chat, Method::POST, "/chat"),
             Self::ChatForUser => ("chat_for_user", Chat, Method::POST, "/{user_id}/chat"),
+            Self::ListConversations => ("list_conversations", Chat, Method::GET, "/conversations"),
+            Self::ListConversationsForUser => {
+                ("list_conversations_for_user", Chat, Method::GET, "/{user_id}/conversations")
+            }
+            Self::GetConversation => {
+                ("get_conversation", Chat, Method::GET, "/conversations/{conversation_id}")
+            }
+            Self::GetConversationForUser => (
+                "get_conversation_for_user",
+                Chat,
+                Method::GET,
+                "/{user_id}/conversations/{conversation_id}",
+            ),
             Self::OpenAiCreateSession => {
                 ("openai_create_session", OpenAi, Method::POST, "/sessions")
             }
@@ -234,11 +260,23 @@ impl Operation {
             | Self::ListThreads
             | Self::ListItems
             | Self::DeleteAttachment
+            | Self::ListConversations
+            | Self::ListConversationsForUser
+            | Self::GetConversation
+            | Self::GetConversationForUser
             | Self::OpenAiListThreads
             | Self::OpenAiGetThread
             | Self::OpenAiDeleteThread
             | Self::OpenAiListItems => false,
         }
+    }
+
+    /// Whether its path names the user who is calling.
+    pub fn names_user(self) -> bool {
+        matches!(
+            self,
+            Self::ChatForUser | Self::ListConversationsForUser | Self::GetConversationForUser
+        )
     }
 
     /// Whether it may be answered with a run's events.
@@ -259,5 +297,18 @@ impl Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_names_its_user_says_so() {
+        for operation in Operation::ALL {
+            let names = operation.route().1.split('/').any(|segment| segment == "{user_id}");
+            assert_eq!(operation.names_user(), names, "{operation}");
+        }
     }
 }

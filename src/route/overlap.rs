@@ -86,7 +86,7 @@ pub(crate) fn setting(surface: Surface) -> &'static str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Router;
+    use super::super::{Miss, Router};
     use super::*;
 
     fn surfaces(rest: &str, chat: &str, openai: &str) -> Surfaces {
@@ -103,6 +103,7 @@ mod tests {
             ("/a", "/a", "/v1", [Chat, Rest]),
             ("", "/sessions", "/v1", [Chat, Rest]),
             ("", "", "/v1/chatkit", [Chat, Rest]),
+            ("/api/conversations", "/api", "/v1", [Rest, Chat]),
         ] {
             let surfaces = surfaces(rest, chat, openai);
             let [overlap] = Overlap::all(&surfaces)[..] else { panic!("{surfaces:?}") };
@@ -131,6 +132,7 @@ mod tests {
             ("/v1", "/api", "/v1/attachments/x"),
             ("/v1", "/api", "/v1/sessions/s/threads/t/runs"),
             ("/a", "", "/v1/chatkit"),
+            ("/rest", "/api", "/api/a/conversations"),
         ] {
             let surfaces = surfaces(rest, chat, openai);
             assert_eq!(Overlap::all(&surfaces), [], "{surfaces:?}");
@@ -140,7 +142,16 @@ mod tests {
 
     /// Few names, so that paths often meet, among them those of the operations.
     fn segment() -> impl Strategy<Value = &'static str> {
-        prop::sample::select(vec!["a", "v1", "chat", "sessions", "threads", "items", "s"])
+        prop::sample::select(vec![
+            "a",
+            "v1",
+            "chat",
+            "conversations",
+            "sessions",
+            "threads",
+            "items",
+            "s",
+        ])
     }
 
     fn prefix() -> impl Strategy<Value = String> {
@@ -172,6 +183,8 @@ mod tests {
                         let found = target.operation().surface();
                         prop_assert_eq!(surfaces.of_path(path), found, "{}", path);
                     }
+                    // It may be the path of a user who is called `conversations`, too.
+                    Err(Miss::Method(_)) if path.ends_with("/conversations/chat") => {}
                     Err(_) => {
                         prop_assert_ne!(surfaces.of_path(path), operation.surface(), "{}", path);
                     }

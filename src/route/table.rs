@@ -21,7 +21,11 @@ pub struct Router {
 
 /// The operations of one path, by method.
 #[derive(Clone, Debug, Default)]
-struct Methods(Vec<(Method, Operation)>);
+struct Methods {
+    operations: Vec<(Method, Operation)>,
+    /// The user, where it is a path of one user's alone.
+    user: Option<&'static str>,
+}
 
 /// What a request is aimed at: the operation and its path parameters, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,7 @@ pub struct Target {
     operation: Operation,
     session: Option<Box<str>>,
     thread: Option<Box<str>>,
+    conversation: Option<Box<str>>,
     /// The item's, the attachment's or the user's id: no path has two of them.
     other: Option<Box<str>>,
 }
@@ -68,9 +73,12 @@ impl Router {
             if path.is_empty() {
                 path.push('/');
             }
-            match by_path.iter_mut().find(|(known, of, _)| *known == path && *of == surface) {
-                Some((.., methods)) => methods.0.push((method, operation)),
-                None => by_path.push((path, surface, Methods(vec![(method, operation)]))),
+            let known = by_path.iter_mut().find(|(known, of, _)| *known == path && *of == surface);
+            if let Some((.., methods)) = known {
+                methods.operations.push((method, operation));
+            } else {
+                let operations = vec![(method, operation)];
+                by_path.push((path, surface, Methods { operations, user: None }));
             }
         }
         if let Some(overlap) = Overlap::all(surfaces).first() {
@@ -80,6 +88,7 @@ impl Router {
                 "{inner} can't be where {outer} has its paths: {path} below {outer} can be there"
             )));
         }
+        of_namesake(surfaces, &mut by_path);
         let mut paths = matchit::Router::new();
         for (path, surface, methods) in by_path {
             paths.insert(path, methods).map_err(|error| {
@@ -99,7 +108,7 @@ impl Router {
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         let operation = found
             .value
-            .0
+            .operations
             .iter()
             .find_map(|(method, operation)| (method == wanted).then_some(*operation))
             .ok_or_else(|| Miss::Method(found.value.allow()))?;
@@ -114,18 +123,43 @@ impl Router {
         let other = match operation {
             Operation::RetryItem | Operation::SubmitStructuredInput => parameter("item_id")?,
             Operation::DeleteAttachment => parameter("attachment_id")?,
-            Operation::ChatForUser => parameter("user_id")?,
+            _ if operation.names_user() => match found.value.user {
+                Some(user) => Some(user.into()),
+                None => parameter("user_id")?,
+            },
             _ => None,
         };
         let (session, thread) = (parameter("session_id")?, parameter("thread_id")?);
-        Ok(Target { operation, session, thread, other })
+        let conversation = parameter("conversation_id")?;
+        Ok(Target { operation, session, thread, conversation, other })
     }
+}
+
+/// Adds the paths of a user who is called as the first segment of `/conversations/{conversation_id}`
+/// is: the path `/conversations/chat` is theirs, for no conversation has such an id.
+fn of_namesake(surfaces: &Surfaces, by_path: &mut Vec<(String, Surface, Methods)>) {
+    const NAME: &str = "conversations";
+    let Some(prefix) = surfaces.prefix(Surface::Chat) else { return };
+    let any = format!("{prefix}/{{user_id}}/");
+    let mut theirs = Vec::new();
+    for (path, surface, methods) in &*by_path {
+        if *surface == Surface::Chat
+            && let Some(below) = path.strip_prefix(&any)
+        {
+            let path = format!("{prefix}/{NAME}/{below}");
+            // What another surface has at just that place stays its own.
+            if by_path.iter().all(|(known, ..)| *known != path) {
+                theirs.push((path, *surface, Methods { user: Some(NAME), ..methods.clone() }));
+            }
+        }
+    }
+    by_path.append(&mut theirs);
 }
 
 impl Methods {
     fn allow(&self) -> HeaderValue {
         let mut names = Vec::new();
-        for (method, _) in &self.0 {
+        for (method, _) in &self.operations {
             names.push(method.as_str());
             if method == Method::GET {
                 names.push("HEAD");
@@ -149,6 +183,11 @@ impl Target {
     /// The path's thread id, if its template has one.
     pub fn thread(&self) -> Option<&str> {
         self.thread.as_deref()
+    }
+
+    /// The path's conversation id, if its template has one.
+    pub fn conversation(&self) -> Option<&str> {
+        self.conversation.as_deref()
     }
 
     /// The path's item, attachment or user id, if its template has one of them.
@@ -192,7 +231,7 @@ mod tests {
             let router = Router::with_surfaces(&surfaces).unwrap();
             for operation in Operation::ALL {
                 let (method, path) = operation.route();
-                let path = ["session", "thread", "item", "attachment", "user"]
+                let path = ["session", "thread", "item", "attachment", "user", "conversation"]
                     .iter()
                     .fold(path.to_owned(), |path, of| path.replace(&format!("{{{of}_id}}"), of));
                 let prefix = surfaces.prefix(operation.surface()).unwrap();
@@ -228,6 +267,45 @@ mod tests {
         assert_eq!(router.route(&Method::PUT, "/x/sessions/a"), allow("GET, HEAD, PATCH, DELETE"));
         assert_eq!(router.route(&Method::GET, "/x"), allow("POST"));
         assert!(router.route(&Method::HEAD, "/x/sessions").is_ok());
+    }
+
+    #[test]
+    fn every_user_has_their_paths_whatever_they_are_called() {
+        use Operation::{
+            Chat, ChatForUser, GetConversation, GetConversationForUser, ListConversations,
+            ListConversationsForUser,
+        };
+        let router = Router::with_surfaces(&Surfaces::rest("/x").with_chat("/api")).unwrap();
+        for (method, path, operation, user, conversation) in [
+            ("POST", "/chat", Chat, None, None),
+            ("POST", "/ada/chat", ChatForUser, Some("ada"), None),
+            ("POST", "/chat/chat", ChatForUser, Some("chat"), None),
+            ("POST", "/conversations/chat", ChatForUser, Some("conversations"), None),
+            ("GET", "/conversations", ListConversations, None, None),
+            ("GET", "/ada/conversations", ListConversationsForUser, Some("ada"), None),
+            ("GET", "/chat/conversations", ListConversationsForUser, Some("chat"), None),
+            (
+                "GET",
+                "/conversations/conversations",
+                ListConversationsForUser,
+                Some("conversations"),
+                None,
+            ),
+            ("GET", "/conversations/17", GetConversation, None, Some("17")),
+            ("GET", "/conversations/c%68at", GetConversation, None, Some("chat")),
+            ("GET", "/ada/conversations/17", GetConversationForUser, Some("ada"), Some("17")),
+            (
+                "GET",
+                "/conversations/conversations/17",
+                GetConversationForUser,
+                Some("conversations"),
+                Some("17"),
+            ),
+        ] {
+            let target = router.route(&method.parse().unwrap(), &format!("/api{path}")).unwrap();
+            assert_eq!(target.operation(), operation, "{path}");
+            assert_eq!((target.other(), target.conversation()), (user, conversation), "{path}");
+        }
     }
 
     #[test]

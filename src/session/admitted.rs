@@ -94,10 +94,34 @@ pub enum Action {
     Transcribe(TranscriptionCall),
     /// Send a message and answer with its conversation's id: this one, or the session's own.
     Chat(RunClaim, Option<ConversationId>, RunCall),
+    /// A page of the caller's conversations; only the reply is missing.
+    Conversations(ConversationPage),
+    /// Show a page of a conversation's messages, from this cursor on.
+    Conversation(Conversation, Option<String>),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
     /// Answer a service, by the OpenAI-compatible API.
     OpenAi(OpenAiAction),
+}
+
+/// A session as one-shot chat has it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Conversation {
+    /// Its id there; `None`: the session's own.
+    pub id: Option<ConversationId>,
+    /// The session.
+    pub record: SessionRecord,
+}
+
+/// Some of a user's conversations, the one that was written to last first.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConversationPage {
+    /// The conversations.
+    pub conversations: Vec<Conversation>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
 }
 
 /// What is left to be done for a service. The upstream is asked on behalf of the owner of what is

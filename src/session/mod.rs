@@ -76,7 +76,8 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Admitted, Attachments, Effect, OpenAiAction, OwnedSession, ThreadDirectory,
+    Action, Admitted, Attachments, Conversation, ConversationPage, Effect, OpenAiAction,
+    OwnedSession, ThreadDirectory,
 };
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};

@@ -58,6 +58,7 @@ impl Record {
             Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
                 Some(claim.session_id())
             }
+            Action::Conversation(conversation, _) => Some(conversation.record.id),
             Action::ListItems(session, ..)
             | Action::Feedback(session, ..)
             | Action::SyncAction(session, ..) => Some(*session),
@@ -77,6 +78,7 @@ impl Record {
                 | OpenAiAction::ListItems(session, _),
             ) => Some(session.record().id),
             Action::Listed(_)
+            | Action::Conversations(_)
             | Action::OpenAi(_)
             | Action::CreateAttachment(..)
             | Action::DeleteAttachment(..)

@@ -112,7 +112,8 @@ impl<B> ChatKitRestLayer<B> {
     }
 
     /// Serves one-shot chat as well: `POST {prefix}/chat`, and `POST {prefix}/{user_id}/chat` for
-    /// the user who is calling. Conversations are sessions, under the rules of
+    /// the user who is calling, and what was said by `GET {prefix}/conversations` and the paths below
+    /// it, of that user's too. Conversations are sessions, under the rules of
     /// [`SessionLayer::with_chat`]; the longest message is
     /// [`BodyLimits::max_chat_chars`].
     ///

@@ -13,7 +13,7 @@ use super::service::{Exchange, Reply};
 use super::{envelope, reply, runs, time, turns};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::{ConversationId, RunClaim};
+use crate::session::{ConversationId, RunClaim, SessionId};
 use crate::validate::{Answer, RunCall};
 
 /// Tells the conversation's id where the body can't.
@@ -38,11 +38,8 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let (header, id) = match id {
-        Some(ConversationId::Integer(number)) => (number.to_string(), Value::from(number.get())),
-        Some(id @ ConversationId::Conv(_)) => (id.to_string(), Value::from(id.to_string())),
-        None => (claim.session_id().to_string(), Value::from(claim.session_id().to_string())),
-    };
+    let id = shown_id(id, claim.session_id());
+    let header = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     let request = envelope::user_message(claim.thread_id(), &run);
     let started = runs::start(&mut exchange, claim, request).await?;
     let answered = match run.answer {
@@ -66,6 +63,15 @@ where
         response.headers_mut().insert(X_CONVERSATION_ID, header);
     }
     Ok(response)
+}
+
+/// The id of a conversation, in JSON.
+pub(super) fn shown_id(id: Option<ConversationId>, session: SessionId) -> Value {
+    match id {
+        Some(ConversationId::Integer(number)) => number.get().into(),
+        Some(id @ ConversationId::Conv(_)) => id.to_string().into(),
+        None => session.to_string().into(),
+    }
 }
 
 /// A run that failed when its thread was there already has left a conversation that can go on.

@@ -73,6 +73,7 @@ mod chat;
 mod envelope;
 mod errand;
 mod follow_ups;
+mod history;
 mod host;
 mod items;
 mod layer;

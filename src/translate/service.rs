@@ -16,7 +16,7 @@ use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::upstream::{Detachable, Upstream};
 use super::{
-    attachments, chat, follow_ups, items, openai, passthrough, reply, runs, sessions,
+    attachments, chat, follow_ups, history, items, openai, passthrough, reply, runs, sessions,
     transcriptions,
 };
 use crate::error::BoxError;
@@ -137,6 +137,7 @@ where
         Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
         Action::Run(claim, run) => runs::create(context(service), claim, run).await,
         Action::Chat(claim, id, run) => Box::pin(chat::ask(context(service), claim, id, run)).await,
+        Action::Conversations(page) => history::list(&page),
         Action::Passthrough(call, effect) => {
             passthrough::pass(context(service), call, effect).await
         }
@@ -172,6 +173,9 @@ where
         }
         Action::DeleteAttachment(attachments, id) => {
             attachments::delete(exchange, attachments, id).await
+        }
+        Action::Conversation(conversation, after) => {
+            history::show(exchange, conversation, after).await
         }
         Action::Transcribe(call) => transcriptions::create(exchange, call).await,
         _ => Err(Rejection::new(Code::Internal)),

@@ -84,6 +84,12 @@ pub(super) fn answer(
     (response, messages.into_iter().flat_map(|message| message.tool_calls).collect())
 }
 
+/// Whether a turn begins with an item.
+pub(super) fn begins_one(item: &RawValue) -> bool {
+    threads::object::<Deed<'_>>(item.get().as_bytes())
+        .is_some_and(|deed| deed.kind == "user_message")
+}
+
 fn fold(items: &[Box<RawValue>], offset: Offset) -> Vec<Said> {
     let mut said: Vec<Said> = Vec::new();
     for item in items {

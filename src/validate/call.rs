@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::chat::ChatCall;
+use super::history::HistoryCall;
 use super::openai::OpenAiCall;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -64,6 +65,7 @@ pub enum Call {
     CreateTranscription(TranscriptionCall),
     Passthrough(ChatKitCall),
     Chat(ChatCall),
+    History(HistoryCall),
     OpenAi(OpenAiCall),
 }
 
@@ -99,6 +101,7 @@ impl Call {
             Self::CreateTranscription(_) => Operation::CreateTranscription,
             Self::Passthrough(_) => Operation::Passthrough,
             Self::Chat(call) => call.operation(),
+            Self::History(call) => call.operation(),
             Self::OpenAi(call) => call.operation(),
         }
     }

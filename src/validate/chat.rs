@@ -46,8 +46,7 @@ impl ChatCall {
 ///
 /// It is 403 for everybody else's name, whether there is such a user or not: nothing is told by it.
 pub(super) fn check_user(target: &Target, principal: &Principal) -> Result<(), Rejection> {
-    let of_user = target.operation() == Operation::ChatForUser;
-    if of_user && target.other() != Some(principal.user_id().as_str()) {
+    if target.operation().names_user() && target.other() != Some(principal.user_id().as_str()) {
         return Err(Rejection::new(Code::Forbidden)
             .message("This path is another user's.")
             .because("the path names another user"));
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn both_operations_have_the_same_schemas() {
+    fn an_operation_and_its_form_for_a_user_have_the_same_schemas() {
         let schema = |name: &str| {
             let source = SOURCES.iter().find(|(known, _)| *known == name).unwrap().1;
             let mut schema: Value = serde_json::from_str(source).unwrap();
@@ -209,9 +208,15 @@ mod tests {
             }
             schema
         };
-        for kind in ["request", "reply"] {
-            let name = format!("chat_for_user.{kind}");
-            assert_eq!(schema(&format!("chat.{kind}")), schema(&name));
+        for (operation, kinds) in [
+            ("chat", ["request", "reply"]),
+            ("list_conversations", ["query", "reply"]),
+            ("get_conversation", ["query", "reply"]),
+        ] {
+            for kind in kinds {
+                let of_user = format!("{operation}_for_user.{kind}");
+                assert_eq!(schema(&format!("{operation}.{kind}")), schema(&of_user));
+            }
         }
         assert_eq!(schema("chat.request")["additionalProperties"], json!(false));
     }

@@ -40,6 +40,7 @@
 
 mod call;
 mod chat;
+mod history;
 mod json;
 mod layer;
 mod negotiate;
@@ -56,6 +57,7 @@ pub use call::{
     ThreadPath, TranscriptionCall, Validated,
 };
 pub use chat::{ChatCall, ConversationName};
+pub use history::{HistoryCall, Look};
 pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
 pub use layer::{BodyLimits, UnknownRequests, ValidateLayer};
 pub use openai::{ListPage, NewClientSession, OpenAiCall};

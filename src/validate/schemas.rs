@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 63] = {
+pub const SOURCES: [(&str, &str); 71] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -51,6 +51,14 @@ pub const SOURCES: [(&str, &str); 63] = {
         "chat.reply",
         "chat_for_user.request",
         "chat_for_user.reply",
+        "list_conversations.query",
+        "list_conversations.reply",
+        "list_conversations_for_user.query",
+        "list_conversations_for_user.reply",
+        "get_conversation.query",
+        "get_conversation.reply",
+        "get_conversation_for_user.query",
+        "get_conversation_for_user.reply",
         "openai_create_session.request",
         "openai_create_session.reply",
         "openai_cancel_session.reply",

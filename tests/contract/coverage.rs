@@ -75,7 +75,12 @@ fn every_operation_has_its_schemas_and_every_schema_its_use() {
             | Operation::OpenAiCreateSession => {
                 expected.insert(format!("{operation}.request"));
             }
-            Operation::OpenAiListThreads | Operation::OpenAiListItems => {
+            Operation::ListConversations
+            | Operation::ListConversationsForUser
+            | Operation::GetConversation
+            | Operation::GetConversationForUser
+            | Operation::OpenAiListThreads
+            | Operation::OpenAiListItems => {
                 expected.insert(format!("{operation}.query"));
             }
             _ => {}

@@ -16,6 +16,7 @@ mod access;
 mod bytes;
 mod chat;
 mod chat_errors;
+mod conversations;
 mod cors;
 mod cuts;
 mod drain;

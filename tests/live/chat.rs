@@ -42,7 +42,8 @@ fn a_conversation_goes_on_by_its_id() {
     assert_eq!(next["tool_calls"], json!(["pick"]));
     let next = json!({ "message": "/workflow", "conversation_id": id });
     let next = answered(&ada.json("POST", "/api/chat", &next));
-    assert_eq!(next["tool_calls"], json!(["web_search"]));
+    // Its task is called "Searching", which is no tool's name.
+    assert_eq!(next["tool_calls"], json!([]));
     assert_eq!(upstream.count(user, "threads.create"), 1);
 }
 
@@ -112,6 +113,39 @@ fn a_conversation_may_have_a_thousand_messages() {
     assert_eq!(upstream.count_all(user), 501, "one request for each, however long it is");
     let sessions = ada.get("/sessions").data();
     assert_eq!(sessions[0]["message_count"], 1002);
+}
+
+#[test]
+fn what_was_said_is_read_again_a_page_at_a_time() {
+    let upstream = Upstream::shared();
+    let settings = [("CHAT__ID_FORMAT", "integer")];
+    let mut gateway = Gateway::start_with(upstream, &settings);
+    let user = "chat-history";
+    let ada = gateway.caller(user).client;
+    let (mut id, mut expected) = (json!(null), Vec::new());
+    for n in 0..40 {
+        let message = if n % 3 == 0 { "/workflow".to_owned() } else { n.to_string() };
+        let answer = answered(&ask(&ada, &message, &id));
+        id = answer["conversation_id"].clone();
+        expected.push(json!(["user", message, []]));
+        expected.push(json!(["assistant", answer["response"], answer["tool_calls"]]));
+    }
+    gateway.kill_and_restart();
+    let ada = gateway.caller(user).client;
+    let list = ada.call("GET", &format!("/api/{user}/conversations")).value();
+    assert_eq!(list["conversations"][0]["conversation_id"], id);
+    let (mut told, mut query, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = answered(&ada.call("GET", &format!("/api/conversations/{id}{query}")));
+        let messages = page["messages"].as_array().unwrap().iter();
+        let said = messages.map(|said| json!([said["role"], said["content"], said["tool_calls"]]));
+        told.splice(0..0, said);
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?after={next}");
+    }
+    assert_eq!(told, expected);
+    assert_eq!(upstream.count(user, "items.list"), pages, "one request for each page");
 }
 
 /// The ids of the conversations that a hundred questions at once begin.

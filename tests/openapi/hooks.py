@@ -31,7 +31,7 @@ def before_call(context, case, kwargs):
     query = case.query or {}
     if query.get("sync") in (True, "true") and isinstance(case.body, dict):
         case.body = {name: value for name, value in case.body.items() if name != "stream"}
-    if "OpenAI" in (case.operation.tags or []):
+    if "OpenAI" in (case.operation.tags or []) or "/conversations" in case.path:
         case.query = {name: query[name] for name in query if name not in ("after", "before")}
 
 

@@ -262,7 +262,7 @@ async fn anyone_is_accepted_only_where_that_was_asked_for() {
 #[tokio::test]
 async fn what_cannot_be_read_is_nobody_where_secrets_count() {
     let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
-    let anyone = AuthenticateLayer::danger_trust(trust.user_of_path("/api/", "/chat"));
+    let anyone = AuthenticateLayer::danger_trust(trust.user_of_path("/api/{user_id}/chat"));
     let layer = anyone.clone().client_secrets(Arc::new(OneSecret));
     for headers in [
         &[("authorization", "Bearer ek_good"), ("authorization", "Bearer ek_good")][..],
@@ -371,7 +371,7 @@ async fn whoever_is_believed_calls_from_this_machine() {
 #[tokio::test]
 async fn a_path_may_say_who_is_calling_where_callers_are_believed() {
     let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
-    let layer = AuthenticateLayer::danger_trust(trust.user_of_path("/api/", "/chat"));
+    let layer = AuthenticateLayer::danger_trust(trust.user_of_path("/api/{user_id}/chat"));
     let long = format!("/api/{}/chat", "x".repeat(256));
     for (path, user) in [
         ("/api/ada/chat", "ada"),
@@ -398,7 +398,7 @@ async fn a_path_may_say_who_is_calling_where_callers_are_believed() {
 async fn a_shared_secret_is_asked_of_everyone() {
     let secret = "key-0123456789abcdef0123456789~/=";
     let trust = Trust::everyone_is(UserId::parse("guest").unwrap());
-    let trust = trust.user_of_path("/api/", "/chat").shared_secret(secret);
+    let trust = trust.user_of_path("/api/{user_id}/chat").shared_secret(secret);
     assert!(!format!("{trust:?}").contains("0123456789"));
     let layer = AuthenticateLayer::danger_trust(trust);
     let wrong = "the shared secret is another one";

@@ -9,7 +9,7 @@ use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, store_down};
 use crate::session::claim::RunClaim;
-use crate::session::record::{ConversationId, SessionId};
+use crate::session::record::{ConversationId, SessionId, SessionRecord};
 use crate::validate::{Answer, ChatCall, ConversationName, Report};
 
 /// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
@@ -39,6 +39,17 @@ pub enum ConversationIds {
     Uuid,
 }
 
+impl ConversationIds {
+    /// Whether an id looks like them.
+    pub(super) fn are_like(self, id: ConversationId) -> bool {
+        match self {
+            Self::Conv => matches!(id, ConversationId::Conv(_)),
+            Self::Integer => matches!(id, ConversationId::Integer(_)),
+            Self::Uuid => false,
+        }
+    }
+}
+
 impl Rules {
     pub(super) async fn chat(
         self: &Arc<Self>,
@@ -66,6 +77,8 @@ impl Rules {
         streams: bool,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         use ConversationName::{Number, Text};
+        let known =
+            |record: SessionRecord| (record.id, record.title.is_some(), record.conversation);
         let (id, titled, conversation) = match (self.chat.ids, name) {
             (ConversationIds::Uuid, Text(id)) => {
                 let (id, titled) = self.for_chat(principal, id).await?;
@@ -73,12 +86,12 @@ impl Rules {
             }
             (ConversationIds::Integer, Number(number)) => {
                 let id = number.map(ConversationId::Integer);
-                self.own_conversation(principal, id).await?
+                known(self.own_conversation(principal, id).await?)
             }
             (ConversationIds::Conv, Text(id)) => {
                 let id = ConversationId::parse(id);
-                let id = id.filter(|id| matches!(id, ConversationId::Conv(_)));
-                self.own_conversation(principal, id).await?
+                let id = id.filter(|id| self.chat.ids.are_like(*id));
+                known(self.own_conversation(principal, id).await?)
             }
             (ConversationIds::Integer, Text(_)) => {
                 return Err(Report::one("/conversation_id", "must be an integer").into());
@@ -108,21 +121,22 @@ impl Rules {
         Ok((record.id, record.title.is_some()))
     }
 
-    async fn own_conversation(
+    /// The session that has that id as a conversation, if it is the caller's.
+    pub(super) async fn own_conversation(
         &self,
         principal: &Principal,
         id: Option<ConversationId>,
-    ) -> Result<(SessionId, bool, Option<ConversationId>), Rejection> {
+    ) -> Result<SessionRecord, Rejection> {
         let unknown = || Rejection::new(Code::SessionNotFound);
         let record = self.store.by_conversation(id.ok_or_else(unknown)?).await;
         let record = record.map_err(store_down)?.ok_or_else(unknown)?;
         self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
-        Ok((record.id, record.title.is_some(), record.conversation))
+        Ok(record)
     }
 }
 
 /// Says it in the words of this surface.
-fn no_session(rejection: Rejection) -> Rejection {
+pub(super) fn no_session(rejection: Rejection) -> Rejection {
     match rejection.code() {
         Code::SessionNotFound => rejection.message("There is no such conversation."),
         _ => rejection,

@@ -22,6 +22,7 @@ use crate::validate::Call;
 
 mod chat;
 mod first_run;
+mod history;
 mod openai;
 mod passthrough;
 mod rest;
@@ -120,6 +121,7 @@ impl Rules {
             }
             // Each in a box of its own: what a run needs is moved about as often as there are runs.
             Call::Chat(call) => Box::pin(self.chat(principal, call)).await,
+            Call::History(call) => Box::pin(self.history(principal, call)).await,
             Call::OpenAi(call) => Box::pin(self.openai(call)).await,
             call => Box::pin(self.rest(principal, call)).await,
         }

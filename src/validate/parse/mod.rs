@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::call::{Call, Feedback, Page, ThreadPath};
 use super::layer::Rules;
-use super::{chat, json, openai, query};
+use super::{chat, history, json, openai, query};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
@@ -29,7 +29,10 @@ pub(super) fn parse(
 ) -> Result<Call, Rejection> {
     match target.operation().surface() {
         Surface::Rest => {}
-        Surface::Chat => return chat::parse(rules, target, headers, body).map(Call::Chat),
+        Surface::Chat if target.operation().is_run() => {
+            return chat::parse(rules, target, headers, body).map(Call::Chat);
+        }
+        Surface::Chat => return history::parse(rules, target, query).map(Call::History),
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
     let session = || Box::from(target.session().unwrap_or_default());
