@@ -4,6 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
+    /// Any other that is about no item, known or not, and what is no event at all. Told apart
+    /// before any output only, and to observers never: to them it is [`Other`](Self::Other).
+    Aside,
     /// `error`
     Error,
     /// `thread.item.done`
@@ -30,7 +33,8 @@ impl EventKind {
             b"thread.item.done" => Self::ItemDone,
             b"thread.item.replaced" => Self::ItemReplaced,
             b"thread.updated" => Self::ThreadUpdated,
-            _ => Self::Other,
+            b"thread.item.updated" | b"thread.item.added" | b"thread.item.removed" => Self::Other,
+            _ => Self::Aside,
         }
     }
 }

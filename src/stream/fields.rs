@@ -12,9 +12,9 @@ use memchr::memchr2;
 
 use super::event::{EventKind, ItemKind};
 
-/// Of a key or a name, as it is written: the longest of interest has 16 bytes, or 96 if every
+/// Of a key or a name, as it is written: the longest of interest has 20 bytes, or 120 if every
 /// one of them is a `\u` escape.
-const MAX_NAME_BYTES: usize = 96;
+const MAX_NAME_BYTES: usize = 120;
 const MAX_ID_BYTES: usize = 512;
 const MAX_TITLE_BYTES: usize = 4096;
 const MAX_MESSAGE_BYTES: usize = 8192;
@@ -24,6 +24,7 @@ const MAX_MESSAGE_BYTES: usize = 8192;
 enum Slot {
     AllowRetry,
     Code,
+    Error,
     Item,
     ItemId,
     ItemType,
@@ -39,6 +40,8 @@ enum Slot {
 enum Lex {
     /// Between tokens, or in a literal.
     Between,
+    /// In a number that is an id.
+    Number,
     /// In a string; `escaped`: the next byte belongs to a backslash.
     String { escaped: bool },
 }
@@ -52,12 +55,17 @@ fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
     rest.first() == Some(&b'"') && kind(name, after_output) == EventKind::Other
 }
 
-/// What was replaced matters while that may belong to the preamble.
+/// What was replaced, and what is about no item, matters while it may belong to the preamble.
 fn kind(name: &[u8], after_output: bool) -> EventKind {
     match EventKind::parse(name) {
-        EventKind::ItemReplaced if after_output => EventKind::Other,
+        EventKind::ItemReplaced | EventKind::Aside if after_output => EventKind::Other,
         kind => kind,
     }
+}
+
+/// Whether a byte may belong to a JSON number.
+fn is_numeric(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
 /// What is known of the current event.
@@ -132,6 +140,20 @@ impl Fields {
                     bytes = rest;
                     self.between(byte);
                 }
+                Lex::Number => {
+                    let Some(end) = bytes.iter().position(|&byte| !is_numeric(byte)) else {
+                        self.capture(bytes);
+                        return true;
+                    };
+                    let (digits, rest) = bytes.split_at(end);
+                    self.capture(digits);
+                    bytes = rest;
+                    self.lex = Lex::Between;
+                    self.end_number();
+                    if self.is_complete() {
+                        return false;
+                    }
+                }
                 Lex::String { escaped: true } => {
                     let Some((&byte, rest)) = bytes.split_first() else { return true };
                     bytes = rest;
@@ -205,6 +227,13 @@ impl Fields {
             b't' | b'f' if self.value_slot() == Slot::AllowRetry => {
                 self.allow_retry.get_or_insert(byte == b't');
             }
+            // Some servers count their ids.
+            b'-' | b'0'..=b'9' if matches!(self.value_slot(), Slot::ThreadId | Slot::ItemId) => {
+                self.lex = Lex::Number;
+                self.raw.clear();
+                self.capturing = Some(MAX_ID_BYTES);
+                self.capture(&[byte]);
+            }
             _ => {}
         }
     }
@@ -213,7 +242,7 @@ impl Fields {
     fn level(&self) -> Option<usize> {
         match self.depth {
             1 => Some(0),
-            2 if matches!(self.slots, [Slot::Thread | Slot::Item, _]) => Some(1),
+            2 if matches!(self.slots, [Slot::Thread | Slot::Item | Slot::Error, _]) => Some(1),
             _ => None,
         }
     }
@@ -241,7 +270,7 @@ impl Fields {
                 Slot::ThreadId | Slot::ItemId => Some(MAX_ID_BYTES),
                 Slot::Title => Some(MAX_TITLE_BYTES),
                 Slot::Message => Some(MAX_MESSAGE_BYTES),
-                Slot::AllowRetry | Slot::Item | Slot::None | Slot::Thread => None,
+                Slot::AllowRetry | Slot::Error | Slot::Item | Slot::None | Slot::Thread => None,
             }
         };
     }
@@ -278,7 +307,27 @@ impl Fields {
             Slot::Title => self.title = self.text(),
             Slot::Code => self.code = self.text(),
             Slot::Message => self.message = self.text(),
-            Slot::AllowRetry | Slot::Item | Slot::None | Slot::Thread => {}
+            Slot::AllowRetry | Slot::Error | Slot::Item | Slot::None | Slot::Thread => {}
+        }
+    }
+
+    fn end_number(&mut self) {
+        if self.capturing.take().is_none() {
+            return;
+        }
+        match self.value_slot() {
+            Slot::ThreadId => self.thread_id = self.text(),
+            Slot::ItemId => self.item_id = self.text(),
+            Slot::AllowRetry
+            | Slot::Code
+            | Slot::Error
+            | Slot::Item
+            | Slot::ItemType
+            | Slot::Message
+            | Slot::None
+            | Slot::Thread
+            | Slot::Title
+            | Slot::Type => {}
         }
     }
 
@@ -289,11 +338,10 @@ impl Fields {
                 b"type" => Slot::Type,
                 b"thread" => Slot::Thread,
                 b"item" => Slot::Item,
-                b"code" => Slot::Code,
-                b"message" => Slot::Message,
-                b"allow_retry" => Slot::AllowRetry,
-                _ => Slot::None,
+                b"error" => Slot::Error,
+                key => Self::error_slot(key),
             },
+            (Some(_), [Slot::Error, _]) => Self::error_slot(&key),
             (Some(_), [Slot::Thread, _]) => match &*key {
                 b"id" => Slot::ThreadId,
                 b"title" => Slot::Title,
@@ -304,6 +352,16 @@ impl Fields {
                 b"type" => Slot::ItemType,
                 _ => Slot::None,
             },
+            _ => Slot::None,
+        }
+    }
+
+    /// What an error says of itself, in its event or in an object there.
+    fn error_slot(key: &[u8]) -> Slot {
+        match key {
+            b"code" => Slot::Code,
+            b"message" => Slot::Message,
+            b"allow_retry" | b"allowRetry" => Slot::AllowRetry,
             _ => Slot::None,
         }
     }
@@ -394,6 +452,77 @@ mod tests {
         assert_eq!(fields.allow_retry, Some(false));
         let (fields, _) = read(r#"{"allow_retry" : true,"message":null,"type":"error"}"#);
         assert_eq!((fields.allow_retry, fields.message), (Some(true), None));
+        for json in [
+            r#"{"type":"error","error":{"code":"custom","x":[{"code":"no"}],"message":"No.","allow_retry":true}}"#,
+            r#"{"error":{"allowRetry":true,"message":"No.","code":"custom"},"type":"error"}"#,
+            r#"{"type":"error","code":"custom","message":"No.","allowRetry":true,"error":"x"}"#,
+        ] {
+            let (fields, _) = read(json);
+            assert_eq!(fields.kind, Some(EventKind::Error), "{json}");
+            assert_eq!(fields.code.as_deref(), Some("custom"), "{json}");
+            assert_eq!(fields.message.as_deref(), Some("No."), "{json}");
+            assert_eq!(fields.allow_retry, Some(true), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_id_may_be_a_number() {
+        for (json, id) in [
+            (r#"{"type":"thread.created","thread":{"id":7}}"#, "7"),
+            (
+                r#"{"thread":{"title":null,"n":8,"id" : -12.5e3 ,"m":[9]},"type":"thread.created"}"#,
+                "-12.5e3",
+            ),
+        ] {
+            let (fields, _) = read(json);
+            assert_eq!(fields.thread_id.as_deref(), Some(id), "{json}");
+        }
+        for json in [
+            r#"{"type":"thread.item.done","item":{"type":"user_message","id":70,"x":1}}"#,
+            r#"{"type":"thread.item.done","item":{"id":70,"x":1,"type":"user_message","y":2}}"#,
+        ] {
+            let (fields, more) = read(json);
+            assert_eq!(fields.item_id.as_deref(), Some("70"));
+            assert_eq!(fields.item_kind, Some(ItemKind::UserMessage));
+            assert!(!more);
+        }
+        let long = format!(r#"{{"type":"thread.created","thread":{{"id":{}}}}}"#, "7".repeat(600));
+        assert_eq!(read(&long).0.thread_id, None);
+        for json in [
+            r#"{"type":"thread.created","thread":{"id":null,"n":7}}"#,
+            r#"{"type":"thread.created","thread":{"id":[7]}}"#,
+            r#"{"type":"thread.created","thread":7,"id":7}"#,
+        ] {
+            assert_eq!(read(json).0.thread_id, None, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_be_escaped_throughout() {
+        use std::fmt::Write as _;
+        let escaped = |name: &str| {
+            name.bytes().fold(String::new(), |mut all, byte| {
+                write!(all, "\\u{byte:04x}").unwrap();
+                all
+            })
+        };
+        for (name, kind) in [
+            ("assistant_message", ItemKind::AssistantMessage),
+            ("user_message", ItemKind::UserMessage),
+            ("structured_input", ItemKind::StructuredInput),
+        ] {
+            for event in ["thread.item.done", "thread.item.replaced"] {
+                let json = format!(
+                    r#"{{"item":{{"{}":"{}"}},"type":"{}"}}"#,
+                    escaped("type"),
+                    escaped(name),
+                    escaped(event)
+                );
+                let (fields, _) = read(&json);
+                assert_eq!(fields.kind, Some(EventKind::parse(event.as_bytes())), "{json}");
+                assert_eq!(fields.item_kind, Some(kind), "{json}");
+            }
+        }
     }
 
     #[test]

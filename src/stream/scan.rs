@@ -59,7 +59,7 @@ impl<L: Listener> Sink for Reader<'_, L> {
 
     fn dispatch(&mut self) {
         let fields = &*self.fields;
-        let kind = fields.kind.unwrap_or(EventKind::Other);
+        let kind = fields.kind.unwrap_or(EventKind::Aside);
         let error = (kind == EventKind::Error).then(|| ErrorEvent {
             code: fields.code.as_deref().unwrap_or("stream.error"),
             message: fields.message.as_deref(),
@@ -72,7 +72,9 @@ impl<L: Listener> Sink for Reader<'_, L> {
             EventKind::ThreadCreated | EventKind::ThreadUpdated => {
                 (None, fields.thread_id.as_deref(), fields.title.as_deref())
             }
-            EventKind::Error | EventKind::Other | EventKind::StreamOptions => (None, None, None),
+            EventKind::Aside | EventKind::Error | EventKind::Other | EventKind::StreamOptions => {
+                (None, None, None)
+            }
         };
         self.listener.event(Event { kind, item_kind, id, title, error });
         self.fields.after_output = self.listener.after_output();

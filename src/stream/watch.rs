@@ -101,6 +101,8 @@ struct Watcher<O: RunObserver> {
     scanner: Scanner,
     progress: Progress,
     observer: O,
+    /// The run makes its thread.
+    makes_thread: bool,
     ended: bool,
     parked: Option<Parked>,
 }
@@ -119,10 +121,20 @@ impl<B, O: RunObserver> Watch<B, O> {
                 scanner: Scanner::new(),
                 progress: Progress::default(),
                 observer,
+                makes_thread: false,
                 ended: false,
                 parked: None,
             },
         }
+    }
+
+    /// Says that the run makes its thread. What is about no item is no output before that is
+    /// named: it belongs to a server with a preamble of its own.
+    #[cfg(feature = "translate")]
+    #[must_use]
+    pub(crate) fn making_thread(mut self) -> Self {
+        self.watcher.makes_thread = true;
+        self
     }
 
     #[cfg(feature = "translate")]
@@ -155,6 +167,7 @@ impl<O: RunObserver> Drop for Watcher<O> {
 struct Listening<'a, O> {
     progress: &'a mut Progress,
     observer: &'a mut O,
+    makes_thread: bool,
     binding: Option<Binding>,
 }
 
@@ -170,6 +183,8 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
         match (event.kind, event.item_kind) {
             (EventKind::ThreadCreated, _) => {}
             (EventKind::StreamOptions, _) => progress.prepared = true,
+            (EventKind::Aside | EventKind::ThreadUpdated, _)
+                if self.makes_thread && progress.preamble.thread_id.is_none() => {}
             (EventKind::ItemDone, Some(ItemKind::UserMessage)) => {
                 progress.prepared = true;
                 if progress.preamble.user_message_id.is_none() {
@@ -192,7 +207,8 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
                 }
             }
             (
-                EventKind::ItemDone
+                EventKind::Aside
+                | EventKind::ItemDone
                 | EventKind::ItemReplaced
                 | EventKind::Other
                 | EventKind::ThreadUpdated,
@@ -201,7 +217,9 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
         }
         // Observers aren't told what is told apart while nothing but the preamble has passed.
         self.observer.event(match event.kind {
-            EventKind::ItemReplaced => Event { kind: EventKind::Other, item_kind: None, ..event },
+            EventKind::Aside | EventKind::ItemReplaced => {
+                Event { kind: EventKind::Other, item_kind: None, ..event }
+            }
             _ => event,
         });
     }
@@ -246,6 +264,7 @@ where
             let mut listening = Listening {
                 progress: &mut watcher.progress,
                 observer: &mut watcher.observer,
+                makes_thread: watcher.makes_thread,
                 binding: None,
             };
             watcher.scanner.feed(data, &mut listening);

@@ -42,7 +42,8 @@ impl RunObserver for SessionObserver {
                     self.claim.learn_title(title);
                 }
             }
-            EventKind::Error
+            EventKind::Aside
+            | EventKind::Error
             | EventKind::ItemReplaced
             | EventKind::Other
             | EventKind::StreamOptions => {}

@@ -124,6 +124,7 @@ where
         }
     };
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
+    let watch = if thread_id.is_none() { watch.making_thread() } else { watch };
     Ok(Started { headers: stream_headers(&head.headers), watch, thread_id, needs })
 }
 
