@@ -5,12 +5,14 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http_body::Body;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::event::EventKind;
 use super::failure::{RunFailure, RunFailureCause};
+use super::fields::Fields;
 use super::hold::Silence;
 use super::lines::{Lines, Sink};
+use super::object::Object;
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 
@@ -26,32 +28,23 @@ pub struct Transcript {
     pub has_effects: bool,
 }
 
-#[derive(Deserialize)]
-struct EventRef<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    #[serde(borrow, default)]
-    item: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    item_id: Option<std::borrow::Cow<'a, str>>,
+/// A finished item.
+struct Item {
+    /// Empty if it has none that can be read.
+    id: String,
+    /// Whether it is something that the assistant said or asked for.
+    answers: bool,
+    json: Box<RawValue>,
 }
-
-#[derive(Deserialize)]
-struct ItemRef<'a> {
-    #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
-    #[serde(borrow, rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-}
-
-/// Item types that no client is meant to see. The SDK swallows their `done` events itself, but
-/// not every event about them.
-pub(crate) const HIDDEN_ITEM_TYPES: [&str; 2] = ["hidden_context_item", "sdk_hidden_context"];
 
 #[derive(Default)]
 struct Collecting {
     event: Vec<u8>,
-    items: Vec<(String, Box<RawValue>)>,
+    items: Vec<Item>,
+    /// The ids of the assistant's messages that were begun.
+    begun: Vec<String>,
+    /// An item could not be read.
+    lacks_item: bool,
     has_effects: bool,
 }
 
@@ -62,47 +55,90 @@ impl Sink for Collecting {
     }
 
     fn dispatch(&mut self) {
-        let event = std::mem::take(&mut self.event);
-        // An event that isn't JSON is one that this version doesn't know.
-        let Ok(event) = serde_json::from_slice::<EventRef<'_>>(&event) else { return };
-        match &*event.kind {
-            "thread.item.done" => {
-                if let Some((id, item)) = event.item.and_then(visible) {
-                    self.items.push((id, item));
-                }
-            }
-            "thread.item.replaced" => {
-                if let Some((id, item)) = event.item.and_then(visible) {
-                    match self.items.iter_mut().rfind(|(known, _)| *known == id) {
-                        Some(place) => place.1 = item,
-                        None => self.items.push((id, item)),
-                    }
-                }
-            }
-            "thread.item.removed" => {
-                let position = self.items.iter().rposition(|(known, _)| {
-                    event.item_id.as_deref().is_some_and(|removed| removed == known)
-                });
-                if let Some(position) = position {
-                    self.items.remove(position);
-                }
-            }
-            "client_effect" => self.has_effects = true,
-            _ => {}
-        }
+        let mut event = std::mem::take(&mut self.event);
+        // A stream of events is decoded so, whatever is in it.
+        self.read(&String::from_utf8_lossy(&event));
+        event.clear();
+        self.event = event;
     }
 }
 
-fn visible(item: &RawValue) -> Option<(String, Box<RawValue>)> {
-    let fields: ItemRef<'_> = serde_json::from_str(item.get()).ok()?;
-    (!HIDDEN_ITEM_TYPES.contains(&&*fields.kind)).then(|| (fields.id.into_owned(), item.to_owned()))
+impl Collecting {
+    fn read(&mut self, data: &str) {
+        let Some(event) = Object::read(data) else {
+            // What isn't JSON is nothing that this version knows, unless it says that it is.
+            self.lacks_item |= is_about_an_item(data);
+            return;
+        };
+        match event.text("type").as_deref() {
+            Some("thread.item.added") => {
+                if let Some(item) = event.object("item")
+                    && item.text("type").as_deref() == Some("assistant_message")
+                {
+                    self.begun.push(item.id().unwrap_or_default());
+                }
+            }
+            Some("thread.item.done") => {
+                if let Some(item) = self.item(&event) {
+                    self.items.push(item);
+                }
+            }
+            Some("thread.item.replaced") => {
+                if let Some(item) = self.item(&event) {
+                    let named = |known: &Item| !item.id.is_empty() && known.id == item.id;
+                    match self.items.iter_mut().rfind(|known| named(known)) {
+                        Some(place) => *place = item,
+                        None => self.items.push(item),
+                    }
+                }
+            }
+            Some("thread.item.removed") => {
+                let Some(id) = event.text("item_id") else { return };
+                self.begun.retain(|begun| *begun != id);
+                if let Some(position) = self.items.iter().rposition(|item| item.id == id) {
+                    self.items.remove(position);
+                }
+            }
+            Some("client_effect") => self.has_effects = true,
+            Some(_) | None => {}
+        }
+    }
+
+    /// The event's item, unless that is hidden.
+    fn item(&mut self, event: &Object<'_>) -> Option<Item> {
+        let Some((json, item)) = event.get("item").and_then(|json| Some((json, Object::of(json)?)))
+        else {
+            self.lacks_item = true;
+            return None;
+        };
+        let id = item.id().unwrap_or_default();
+        self.begun.retain(|begun| *begun != id);
+        let kind = item.text("type");
+        let answers = matches!(kind.as_deref(), Some("assistant_message" | "client_tool_call"));
+        (!item.is_hidden()).then(|| Item { id, answers, json: json.to_owned() })
+    }
+
+    /// Whether there was something that the items don't tell.
+    fn is_lacking(&self) -> bool {
+        let is_unanswered = !self.items.iter().any(|item| item.answers);
+        self.lacks_item || (is_unanswered && !self.begun.is_empty())
+    }
+}
+
+/// Whether data that is no JSON calls itself an event with a finished item.
+fn is_about_an_item(data: &str) -> bool {
+    let mut fields = Fields::new();
+    fields.feed(data.as_bytes());
+    matches!(fields.kind, Some(EventKind::ItemDone | EventKind::ItemReplaced))
 }
 
 /// Reads a run to its end.
 ///
 /// # Errors
-/// [`RunFailure`] if it was cut, ended without any output, had an `error` event, or is longer
-/// than `max_bytes`.
+/// [`RunFailure`] if it was cut, ended without any output, had an `error` event, is longer than
+/// `max_bytes`, or has an item that can't be read: one that is no object at all, since what is odd
+/// inside of one is kept, or a message of the assistant's that was begun and never finished, if
+/// there is nothing else of theirs.
 pub async fn collect<B, O>(watch: Watch<B, O>, max_bytes: usize) -> Result<Transcript, RunFailure>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -145,13 +181,14 @@ where
         (Some(cause), _) => Some(cause),
         (None, Some(error)) => Some(RunFailureCause::ErrorEvent(error)),
         (None, None) if !answered => Some(RunFailureCause::Ended),
+        (None, None) if collecting.is_lacking() => Some(RunFailureCause::Unreadable),
         (None, None) => None,
     };
     let preamble = std::mem::take(&mut progress.preamble);
     match cause {
         Some(cause) => Err(RunFailure { cause, preamble, events: progress.events }),
         None => Ok(Transcript {
-            items: collecting.items.into_iter().map(|(_, item)| item).collect(),
+            items: collecting.items.into_iter().map(|item| item.json).collect(),
             thread_id: preamble.thread_id,
             has_effects: collecting.has_effects,
         }),

@@ -47,4 +47,7 @@ pub enum RunFailureCause {
     ErrorEvent(RunError),
     /// The answer is longer than may be collected.
     TooLarge,
+    /// The answer that was collected lacks what can't be read: an item that is none, or a message
+    /// that was begun and never finished.
+    Unreadable,
 }

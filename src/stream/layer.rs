@@ -120,6 +120,8 @@ impl Rejection {
                     .because(format!("the stream ended without output after {events} events")),
                 RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
                     .because("the answer is longer than may be collected"),
+                RunFailureCause::Unreadable => Self::new(Code::UpstreamError)
+                    .because("the answer lacks an item that can't be read"),
                 RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
             };
         if let Some(thread_id) = preamble.thread_id {

@@ -42,15 +42,18 @@ mod flush;
 mod hold;
 mod layer;
 mod lines;
+mod object;
 mod scan;
 mod watch;
 
 #[cfg(feature = "translate")]
-pub(crate) use collect::{HIDDEN_ITEM_TYPES, collect_run};
+pub(crate) use collect::collect_run;
 #[cfg(feature = "translate")]
 pub(crate) use hold::{Silence, hold_run};
 #[cfg(feature = "openai")]
 pub(crate) use lines::{Lines, Sink};
+#[cfg(feature = "translate")]
+pub(crate) use object::{Object, list, text};
 
 pub use body::RunBody;
 pub use collect::{Transcript, collect};

@@ -1,12 +1,10 @@
 //! `create_attachment`, `delete_attachment`.
 
-use std::fmt;
-
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tower_service::Service;
@@ -18,41 +16,31 @@ use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::Attachments;
+use crate::stream::Object;
 
 /// The member of an attachment that is not for clients.
 const PRIVATE: &str = "metadata";
 
-/// An object's members in their order, with their values as they were written. Without the
-/// private one when it is written.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+const NO_ID: &str = "the upstream's new attachment has no id";
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-
-        impl<'de> Visitor<'de> for All {
-            type Value = Vec<(String, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(All).map(Self)
-    }
+/// An attachment as it is shown: as it was written, with its id as the text that names it and
+/// without what is private.
+struct Shown<'a> {
+    id: &'a str,
+    attachment: &'a Object<'a>,
 }
 
-impl Serialize for Members<'_> {
+impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let shown = self.0.iter().filter(|(name, _)| name != PRIVATE);
-        serializer.collect_map(shown.map(|(name, value)| (name, value)))
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.attachment.members() {
+            match name {
+                PRIVATE => {}
+                "id" => map.serialize_entry(name, self.id)?,
+                _ => map.serialize_entry(name, value)?,
+            }
+        }
+        map.end()
     }
 }
 
@@ -70,14 +58,16 @@ where
     let request = envelope::new_attachment(&params);
     let Exchange { upstream, errands, .. } = exchange;
     let answer = record(upstream, &errands, attachments, request).await?;
-    let attachment: Members<'_> = serde_json::from_slice(&answer)
-        .map_err(|_| Failure::Protocol("the upstream's attachment is not one"))?;
-    if attachment.0.iter().any(|(name, _)| name == PRIVATE) {
+    let attachment = threads::object(&answer)
+        .ok_or(Failure::Protocol("the upstream's attachment is not one"))?;
+    let written = attachment.get("id").ok_or(Failure::Protocol(NO_ID))?;
+    if attachment.member(PRIVATE).is_none() && written.get().starts_with('"') {
+        let attachment: &RawValue = serde_json::from_slice(&answer)
+            .map_err(|_| Rejection::new(Code::Internal).because("an attachment was JSON before"))?;
         return reply::one(attachment);
     }
-    let attachment: &RawValue = serde_json::from_slice(&answer)
-        .map_err(|_| Rejection::new(Code::Internal).because("an attachment was JSON before"))?;
-    reply::one(attachment)
+    let id = attachment.id().ok_or(Failure::Protocol(NO_ID))?;
+    reply::one(Shown { id: &id, attachment: &attachment })
 }
 
 /// Has the upstream create an attachment, and records whose it is: what the upstream has made
@@ -94,11 +84,8 @@ where
 {
     let recording = async move {
         let answer = upstream.json(request).await?;
-        let id = serde_json::from_slice::<&RawValue>(&answer).ok().and_then(threads::id);
-        let Some(id) = id else {
-            return Err(Rejection::new(Code::UpstreamError)
-                .because("the upstream's new attachment has no id"));
-        };
+        let id = threads::object(&answer).and_then(|attachment| attachment.id());
+        let id = id.ok_or(Failure::Protocol(NO_ID))?;
         match attachments.created(&id).await {
             Ok(()) => Ok(answer),
             Err(rejection) => {

@@ -47,13 +47,15 @@ where
         Answer::Json => match started.transcript(&mut exchange).await {
             Ok(done) => {
                 let acted = &exchange.settings.acted;
-                let (response, tool_calls) = turns::answer(&done.items, done.has_effects, acted);
-                reply::json(&ChatReply {
-                    conversation_id: id.clone(),
-                    response,
-                    tool_calls,
-                    timestamp: time::whole_microseconds(Timestamp::now()).to_string(),
-                })
+                match turns::answer(&done.items, done.has_effects, acted) {
+                    Ok((response, tool_calls)) => reply::json(&ChatReply {
+                        conversation_id: id.clone(),
+                        response,
+                        tool_calls,
+                        timestamp: time::whole_microseconds(Timestamp::now()).to_string(),
+                    }),
+                    Err(garbled) => Err(done.failed(garbled)),
+                }
             }
             Err(rejection) => Err(rejection),
         },

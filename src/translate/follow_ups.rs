@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
@@ -17,6 +16,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
+use crate::stream::Object;
 use crate::validate::{ActionCall, FollowUp};
 
 /// Lets a thread go on, and answers with what comes of it.
@@ -49,11 +49,6 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    #[derive(Deserialize)]
-    struct Acted<'a> {
-        #[serde(borrow, default)]
-        updated_item: Option<&'a RawValue>,
-    }
     let request = envelope::action(RequestType::ThreadsSyncCustomAction, &thread_id, &action);
     let answer = match exchange.upstream.json(request).await {
         Ok(answer) => answer,
@@ -61,11 +56,14 @@ where
             return Err(not_acted(&mut exchange.upstream, &thread_id, &action, failure).await);
         }
     };
-    let acted: Acted<'_> = threads::object(&answer)
-        .ok_or(Failure::Protocol("the upstream's answer to an action is not one"))?;
+    let acted = threads::object(&answer);
+    let item = acted.as_ref().map(|acted| acted.get("updated_item"));
+    let Some(item) = item.filter(|item| item.is_none_or(|item| Object::of(item).is_some())) else {
+        let what = "the upstream's answer to an action is not one";
+        return Err(Failure::Protocol(what).into());
+    };
     let offset = exchange.settings.utc_offset;
-    let updated_item = acted
-        .updated_item
+    let updated_item = item
         .filter(|item| !threads::is_hidden(item))
         .map(|item| threads::with_utc_time(item, offset));
     reply::one(reply::Acted { updated_item })
@@ -100,12 +98,7 @@ where
 }
 
 fn is_widget(item: &RawValue, wanted: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Item {
-        id: String,
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    threads::object::<Item>(item.get().as_bytes())
-        .is_some_and(|item| item.id == wanted && item.kind == "widget")
+    Object::of(item).is_some_and(|item| {
+        item.id().as_deref() == Some(wanted) && item.text("type").as_deref() == Some("widget")
+    })
 }

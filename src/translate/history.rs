@@ -125,9 +125,10 @@ where
     let (rows, next) = whole_turns(&page);
     let mut items: Vec<Box<RawValue>> = rows.iter().map(|item| (*item).to_owned()).collect();
     items.reverse();
+    let (settings, since) = (&exchange.settings, conversation.record.created_at);
     reply::json(&MessagesReply {
         conversation: summary,
-        messages: turns::messages(&items, exchange.settings.utc_offset, &exchange.settings.acted),
+        messages: turns::messages(&items, settings.utc_offset, since, &settings.acted),
         has_more: next.is_some(),
         next: next.as_deref(),
     })

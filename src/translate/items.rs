@@ -5,7 +5,6 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::tz::Offset;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
@@ -18,6 +17,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, SessionRecord, ThreadId};
+use crate::stream;
 use crate::validate::{Feedback, Page, Report};
 
 /// How many items a page has where nobody says.
@@ -30,19 +30,6 @@ const MAX_PAGES: usize = 100;
 const NO_PAGE: &str = "{\"data\":[]}";
 
 const NO_ITEMS: &[Box<RawValue>] = &[];
-
-/// What the upstream tells of a thread.
-#[derive(Default, Deserialize)]
-struct Thread<'a> {
-    #[serde(default)]
-    title: Option<String>,
-    #[serde(borrow, default)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    allowed_image_domains: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    items: Option<&'a RawValue>,
-}
 
 /// The session's thread, and its oldest items.
 pub(super) async fn thread<S, R>(mut exchange: Exchange<S>, record: SessionRecord) -> Reply<R>
@@ -65,24 +52,23 @@ where
     };
     let (thread, page) = match &answer {
         Ok(answer) => {
-            let thread: Thread<'_> = threads::object(answer)
+            let thread = threads::object(answer)
                 .ok_or(Failure::Protocol("the upstream's thread is not one"))?;
-            let page = thread.items.map_or(NO_PAGE, RawValue::get);
-            (thread, page.as_bytes())
+            let page = thread.get("items").map_or(NO_PAGE, RawValue::get);
+            (Some(thread), page.as_bytes())
         }
-        Err(items) => (Thread::default(), &**items),
+        Err(items) => (None, &**items),
     };
     let page = threads::page(page)?;
     let offset = exchange.settings.utc_offset;
     let after = page.next();
-    let is_object = |value: &&RawValue| value.get().starts_with('{');
+    let title = thread.as_ref().and_then(|thread| thread.text("title"));
+    let told = |name| thread.as_ref().and_then(|thread| thread.get(name));
     reply::one(reply::FullThread {
         thread_id: Some(thread_id),
-        title: record.title.as_deref().or(thread.title.as_deref()),
-        status: thread.status.filter(is_object),
-        allowed_image_domains: thread
-            .allowed_image_domains
-            .filter(|domains| domains.get().starts_with('[')),
+        title: record.title.as_deref().or(title.as_deref()),
+        status: told("status").filter(|status| status.get().starts_with('{')),
+        allowed_image_domains: told("allowed_image_domains").filter(|domains| is_texts(domains)),
         items: reply::ItemPage {
             data: visible(&page, offset).collect(),
             has_more: after.is_some(),
@@ -90,6 +76,11 @@ where
         },
         ..reply::FullThread::from(&record)
     })
+}
+
+fn is_texts(value: &RawValue) -> bool {
+    stream::list(value)
+        .is_some_and(|values| values.iter().all(|value| value.get().starts_with('"')))
 }
 
 /// The oldest items of a thread that can't be got itself for `failure`.

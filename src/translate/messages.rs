@@ -2,27 +2,30 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use jiff::tz::Offset;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::reply::display;
 use super::time;
+use crate::rejection::{Code, Rejection};
+use crate::stream::{Object, list, text};
 
 /// A message as REST shows it.
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
+    /// Empty if the upstream gave it none that can be read.
     pub(super) id: String,
     role: &'static str,
     content: Vec<Part>,
     tool_calls: Vec<ToolCall>,
-    pub(super) created_at: String,
-}
-
-impl Message {
-    /// Its text, in one.
-    pub(super) fn text(&self) -> String {
-        self.content.iter().map(|part| &*part.text).collect()
-    }
+    #[serde(serialize_with = "display")]
+    pub(super) created_at: Timestamp,
+    /// Something was said, and none of it can be read.
+    #[serde(skip)]
+    pub(super) is_garbled: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,120 +40,202 @@ struct ToolCall {
     id: String,
     call_id: String,
     name: String,
-    arguments: Box<RawValue>,
-    status: String,
+    arguments: Arguments,
+    status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct ItemHead<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
+/// What a tool is called with: nothing is an object without members.
+#[derive(Debug)]
+struct Arguments(Option<Box<RawValue>>);
+
+impl Serialize for Arguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(arguments) => arguments.serialize(serializer),
+            None => serializer.serialize_map(Some(0))?.end(),
+        }
+    }
 }
 
-#[derive(Deserialize)]
-struct MessageItem {
-    id: String,
-    #[serde(default)]
-    created_at: String,
-    #[serde(default)]
-    content: Vec<PartItem>,
+impl Message {
+    /// Its text, in one.
+    pub(super) fn text(&self) -> String {
+        self.content.iter().map(|part| &*part.text).collect()
+    }
+
+    /// Whether the assistant says or asks for it.
+    fn is_answer(&self) -> bool {
+        self.role == "assistant"
+    }
 }
 
-#[derive(Deserialize)]
-struct PartItem {
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    text: String,
+/// One part of what a message says.
+pub(super) struct Piece<'a> {
+    /// `kind` as the upstream has it, or that of the message's author.
+    pub(super) kind: String,
+    /// `None` if it has no words, or none that can be read.
+    pub(super) text: Option<String>,
+    /// What else there is about it.
+    pub(super) object: Option<Object<'a>>,
 }
 
-#[derive(Deserialize)]
-struct ToolCallItem<'a> {
-    id: String,
-    #[serde(default)]
-    created_at: String,
-    #[serde(default)]
-    call_id: String,
-    #[serde(default)]
-    name: String,
-    #[serde(borrow)]
-    arguments: &'a RawValue,
-    #[serde(default)]
-    status: String,
-    #[serde(borrow, default)]
-    output: Option<&'a RawValue>,
+impl Piece<'_> {
+    /// Whether it should have words: a part of a kind that isn't known may have something else.
+    fn lacks_words(&self, kind: &str) -> bool {
+        self.text.is_none()
+            && (self.kind == kind
+                || self.object.as_ref().is_none_or(|object| object.member("text").is_some()))
+    }
+}
+
+/// What a message says, part by part; parts are of `kind` unless they say otherwise. A text, or
+/// one part alone, may stand for a list. `None` if nothing of that is there.
+pub(super) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
+    let content = item.get("content")?;
+    let parts = list(content).unwrap_or_else(|| vec![content]);
+    let piece = |part| match Object::of(part) {
+        Some(object) => Piece {
+            kind: object.text("type").unwrap_or_else(|| kind.to_owned()),
+            text: object.text("text"),
+            object: Some(object),
+        },
+        None => {
+            Piece { kind: kind.to_owned(), text: text(part).map(Cow::into_owned), object: None }
+        }
+    };
+    Some(parts.into_iter().map(piece).collect())
+}
+
+/// A member that is JSON of an integrator's own; as a server that writes such as a text of JSON
+/// meant it, if that is an object.
+pub(super) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> {
+    let written = item.get(name)?;
+    let meant = text(written)
+        .filter(|text| Object::read(text).is_some())
+        .and_then(|text| RawValue::from_string(text.trim().to_owned()).ok());
+    Some(meant.unwrap_or_else(|| written.to_owned()))
+}
+
+/// Whether a tool call has its output.
+pub(super) fn is_completed(call: &Object<'_>) -> bool {
+    match call.text("status").as_deref() {
+        Some("completed") => true,
+        Some("pending") => false,
+        Some(_) | None => call.get("output").is_some(),
+    }
 }
 
 /// The messages among a thread's items, oldest first, and how many the store is to count.
 ///
 /// A client tool call belongs to the assistant's message before it; where there is none since
 /// the user's last message, it makes one without content. Other items (widgets, workflows,
-/// tasks, …) are no messages, and an item that isn't one that can be read is left out.
-pub(super) fn messages(items: &[Box<RawValue>], offset: Offset) -> (Vec<Message>, u64) {
+/// tasks, …) are no messages. What can't be read of a message is left out, and the rest is shown;
+/// it is counted whatever is odd about it. One without a time that can be read is as old as the
+/// one before it, and the first one as old as `since`.
+pub(super) fn messages(
+    items: &[Box<RawValue>],
+    offset: Offset,
+    since: Timestamp,
+) -> (Vec<Message>, u64) {
     let mut messages: Vec<Message> = Vec::new();
     let mut counted = 0;
+    let mut last = since;
     for item in items {
-        let Ok(head) = serde_json::from_str::<ItemHead<'_>>(item.get()) else { continue };
-        match &*head.kind {
-            kind @ ("user_message" | "assistant_message") => {
-                let Ok(item) = serde_json::from_str::<MessageItem>(item.get()) else { continue };
-                counted += 1;
-                messages.push(Message {
-                    id: item.id,
-                    role: if kind == "user_message" { "user" } else { "assistant" },
-                    content: item
-                        .content
-                        .into_iter()
-                        .map(|part| Part { kind: part.kind, text: part.text })
-                        .collect(),
-                    tool_calls: Vec::new(),
-                    created_at: time::normalize(&item.created_at, offset),
-                });
+        let Some(item) = Object::of(item) else { continue };
+        let kind = item.text("type");
+        let role = match kind.as_deref() {
+            Some("user_message") => "user",
+            Some("assistant_message" | "client_tool_call") => "assistant",
+            Some(_) | None => continue,
+        };
+        let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
+        last = created_at.unwrap_or(last);
+        if kind.as_deref() == Some("client_tool_call") {
+            let call = tool_call(&item);
+            match messages.last_mut() {
+                Some(message) if message.is_answer() => message.tool_calls.push(call),
+                _ => messages.push(Message {
+                    id: call.id.clone(),
+                    role,
+                    content: Vec::new(),
+                    tool_calls: vec![call],
+                    created_at: last,
+                    is_garbled: false,
+                }),
             }
-            "client_tool_call" => {
-                let Ok(item) = serde_json::from_str::<ToolCallItem<'_>>(item.get()) else {
-                    continue;
-                };
-                let call = ToolCall {
-                    id: item.id.clone(),
-                    call_id: item.call_id,
-                    name: item.name,
-                    arguments: item.arguments.to_owned(),
-                    status: item.status,
-                    output: item.output.map(RawValue::to_owned),
-                };
-                match messages.last_mut() {
-                    Some(message) if message.role == "assistant" => message.tool_calls.push(call),
-                    _ => messages.push(Message {
-                        id: item.id,
-                        role: "assistant",
-                        content: Vec::new(),
-                        tool_calls: vec![call],
-                        created_at: time::normalize(&item.created_at, offset),
-                    }),
-                }
-            }
-            _ => {}
+        } else {
+            counted += 1;
+            messages.push(message(&item, role, last));
         }
     }
     (messages, counted)
 }
 
+fn message(item: &Object<'_>, role: &'static str, created_at: Timestamp) -> Message {
+    let kind = if role == "user" { "input_text" } else { "output_text" };
+    let pieces = pieces(item, kind);
+    let lacks_words =
+        pieces.as_ref().is_none_or(|pieces| pieces.iter().any(|piece| piece.lacks_words(kind)));
+    let content: Vec<Part> = pieces
+        .unwrap_or_default()
+        .into_iter()
+        .map(|Piece { kind, text, .. }| Part { kind, text: text.unwrap_or_default() })
+        .collect();
+    let is_garbled = lacks_words && content.iter().all(|part| part.text.is_empty());
+    let id = item.id().unwrap_or_default();
+    Message { id, role, content, tool_calls: Vec::new(), created_at, is_garbled }
+}
+
+fn tool_call(item: &Object<'_>) -> ToolCall {
+    let call_id = item.text("call_id").unwrap_or_default();
+    ToolCall {
+        id: item.id().unwrap_or_else(|| call_id.clone()),
+        call_id,
+        name: item.text("name").unwrap_or_default(),
+        arguments: Arguments(free_form(item, "arguments")),
+        status: if is_completed(item) { "completed" } else { "pending" },
+        output: item.get("output").map(RawValue::to_owned),
+    }
+}
+
 /// The assistant's last message of a run; `None` if it had nothing to say.
-pub(super) fn answer(items: &[Box<RawValue>], offset: Offset) -> Option<Message> {
-    messages(items, offset).0.into_iter().rfind(|message| message.role == "assistant")
+///
+/// # Errors
+/// If it had, and none of that can be read.
+pub(super) fn answer(
+    items: &[Box<RawValue>],
+    offset: Offset,
+    since: Timestamp,
+) -> Result<Option<Message>, Garbled> {
+    match messages(items, offset, since).0.into_iter().rfind(Message::is_answer) {
+        Some(message) if message.is_garbled => Err(Garbled),
+        message => Ok(message),
+    }
+}
+
+/// Something was said, and none of it can be read.
+#[derive(Debug)]
+pub(super) struct Garbled;
+
+impl From<Garbled> for Rejection {
+    fn from(_: Garbled) -> Self {
+        Self::new(Code::UpstreamError).because("none of the assistant's message can be read")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn owned(items: &[&str]) -> Vec<Box<RawValue>> {
+        items.iter().map(|json| RawValue::from_string((*json).to_owned()).unwrap()).collect()
+    }
+
     fn fold(items: &[&str]) -> (serde_json::Value, u64) {
-        let items: Vec<Box<RawValue>> =
-            items.iter().map(|json| RawValue::from_string((*json).to_owned()).unwrap()).collect();
-        let (messages, counted) = messages(&items, Offset::UTC);
+        let since = "2026-11-01T00:00:00Z".parse().unwrap();
+        let (messages, counted) = messages(&owned(items), Offset::UTC, since);
         (serde_json::to_value(messages).unwrap(), counted)
     }
 
@@ -177,5 +262,190 @@ mod tests {
                  "tool_calls":[{"id":"tc2","call_id":"c2","name":"g","arguments":{},"status":"completed"}]},
             ])
         );
+    }
+    /// The only message, without what isn't odd about it.
+    fn odd(item: &str) -> serde_json::Value {
+        let (mut messages, counted) = fold(&[item]);
+        assert_eq!(counted, 1, "{item}");
+        let message = messages.get_mut(0).unwrap().as_object_mut().unwrap();
+        assert_eq!(message.remove("tool_calls").unwrap(), serde_json::json!([]));
+        serde_json::json!(message)
+    }
+
+    #[test]
+    fn what_can_be_read_of_an_odd_message_is_shown() {
+        for (kind, text, content) in [
+            ("assistant_message", r#""Hello""#, r#"[{"type":"output_text","text":"Hello"}]"#),
+            ("user_message", r#""Hi""#, r#"[{"type":"input_text","text":"Hi"}]"#),
+            ("assistant_message", r#"{"text":"a"}"#, r#"[{"type":"output_text","text":"a"}]"#),
+            ("assistant_message", "42", r#"[{"type":"output_text","text":"42"}]"#),
+            (
+                "assistant_message",
+                r#"[{"type":"output_text","text":null},"b",{"type":"output_text","text":"c"}]"#,
+                r#"[{"type":"output_text","text":""},{"type":"output_text","text":"b"},{"type":"output_text","text":"c"}]"#,
+            ),
+            (
+                "assistant_message",
+                r#"[{"type":"x","text":{}},{"text":1.50},{"type":7,"text":"\ud83d!"},{"type":"y","url":"u"}]"#,
+                r#"[{"type":"x","text":""},{"type":"output_text","text":"1.50"},{"type":"7","text":"\ufffd\ufffd\ufffd!"},{"type":"y","text":""}]"#,
+            ),
+            (
+                "user_message",
+                r#"[{"type":"input_text","text":"x","text":"y"}],"attachments":null"#,
+                r#"[{"type":"input_text","text":"y"}]"#,
+            ),
+            ("user_message", "null", "[]"),
+        ] {
+            let role = if kind == "user_message" { "user" } else { "assistant" };
+            let item =
+                format!(r#"{{"id":7,"type":"{kind}","created_at":1795232100,"content":{text}}}"#);
+            let content: serde_json::Value = serde_json::from_str(content).unwrap();
+            assert_eq!(
+                odd(&item),
+                serde_json::json!({"id": "7", "role": role, "content": content,
+                    "created_at": "2026-11-21T03:35:00Z"})
+            );
+        }
+        assert_eq!(
+            odd(r#"{"id":[],"type":"widget","created_at":{},"type":"assistant_message"}"#),
+            serde_json::json!({"id": "", "role": "assistant", "content": [],
+                "created_at": "2026-11-01T00:00:00Z"})
+        );
+    }
+
+    #[test]
+    fn no_member_makes_an_item_vanish() {
+        let schema = crate::validate::compile("create_run.reply").unwrap();
+        for (kind, counts) in
+            [("assistant_message", 1), ("user_message", 1), ("client_tool_call", 0)]
+        {
+            for name in [
+                "id",
+                "created_at",
+                "content",
+                "attachments",
+                "call_id",
+                "name",
+                "arguments",
+                "status",
+                "output",
+                "thread_id",
+                "new",
+            ] {
+                for value in [
+                    "null",
+                    "true",
+                    "7",
+                    "-1.5e3",
+                    r#""""#,
+                    r#""odd""#,
+                    "[]",
+                    "[null]",
+                    "{}",
+                    r#"[{"id":1,"text":[]}]"#,
+                    r#"{"type":7}"#,
+                ] {
+                    let item = format!(
+                        r#"{{"id":"i","created_at":"2026-11-21","content":"Hello","{name}":{value},"type":"{kind}"}}"#
+                    );
+                    let (messages, counted) = fold(&[&item]);
+                    assert_eq!(counted, counts, "{item}");
+                    let [message] = messages.as_array().unwrap().as_slice() else {
+                        panic!("{item}")
+                    };
+                    let reply = serde_json::json!({"success": true, "data": {"items": [],
+                        "session_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+                        "thread_id": "t", "message": message}});
+                    assert!(schema.is_valid(&reply), "{item} {reply}");
+                    if name != "content" && counts == 1 {
+                        assert_eq!(message["content"][0]["text"], "Hello", "{item}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_time_is_as_old_as_what_came_before() {
+        let (messages, _) = fold(&[
+            r#"{"id":"m1","type":"user_message","created_at":"yesterday"}"#,
+            r#"{"id":"m2","type":"assistant_message","created_at":"1795232100.5"}"#,
+            r#"{"id":"m3","type":"user_message","created_at":null}"#,
+            r#"{"id":"m4","type":"assistant_message","created_at":"2026-11-21 03:36Z"}"#,
+        ]);
+        let times: Vec<&str> = messages
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["created_at"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            times,
+            [
+                "2026-11-01T00:00:00Z",
+                "2026-11-21T03:35:00.5Z",
+                "2026-11-21T03:35:00.5Z",
+                "2026-11-21T03:36:00Z"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_can_be_read_of_an_odd_tool_call_is_shown() {
+        for (call, expected) in [
+            (
+                r#"{"type":"client_tool_call","call_id":"c","arguments":"{\"n\": 1}"}"#,
+                r#"{"id":"c","call_id":"c","name":"","arguments":{"n": 1},"status":"pending"}"#,
+            ),
+            (
+                r#"{"id":7,"type":"client_tool_call","call_id":8,"name":9,"arguments":"go","status":"done","output":0}"#,
+                r#"{"id":"7","call_id":"8","name":"9","arguments":"go","status":"completed","output":0}"#,
+            ),
+            (
+                r#"{"id":"t","type":"client_tool_call","name":{},"arguments":null,"status":"pending","output":null}"#,
+                r#"{"id":"t","call_id":"","name":"","arguments":{},"status":"pending"}"#,
+            ),
+        ] {
+            let (messages, counted) = fold(&[call]);
+            let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+            assert_eq!(messages[0]["tool_calls"], serde_json::json!([expected]));
+            assert_eq!((counted, &messages[0]["id"]), (0, &expected["id"]));
+        }
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_can_be_read_is_none() {
+        let message = |content: &str| {
+            owned(&[
+                r#"{"id":"m1","type":"assistant_message","content":"Yes."}"#,
+                &format!(r#"{{"id":"m2","type":"assistant_message"{content}}}"#),
+            ])
+        };
+        for garbled in [
+            "",
+            r#","content":null"#,
+            r#","content":true"#,
+            r#","content":[{"type":"output_text","text":null}]"#,
+            r#","content":[{"type":"output_text"}]"#,
+            r#","content":[{"type":"of a newer server","text":["a"]}]"#,
+            r#","content":[null]"#,
+            r#","content":[{"type":"output_text","text":""},{"type":"output_text","text":{"value":"a"}}]"#,
+        ] {
+            let items = message(garbled);
+            assert!(answer(&items, Offset::UTC, Timestamp::UNIX_EPOCH).is_err(), "{garbled}");
+            // Who asks for all messages gets what there is of it.
+            assert_eq!(messages(&items, Offset::UTC, Timestamp::UNIX_EPOCH).1, 2);
+        }
+        for silent in [
+            r#","content":[]"#,
+            r#","content":"""#,
+            r#","content":[{"type":"output_text","text":""}]"#,
+            r#","content":[{"type":"output_image","url":"x"}]"#,
+        ] {
+            let items = message(silent);
+            let answer = answer(&items, Offset::UTC, Timestamp::UNIX_EPOCH).unwrap().unwrap();
+            assert_eq!(answer.id, "m2", "{silent}");
+        }
+        assert!(answer(&[], Offset::UTC, Timestamp::UNIX_EPOCH).unwrap().is_none());
     }
 }

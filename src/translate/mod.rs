@@ -87,7 +87,7 @@ mod runs;
 mod service;
 mod sessions;
 mod threads;
-mod time;
+pub(crate) mod time;
 mod tools;
 mod transcriptions;
 mod turns;

@@ -84,6 +84,8 @@ pub(super) enum Row<T> {
     Hidden,
     /// The page ends before it, and so do all.
     End,
+    /// It can't be told, and nor can the page without it.
+    Broken(Failure),
 }
 
 /// A page of ours.
@@ -165,6 +167,7 @@ where
         for (index, item) in page.data.iter().enumerate().skip(used) {
             match row(item) {
                 Row::Hidden => {}
+                Row::Broken(failure) => return Err(failure.into()),
                 Row::End => {
                     collected.met_end = true;
                     return Ok(collected);

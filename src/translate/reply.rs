@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
@@ -98,9 +98,9 @@ pub(super) struct Acted {
 }
 
 /// What was said.
-#[derive(Deserialize, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Transcription {
-    text: String,
+    pub(super) text: String,
 }
 
 /// A session's thread with its oldest items.
@@ -200,7 +200,7 @@ impl From<&SessionRecord> for Thread {
 }
 
 /// Ids in their canonical form, times in RFC 3339 with `Z`.
-fn display<T: std::fmt::Display, S: serde::Serializer>(
+pub(super) fn display<T: std::fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@ use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
@@ -12,6 +13,7 @@ use super::body::ReplyBody;
 use super::observer::{self, SessionObserver};
 use super::service::{Exchange, Reply, passed_on};
 use super::threads::{self, Whereabouts};
+use super::time::whole_microseconds;
 use super::upstream::Upstream;
 use super::{envelope, messages, reply};
 use crate::error::BoxError;
@@ -68,12 +70,12 @@ where
         Answer::Events => run.events(&mut exchange).await,
         Answer::Json => {
             let done = run.transcript(&mut exchange).await?;
-            reply::one(reply::Run {
-                session_id,
-                thread_id: &done.thread_id,
-                message: messages::answer(&done.items, exchange.settings.utc_offset),
-                items: &done.items,
-            })
+            let (offset, now) =
+                (exchange.settings.utc_offset, whole_microseconds(Timestamp::now()));
+            let message = messages::answer(&done.items, offset, now)
+                .map_err(|garbled| done.failed(garbled))?;
+            let Done { thread_id, items, .. } = &done;
+            reply::one(reply::Run { session_id, thread_id, message, items })
         }
     }
 }
@@ -95,6 +97,13 @@ pub(super) struct Done {
     pub(super) items: Vec<Box<RawValue>>,
     /// The client was told to do something that is no item.
     pub(super) has_effects: bool,
+}
+
+impl Done {
+    /// The refusal where what was said is no answer. The thread is there all the same.
+    pub(super) fn failed(&self, reason: impl Into<Rejection>) -> Rejection {
+        reason.into().detail("thread_id", &*self.thread_id)
+    }
 }
 
 /// Asks the upstream for a run.

@@ -5,13 +5,12 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
 use super::upstream::Failure;
-use super::{envelope, messages, reply};
+use super::{envelope, messages, reply, threads};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -43,7 +42,10 @@ where
         Err(_) => None,
     };
     let items = exchange.upstream.all_items(thread_id).await?;
-    let (messages, counted) = messages::messages(&items, exchange.settings.utc_offset);
+    let (messages, counted) =
+        messages::messages(&items, exchange.settings.utc_offset, record.created_at);
+    // A thread that is lost looks like one without items, and is no reason to begin anew.
+    let counted = if items.is_empty() { record.message_count } else { counted };
     session.repair_message_count(counted).await.map_err(store_down)?;
     reply::one(reply::FullSession {
         session: summary.with_message_count(counted),
@@ -54,13 +56,8 @@ where
 }
 
 fn status(thread: &Bytes) -> Option<Box<RawValue>> {
-    #[derive(Deserialize)]
-    struct Thread<'a> {
-        #[serde(borrow, default)]
-        status: Option<&'a RawValue>,
-    }
-    let thread: Thread<'_> = serde_json::from_slice(thread).ok()?;
-    thread.status.filter(|status| status.get().starts_with('{')).map(RawValue::to_owned)
+    let status = threads::object(thread)?.get("status")?;
+    status.get().starts_with('{').then(|| status.to_owned())
 }
 
 /// The upstream first: a title that it doesn't take is not shown.

@@ -7,7 +7,6 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::tz::Offset;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
@@ -17,7 +16,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::Needs;
-use crate::stream::HIDDEN_ITEM_TYPES;
+use crate::stream::{Object, list, text};
 
 /// How many rows are asked for at once where all are wanted.
 const PAGE_ROWS: i64 = 100;
@@ -29,14 +28,11 @@ const MAX_PROBE_PAGES: usize = 5;
 const MAX_ITEM_PAGES: usize = 10_000;
 
 /// One page of anything.
-#[derive(Deserialize)]
 pub(super) struct Page<'a> {
-    #[serde(borrow)]
+    /// Objects, all of them.
     pub(super) data: Vec<&'a RawValue>,
-    #[serde(default)]
     pub(super) has_more: bool,
-    #[serde(default)]
-    pub(super) after: Option<String>,
+    after: Option<String>,
 }
 
 impl Page<'_> {
@@ -51,61 +47,66 @@ impl Page<'_> {
     }
 }
 
-/// Reads a page. One that isn't the last and doesn't say where the next one is isn't one: to take
-/// it for the last would lose what follows.
+/// Reads a page; a list is a page that is the last.
+///
+/// One that isn't the last and doesn't say where the next one is isn't one, and nor is one with a
+/// row that is no object: to leave that out, or to take it for the last, would lose what is there.
 pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
-    let page: Page<'_> = serde_json::from_slice(bytes)
-        .map_err(|_| Failure::Protocol("the upstream's page is not one"))?;
-    if page.has_more && page.after.as_ref().is_none_or(String::is_empty) {
-        return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+    const NOT_ONE: Failure = Failure::Protocol("the upstream's page is not one");
+    let json: &RawValue = serde_json::from_slice(bytes).map_err(|_| NOT_ONE)?;
+    let page = match Object::of(json) {
+        None => Page { data: list(json).ok_or(NOT_ONE)?, has_more: false, after: None },
+        Some(page) => {
+            let data = match page.member("data").ok_or(NOT_ONE)? {
+                // What some languages write for a list without anything in it.
+                nothing if nothing.get() == "null" => Vec::new(),
+                data => list(data).ok_or(NOT_ONE)?,
+            };
+            let after = page.text("after").filter(|after| !after.is_empty());
+            let has_more = match page.get("has_more").map(RawValue::get) {
+                None => after.is_some(),
+                Some("true" | "1" | "\"true\"") => true,
+                Some("false" | "0" | "\"false\"") => false,
+                Some(_) => return Err(NOT_ONE),
+            };
+            if has_more && after.is_none() {
+                return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+            }
+            Page { data, has_more, after }
+        }
+    };
+    if page.data.iter().any(|row| !row.get().starts_with('{')) {
+        return Err(Failure::Protocol("the upstream's page has a row that is no object"));
     }
     Ok(page)
 }
 
 /// The id of a thread or an item.
 pub(super) fn id(object: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Object {
-        id: String,
-    }
-    self::object::<Object>(object.get().as_bytes()).map(|object| object.id)
+    Object::of(object)?.id()
 }
 
-/// Reads an object. What is derived would take a list of its members for one too.
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    if !json.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    serde_json::from_slice(json).ok()
+/// Reads an answer that is an object.
+pub(super) fn object(json: &[u8]) -> Option<Object<'_>> {
+    Object::read(std::str::from_utf8(json).ok()?)
 }
 
 pub(super) fn is_hidden(item: &RawValue) -> bool {
-    #[derive(Deserialize)]
-    struct Item<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_str::<Item<'_>>(item.get())
-        .is_ok_and(|item| HIDDEN_ITEM_TYPES.contains(&&*item.kind))
+    Object::of(item).is_some_and(|item| item.is_hidden())
 }
 
 /// An item with its time in UTC and otherwise as it was written; as it is, if its time can't be
 /// read.
 pub(super) fn with_utc_time(item: &RawValue, offset: Offset) -> Box<RawValue> {
-    utc_time(item.get(), offset)
+    utc_time(item, offset)
         .and_then(|text| RawValue::from_string(text).ok())
         .unwrap_or_else(|| item.to_owned())
 }
 
-fn utc_time(item: &str, offset: Offset) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Item<'a> {
-        #[serde(borrow)]
-        created_at: &'a RawValue,
-    }
-    let written = object::<Item<'_>>(item.as_bytes())?.created_at.get();
-    let text: String = serde_json::from_str(written).ok()?;
-    let instant = time::parse(&text, offset)?;
+fn utc_time(item: &RawValue, offset: Offset) -> Option<String> {
+    let written = Object::of(item)?.get("created_at")?;
+    let instant = time::parse(&text(written)?, offset)?;
+    let (item, written) = (item.get(), written.get());
     // It was read out of the item, so that is where it is.
     let start = (written.as_ptr() as usize).checked_sub(item.as_ptr() as usize)?;
     let (before, after) = (item.get(..start)?, item.get(start + written.len()..)?);
@@ -267,6 +268,27 @@ mod tests {
             (r#"{"data":[],"has_more":true}"#, None),
             (r#"{"data":[],"has_more":true,"after":null}"#, None),
             (r#"{"data":[],"has_more":true,"after":""}"#, None),
+            ("[]", Some(None)),
+            (r#" [{"id":1},{}] "#, Some(None)),
+            (r#"{"data":null,"has_more":false}"#, Some(None)),
+            (r#"{"data":[{}],"has_more":null,"after":null}"#, Some(None)),
+            (r#"{"data":[{}],"has_more":true,"after":7}"#, Some(Some("7"))),
+            (r#"{"data":[{}],"has_more":1,"after":"c"}"#, Some(Some("c"))),
+            (r#"{"data":[{}],"after":"c"}"#, Some(Some("c"))),
+            (
+                r#"{"data":[1],"data":[{}],"has_more":true,"has_more":false,"after":"c"}"#,
+                Some(None),
+            ),
+            (r#"{"data":[{}],"has_more":"maybe","after":"c"}"#, None),
+            (r#"{"data":[{}],"has_more":true,"after":{}}"#, None),
+            (r#"{"data":[{},null],"has_more":false}"#, None),
+            (r#"{"data":["i"],"has_more":false}"#, None),
+            ("[[]]", None),
+            (r#"{"data":{},"has_more":false}"#, None),
+            (r#"{"has_more":false}"#, None),
+            ("{}", None),
+            ("null", None),
+            ("7", None),
         ] {
             let found = page(text.as_bytes()).ok();
             assert_eq!(found.as_ref().map(Page::next), next, "{text}");
@@ -286,7 +308,12 @@ mod tests {
                 r#"{"created_at":"2026-11-21T10:35:00Z"}"#,
             ),
             (r#"{"created_at":"yesterday"}"#, r#"{"created_at":"yesterday"}"#),
-            (r#"{"created_at":1700000000}"#, r#"{"created_at":1700000000}"#),
+            (r#"{"created_at":1795232100}"#, r#"{"created_at":"2026-11-21T03:35:00Z"}"#),
+            (
+                r#"{"created_at":null,"a":[],"a":{},"created_at":1795232100123.5}"#,
+                r#"{"created_at":null,"a":[],"a":{},"created_at":"2026-11-21T03:35:00.1235Z"}"#,
+            ),
+            (r#"{"created_at":[1]}"#, r#"{"created_at":[1]}"#),
             (r#"{"id":"m"}"#, r#"{"id":"m"}"#),
             (r#"["2026-11-21T12:35:00"]"#, r#"["2026-11-21T12:35:00"]"#),
         ] {

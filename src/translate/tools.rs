@@ -5,56 +5,30 @@
 //! itself is told, so a task that is called "Looking up orders" names no tool, and one that is
 //! called `look_up_orders` does.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
-use super::threads;
+use crate::stream::Object;
 
 /// The longest name of a tool: the Model Context Protocol's.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What may name a tool, as it was written: one odd member is not to cost the others.
-#[derive(Deserialize)]
-struct Item<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    task: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    workflow: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-}
-
 /// The names of the tools that an item shows, in its order; a tool that was used twice is there
 /// twice. The annotations of a message are notes of what was used rather than uses: they name a
 /// tool once.
-pub(super) fn shown(item: &RawValue) -> Vec<String> {
-    let Some(item) = threads::object::<Item<'_>>(item.get().as_bytes()) else { return Vec::new() };
-    let read = |member: Option<&RawValue>| {
-        member.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()).unwrap_or_default()
-    };
-    match &*item.kind {
-        "client_tool_call" => {
-            let name = read(item.name);
-            name.as_str().filter(|name| !name.is_empty()).map(str::to_owned).into_iter().collect()
+pub(super) fn shown(item: &Object<'_>) -> Vec<String> {
+    match item.text("type").as_deref() {
+        Some("client_tool_call") => {
+            item.text("name").filter(|name| !name.is_empty()).into_iter().collect()
         }
         // What the Agents SDK makes of that hosted tool of OpenAI's.
-        "generated_image" => vec!["image_generation".to_owned()],
-        "task" => tool_of_task(&read(item.task)).into_iter().collect(),
-        "workflow" => list(&read(item.workflow), "tasks").filter_map(tool_of_task).collect(),
-        "assistant_message" => {
-            let content = read(item.content);
-            let parts = content.as_array().into_iter().flatten();
+        Some("generated_image") => vec!["image_generation".to_owned()],
+        Some("task") => item.object("task").as_ref().and_then(tool_of_task).into_iter().collect(),
+        Some("workflow") => objects(item.object("workflow").as_ref(), "tasks")
+            .filter_map(|task| tool_of_task(&task))
+            .collect(),
+        Some("assistant_message") => {
             let mut names = Vec::new();
-            for name in parts
-                .flat_map(|part| list(part, "annotations"))
-                .filter_map(|annotation| tool_of_source(annotation.get("source")?))
+            for name in objects(Some(item), "content")
+                .flat_map(|part| objects(Some(&part), "annotations").collect::<Vec<_>>())
+                .filter_map(|annotation| tool_of_source(&annotation.object("source")?))
             {
                 if !names.contains(&name) {
                     names.push(name);
@@ -62,33 +36,39 @@ pub(super) fn shown(item: &RawValue) -> Vec<String> {
             }
             names
         }
-        _ => Vec::new(),
+        Some(_) | None => Vec::new(),
     }
 }
 
-fn list<'a>(object: &'a Value, member: &str) -> impl Iterator<Item = &'a Value> {
-    object.get(member).and_then(Value::as_array).into_iter().flatten()
+/// The objects of a list that is a member.
+fn objects<'a>(
+    of: Option<&Object<'a>>,
+    member: &str,
+) -> impl Iterator<Item = Object<'a>> + use<'a> {
+    of.map(|object| object.list(member)).unwrap_or_default().into_iter().filter_map(Object::of)
 }
 
 /// A thought is no tool, and the titles of files and images are those of files and images.
-fn tool_of_task(task: &Value) -> Option<String> {
-    match task.get("type")?.as_str()? {
+fn tool_of_task(task: &Object<'_>) -> Option<String> {
+    match &*task.text("type")? {
         "web_search" => Some("web_search".to_owned()),
-        "custom" => name(task.get("title")?),
+        "custom" => name(task.text("title")?),
         _ => None,
     }
 }
 
 /// `data` is its author's own: it names a tool if it says so.
-fn tool_of_source(source: &Value) -> Option<String> {
-    let data = source.get("data")?;
-    ["tool", "tool_name"].into_iter().find_map(|member| name(data.get(member)?))
+fn tool_of_source(source: &Object<'_>) -> Option<String> {
+    let data = source.object("data")?;
+    ["tool", "tool_name"].into_iter().find_map(|member| name(data.text(member)?))
 }
 
 /// A text that is a name and no words: letters, digits and `_`, with `-` and `.` between them, and
 /// not `Searching`, which is written as a title is.
-fn name(text: &Value) -> Option<String> {
-    let text = text.as_str().filter(|text| text.len() <= MAX_NAME_BYTES)?;
+fn name(text: String) -> Option<String> {
+    if text.len() > MAX_NAME_BYTES {
+        return None;
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let (first, last) = (text.bytes().next()?, text.bytes().next_back()?);
     let is_one = !first.is_ascii_digit()
@@ -97,17 +77,15 @@ fn name(text: &Value) -> Option<String> {
         && text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'.'));
     let is_word = first.is_ascii_uppercase()
         && text.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    (is_one && !is_word).then(|| text.to_owned())
+    (is_one && !is_word).then_some(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn of(item: &str) -> Vec<String> {
-        shown(&RawValue::from_string(item.to_owned()).unwrap())
+        shown(&Object::read(item).unwrap())
     }
 
     #[test]
@@ -115,7 +93,8 @@ mod tests {
         for (item, expected) in [
             (r#"{"type":"client_tool_call","name":"Any name"}"#, vec!["Any name"]),
             (r#"{"type":"client_tool_call","name":""}"#, vec![]),
-            (r#"{"type":"client_tool_call","name":7}"#, vec![]),
+            (r#"{"type":"client_tool_call","name":7}"#, vec!["7"]),
+            (r#"{"type":"client_tool_call","name":["a"]}"#, vec![]),
             (r#"{"type":"generated_image","image":null}"#, vec!["image_generation"]),
             (r#"{"type":"task","task":{"type":"custom","title":"add_task"}}"#, vec!["add_task"]),
             (r#"{"type":"task","task":{"type":"custom","title":null}}"#, vec![]),
@@ -149,7 +128,6 @@ mod tests {
             (r#"{"type":"assistant_message","content":"add_task"}"#, vec![]),
             (r#"{"type":"widget","name":"add_task","task":{"type":"web_search"}}"#, vec![]),
             (r#"{"type":"hidden_context_item","content":"add_task"}"#, vec![]),
-            (r#"["task"]"#, vec![]),
         ] {
             assert_eq!(of(item), expected, "{item}");
         }
@@ -172,7 +150,7 @@ mod tests {
             "Add_task",
             &longest,
         ] {
-            assert_eq!(name(&json!(text)).as_deref(), Some(text));
+            assert_eq!(name(text.to_owned()).as_deref(), Some(text));
         }
         let too_long = format!("{longest}x");
         for text in [
@@ -192,8 +170,7 @@ mod tests {
             "add_task\n",
             &too_long,
         ] {
-            assert_eq!(name(&json!(text)), None, "{text}");
+            assert_eq!(name(text.to_owned()), None, "{text}");
         }
-        assert_eq!(name(&json!(["add_task"])), None);
     }
 }

@@ -22,7 +22,8 @@ where
     // The audio is in the request now; it needn't be kept twice while the upstream listens.
     drop(call);
     let answer = exchange.upstream.json(request).await?;
-    let transcription: reply::Transcription = threads::object(&answer)
+    let text = threads::object(&answer)
+        .and_then(|transcription| transcription.text("text"))
         .ok_or(Failure::Protocol("the upstream's transcription is not one"))?;
-    reply::one(transcription)
+    reply::one(reply::Transcription { text })
 }

@@ -1,13 +1,16 @@
 //! Thread items → what one-shot chat tells of them.
 
-use std::borrow::Cow;
 use std::slice;
 
+use jiff::Timestamp;
 use jiff::tz::Offset;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{messages, threads, time, tools};
+use super::messages::{self, Garbled};
+use super::reply::display;
+use super::{time, tools};
+use crate::stream::Object;
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]
@@ -16,10 +19,14 @@ pub(super) struct Said {
     role: &'static str,
     content: String,
     tool_calls: Vec<String>,
-    created_at: String,
+    #[serde(serialize_with = "display")]
+    created_at: Timestamp,
     /// Something was done in place of words, or beside them.
     #[serde(skip)]
     acted: bool,
+    /// Something was said, and none of it can be read.
+    #[serde(skip)]
+    is_garbled: bool,
 }
 
 impl Said {
@@ -35,25 +42,20 @@ impl Said {
 const USER: &str = "user";
 const ASSISTANT: &str = "assistant";
 
-/// What is read of an item that is no message.
-#[derive(Deserialize)]
-struct Deed<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    created_at: Option<&'a RawValue>,
-}
-
 /// The messages among a thread's items, oldest first.
 ///
 /// What the assistant did (a tool call, a workflow, a widget, an image, …) is shown with its
 /// message before it in the same turn; where there is none yet, with the next one; and where there is
 /// none at all, as a message that says `acted`. A message without text stands for itself only
-/// where its turn has no other.
-pub(super) fn messages(items: &[Box<RawValue>], offset: Offset, acted: &str) -> Vec<Said> {
-    let mut messages = fold(items, offset);
+/// where its turn has no other. One without a time that can be read is as old as the one before
+/// it, and the first one as old as `since`.
+pub(super) fn messages(
+    items: &[Box<RawValue>],
+    offset: Offset,
+    since: Timestamp,
+    acted: &str,
+) -> Vec<Said> {
+    let mut messages = fold(items, offset, since);
     for message in &mut messages {
         if message.acted && message.is_blank() && !acted.is_empty() {
             acted.clone_into(&mut message.content);
@@ -64,13 +66,19 @@ pub(super) fn messages(items: &[Box<RawValue>], offset: Offset, acted: &str) -> 
 
 /// What the assistant said in a run, a blank line between two messages, and the names of the tools
 /// that are shown. A run that only did something says `acted`.
+///
+/// # Errors
+/// If something was said in one of them, and none of that can be read.
 pub(super) fn answer(
     items: &[Box<RawValue>],
     has_effects: bool,
     acted: &str,
-) -> (String, Vec<String>) {
-    let mut messages = fold(items, Offset::UTC);
+) -> Result<(String, Vec<String>), Garbled> {
+    let mut messages = fold(items, Offset::UTC, Timestamp::UNIX_EPOCH);
     messages.retain(|message| !message.is_users());
+    if messages.iter().any(|message| message.is_garbled) {
+        return Err(Garbled);
+    }
     let texts: Vec<&str> = messages
         .iter()
         .map(|message| &*message.content)
@@ -81,54 +89,56 @@ pub(super) fn answer(
     if has_acted && response.trim().is_empty() && !acted.is_empty() {
         acted.clone_into(&mut response);
     }
-    (response, messages.into_iter().flat_map(|message| message.tool_calls).collect())
+    Ok((response, messages.into_iter().flat_map(|message| message.tool_calls).collect()))
 }
 
 /// Whether a turn begins with an item.
 pub(super) fn begins_one(item: &RawValue) -> bool {
-    threads::object::<Deed<'_>>(item.get().as_bytes())
-        .is_some_and(|deed| deed.kind == "user_message")
+    Object::of(item).is_some_and(|item| item.text("type").as_deref() == Some("user_message"))
 }
 
-fn fold(items: &[Box<RawValue>], offset: Offset) -> Vec<Said> {
+fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> {
     let mut said: Vec<Said> = Vec::new();
-    for item in items {
-        let Some(deed) = threads::object::<Deed<'_>>(item.get().as_bytes()) else { continue };
-        match &*deed.kind {
-            kind @ ("user_message" | "assistant_message") => {
-                let (messages, _) = messages::messages(slice::from_ref(item), offset);
+    let mut last = since;
+    for raw in items {
+        let Some(item) = Object::of(raw) else { continue };
+        if item.is_hidden() {
+            continue;
+        }
+        let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
+        last = created_at.unwrap_or(last);
+        match item.text("type").as_deref() {
+            Some(kind @ ("user_message" | "assistant_message")) => {
+                let role = if kind == "user_message" { USER } else { ASSISTANT };
+                let (messages, _) = messages::messages(slice::from_ref(raw), offset, last);
                 for message in messages {
-                    let role = if kind == "user_message" { USER } else { ASSISTANT };
                     let message = Said {
                         content: message.text(),
+                        is_garbled: message.is_garbled,
                         id: message.id,
                         role,
                         tool_calls: Vec::new(),
                         created_at: message.created_at,
                         acted: false,
                     };
-                    say(&mut said, message, tools::shown(item));
+                    say(&mut said, message, tools::shown(&item));
                 }
             }
-            "end_of_turn" => {}
-            _ if threads::is_hidden(item) => {}
-            _ => {
-                let text = |raw: Option<&RawValue>| {
-                    raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
-                        .unwrap_or_default()
-                };
+            None | Some("end_of_turn") => {}
+            Some(_) => {
                 if said.last().is_none_or(Said::is_users) {
                     said.push(Said {
-                        id: text(deed.id),
+                        id: item.id().unwrap_or_default(),
                         role: ASSISTANT,
                         content: String::new(),
                         tool_calls: Vec::new(),
-                        created_at: time::normalize(&text(deed.created_at), offset),
+                        created_at: last,
                         acted: false,
+                        is_garbled: false,
                     });
                 }
                 if let Some(message) = said.last_mut() {
-                    message.tool_calls.extend(tools::shown(item));
+                    message.tool_calls.extend(tools::shown(&item));
                     message.acted = true;
                 }
             }
@@ -145,11 +155,13 @@ fn say(said: &mut Vec<Said>, mut message: Said, mentioned: Vec<String>) {
     match said.last_mut() {
         Some(last) if !message.is_users() && !last.is_users() && message.is_blank() => {
             last.tool_calls.extend(new);
+            last.is_garbled |= message.is_garbled;
         }
         Some(last) if !message.is_users() && !last.is_users() && last.is_blank() => {
             message.tool_calls = std::mem::take(&mut last.tool_calls);
             message.tool_calls.extend(new);
             message.acted = last.acted;
+            message.is_garbled |= last.is_garbled;
             *last = message;
         }
         _ => {
@@ -182,7 +194,13 @@ mod tests {
 
     /// Each message's id, text and tools.
     fn shown(items: &[&str]) -> Value {
-        let messages = serde_json::to_value(messages(&raw(items), Offset::UTC, "Acted.")).unwrap();
+        let messages = serde_json::to_value(messages(
+            &raw(items),
+            Offset::UTC,
+            Timestamp::UNIX_EPOCH,
+            "Acted.",
+        ))
+        .unwrap();
         let messages = messages.as_array().unwrap().iter();
         messages.map(|said| json!([said["id"], said["content"], said["tool_calls"]])).collect()
     }
@@ -190,7 +208,13 @@ mod tests {
     #[test]
     fn a_message_is_shown_with_what_was_done() {
         assert_eq!(
-            serde_json::to_value(messages(&raw(&[USERS, WORDS, CALL]), Offset::UTC, "")).unwrap(),
+            serde_json::to_value(messages(
+                &raw(&[USERS, WORDS, CALL]),
+                Offset::UTC,
+                Timestamp::UNIX_EPOCH,
+                ""
+            ))
+            .unwrap(),
             json!([
                 {"id":"u","role":"user","content":"hi @x","tool_calls":[],"created_at":"2026-11-21T03:00:00Z"},
                 {"id":"a","role":"assistant","content":"Let me see.","tool_calls":["look_up"],"created_at":"2026-11-21T03:00:01Z"},
@@ -235,7 +259,7 @@ mod tests {
         ] {
             let mut items = items.to_vec();
             items.extend(BROKEN);
-            let (response, tools) = answer(&raw(&items), false, "Acted.");
+            let (response, tools) = answer(&raw(&items), false, "Acted.").unwrap();
             assert_eq!(response, expected, "{items:?}");
             let words = [WORDS, MORE].iter().filter(|words| items.contains(words)).count();
             let expected: &[&str] = match words {
@@ -245,8 +269,28 @@ mod tests {
             };
             assert_eq!(tools, expected);
         }
-        assert_eq!(answer(&raw(&[CALL]), false, "").0, "");
-        assert_eq!(answer(&raw(&[USERS]), true, "Acted.").0, "Acted.");
-        assert_eq!(answer(&raw(&[WORDS]), true, "Acted.").0, "Let me see.");
+        assert_eq!(answer(&raw(&[CALL]), false, "").unwrap().0, "");
+        assert_eq!(answer(&raw(&[USERS]), true, "Acted.").unwrap().0, "Acted.");
+        assert_eq!(answer(&raw(&[WORDS]), true, "Acted.").unwrap().0, "Let me see.");
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_can_be_read_is_none() {
+        let garbled = r#"{"id":"m","type":"assistant_message","content":null}"#;
+        for items in [&[garbled][..], &[WORDS, garbled], &[garbled, WORDS], &[CALL, garbled]] {
+            assert!(answer(&raw(items), false, "Acted.").is_err(), "{items:?}");
+        }
+        // Who asks for all messages gets what there is of it.
+        assert_eq!(shown(&[USERS, garbled])[1], json!(["m", "", []]));
+    }
+
+    #[test]
+    fn what_has_no_time_is_as_old_as_what_came_before() {
+        let odd = r#"{"id":7,"created_at":"yesterday","type":"widget"}"#;
+        let messages = messages(&raw(&[odd, USERS, odd]), Offset::UTC, Timestamp::UNIX_EPOCH, "");
+        let messages = serde_json::to_value(messages).unwrap();
+        assert_eq!(messages[0]["created_at"], "1970-01-01T00:00:00Z");
+        assert_eq!(messages[2]["created_at"], messages[1]["created_at"]);
+        assert_eq!(messages[2]["id"], "7");
     }
 }

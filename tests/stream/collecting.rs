@@ -88,6 +88,93 @@ fn hidden_items_are_left_out() {
 }
 
 #[test]
+fn an_item_is_kept_whatever_is_odd_in_it() {
+    let odd = [
+        r#"{"id":7,"type":"assistant_message","content":"Hello"}"#,
+        r#"{"type":"assistant_message","content":null}"#,
+        r#"{"id":null,"type":"widget"}"#,
+        r#"{"id":"a","type":7}"#,
+        r#"{"id":"b"}"#,
+        r#"{"id":"c","id":"d","type":"x","type":"widget","x":"\ud83d"}"#,
+    ];
+    let events = odd.map(|item| about("thread.item.done", item));
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    assert_eq!(texts(&collected(&events).unwrap()), odd);
+
+    // Ids are compared as what they say.
+    let seven = r#"{"id":"7","type":"widget"}"#;
+    let transcript = collected(&[events[0], &about("thread.item.replaced", seven)]).unwrap();
+    assert_eq!(texts(&transcript), [seven]);
+    let removed = r#"{"item_id":7,"type":"x","type":"thread.item.removed","y":[]}"#;
+    assert_eq!(texts(&collected(&[events[0], removed]).unwrap()), Vec::<&str>::new());
+    // What has no id is not mistaken for another that has none.
+    let replaced = about("thread.item.replaced", odd[2]);
+    assert_eq!(texts(&collected(&[events[1], &replaced]).unwrap()), odd[1..3]);
+}
+
+#[test]
+fn a_hidden_item_is_left_out_whatever_is_odd_in_it() {
+    for hidden in [
+        r#"{"id":7,"type":"hidden_context_item"}"#,
+        r#"{"type":"sdk_hidden_context"}"#,
+        r#"{"id":"a","id":"b","type":"sdk_hidden_context","type":"assistant_message"}"#,
+    ] {
+        let done = about("thread.item.done", hidden);
+        assert_eq!(texts(&collected(&[&done]).unwrap()), Vec::<&str>::new(), "{hidden}");
+    }
+}
+
+#[test]
+fn what_nobody_knows_passes_anywhere() {
+    let done = about("thread.item.done", r#"{"id":"a","type":"widget"}"#);
+    let unknown =
+        ["[DONE]", "[1,{}]", "7", "null", "{}", r#"{"type":"new"}"#, r#"{"type":7}"#, "{"];
+    let mut events: Vec<&str> = unknown.to_vec();
+    events.extend([CREATED, &done]);
+    events.extend(unknown);
+    let transcript = collected(&events).unwrap();
+    assert_eq!(texts(&transcript), [r#"{"id":"a","type":"widget"}"#]);
+    assert_eq!(transcript.thread_id.as_deref(), Some("thr_1"));
+}
+
+#[test]
+fn a_run_of_which_something_cannot_be_told_fails() {
+    let begun = about("thread.item.added", r#"{"id":"m","type":"assistant_message"}"#);
+    let removed = r#"{"type":"thread.item.removed","item_id":"m"}"#;
+    let widget = about("thread.item.done", r#"{"id":"w","type":"widget"}"#);
+    let answer = about("thread.item.done", r#"{"id":"n","type":"assistant_message"}"#);
+    let nan = r#"{"type":"thread.item.done","item":{"id":"m","type":"assistant_message","x":NaN}}"#;
+    for (events, fails) in [
+        (&[&*about("thread.item.done", "null")][..], true),
+        (&[&*about("thread.item.done", "[]")], true),
+        (&[&*about("thread.item.replaced", "\"m\"")], true),
+        (&[r#"{"type":"thread.item.done"}"#], true),
+        (&[nan, &answer], true),
+        (&[&begun], true),
+        (&[&begun, &widget], true),
+        (&[&begun, &widget, removed], false),
+        (&[&begun, &answer], false),
+        (&[r#"{"type":"thread.item.added"}"#, &widget], false),
+    ] {
+        match collected(events) {
+            Ok(_) => assert!(!fails, "{events:?}"),
+            Err(failure) => {
+                assert!(fails, "{events:?}");
+                assert!(matches!(failure.cause, RunFailureCause::Unreadable), "{failure:?}");
+            }
+        }
+    }
+    // Bytes that are no text are replaced in what they stand in.
+    let mut broken =
+        event(&about("thread.item.done", r#"{"id":"a","type":"widget","x":"_"}"#)).to_vec();
+    let place = broken.iter().position(|&byte| byte == b'_').unwrap();
+    broken[place] = 0xff;
+    let script = Script::new([Step::Data(broken.into())]);
+    let transcript = now(collect(Watch::new(script, NoObserver), 1000)).unwrap();
+    assert_eq!(texts(&transcript), ["{\"id\":\"a\",\"type\":\"widget\",\"x\":\"\u{fffd}\"}"]);
+}
+
+#[test]
 fn an_error_event_fails_the_run_even_after_output() {
     let done = about("thread.item.done", r#"{"id":"a","type":"widget"}"#);
     for events in [&[CREATED, ERROR][..], &[CREATED, &done, ERROR], &[CREATED, ERROR, &done]] {

@@ -4,15 +4,15 @@
 //! kinds to come, and parts of those that have one. What is JSON there is a text of JSON here, as
 //! the upstream wrote it.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::stream::Object;
+use crate::translate::messages::{Piece, free_form, is_completed, pieces};
 use crate::translate::time;
+use crate::translate::upstream::Failure;
 
 /// An item as it is shown.
 #[derive(Debug, Serialize)]
@@ -110,91 +110,98 @@ struct GroupedTask {
     summary: Option<String>,
 }
 
-/// What every item has, and those parts of some whose text must not change.
-#[derive(Deserialize)]
-struct Raw<'a> {
-    id: String,
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(default)]
-    created_at: Option<String>,
-    #[serde(borrow, default)]
-    widget: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    output: Option<&'a RawValue>,
-}
-
 /// An item of `thread_id`'s, or `None` for one without a counterpart. Times without a zone are
-/// taken as `offset` from UTC; without a time, an item is as old as its thread.
+/// taken as `offset` from UTC; without a time that can be read, an item is as old as its thread.
+///
+/// # Errors
+/// If it has no id that can be read: there would be no cursor of it.
 pub(super) fn item(
     json: &RawValue,
     thread_id: &str,
     offset: Offset,
     thread_created_at: i64,
-) -> Option<Item> {
-    let raw: Raw<'_> = serde_json::from_str(json.get()).ok()?;
-    let value: Value = serde_json::from_str(json.get()).ok()?;
-    let kind = match &*raw.kind {
-        "user_message" => user_message(&value),
-        "assistant_message" => Kind::AssistantMessage {
-            content: list(&value, "content").iter().map(output_part).collect(),
+) -> Result<Option<Item>, Failure> {
+    const NOT_ONE: Failure = Failure::Protocol("the upstream's item is not one");
+    let item = Object::of(json).ok_or(NOT_ONE)?;
+    if item.is_hidden() {
+        return Ok(None);
+    }
+    let kind = match item.text("type").as_deref() {
+        Some("user_message") => user_message(&item),
+        Some("assistant_message") => Kind::AssistantMessage {
+            content: pieces(&item, "output_text")
+                .unwrap_or_default()
+                .into_iter()
+                .map(output_part)
+                .collect(),
         },
-        "widget" => Kind::Widget { widget: raw.widget?.get().to_owned() },
-        "client_tool_call" => {
-            let completed = text(&value, "status").as_deref() == Some("completed");
+        Some("widget") => Kind::Widget { widget: json_text(&item, "widget", "null") },
+        Some("client_tool_call") => {
+            let completed = is_completed(&item);
             // A call that was completed with null has no output on the upstream's side.
             let null = completed.then(|| "null".to_owned());
             Kind::ClientToolCall {
-                call_id: text(&value, "call_id").unwrap_or_default(),
-                name: text(&value, "name").unwrap_or_default(),
-                arguments: raw.arguments.map_or("{}", RawValue::get).to_owned(),
-                output: raw.output.map(|output| output.get().to_owned()).or(null),
+                call_id: item.text("call_id").unwrap_or_default(),
+                name: item.text("name").unwrap_or_default(),
+                arguments: json_text(&item, "arguments", "{}"),
+                output: item.get("output").map(|output| output.get().to_owned()).or(null),
                 status: if completed { "completed" } else { "in_progress" },
             }
         }
-        "task" => {
-            let GroupedTask { kind, heading, summary } = task(value.get("task")?);
+        Some("task") => {
+            let GroupedTask { kind, heading, summary } = task(item.object("task").as_ref());
             Kind::Task { task_type: kind, heading, summary }
         }
-        "workflow" => Kind::TaskGroup {
-            tasks: list(value.get("workflow")?, "tasks").iter().map(task).collect(),
+        Some("workflow") => Kind::TaskGroup {
+            tasks: item
+                .object("workflow")
+                .map(|workflow| workflow.list("tasks"))
+                .unwrap_or_default()
+                .into_iter()
+                .map(|json| task(Object::of(json).as_ref()))
+                .collect(),
         },
-        _ => return None,
+        Some(_) | None => return Ok(None),
     };
-    let created_at = raw.created_at.and_then(|text| time::parse(&text, offset));
-    Some(Item {
-        id: raw.id,
+    let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
+    Ok(Some(Item {
+        id: item.id().ok_or(Failure::Protocol("the upstream's item has no id"))?,
         object: "chatkit.thread_item",
         thread_id: thread_id.to_owned(),
         created_at: created_at.map_or(thread_created_at, Timestamp::as_second),
         kind,
-    })
+    }))
 }
 
-fn user_message(value: &Value) -> Kind {
+/// A member of an integrator's own as a text of JSON.
+fn json_text(item: &Object<'_>, name: &str, absent: &str) -> String {
+    free_form(item, name).map_or_else(|| absent.to_owned(), |json| json.get().to_owned())
+}
+
+fn user_message(item: &Object<'_>) -> Kind {
     // ChatKit's own page sends an empty text where nothing is quoted.
-    let quoted = text(value, "quoted_text").filter(|quoted| !quoted.is_empty());
+    let quoted = item.text("quoted_text").filter(|quoted| !quoted.is_empty());
     let quoted = quoted.map(|text| InputPart { kind: "quoted_text", text });
-    let parts = list(value, "content")
-        .iter()
-        .filter_map(|part| Some(InputPart { kind: "input_text", text: text(part, "text")? }));
-    let attachments = list(value, "attachments").iter().filter_map(|attachment| {
+    let parts = pieces(item, "input_text")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|part| Some(InputPart { kind: "input_text", text: part.text? }));
+    let attachments = item.list("attachments").into_iter().filter_map(|attachment| {
+        let attachment = Object::of(attachment)?;
         Some(Attachment {
-            id: text(attachment, "id")?,
-            kind: match text(attachment, "type").as_deref() {
+            id: attachment.id()?,
+            kind: match attachment.text("type").as_deref() {
                 Some("image") => "image",
                 _ => "file",
             },
-            name: text(attachment, "name").unwrap_or_default(),
-            mime_type: text(attachment, "mime_type").unwrap_or_default(),
-            preview_url: text(attachment, "preview_url"),
+            name: attachment.text("name").unwrap_or_default(),
+            mime_type: attachment.text("mime_type").unwrap_or_default(),
+            preview_url: attachment.text("preview_url"),
         })
     });
-    let options = value.get("inference_options").and_then(|options| {
-        let model = text(options, "model");
-        let tool = options.get("tool_choice").and_then(|choice| text(choice, "id"));
+    let options = item.object("inference_options").and_then(|options| {
+        let model = options.text("model");
+        let tool = options.object("tool_choice").and_then(|choice| choice.text("id"));
         let tool_choice = tool.map(|id| ToolChoice { id });
         (model.is_some() || tool_choice.is_some())
             .then_some(InferenceOptions { model, tool_choice })
@@ -206,46 +213,41 @@ fn user_message(value: &Value) -> Kind {
     }
 }
 
-fn output_part(part: &Value) -> OutputPart {
-    let annotations = list(part, "annotations").iter().filter_map(|annotation| {
-        let source = annotation.get("source")?;
-        Some(match text(source, "type").as_deref() {
+fn output_part(part: Piece<'_>) -> OutputPart {
+    let annotations = part.object.map(|part| part.list("annotations")).unwrap_or_default();
+    let annotations = annotations.into_iter().filter_map(|annotation| {
+        let source = Object::of(annotation)?.object("source")?;
+        Some(match source.text("type").as_deref() {
             Some("url") => {
-                Annotation { kind: "url", source: Source::Url { url: text(source, "url")? } }
+                Annotation { kind: "url", source: Source::Url { url: source.text("url")? } }
             }
             Some("file") => Annotation {
                 kind: "file",
-                source: Source::File { filename: text(source, "filename")? },
+                source: Source::File { filename: source.text("filename")? },
             },
             _ => return None,
         })
     });
     OutputPart {
         kind: "output_text",
-        text: text(part, "text").unwrap_or_default(),
+        text: part.text.unwrap_or_default(),
         annotations: annotations.collect(),
     }
 }
 
-fn task(task: &Value) -> GroupedTask {
+/// A task, of which nothing can be told if it is none.
+fn task(task: Option<&Object<'_>>) -> GroupedTask {
+    let text = |name| task.and_then(|task| task.text(name));
     GroupedTask {
-        kind: if text(task, "type").as_deref() == Some("thought") { "thought" } else { "custom" },
-        heading: text(task, "title"),
-        summary: text(task, "content"),
+        kind: if text("type").as_deref() == Some("thought") { "thought" } else { "custom" },
+        heading: text("title"),
+        summary: text("content"),
     }
-}
-
-fn text(value: &Value, name: &str) -> Option<String> {
-    value.get(name)?.as_str().map(str::to_owned)
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::validate::compile;
@@ -253,7 +255,7 @@ mod tests {
     /// The item in the middle of a page, without what all have; null if it is left out.
     fn converted(json: &str) -> Value {
         let raw = RawValue::from_string(json.to_owned()).unwrap();
-        let Some(item) = item(&raw, "thr_1", Offset::UTC, 7) else { return Value::Null };
+        let Some(item) = item(&raw, "thr_1", Offset::UTC, 7).unwrap() else { return Value::Null };
         let mut value = serde_json::to_value(item).unwrap();
         let page = json!({"object": "list", "data": [value.clone()], "first_id": "x",
             "last_id": "x", "has_more": false});
@@ -345,7 +347,15 @@ mod tests {
             json!({"created_at": 7, "type": "chatkit.widget",
                 "widget": r#"{"type":"Card","z":1.50,"a":"\u00f6"}"#})
         );
-        assert_eq!(converted(r#"{"id":"i","type":"widget"}"#), Value::Null);
+        assert_eq!(
+            converted(r#"{"id":"i","type":"widget","widget":"{\"type\":\"Card\"}"}"#)["widget"],
+            r#"{"type":"Card"}"#
+        );
+        // As deep as it may be, and not there at all.
+        let deep = format!("{}{}", r#"{"children":["#.repeat(300), "]}".repeat(300));
+        let widget = format!(r#"{{"id":"i","type":"widget","widget":{deep}}}"#);
+        assert_eq!(converted(&widget)["widget"], deep);
+        assert_eq!(converted(r#"{"id":"i","type":"widget"}"#)["widget"], "null");
     }
 
     #[test]
@@ -411,8 +421,117 @@ mod tests {
             let item = format!(r#"{{"id":"i","type":"{kind}","content":[]}}"#);
             assert_eq!(converted(&item), Value::Null);
         }
-        for broken in [r#"{"type":"user_message"}"#, r#"{"id":7,"type":"widget"}"#, "[]"] {
-            assert_eq!(converted(broken), Value::Null);
+        let twice =
+            r#"{"id":"i","type":"hidden_context_item","content":"c","type":"user_message"}"#;
+        assert_eq!(converted(twice), Value::Null);
+        assert_eq!(converted(r#"{"id":"i"}"#), Value::Null);
+    }
+
+    #[test]
+    fn what_can_be_read_of_an_odd_item_is_shown() {
+        for (item, expected) in [
+            (
+                r#"{"id":"i","type":"assistant_message","created_at":1795232100.9,
+                    "content":[{"type":"output_text","text":null,"annotations":null},"b",
+                    {"text":"c","annotations":[null,{"source":7},{"source":{"type":"url","url":"u"}}]}]}"#,
+                json!({"created_at": 1_795_232_100, "type": "chatkit.assistant_message", "content": [
+                    {"type": "output_text", "text": "", "annotations": []},
+                    {"type": "output_text", "text": "b", "annotations": []},
+                    {"type": "output_text", "text": "c", "annotations": [
+                        {"type": "url", "source": {"type": "url", "url": "u"}}]},
+                ]}),
+            ),
+            (
+                r#"{"id":"i","created_at":"soon","type":"user_message","content":"Hi",
+                    "attachments":[{"id":7,"name":null,"type":[]},{"id":{}},null],"quoted_text":8,
+                    "inference_options":[]}"#,
+                json!({"created_at": 7, "type": "chatkit.user_message",
+                    "content": [{"type": "quoted_text", "text": "8"},
+                        {"type": "input_text", "text": "Hi"}],
+                    "attachments": [{"id": "7", "type": "file", "name": "", "mime_type": "",
+                        "preview_url": null}],
+                    "inference_options": null}),
+            ),
+            (
+                r#"{"id":"i","type":"client_tool_call","name":7,"arguments":"{\"n\":1.0}","output":[]}"#,
+                json!({"created_at": 7, "type": "chatkit.client_tool_call", "call_id": "", "name": "7",
+                    "arguments": "{\"n\":1.0}", "output": "[]", "status": "completed"}),
+            ),
+            (
+                r#"{"id":"i","type":"task","task":null}"#,
+                json!({"created_at": 7, "type": "chatkit.task", "task_type": "custom",
+                    "heading": null, "summary": null}),
+            ),
+            (
+                r#"{"id":"i","type":"workflow","workflow":{"tasks":["t",{"title":"T"}]}}"#,
+                json!({"created_at": 7, "type": "chatkit.task_group", "tasks": [
+                    {"type": "custom", "heading": null, "summary": null},
+                    {"type": "custom", "heading": "T", "summary": null}]}),
+            ),
+            (
+                r#"{"id":"i","type":"workflow"}"#,
+                json!({"created_at": 7, "type": "chatkit.task_group", "tasks": []}),
+            ),
+        ] {
+            assert_eq!(converted(item), expected, "{item}");
+        }
+        let raw = RawValue::from_string(r#"{"id":7,"type":"widget"}"#.to_owned()).unwrap();
+        let item = item(&raw, "thr_1", Offset::UTC, 7).unwrap().unwrap();
+        assert_eq!(item.id, "7");
+    }
+
+    #[test]
+    fn no_member_makes_an_item_vanish() {
+        for kind in
+            ["assistant_message", "user_message", "client_tool_call", "widget", "task", "workflow"]
+        {
+            for name in [
+                "created_at",
+                "content",
+                "attachments",
+                "quoted_text",
+                "inference_options",
+                "widget",
+                "call_id",
+                "name",
+                "arguments",
+                "output",
+                "status",
+                "task",
+                "workflow",
+                "new",
+            ] {
+                for value in [
+                    "null",
+                    "true",
+                    "7",
+                    "-1.5e3",
+                    r#""""#,
+                    r#""odd""#,
+                    "[]",
+                    "[null]",
+                    "{}",
+                    r#"[{"id":1,"text":[]}]"#,
+                    r#"{"type":7,"tasks":[[]],"tool_choice":1}"#,
+                ] {
+                    let item = format!(r#"{{"id":"i","{name}":{value},"type":"{kind}"}}"#);
+                    assert!(converted(&item)["type"].is_string(), "{item}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_fails_unless_it_is_not_shown() {
+        for (json, fails) in [
+            (r#"{"type":"user_message"}"#, true),
+            (r#"{"id":"","type":"widget"}"#, true),
+            (r#"{"id":{},"type":"task"}"#, true),
+            (r#"{"type":"end_of_turn"}"#, false),
+            (r#"{"type":"sdk_hidden_context"}"#, false),
+        ] {
+            let raw = RawValue::from_string(json.to_owned()).unwrap();
+            assert_eq!(item(&raw, "thr_1", Offset::UTC, 7).is_err(), fails, "{json}");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Deleting a thread with what belongs to it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
@@ -16,6 +17,7 @@ use super::threads::not_found;
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
+use crate::stream::{Object, text};
 use crate::translate::service::Reply;
 use crate::translate::upstream::{Detachable, Failure, Upstream};
 use crate::translate::{attachments, envelope, reply, threads};
@@ -155,15 +157,33 @@ where
 
 /// The ids of a message's attachments.
 fn files(item: &RawValue) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(default)]
-        attachments: Vec<Attachment>,
+    let attachments = Object::of(item).map(|item| item.list("attachments")).unwrap_or_default();
+    attachments
+        .into_iter()
+        .filter_map(|file| match Object::of(file) {
+            Some(file) => file.id(),
+            None => text(file).map(Cow::into_owned),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_attachment_does_not_leave_the_others_behind() {
+        for (item, expected) in [
+            (
+                r#"{"attachments":[{"id":"a"},{"id":null},{"id":7},"b",null,{"id":"c","id":"d"}]}"#,
+                &["a", "7", "b", "d"][..],
+            ),
+            (r#"{"attachments":null}"#, &[]),
+            (r#"{"attachments":{}}"#, &[]),
+            (r#"{"id":"m"}"#, &[]),
+        ] {
+            let item = RawValue::from_string(item.to_owned()).unwrap();
+            assert_eq!(files(&item), expected);
+        }
     }
-    #[derive(Deserialize)]
-    struct Attachment {
-        id: String,
-    }
-    let item = serde_json::from_str::<Item>(item.get());
-    item.map(|item| item.attachments.into_iter().map(|file| file.id).collect()).unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 use crate::session::{OwnedSession, ThreadId, store_down};
+use crate::stream::Object;
 use crate::translate::upstream::{Failure, Upstream};
 use crate::translate::{envelope, threads};
 
@@ -84,7 +85,7 @@ impl Listing {
     }
 
     fn add(&mut self, page: &threads::Page<'_>) {
-        let rows = page.data.iter().filter_map(|row| serde_json::from_str::<Told>(row.get()).ok());
+        let rows = page.data.iter().filter_map(|row| Told::read(&Object::of(row)?));
         self.rows.extend(rows.map(|row| (ThreadId::from(row.id()), row)));
     }
 
@@ -139,8 +140,8 @@ where
         match upstream.json(envelope::thread(RequestType::ThreadsGetById, thread_id)).await {
             Ok(thread) => {
                 let what = "the upstream's thread is not one";
-                return serde_json::from_slice(&thread).map_or_else(
-                    |_| Found::Unknown { failure: Failure::Protocol(what), is_empty: false },
+                return threads::object(&thread).and_then(|told| Told::read(&told)).map_or_else(
+                    || Found::Unknown { failure: Failure::Protocol(what), is_empty: false },
                     Found::Told,
                 );
             }

@@ -53,8 +53,11 @@ where
             return Row::End;
         }
         let offset = exchange.settings.utc_offset;
-        convert::item(json, thread_id, offset, record.created_at.as_second())
-            .map_or(Row::Hidden, Row::Shown)
+        match convert::item(json, thread_id, offset, record.created_at.as_second()) {
+            Ok(Some(item)) => Row::Shown(item),
+            Ok(None) => Row::Hidden,
+            Err(failure) => Row::Broken(failure),
+        }
     };
     let mut upstream = exchange.upstream(&record.user_id);
     let collected = match pages::collect(&mut upstream, range, row).await {

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::tz::Offset;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tower_service::Service;
 
 use super::find::{Found, Listing, find, look_up};
@@ -16,6 +16,7 @@ use crate::error::BoxError;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionRecord, ThreadDirectory, ThreadId};
+use crate::stream::Object;
 use crate::translate::service::Reply;
 use crate::translate::upstream::Failure;
 use crate::translate::{reply, time};
@@ -23,19 +24,26 @@ use crate::translate::{reply, time};
 /// How many threads that the upstream has lost are passed over for one page.
 const MAX_LOST: usize = 50;
 
-/// A thread as the upstream tells of it.
-#[derive(Deserialize)]
+/// A thread as the upstream tells of it; whatever it doesn't, or in a way that can't be read, is
+/// absent.
 pub(super) struct Told {
     id: String,
-    #[serde(default)]
     created_at: Option<String>,
-    #[serde(default)]
     title: Option<String>,
-    #[serde(default)]
-    status: Option<ToldStatus>,
+    status: Option<Status>,
 }
 
 impl Told {
+    /// Reads what is told; `None` if it doesn't say of which thread.
+    pub(super) fn read(thread: &Object<'_>) -> Option<Self> {
+        Some(Self {
+            id: thread.id()?,
+            created_at: thread.text("created_at"),
+            title: thread.text("title"),
+            status: Status::read(thread),
+        })
+    }
+
     /// Of a thread about which the upstream says nothing.
     pub(super) fn nothing_of(thread_id: &str) -> Self {
         Self { id: thread_id.to_owned(), created_at: None, title: None, status: None }
@@ -44,14 +52,6 @@ impl Told {
     pub(super) fn id(&self) -> &str {
         &self.id
     }
-}
-
-#[derive(Deserialize)]
-struct ToldStatus {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    reason: Option<String>,
 }
 
 /// A thread as it is shown.
@@ -73,20 +73,32 @@ enum Status {
     Closed { reason: Option<String> },
 }
 
+impl Status {
+    /// Reads a thread's, which may be its name alone.
+    fn read(thread: &Object<'_>) -> Option<Self> {
+        let status = thread.object("status");
+        let kind = match &status {
+            Some(status) => status.text("type")?,
+            None => thread.text("status")?,
+        };
+        let reason = status.and_then(|status| status.text("reason"));
+        match &*kind {
+            "locked" => Some(Self::Locked { reason }),
+            "closed" => Some(Self::Closed { reason }),
+            _ => None,
+        }
+    }
+}
+
 /// What the upstream says, with what only the store knows: whose it is, and the rest where the
 /// upstream is silent.
 fn show(record: &SessionRecord, told: Told, offset: Offset) -> Shown {
     let created_at = told.created_at.and_then(|text| time::parse(&text, offset));
-    let status = told.status.map_or(Status::Active, |status| match &*status.kind {
-        "locked" => Status::Locked { reason: status.reason },
-        "closed" => Status::Closed { reason: status.reason },
-        _ => Status::Active,
-    });
     Shown {
         id: told.id,
         object: "chatkit.thread",
         created_at: created_at.unwrap_or(record.created_at).as_second(),
-        status,
+        status: told.status.unwrap_or(Status::Active),
         title: told.title.or_else(|| record.title.clone()),
         user: record.user_id.as_str().to_owned(),
     }
@@ -319,8 +331,30 @@ mod tests {
                 json!({"type": "active"}),
                 "Mine",
             ),
+            (
+                json!({"id": "thr_1", "created_at": 1_795_232_100_999_i64, "status": "locked",
+                    "title": {}}),
+                1_795_232_100,
+                json!({"type": "locked", "reason": null}),
+                "Mine",
+            ),
+            (
+                json!({"id": "thr_1", "created_at": [], "title": 7,
+                    "status": {"type": "closed", "reason": []}}),
+                1_000_000_000,
+                json!({"type": "closed", "reason": null}),
+                "7",
+            ),
+            (
+                json!({"id": "thr_1", "created_at": "1795232100", "status": {"type": null}}),
+                1_795_232_100,
+                json!({"type": "active"}),
+                "Mine",
+            ),
         ] {
-            let shown = show(&record, serde_json::from_value(told).unwrap(), Offset::constant(9));
+            let told = told.to_string();
+            let told = Told::read(&Object::read(&told).unwrap()).unwrap();
+            let shown = show(&record, told, Offset::constant(9));
             assert_eq!(
                 serde_json::to_value(shown).unwrap(),
                 json!({"id": "thr_1", "object": "chatkit.thread", "created_at": created_at,

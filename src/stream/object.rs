@@ -1,0 +1,233 @@
+//! Objects as an upstream wrote them, read one member at a time.
+//!
+//! There are servers that are not the Python SDK, and items that an integrator made. One member
+//! that is not what the protocol promises must not cost the others: what can't be read is absent,
+//! and whoever needs it says what that means. So is `null`. Of members with the same name the last
+//! one counts, as it does for Python and in browsers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Item types that no client is meant to see. The SDK swallows their `done` events itself, but
+/// not every event about them.
+const HIDDEN_ITEM_TYPES: [&str; 2] = ["hidden_context_item", "sdk_hidden_context"];
+
+/// An object's members in their order, with their values as they were written.
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// Reads an object; `None` for any other JSON, and for what is none.
+    pub(crate) fn read(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// The same of a part of something that was read before.
+    pub(crate) fn of(json: &'a RawValue) -> Option<Self> {
+        Self::read(json.get())
+    }
+
+    /// A member, even if it is `null`.
+    pub(crate) fn member(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// A member that is not `null`.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.member(name).filter(|value| value.get() != "null")
+    }
+
+    /// A member that is a [`text`].
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).and_then(text).map(Cow::into_owned)
+    }
+
+    /// The id of what this is: a text, or a number as some servers count with, and never an empty
+    /// one.
+    pub(crate) fn id(&self) -> Option<String> {
+        self.text("id").filter(|id| !id.is_empty())
+    }
+
+    /// A member that is an object itself.
+    pub(crate) fn object(&self, name: &str) -> Option<Self> {
+        self.get(name).and_then(Self::of)
+    }
+
+    /// The values of a member that is a list; none of any other.
+    #[cfg(feature = "translate")]
+    pub(crate) fn list(&self, name: &str) -> Vec<&'a RawValue> {
+        self.get(name).and_then(list).unwrap_or_default()
+    }
+
+    /// All members, in their order.
+    #[cfg(feature = "translate")]
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, *value))
+    }
+
+    /// Whether this is an item that no client is meant to see. Any of its types says so: whatever
+    /// else is odd about it must not show it.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.0
+            .iter()
+            .filter(|(name, _)| name == "type")
+            .filter_map(|(_, value)| text(value))
+            .any(|kind| HIDDEN_ITEM_TYPES.contains(&&*kind))
+    }
+}
+
+/// A string, or a number's digits; `None` for any other value.
+///
+/// Half a surrogate pair, which JSON can spell and a string can't hold, becomes U+FFFD.
+pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0),
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(json)),
+        _ => None,
+    }
+}
+
+/// The values of a list; `None` if it is none.
+#[cfg(feature = "translate")]
+pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<Text<'de>, _>()? {
+                    members.push((name.0, value));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Self)
+    }
+}
+
+/// A string with whatever is no text in it replaced.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(String::from_utf8_lossy(bytes))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+        // As bytes, because serde_json refuses half a surrogate pair in a string.
+        deserializer.deserialize_bytes(Bytes).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(json: &str) -> Object<'_> {
+        Object::read(json).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_absent_and_costs_nothing_else() {
+        let object = read(
+            r#"{"a":null,"b":[1],"c":{"d":true},"e":"x","f":-1.50,"id":"","\u0067":"\ud83dx","e":"y"}"#,
+        );
+        assert_eq!(object.text("a"), None);
+        assert!(object.member("a").is_some());
+        assert_eq!(object.text("b"), None);
+        assert_eq!(object.text("c"), None);
+        assert!(object.object("c").is_some_and(|c| c.text("d").is_none()));
+        assert_eq!(object.text("e").as_deref(), Some("y"));
+        assert_eq!(object.text("f").as_deref(), Some("-1.50"));
+        assert_eq!(object.id(), None);
+        assert!(object.text("g").is_some_and(|text| text.ends_with("\u{fffd}x")));
+        assert_eq!(object.text("h"), None);
+        for none in ["[]", "null", "7", "", "{", r#"{"a":1"#, r#"{"a":1}x"#] {
+            assert!(Object::read(none).is_none(), "{none}");
+        }
+    }
+
+    #[test]
+    fn nesting_costs_nothing() {
+        let deep = format!(r#"{{"w":{}{},"id":7}}"#, "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(read(&deep).id().as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn what_is_hidden_stays_hidden_whatever_is_odd_about_it() {
+        for hidden in [
+            r#"{"type":"hidden_context_item"}"#,
+            r#"{"id":null,"type":"sdk_hidden_context","type":"assistant_message"}"#,
+            r#"{"type":"assistant_message","id":7,"id":[],"t\u0079pe":"sdk_hidden_\u0063ontext"}"#,
+            r#"{"type":null,"x":"\ud83d","type":"hidden_context_item","type":7}"#,
+        ] {
+            assert!(read(hidden).is_hidden(), "{hidden}");
+        }
+        for shown in [r#"{"type":"widget"}"#, "{}", r#"{"x":{"type":"sdk_hidden_context"}}"#] {
+            assert!(!read(shown).is_hidden(), "{shown}");
+        }
+    }
+
+    proptest! {
+        /// Whatever JSON the values are, each member is what serde_json finds.
+        #[test]
+        fn members_are_those_that_serde_json_finds(
+            members in prop::collection::vec(
+                (
+                    prop::sample::select(vec!["id", "type", "x", "\u{f6}\"", ""]),
+                    prop::sample::select(vec![
+                        "null", "true", "7", "-1.5e3", "\"\"", r#""a\n\u00f6""#, "[]", r#"[{"id":1}]"#,
+                        "{}", r#"{"type":"x"}"#,
+                    ]),
+                ),
+                0..8,
+            ),
+        ) {
+            let written: Vec<String> = members
+                .iter()
+                .map(|(name, value)| format!("{}: {value} ", serde_json::json!(name)))
+                .collect();
+            let json = format!("{{{}}}", written.join(","));
+            let theirs: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let object = read(&json);
+            for name in ["id", "type", "x", "\u{f6}\"", "", "absent"] {
+                let ours = object.member(name).map(RawValue::get);
+                let ours = ours.map(|json| serde_json::from_str::<serde_json::Value>(json).unwrap());
+                prop_assert_eq!(ours.as_ref(), theirs.get(name));
+                if let Some(serde_json::Value::String(text)) = theirs.get(name) {
+                    let ours = object.text(name);
+                    prop_assert_eq!(ours.as_ref(), Some(text));
+                }
+            }
+        }
+    }
+}
