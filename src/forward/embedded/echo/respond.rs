@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use unicode_segmentation::GraphemeCursor;
+
 use super::super::event::{Event, Level, Update};
 use super::super::item::{
     Content, EndOfTurn, GeneratedImage, HiddenContext, Item, TaskContent, ToolCall, ToolCallStatus,
@@ -15,7 +17,7 @@ use super::super::thread::Status;
 use super::command::Command;
 use super::scenes;
 
-/// The longest title that is made of a message, in characters.
+/// The longest title that is made of a message, in scalar values.
 const TITLE_CHARS: usize = 60;
 
 /// Repeats what it is told. See the [module's documentation](super) for its commands.
@@ -158,8 +160,20 @@ fn echo(text: &str) -> String {
 
 fn title(text: &str) -> Option<String> {
     let line = text.trim().lines().next()?;
-    let title: String = line.chars().take(TITLE_CHARS).collect();
-    Some(title.trim_end().to_owned()).filter(|title| !title.is_empty())
+    Some(cut(line, TITLE_CHARS).trim_end().to_owned()).filter(|title| !title.is_empty())
+}
+
+/// The beginning of `text`, at most `chars` scalar values long, without a part of what is seen as
+/// one character: an emoji, a flag, a letter with its accents. One that is longer by itself is cut.
+fn cut(text: &str, chars: usize) -> &str {
+    let Some((limit, _)) = text.char_indices().nth(chars) else { return text };
+    let mut cursor = GraphemeCursor::new(limit, text.len(), true);
+    let end = match cursor.is_boundary(text, 0) {
+        Ok(false) => cursor.prev_boundary(text, 0).ok().flatten(),
+        Ok(true) | Err(_) => None,
+    };
+    let end = end.filter(|end| *end > 0).unwrap_or(limit);
+    text.get(..end).unwrap_or_default()
 }
 
 async fn say(turn: &mut Turn, text: &str) {
@@ -274,4 +288,34 @@ async fn workflow(turn: &mut Turn) {
     }
     turn.emit(Event::ItemDone { item: item.with_content(content(tasks, true)) }).await;
     say(turn, "Workflow finished.").await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_never_cut_inside_of_what_is_seen_as_one_character() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466}";
+        let flag = "\u{1f1e9}\u{1f1ea}";
+        for cluster in [family, flag, "e\u{301}", "\u{1f44d}\u{1f3fd}", "\u{1112}\u{1161}\u{11ab}"]
+        {
+            let length = cluster.chars().count();
+            for fill in TITLE_CHARS - 10..=TITLE_CHARS {
+                let text = "x".repeat(fill) + &cluster.repeat(3);
+                let title = title(&text).unwrap();
+                let fits = 3.min((TITLE_CHARS - fill) / length);
+                assert_eq!(title, "x".repeat(fill) + &cluster.repeat(fits), "{fill}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_title_is_bounded_and_its_beginning() {
+        let heap = "e".to_owned() + &"\u{301}".repeat(500);
+        assert_eq!(title(&heap).unwrap().chars().count(), TITLE_CHARS);
+        assert_eq!(title("  short \nsecond line"), Some("short".to_owned()));
+        assert_eq!(title(&"x".repeat(61)).unwrap().len(), TITLE_CHARS);
+        assert_eq!(title(" \n "), None);
+    }
 }
