@@ -246,7 +246,7 @@ impl Responder for Noisy {
 
 #[tokio::test]
 async fn messages_are_told_beyond_a_hundred_items_and_not_beyond_a_thousand() {
-    for (noise, questions, told) in [(40, 5, 11), (10, 30, 50), (500, 3, 4)] {
+    for (noise, questions, told) in [(40, 5, 11), (10, 30, 49), (500, 3, 3)] {
         let api = Api::bind().await;
         let noisy = api.server.clone().with_responder(Noisy(noise));
         let thread_id = create(&noisy, "q0").await.thread_id();
@@ -464,9 +464,9 @@ async fn a_conversation_goes_on_after_a_failure() {
     let second = tokio::spawn(async move { add(&server, &id, "again").await });
     let mut peer = api.accept().await;
     let (_, body) = peer.request().await;
-    assert!(
-        body.contains(r#"{"role":"user","content":"hello"},{"role":"user","content":"again"}"#)
-    );
+    // Some APIs want the roles to alternate.
+    let messages = r#""messages":[{"role":"user","content":"hello\n\nagain"}]"#;
+    assert!(body.contains(messages), "{body}");
     peer.answer("Here.").await;
     assert_eq!(said(&soon(second).await.unwrap()), ["Here."]);
     // Actions are not for models.

@@ -134,6 +134,28 @@ async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() 
 }
 
 #[tokio::test]
+async fn a_failure_of_the_model_leaves_the_conversation_usable() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let session = gateway.session("ada").await;
+    for (answer, told) in [
+        ("HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n".as_bytes().to_vec(), json!(["hi"])),
+        (stream_answer(&(delta("Yes?") + &data("[DONE]"))), json!(["hi\n\nhi"])),
+        (stream_answer(&data("[DONE]")), json!(["hi\n\nhi", "Yes?", "hi"])),
+    ] {
+        let mut client = gateway.say("ada", &session).await;
+        let (mut peer, request) = api.request().await;
+        let messages = request.json()["messages"].as_array().unwrap().clone();
+        assert_eq!(messages[0]["role"], "system");
+        let texts: Vec<_> = messages.into_iter().skip(1).map(|it| it["content"].clone()).collect();
+        assert_eq!(Value::from(texts), told);
+        peer.send(answer).await;
+        peer.close();
+        client.reply().await;
+    }
+}
+
+#[tokio::test]
 async fn a_failure_after_it_ends_the_stream_with_an_error() {
     let api = Upstream::bind().await;
     let gateway = gateway(&api).await;

@@ -23,9 +23,12 @@
 //! # What the model is told
 //!
 //! The system prompt, if there is one, and of the thread's newest 1,000 items the last 50 messages,
-//! oldest first. What the user quoted stands before the text with `>` at each line; a tag is its
-//! text. Everything else in a thread is left out:
-//! attachments, tool calls and their outputs, widgets, tasks, hidden context. The model is the one
+//! oldest first, from the user's first of them to the user's last. The roles alternate, as some
+//! APIs and chat templates want it: messages of one role with nothing between them, such as a
+//! question that got no answer and the next, are told as one, a blank line apart. What the user
+//! quoted stands before the text with `>` at each line; a tag is its text; of attachments without
+//! a text the names are told. Everything else in a thread is left out: attachments, tool calls and
+//! their outputs, widgets, tasks, hidden context, messages without a word. The model is the one
 //! that was set: what the user chose (`inference_options`) is not looked at.
 //!
 //! # What becomes of its answer

@@ -23,7 +23,7 @@ struct Message<'a> {
     content: Cow<'a, str>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
     Assistant,
@@ -32,29 +32,59 @@ enum Role {
 }
 
 impl<'a> Completion<'a> {
-    /// Asks for an answer to `items`, which are in the order in which they were said.
-    pub(super) fn new(model: &'a str, system_prompt: Option<&'a str>, items: &'a [Item]) -> Self {
-        let said: Vec<_> = items.iter().rev().filter_map(message).take(MAX_MESSAGES).collect();
+    /// Asks for an answer to `items`, which are in the order in which they were said. `None` if
+    /// the user has said nothing.
+    pub(super) fn new(
+        model: &'a str,
+        system_prompt: Option<&'a str>,
+        items: &'a [Item],
+    ) -> Option<Self> {
+        let mut newest = true;
+        let told = items.iter().rev().filter_map(|item| message(item, &mut newest));
+        let mut told: Vec<_> = told.take(MAX_MESSAGES).collect();
+        told.reverse();
         let system = system_prompt.map(|text| Message { role: Role::System, content: text.into() });
-        let messages = system.into_iter().chain(said.into_iter().rev()).collect();
-        Self { model, messages, stream: true }
+        let mut messages: Vec<_> = system.into_iter().collect();
+        let before = messages.len();
+        alternate(told, &mut messages);
+        (messages.len() > before).then_some(Self { model, messages, stream: true })
     }
 }
 
-fn message(item: &Item) -> Option<Message<'_>> {
-    match item.content() {
-        Content::UserMessage(message) => {
-            Some(Message { role: Role::User, content: question(message).into() })
+/// Appends what was told so that every API takes it, whatever happened between the messages: the
+/// user's are first and last, and the roles alternate. Messages of one role become one.
+fn alternate<'a>(told: Vec<Message<'a>>, messages: &mut Vec<Message<'a>>) {
+    let last = told.iter().rposition(|message| message.role == Role::User);
+    let told = told.into_iter().take(last.map_or(0, |last| last + 1));
+    for message in told.skip_while(|message| message.role != Role::User) {
+        match messages.last_mut() {
+            Some(previous) if previous.role == message.role => {
+                let content = previous.content.to_mut();
+                if !message.content.trim().is_empty() {
+                    content.push_str("\n\n");
+                    content.push_str(&message.content);
+                }
+            }
+            _ => messages.push(message),
         }
-        // Nothing was said; APIs refuse an empty answer.
-        Content::AssistantMessage(message) => Some(answer(message))
-            .filter(|text| !text.trim().is_empty())
-            .map(|content| Message { role: Role::Assistant, content }),
-        _ => None,
     }
 }
 
-/// The user's text, after what it is about, if that was quoted.
+/// What is told of an item. `newest` holds until the user's newest message was seen: that one is
+/// told whatever is in it.
+fn message<'a>(item: &'a Item, newest: &mut bool) -> Option<Message<'a>> {
+    let (role, content) = match item.content() {
+        Content::UserMessage(message) => (Role::User, Cow::Owned(question(message))),
+        Content::AssistantMessage(message) => (Role::Assistant, answer(message)),
+        _ => return None,
+    };
+    let must = role == Role::User && std::mem::take(newest);
+    // Nothing was said; APIs refuse an empty message.
+    (must || !content.trim().is_empty()).then_some(Message { role, content })
+}
+
+/// The user's text, after what it is about, if that was quoted. Of attachments without a text
+/// the names are told.
 fn question(message: &UserMessage) -> String {
     let mut text = String::new();
     let quoted = message.quoted_text.as_deref().unwrap_or_default();
@@ -65,6 +95,11 @@ fn question(message: &UserMessage) -> String {
         text.push('\n');
     }
     text.push_str(&message.text());
+    if text.trim().is_empty() {
+        let names = message.attachments.iter().filter_map(|file| file.get("name")?.as_str());
+        let names: Vec<_> = names.map(|name| format!("[{name}]")).collect();
+        text.push_str(&names.join(" "));
+    }
     text
 }
 
@@ -106,7 +141,15 @@ mod tests {
     }
 
     fn asked(system_prompt: Option<&str>, items: &[Item]) -> String {
-        serde_json::to_string(&Completion::new("m", system_prompt, items)).unwrap()
+        serde_json::to_string(&Completion::new("m", system_prompt, items).unwrap()).unwrap()
+    }
+
+    /// The roles' first letters and the texts.
+    fn told(items: &[Item]) -> Vec<String> {
+        let asked: serde_json::Value = serde_json::from_str(&asked(None, items)).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let messages = asked["messages"].as_array().unwrap().iter();
+        messages.map(|it| text(&it["role"])[..1].to_owned() + " " + &text(&it["content"])).collect()
     }
 
     #[test]
@@ -157,21 +200,70 @@ mod tests {
     }
 
     #[test]
-    fn the_last_fifty_messages_are_told() {
+    fn the_last_fifty_messages_are_told_from_the_users_first_on() {
         let turns: Vec<_> = (0..40)
             .flat_map(|n| [user(&format!("q{n}"), None), assistant(&[&format!("a{n}")])])
             .chain([user("now", None)])
             .collect();
         let asked: serde_json::Value = serde_json::from_str(&asked(Some("s"), &turns)).unwrap();
         let messages = asked["messages"].as_array().unwrap();
-        assert_eq!(messages.len(), 1 + 50);
-        assert_eq!(messages[1]["content"], "a15");
-        assert_eq!(messages[50]["content"], "now");
+        assert_eq!(messages.len(), 1 + 49);
+        assert_eq!(messages[0], serde_json::json!({"role": "system", "content": "s"}));
+        assert_eq!(messages[1]["content"], "q16");
+        assert_eq!(messages[49]["content"], "now");
 
         let questions: Vec<_> = (0..60).map(|n| user(&format!("q{n}"), None)).collect();
-        let asked: serde_json::Value =
-            serde_json::from_str(&self::asked(None, &questions)).unwrap();
-        let messages = asked["messages"].as_array().unwrap();
-        assert_eq!((messages.len(), &messages[0]["content"]), (50, &"q10".into()));
+        let texts: Vec<_> = (10..60).map(|n| format!("q{n}")).collect();
+        assert_eq!(told(&questions), ["u ".to_owned() + &texts.join("\n\n")]);
+    }
+
+    #[test]
+    fn roles_alternate_whatever_happened() {
+        let hidden = || {
+            let content = "The user cancelled the stream.".into();
+            item(Content::SdkHiddenContext(SdkHiddenContext { content }))
+        };
+        for (items, expected) in [
+            // A run that failed, or was cancelled before it said anything.
+            (vec![user("q", None), user("again", None)], &["u q\n\nagain"][..]),
+            (vec![user("q", None), hidden(), user("again", None)], &["u q\n\nagain"]),
+            (vec![user("q", None), assistant(&[" "]), user("again", None)], &["u q\n\nagain"]),
+            // More than one message of an answer, with something else between them.
+            (
+                vec![
+                    user("q", None),
+                    assistant(&["a"]),
+                    hidden(),
+                    assistant(&["b"]),
+                    user("r", None),
+                ],
+                &["u q", "a a\n\nb", "u r"],
+            ),
+            // A conversation that begins or ends with the assistant's.
+            (vec![assistant(&["hi"]), assistant(&["ho"]), user("q", None)], &["u q"]),
+            (vec![user("q", None), assistant(&["a"]), hidden()], &["u q"]),
+            // Messages without a word.
+            (vec![user(" ", None), assistant(&["a"]), user("q", None)], &["u q"]),
+            (vec![user("q", None), assistant(&["a"]), user("", None)], &["u q", "a a", "u "]),
+            (vec![user("q", None), user(" ", None)], &["u q"]),
+        ] {
+            assert_eq!(told(&items), expected);
+        }
+        assert!(Completion::new("m", Some("s"), &[assistant(&["hi"]), hidden()]).is_none());
+        assert!(Completion::new("m", Some("s"), &[]).is_none());
+    }
+
+    #[test]
+    fn attachments_without_a_text_are_their_names() {
+        let attached = |text: &str| {
+            let file = |name: &str| Json::from([("id", "atc_1".into()), ("name", name.into())]);
+            let mut item = user(text, None);
+            if let Content::UserMessage(message) = &mut item.content {
+                message.attachments = vec![file("a.pdf"), file("b.png")];
+            }
+            item
+        };
+        assert_eq!(told(&[attached("")]), ["u [a.pdf] [b.png]"]);
+        assert_eq!(told(&[attached("What is it?")]), ["u What is it?"]);
     }
 }

@@ -128,6 +128,7 @@ impl OpenAiResponder {
     /// Sends the question; the stream that answers it.
     async fn ask(&mut self, items: &[Item]) -> Result<UpstreamBody, Trouble> {
         let question = Completion::new(&self.model, self.system_prompt.as_deref(), items);
+        let question = question.ok_or(Trouble::NothingSaid)?;
         let question = serde_json::to_vec(&question).map_err(|error| {
             Trouble::Exchange(ForwardError::new(ForwardErrorKind::Request).with(error))
         })?;

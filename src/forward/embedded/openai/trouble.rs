@@ -20,6 +20,8 @@ pub(super) enum Trouble {
     Filtered,
     /// The answer is no event stream.
     NotAStream,
+    /// The user said nothing that a model can be told.
+    NothingSaid,
     /// An error in the stream, with the API's word for it.
     Reported(Option<Label>),
     /// A status other than 200, with the API's word for it.
@@ -69,7 +71,7 @@ impl Trouble {
                 true
             }
             Self::Exchange(error) => error.kind() != ForwardErrorKind::Request,
-            Self::Filtered | Self::TooLong => false,
+            Self::Filtered | Self::NothingSaid | Self::TooLong => false,
             Self::Status(status, _) => {
                 status.is_server_error() || matches!(status.as_u16(), 408 | 409 | 425 | 429)
             }
@@ -88,6 +90,7 @@ impl Trouble {
             }
             Self::Filtered => ("filtered", None, None),
             Self::NotAStream => ("not a stream", None, None),
+            Self::NothingSaid => ("nothing said", None, None),
             Self::Reported(label) => ("reported", None, label.as_ref()),
             Self::Status(status, label) => ("status", Some(status.as_u16()), label.as_ref()),
             Self::TooLong => ("too long", None, None),
