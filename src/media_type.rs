@@ -9,7 +9,7 @@ pub(crate) fn is(value: &HeaderValue, expected: &str) -> bool {
 
 /// Whether it is JSON: `application/json`, or any type with the suffix `+json` (RFC 6839
 /// section 3.1).
-#[cfg(feature = "validate")]
+#[cfg(any(feature = "openai", feature = "validate"))]
 pub(crate) fn is_json(value: &HeaderValue) -> bool {
     const SUFFIX: &[u8] = b"+json";
     let essence = essence(value);

@@ -49,7 +49,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a body is JSON, whatever its parameters.
-#[cfg(feature = "translate")]
+#[cfg(any(feature = "openai", feature = "translate"))]
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(media_type::is_json)
 }

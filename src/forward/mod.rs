@@ -122,8 +122,10 @@ pub use builder::HttpUpstreamBuilder;
 pub use future::ResponseFuture;
 #[cfg(feature = "stream")]
 pub(crate) use headers::is_event_stream;
+#[cfg(any(feature = "openai", feature = "translate"))]
+pub(crate) use headers::is_json;
 #[cfg(feature = "translate")]
-pub(crate) use headers::{is_json, listed};
+pub(crate) use headers::listed;
 #[cfg(any(feature = "forward", feature = "translate"))]
 pub use identity::{IdentityHeaders, user_value};
 #[cfg(any(feature = "config", feature = "forward", feature = "translate"))]

@@ -16,6 +16,10 @@ pub(crate) trait Sink {
 
     /// A blank line: the event is complete. `false` if it had no data (then it is none).
     fn dispatch(&mut self);
+
+    /// More of a line that isn't `data`, with `ended` for its last piece; an empty one ends an
+    /// event without data. One that begins like `data` comes without that beginning.
+    fn other(&mut self, _bytes: &[u8], _ended: bool) {}
 }
 
 /// Where in the grammar the stream is.
@@ -112,12 +116,12 @@ impl Lines {
                 State::Data | State::Skip => {
                     if let Some(end) = memchr2(b'\n', b'\r', bytes) {
                         let (value, rest) = bytes.split_at(end);
-                        self.value(value, sink);
+                        self.value(value, true, sink);
                         let ending = rest.first().copied().unwrap_or(b'\n');
                         self.end_line(ending, false, sink);
                         bytes = rest.get(1..).unwrap_or_default();
                     } else {
-                        self.value(bytes, sink);
+                        self.value(bytes, false, sink);
                         return;
                     }
                 }
@@ -132,8 +136,10 @@ impl Lines {
         self.has_data = true;
     }
 
-    fn value(&mut self, value: &[u8], sink: &mut impl Sink) {
-        if self.state == State::Data && !self.bored && !value.is_empty() {
+    fn value(&mut self, value: &[u8], ended: bool, sink: &mut impl Sink) {
+        if self.state == State::Skip {
+            sink.other(value, ended);
+        } else if !self.bored && !value.is_empty() {
             self.bored = !sink.data(value);
         }
     }
@@ -144,6 +150,8 @@ impl Lines {
         if blank {
             if self.has_data {
                 sink.dispatch();
+            } else {
+                sink.other(b"", true);
             }
             self.has_data = false;
             self.bored = false;

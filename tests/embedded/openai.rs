@@ -292,16 +292,145 @@ async fn a_stream_of_single_bytes_is_the_same_answer() {
 
 #[tokio::test]
 async fn a_finished_answer_needs_no_end_of_the_stream() {
+    let end = |reason: &str| {
+        let choice = json!({"delta": {"content": "here"}, "finish_reason": reason});
+        format!("data: {}\n\n", json!({"choices": [choice]}))
+    };
+    for (events, patience) in [
+        (end("length"), 2),
+        (delta("it ends ") + &end("stop"), 2),
+        // It may stand in every chunk, and there may be more of them.
+        (end("stop"), 10),
+        (end("stop") + &end("stop"), 10),
+    ] {
+        let api = Api::bind().await;
+        let mut body = send(&api.server, &create_body("hello")).await.into_body();
+        let deltas = events.matches("content").count();
+        let reading = tokio::spawn(async move {
+            for _ in 0..deltas {
+                while !kind(&next(&mut body).await).ends_with("text_delta") {}
+            }
+            body
+        });
+        let mut peer = api.accept().await;
+        peer.request().await;
+        peer.send([STREAM.as_bytes(), &chunk(events)].concat()).await;
+        let mut body = soon(reading).await.unwrap();
+        let mut last = tokio::spawn(async move { (next(&mut body).await, body) });
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        pass(patience - 1).await;
+        // Signs of life are no answer.
+        peer.send(chunk(": hm\n\ndata:\n\n")).await;
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!last.is_finished());
+        pass(1).await;
+        let (done, mut body) = soon(&mut last).await.unwrap();
+        assert!(kind(&done).ends_with("content_part.done"), "{done}");
+        assert_eq!(kind(&next(&mut body).await), "thread.item.done");
+        assert!(soon(body.frame()).await.is_none());
+        peer.expect_closed().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_read_as_servers_write_it() {
     let api = Api::bind().await;
-    let answer = api.say("hello");
-    let mut peer = api.accept().await;
-    peer.request().await;
-    peer.send(STREAM).await;
-    let last = r#"{"choices":[{"delta":{"content":"cut here"},"finish_reason":"length"}]}"#;
-    peer.send(chunk(format!("data: {last}\n\n"))).await;
-    let answer = soon(answer).await.unwrap();
-    assert_eq!((failed(&answer), text_of(&answer.last_item()).as_str()), (None, "cut here"));
-    peer.expect_closed().await;
+    let stop = |delta: Value| {
+        let choice = json!({"delta": delta, "finish_reason": "stop"});
+        format!("data: {}\n\n", json!({"choices": [choice]}))
+    };
+    let parts =
+        |parts: Value| format!("data: {}\n\n", json!({"choices": [{"delta": {"content": parts}}]}));
+    let thinking =
+        parts(json!([{"type": "thinking", "thinking": [{"type": "text", "text": "planted"}]}]));
+    let usage = "data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n";
+    let stream =
+        |events: String| [STREAM.as_bytes(), &chunk(events), LAST_CHUNK.as_bytes()].concat();
+    let whole = json!({"choices": [{"message": {"content": "Good day"}, "finish_reason": "stop"}]});
+    let whole = whole.to_string();
+    let length = whole.len();
+    let document = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{whole}"
+    );
+    for (what, bytes) in [
+        (
+            "a reason in every chunk",
+            stream(stop(json!({"content": "Good "})) + &stop(json!({"content": "day"})) + DONE),
+        ),
+        (
+            "and no [DONE]",
+            stream(stop(json!({"content": "Good "})) + &stop(json!({"content": "day"}))),
+        ),
+        (
+            "a reason in a thought",
+            stream(stop(json!({"reasoning": "planted"})) + &delta("Good day") + DONE),
+        ),
+        ("text after it", stream(stop(json!({"content": "Good "})) + &delta("day") + DONE)),
+        ("tokens after it", stream(delta("Good ") + &stop(json!({"content": "day"})) + usage)),
+        (
+            "empty data",
+            stream("data:\n\n".to_owned() + &delta("Good ") + "data: \n\n" + &delta("day") + DONE),
+        ),
+        (
+            "parts",
+            stream(
+                thinking
+                    + &parts(json!([{"type": "text", "text": "Good "}]))
+                    + &delta("day")
+                    + DONE,
+            ),
+        ),
+        ("no last blank line", stream(delta("Good day") + "data: [DONE]")),
+        ("no stream", document.into_bytes()),
+        ("no stream by another name", stream(whole + "\n\n" + DONE)),
+    ] {
+        let answer = api.answered(bytes).await;
+        assert_eq!(failed(&answer), None, "{what}");
+        assert_eq!(text_of(&answer.last_item()), "Good day", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_the_stream_keeps_its_meaning() {
+    let api = Api::bind().await;
+    let too_long = "data: {\"object\":\"error\",\"message\":\"planted\",\"code\":400}\n\n";
+    for (error, may_retry) in [
+        ("data: {\"error\":{\"code\":401}}\n\n", false),
+        (
+            "data: {\"error\":{\"type\":\"invalid_request_error\",\"code\":\"context_length_exceeded\"}}\n\n",
+            false,
+        ),
+        (too_long, false),
+        ("error: {\"code\":400,\"message\":\"planted\"}\n\n", false),
+        ("event: error\ndata: {\"detail\":\"planted\"}\n\n", true),
+        ("data: {\"error\":\"planted\"}\n\n", true),
+        ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"SAFETY\"}]}\n\n", false),
+        ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n", true),
+    ] {
+        for text in ["", "half"] {
+            let events = if text.is_empty() { String::new() } else { delta(text) };
+            let events = chunk(events + error + DONE);
+            let answer =
+                api.answered([STREAM.as_bytes(), &events, LAST_CHUNK.as_bytes()].concat()).await;
+            assert_eq!(failed(&answer), Some(may_retry), "{error}");
+            assert!(!format!("{:?}", answer.frames).contains("planted"));
+            assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1, "{error}");
+        }
+    }
+}
+
+/// A refusal.
+fn refused(status: u16) -> Vec<u8> {
+    let body = r#"{"error":{"message":"planted","code":"some_code"}}"#;
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 #[tokio::test]
@@ -317,13 +446,8 @@ async fn a_refused_request_ends_the_turn_before_any_output() {
         (503, true),
         (307, false),
     ] {
-        let body = r#"{"error":{"message":"planted","code":"some_code"}}"#;
-        let length = body.len();
-        let answer = api
-            .answered(format!(
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-            ))
-            .await;
+        let refusal = refused(status);
+        let answer = api.answered(&refusal).await;
         assert_eq!(failed(&answer), Some(may_retry), "{status}");
         let types = answer.types();
         assert_eq!(types, ["thread.created", "thread.item.done", "stream_options", "error"]);
@@ -458,7 +582,7 @@ async fn when_the_client_leaves_the_connection_is_closed() {
 #[tokio::test]
 async fn a_conversation_goes_on_after_a_failure() {
     let api = Api::bind().await;
-    let failed_at = api.answered("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n").await;
+    let failed_at = api.answered(refused(401)).await;
     let thread_id = failed_at.thread_id();
     let (server, id) = (api.server.clone(), thread_id.clone());
     let second = tokio::spawn(async move { add(&server, &id, "again").await });

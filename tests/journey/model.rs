@@ -134,6 +134,32 @@ async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() 
 }
 
 #[tokio::test]
+async fn a_model_answers_in_the_words_of_its_server() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let chunk = |delta: Value| {
+        data(&json!({"choices": [{"delta": delta, "finish_reason": "stop"}]}).to_string())
+    };
+    let thinking = chunk(json!({"content": [{"type": "thinking", "thinking": "planted"}]}));
+    let text = chunk(json!({"content": [{"type": "text", "text": "Good "}]}));
+    let events = [&*thinking, "data:\n\n", &*text, &*chunk(json!({"content": "day"}))].concat();
+    let reply = run(&gateway, &api, stream_answer(&events)).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().contains("\"text\":\"Good day\""), "{}", reply.text());
+    assert!(!reply.text().contains("planted"), "{}", reply.text());
+
+    for (error, may_retry) in [
+        (data(r#"{"error":{"message":"planted","code":400}}"#), false),
+        (data(r#"{"object":"error","message":"planted","code":400}"#), false),
+        (data(r#"{"error":"planted"}"#), true),
+    ] {
+        let reply = run(&gateway, &api, stream_answer(&(error + &data("[DONE]")))).await;
+        let error = reply.refusal(502, "UPSTREAM_ERROR");
+        assert_eq!(error["details"]["allow_retry"], may_retry);
+    }
+}
+
+#[tokio::test]
 async fn a_failure_of_the_model_leaves_the_conversation_usable() {
     let api = Upstream::bind().await;
     let gateway = gateway(&api).await;

@@ -1,168 +1,125 @@
-//! Reading the stream of `chat.completion.chunk` events. No I/O.
+//! Reading an answer: a stream of `chat.completion.chunk` events, or JSON in its place. No I/O.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::trouble::{Label, Trouble};
-use crate::stream::{Lines, Sink};
-
-/// The longest event that is read, in bytes. A chunk has some hundred.
-const MAX_EVENT: usize = 256 << 10;
-
-/// The longest answer, in bytes of its text.
-const MAX_TEXT: usize = 1 << 20;
+use super::events::{Certainty, Events, Piece};
+use super::trouble::Trouble;
+use crate::forward::ForwardError;
+use crate::stream::Lines;
 
 /// The longest stream, in bytes: a chunk for every letter of the longest answer, or endless
 /// comments.
 const MAX_STREAM: usize = 512 << 20;
 
-/// A piece of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// The answer is complete. Whatever follows is not looked at.
-    End,
-    /// More of its text; never empty.
-    Text(String),
+/// The longest answer that isn't a stream, in bytes: the longest text with every letter escaped.
+const MAX_DOCUMENT: usize = 8 << 20;
+
+/// How long a server may be silent after a finish reason that was its last word.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same, where the reason may stand in every chunk and more may come.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a stream ends.
+#[derive(Debug)]
+pub(super) enum Close {
+    /// By a failure of the exchange.
+    Broken(ForwardError),
+    /// As it should.
+    Clean,
+    /// It doesn't: nothing came for as long as there was [patience](Chunks::patience).
+    Silent,
 }
 
 /// An incremental reader: bytes in, however they were split, pieces out.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    lines: Lines,
+    shape: Shape,
     stream_bytes: usize,
     events: Events,
 }
 
-#[derive(Debug, Default)]
-struct Events {
-    /// The data of the event that is being read.
-    data: Vec<u8>,
-    texts: VecDeque<String>,
-    text_bytes: usize,
-    /// How the answer ended; nothing is read after that.
-    ended: Option<Result<(), Trouble>>,
+/// What is read. A server that knows no streams answers with JSON, whatever it calls it.
+#[derive(Debug)]
+enum Shape {
+    /// Nothing but white space has come.
+    Open(Lines),
+    Document(Vec<u8>),
+    Stream(Lines),
 }
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { lines: Lines::new(), stream_bytes: 0, events: Events::default() }
+        Self { shape: Shape::Open(Lines::new()), stream_bytes: 0, events: Events::default() }
     }
 
-    /// Takes the next bytes of the stream.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes of the stream. Tells whether anything of the answer was in them.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> bool {
         self.stream_bytes = self.stream_bytes.saturating_add(bytes.len());
         if self.stream_bytes > MAX_STREAM {
             self.events.end(Err(Trouble::TooLong));
         }
-        if self.events.ended.is_none() {
-            self.lines.feed(bytes, &mut self.events);
+        if self.events.has_ended() {
+            return false;
         }
+        if let Shape::Open(lines) = self.shape
+            && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
+        {
+            let is_json = matches!(first, b'[' | b'{');
+            self.shape = if is_json { Shape::Document(Vec::new()) } else { Shape::Stream(lines) };
+        }
+        let before = self.events.heard();
+        match &mut self.shape {
+            Shape::Document(document) => {
+                if document.len().saturating_add(bytes.len()) > MAX_DOCUMENT {
+                    self.events.end(Err(Trouble::TooLong));
+                } else {
+                    document.extend_from_slice(bytes);
+                }
+            }
+            Shape::Open(lines) | Shape::Stream(lines) => lines.feed(bytes, &mut self.events),
+        }
+        self.events.heard() != before
     }
 
     /// The next piece; `None` if more of the stream is needed for it.
     pub(super) fn next(&mut self) -> Result<Option<Piece>, Trouble> {
-        if let Some(text) = self.events.texts.pop_front() {
-            return Ok(Some(Piece::Text(text)));
+        self.events.next()
+    }
+
+    /// How long to wait for more once nothing comes, if the answer may have ended. A model that
+    /// has only thought so far may do so for as long as the connection is patient.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        match self.events.finish()? {
+            Certainty::Certain => Some(PATIENCE),
+            Certainty::Doubtful => self.events.has_text().then_some(LONG_PATIENCE),
         }
-        match self.events.ended.take() {
-            None => Ok(None),
-            Some(Err(trouble)) => {
-                self.events.ended = Some(Err(Trouble::Cut));
-                Err(trouble)
+    }
+
+    /// There is nothing more to feed.
+    pub(super) fn close(&mut self, close: Close) {
+        match close {
+            Close::Broken(error) => {
+                let is_whole = match &error {
+                    error if error.is_timeout() => self.patience().is_some(),
+                    _ => self.events.finish() == Some(Certainty::Certain),
+                };
+                let end = if is_whole { Ok(()) } else { Err(Trouble::Exchange(error)) };
+                self.events.end(end);
             }
-            Some(Ok(())) => {
-                self.events.ended = Some(Ok(()));
-                Ok(Some(Piece::End))
+            Close::Clean => {
+                match &mut self.shape {
+                    Shape::Document(document) => {
+                        let document = std::mem::take(document);
+                        self.events.document(&document);
+                    }
+                    Shape::Open(_) | Shape::Stream(_) => self.events.last(),
+                }
+                let is_whole = self.events.finish().is_some();
+                self.events.end(if is_whole { Ok(()) } else { Err(Trouble::Cut) });
             }
+            Close::Silent => self.events.end(Ok(())),
         }
-    }
-}
-
-/// As much of a chunk as matters; every member may be missing or `null`.
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    index: Option<u64>,
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Delta {
-    content: Option<String>,
-    /// What the model says in place of an answer.
-    refusal: Option<String>,
-}
-
-impl Events {
-    fn end(&mut self, how: Result<(), Trouble>) {
-        self.ended.get_or_insert(how);
-    }
-
-    fn say(&mut self, text: String) {
-        self.text_bytes = self.text_bytes.saturating_add(text.len());
-        if self.text_bytes > MAX_TEXT {
-            self.end(Err(Trouble::TooLong));
-        } else if !text.is_empty() {
-            self.texts.push_back(text);
-        }
-    }
-
-    fn event(&mut self, data: &[u8]) {
-        if data.trim_ascii() == b"[DONE]" {
-            return self.end(Ok(()));
-        }
-        let Ok(chunk) = serde_json::from_slice::<Chunk>(data) else {
-            return self.end(Err(Trouble::Unreadable));
-        };
-        if let Some(error) = chunk.error {
-            return self.end(Err(Trouble::Reported(Label::of(&error))));
-        }
-        // One choice was asked for. There is none in a chunk that only counts tokens.
-        let choices = chunk.choices.unwrap_or_default();
-        let Some(choice) = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0) else {
-            return;
-        };
-        if let Some(Delta { content, refusal }) = choice.delta {
-            [content, refusal].into_iter().flatten().for_each(|text| self.say(text));
-        }
-        match choice.finish_reason.as_deref() {
-            // Some servers have an empty one in every chunk.
-            None | Some("") => {}
-            Some("content_filter") => self.end(Err(Trouble::Filtered)),
-            Some("error") => self.end(Err(Trouble::Reported(None))),
-            Some(_) => self.end(Ok(())),
-        }
-    }
-}
-
-impl Sink for Events {
-    fn data(&mut self, bytes: &[u8]) -> bool {
-        if self.ended.is_some() {
-            return false;
-        }
-        if self.data.len().saturating_add(bytes.len()) > MAX_EVENT {
-            self.end(Err(Trouble::TooLong));
-            return false;
-        }
-        self.data.extend_from_slice(bytes);
-        true
-    }
-
-    fn dispatch(&mut self) {
-        if self.ended.is_none() {
-            let data = std::mem::take(&mut self.data);
-            self.event(&data);
-            self.data = data;
-        }
-        self.data.clear();
     }
 }
 
@@ -170,25 +127,46 @@ impl Sink for Events {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::events::{MAX_EVENT, MAX_TEXT};
     use super::*;
+    use crate::forward::ForwardErrorKind;
 
     /// The texts, and how it ended.
     type Read = (Vec<String>, String);
 
     fn read(pieces: &[&[u8]]) -> Read {
+        read_and_close(pieces, None)
+    }
+
+    fn read_and_close(pieces: &[&[u8]], close: Option<Close>) -> Read {
         let (mut chunks, mut texts) = (Chunks::new(), Vec::new());
         for piece in pieces {
             chunks.feed(piece);
-            loop {
-                match chunks.next() {
-                    Ok(None) => break,
-                    Ok(Some(Piece::Text(text))) => texts.push(text),
-                    Ok(Some(Piece::End)) => return (texts, "end".to_owned()),
-                    Err(trouble) => return (texts, format!("{trouble:?}")),
-                }
+            if let Some(end) = drain(&mut chunks, &mut texts) {
+                return (texts, end);
             }
         }
-        (texts, "open".to_owned())
+        let open = match chunks.patience() {
+            None => "open",
+            Some(PATIENCE) => "finished",
+            Some(_) => "perhaps finished",
+        };
+        if let Some(close) = close {
+            chunks.close(close);
+        }
+        let end = drain(&mut chunks, &mut texts).unwrap_or_else(|| open.to_owned());
+        (texts, end)
+    }
+
+    fn drain(chunks: &mut Chunks, texts: &mut Vec<String>) -> Option<String> {
+        loop {
+            match chunks.next() {
+                Ok(None) => return None,
+                Ok(Some(Piece::Text(text))) => texts.push(text),
+                Ok(Some(Piece::End)) => return Some("end".to_owned()),
+                Err(trouble) => return Some(format!("{trouble:?}")),
+            }
+        }
     }
 
     fn expect(stream: &str, texts: &[&str], end: &str) {
@@ -229,28 +207,187 @@ mod tests {
         expect(&stream, &["Good ", "day", "."], "end");
     }
 
+    fn finish(text: &str, reason: &str) -> String {
+        format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":\"{reason}\"}}]}}\n\n"
+        )
+    }
+
+    fn text(text: &str) -> String {
+        delta(&format!("{{\"content\":\"{text}\"}}"))
+    }
+
+    /// The stream is read, and then this happens.
+    fn expect_closed(stream: &str, close: Close, texts: &[&str], end: &str) {
+        let (said, ended) = read_and_close(&[stream.as_bytes()], Some(close));
+        assert_eq!(said, texts, "{stream}");
+        assert!(ended.starts_with(end), "{ended} instead of {end}: {stream}");
+    }
+
+    fn broken(kind: ForwardErrorKind) -> Close {
+        Close::Broken(ForwardError::new(kind))
+    }
+
     #[test]
-    fn a_finish_reason_ends_it_too() {
+    fn a_finish_reason_lets_it_end_and_a_failure_ends_it() {
         for (reason, end) in [
-            ("stop", "end"),
-            ("length", "end"),
-            ("tool_calls", "end"),
-            ("eos", "end"),
+            ("stop", "perhaps finished"),
+            ("length", "finished"),
+            ("tool_calls", "finished"),
+            ("eos", "finished"),
             ("content_filter", "Filtered"),
-            ("error", "Reported(None)"),
+            ("error", "Reported(Report { label: Some(Label(\"error\")), may_pass: None })"),
             ("", "open"),
         ] {
-            let stream = format!(
-                "data: {{\"choices\":[{{\"delta\":{{\"content\":\"last\"}},\"finish_reason\":\"{reason}\"}}]}}\n\n"
-            );
-            expect(&stream, &["last"], end);
+            expect(&finish("last", reason), &["last"], end);
         }
+    }
+
+    #[test]
+    fn what_follows_a_finish_reason_is_read() {
+        let done = "data: [DONE]\n\n";
+        let usage = "data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n";
+        let one = finish("One ", "stop");
+        let thinking = delta("{\"reasoning_content\":\"planted\"}").replace("null}]", "\"stop\"}]");
+        for (stream, texts, end) in [
+            (one.clone() + &finish("two", "stop") + done, &["One ", "two"][..], "end"),
+            (one.clone() + &text("two") + done, &["One ", "two"], "end"),
+            (thinking.clone() + &text("two") + FINISHED + usage + done, &["two"], "end"),
+            (text("One") + FINISHED + usage + done, &["One"], "end"),
+            (thinking, &[], "open"),
+            (one.clone() + &finish("two", "stop"), &["One ", "two"], "perhaps finished"),
+            (one.clone() + &text("two"), &["One ", "two"], "perhaps finished"),
+            (one.clone() + &text("two") + FINISHED, &["One ", "two"], "perhaps finished"),
+            (text("One ") + &finish("two", "stop"), &["One ", "two"], "finished"),
+            (text("One") + FINISHED + usage, &["One"], "finished"),
+            (one.clone() + &finish("two", "content_filter") + done, &["One ", "two"], "Filtered"),
+            (
+                one + "data: {\"error\":{\"code\":400}}\n\n" + done,
+                &["One "],
+                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false) })",
+            ),
+        ] {
+            expect(&stream, texts, end);
+        }
+    }
+
+    #[test]
+    fn an_end_without_a_finish_reason_is_a_cut() {
+        use ForwardErrorKind::{BodyCut, IdleTimeout};
+        let sure = text("One") + FINISHED;
+        let doubtful = finish("One", "stop");
+        for stream in [&sure, &doubtful] {
+            expect_closed(stream, Close::Clean, &["One"], "end");
+            expect_closed(stream, Close::Silent, &["One"], "end");
+            expect_closed(stream, broken(IdleTimeout), &["One"], "end");
+        }
+        expect_closed(&sure, broken(BodyCut), &["One"], "end");
+        expect_closed(&doubtful, broken(BodyCut), &["One"], "Exchange");
+        expect_closed(&text("One"), Close::Clean, &["One"], "Cut");
+        expect_closed(&text("One"), broken(BodyCut), &["One"], "Exchange");
+        expect_closed("", Close::Clean, &[], "Cut");
+        // The blank line after the last event is missing.
+        let unended = |stream: &str| stream.trim_end().to_owned();
+        expect_closed(&unended(&(text("One") + FINISHED)), Close::Clean, &["One"], "end");
+        expect_closed(&(text("One") + "data: [DONE]"), Close::Clean, &["One"], "end");
+        expect_closed(&(text("One") + "data: {\"cho"), Close::Clean, &["One"], "Cut");
+        expect_closed(&(text("One") + "{\"error\":\"x\"}"), Close::Clean, &["One"], "Reported");
+    }
+
+    #[test]
+    fn what_keeps_the_connection_alive_is_nothing() {
+        let alive = [
+            "data:\n\n",
+            "data\n\n",
+            "data:  \r\n\r\n",
+            "event: ping\ndata:\n\n",
+            "event: ping\ndata: 2026-11-02 10:00:00\n\n",
+            "event: heartbeat\ndata: {\"message\":\"still here\"}\n\n",
+            "event: ping\n\n",
+            "data: {\"type\":\"ping\"}\n\n",
+            "data: {}\n\n",
+            ": comment\n\nretry: 3000\nid: 7\n\n",
+        ];
+        for sign in alive {
+            let stream = sign.to_owned() + &text("One ") + sign + &text("two") + sign;
+            expect(&(stream.clone() + "data: [DONE]\n\n"), &["One ", "two"], "end");
+            expect(&(stream + "data: rubbish\n\n"), &["One ", "two"], "Unreadable");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_no_data_is_one() {
+        for failure in [
+            "event: error\ndata: {\"message\":\"planted\",\"code\":400}\n\n",
+            "event: error\ndata: planted\n\n",
+            "event: error\ndata:\n\n",
+            "event:error\n\n",
+            "error: {\"code\":400,\"message\":\"planted\"}\n\n",
+            "{\"error\":{\"message\":\"planted\",\"code\":400}}\n",
+            "[{\"error\":{\"code\":400}}]\n\n",
+        ] {
+            let stream = text("half") + failure + FINISHED + "data: [DONE]\n\n";
+            let (said, end) = read(&[stream.as_bytes()]);
+            assert_eq!(said, ["half"], "{failure}");
+            assert!(end.starts_with("Reported"), "{failure}: {end}");
+            assert_eq!(end.contains("Some(false)"), failure.contains("400"), "{failure}: {end}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_one_piece_is_read_at_its_end() {
+        let whole = r#" {"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Good day"},"finish_reason":"stop"}]}"#;
+        let chunk = r#"{"choices":[{"delta":{"content":"Good "}}]}"#;
+        for (document, texts, end) in [
+            (whole.to_owned(), &["Good day"][..], "end"),
+            (whole.replace(",\"finish_reason\":\"stop\"", ""), &["Good day"], "end"),
+            (whole.replace("\"stop\"", "\"length\""), &["Good day"], "end"),
+            (whole.replace("\"stop\"", "\"content_filter\""), &["Good day"], "Filtered"),
+            (whole.replace(',', ",\n  ") + "\n\ndata: [DONE]\n\n", &["Good day"], "end"),
+            (format!("{chunk}\n{chunk}\n"), &["Good ", "Good "], "end"),
+            (format!("{chunk}\n{{\"choi"), &["Good "], "Cut"),
+            (
+                "{\n \"error\": {\"code\": 429}}".to_owned(),
+                &[],
+                "Reported(Report { label: Some(Label(\"429\")), may_pass: Some(true) })",
+            ),
+            (
+                "[{\"error\": {\"code\": 400}}]".to_owned(),
+                &[],
+                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false) })",
+            ),
+            ("{}".to_owned(), &[], "Unreadable"),
+            ("{\"choices\":[]}".to_owned(), &[], "Unreadable"),
+            ("{ planted".to_owned(), &[], "Unreadable"),
+            (whole[..60].to_owned(), &[], "Cut"),
+        ] {
+            expect_closed(&document, Close::Clean, texts, end);
+        }
+        let much = vec![b'['; 1 << 20];
+        let (said, end) = read(&[&*much; 9]);
+        assert_eq!((said.len(), &*end), (0, "TooLong"));
+    }
+
+    #[test]
+    fn a_message_in_place_of_a_delta_is_one_unless_it_repeats_them() {
+        let message = |text: &str| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":null,\"message\":{{\"content\":\"{text}\"}}}}]}}\n\n"
+            )
+        };
+        let both = delta(r#"{"content":"two"}"#).replace(
+            "\"finish_reason\"",
+            "\"message\":{\"content\":\"One two\"},\"finish_reason\"",
+        );
+        let done = "data: [DONE]\n\n";
+        expect(&(message("One ") + &message("two") + done), &["One ", "two"], "end");
+        expect(&(text("One ") + &both + &message("One two") + done), &["One ", "two"], "end");
     }
 
     #[test]
     fn a_refusal_is_the_models_own_words() {
         let stream = delta(r#"{"refusal":"I won't."}"#) + FINISHED;
-        expect(&stream, &["I won't."], "end");
+        expect(&stream, &["I won't."], "finished");
     }
 
     #[test]
@@ -258,13 +395,15 @@ mod tests {
         for (data, end) in [
             (
                 "{\"error\":{\"message\":\"planted\",\"type\":\"server_error\"}}",
-                "Reported(Some(Label(\"server_error\")))",
+                "Reported(Report { label: Some(Label(\"server_error\")), may_pass: Some(true) })",
             ),
-            ("{\"error\":\"planted\"}", "Reported(None)"),
+            ("{\"error\":\"planted\"}", "Reported(Report { label: None, may_pass: None })"),
+            ("{\"detail\":\"planted\"}", "Reported(Report { label: None, may_pass: None })"),
             ("{\"choices\":\"planted\"}", "Unreadable"),
             ("{\"choices\":[{\"delta\":{\"content\":1}}]}", "Unreadable"),
             ("planted", "Unreadable"),
-            ("", "Unreadable"),
+            ("null", "Unreadable"),
+            ("[]", "Unreadable"),
             ("{\"choices\":[{\"delta\":{\"content\":\"\\ud800\"}}]}", "Unreadable"),
         ] {
             expect(&format!("data: {data}\n\n{FINISHED}"), &[], end);
@@ -296,7 +435,6 @@ mod tests {
         assert!(matches!(chunks.next(), Ok(None)));
         chunks.feed(b"x");
         assert!(matches!(chunks.next(), Err(Trouble::TooLong)));
-        assert!(chunks.events.data.capacity() <= 2 * MAX_EVENT);
 
         let mut chunks = Chunks::new();
         let comment = vec![b':'; 1 << 20];
@@ -322,6 +460,9 @@ mod tests {
                     Just(FINISHED.to_owned()),
                     Just("data: [DONE]\r\r".to_owned()),
                     Just("data: {\"error\":{}}\n\n".to_owned()),
+                    Just("event: error\r\ndata: x\r\n\r\n".to_owned()),
+                    Just("{\"choices\":[{\"delta\":{\"content\":\"bare\"}}]}\n".to_owned()),
+                    Just("event: ping\n\ndata:\n\n".to_owned()),
                 ],
                 0..10,
             ),

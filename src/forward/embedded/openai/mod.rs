@@ -33,9 +33,16 @@
 //!
 //! # What becomes of its answer
 //!
-//! One assistant message, of the `content` and `refusal` deltas of the first choice; reasoning is
-//! left out. It is complete at the first `finish_reason` or at `[DONE]`. One that was cut short
-//! by the model's own limit (`length`) is kept as it is.
+//! One assistant message, of the `content` and `refusal` deltas of the first choice. Of a content
+//! in parts the text is the answer; thinking and reasoning are left out, where the API tells them
+//! apart (`<think>` in a text is text). A server that knows no streams may answer in one JSON
+//! object.
+//!
+//! The answer is complete at `[DONE]`, or when the stream ends after a `finish_reason`. What comes
+//! after one is read: relays before Gemini have `stop` in every chunk. A server that neither ends
+//! the stream nor says `[DONE]` is believed after 2 seconds of silence, or after 10 if all it said
+//! so far had a `stop`. Without either the answer was cut. One that was cut short by the model's
+//! own limit (`length`) is kept as it is.
 //!
 //! # How it fails
 //!
@@ -45,21 +52,29 @@
 //! status the API had shows in the log alone. The event's `allow_retry`, and with it
 //! `details.allow_retry` of the 502, says whether trying again may help. It may after:
 //!
-//! - no connection, a time-out, an answer that breaks off or that is no event stream,
-//! - status 408, 409, 425, 429 and 5xx, and an error in the stream,
+//! - no connection, a time-out, an answer that breaks off or that is neither events nor JSON,
+//! - status 408, 409, 425, 429 and 5xx,
+//! - a failure in the answer (`error` in whichever form, or a finish reason that means one) with
+//!   such a code, or with none that says more,
 //! - an answer without text.
 //!
-//! It may not after any other status (401 and 403: the key; 404: the model or the URL; 400: what
-//! was said is too long, or not understood), an answer that a content filter stopped, or one with
-//! more than 1 MiB of text. The log has the reason: the kind, the status and the API's own word for
-//! it (`error.code` or `error.type`). It never has the key, or what anybody said.
+//! It may not after any other status or code (401 and 403: the key; 404: the model or the URL; 400:
+//! what was said is too long, or not understood), whatever the status where the API's word is that
+//! the conversation is too long, the key wrong, the model unknown or the money spent; after an
+//! answer that a content filter stopped, or one with more than 1 MiB of text. The log has the
+//! reason: the kind, the status and the API's own word for it (`code` or `type`). It never has the
+//! key, or what anybody said.
 //!
 //! When the client leaves, the connection to the API is closed at once. Actions are refused, as by
 //! the SDK.
 //!
 //! [`HttpUpstream`]: crate::forward::HttpUpstream
 
+mod chunk;
 mod chunks;
+mod events;
+mod reading;
+mod report;
 mod request;
 mod responder;
 mod trouble;

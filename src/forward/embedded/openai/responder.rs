@@ -1,34 +1,24 @@
-//! The responder, and its exchange with the API.
+//! The responder, and what it asks the API.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
-use serde::Deserialize;
-use serde_json::Value;
+use http_body_util::Full;
 use tower_service::Service as _;
 
 use super::super::item::Item;
 use super::super::responder::{Answer, Responder, Turn};
-use super::chunks::{Chunks, Piece};
+use super::reading::{Reading, refusal};
+use super::report::Report;
 use super::request::{Completion, MAX_MESSAGES};
-use super::trouble::{Label, Trouble};
+use super::trouble::Trouble;
 use crate::forward::{
-    ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamBody, UpstreamUrl,
-    is_event_stream,
+    ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamUrl, is_event_stream,
+    is_json,
 };
-
-/// How much of a refusal is read for its reason, in bytes.
-const MAX_REFUSAL: usize = 16 << 10;
-
-/// How many frames are looked at after an answer's end, for the connection's sake.
-const MAX_FRAMES_AFTER_END: usize = 8;
 
 /// The address of the chat completions of the API at `base`, such as `http://127.0.0.1:11434/v1`:
 /// its path with `/chat/completions` after it.
@@ -112,9 +102,9 @@ impl OpenAiResponder {
     }
 
     async fn answer(mut self, turn: &mut Turn) -> Result<(), Trouble> {
-        let mut reading = Reading { body: self.ask(turn.items()).await?, chunks: Chunks::new() };
         // Nothing goes out before the first text: until then the run can still fail with a status.
-        let Some(text) = reading.next().await? else { return Err(Trouble::Empty) };
+        let question = self.question(turn.items())?;
+        let (mut reading, text) = self.ask(question).await?;
         let mut message = turn.begin_message().await;
         message.say(text).await;
         while let Some(text) = reading.next().await? {
@@ -125,14 +115,18 @@ impl OpenAiResponder {
         Ok(())
     }
 
-    /// Sends the question; the stream that answers it.
-    async fn ask(&mut self, items: &[Item]) -> Result<UpstreamBody, Trouble> {
+    fn question(&self, items: &[Item]) -> Result<Bytes, Trouble> {
         let question = Completion::new(&self.model, self.system_prompt.as_deref(), items);
         let question = question.ok_or(Trouble::NothingSaid)?;
         let question = serde_json::to_vec(&question).map_err(|error| {
             Trouble::Exchange(ForwardError::new(ForwardErrorKind::Request).with(error))
         })?;
-        let mut request = Request::new(Full::new(Bytes::from(question)));
+        Ok(question.into())
+    }
+
+    /// Sends the question, and reads up to the first text.
+    async fn ask(&mut self, question: Bytes) -> Result<(Reading, String), Trouble> {
+        let mut request = Request::new(Full::new(question));
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -145,12 +139,15 @@ impl OpenAiResponder {
         let response = self.api.call(request).await.map_err(Trouble::Exchange)?;
         let (head, body) = response.into_parts();
         if head.status != StatusCode::OK {
-            return Err(Trouble::Status(head.status, reason(body).await));
+            let report = Report::of(Some(head.status.as_u16()), &refusal(body).await);
+            return Err(Trouble::Status(head.status, report));
         }
-        if !is_event_stream(&head.headers) {
+        if !is_event_stream(&head.headers) && !is_json(&head.headers) {
             return Err(Trouble::NotAStream);
         }
-        Ok(body)
+        let mut reading = Reading::new(body);
+        let text = reading.next().await?.ok_or(Trouble::Empty)?;
+        Ok((reading, text))
     }
 }
 
@@ -170,65 +167,6 @@ impl Responder for OpenAiResponder {
             })
         })
     }
-}
-
-/// An answer that is being read.
-struct Reading {
-    body: UpstreamBody,
-    chunks: Chunks,
-}
-
-impl Reading {
-    /// More of the answer's text; `None` at its end.
-    async fn next(&mut self) -> Result<Option<String>, Trouble> {
-        loop {
-            match self.chunks.next()? {
-                Some(Piece::Text(text)) => return Ok(Some(text)),
-                Some(Piece::End) => return Ok(None),
-                None => match self.body.frame().await {
-                    Some(frame) => {
-                        if let Ok(bytes) = frame.map_err(Trouble::Exchange)?.into_data() {
-                            self.chunks.feed(&bytes);
-                        }
-                    }
-                    None => return Err(Trouble::Cut),
-                },
-            }
-        }
-    }
-
-    /// Takes what is already there of the end of the stream, so that its connection can be used
-    /// again, and waits for nothing.
-    async fn finish(mut self) {
-        std::future::poll_fn(|cx| {
-            for _ in 0..MAX_FRAMES_AFTER_END {
-                let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self.body).poll_frame(cx) else {
-                    break;
-                };
-            }
-            Poll::Ready(())
-        })
-        .await;
-    }
-}
-
-/// The API's word for why it refuses, if the body begins like that of an API.
-async fn reason(mut body: UpstreamBody) -> Option<Label> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: Value,
-    }
-
-    let mut text = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.ok()?.into_data() else { continue };
-        if text.len().saturating_add(bytes.len()) > MAX_REFUSAL {
-            return None;
-        }
-        text.extend_from_slice(&bytes);
-    }
-    let refusal: Refusal = serde_json::from_slice(&text).ok()?;
-    Label::of(&refusal.error)
 }
 
 #[cfg(test)]

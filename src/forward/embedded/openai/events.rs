@@ -1,0 +1,293 @@
+//! The events of an answer's stream, and what they add up to.
+
+use std::collections::VecDeque;
+
+use serde_json::value::RawValue;
+
+use super::chunk::{Chunk, Finish, Said};
+use super::report::{Report, is_keep_alive};
+use super::trouble::Trouble;
+use crate::stream::Sink;
+
+/// The longest event that is read, in bytes. A chunk has some hundred.
+pub(super) const MAX_EVENT: usize = 256 << 10;
+
+/// The longest answer, in bytes of its text.
+pub(super) const MAX_TEXT: usize = 1 << 20;
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// The answer is complete. Whatever follows is not looked at.
+    End,
+    /// More of its text; never empty.
+    Text(String),
+}
+
+/// What came in events so far.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each notes one thing that was seen")]
+pub(super) struct Events {
+    /// The data of the event that is being read, and what its name says.
+    data: Vec<u8>,
+    name: Name,
+    /// A line that is no data, as far as it may matter.
+    line: Vec<u8>,
+    skips_line: bool,
+    texts: VecDeque<String>,
+    text_bytes: usize,
+    /// How many chunks of the answer there were.
+    chunks: usize,
+    finish: Option<Certainty>,
+    /// A text came without a finish reason: it doesn't stand in every chunk.
+    has_open_text: bool,
+    /// A text came after one: it stands where it means nothing.
+    goes_on: bool,
+    /// A text came as a delta.
+    has_deltas: bool,
+    /// How the answer ended; nothing is read after that.
+    ended: Option<Result<(), Trouble>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Name {
+    Error,
+    KeepAlive,
+    #[default]
+    Other,
+}
+
+/// How much a finish reason means. Relays before Gemini write `stop` into every chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It was the model's last word.
+    Certain,
+    /// It may stand in every chunk.
+    Doubtful,
+}
+
+impl Events {
+    /// The next piece; `None` if more of the stream is needed for it.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, Trouble> {
+        if let Some(text) = self.texts.pop_front() {
+            return Ok(Some(Piece::Text(text)));
+        }
+        match self.ended.take() {
+            None => Ok(None),
+            Some(Err(trouble)) => {
+                self.ended = Some(Err(Trouble::Cut));
+                Err(trouble)
+            }
+            Some(Ok(())) => {
+                self.ended = Some(Ok(()));
+                Ok(Some(Piece::End))
+            }
+        }
+    }
+
+    /// Ends the answer, unless it has ended otherwise.
+    pub(super) fn end(&mut self, how: Result<(), Trouble>) {
+        self.ended.get_or_insert(how);
+    }
+
+    /// Whether nothing is read any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// How many chunks of the answer there were.
+    pub(super) fn heard(&self) -> usize {
+        self.chunks
+    }
+
+    /// Whether the model has stopped, as far as it said.
+    pub(super) fn finish(&self) -> Option<Certainty> {
+        self.finish
+    }
+
+    /// Whether anything was said.
+    pub(super) fn has_text(&self) -> bool {
+        self.text_bytes > 0
+    }
+
+    fn say(&mut self, text: String) {
+        self.text_bytes = self.text_bytes.saturating_add(text.len());
+        if self.text_bytes > MAX_TEXT {
+            self.end(Err(Trouble::TooLong));
+        } else if !text.is_empty() {
+            self.texts.push_back(text);
+        }
+    }
+
+    fn event(&mut self, data: &[u8], name: Name) {
+        match data.trim_ascii() {
+            // A sign of life.
+            b"" if name != Name::Error => {}
+            b"[DONE]" if name != Name::Error => self.end(Ok(())),
+            error if name == Name::Error => self.end(Err(Trouble::Reported(Report::read(error)))),
+            data => match Chunk::read(data) {
+                Chunk::Beside => {}
+                // Whatever it has to say.
+                Chunk::Failed(_) if name == Name::KeepAlive => {}
+                Chunk::Failed(trouble) => self.end(Err(trouble)),
+                Chunk::Said(said) => self.hear(said),
+            },
+        }
+    }
+
+    fn hear(&mut self, said: Said) {
+        self.chunks = self.chunks.saturating_add(1);
+        // A message after deltas repeats them.
+        let text = if said.whole && self.has_deltas { String::new() } else { said.text };
+        let has_text = !text.is_empty();
+        self.has_deltas |= has_text && !said.whole;
+        self.goes_on |= has_text && self.finish.is_some();
+        self.say(text);
+        match said.finish {
+            Finish::None => {
+                self.has_open_text |= has_text;
+                if has_text && self.finish.is_some() {
+                    self.finish = Some(Certainty::Doubtful);
+                }
+            }
+            Finish::Stop if self.has_open_text && !self.goes_on => {
+                self.finish = Some(Certainty::Certain);
+            }
+            Finish::Stop => self.finish = Some(Certainty::Doubtful),
+            Finish::Other => self.finish = Some(Certainty::Certain),
+            Finish::Failed(trouble) => self.end(Err(trouble)),
+        }
+    }
+
+    /// An answer in one piece, whole as it is. Some servers put `data: [DONE]` after it, and some
+    /// leave out the `data:` of every chunk.
+    pub(super) fn document(&mut self, document: &[u8]) {
+        for value in serde_json::Deserializer::from_slice(document).into_iter::<&RawValue>() {
+            match value {
+                Ok(value) => self.event(value.get().as_bytes(), Name::Other),
+                Err(error) if error.is_eof() => return self.end(Err(Trouble::Cut)),
+                Err(_) => break,
+            }
+        }
+        let is_answer = self.chunks > 0;
+        self.end(if is_answer { Ok(()) } else { Err(Trouble::Unreadable) });
+    }
+
+    /// The stream ended without the blank line that its last event needs. What can't be read of
+    /// that was cut.
+    pub(super) fn last(&mut self) {
+        let (data, line) = (std::mem::take(&mut self.data), std::mem::take(&mut self.line));
+        if self.ended.is_none() && !data.is_empty() {
+            self.event(&data, self.name);
+        }
+        self.line(&line);
+        if matches!(self.ended, Some(Err(Trouble::Unreadable))) {
+            self.ended = None;
+        }
+    }
+
+    /// A line that is no data: the event's name, or an error or a chunk of servers that don't
+    /// have it as data (llama.cpp had `error: {…}`).
+    fn line(&mut self, line: &[u8]) {
+        if self.ended.is_some() {
+            return;
+        }
+        if let Some(name) = line.strip_prefix(b"event:") {
+            self.name = Name::of(name);
+        } else if let Some(error) = line.strip_prefix(b"error:") {
+            self.event(error, Name::Error);
+        } else if line.starts_with(b"{") || line.starts_with(b"[") {
+            self.event(line, Name::Other);
+        }
+    }
+}
+
+impl Name {
+    fn of(name: &[u8]) -> Self {
+        match str::from_utf8(name.trim_ascii()) {
+            Ok("error") => Self::Error,
+            Ok(name) if is_keep_alive(name) => Self::KeepAlive,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Sink for Events {
+    fn data(&mut self, bytes: &[u8]) -> bool {
+        if self.ended.is_some() {
+            return false;
+        }
+        if self.data.len().saturating_add(bytes.len()) > MAX_EVENT {
+            self.end(Err(Trouble::TooLong));
+            return false;
+        }
+        self.data.extend_from_slice(bytes);
+        true
+    }
+
+    fn dispatch(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        if self.ended.is_none() {
+            let data = std::mem::take(&mut self.data);
+            self.event(&data, name);
+            self.data = data;
+        }
+        self.data.clear();
+    }
+
+    fn other(&mut self, bytes: &[u8], ended: bool) {
+        if self.ended.is_some() {
+            return;
+        }
+        if self.line.is_empty() && !self.skips_line {
+            match bytes.first() {
+                // A blank line; the event had a name at most.
+                None => {
+                    if std::mem::take(&mut self.name) == Name::Error {
+                        self.event(b"", Name::Error);
+                    }
+                    return;
+                }
+                Some(b'[' | b'e' | b'{') => {}
+                Some(_) => self.skips_line = true,
+            }
+        }
+        if !self.skips_line {
+            if self.line.len().saturating_add(bytes.len()) > MAX_EVENT {
+                return self.end(Err(Trouble::TooLong));
+            }
+            self.line.extend_from_slice(bytes);
+        }
+        if ended {
+            self.skips_line = false;
+            let mut line = std::mem::take(&mut self.line);
+            self.line(&line);
+            line.clear();
+            self.line = line;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_event_is_bounded() {
+        let mut events = Events::default();
+        while events.data(&[b'x'; 1024]) {}
+        assert!(matches!(events.next(), Err(Trouble::TooLong)));
+        assert!(events.data.capacity() <= 2 * MAX_EVENT);
+
+        let mut events = Events::default();
+        while !events.has_ended() {
+            events.other(&[b'{'; 1024], false);
+        }
+        assert!(matches!(events.next(), Err(Trouble::TooLong)));
+        assert!(events.line.capacity() <= 2 * MAX_EVENT);
+        // Of a line that doesn't matter nothing is kept.
+        let mut events = Events::default();
+        (0..MAX_EVENT).for_each(|_| events.other(b"id: 7", false));
+        assert_eq!((events.has_ended(), events.line.capacity()), (false, 0));
+    }
+}
