@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+#[cfg(feature = "openai")]
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -64,6 +66,12 @@ impl HttpUpstream {
     /// The address it sends to.
     pub fn url(&self) -> &UpstreamUrl {
         &self.shared.url
+    }
+
+    /// How long an answer may take to begin.
+    #[cfg(feature = "openai")]
+    pub(super) fn first_byte_timeout(&self) -> Duration {
+        self.shared.timeouts.first_byte
     }
 
     /// How many connections are idle at the moment.

@@ -82,12 +82,23 @@ impl Api {
 
     /// Somebody says something, and the API answers with these bytes and closes.
     async fn answered(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        self.answered_each(&[bytes.as_ref()]).await
+    }
+
+    /// The same, where the question is asked as often as there are answers.
+    async fn answered_each(&self, answers: &[&[u8]]) -> Answer {
         let answer = self.say("hello");
-        let mut peer = self.accept().await;
-        peer.request().await;
-        peer.send(bytes).await;
-        drop(peer);
-        soon(answer).await.unwrap()
+        let mut asked = Vec::new();
+        for bytes in answers {
+            let mut peer = self.accept().await;
+            asked.push(peer.request().await);
+            peer.send(bytes).await;
+        }
+        assert!(asked.iter().all(|request| *request == asked[0]), "{asked:?}");
+        let answer = soon(answer).await.unwrap();
+        let again = self.listener.accept();
+        assert!(tokio::time::timeout(Duration::ZERO, again).await.is_err(), "asked once more");
+        answer
     }
 }
 
@@ -423,14 +434,66 @@ async fn an_error_in_the_stream_keeps_its_meaning() {
     }
 }
 
-/// A refusal.
+/// A refusal that may be followed by another question at once.
 fn refused(status: u16) -> Vec<u8> {
     let body = r#"{"error":{"message":"planted","code":"some_code"}}"#;
     let length = body.len();
     format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nretry-after-ms: 0\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_where_that_helps() {
+    let api = Api::bind().await;
+    let good =
+        [STREAM.as_bytes(), &chunk(delta("Good day") + DONE), LAST_CHUNK.as_bytes()].concat();
+    let busy = chunk("data: {\"error\":{\"code\":503}}\n\n");
+    let busy = [STREAM.as_bytes(), &busy, LAST_CHUNK.as_bytes()].concat();
+    let (limited, unavailable) = (refused(429), refused(503));
+    for answers in [
+        &[&*limited, &*good][..],
+        &[&*unavailable, &*limited, &*good],
+        &[&*busy, &*good],
+        &[b"", &*good],
+    ] {
+        let answer = api.answered_each(answers).await;
+        assert_eq!((failed(&answer), said(&answer)), (None, vec!["Good day".to_owned()]));
+    }
+    // Somebody has seen something, it is not worth the while, or it would be too late.
+    let begun = chunk(delta("half") + "data: {\"error\":{\"code\":503}}\n\n");
+    let begun = [STREAM.as_bytes(), &begun, LAST_CHUNK.as_bytes()].concat();
+    let but = |field: &str| {
+        let refused = String::from_utf8(refused(429)).unwrap();
+        refused.replace("retry-after-ms: 0", field).into_bytes()
+    };
+    for once in [begun, but("x-should-retry: false"), but("retry-after: 30")] {
+        assert_eq!(failed(&api.answered(once).await), Some(true));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_asked_for_again_has_the_rest_of_the_time() {
+    let seconds = Duration::from_secs;
+    for begun in ["", STREAM] {
+        let api = Api::with(|api| api.first_byte_timeout(seconds(30)), |responder| responder).await;
+        let answer = api.say("hello");
+        let mut peer = api.accept().await;
+        peer.request().await;
+        pass(20).await;
+        peer.send(refused(503)).await;
+        drop(peer);
+        let mut peer = api.accept().await;
+        peer.request().await;
+        peer.send(begun).await;
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        pass(11).await;
+        assert_eq!(failed(&soon(answer).await.unwrap()), Some(true));
+        peer.expect_closed().await;
+    }
 }
 
 #[tokio::test]
@@ -447,7 +510,8 @@ async fn a_refused_request_ends_the_turn_before_any_output() {
         (307, false),
     ] {
         let refusal = refused(status);
-        let answer = api.answered(&refusal).await;
+        let asked = if may_retry { 3 } else { 1 };
+        let answer = api.answered_each(&vec![&*refusal; asked]).await;
         assert_eq!(failed(&answer), Some(may_retry), "{status}");
         let types = answer.types();
         assert_eq!(types, ["thread.created", "thread.item.done", "stream_options", "error"]);
@@ -468,19 +532,19 @@ async fn an_answer_that_is_none_ends_the_turn_before_any_output() {
     let text = stream(&(delta("planted") + DONE));
     let text = String::from_utf8(text).unwrap().replace("text/event-stream", "text/plain");
     let filtered = r#"data: {"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#;
-    for (what, bytes, may_retry) in [
-        ("nothing", Vec::new(), true),
-        ("nonsense", b"SSH-2.0-x\r\n".to_vec(), true),
-        ("no stream", text.into_bytes(), true),
-        ("a head", STREAM.as_bytes().to_vec(), true),
-        ("no chunk", stream("data: planted\n\n"), true),
-        ("an error", stream("data: {\"error\":{\"code\":\"overloaded\"}}\n\n"), true),
-        ("an early end", stream(": nothing\n\n"), true),
-        ("no text", stream(DONE), true),
-        ("a filter", stream(&format!("{filtered}\n\n")), false),
-        ("too much", stream(&format!("data: {}", "x".repeat(300 << 10))), false),
+    for (what, bytes, may_retry, asked) in [
+        ("nothing", Vec::new(), true, 3),
+        ("nonsense", b"SSH-2.0-x\r\n".to_vec(), true, 3),
+        ("no stream", text.into_bytes(), true, 1),
+        ("a head", STREAM.as_bytes().to_vec(), true, 1),
+        ("no chunk", stream("data: planted\n\n"), true, 1),
+        ("an error", stream("data: {\"error\":{\"code\":\"overloaded\"}}\n\n"), true, 3),
+        ("an early end", stream(": nothing\n\n"), true, 1),
+        ("no text", stream(DONE), true, 1),
+        ("a filter", stream(&format!("{filtered}\n\n")), false, 1),
+        ("too much", stream(&format!("data: {}", "x".repeat(300 << 10))), false, 1),
     ] {
-        let answer = api.answered(bytes).await;
+        let answer = api.answered_each(&vec![&*bytes; asked]).await;
         assert_eq!(failed(&answer), Some(may_retry), "{what}");
         assert_eq!(answer.types().len(), 4, "{what}");
         assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1, "{what}");

@@ -29,14 +29,18 @@ fn delta(text: &str) -> String {
     data(&json!({"choices": [{"delta": {"content": text}}]}).to_string())
 }
 
-/// A run whose model gives this answer.
-async fn run(gateway: &Gateway, api: &Upstream, answer: impl AsRef<[u8]>) -> Reply {
+/// A run whose model gives these answers, one for each time that it is asked.
+async fn run<T: AsRef<[u8]>>(gateway: &Gateway, api: &Upstream, answers: &[T]) -> Reply {
     let session = gateway.session("ada").await;
     let mut client = gateway.say("ada", &session).await;
-    let (mut peer, _) = api.request().await;
-    peer.send(answer).await;
-    peer.close();
-    client.reply().await
+    for answer in answers {
+        let (mut peer, _) = api.request().await;
+        peer.send(answer).await;
+        peer.close();
+    }
+    let reply = client.reply().await;
+    api.expect_no_connection();
+    reply
 }
 
 async fn expect_chunk(client: &mut Client, expected: &str) {
@@ -108,17 +112,19 @@ async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() 
     let body = r#"{"error":{"message":"planted-by-the-model","code":"planted_code"}}"#;
     let refused = |status: u16| {
         let length = body.len();
-        format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}")
+        format!(
+            "HTTP/1.1 {status} X\r\nretry-after-ms: 0\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
     };
-    for (answer, may_retry) in [
-        (refused(401), false),
-        (refused(400), false),
-        (refused(429), true),
-        (refused(500), true),
-        (String::new(), true),
-        (STREAM_HEAD.to_owned(), true),
+    for (answer, may_retry, asked) in [
+        (refused(401), false, 1),
+        (refused(400), false, 1),
+        (refused(429), true, 3),
+        (refused(500), true, 3),
+        (String::new(), true, 3),
+        (STREAM_HEAD.to_owned(), true, 1),
     ] {
-        let reply = run(&gateway, &api, &answer).await;
+        let reply = run(&gateway, &api, &vec![&answer; asked]).await;
         let error = reply.refusal(502, "UPSTREAM_ERROR");
         assert_eq!(error["details"]["allow_retry"], may_retry, "{answer}");
         assert!(error["details"]["user_message_id"].is_string());
@@ -134,6 +140,18 @@ async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() 
 }
 
 #[tokio::test]
+async fn a_model_that_is_busy_for_a_moment_answers() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let busy = "HTTP/1.1 429 X\r\nretry-after: 0\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        .as_bytes();
+    let answer = stream_answer(&(delta("Good day") + &data("[DONE]")));
+    let reply = run(&gateway, &api, &[busy, busy, &answer]).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().contains("\"text\":\"Good day\""), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn a_model_answers_in_the_words_of_its_server() {
     let api = Upstream::bind().await;
     let gateway = gateway(&api).await;
@@ -143,7 +161,7 @@ async fn a_model_answers_in_the_words_of_its_server() {
     let thinking = chunk(json!({"content": [{"type": "thinking", "thinking": "planted"}]}));
     let text = chunk(json!({"content": [{"type": "text", "text": "Good "}]}));
     let events = [&*thinking, "data:\n\n", &*text, &*chunk(json!({"content": "day"}))].concat();
-    let reply = run(&gateway, &api, stream_answer(&events)).await;
+    let reply = run(&gateway, &api, &[stream_answer(&events)]).await;
     assert_eq!(reply.status, 200);
     assert!(reply.text().contains("\"text\":\"Good day\""), "{}", reply.text());
     assert!(!reply.text().contains("planted"), "{}", reply.text());
@@ -153,7 +171,7 @@ async fn a_model_answers_in_the_words_of_its_server() {
         (data(r#"{"object":"error","message":"planted","code":400}"#), false),
         (data(r#"{"error":"planted"}"#), true),
     ] {
-        let reply = run(&gateway, &api, stream_answer(&(error + &data("[DONE]")))).await;
+        let reply = run(&gateway, &api, &[stream_answer(&(error + &data("[DONE]")))]).await;
         let error = reply.refusal(502, "UPSTREAM_ERROR");
         assert_eq!(error["details"]["allow_retry"], may_retry);
     }

@@ -65,6 +65,16 @@
 //! reason: the kind, the status and the API's own word for it (`code` or `type`). It never has the
 //! key, or what anybody said.
 //!
+//! # Asking again
+//!
+//! A question is asked up to three times as long as nothing of an answer has come: after the
+//! statuses and codes above with which trying again may help, and where no connection was made or
+//! it broke before the answer's head. `x-should-retry` has the last word; `retry-after-ms` and
+//! `retry-after` (seconds, or a date) are waited for, and a random pause of up to half a second, the
+//! second time up to one, is made without them. All that stays within the API's
+//! [first-byte time-out](crate::forward::HttpUpstreamBuilder::first_byte_timeout), from the first
+//! request on.
+//!
 //! When the client leaves, the connection to the API is closed at once. Actions are refused, as by
 //! the SDK.
 //!
@@ -77,6 +87,7 @@ mod reading;
 mod report;
 mod request;
 mod responder;
+mod retry;
 mod trouble;
 
 pub use responder::{InvalidApiKey, OpenAiResponder, completions_url};

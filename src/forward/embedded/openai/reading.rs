@@ -1,5 +1,6 @@
 //! Reading the API's answer from its connection.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -11,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::chunks::{Chunks, Close};
 use super::events::Piece;
 use super::trouble::Trouble;
-use crate::forward::UpstreamBody;
 use crate::forward::timeouts::after;
+use crate::forward::{ForwardError, ForwardErrorKind, UpstreamBody};
 
 /// How much of a refusal is read for its reason, in bytes.
 const MAX_REFUSAL: usize = 16 << 10;
@@ -25,13 +26,15 @@ const MAX_FRAMES_AFTER_END: usize = 8;
 pub(super) struct Reading {
     body: UpstreamBody,
     chunks: Chunks,
+    /// When it must have begun, beside the body's own time-outs; `None` once it has.
+    deadline: Option<Instant>,
     /// Since when nothing of the answer has come, where it may have ended.
     silent_since: Option<Instant>,
 }
 
 impl Reading {
-    pub(super) fn new(body: UpstreamBody) -> Self {
-        Self { body, chunks: Chunks::new(), silent_since: None }
+    pub(super) fn new(body: UpstreamBody, deadline: Option<Instant>) -> Self {
+        Self { body, chunks: Chunks::new(), deadline, silent_since: None }
     }
 
     /// More of the answer's text; `None` at its end.
@@ -48,7 +51,7 @@ impl Reading {
     /// Reads on, or finds that there is nothing more to read.
     async fn read(&mut self) -> Result<(), Trouble> {
         let frame = match self.chunks.patience() {
-            None => self.body.frame().await,
+            None => within(self.deadline, self.body.frame()).await?,
             Some(patience) => {
                 let since = *self.silent_since.get_or_insert_with(Instant::now);
                 let frame = timeout_at(after(since, patience), self.body.frame()).await;
@@ -63,6 +66,7 @@ impl Reading {
             None => self.chunks.close(Close::Clean),
             Some(Err(error)) => self.chunks.close(Close::Broken(error)),
             Some(Ok(frame)) => {
+                self.deadline = None;
                 if let Ok(bytes) = frame.into_data()
                     && self.chunks.feed(&bytes)
                 {
@@ -85,6 +89,19 @@ impl Reading {
             Poll::Ready(())
         })
         .await;
+    }
+}
+
+/// Waits for `future`, and not beyond `deadline` if there is one.
+pub(super) async fn within<F: Future>(
+    deadline: Option<Instant>,
+    future: F,
+) -> Result<F::Output, Trouble> {
+    match deadline {
+        None => Ok(future.await),
+        Some(deadline) => timeout_at(deadline, future)
+            .await
+            .map_err(|_| Trouble::Exchange(ForwardError::new(ForwardErrorKind::FirstByteTimeout))),
     }
 }
 

@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
+use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::super::item::Item;
 use super::super::responder::{Answer, Responder, Turn};
-use super::reading::{Reading, refusal};
+use super::reading::{Reading, refusal, within};
 use super::report::Report;
 use super::request::{Completion, MAX_MESSAGES};
+use super::retry::{Advice, Retries};
 use super::trouble::Trouble;
+use crate::forward::timeouts::after;
 use crate::forward::{
     ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamUrl, is_event_stream,
     is_json,
@@ -102,9 +106,9 @@ impl OpenAiResponder {
     }
 
     async fn answer(mut self, turn: &mut Turn) -> Result<(), Trouble> {
-        // Nothing goes out before the first text: until then the run can still fail with a status.
-        let question = self.question(turn.items())?;
-        let (mut reading, text) = self.ask(question).await?;
+        // Nothing goes out before the first text: until then the run can still fail with a
+        // status, and the question can be asked again.
+        let (mut reading, text) = self.begin(turn.items()).await?;
         let mut message = turn.begin_message().await;
         message.say(text).await;
         while let Some(text) = reading.next().await? {
@@ -113,6 +117,21 @@ impl OpenAiResponder {
         message.end().await;
         reading.finish().await;
         Ok(())
+    }
+
+    /// Asks for an answer, again where that may help; the first of its text.
+    async fn begin(&mut self, items: &[Item]) -> Result<(Reading, String), Trouble> {
+        let question = self.question(items)?;
+        let mut retries = Retries::new(after(Instant::now(), self.api.first_byte_timeout()));
+        loop {
+            let trouble = match self.ask(question.clone(), retries.deadline()).await {
+                Ok(begun) => return Ok(begun),
+                Err(trouble) => trouble,
+            };
+            let Some(pause) = retries.next(&trouble) else { return Err(trouble) };
+            trouble.log("asking again");
+            tokio::time::sleep(pause).await;
+        }
     }
 
     fn question(&self, items: &[Item]) -> Result<Bytes, Trouble> {
@@ -124,8 +143,13 @@ impl OpenAiResponder {
         Ok(question.into())
     }
 
-    /// Sends the question, and reads up to the first text.
-    async fn ask(&mut self, question: Bytes) -> Result<(Reading, String), Trouble> {
+    /// Sends the question, and reads up to the first text. The answer's body must have begun by
+    /// `deadline`.
+    async fn ask(
+        &mut self,
+        question: Bytes,
+        deadline: Option<Instant>,
+    ) -> Result<(Reading, String), Trouble> {
         let mut request = Request::new(Full::new(question));
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
@@ -136,16 +160,18 @@ impl OpenAiResponder {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
 
-        let response = self.api.call(request).await.map_err(Trouble::Exchange)?;
-        let (head, body) = response.into_parts();
+        let response = within(deadline, self.api.call(request)).await?;
+        let (head, body) = response.map_err(Trouble::Exchange)?.into_parts();
         if head.status != StatusCode::OK {
-            let report = Report::of(Some(head.status.as_u16()), &refusal(body).await);
-            return Err(Trouble::Status(head.status, report));
+            let advice = Advice::of(&head.headers, SystemTime::now());
+            let body = within(deadline, refusal(body)).await?;
+            let report = Report::of(Some(head.status.as_u16()), &body);
+            return Err(Trouble::Status(head.status, report, advice));
         }
         if !is_event_stream(&head.headers) && !is_json(&head.headers) {
             return Err(Trouble::NotAStream);
         }
-        let mut reading = Reading::new(body);
+        let mut reading = Reading::new(body, deadline);
         let text = reading.next().await?.ok_or(Trouble::Empty)?;
         Ok((reading, text))
     }
@@ -162,7 +188,7 @@ impl Responder for OpenAiResponder {
         let responder = self.clone();
         Box::pin(async move {
             responder.answer(&mut turn).await.map_err(|trouble| {
-                trouble.log();
+                trouble.log("giving up");
                 trouble.failure()
             })
         })

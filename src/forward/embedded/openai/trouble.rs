@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::super::responder::Failure;
 use super::report::{Label, Report};
+use super::retry::Advice;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind};
 
@@ -24,8 +25,8 @@ pub(super) enum Trouble {
     NothingSaid,
     /// A failure in the answer, with what the API says of it.
     Reported(Report),
-    /// A status other than 200, with what the API says of it.
-    Status(StatusCode, Report),
+    /// A status other than 200, with what the API says of it and of trying again.
+    Status(StatusCode, Report, Advice),
     /// An event, or all of them, are longer than anything that is read.
     TooLong,
     /// An event that is no chunk of a completion.
@@ -44,31 +45,56 @@ impl Trouble {
             Self::Cut | Self::Empty | Self::NotAStream | Self::Unreadable => true,
             Self::Exchange(error) => error.kind() != ForwardErrorKind::Request,
             Self::Filtered | Self::NothingSaid | Self::TooLong => false,
-            Self::Reported(report) | Self::Status(_, report) => report.may_pass.unwrap_or(true),
+            Self::Reported(report) | Self::Status(_, report, _) => report.may_pass.unwrap_or(true),
+        }
+    }
+
+    /// Whether to ask again at once, on nobody's behest, and what the API said of that.
+    ///
+    /// Only where the API has it that this may help, or where the question has hardly been read.
+    pub(super) fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Exchange(error) => {
+                let unread =
+                    matches!(error.kind(), ForwardErrorKind::Connect | ForwardErrorKind::Head);
+                unread.then(Advice::default)
+            }
+            Self::Reported(report) => (report.may_pass == Some(true)).then(Advice::default),
+            Self::Status(_, report, advice) => {
+                let again = advice.again.unwrap_or(report.may_pass == Some(true));
+                again.then_some(*advice)
+            }
+            Self::Cut
+            | Self::Empty
+            | Self::Filtered
+            | Self::NotAStream
+            | Self::NothingSaid
+            | Self::TooLong
+            | Self::Unreadable => None,
         }
     }
 
     /// Writes it to the log. Neither the key nor what anybody said is in it.
-    pub(super) fn log(&self) {
+    pub(super) fn log(&self, then: &'static str) {
         let (kind, status, label) = match self {
             Self::Cut => ("cut", None, None),
             Self::Empty => ("empty", None, None),
             Self::Exchange(error) => {
                 let error = chain(error);
-                tracing::warn!(kind = "exchange", error, "the model did not answer");
+                tracing::warn!(kind = "exchange", error, then, "the model did not answer");
                 return;
             }
             Self::Filtered => ("filtered", None, None),
             Self::NotAStream => ("not a stream", None, None),
             Self::NothingSaid => ("nothing said", None, None),
             Self::Reported(report) => ("reported", None, report.label.as_ref()),
-            Self::Status(status, report) => {
+            Self::Status(status, report, _) => {
                 ("status", Some(status.as_u16()), report.label.as_ref())
             }
             Self::TooLong => ("too long", None, None),
             Self::Unreadable => ("unreadable", None, None),
         };
         let code = label.map(Label::as_str);
-        tracing::warn!(kind, status, code, "the model did not answer");
+        tracing::warn!(kind, status, code, then, "the model did not answer");
     }
 }
