@@ -111,6 +111,9 @@ pub mod error;
 
 mod accept;
 
+#[cfg(feature = "server")]
+mod cors;
+
 #[cfg(any(feature = "forward", feature = "stream", feature = "validate"))]
 mod media_type;
 

@@ -45,11 +45,12 @@ use http_body::Body;
 use http_body_util::Full;
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::cors::{self, AllowHeaders, AllowOrigin};
 
 use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
 use crate::client_secret::StoredSecrets;
 use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat};
+use crate::cors::CorsLayer;
 use crate::error::{BoxError, Error};
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
@@ -208,7 +209,8 @@ impl Rooms {
             .layer(TraceLayer::new())
             // Before anything can refuse: a refusal is written as its surface writes it.
             .layer(self.surface.clone())
-            // Before anything can refuse: a browser hides a refusal without these headers.
+            // Before anything can refuse: a browser hides a refusal without these headers, and its
+            // preflights have no token.
             .layer(option_layer(self.cors.clone()))
             // Before any limit: an orchestrator asks also when there is too much to do.
             .layer(self.health.clone())
@@ -310,8 +312,8 @@ fn cors(config: &Config) -> Option<CorsLayer> {
     let headers = |names: &'static [&'static str]| {
         names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
     };
-    Some(
-        CorsLayer::new()
+    Some(CorsLayer(
+        cors::CorsLayer::new()
             .allow_origin(origins)
             .allow_credentials(cookie && !any)
             .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
@@ -328,5 +330,5 @@ fn cors(config: &Config) -> Option<CorsLayer> {
             ]))
             .max_age(std::time::Duration::from_secs(7200))
             .vary([http::header::ORIGIN]),
-    )
+    ))
 }

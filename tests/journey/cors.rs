@@ -43,6 +43,43 @@ async fn a_preflight_is_answered_without_a_token() {
     }
 }
 
+/// A page asks what it may do with its origin and the method that is to follow. Without one of them
+/// it is a question that nothing here answers, whoever may call from where.
+#[tokio::test]
+async fn what_is_no_preflight_is_refused_as_it_is_without_other_origins() {
+    let upstream = Upstream::bind().await;
+    for origins in ["https://app.example", "*"] {
+        let gateway = Gateway::with(&upstream, &[("cors.allowed_origins", origins)]).await;
+        let page = if origins == "*" { "*" } else { OURS };
+        for (path, methods) in [
+            ("/sessions", "POST, GET, HEAD"),
+            ("", "POST"),
+            ("//api/chat", "POST"),
+            ("//healthz", "GET, HEAD"),
+            ("//readyz", "GET, HEAD"),
+            ("//openapi.json", "GET, HEAD"),
+            ("//docs", "GET, HEAD"),
+        ] {
+            let plain = TestRequest::new("OPTIONS", path).user("ada");
+            let nameless = plain.clone().field("access-control-request-method", "POST");
+            let methodless = plain.clone().field("origin", OURS);
+            for (request, told) in [(plain, None), (nameless, None), (methodless, Some(page))] {
+                let reply = gateway.send(request).await;
+                reply.refusal(405, "METHOD_NOT_ALLOWED");
+                assert_eq!(reply.field("allow"), Some(methods), "{path}");
+                assert_eq!(reply.field("access-control-allow-methods"), None, "{path}");
+                // Of the origin that it names it is told what any other request is.
+                let told = if origins == "*" { Some("*") } else { told };
+                assert_eq!(allowed(&reply), told, "{path}");
+            }
+        }
+        let nothing = TestRequest::new("OPTIONS", "/nothing").user("ada");
+        gateway.send(nothing).await.refusal(404, "NOT_FOUND");
+        gateway.send(TestRequest::new("OPTIONS", "/sessions")).await.refusal(401, "UNAUTHORIZED");
+        assert_eq!(gateway.send(preflight(OURS)).await.status, 200);
+    }
+}
+
 #[tokio::test]
 async fn other_origins_are_told_nothing() {
     let upstream = Upstream::bind().await;
