@@ -140,6 +140,10 @@ impl Rooms {
             hold: HoldPolicy {
                 hold_for: config.stream.hold_for,
                 hold_bytes: config.stream.hold_bytes,
+                preamble_bytes: HoldPolicy::echo_of(
+                    limits.max_body_bytes,
+                    config.stream.hold_bytes,
+                ),
             },
             acted: config.chat.acted.clone(),
             ..TranslateSettings::default()

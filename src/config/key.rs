@@ -254,7 +254,7 @@ pub(super) const KEYS: &[Key] = &[
     key("stream.hold_for", "5s", SPAN,
         "a run's status waits this long for its first output; 0s = not beyond the bookkeeping events"),
     key("stream.hold_bytes", "65536", Shape::Count(0, 16 << 20),
-        "bytes of a run held back while its status waits"),
+        "bytes of a run held back while its status waits, beside its bookkeeping events: those may have six times `limits.max_body_bytes`, as the message comes back in them"),
 
     key("chat.enabled", "true", Shape::Boolean,
         "whether the one-shot chat routes are served"),

@@ -1,6 +1,5 @@
 //! A run read to its end, for an answer in JSON.
 
-use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use serde_json::value::RawValue;
 use super::event::EventKind;
 use super::failure::{RunFailure, RunFailureCause};
 use super::fields::Fields;
-use super::hold::Silence;
+use super::hold::{AFTER_ERROR, Patience, Silence};
 use super::lines::{Lines, Sink};
 use super::object::Object;
 use super::watch::{RunObserver, Watch};
@@ -132,13 +131,15 @@ fn is_about_an_item(data: &str) -> bool {
     matches!(fields.kind, Some(EventKind::ItemDone | EventKind::ItemReplaced))
 }
 
-/// Reads a run to its end.
+/// Reads a run to its end. After an `error` event before any output that is at most a quarter of a
+/// second away, unless output follows.
 ///
 /// # Errors
 /// [`RunFailure`] if it was cut, ended without any output, had an `error` event, is longer than
 /// `max_bytes`, or has an item that can't be read: one that is no object at all, since what is odd
 /// inside of one is kept, or a message of the assistant's that was begun and never finished, if
-/// there is nothing else of theirs.
+/// there is nothing else of theirs. One `error` event is enough, whatever comes after it: an answer
+/// in one piece has no place for it, and would pass for a whole one.
 pub async fn collect<B, O>(watch: Watch<B, O>, max_bytes: usize) -> Result<Transcript, RunFailure>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -161,8 +162,10 @@ where
     let mut lines = Lines::new();
     let mut collecting = Collecting::default();
     let mut bytes = 0_usize;
+    let mut patience = Patience::default();
     let failed = loop {
-        match poll_fn(|cx| watch.as_mut().poll_frame(cx)).await {
+        let Some(next) = patience.next_frame(watch.as_mut()).await else { break None };
+        match next {
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
                 bytes += data.len();
@@ -170,6 +173,12 @@ where
                     break Some(RunFailureCause::TooLarge);
                 }
                 lines.feed(data, &mut collecting);
+                let progress = watch.as_mut().progress();
+                if progress.output {
+                    patience = Patience::default();
+                } else if progress.refused {
+                    patience.shorten(AFTER_ERROR);
+                }
             }
             Some(Err(error)) => break Some(RunFailureCause::Broken(error)),
             None => break None,
@@ -178,6 +187,10 @@ where
     let progress = watch.as_mut().progress();
     let answered = progress.output || (silence == Silence::Passes && progress.prepared);
     let cause = match (failed, progress.error.clone()) {
+        // What becomes of the stream of a run that was refused is no news.
+        (Some(RunFailureCause::Broken(_)), Some(error)) if !progress.output => {
+            Some(RunFailureCause::ErrorEvent(error))
+        }
         (Some(cause), _) => Some(cause),
         (None, Some(error)) => Some(RunFailureCause::ErrorEvent(error)),
         (None, None) if !answered => Some(RunFailureCause::Ended),

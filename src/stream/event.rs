@@ -81,6 +81,8 @@ pub struct Event<'a> {
     pub title: Option<&'a str>,
     /// The error, for [`EventKind::Error`].
     pub error: Option<ErrorEvent<'a>>,
+    /// It is no object with a `type`, known or not.
+    pub(super) says_nothing: bool,
 }
 
 /// An `error` event.

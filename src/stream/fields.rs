@@ -189,6 +189,12 @@ impl Fields {
         self.depth == 0 && self.kind.is_none() && self.lex == Lex::Between
     }
 
+    /// Whether the event, which has ended, is no object with a type: nothing, or the `[DONE]` of
+    /// hand-made servers. One that was broken off in the middle could have been anything.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.kind.is_none() && self.depth == 0
+    }
+
     /// Whether nothing that may follow matters.
     fn is_complete(&self) -> bool {
         match self.kind {

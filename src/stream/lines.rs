@@ -129,6 +129,11 @@ impl Lines {
         }
     }
 
+    /// Whether an event has begun to have data, and hasn't ended.
+    pub(crate) fn is_within_event(&self) -> bool {
+        self.has_data
+    }
+
     fn begin_data(&mut self, sink: &mut impl Sink) {
         if self.has_data && !self.bored {
             self.bored = !sink.data(b"\n");

@@ -1,6 +1,6 @@
 //! Bytes in, events out: [`Lines`] and [`Fields`] together.
 
-use super::event::{ErrorEvent, Event, EventKind};
+use super::event::{ErrorEvent, Event, EventKind, ItemKind};
 use super::fields::Fields;
 use super::lines::{Lines, Sink};
 
@@ -35,6 +35,11 @@ impl Scanner {
     pub(crate) fn feed(&mut self, bytes: &[u8], listener: &mut impl Listener) {
         let Self { lines, fields, announced } = self;
         lines.feed(bytes, &mut Reader { fields, announced, listener });
+    }
+
+    /// What is known of the event whose data has begun and whose end hasn't come.
+    pub(crate) fn unfinished(&self) -> Option<(Option<EventKind>, Option<ItemKind>)> {
+        self.lines.is_within_event().then_some((self.fields.kind, self.fields.item_kind))
     }
 }
 
@@ -76,7 +81,8 @@ impl<L: Listener> Sink for Reader<'_, L> {
                 (None, None, None)
             }
         };
-        self.listener.event(Event { kind, item_kind, id, title, error });
+        let says_nothing = fields.says_nothing();
+        self.listener.event(Event { kind, item_kind, id, title, error, says_nothing });
         self.fields.after_output = self.listener.after_output();
         self.fields.reset();
     }

@@ -77,6 +77,7 @@ impl RunObserver for NoObserver {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) preamble: Preamble,
+    /// Those that say something, which `[DONE]` doesn't.
     pub(super) events: u64,
     /// All that the upstream does before it asks its model has been done.
     pub(super) prepared: bool,
@@ -86,6 +87,13 @@ pub(super) struct Progress {
     pub(super) error: Option<RunError>,
     /// It came before any output.
     pub(super) refused: bool,
+}
+
+impl Progress {
+    /// The error that nothing but the preamble has come with so far.
+    pub(super) fn refusal(&self) -> Option<RunError> {
+        if self.refused && !self.output { self.error.clone() } else { None }
+    }
 }
 
 pin_project! {
@@ -143,8 +151,52 @@ impl<B, O: RunObserver> Watch<B, O> {
         progress.output && progress.preamble.thread_id.is_none()
     }
 
+    fn awaits_thread(&self) -> bool {
+        self.watcher.makes_thread && self.watcher.progress.preamble.thread_id.is_none()
+    }
+
     pub(super) fn progress(self: Pin<&mut Self>) -> &mut Progress {
         &mut self.project().watcher.progress
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.watcher.progress.events
+    }
+
+    /// Whether what came last is the beginning of an event that, as far as it can be told yet, is
+    /// no output.
+    pub(super) fn is_within_preamble(&self) -> bool {
+        match self.watcher.scanner.unfinished() {
+            None => false,
+            // What an item is may be the last thing that is said of it.
+            Some((None, _) | (Some(EventKind::ItemDone | EventKind::ItemReplaced), None)) => true,
+            Some((Some(kind), item_kind)) => !is_output(kind, item_kind, self.awaits_thread()),
+        }
+    }
+}
+
+/// Whether an event is something else than the preamble, or an error, where no output has come yet.
+/// In a run that still `awaits_thread`, what is about no item belongs to a server with a preamble of
+/// its own.
+fn is_output(kind: EventKind, item_kind: Option<ItemKind>, awaits_thread: bool) -> bool {
+    match (kind, item_kind) {
+        // A title that is set while the user's message is stored, or before the answer fails, is
+        // no answer.
+        (
+            EventKind::Error
+            | EventKind::StreamOptions
+            | EventKind::ThreadCreated
+            | EventKind::ThreadUpdated,
+            _,
+        )
+        | (EventKind::ItemDone, Some(ItemKind::UserMessage))
+        // An answered form, or a completed tool call: what was sent in, not what comes back.
+        | (
+            EventKind::ItemReplaced,
+            Some(ItemKind::ClientToolCall | ItemKind::StructuredInput),
+        ) => false,
+        (EventKind::Aside, _) => !awaits_thread,
+        (EventKind::ItemDone | EventKind::ItemReplaced | EventKind::Other, _) => true,
     }
 }
 
@@ -179,20 +231,22 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
 
     fn event(&mut self, event: Event<'_>) {
         let progress = &mut *self.progress;
-        progress.events += 1;
+        let awaits_thread = self.makes_thread && progress.preamble.thread_id.is_none();
+        if !event.says_nothing {
+            progress.events += 1;
+            progress.output |= is_output(event.kind, event.item_kind, awaits_thread);
+        }
         match (event.kind, event.item_kind) {
-            (EventKind::ThreadCreated, _) => {}
-            (EventKind::StreamOptions, _) => progress.prepared = true,
-            (EventKind::Aside | EventKind::ThreadUpdated, _)
-                if self.makes_thread && progress.preamble.thread_id.is_none() => {}
             (EventKind::ItemDone, Some(ItemKind::UserMessage)) => {
                 progress.prepared = true;
                 if progress.preamble.user_message_id.is_none() {
                     progress.preamble.user_message_id = event.id.map(str::to_owned);
                 }
             }
-            // An answered form, or a completed tool call: what was sent in, not what comes back.
-            (
+            (EventKind::ThreadUpdated, _) if awaits_thread => {}
+            // Nobody changes a thread before it is known that there is something to do.
+            (EventKind::StreamOptions | EventKind::ThreadUpdated, _)
+            | (
                 EventKind::ItemReplaced,
                 Some(ItemKind::ClientToolCall | ItemKind::StructuredInput),
             ) => progress.prepared = true,
@@ -211,9 +265,9 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
                 | EventKind::ItemDone
                 | EventKind::ItemReplaced
                 | EventKind::Other
-                | EventKind::ThreadUpdated,
+                | EventKind::ThreadCreated,
                 _,
-            ) => progress.output = true,
+            ) => {}
         }
         // Observers aren't told what is told apart while nothing but the preamble has passed.
         self.observer.event(match event.kind {

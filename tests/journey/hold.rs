@@ -1,8 +1,8 @@
 //! Until the first output the status is open; then what was held is released as it came.
 
 use crate::support::{
-    End, Gateway, MESSAGE_DELTA, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, Upstream, created,
-    options, preamble, user_done,
+    End, Gateway, MESSAGE_DELTA, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream,
+    created, options, preamble, user_done,
 };
 
 #[tokio::test]
@@ -74,6 +74,42 @@ async fn the_hold_ends_with_its_bytes() {
     peer.send_chunk(&comment).await;
     assert_eq!(client.head().await.status, 200);
     client.expect_body(&comment.repeat(2)).await;
+}
+
+/// What the user quotes comes back in the preamble, and says nothing about how the run goes.
+#[tokio::test]
+async fn a_long_message_is_held_for_as_long_as_a_short_one() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("stream.hold_for", "1h")]).await;
+    let quoted = "q".repeat(70_000);
+    for mode in ["true", "false"] {
+        let session = gateway.session("ada").await;
+        let path = format!("/sessions/{session}/threads/{session}/runs");
+        let body = format!(
+            r#"{{"message":{{"role":"user","content":[{{"type":"input_text","text":"hi"}}],"quoted_text":"{quoted}"}},"stream":{mode}}}"#
+        );
+        let mut client = gateway.connect().await;
+        client.send(TestRequest::new("POST", &path).user("ada").json(&body).bytes()).await;
+        let (mut peer, received) = upstream.request().await;
+        assert_eq!(received.json()["params"]["input"]["quoted_text"], quoted.as_str());
+        peer.send(STREAM_HEAD).await;
+        let thread = format!("thr_{mode}");
+        let echo = format!(
+            "data: {{\"type\":\"thread.item.done\",\"item\":{{\"id\":\"msg_u\",\
+             \"type\":\"user_message\",\"quoted_text\":\"{quoted}\"}}}}\n\n"
+        );
+        for event in [created(&thread), echo, options()] {
+            peer.send_chunk(&event).await;
+            gateway.settle().await;
+            client.expect_silence();
+        }
+        peer.send_chunk("data: {\"type\":\"error\",\"code\":\"custom\",\"message\":\"No.\"}\n\n")
+            .await;
+        // The upstream doesn't end its answer, and is hung up on.
+        let error = client.reply().await.refusal(422, "UPSTREAM_REJECTED");
+        assert_eq!(error["details"]["thread_id"], thread.as_str());
+        peer.expect_closed().await;
+    }
 }
 
 #[tokio::test]

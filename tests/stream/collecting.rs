@@ -184,6 +184,35 @@ fn an_error_event_fails_the_run_even_after_output() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_error_event_before_any_output_is_waited_on_a_quarter_of_a_second_at_most() {
+    let done = about("thread.item.done", r#"{"id":"a","type":"widget"}"#);
+    let updated = r#"{"type":"thread.updated","thread":{"id":"thr_1"}}"#;
+    for events in [&[CREATED, ERROR][..], &[CREATED, ERROR, updated, "[DONE]"]] {
+        let begun = tokio::time::Instant::now();
+        let script = Script::text(events).then(Step::Stall);
+        let failure = collect(Watch::new(script, NoObserver), 1000).await.unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{events:?}");
+        assert!(begun.elapsed() <= std::time::Duration::from_millis(251));
+        let script = Script::text(events).then(Step::Cut);
+        let failure = collect(Watch::new(script, NoObserver), 1000).await.unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{events:?}");
+    }
+    // An answer that goes on is read to its end, or the upstream would take it back.
+    let script = Script::text(&[CREATED, ERROR, &done]).then(Step::Stall);
+    let reading = collect(Watch::new(script, NoObserver), 1000);
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(60), reading).await.is_err());
+}
+
+#[test]
+fn what_says_nothing_is_no_answer() {
+    let updated = r#"{"type":"thread.updated","thread":{"id":"thr_1"}}"#;
+    for events in [&["[DONE]"][..], &[CREATED, OPTIONS, updated], &[CREATED, "", "{}", "[DONE]"]] {
+        let failure = collected(events).unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::Ended), "{events:?}");
+    }
+}
+
 #[test]
 fn what_is_cut_or_empty_or_too_large_fails() {
     assert!(matches!(collected(&[]).unwrap_err().cause, RunFailureCause::Ended));

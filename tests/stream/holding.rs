@@ -16,6 +16,7 @@ const ADDED: &str = r#"{"type":"thread.item.added"}"#;
 const CREATED: &str = r#"{"type":"thread.created","thread":{"id":"thr_1"}}"#;
 const ERROR: &str = r#"{"type":"error","code":"custom","message":"No.","allow_retry":true}"#;
 const OPTIONS: &str = r#"{"type":"stream_options","stream_options":{"allow_cancel":true}}"#;
+const UPDATED: &str = r#"{"type":"thread.updated","thread":{"id":"thr_1","title":"Rain"}}"#;
 const USER: &str = r#"{"type":"thread.item.done","item":{"id":"msg_1","type":"user_message"}}"#;
 const ANSWER: &str =
     r#"{"type":"thread.item.done","item":{"id":"msg_2","type":"assistant_message"}}"#;
@@ -42,14 +43,25 @@ async fn the_first_output_commits_and_the_preamble_does_not() {
     for output in [
         ADDED,
         ANSWER,
-        r#"{"type":"thread.updated","thread":{"id":"thr_1"}}"#,
         r#"{"type":"progress_update"}"#,
         r#"{"type":"thread.item.done","item":{"type":"widget"}}"#,
         r#"{"type":"some.future.event"}"#,
-        "[DONE]",
+        // Broken off, so that nobody knows.
+        r#"{"type":"#,
     ] {
         assert_eq!(frames_before_commit(&[CREATED, USER, OPTIONS, output], policy), 4, "{output}");
         assert_eq!(frames_before_commit(&[output], policy), 1, "{output}");
+    }
+    // What says nothing is no output, and neither is a title that was set.
+    for nothing in [UPDATED, "[DONE]", "", "{}", r#"{"type":7}"#] {
+        let events = [CREATED, USER, OPTIONS, nothing, ADDED];
+        assert_eq!(frames_before_commit(&events, policy), 5, "{nothing}");
+        for events in [&[CREATED, USER, OPTIONS, nothing][..], &[nothing]] {
+            let failure = held(Script::text(events), policy).unwrap_err();
+            assert!(matches!(failure.cause, RunFailureCause::Ended), "{nothing}");
+            let told = events.len() - usize::from(nothing != UPDATED);
+            assert_eq!(failure.events, told as u64, "{nothing}");
+        }
     }
     // A comment is no output, and nor is half an event.
     let script = Script::new([
@@ -79,24 +91,73 @@ async fn what_was_sent_in_is_no_output_where_it_is_replaced_first() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_event_before_any_output_is_a_failure_with_what_is_known() {
-    let failure =
-        held(Script::text(&[CREATED, USER, OPTIONS, ERROR, ADDED]), HoldPolicy::default())
-            .unwrap_err();
-    let RunFailureCause::ErrorEvent(error) = failure.cause else { panic!("{failure:?}") };
-    let message = Some("No.".to_owned());
-    assert_eq!(error, RunError { code: "custom".to_owned(), message, allow_retry: true });
-    assert_eq!(failure.preamble.thread_id.as_deref(), Some("thr_1"));
-    assert_eq!(failure.preamble.user_message_id.as_deref(), Some("msg_1"));
-    assert_eq!(failure.events, 4);
-
-    // Also if they come in one frame, and even if output follows in that frame.
-    let frame = [event(CREATED), event(ERROR), event(ADDED)].concat();
-    let failure = held(Script::new([Step::Data(frame.into())]), HoldPolicy::default()).unwrap_err();
-    assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)));
-
+    // An upstream saves a title that was set before it failed, and says so.
+    for after in [&[][..], &[UPDATED], &["[DONE]"], &[ERROR, OPTIONS]] {
+        let events = [&[CREATED, USER, OPTIONS, ERROR][..], after].concat();
+        let cut = Script::text(&events).then(Step::Cut);
+        let stalled = Script::text(&events).then(Step::Stall);
+        for script in [Script::text(&events), cut, stalled] {
+            let failure = hold(Watch::new(script, NoObserver), HoldPolicy::default()).await;
+            let failure = failure.unwrap_err();
+            let RunFailureCause::ErrorEvent(error) = failure.cause else { panic!("{failure:?}") };
+            let message = Some("No.".to_owned());
+            assert_eq!(error, RunError { code: "custom".to_owned(), message, allow_retry: true });
+            assert_eq!(failure.preamble.thread_id.as_deref(), Some("thr_1"));
+            assert_eq!(failure.preamble.user_message_id.as_deref(), Some("msg_1"));
+            assert!(failure.events >= 4);
+        }
+    }
     // After output it is the client's to read.
     let frame = [event(ADDED), event(ERROR)].concat();
     assert!(held(Script::new([Step::Data(frame.into())]), HoldPolicy::default()).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_event_that_output_follows_is_passed_on_with_it() {
+    let policy = HoldPolicy::default();
+    let events = [CREATED, ERROR, UPDATED, "[DONE]", ADDED];
+    assert_eq!(frames_before_commit(&events, policy), 5);
+    // Also if they come in one frame.
+    let frame = [event(CREATED), event(ERROR), event(ADDED)].concat();
+    assert!(held(Script::new([Step::Data(frame.into())]), policy).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_an_error_event_is_waited_for_a_quarter_of_a_second_at_most() {
+    let ms = Duration::from_millis;
+    // How long the hold may be, when the error comes, and how long it takes from then on.
+    for (hold_for, error_at, wait) in
+        [(5000, 0, 250), (5000, 4000, 250), (5000, 4900, 100), (100, 0, 100), (0, 0, 0)]
+    {
+        for (output_after, committed) in [(wait.max(1) - 1, wait > 0), (wait + 1, false)] {
+            let (send, receive) = mpsc::unbounded_channel();
+            let policy = HoldPolicy { hold_for: ms(hold_for), ..HoldPolicy::default() };
+            let holding = tokio::spawn(hold(Watch::new(Channel(receive), NoObserver), policy));
+            send.send(event(CREATED)).unwrap();
+            tokio::task::yield_now().await;
+            tokio::time::sleep(ms(error_at)).await;
+            send.send(event(ERROR)).unwrap();
+            let begun = Instant::now();
+            // Comments don't put it off.
+            let output = tokio::spawn(async move {
+                tokio::time::sleep(ms(output_after / 2)).await;
+                let _gone = send.send(Bytes::from_static(b": ping\n\n"));
+                tokio::time::sleep(ms(output_after - output_after / 2)).await;
+                let _gone = send.send(event(ADDED));
+                send.closed().await;
+            });
+            let held = holding.await.unwrap();
+            assert_eq!(held.is_ok(), committed, "{hold_for} {error_at} {output_after}");
+            let expected = if committed { output_after } else { wait };
+            let took = begun.elapsed();
+            assert!(took >= ms(expected) && took <= ms(expected + 2), "{took:?}, not {expected}");
+            if let Err(failure) = held {
+                assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)));
+                // The body is given up at once.
+                output.await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,13 +175,56 @@ async fn an_end_or_a_cut_before_any_output_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_bytes_are_held_than_may_be() {
-    let length = event(CREATED).len();
-    for (hold_bytes, frames) in
-        [(0, 1), (1, 1), (length, 1), (length + 1, 2), (length * 2, 2), (length * 2 + 1, 3)]
-    {
-        let policy = HoldPolicy { hold_bytes, ..HoldPolicy::default() };
-        assert_eq!(frames_before_commit(&[CREATED; 4], policy), frames, "{hold_bytes}");
+    let comment = Bytes::from_static(b": ping\n\n");
+    let half = Bytes::from_static(b"data: {\"type\":\"thread.item.added\",\"item\":{\"id\":\"");
+    for data in [comment, half] {
+        let length = data.len();
+        for (hold_bytes, frames) in
+            [(0, 1), (1, 1), (length, 1), (length + 1, 2), (length * 2, 2), (length * 2 + 1, 3)]
+        {
+            let policy = HoldPolicy { hold_bytes, ..HoldPolicy::default() };
+            let committed = |count| {
+                let steps = std::iter::repeat_with(|| Step::Data(data.clone())).take(count);
+                held(Script::new(steps).then(Step::Cut), policy).is_ok()
+            };
+            assert!(committed(frames) && !committed(frames - 1), "{hold_bytes}");
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_preamble_does_not_count_but_has_a_bound_of_its_own() {
+    let text = "x".repeat(70_000);
+    let user = [
+        format!(
+            r#"{{"type":"thread.item.done","item":{{"id":"msg_1","type":"user_message","quoted_text":"{text}"}}}}"#
+        ),
+        // What it is comes last.
+        format!(
+            r#"{{"item":{{"quoted_text":"{text}","type":"user_message","id":"msg_1"}},"type":"thread.item.done"}}"#
+        ),
+    ];
+    let error = format!(r#"{{"type":"error","code":"custom","message":"{text}"}}"#);
+    let updated = format!(r#"{{"type":"thread.updated","thread":{{"id":"thr_1","x":"{text}"}}}}"#);
+    let replaced = format!(
+        r#"{{"type":"thread.item.replaced","item":{{"type":"client_tool_call","output":"{text}"}}}}"#
+    );
+    for user in user {
+        let events = [CREATED, &user, &updated, &replaced, &error].map(event).concat();
+        for size in [events.len(), 16_384, 1000] {
+            let frames: Vec<_> = events.chunks(size).map(Bytes::copy_from_slice).collect();
+            let failure = held(Script::frames(&frames), HoldPolicy::default()).unwrap_err();
+            assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{size}");
+
+            let policy = HoldPolicy { preamble_bytes: 200_000, ..HoldPolicy::default() };
+            assert!(held(Script::frames(&frames), policy).is_ok(), "{size}");
+        }
+    }
+    // Crumbs cost more than their bytes, and count for that.
+    let crumbs = CREATED.bytes().map(|byte| Bytes::from(vec![byte]));
+    let policy = HoldPolicy { preamble_bytes: 1000, ..HoldPolicy::default() };
+    let begun = std::iter::once(Bytes::from_static(b"data: ")).chain(crumbs).collect::<Vec<_>>();
+    assert!(held(Script::frames(&begun).then(Step::Cut), policy).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
