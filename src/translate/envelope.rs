@@ -4,10 +4,14 @@
 //! `data` are required by the server even where its clients think them optional, and a request
 //! without them is a bare 500 there. What the client wrote is spliced in as raw JSON.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
@@ -201,14 +205,27 @@ pub(super) fn step(thread_id: &str, step: &Step) -> Bytes {
 
 /// `threads.custom_action` or `threads.sync_custom_action`.
 pub(super) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> Bytes {
+    let with_payload = with_payload(&call.action);
     let params = StepParams {
         thread_id,
         item_id: call.item_id.as_deref(),
         result: None,
         input: None,
-        action: Some(&call.action),
+        action: Some(with_payload.as_deref().unwrap_or(&call.action)),
     };
     write(&Envelope { kind: kind.as_str(), params, metadata: None })
+}
+
+/// An action without a `payload`, with one that is null: the first version of the server has no
+/// default for it. `None` if it has one.
+fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
+    let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_str(action.get()).ok()?;
+    if members.contains_key("payload") {
+        return None;
+    }
+    let open = action.get().trim_end().strip_suffix('}')?;
+    let comma = if members.is_empty() { "" } else { "," };
+    RawValue::from_string(format!("{open}{comma}\"payload\":null}}")).ok()
 }
 
 /// `attachments.create`.
@@ -299,6 +316,24 @@ mod tests {
             thread(RequestType::ThreadsDelete, "a\"b"),
             r#"{"type":"threads.delete","params":{"thread_id":"a\"b"}}"#
         );
+        let action = |written: &str| {
+            let call = ActionCall { action: raw(written), item_id: None };
+            let request = action(RequestType::ThreadsCustomAction, "t", &call);
+            let request = String::from_utf8(request.to_vec()).unwrap();
+            let (_, sent) = request.split_once(r#""action":"#).unwrap();
+            sent.strip_suffix("}}").unwrap().to_owned()
+        };
+        for (written, sent) in [
+            (r#"{"type":"a"}"#, r#"{"type":"a","payload":null}"#),
+            (
+                r#"{ "type" : "a\u00f6" , "x":{"payload":1} }"#,
+                r#"{ "type" : "a\u00f6" , "x":{"payload":1} ,"payload":null}"#,
+            ),
+            (r#"{"type":"a","payload":null}"#, r#"{"type":"a","payload":null}"#),
+            (r#"{"pay\u006coad":1.0,"type":"a"}"#, r#"{"pay\u006coad":1.0,"type":"a"}"#),
+        ] {
+            assert_eq!(action(written), sent);
+        }
         assert_eq!(
             thread_title("t", "x"),
             r#"{"type":"threads.update","params":{"thread_id":"t","title":"x"}}"#
