@@ -47,9 +47,10 @@ impl Surface {
             (Self::Chat, Code::InvalidInput | Code::EmptyMessage | Code::MessageTooLong) => {
                 invalid.status()
             }
-            (Self::Chat, Code::UpstreamError | Code::UpstreamTimeout) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            (
+                Self::Chat,
+                Code::UpstreamError | Code::UpstreamTimeout | Code::UpstreamUnsupported,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Chat, Code::UpstreamRejected)
                 if matches!(status.as_u16(), 400 | 404 | 409 | 413) =>
             {

@@ -249,7 +249,8 @@ pub(super) fn gives(operation: Operation) -> Gives {
 /// place in the gateway are added to them.
 pub(super) fn refusals(operation: Operation) -> Vec<Code> {
     use Code as C;
-    const UPSTREAM: [Code; 3] = [C::UpstreamRejected, C::UpstreamError, C::UpstreamTimeout];
+    const UPSTREAM: [Code; 4] =
+        [C::UpstreamRejected, C::UpstreamError, C::UpstreamTimeout, C::UpstreamUnsupported];
     const RUN: [Code; 3] = [C::Conflict, C::ThreadNotFound, C::RateLimited];
     let (own, asks_upstream, runs): (&[Code], bool, bool) = match operation {
         Operation::CreateSession => (&[C::SessionLimit], false, false),

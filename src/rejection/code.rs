@@ -58,11 +58,13 @@ pub enum Code {
     UpstreamRejected,
     /// The upstream took too long.
     UpstreamTimeout,
+    /// The upstream doesn't know the operation.
+    UpstreamUnsupported,
 }
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
@@ -86,6 +88,7 @@ impl Code {
         Self::UpstreamRejected,
         Self::UpstreamError,
         Self::UpstreamTimeout,
+        Self::UpstreamUnsupported,
         Self::ServiceUnavailable,
         Self::Internal,
     ];
@@ -167,6 +170,11 @@ impl Code {
             Self::UpstreamTimeout => {
                 ("UPSTREAM_TIMEOUT", S::GATEWAY_TIMEOUT, "The chat server took too long to answer.")
             }
+            Self::UpstreamUnsupported => (
+                "UPSTREAM_UNSUPPORTED",
+                S::NOT_IMPLEMENTED,
+                "The chat server does not have this operation.",
+            ),
             Self::ServiceUnavailable => (
                 "SERVICE_UNAVAILABLE",
                 S::SERVICE_UNAVAILABLE,

@@ -228,6 +228,27 @@ fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("{open}{comma}\"payload\":null}}")).ok()
 }
 
+/// A request about an item that isn't there, in a thread that isn't there, of a type that the
+/// upstream may not know.
+pub(super) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
+    #[derive(Serialize)]
+    struct Params<'a> {
+        thread_id: &'a str,
+        item_id: &'a str,
+        input: Nothing,
+    }
+    #[derive(Serialize)]
+    struct Nothing {}
+    #[derive(Serialize)]
+    struct Request<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        params: Params<'a>,
+    }
+    let params = Params { thread_id: nobody, item_id: nobody, input: Nothing {} };
+    Bytes::from(serde_json::to_vec(&Request { kind, params }).unwrap_or_default())
+}
+
 /// `attachments.create`.
 pub(super) fn new_attachment(params: &RawValue) -> Bytes {
     let kind = RequestType::AttachmentsCreate.as_str();

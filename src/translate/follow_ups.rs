@@ -11,13 +11,13 @@ use super::runs::{self, Asked};
 use super::service::{Exchange, Reply};
 use super::threads::Whereabouts;
 use super::upstream::{Failure, Upstream};
-use super::{envelope, reply, threads};
+use super::{envelope, reply, threads, unknown};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::Object;
-use crate::validate::{ActionCall, FollowUp};
+use crate::validate::{ActionCall, FollowUp, Step};
 
 /// Lets a thread go on, and answers with what comes of it.
 pub(super) async fn go_on<S, R>(
@@ -34,9 +34,9 @@ where
         return Err(Rejection::new(Code::Internal).because("there is no thread to go on with"));
     };
     let request = envelope::step(thread_id, &step);
-    let needs = Needs::of_step(&step);
+    let want = Want::of_step(&step);
     drop(step);
-    runs::answer(exchange, claim, Asked::needing(request, needs), answer).await
+    runs::answer(exchange, claim, Asked::wanting(request, want), answer).await
 }
 
 /// Carries out an action that is no run.
@@ -53,9 +53,11 @@ where
     let answer = match exchange.upstream.json(request).await {
         Ok(answer) => answer,
         Err(failure) => {
-            return Err(not_acted(&mut exchange.upstream, &thread_id, &action, failure).await);
+            let want = Want::of_sync_action(&action);
+            return Err(refusal(&mut exchange.upstream, &thread_id, &want, failure).await);
         }
     };
+    exchange.upstream.known.saw(RequestType::ThreadsSyncCustomAction);
     let acted = threads::object(&answer);
     let item = acted.as_ref().map(|acted| acted.get("updated_item"));
     let Some(item) = item.filter(|item| item.is_none_or(|item| Object::of(item).is_some())) else {
@@ -69,36 +71,94 @@ where
     reply::one(reply::Acted { updated_item })
 }
 
-/// What a failed action becomes. A server that looks for its widget in vain says no more than
-/// that something broke, and a handler that breaks says the same: its items tell which it was.
-async fn not_acted<S, R>(
+/// What a follow-up needs of its thread, and of the upstream.
+#[derive(Debug)]
+pub(super) struct Want {
+    pub(super) kind: RequestType,
+    pub(super) needs: Needs,
+    item: Option<Box<str>>,
+}
+
+impl Want {
+    fn of_step(step: &Step) -> Self {
+        let needs = Needs::of_step(step);
+        let (kind, item) = match step {
+            Step::Retry { item } => (RequestType::ThreadsRetryAfterItem, Some(item.clone())),
+            Step::ToolOutput { .. } => (RequestType::ThreadsAddClientToolOutput, None),
+            Step::StructuredInput { item, .. } => {
+                (RequestType::ThreadsAddStructuredInput, Some(item.clone()))
+            }
+            Step::Action(action) => {
+                let item = action.item_id.as_deref().map(Box::from);
+                (RequestType::ThreadsCustomAction, item)
+            }
+        };
+        Self { kind, needs, item }
+    }
+
+    fn of_sync_action(action: &ActionCall) -> Self {
+        Self {
+            kind: RequestType::ThreadsSyncCustomAction,
+            needs: Needs::of_action(action),
+            item: action.item_id.as_deref().map(Box::from),
+        }
+    }
+
+    /// Whether an item is what it takes.
+    fn is_met_by(&self, item: &RawValue) -> bool {
+        let Some(item) = Object::of(item) else { return false };
+        let is_it = self.item.as_deref().is_none_or(|wanted| item.id().as_deref() == Some(wanted));
+        let waits = item.text("status").is_none_or(|status| status == "pending");
+        let is_a = |kind: &str| item.text("type").as_deref() == Some(kind);
+        is_it
+            && match self.needs {
+                Needs::Item => is_a("structured_input") && waits,
+                Needs::ToolCall => is_a("client_tool_call") && waits,
+                Needs::UserMessage => is_a("user_message"),
+                Needs::Widget => is_a("widget"),
+                Needs::Thread => true,
+            }
+    }
+}
+
+/// What a follow-up becomes that the upstream didn't begin to carry out.
+///
+/// A server that looks for what it needs in vain may say no more than that something broke, and one
+/// that breaks, or doesn't know what is asked, says the same: what it knows, and its items, tell
+/// which it was.
+pub(super) async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
-    action: &ActionCall,
+    want: &Want,
     failure: Failure,
 ) -> Rejection
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let needs = Needs::of_action(action);
-    let Some(item_id) = action.item_id.as_deref().filter(|_| failure.is_bare_500()) else {
-        return upstream.refusal_about(thread_id, needs, failure).await;
-    };
-    match upstream.whereabouts(thread_id).await {
-        Whereabouts::Lost => threads::lost(),
-        Whereabouts::There => match upstream.all_items(thread_id).await {
-            Ok(items) if !items.iter().any(|item| is_widget(item, item_id)) => {
-                needs.unmet().unwrap_or_else(|| failure.into())
-            }
-            _ => failure.into(),
-        },
-        Whereabouts::Unknown => failure.into(),
+    if !failure.is_bare_500() {
+        return upstream.refusal_about(thread_id, want.needs, failure).await;
     }
-}
-
-fn is_widget(item: &RawValue, wanted: &str) -> bool {
-    Object::of(item).is_some_and(|item| {
-        item.id().as_deref() == Some(wanted) && item.text("type").as_deref() == Some("widget")
-    })
+    match upstream.whereabouts(thread_id).await {
+        Whereabouts::Lost => return threads::lost(),
+        Whereabouts::Unknown => return failure.into(),
+        Whereabouts::There => {}
+    }
+    // Who doesn't know such items has none.
+    if want.needs == Needs::Item && upstream.is_ignorant_of(want.kind).await {
+        return unknown::unsupported();
+    }
+    if let Some(unmet) = want.needs.unmet() {
+        match upstream.all_items(thread_id).await {
+            Err(_) => return failure.into(),
+            Ok(items) if !items.iter().any(|item| want.is_met_by(item)) => {
+                return unmet.because("the upstream answered 500, and hasn't got what it takes");
+            }
+            Ok(_) => {}
+        }
+    }
+    if want.needs != Needs::Item && upstream.is_ignorant_of(want.kind).await {
+        return unknown::unsupported();
+    }
+    failure.into()
 }

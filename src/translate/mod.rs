@@ -91,6 +91,7 @@ pub(crate) mod time;
 mod tools;
 mod transcriptions;
 mod turns;
+mod unknown;
 mod upstream;
 
 pub use body::ReplyBody;

@@ -220,6 +220,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
+    use crate::translate::unknown::Known;
 
     /// How a store writes its cursors.
     #[derive(Clone, Copy, Debug)]
@@ -300,6 +301,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 endpoint: Uri::from_static("/chatkit"),
                 max_reply_bytes: 1_000_000,
+                known: Known::default(),
             };
             let range = Range {
                 thread_id: "thr_1",

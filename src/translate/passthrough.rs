@@ -20,10 +20,12 @@ use super::observer::SessionObserver;
 use super::pages::Place;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
+use super::threads::Whereabouts;
 use super::upstream::{Detachable, Failure, Upstream};
-use super::{attachments, envelope, reply, threads};
+use super::{attachments, envelope, reply, threads, unknown};
 use crate::error::BoxError;
 use crate::forward::is_json;
+use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Effect, OwnedSession, ThreadId, store_down};
 use crate::stream::{RunBody, Watch};
@@ -47,14 +49,17 @@ where
     S: Detachable<R>,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let thread_id = call.thread_id;
+    let (kind, thread_id) = (call.kind, call.thread_id);
     let upstream = &mut exchange.upstream;
     match effect {
         Effect::Run(claim) => {
             let (head, body) = match upstream.run(call.body).await {
                 Ok(response) => response.into_parts(),
-                Err(failure) => return Err(refusal(upstream, thread_id, failure).await),
+                Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
             };
+            if let Some(kind) = kind {
+                upstream.known.saw(kind);
+            }
             let observer = SessionObserver::new(claim, exchange.record.take());
             let body = RunBody::unheld(Watch::new(body, observer));
             let mut response = Response::new(ReplyBody::Run { body });
@@ -83,8 +88,11 @@ where
             let accept = if call.kind.is_some() { "application/json" } else { "*/*" };
             let response = match upstream.send(accept, call.body).await {
                 Ok(response) => response,
-                Err(failure) => return Err(refusal(upstream, thread_id, failure).await),
+                Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
             };
+            if let Some(kind) = kind {
+                upstream.known.saw(kind);
+            }
             let (head, body) = response.into_parts();
             if call.kind.is_some() && !is_json(&head.headers) {
                 return Err(Failure::NOT_JSON.into());
@@ -109,7 +117,7 @@ where
 {
     match upstream.json(body).await {
         Ok(answer) => Ok(answer),
-        Err(failure) => Err(refusal(upstream, thread_id, failure).await),
+        Err(failure) => Err(refusal(upstream, None, thread_id, failure).await),
     }
 }
 
@@ -130,9 +138,11 @@ where
     Ok(reply::whole(answer?))
 }
 
-/// What a failed exchange becomes; a bare 500 about a thread may mean that it is gone.
+/// What a failed exchange becomes; a bare 500 may mean that its thread is gone, or that the upstream
+/// doesn't know what was asked.
 async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
+    kind: Option<RequestType>,
     thread_id: Option<String>,
     failure: Failure,
 ) -> Rejection
@@ -140,10 +150,22 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    if let Some(thread_id) = thread_id
-        && upstream.failed_for_lack_of(&thread_id, &failure).await
+    if let Some(thread_id) = thread_id {
+        let is_lost = match kind {
+            Some(RequestType::ThreadsGetById) if failure.is_bare_500() => {
+                upstream.whereabouts_of_untold(&thread_id).await == Whereabouts::Lost
+            }
+            _ => upstream.failed_for_lack_of(&thread_id, &failure).await,
+        };
+        if is_lost {
+            return threads::lost();
+        }
+    }
+    if let Some(kind) = kind
+        && failure.is_bare_500()
+        && upstream.is_ignorant_of(kind).await
     {
-        return Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread");
+        return unknown::unsupported();
     }
     failure.into()
 }

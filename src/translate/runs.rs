@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::body::ReplyBody;
+use super::follow_ups::{self, Want};
 use super::observer::{self, SessionObserver};
 use super::service::{Exchange, Reply, passed_on};
 use super::threads::{self, Whereabouts};
@@ -38,18 +39,18 @@ where
 pub(super) struct Asked {
     request: Bytes,
     /// What a run without a message needs of its thread; `None` for one with a message.
-    needs: Option<Needs>,
+    want: Option<Want>,
 }
 
 impl Asked {
-    pub(super) fn needing(request: Bytes, needs: Needs) -> Self {
-        Self { request, needs: Some(needs) }
+    pub(super) fn wanting(request: Bytes, want: Want) -> Self {
+        Self { request, want: Some(want) }
     }
 }
 
 impl From<Bytes> for Asked {
     fn from(request: Bytes) -> Self {
-        Self { request, needs: None }
+        Self { request, want: None }
     }
 }
 
@@ -116,13 +117,13 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let Asked { request, needs } = asked.into();
+    let Asked { request, want } = asked.into();
     let thread_id = claim.thread_id().cloned();
     let (head, body) = match exchange.upstream.run(request).await {
         Ok(response) => response.into_parts(),
         Err(failure) => {
-            if let (Some(id), Some(needs)) = (&thread_id, needs) {
-                return Err(exchange.upstream.refusal_about(id, needs, failure).await);
+            if let (Some(id), Some(want)) = (&thread_id, want) {
+                return Err(follow_ups::refusal(&mut exchange.upstream, id, &want, failure).await);
             }
             if let Some(id) = &thread_id
                 && exchange.upstream.failed_for_lack_of(id, &failure).await
@@ -132,6 +133,10 @@ where
             return Err(failure.into());
         }
     };
+    if let Some(want) = &want {
+        exchange.upstream.known.saw(want.kind);
+    }
+    let needs = want.map(|want| want.needs);
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
     let watch = if thread_id.is_none() { watch.making_thread() } else { watch };
     Ok(Started { headers: stream_headers(&head.headers), watch, thread_id, needs })

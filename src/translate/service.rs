@@ -14,6 +14,7 @@ use super::body::ReplyBody;
 use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
+use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use super::{
     attachments, chat, follow_ups, history, items, openai, passthrough, reply, runs, sessions,
@@ -29,12 +30,13 @@ use crate::telemetry::Record;
 pub struct Translate<S> {
     settings: Arc<TranslateSettings>,
     errands: Errands,
+    known: Known,
     inner: S,
 }
 
 impl<S> Translate<S> {
     pub(super) fn new(settings: Arc<TranslateSettings>, errands: Errands, inner: S) -> Self {
-        Self { settings, errands, inner }
+        Self { settings, errands, known: Known::default(), inner }
     }
 }
 
@@ -76,10 +78,11 @@ where
     fn call(&mut self, request: Request<Admitted>) -> Self::Future {
         let settings = Arc::clone(&self.settings);
         let errands = self.errands.clone();
+        let known = self.known.clone();
         let service = self.inner.clone();
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
-            match carry_out(settings, errands, service, &head, admitted).await {
+            match carry_out(settings, errands, known, service, &head, admitted).await {
                 Ok(response) => Ok(response),
                 Err(rejection) => {
                     Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
@@ -92,6 +95,7 @@ where
 async fn carry_out<S, R>(
     settings: Arc<TranslateSettings>,
     errands: Errands,
+    known: Known,
     service: S,
     head: &http::request::Parts,
     admitted: Admitted,
@@ -112,6 +116,7 @@ where
                 headers,
                 endpoint: settings.endpoint.clone(),
                 max_reply_bytes: settings.max_reply_bytes,
+                known: known.clone(),
             },
             settings: Arc::clone(&settings),
             errands: errands.clone(),

@@ -185,16 +185,19 @@ where
         match self.json(get).await {
             Ok(_) => Whereabouts::There,
             Err(failure) if failure.is_not_found() => Whereabouts::Lost,
-            Err(failure) if failure.is_bare_500() => {
-                // One that has items is there, however long the list of threads is.
-                let items = self.json(envelope::page(Some(thread_id), 1, false, None)).await;
-                if items.is_ok_and(|items| page(&items).is_ok_and(|page| !page.is_nothing())) {
-                    return Whereabouts::There;
-                }
-                self.listed(thread_id).await
-            }
+            Err(failure) if failure.is_bare_500() => self.whereabouts_of_untold(thread_id).await,
             Err(_) => Whereabouts::Unknown,
         }
+    }
+
+    /// The same of a thread that was asked for already, and got a bare 500.
+    pub(super) async fn whereabouts_of_untold(&mut self, thread_id: &str) -> Whereabouts {
+        // One that has items is there, however long the list of threads is.
+        let items = self.json(envelope::page(Some(thread_id), 1, false, None)).await;
+        if items.is_ok_and(|items| page(&items).is_ok_and(|page| !page.is_nothing())) {
+            return Whereabouts::There;
+        }
+        self.listed(thread_id).await
     }
 
     /// What the list of threads says of one.

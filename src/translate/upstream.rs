@@ -10,6 +10,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::rejection::{Code, Rejection};
@@ -22,6 +23,8 @@ pub(super) struct Upstream<S> {
     pub(super) headers: HeaderMap,
     pub(super) endpoint: Uri,
     pub(super) max_reply_bytes: usize,
+    /// What it is known to know, which the next request is told, too.
+    pub(super) known: Known,
 }
 
 /// A service that speaks ChatKit, and that a task of its own may ask.
@@ -92,6 +95,7 @@ impl From<Failure> for Rejection {
                         _ => rejection,
                     }
                 }
+                501 => Self::new(Code::UpstreamUnsupported).because("the upstream answered 501"),
                 _ => Self::new(Code::UpstreamError)
                     .because(format!("the upstream answered {status}")),
             },
@@ -104,8 +108,8 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Sends one request; gives any answer with status 200.
-    pub(super) async fn send(
+    /// Sends one request; gives any answer.
+    pub(super) async fn exchange(
         &mut self,
         accept: &'static str,
         body: Bytes,
@@ -117,7 +121,16 @@ where
         *request.uri_mut() = self.endpoint.clone();
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
-        let response = self.service.call(request).await.map_err(broken)?;
+        self.service.call(request).await.map_err(broken)
+    }
+
+    /// Sends one request; gives any answer with status 200.
+    pub(super) async fn send(
+        &mut self,
+        accept: &'static str,
+        body: Bytes,
+    ) -> Result<Response<R>, Failure> {
+        let response = self.exchange(accept, body).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let retry_after = response

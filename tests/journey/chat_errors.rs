@@ -85,6 +85,9 @@ async fn provoke(code: Code) -> Option<(u16, Reply)> {
         }
         Code::UpstreamError => (503, answered("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n").await),
         Code::UpstreamTimeout => (503, answered("").await),
+        Code::UpstreamUnsupported => {
+            (503, answered("HTTP/1.1 501 X\r\ncontent-length: 0\r\n\r\n").await)
+        }
         Code::ServiceUnavailable => (503, full().await),
         _ => return None,
     })

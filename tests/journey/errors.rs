@@ -68,6 +68,7 @@ rows! {
     upstream_rejected: UpstreamRejected => answered("HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n");
     upstream_error: UpstreamError => answered("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n");
     upstream_timeout: UpstreamTimeout => answered("");
+    upstream_unsupported: UpstreamUnsupported => answered("HTTP/1.1 501 X\r\ncontent-length: 0\r\n\r\n");
     service_unavailable: ServiceUnavailable => super::service_unavailable();
 }
 

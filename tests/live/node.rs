@@ -80,6 +80,12 @@ fn a_page_of_html_is_no_answer() {
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let error = reply.refusal(502, "UPSTREAM_ERROR");
     assert!(!error.to_string().contains(".js"), "the server's stack is not passed on: {error}");
+    // It says the same where nothing waits for an output, and where it fails; its items tell.
+    let path = format!("{}/items/msg_nowhere/retry", conversation.thread);
+    ada.stream(&path, &json!({})).finish().refusal(404, "ITEM_NOT_FOUND");
+    let output = json!({ "result": 1 });
+    let path = format!("{}/tool_outputs", conversation.thread);
+    ada.stream(&path, &output).finish().refusal(409, "CONFLICT");
 
     let gone = json!({ "thread_id": thread });
     assert_eq!(upstream.behind_the_gateway("x", "threads.delete", &gone).status, 200);

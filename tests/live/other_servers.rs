@@ -33,7 +33,7 @@ on_every_server! {
     nobody_else_comes_near_it,
     the_servers_differ_as_it_says_here,
     what_a_restart_lost_is_not_found,
-    what_the_server_does_not_know_is_a_502,
+    what_the_server_does_not_know_is_told_from_a_failure,
 }
 
 /// What can't be expected of every server alike.
@@ -309,7 +309,7 @@ fn nobody_else_comes_near_it(server: Server) {
     assert_eq!(texts(&ada.get(&session).data()), ["user: a secret", "assistant: a secret"]);
 }
 
-fn what_the_server_does_not_know_is_a_502(server: Server) {
+fn what_the_server_does_not_know_is_told_from_a_failure(server: Server) {
     let upstream = Upstream::shared_server(server);
     let gateway = Gateway::start_with(upstream, &[("PASSTHROUGH__UNKNOWN", "forward")]);
     let ada = gateway.caller("unknown");
@@ -317,8 +317,24 @@ fn what_the_server_does_not_know_is_a_502(server: Server) {
     let thread = ada.said(&conversation, "hello")[0]["thread"]["id"].clone();
     for kind in differences(server).unknown_types {
         let reply = ada.rpc(kind, &newer_params(kind, &thread));
-        let error = reply.refusal(502, "UPSTREAM_ERROR");
+        let error = reply.refusal(501, "UPSTREAM_UNSUPPORTED");
         assert!(!error.to_string().contains("Unknown request type"), "the server's words: {error}");
+        let (path, body) = match *kind {
+            "input.transcribe" => (
+                "/transcriptions".to_owned(),
+                json!({ "audio_base64": "AAAA", "mime_type": "audio/mp4" }),
+            ),
+            "threads.add_structured_input" => {
+                let path = format!("{}/items/msg_1/structured_input", conversation.thread);
+                (path, json!({ "status": "skipped" }))
+            }
+            "threads.sync_custom_action" => {
+                let path = format!("{}/actions?sync=true", conversation.thread);
+                (path, json!({ "action": { "type": "go" } }))
+            }
+            _ => panic!("no operation for {kind}"),
+        };
+        ada.post(&path, &body).refusal(501, "UPSTREAM_UNSUPPORTED");
     }
     // What the gateway doesn't know either, and lets through where it is told to.
     ada.rpc("threads.dream", &json!({})).refusal(502, "UPSTREAM_ERROR");

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::service::Reply;
+use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use crate::error::BoxError;
 use crate::principal::UserId;
@@ -51,6 +52,8 @@ impl<S: Clone> Exchange<'_, S> {
             headers,
             endpoint: self.settings.endpoint.clone(),
             max_reply_bytes: self.settings.max_reply_bytes,
+            // Nothing is asked here that an upstream may not know.
+            known: Known::default(),
         }
     }
 }

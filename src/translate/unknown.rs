@@ -1,0 +1,158 @@
+//! Operations that an upstream doesn't know.
+//!
+//! A ChatKit server says the same bare 500 to a request of a type that it doesn't know and to one
+//! that it fails at. It has said it in another way, though, to what is known by every server: one
+//! in Python fails at a run within a stream, and one on Node has the head of one, or a trace of its
+//! calls, in its 500.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::envelope;
+use super::upstream::Upstream;
+use crate::error::BoxError;
+use crate::protocol::RequestType;
+use crate::rejection::{Code, Rejection};
+use crate::session::SessionId;
+
+/// What nobody knows.
+const NONSENSE: &str = "threads.nobody_knows_this";
+
+/// How much of a refusal is compared.
+const MAX_TEXT_BYTES: usize = 8192;
+
+/// The types that were added after the first version of the protocol, and that this process has
+/// seen the upstream know. One that it takes back, by going back to an older version, is then taken
+/// for one that it fails at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(Arc<AtomicU8>);
+
+impl Known {
+    /// The upstream has carried out a request of this type.
+    pub(super) fn saw(&self, kind: RequestType) {
+        if let Some(bit) = bit(kind) {
+            self.0.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request of this type may be one that the upstream doesn't know.
+    fn is_doubtful(&self, kind: RequestType) -> bool {
+        bit(kind).is_some_and(|bit| self.0.load(Ordering::Relaxed) & bit == 0)
+    }
+}
+
+/// A place for each type that not every server knows.
+fn bit(kind: RequestType) -> Option<u8> {
+    match kind {
+        RequestType::InputTranscribe => Some(1),
+        RequestType::ThreadsSyncCustomAction => Some(2),
+        RequestType::ThreadsAddStructuredInput => Some(4),
+        RequestType::AttachmentsCreate
+        | RequestType::AttachmentsDelete
+        | RequestType::ItemsFeedback
+        | RequestType::ItemsList
+        | RequestType::ThreadsAddClientToolOutput
+        | RequestType::ThreadsAddUserMessage
+        | RequestType::ThreadsCreate
+        | RequestType::ThreadsCustomAction
+        | RequestType::ThreadsDelete
+        | RequestType::ThreadsGetById
+        | RequestType::ThreadsList
+        | RequestType::ThreadsRetryAfterItem
+        | RequestType::ThreadsUpdate => None,
+    }
+}
+
+/// What an answer looks like, but for what was asked.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    cache_control: Option<HeaderValue>,
+    text: String,
+}
+
+impl<S, R> Upstream<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    /// Whether a request of this type got a bare 500 because the upstream doesn't know the type.
+    /// `false` means that it does, or that nobody can tell.
+    ///
+    /// It is asked for the last type that was added, about a thread that nobody has, which does
+    /// nothing anywhere: does it answer that as it answers nonsense, and not as it answers what
+    /// every server knows? Whoever doesn't know that one is taken not to know the others either,
+    /// unless it has shown that it does.
+    pub(super) async fn is_ignorant_of(&mut self, kind: RequestType) -> bool {
+        if !self.known.is_doubtful(kind) {
+            return false;
+        }
+        let nobody = SessionId::random().to_string();
+        let newest = RequestType::ThreadsAddStructuredInput.as_str();
+        let Some(newest) = self.look(newest, &nobody).await else { return false };
+        if newest.status != StatusCode::INTERNAL_SERVER_ERROR
+            || self.look(NONSENSE, &nobody).await.as_ref() != Some(&newest)
+        {
+            return false;
+        }
+        let oldest = RequestType::ThreadsRetryAfterItem.as_str();
+        let oldest = self.look(oldest, &nobody).await;
+        // A 502 and the like is somebody else's, who knows nothing at all.
+        oldest.is_some_and(|oldest| {
+            matches!(oldest.status, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR)
+                && oldest != newest
+        })
+    }
+
+    async fn look(&mut self, kind: &str, nobody: &str) -> Option<Look> {
+        let request = envelope::about_nobody(kind, nobody);
+        let (head, body) = self.exchange("text/event-stream", request).await.ok()?.into_parts();
+        // What a run has to say doesn't matter.
+        let text = match head.status {
+            StatusCode::OK => String::new(),
+            _ => beginning(body).await?.replace(kind, ""),
+        };
+        Some(Look {
+            status: head.status,
+            content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            cache_control: head.headers.get(CACHE_CONTROL).cloned(),
+            text,
+        })
+    }
+}
+
+/// The beginning of a body's text.
+async fn beginning<R>(body: R) -> Option<String>
+where
+    R: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut text = Vec::new();
+    while text.len() < MAX_TEXT_BYTES {
+        match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            None => break,
+            Some(frame) => {
+                let data = frame.ok()?.into_data().unwrap_or_default();
+                let rest = MAX_TEXT_BYTES - text.len();
+                text.extend_from_slice(data.get(..rest).unwrap_or(&data));
+            }
+        }
+    }
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The refusal where the upstream doesn't know an operation.
+pub(super) fn unsupported() -> Rejection {
+    Rejection::new(Code::UpstreamUnsupported)
+        .because("the upstream answered 500, as it does to what it doesn't know")
+}
