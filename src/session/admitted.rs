@@ -10,7 +10,7 @@ use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
-use super::store::{Owned, SessionStore, ThreadsPage};
+use super::store::{Owned, PlacedSession, SessionStore, ThreadPlace, ThreadsPage};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
@@ -185,12 +185,48 @@ impl ThreadDirectory {
     /// # Errors
     /// If the store fails.
     pub async fn next(&mut self, limit: usize) -> Result<Vec<SessionRecord>, Rejection> {
+        let placed = self.next_placed(limit).await?;
+        Ok(placed.into_iter().map(|placed| placed.record).collect())
+    }
+
+    async fn next_placed(&mut self, limit: usize) -> Result<Vec<PlacedSession>, Rejection> {
         let page = ThreadsPage { limit, ..self.page.clone() };
         let records = self.store.threads(page).await.map_err(store_down)?;
         if let Some(last) = records.last() {
             self.page.after = Some(last.place);
         }
-        Ok(records.into_iter().map(|placed| placed.record).collect())
+        Ok(records)
+    }
+}
+
+/// The caller's threads.
+#[derive(Debug)]
+pub struct OwnThreads {
+    ids: HashSet<ThreadId>,
+    directory: ThreadDirectory,
+}
+
+impl OwnThreads {
+    pub(super) fn new(ids: HashSet<ThreadId>, directory: ThreadDirectory) -> Self {
+        Self { ids, directory }
+    }
+
+    /// Their ids.
+    pub fn ids(&self) -> &HashSet<ThreadId> {
+        &self.ids
+    }
+
+    /// Has [`next`](Self::next) begin after this place.
+    pub fn resume(&mut self, place: ThreadPlace) {
+        self.directory.page.after = Some(place);
+    }
+
+    /// The next of them in the store's order, at most `limit`; fewer are the last.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<PlacedSession>, Rejection> {
+        self.directory.next_placed(limit).await
     }
 }
 
@@ -203,7 +239,7 @@ pub enum Effect {
     /// It streams a run on a thread.
     Run(RunClaim),
     /// It lists threads: only these may be shown.
-    ListThreads(HashSet<ThreadId>),
+    ListThreads(OwnThreads),
     /// It gives the thread of this session a title.
     Update(OwnedSession),
     /// It deletes the thread of this session.

@@ -77,7 +77,7 @@ mod store;
 pub(crate) use admitted::store_down;
 pub use admitted::{
     Action, Admitted, Attachments, Conversation, ConversationPage, Effect, OpenAiAction,
-    OwnedSession, ThreadDirectory,
+    OwnThreads, OwnedSession, ThreadDirectory,
 };
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};

@@ -80,6 +80,7 @@ mod layer;
 mod messages;
 mod observer;
 mod openai;
+mod own_threads;
 mod pages;
 mod passthrough;
 mod reply;

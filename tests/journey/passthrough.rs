@@ -318,3 +318,74 @@ async fn a_deleted_thread_and_a_new_title_are_the_sessions_too() {
     assert_eq!(client.reply().await.text(), "{}");
     assert_eq!(gateway.get("ada", "/sessions").await.json()["meta"]["total"], 0);
 }
+
+/// Thousands of others' are in front of hers: so many pages are read, and the store knows the rest.
+#[tokio::test]
+async fn the_callers_threads_are_found_behind_any_number_of_others() {
+    const OTHERS: usize = 5000;
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let own: Vec<String> = (0..5).map(|n| format!("thr_own_{n}")).collect();
+    for thread in &own {
+        gateway.bound(&upstream, "ada", thread).await;
+    }
+    let session = gateway.get("ada", "/sessions").await.data()[4]["id"].clone();
+    let upstream = upstream.answer(move |received| {
+        if received.kind() == "threads.update" {
+            return json_answer("{}");
+        }
+        assert_eq!(received.kind(), "threads.list");
+        let params = &received.json()["params"];
+        let rows = usize::try_from(params["limit"].as_u64().unwrap()).unwrap();
+        let from = params["after"].as_str().map_or(0, |after| after.parse().unwrap());
+        // The newest of hers is the very first, and the others are the last.
+        let mut all = vec!["thr_own_4".to_owned()];
+        all.extend((0..OTHERS).map(|n| format!("thr_{n}")));
+        all.extend((0..4).rev().map(|n| format!("thr_own_{n}")));
+        let to = (from + rows).min(all.len());
+        let page: Vec<_> = all[from..to]
+            .iter()
+            .map(|id| json!({ "id": id, "created_at": "2099-01-01T00:00:00" }))
+            .collect();
+        let mut answer = json!({ "data": page, "has_more": to < all.len() });
+        if to < all.len() {
+            answer["after"] = to.to_string().into();
+        }
+        json_answer(&answer.to_string())
+    });
+    let rename = format!("/sessions/{}", session.as_str().unwrap());
+    let rename = TestRequest::new("PATCH", &rename).user("ada").json(r#"{"title":"Rain"}"#);
+    assert_eq!(gateway.send(rename).await.status, 200);
+
+    for (limit, pages) in [(2, 3), (1, 5), (4, 2), (5, 1), (100, 1), (9999, 1)] {
+        let (mut found, mut after, mut read) = (Vec::new(), json!(null), 0);
+        loop {
+            let params = json!({ "limit": limit, "after": after });
+            let list = json!({ "type": "threads.list", "params": params }).to_string();
+            let before = upstream.types().len();
+            let page = gateway.post("ada", "", &list).await.json();
+            assert!(upstream.types().len() - before <= 10, "{limit}");
+            for thread in page["data"].as_array().unwrap() {
+                found.push(thread["id"].as_str().unwrap().to_owned());
+            }
+            read += 1;
+            assert!(read <= 5, "{found:?}");
+            after = page["after"].clone();
+            if page["has_more"] == false {
+                assert!(after.is_null());
+                break;
+            }
+        }
+        let mut newest_first = own.clone();
+        newest_first.reverse();
+        assert_eq!((found, read), (newest_first, pages), "{limit}");
+    }
+    let list = r#"{"type":"threads.list","params":{"limit":100}}"#;
+    let all = gateway.post("ada", "", list).await.json();
+    let oldest = &all["data"][4];
+    assert_eq!(oldest["title"], "Rain");
+    assert_eq!(oldest["status"], json!({ "type": "active" }));
+    assert_eq!(oldest["metadata"], json!({}));
+    assert_eq!(oldest["items"], json!({ "data": [], "has_more": false }));
+    assert!(oldest["created_at"].as_str().unwrap().ends_with('Z'));
+}

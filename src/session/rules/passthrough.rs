@@ -1,5 +1,6 @@
 //! ChatKit requests that come as such: everything they name is looked up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::first_run::FirstRun;
@@ -7,8 +8,9 @@ use super::{ConversationIds, Rules};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Effect, store_down};
+use crate::session::admitted::{Effect, OwnThreads, ThreadDirectory, store_down};
 use crate::session::record::ThreadId;
+use crate::session::store::ThreadsPage;
 use crate::validate::ChatKitCall;
 
 impl Rules {
@@ -39,9 +41,17 @@ impl Rules {
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
                 let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
-                let threads: Vec<ThreadId> =
+                let ids: HashSet<ThreadId> =
                     sessions.into_iter().filter_map(|session| session.thread_id).collect();
-                Effect::ListThreads(threads.into_iter().collect())
+                let page = ThreadsPage {
+                    user_id: Some(principal.user_id().clone()),
+                    ascending: call.page.ascending,
+                    after: None,
+                    until: None,
+                    limit: 0,
+                };
+                let directory = ThreadDirectory::new(Arc::clone(&self.store), page, None, false);
+                Effect::ListThreads(OwnThreads::new(ids, directory))
             }
             (Some(T::AttachmentsCreate), _) => {
                 Effect::CreateAttachment(self.attachments(principal))
