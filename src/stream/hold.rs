@@ -101,7 +101,7 @@ where
         };
         match next {
             Some(Ok(frame)) => {
-                held.push(frame, watch.as_mut());
+                held.push(frame, &watch);
                 let progress = watch.as_mut().progress();
                 let commit = progress.output
                     || held.is_over(policy)
@@ -152,7 +152,7 @@ struct Held {
 
 impl Held {
     /// Keeps a frame that came out of `watch` just now.
-    fn push<B, O: RunObserver>(&mut self, frame: Frame<Bytes>, watch: Pin<&mut Watch<B, O>>) {
+    fn push<B, O: RunObserver>(&mut self, frame: Frame<Bytes>, watch: &Watch<B, O>) {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         // Before any output every event that has passed belongs to the preamble, or is an error.
         let events = watch.events();

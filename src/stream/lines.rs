@@ -130,7 +130,7 @@ impl Lines {
     }
 
     /// Whether an event has begun to have data, and hasn't ended.
-    pub(crate) fn is_within_event(&self) -> bool {
+    pub(crate) fn is_within_event(self) -> bool {
         self.has_data
     }
 

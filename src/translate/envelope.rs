@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde::ser::{SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
@@ -219,7 +218,7 @@ pub(super) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> B
 /// An action without a `payload`, with one that is null: the first version of the server has no
 /// default for it. `None` if it has one.
 fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
-    let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_str(action.get()).ok()?;
+    let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(action.get()).ok()?;
     if members.contains_key("payload") {
         return None;
     }
