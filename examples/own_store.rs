@@ -5,7 +5,7 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! twenty-one methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! twenty-two methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
@@ -14,6 +14,9 @@
 //!   lease = …`, with a unique index on `thread_id`.
 //! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
 //!   call that comes later.
+//! - `adopt` decides each entry when those before it are done, and an entry is one `INSERT`. What it
+//!   adds is not counted by `create`, and has a count that is not known: `begin_run` says so until
+//!   it is told.
 //! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
 //!   each request of a client's, and must not come from a cache that another replica can't clear.
 //! - `delete` keeps for a day where the thread stood, so that whoever deletes while they page goes on.
@@ -31,9 +34,10 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId, Created, Lease,
-    MemoryStore, NewSession, Owned, PlacedSession, RunStart, SessionId, SessionRecord,
-    SessionStore, Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
+    Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
+    Created, Lease, MemoryStore, MessageCount, NewSession, Owned, PlacedSession, RunStart,
+    SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId, ThreadPlace,
+    ThreadsPage, Uncounted,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -97,6 +101,10 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("create", self.inner.create(session, max_sessions))
     }
 
+    fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>> {
+        self.counted("adopt", self.inner.adopt(entries))
+    }
+
     fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
         self.counted("get", self.inner.get(id))
     }
@@ -142,7 +150,12 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.count("settle", true, begun.elapsed());
     }
 
-    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
+    fn set_message_count(
+        &self,
+        id: SessionId,
+        seen: MessageCount,
+        messages: u64,
+    ) -> StoreFuture<'_, ()> {
         self.counted("set_message_count", self.inner.set_message_count(id, seen, messages))
     }
 
@@ -218,7 +231,8 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
         return Err("the second session is over the limit".into());
     };
 
-    let begin = BeginRun { max_messages: None, lease: Duration::from_secs(45), now };
+    let (lease, uncounted) = (Duration::from_secs(45), Uncounted::Tell);
+    let begin = BeginRun { max_messages: None, lease, now, uncounted };
     let RunStart::First(lease) = store.begin_run(id, begin).await? else {
         return Err("a new session is free".into());
     };
@@ -235,7 +249,8 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
         return Err("a bound session goes on with its thread".into());
     };
     store.settle(id, Settlement::default());
-    let messages = store.list(&ada).await?.first().map_or(0, |session| session.message_count);
+    let listed = store.list(&ada).await?;
+    let messages = listed.first().and_then(|session| session.message_count.known()).unwrap_or(0);
     Ok(format!("session {id} has thread {thread_id} and {messages} messages"))
 }
 

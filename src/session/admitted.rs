@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
-use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use super::store::{Owned, PlacedSession, SessionStore, ThreadPlace, ThreadsPage};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
@@ -284,15 +284,16 @@ impl OwnedSession {
         self.store.set_title(self.record.id, Some(title), now).await
     }
 
-    /// Replaces the message count by a counted one, if it differs.
+    /// Replaces the message count by a counted one, if it differs or was not known.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn repair_message_count(&self, messages: u64) -> Result<(), Error> {
-        if messages == self.record.message_count {
+        let seen = self.record.message_count;
+        if seen == MessageCount::Known(messages) {
             return Ok(());
         }
-        self.store.set_message_count(self.record.id, self.record.message_count, messages).await
+        self.store.set_message_count(self.record.id, seen, messages).await
     }
 
     /// Deletes the session; to be called when its thread is gone.

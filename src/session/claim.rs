@@ -1,19 +1,26 @@
 //! A run's claim on its session.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::admitted::store_down;
 use super::record::{SessionId, ThreadId};
-use super::store::{Bound, Lease, SessionStore, Settlement};
+use super::store::{BeginRun, Bound, Lease, RunStart, SessionStore, Settlement, Uncounted};
 use crate::error::Error;
 use crate::limit::StreamPermit;
+use crate::rejection::{Code, Rejection};
 
 /// A run's place in its session, from admission to its end.
 ///
 /// Dropping it settles the run: its messages are counted, its place is free, and a session
 /// whose first run came to nothing can be tried again at once.
+///
+/// Where nobody has counted the messages of the session's thread, it has no place yet: they are to
+/// be counted, and [`begin_counted`](Self::begin_counted) is to say how many there are, before the
+/// run is asked for.
 pub struct RunClaim {
     store: Arc<dyn SessionStore>,
     session_id: SessionId,
@@ -29,18 +36,28 @@ pub struct RunClaim {
 enum Start {
     First(Lease),
     Next(ThreadId),
+    /// Not begun: `seen` is what the store says of the thread's messages.
+    Uncounted {
+        thread_id: ThreadId,
+        seen: u64,
+        begin: BeginRun,
+    },
 }
 
 impl RunClaim {
-    pub(super) fn first(
+    /// Begins a run, or says why it can't begin.
+    pub(super) async fn begin(
         store: Arc<dyn SessionStore>,
         session_id: SessionId,
-        lease: Lease,
+        begin: BeginRun,
         permit: Option<StreamPermit>,
-    ) -> Self {
-        let settlement = Settlement { lease: Some(lease), ..Settlement::default() };
-        let start = Start::First(lease);
-        Self {
+    ) -> Result<Self, Rejection> {
+        // The claim is made in the same poll that the store answers in: there is no await in
+        // between at which it could be lost.
+        let outcome = store.begin_run(session_id, begin).await.map_err(store_down)?;
+        let start = Start::of(outcome, &begin)?;
+        let settlement = Settlement { lease: start.lease(), ..Settlement::default() };
+        Ok(Self {
             store,
             session_id,
             start,
@@ -49,32 +66,55 @@ impl RunClaim {
             counts: true,
             showed_something: false,
             _permit: permit,
+        })
+    }
+
+    /// The thread whose messages are to be counted before the run is asked for, if they are.
+    pub fn to_count(&self) -> Option<&ThreadId> {
+        match &self.start {
+            Start::First(_) | Start::Next(_) => None,
+            Start::Uncounted { thread_id, .. } => Some(thread_id),
         }
     }
 
-    pub(super) fn next(
-        store: Arc<dyn SessionStore>,
-        session_id: SessionId,
-        thread_id: ThreadId,
-        permit: Option<StreamPermit>,
-    ) -> Self {
-        let settlement = Settlement::default();
-        let start = Start::Next(thread_id);
-        Self {
-            store,
-            session_id,
-            start,
-            settlement,
-            learns_titles: true,
-            counts: true,
-            showed_something: false,
-            _permit: permit,
+    /// Whether that it is not known how many messages there are keeps the run from beginning.
+    pub fn is_limited(&self) -> bool {
+        match &self.start {
+            Start::First(_) | Start::Next(_) => false,
+            Start::Uncounted { begin, .. } => begin.max_messages.is_some(),
         }
     }
 
-    /// Keeps the title that the user gave the session, whatever the upstream calls the thread.
+    /// Begins a run whose thread's [messages were counted](Self::to_count) just now; `None` if
+    /// that could not be done, which is no obstacle unless there [is a limit](Self::is_limited).
+    /// Nothing happens where it has begun already.
+    ///
+    /// # Errors
+    /// If the thread has as many messages as it may have, or they are unknown and limited, or the
+    /// session is gone, or the store fails.
+    pub async fn begin_counted(&mut self, messages: Option<u64>) -> Result<(), Rejection> {
+        let Start::Uncounted { seen, begin, .. } = self.start else { return Ok(()) };
+        let uncounted = match messages {
+            Some(messages) => Uncounted::Counted { seen, messages },
+            None if begin.max_messages.is_none() => Uncounted::Begin,
+            None => Uncounted::Tell,
+        };
+        let begin = BeginRun { now: Timestamp::now(), uncounted, ..begin };
+        let outcome = self.store.begin_run(self.session_id, begin).await.map_err(store_down)?;
+        self.start = Start::of(outcome, &begin)?;
+        self.settlement.lease = self.start.lease();
+        match self.start {
+            Start::Next(_) => Ok(()),
+            Start::First(_) | Start::Uncounted { .. } => {
+                Err(Rejection::new(Code::ServiceUnavailable)
+                    .because("it is not known how many messages the thread has"))
+            }
+        }
+    }
+
+    /// Keeps the title that the user gave the session, whatever the upstream calls its new thread.
     pub(super) fn keeping_title(mut self) -> Self {
-        self.learns_titles = false;
+        self.learns_titles = self.start.lease().is_none();
         self
     }
 
@@ -99,7 +139,7 @@ impl RunClaim {
     pub fn thread_id(&self) -> Option<&ThreadId> {
         match &self.start {
             Start::First(_) => None,
-            Start::Next(thread_id) => Some(thread_id),
+            Start::Next(thread_id) | Start::Uncounted { thread_id, .. } => Some(thread_id),
         }
     }
 
@@ -141,8 +181,40 @@ impl RunClaim {
     }
 }
 
+impl Start {
+    /// What the store has begun, or why it hasn't.
+    fn of(outcome: RunStart, begin: &BeginRun) -> Result<Self, Rejection> {
+        match outcome {
+            RunStart::First(lease) => Ok(Self::First(lease)),
+            RunStart::Next(thread_id) => Ok(Self::Next(thread_id)),
+            RunStart::Uncounted { thread_id, seen } => {
+                Ok(Self::Uncounted { thread_id, seen, begin: *begin })
+            }
+            RunStart::Busy => Err(Rejection::new(Code::Conflict)
+                .message("The session's first message is still being sent; try again.")),
+            RunStart::MessageLimit => {
+                let max = begin.max_messages.map_or(0, NonZeroU32::get);
+                Err(Rejection::new(Code::MessageLimit)
+                    .message(format!("A session may have at most {max} messages; start another."))
+                    .detail("max_messages", max))
+            }
+            RunStart::Unknown => Err(Rejection::new(Code::SessionNotFound)),
+        }
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        match self {
+            Self::First(lease) => Some(*lease),
+            Self::Next(_) | Self::Uncounted { .. } => None,
+        }
+    }
+}
+
 impl Drop for RunClaim {
     fn drop(&mut self) {
+        if self.to_count().is_some() {
+            return;
+        }
         let mut settlement = std::mem::take(&mut self.settlement);
         if self.showed_something || settlement.title.is_some() {
             settlement.touched_at = Some(Timestamp::now());

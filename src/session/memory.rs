@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::adoption::{self, Adopted, AdoptedThread, Adoption, KnownBy};
 use super::client_session::{ClientSession, ClientSessionStatus};
-use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use super::store::{
     BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
     NewConversation, NewSession, Owned, PlacedSession, RunStart, SessionStore, Settlement,
@@ -50,6 +51,7 @@ struct Deleted {
 
 struct Stored {
     record: SessionRecord,
+    adopted: bool,
     bound_at: Option<Timestamp>,
     in_flight: u64,
     /// The number of the last lease; the session's while `lease_until` is some.
@@ -91,6 +93,10 @@ impl SessionStore for MemoryStore {
         max_sessions: Option<NonZeroU32>,
     ) -> StoreFuture<'_, Created> {
         Box::pin(async move { self.tables().create(session, max_sessions) })
+    }
+
+    fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>> {
+        self.later(move |tables| entries.into_iter().map(|entry| tables.adopt(entry)).collect())
     }
 
     fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
@@ -159,13 +165,18 @@ impl SessionStore for MemoryStore {
         }
     }
 
-    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
+    fn set_message_count(
+        &self,
+        id: SessionId,
+        seen: MessageCount,
+        messages: u64,
+    ) -> StoreFuture<'_, ()> {
         self.later(move |tables| {
             if let Some(session) = tables.sessions.get_mut(&id)
                 && session.in_flight == 0
                 && session.record.message_count == seen
             {
-                session.record.message_count = messages;
+                session.record.message_count = MessageCount::Known(messages);
             }
         })
     }
@@ -273,7 +284,8 @@ impl Tables {
         if self.sessions.contains_key(&id) {
             return Err(Error::store("could not create a session", "its id is in use"));
         }
-        let has = self.users.get(&user_id).map_or(0, HashSet::len);
+        let made = |id: &&SessionId| self.sessions.get(id).is_some_and(|stored| !stored.adopted);
+        let has = self.users.get(&user_id).into_iter().flatten().filter(made).count();
         if max_sessions.is_some_and(|max| has as u64 >= u64::from(max.get())) {
             return Ok(Created::LimitReached);
         }
@@ -297,11 +309,12 @@ impl Tables {
             title,
             created_at: now,
             updated_at: now,
-            message_count: 0,
+            message_count: MessageCount::Known(0),
         };
         self.users.entry(user_id).or_default().insert(id);
         let stored = Stored {
             record: record.clone(),
+            adopted: false,
             bound_at: None,
             in_flight: 0,
             lease: 0,
@@ -309,6 +322,61 @@ impl Tables {
         };
         self.sessions.insert(id, stored);
         Ok(Created::Session(record))
+    }
+
+    fn adopt(&mut self, entry: Adoption) -> Adopted {
+        match entry {
+            Adoption::Attachment { attachment_id, user_id } => {
+                match self.attachments.entry(attachment_id.into()) {
+                    Entry::Occupied(place) => adoption::of_attachment(place.get(), &user_id),
+                    Entry::Vacant(place) => {
+                        place.insert(user_id);
+                        Adopted::Done
+                    }
+                }
+            }
+            Adoption::Thread(thread) => self.adopt_thread(thread),
+        }
+    }
+
+    fn adopt_thread(&mut self, thread: AdoptedThread) -> Adopted {
+        let session = self.threads.get(&thread.thread_id).and_then(|id| self.sessions.get(id));
+        if let Some(session) = session {
+            return thread.beside(&session.record);
+        }
+        let is_taken = match thread.known_by {
+            None => false,
+            Some(KnownBy::Conversation(id)) => self.conversations.contains_key(&id),
+            Some(KnownBy::Session(id)) => self.sessions.contains_key(&id),
+        };
+        if is_taken {
+            return thread.taken();
+        }
+        let (id, conversation) = (thread.session_id(), thread.conversation());
+        let AdoptedThread { thread_id, user_id, title, created_at, updated_at, .. } = thread;
+        if let Some(conversation) = conversation {
+            self.conversations.insert(conversation, id);
+        }
+        if let Some(ConversationId::Integer(number)) = conversation {
+            self.last_number = self.last_number.max(number.get());
+        }
+        self.threads.insert(ThreadId::clone(&thread_id), id);
+        self.users.entry(user_id.clone()).or_default().insert(id);
+        let record = SessionRecord {
+            id,
+            user_id,
+            thread_id: Some(thread_id),
+            conversation,
+            title,
+            created_at: whole_microseconds(created_at),
+            updated_at: whole_microseconds(updated_at),
+            message_count: MessageCount::AtLeast(0),
+        };
+        let bound_at = Some(record.created_at);
+        let stored =
+            Stored { record, adopted: true, bound_at, in_flight: 0, lease: 0, lease_until: None };
+        self.sessions.insert(id, stored);
+        Adopted::Done
     }
 
     fn next_number(&mut self) -> Result<ConversationId, Error> {
@@ -402,7 +470,22 @@ impl Stored {
         if bound.is_none() && self.lease_until.is_some_and(|until| now < until) {
             return RunStart::Busy;
         }
-        let messages = self.record.message_count.saturating_add(self.in_flight);
+        if let (MessageCount::AtLeast(by), 0) = (self.record.message_count, self.in_flight)
+            && let Some(messages) = begin.uncounted.count(by)
+        {
+            self.record.message_count = MessageCount::Known(messages);
+        }
+        let messages = match (self.record.message_count, &bound) {
+            (MessageCount::AtLeast(seen), Some(thread_id)) => {
+                let Some(messages) = begin.uncounted.at_most(seen) else {
+                    let thread_id = ThreadId::clone(thread_id);
+                    return RunStart::Uncounted { thread_id, seen };
+                };
+                messages
+            }
+            (MessageCount::AtLeast(messages) | MessageCount::Known(messages), _) => messages,
+        };
+        let messages = messages.saturating_add(self.in_flight);
         if begin.max_messages.is_some_and(|max| messages >= u64::from(max.get())) {
             return RunStart::MessageLimit;
         }
@@ -418,7 +501,7 @@ impl Stored {
     fn settle(&mut self, settlement: Settlement) {
         let Settlement { lease, messages, title, touched_at, discard_unbound: _ } = settlement;
         self.in_flight = self.in_flight.saturating_sub(1);
-        self.record.message_count = self.record.message_count.saturating_add(messages);
+        self.record.message_count = self.record.message_count.plus(messages);
         if let Some(title) = title {
             self.record.title = title;
         }

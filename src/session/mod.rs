@@ -60,6 +60,7 @@
 //! ```
 
 mod admitted;
+mod adoption;
 mod claim;
 mod client_session;
 mod layer;
@@ -79,13 +80,14 @@ pub use admitted::{
     Action, Admitted, Attachments, Conversation, ConversationPage, Effect, OpenAiAction,
     OwnThreads, OwnedSession, ThreadDirectory,
 };
+pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
 pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;
-pub use record::{ConversationId, SessionId, SessionRecord, ThreadId};
+pub use record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;
 #[cfg(feature = "sqlite")]
@@ -93,4 +95,5 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     BeginRun, Bound, ClientSessionCreated, Created, Lease, NewConversation, NewSession, Owned,
     PlacedSession, RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
+    Uncounted,
 };

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::principal::UserId;
 
-/// A session's id: a UUID v4, 122 random bits.
+/// A session's id: a UUID v4, 122 random bits. That of one which was adopted may be any UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Uuid);
 
@@ -17,6 +17,12 @@ impl SessionId {
     /// A new random id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
+    }
+
+    /// A new id that is greater than those that this process has made so before, and the rest of it
+    /// random: a table that is ordered by it grows at its end.
+    pub(super) fn ascending() -> Self {
+        Self(Uuid::now_v7())
     }
 
     /// Reads an id from its canonical form (36 characters, lower or upper case); `None` if it
@@ -105,7 +111,36 @@ pub struct SessionRecord {
     /// When it was last written to: created, retitled, or a run ended. Microseconds' precision.
     pub updated_at: Timestamp,
     /// User and assistant messages in the thread.
-    pub message_count: u64,
+    pub message_count: MessageCount,
+}
+
+/// How many user and assistant messages a thread has, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageCount {
+    /// So many went by since the thread was [adopted](super::SessionStore::adopt), and nobody has
+    /// counted those that it had before.
+    AtLeast(u64),
+    /// So many.
+    Known(u64),
+}
+
+impl MessageCount {
+    /// The count, if it is known.
+    pub fn known(self) -> Option<u64> {
+        match self {
+            Self::AtLeast(_) => None,
+            Self::Known(messages) => Some(messages),
+        }
+    }
+
+    /// The count with so many messages more.
+    #[must_use]
+    pub fn plus(self, messages: u64) -> Self {
+        match self {
+            Self::AtLeast(seen) => Self::AtLeast(seen.saturating_add(messages)),
+            Self::Known(before) => Self::Known(before.saturating_add(messages)),
+        }
+    }
 }
 
 #[cfg(test)]

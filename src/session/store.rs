@@ -9,8 +9,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::adoption::{Adopted, Adoption};
 use super::client_session::ClientSession;
-use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
 
@@ -41,7 +42,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// Ownership never changes: a session's `user_id` and, once set, its `thread_id` are constant
 /// until it is deleted. Callers cache on the strength of that.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds a session, unless its owner already has `max_sessions`.
+    /// Adds a session, unless its owner already has `max_sessions`; those that were
+    /// [adopted](Self::adopt) are none of them.
     ///
     /// Counting, giving it its id as a conversation, and adding are one step. An id that a session
     /// has already is an error.
@@ -50,6 +52,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         session: NewSession,
         max_sessions: Option<NonZeroU32>,
     ) -> StoreFuture<'_, Created>;
+
+    /// Takes on what a ChatKit server has already. A thread becomes a bound session of its user's,
+    /// an attachment is recorded as its user's.
+    ///
+    /// One outcome for each entry, in their order; each is decided when those before it are done.
+    /// Every entry is adopted as a whole or not at all. A call that fails may have adopted some of
+    /// them: to make it again is harmless.
+    ///
+    /// An adopted session was bound when it was created, so that threads stay in their order. It
+    /// never counts for [`create`](Self::create)'s limit, and its message count is
+    /// [`MessageCount::AtLeast`] until somebody has counted. A number that it has as a conversation
+    /// is one that [`NewConversation::Next`] has left behind from then on.
+    fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>>;
 
     /// The session of that id, whoever owns it.
     fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>>;
@@ -77,6 +92,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// it is [settled](Self::settle). An unbound session has one at a time: the caller gets a
     /// [`Lease`] and either [binds](Self::bind) with it or settles. A lease that is neither
     /// (the process died) ends by itself after `begin.lease`.
+    ///
+    /// A run of a session whose messages nobody has counted begins as [`BeginRun::uncounted`] says.
     ///
     /// [`RunStart::Busy`] comes before [`RunStart::MessageLimit`]: the other first run may fail
     /// and give its place back. A run that was begun for a future that was dropped before it
@@ -109,7 +126,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Nothing happens if the count is another one by now, if a run is in flight, or if there is
     /// no such session: what was counted may then be older than what is stored, or have a run's
     /// messages twice.
-    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()>;
+    fn set_message_count(
+        &self,
+        id: SessionId,
+        seen: MessageCount,
+        messages: u64,
+    ) -> StoreFuture<'_, ()>;
 
     /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
     ///
@@ -268,6 +290,50 @@ pub struct BeginRun {
     pub lease: Duration,
     /// The time, for the lease.
     pub now: Timestamp,
+    /// What is done where nobody has counted the session's messages.
+    pub uncounted: Uncounted,
+}
+
+/// How a run begins whose session's message count is [`MessageCount::AtLeast`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncounted {
+    /// As if the messages that went by were all: for a run that has no limit.
+    Begin,
+    /// They were counted after [`RunStart::Uncounted`] had come.
+    ///
+    /// If nothing ran since, and nothing runs, that becomes the session's count. Otherwise what was
+    /// counted may have a run's messages or not, so it is not kept, and the limit is held as if it
+    /// had none of them.
+    Counted {
+        /// What went by before they were counted.
+        seen: u64,
+        /// The count.
+        messages: u64,
+    },
+    /// Not at all: [`RunStart::Uncounted`].
+    Tell,
+}
+
+impl Uncounted {
+    /// The most messages that there can be where so many went `by`; none if the run is not to
+    /// begin.
+    pub(super) fn at_most(self, by: u64) -> Option<u64> {
+        match self {
+            Self::Begin => Some(by),
+            Self::Counted { seen, messages } => {
+                Some(messages.saturating_add(by.saturating_sub(seen)))
+            }
+            Self::Tell => None,
+        }
+    }
+
+    /// The count to be kept, where so many went `by` and nothing runs.
+    pub(super) fn count(self, by: u64) -> Option<u64> {
+        match self {
+            Self::Counted { seen, messages } if seen == by => Some(messages),
+            Self::Begin | Self::Counted { .. } | Self::Tell => None,
+        }
+    }
 }
 
 impl BeginRun {
@@ -290,6 +356,13 @@ pub enum RunStart {
     MessageLimit,
     /// The session is bound to this thread.
     Next(ThreadId),
+    /// The session is bound to this thread, whose messages nobody has counted. Nothing is begun.
+    Uncounted {
+        /// The thread.
+        thread_id: ThreadId,
+        /// The messages that went by, for [`Uncounted::Counted`].
+        seen: u64,
+    },
     /// There is no such session.
     Unknown,
 }

@@ -30,7 +30,8 @@ struct Summary<'a> {
     title: Option<&'a str>,
     created_at: String,
     updated_at: String,
-    message_count: Value,
+    /// `None` where nobody has counted.
+    message_count: Option<u64>,
 }
 
 impl<'a> From<&'a Conversation> for Summary<'a> {
@@ -41,7 +42,7 @@ impl<'a> From<&'a Conversation> for Summary<'a> {
             title: record.title.as_deref(),
             created_at: record.created_at.to_string(),
             updated_at: record.updated_at.to_string(),
-            message_count: Value::from(record.message_count),
+            message_count: record.message_count.known(),
         }
     }
 }

@@ -53,7 +53,8 @@ pub(super) struct Session<'a> {
     created_at: Timestamp,
     #[serde(serialize_with = "display")]
     updated_at: Timestamp,
-    message_count: u64,
+    /// `None` where nobody has counted.
+    message_count: Option<u64>,
 }
 
 /// A session with its messages.
@@ -165,13 +166,13 @@ impl<'a> From<&'a SessionRecord> for Session<'a> {
             title: record.title.as_deref(),
             created_at: record.created_at,
             updated_at: record.updated_at,
-            message_count: record.message_count,
+            message_count: record.message_count.known(),
         }
     }
 }
 
 impl Session<'_> {
-    pub(super) fn with_message_count(self, message_count: u64) -> Self {
+    pub(super) fn with_message_count(self, message_count: Option<u64>) -> Self {
         Self { message_count, ..self }
     }
 }

@@ -35,18 +35,23 @@ where
     // Some servers answer this with 500 for ever once a thread has a title: that costs no more
     // than the status.
     let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
-    let status = match exchange.upstream.json(get).await {
-        Ok(thread) => status(&thread),
+    let (is_there, status) = match exchange.upstream.json(get).await {
+        Ok(thread) => (true, status(&thread)),
         // Who doesn't answer at all is not asked a second time.
         Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
-        Err(_) => None,
+        Err(_) => (false, None),
     };
     let items = exchange.upstream.all_items(thread_id).await?;
     let (messages, counted) =
         messages::messages(&items, exchange.settings.utc_offset, record.created_at);
     // A thread that is lost looks like one without items, and is no reason to begin anew.
-    let counted = if items.is_empty() { record.message_count } else { counted };
-    session.repair_message_count(counted).await.map_err(store_down)?;
+    let counted = match record.message_count.known() {
+        before if items.is_empty() => before.or(is_there.then_some(0)),
+        _ => Some(counted),
+    };
+    if let Some(counted) = counted {
+        session.repair_message_count(counted).await.map_err(store_down)?;
+    }
     reply::one(reply::FullSession {
         session: summary.with_message_count(counted),
         thread_id: Some(thread_id),

@@ -19,6 +19,7 @@ use chatkit_rest::proxy::Rooms;
 use chatkit_rest::server::HealthLayer;
 use chatkit_rest::session::{
     BeginRun, Bound, MemoryStore, NewSession, RunStart, SessionId, SessionStore, Settlement,
+    Uncounted,
 };
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
@@ -172,7 +173,8 @@ async fn bound_session(store: &MemoryStore, id: SessionId) {
     let user_id = UserId::parse("ada").unwrap();
     let session = NewSession { id, user_id, title: None, conversation: None, now };
     let _ = store.create(session, None).await.unwrap();
-    let begin = BeginRun { max_messages: NonZeroU32::new(1), lease: Duration::from_secs(45), now };
+    let (max_messages, lease) = (NonZeroU32::new(1), Duration::from_secs(45));
+    let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
     let RunStart::First(lease) = store.begin_run(id, begin).await.unwrap() else {
         panic!("a first run");
     };

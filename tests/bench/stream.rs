@@ -20,7 +20,7 @@ use chatkit_rest::authenticate::{Algorithm, Verifier};
 use chatkit_rest::principal::{Authenticated, Principal, UserId};
 use chatkit_rest::route::{RouteLayer, Router};
 use chatkit_rest::session::{
-    BeginRun, MemoryStore, NewSession, SessionId, SessionStore, Settlement, SqliteStore,
+    BeginRun, MemoryStore, NewSession, SessionId, SessionStore, Settlement, SqliteStore, Uncounted,
 };
 use chatkit_rest::stream::{HoldPolicy, NoObserver, Watch, hold};
 use chatkit_rest::validate::{BodyLimits, Schemas, ValidateLayer, Validated, parse_json};
@@ -132,7 +132,8 @@ fn stores(c: &mut Criterion) {
         });
         c.bench_function(&format!("{name}/begin_and_settle"), |b| {
             let lease = Duration::from_secs(45);
-            let begin = BeginRun { max_messages: NonZeroU32::new(100), lease, now };
+            let (max_messages, uncounted) = (NonZeroU32::new(100), Uncounted::Tell);
+            let begin = BeginRun { max_messages, lease, now, uncounted };
             b.iter(|| {
                 let start = runtime.block_on(store.begin_run(id, begin)).unwrap();
                 let chatkit_rest::session::RunStart::First(lease) = start else {

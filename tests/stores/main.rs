@@ -36,6 +36,23 @@ macro_rules! contract {
 }
 
 contract! {
+    adoption:
+        a_thread_becomes_a_session_as_it_was_given,
+        adopted_threads_are_listed_by_their_creation,
+        what_is_known_stays_as_it_is,
+        what_is_anothers_is_not_taken,
+        each_entry_sees_those_before_it,
+        adopted_text_is_never_interpreted,
+        the_adopted_take_nobodys_place,
+        numbers_go_on_behind_the_adopted,
+        a_run_of_the_uncounted_waits_for_their_count,
+        runs_that_counted_at_once_stop_at_the_limit,
+        a_count_that_is_the_limit_is_kept_all_the_same,
+        a_count_that_may_have_a_runs_messages_is_not_kept,
+        whoever_reads_all_of_an_adopted_thread_counts_it,
+        a_count_of_an_adopted_thread_never_overflows,
+        a_dropped_counted_run_gives_its_place_back,
+        a_batch_that_is_dropped_is_adopted_or_not;
     clients:
         threads_are_in_the_order_of_their_binding,
         a_page_of_threads_lies_between_its_cursors,

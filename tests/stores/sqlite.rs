@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Bound, ConversationId, Created, NewConversation, NewSession, Owned, RunStart, SessionRecord,
-    Settlement, SqliteOptions, SqliteStore, ThreadsPage,
+    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, MessageCount,
+    NewConversation, NewSession, Owned, RunStart, SessionRecord, Settlement, SqliteOptions,
+    SqliteStore, ThreadId, ThreadsPage,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -37,7 +38,7 @@ async fn reopening_keeps_everything() {
 
     let store = directory.store();
     assert_eq!(get(&store, bound).await, before);
-    assert_eq!((before.message_count, before.updated_at), (2, at(9)));
+    assert_eq!((before.message_count, before.updated_at), (MessageCount::Known(2), at(9)));
     assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(before));
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("ada")));
     assert!(matches!(begin(&store, leased, at(29)).await, RunStart::Busy));
@@ -86,7 +87,10 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     let store = directory.store();
     let found = store.by_thread("thr_1").await.unwrap().unwrap();
     assert_eq!(found.id.to_string(), "00112233-4455-4067-8899-aabbccddeeff");
-    assert_eq!((found.title.as_deref(), found.message_count), (Some("Turin"), 4));
+    assert_eq!(
+        (found.title.as_deref(), found.message_count),
+        (Some("Turin"), MessageCount::Known(4))
+    );
     assert_eq!((found.created_at.as_microsecond(), found.updated_at.as_microsecond()), (10, 20));
     assert_eq!(found.conversation, None);
     assert_eq!(store.list(&user("ada")).await.unwrap().len(), 2);
@@ -127,6 +131,36 @@ async fn what_an_older_program_binds_meanwhile_is_listed() {
     assert_eq!(places, [(Some("thr_2"), 5), (Some("thr_1"), 10), (Some("thr_3"), 40)]);
 }
 
+/// What a program does that was started before the file had adopted sessions: it finds a count above
+/// every limit, and what it adds to that, and counts, is no news to this one.
+#[tokio::test]
+async fn an_older_program_lets_nobody_past_an_unknown_count() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let thread = AdoptedThread {
+        thread_id: ThreadId::from("thr_1"),
+        user_id: user("ada"),
+        title: None,
+        created_at: at(0),
+        updated_at: at(0),
+        known_by: None,
+    };
+    assert_eq!(store.adopt(vec![Adoption::Thread(thread)]).await.unwrap(), [Adopted::Done]);
+    let old = Connection::open(directory.file()).unwrap();
+    let count = || -> i64 {
+        old.query_row("SELECT message_count FROM session", (), |row| row.get(0)).unwrap()
+    };
+    let seen = count();
+    assert!(seen > i64::from(u32::MAX));
+    let settle = "UPDATE session SET message_count = min(message_count + 2, 9007199254740992)";
+    assert_eq!(old.execute(settle, ()).unwrap(), 1);
+    let id = store.by_thread("thr_1").await.unwrap().unwrap().id;
+    assert_eq!(get(&store, id).await.message_count.known(), None);
+    let recount = "UPDATE session SET message_count = 6 WHERE message_count = ?1";
+    assert_eq!(old.execute(recount, [seen]).unwrap(), 1);
+    assert_eq!(get(&store, id).await.message_count, MessageCount::Known(6));
+}
+
 /// A file of the version before this one, in which an older program has bound a session.
 #[tokio::test]
 async fn what_an_older_program_has_bound_is_listed() {
@@ -137,6 +171,8 @@ async fn what_an_older_program_has_bound_is_listed() {
         "DROP TRIGGER session_is_bound;
         DROP TABLE deleted_thread;
         DROP INDEX client_session_by_user;
+        DROP INDEX session_made_for_user;
+        ALTER TABLE session DROP COLUMN adopted;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",
     )
@@ -251,11 +287,11 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
     assert!(store.set_title(id, None, at(9)).await.unwrap_err().is_store());
     store.settle(id, messages(3));
     assert!(store.delete(id, at(0)).await.unwrap_err().is_store());
-    assert_eq!(get(&store, id).await.message_count, 5);
+    assert_eq!(get(&store, id).await.message_count, MessageCount::Known(5));
 
     other.execute_batch("ROLLBACK").unwrap();
     store.ping().await.unwrap();
-    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, 5);
+    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, MessageCount::Known(5));
     assert!(matches!(store.create(new_session("ada"), max(2)).await.unwrap(), Created::Session(_)));
 }
 
@@ -287,5 +323,5 @@ async fn limits_and_leases_hold_across_two_processes_stores() {
     assert!(matches!(begin(&stores[0], id, at(0)).await, RunStart::Next(_)));
     stores[0].settle(id, messages(2));
     stores[0].ping().await.unwrap();
-    assert_eq!(get(&stores[1], id).await.message_count, 2);
+    assert_eq!(get(&stores[1], id).await.message_count, MessageCount::Known(2));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     BeginRun, Bound, Created, Lease, MemoryStore, NewSession, RunStart, SessionId, SessionRecord,
-    SessionStore, Settlement, SqliteStore, ThreadId,
+    SessionStore, Settlement, SqliteStore, ThreadId, Uncounted,
 };
 use jiff::Timestamp;
 
@@ -101,7 +101,8 @@ pub(crate) async fn begin_of(
     max_messages: Option<NonZeroU32>,
     now: Timestamp,
 ) -> RunStart {
-    let begin = BeginRun { max_messages, lease: Duration::from_secs(30), now };
+    let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
+    let begin = BeginRun { max_messages, lease, now, uncounted };
     store.begin_run(id, begin).await.unwrap()
 }
 

@@ -122,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::principal::UserId;
+    use crate::session::record::MessageCount;
 
     #[test]
     fn places_are_in_the_order_of_the_list_and_survive_being_written() {
@@ -135,7 +136,7 @@ mod tests {
                 title: None,
                 created_at: at(created),
                 updated_at: at(updated),
-                message_count: Default::default(),
+                message_count: MessageCount::Known(0),
             })
         };
         let places =

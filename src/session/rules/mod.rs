@@ -16,7 +16,7 @@ use crate::session::layer::UnknownAttachments;
 use crate::session::owners::Owners;
 use crate::session::record::{SessionId, SessionRecord};
 use crate::session::store::{
-    BeginRun, Created, NewConversation, NewSession, RunStart, SessionStore,
+    BeginRun, Created, NewConversation, NewSession, SessionStore, Uncounted,
 };
 use crate::validate::Call;
 
@@ -279,25 +279,13 @@ impl Rules {
         max_messages: Option<NonZeroU32>,
         permit: Option<StreamPermit>,
     ) -> Result<RunClaim, Rejection> {
-        let begin = BeginRun { max_messages, lease: self.limits.lease, now: Timestamp::now() };
-        // The claim is made in the same poll that the store answers in: there is no await in
-        // between at which it could be lost.
-        let store = || Arc::clone(&self.store);
-        let claim = match self.store.begin_run(id, begin).await.map_err(store_down)? {
-            RunStart::First(lease) => RunClaim::first(store(), id, lease, permit),
-            RunStart::Next(thread_id) => return Ok(RunClaim::next(store(), id, thread_id, permit)),
-            RunStart::Busy => {
-                return Err(Rejection::new(Code::Conflict)
-                    .message("The session's first message is still being sent; try again."));
-            }
-            RunStart::MessageLimit => {
-                let max = max_messages.map_or(0, NonZeroU32::get);
-                return Err(Rejection::new(Code::MessageLimit)
-                    .message(format!("A session may have at most {max} messages; start another."))
-                    .detail("max_messages", max));
-            }
-            RunStart::Unknown => return Err(Rejection::new(Code::SessionNotFound)),
+        let begin = BeginRun {
+            max_messages,
+            lease: self.limits.lease,
+            now: Timestamp::now(),
+            uncounted: Uncounted::Tell,
         };
+        let claim = RunClaim::begin(Arc::clone(&self.store), id, begin, permit).await?;
         Ok(if titled { claim.keeping_title() } else { claim })
     }
 

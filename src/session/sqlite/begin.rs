@@ -7,17 +7,18 @@ use rusqlite::Connection;
 use super::rows::{self, Head};
 use super::schema::is_locked;
 use super::store::SqliteStore;
+use super::tally::{Found, Room};
 use super::writer::{Access, Queue};
 use crate::error::Error;
-use crate::session::record::{SessionId, ThreadId};
-use crate::session::store::{BeginRun, Lease, RunStart, Settlement};
+use crate::session::record::{MessageCount, SessionId, ThreadId};
+use crate::session::store::{BeginRun, Lease, RunStart, Settlement, Uncounted};
 
 impl SqliteStore {
     /// Begins a run of a bound session on the spot; none if that is for the writer to decide.
     pub(super) fn begin_bound(
         &self,
         id: SessionId,
-        max: Option<u64>,
+        room: Room,
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
     ) -> rusqlite::Result<Option<RunStart>> {
         let _pin = Pin::new(self.queue(), id);
@@ -25,14 +26,20 @@ impl SqliteStore {
             return Ok(Some(RunStart::Unknown));
         };
         let Some(thread_id) = head.thread_id else { return Ok(None) };
-        let begun = self.queue().tallies(|tallies| tallies.begin(id, head.message_count, max));
-        Ok(Some(if begun { RunStart::Next(thread_id) } else { RunStart::MessageLimit }))
+        if matches!(room.uncounted, Uncounted::Counted { .. })
+            && head.message_count.known().is_none()
+        {
+            // There is a count to be written.
+            return Ok(None);
+        }
+        let found = self.queue().tallies(|tallies| tallies.begin(id, head.message_count, room));
+        Ok(Some(next(found, thread_id)))
     }
 
     pub(super) async fn begin(&self, id: SessionId, begin: BeginRun) -> Result<RunStart, Error> {
         let context = "could not begin a run";
-        let max = begin.max_messages.map(|max| u64::from(max.get()));
-        match self.begin_bound(id, max, |connection| rows::head(connection, id)) {
+        let room = Room::from(&begin);
+        match self.begin_bound(id, room, |connection| rows::head(connection, id)) {
             Ok(Some(start)) => return Ok(start),
             Ok(None) => {}
             Err(error) if is_locked(&error) => {}
@@ -44,16 +51,26 @@ impl SqliteStore {
                 Access::Write,
                 context,
                 move |connection| lease(connection, &work_queue, id, &begin),
-                move |leased| Begun::new(queue, id, max, leased),
+                move |leased| Begun::new(queue, id, room, leased),
             )
             .await
             .map(Begun::keep)
     }
 }
 
+/// The start of a run of a bound session.
+fn next(found: Found, thread_id: ThreadId) -> RunStart {
+    match found {
+        Found::Full => RunStart::MessageLimit,
+        Found::Place => RunStart::Next(thread_id),
+        Found::Uncounted { seen } => RunStart::Uncounted { thread_id, seen },
+    }
+}
+
 /// What the writer found when it was asked to begin a run.
 enum Leased {
-    Bound(ThreadId, Head),
+    /// With the count that was written to its row, if one was.
+    Bound(ThreadId, Head, Option<MessageCount>),
     Busy,
     First(Lease, Head),
     MessageLimit,
@@ -68,13 +85,25 @@ fn lease(
 ) -> rusqlite::Result<Leased> {
     let Some(head) = rows::head(connection, id)? else { return Ok(Leased::Unknown) };
     if let Some(thread_id) = head.thread_id.clone() {
-        return Ok(Leased::Bound(thread_id, head));
+        let counted = match head.message_count {
+            MessageCount::AtLeast(by) if !queue.tallies(|tallies| tallies.is_busy(id)) => {
+                begin.uncounted.count(by)
+            }
+            MessageCount::AtLeast(_) | MessageCount::Known(_) => None,
+        };
+        let written = match counted {
+            Some(messages) => {
+                rows::set_message_count(connection, id, head.message_count, messages)?
+            }
+            None => None,
+        };
+        return Ok(Leased::Bound(thread_id, head, written));
     }
     if head.lease_until.is_some_and(|until| begin.now.as_microsecond() < until) {
         return Ok(Leased::Busy);
     }
-    let max = begin.max_messages.map(|max| u64::from(max.get()));
-    if queue.tallies(|tallies| tallies.is_full(id, head.message_count, max)) {
+    let (row, room) = (head.message_count, Room::from(begin));
+    if queue.tallies(|tallies| tallies.room(id, row, room)) == Found::Full {
         return Ok(Leased::MessageLimit);
     }
     let lease = rows::lease(connection, id, begin)?;
@@ -90,17 +119,23 @@ struct Begun {
 }
 
 impl Begun {
-    fn new(queue: Arc<Queue>, id: SessionId, max: Option<u64>, leased: Leased) -> Self {
+    fn new(queue: Arc<Queue>, id: SessionId, room: Room, leased: Leased) -> Self {
         let start = match leased {
-            Leased::Bound(thread_id, head) => {
-                let row = head.message_count;
-                let begun = queue.tallies(|tallies| tallies.begin(id, row, max));
-                if begun { RunStart::Next(thread_id) } else { RunStart::MessageLimit }
+            Leased::Bound(thread_id, head, written) => {
+                let found = queue.tallies(|tallies| {
+                    if let Some(count) = written {
+                        tallies.recounted(id, count);
+                    }
+                    tallies.begin(id, written.unwrap_or(head.message_count), room)
+                });
+                next(found, thread_id)
             }
             Leased::Busy => RunStart::Busy,
             Leased::First(lease, head) => {
-                // The limit was asked in the transaction, and the lease is given now.
-                queue.tallies(|tallies| tallies.begin(id, head.message_count, None));
+                // The limit was asked in the transaction, and the lease is given now. Who is unbound
+                // was never adopted, so the count is known.
+                let room = Room { max: None, uncounted: Uncounted::Begin };
+                queue.tallies(|tallies| tallies.begin(id, head.message_count, room));
                 RunStart::First(lease)
             }
             Leased::MessageLimit => RunStart::MessageLimit,

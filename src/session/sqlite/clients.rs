@@ -21,7 +21,7 @@ const PURGE: u32 = 64;
 
 pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<PlacedSession>> {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation, bound_at
+            adopted, conversation, bound_at
         FROM session WHERE bound_at IS NOT NULL"
         .to_owned();
     let mut values: Vec<&dyn ToSql> = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec
     let session = |row: &Row<'_>| {
         let record = record(row)?;
         Ok(PlacedSession {
-            place: ThreadPlace { bound_at: timestamp(row, 8)?, id: record.id },
+            place: ThreadPlace { bound_at: timestamp(row, 9)?, id: record.id },
             record,
         })
     };

@@ -1,7 +1,10 @@
 //! The statements, one function each. Times are microseconds, counts are at most [`MAX_COUNT`].
 //!
 //! Every function that writes does so in one statement at most (one that fails after a number was
-//! taken leaves that number out), so it fails as a whole and leaves the transaction it is in usable.
+//! taken leaves that number out) or in a savepoint, so it fails as a whole and leaves the transaction
+//! it is in usable.
+
+use std::num::NonZeroU64;
 
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
@@ -10,32 +13,35 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use super::clients;
 use super::tally::Pending;
 use crate::principal::UserId;
-use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption};
+use crate::session::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned};
 
-/// A count stays here rather than overflow, by whatever an upstream makes it grow.
+/// A count stays here rather than overflow, by whatever an upstream makes it grow. That of an adopted
+/// session stays below: from here on is what went by where nobody has counted.
 const MAX_COUNT: i64 = 1 << 53;
 
 /// What beginning a run needs to know of a row.
 #[derive(Clone)]
 pub(super) struct Head {
     pub(super) thread_id: Option<ThreadId>,
-    pub(super) message_count: u64,
+    pub(super) message_count: MessageCount,
     /// The end of a lease, if one was given and not given back.
     pub(super) lease_until: Option<i64>,
 }
 
 pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<SessionRecord>> {
     let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation
+            adopted, conversation
         FROM session WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], record).optional()
 }
 
 pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head>> {
-    let sql = "SELECT thread_id, message_count, lease_until FROM session WHERE id = ?1";
+    let sql = "SELECT thread_id, message_count, adopted, lease_until FROM session WHERE id = ?1";
     let head = |row: &Row<'_>| {
-        Ok(Head { thread_id: row.get(0)?, message_count: count(row, 1)?, lease_until: row.get(2)? })
+        let (thread_id, lease_until) = (row.get(0)?, row.get(3)?);
+        Ok(Head { thread_id, message_count: message_count(row, 1)?, lease_until })
     };
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
 }
@@ -55,7 +61,7 @@ pub(super) fn id_of_conversation(
 
 pub(super) fn list(connection: &Connection, user_id: &UserId) -> Result<Vec<SessionRecord>> {
     let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation
+            adopted, conversation
         FROM session WHERE user_id = ?1 ORDER BY updated_at DESC, created_at DESC, id";
     connection.prepare_cached(sql)?.query_map([user_id.as_str()], record)?.collect()
 }
@@ -67,7 +73,8 @@ pub(super) fn create(
 ) -> Result<Created> {
     let user_id = session.user_id.as_str();
     if let Some(max) = max_sessions {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM session WHERE user_id = ?1 LIMIT ?2)";
+        let sql = "SELECT count(*) FROM
+            (SELECT 1 FROM session WHERE user_id = ?1 AND adopted = 0 LIMIT ?2)";
         let has: u32 =
             connection.prepare_cached(sql)?.query_row(params![user_id, max], |row| row.get(0))?;
         if has >= max {
@@ -89,7 +96,7 @@ pub(super) fn create(
     let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation)
         VALUES (?1, ?2, ?3, ?4, ?4, ?5)
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation";
+            adopted, conversation";
     let now = session.now.as_microsecond();
     connection
         .prepare_cached(sql)?
@@ -98,6 +105,87 @@ pub(super) fn create(
             record,
         )
         .map(Created::Session)
+}
+
+/// Adopts all of them, or none if a statement fails.
+pub(super) fn adopt_all(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
+    // Within the transaction of the batch, in which others' calls are too.
+    connection.execute_batch("SAVEPOINT adopt")?;
+    let adopted = adopt_each(connection, entries);
+    if adopted.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK TO adopt")?;
+    }
+    if !connection.is_autocommit() {
+        connection.execute_batch("RELEASE adopt")?;
+    }
+    adopted
+}
+
+fn adopt_each(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
+    let mut outcomes = Vec::with_capacity(entries.len());
+    let mut last = None;
+    for entry in entries {
+        let outcome = adopt(connection, entry)?;
+        if let (Adopted::Done, Adoption::Thread(thread)) = (outcome, entry)
+            && let Some(ConversationId::Integer(number)) = thread.conversation()
+        {
+            last = last.max(Some(number));
+        }
+        outcomes.push(outcome);
+    }
+    if let Some(last) = last {
+        leave_behind(connection, last)?;
+    }
+    Ok(outcomes)
+}
+
+/// Adopts one thing; [`leave_behind`] has to follow.
+fn adopt(connection: &Connection, entry: &Adoption) -> Result<Adopted> {
+    match entry {
+        Adoption::Attachment { attachment_id, user_id } => {
+            let sql = "INSERT INTO attachment (id, user_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let added =
+                connection.prepare_cached(sql)?.execute([attachment_id, user_id.as_str()])?;
+            if added > 0 {
+                return Ok(Adopted::Done);
+            }
+            let owner = attachment_owner(connection, attachment_id)?;
+            Ok(owner.map_or(Adopted::Known, |owner| adoption::of_attachment(&owner, user_id)))
+        }
+        Adoption::Thread(thread) => adopt_thread(connection, thread),
+    }
+}
+
+fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopted> {
+    let sql =
+        "INSERT INTO session (id, user_id, thread_id, title, created_at, updated_at, bound_at,
+            message_count, conversation, adopted)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8, 1) ON CONFLICT DO NOTHING";
+    let added = connection.prepare_cached(sql)?.execute(params![
+        thread.session_id().as_bytes(),
+        thread.user_id.as_str(),
+        thread.thread_id,
+        thread.title,
+        thread.created_at.as_microsecond(),
+        thread.updated_at.as_microsecond(),
+        MAX_COUNT,
+        thread.conversation().map(|id| id.to_string()),
+    ])?;
+    if added > 0 {
+        return Ok(Adopted::Done);
+    }
+    let known = match id_of_thread(connection, &thread.thread_id)? {
+        Some(id) => get(connection, id)?,
+        None => None,
+    };
+    Ok(known.map_or_else(|| thread.taken(), |session| thread.beside(&session)))
+}
+
+/// Lets the sequence of conversations go on behind `number`, if it isn't there yet.
+fn leave_behind(connection: &Connection, number: NonZeroU64) -> Result<()> {
+    let sql = "UPDATE conversation_sequence SET last = ?1 WHERE last < ?1";
+    let number = i64::try_from(number.get()).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.execute([number]).map(drop)
 }
 
 /// Takes the next number of conversations. It stays taken, whatever becomes of the session.
@@ -114,7 +202,7 @@ pub(super) fn set_title(
 ) -> Result<Option<SessionRecord>> {
     let sql = "UPDATE session SET title = ?2, updated_at = ?3 WHERE id = ?1
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
-            conversation";
+            adopted, conversation";
     connection
         .prepare_cached(sql)?
         .query_row(params![id.as_bytes(), title, now.as_microsecond()], record)
@@ -165,13 +253,14 @@ pub(super) fn settle(
     connection: &Connection,
     id: SessionId,
     pending: &Pending,
-) -> Result<Option<u64>> {
+) -> Result<Option<MessageCount>> {
     let sql = "UPDATE session SET
-            message_count = min(message_count + ?2, ?7),
+            message_count = min(message_count + ?2,
+                iif(adopted, iif(message_count < ?7, ?7 - 1, ?7 + ?7), ?7)),
             title = iif(?3, ?4, title),
             updated_at = ifnull(?5, updated_at),
             lease_until = iif(lease = ?6, NULL, lease_until)
-        WHERE id = ?1 RETURNING message_count";
+        WHERE id = ?1 RETURNING message_count, adopted";
     let Pending { messages, title, touched_at, lease, discard_unbound } = pending;
     let values = params![
         id.as_bytes(),
@@ -182,8 +271,10 @@ pub(super) fn settle(
         lease.and_then(|lease| i64::try_from(lease.number()).ok()),
         MAX_COUNT,
     ];
-    let count =
-        connection.prepare_cached(sql)?.query_row(values, |row| count(row, 0)).optional()?;
+    let count = connection
+        .prepare_cached(sql)?
+        .query_row(values, |row| message_count(row, 0))
+        .optional()?;
     if *discard_unbound {
         let sql = "DELETE FROM session WHERE id = ?1 AND thread_id IS NULL";
         if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
@@ -197,17 +288,17 @@ pub(super) fn settle(
 pub(super) fn set_message_count(
     connection: &Connection,
     id: SessionId,
-    seen: u64,
+    seen: MessageCount,
     messages: u64,
-) -> Result<Option<u64>> {
-    let sql = "UPDATE session SET message_count = ?3
-        WHERE id = ?1 AND message_count = ?2 RETURNING message_count";
-    connection
-        .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), stored_count(seen), stored_count(messages)], |row| {
-            count(row, 0)
-        })
-        .optional()
+) -> Result<Option<MessageCount>> {
+    let sql = "UPDATE session SET message_count = iif(adopted, min(?3, ?4 - 1), ?3)
+        WHERE id = ?1 AND message_count = ?2 RETURNING message_count, adopted";
+    let seen = match seen {
+        MessageCount::AtLeast(by) => stored_count(by).saturating_add(MAX_COUNT),
+        MessageCount::Known(messages) => stored_count(messages),
+    };
+    let values = params![id.as_bytes(), seen, stored_count(messages), MAX_COUNT];
+    connection.prepare_cached(sql)?.query_row(values, |row| message_count(row, 0)).optional()
 }
 
 /// Several statements, of which the first may stay when a later one fails: what they removed was
@@ -258,8 +349,8 @@ pub(super) fn record(row: &Row<'_>) -> Result<SessionRecord> {
         title: row.get(3)?,
         created_at: timestamp(row, 4)?,
         updated_at: timestamp(row, 5)?,
-        message_count: count(row, 6)?,
-        conversation: conversation(row, 7)?,
+        message_count: message_count(row, 6)?,
+        conversation: conversation(row, 8)?,
     })
 }
 
@@ -287,6 +378,16 @@ pub(super) fn user_id(row: &Row<'_>, column: usize) -> Result<UserId> {
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     let microseconds: i64 = row.get(column)?;
     Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
+}
+
+/// A count in `column`, and in the one behind it whether the session was adopted.
+fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount> {
+    let stored: i64 = row.get(column)?;
+    let adopted: bool = row.get(column + 1)?;
+    if adopted && stored >= MAX_COUNT {
+        return Ok(MessageCount::AtLeast(stored.abs_diff(MAX_COUNT)));
+    }
+    count(row, column).map(MessageCount::Known)
 }
 
 fn count(row: &Row<'_>, column: usize) -> Result<u64> {

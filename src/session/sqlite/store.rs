@@ -15,8 +15,9 @@ use super::schema::{self, is_locked};
 use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
+use crate::session::adoption::{Adopted, Adoption};
 use crate::session::client_session::ClientSession;
-use crate::session::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use crate::session::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use crate::session::store::{
     BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, PlacedSession,
     RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
@@ -178,6 +179,10 @@ impl SessionStore for SqliteStore {
         self.write("could not create a session", move |c| rows::create(c, &session, max))
     }
 
+    fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>> {
+        self.write("could not adopt", move |connection| rows::adopt_all(connection, &entries))
+    }
+
     fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
         Box::pin(self.record(id))
     }
@@ -245,9 +250,14 @@ impl SessionStore for SqliteStore {
         self.queue().settle(id, settlement);
     }
 
-    fn set_message_count(&self, id: SessionId, seen: u64, messages: u64) -> StoreFuture<'_, ()> {
+    fn set_message_count(
+        &self,
+        id: SessionId,
+        seen: MessageCount,
+        messages: u64,
+    ) -> StoreFuture<'_, ()> {
         let (queue, context) = (Arc::clone(self.queue()), "could not set a message count");
-        let recounted = move |count: Option<u64>| {
+        let recounted = move |count: Option<MessageCount>| {
             if let Some(count) = count {
                 queue.tallies(|tallies| tallies.recounted(id, count));
             }

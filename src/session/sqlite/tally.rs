@@ -13,8 +13,8 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::session::record::{SessionId, SessionRecord};
-use crate::session::store::{Lease, Settlement, whole_microseconds};
+use crate::session::record::{MessageCount, SessionId, SessionRecord};
+use crate::session::store::{BeginRun, Lease, Settlement, Uncounted, whole_microseconds};
 
 /// The entries of all sessions that have one.
 #[derive(Debug, Default)]
@@ -24,12 +24,38 @@ pub(super) struct Tallies {
     dirty: Vec<SessionId>,
 }
 
+/// What a run asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) max: Option<u64>,
+    pub(super) uncounted: Uncounted,
+}
+
+impl From<&BeginRun> for Room {
+    fn from(begin: &BeginRun) -> Self {
+        let max = begin.max_messages.map(|max| u64::from(max.get()));
+        Self { max, uncounted: begin.uncounted }
+    }
+}
+
+/// What there is for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The session has as many messages as it may have, those in flight included.
+    Full,
+    Place,
+    /// Nobody knows: the session's messages are to be counted first.
+    Uncounted {
+        seen: u64,
+    },
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     in_flight: u64,
     pins: u64,
     /// The row's message count; none until somebody has read it.
-    written: Option<u64>,
+    written: Option<MessageCount>,
     /// Handed to the writer, not known to be committed.
     writing: Option<Pending>,
     /// Not yet handed to the writer.
@@ -52,7 +78,7 @@ pub(super) struct Pending {
 #[expect(clippy::option_option, reason = "a title taken away is not a title left alone")]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overlay {
-    messages: Option<u64>,
+    messages: Option<MessageCount>,
     title: Option<Option<String>>,
     touched_at: Option<Timestamp>,
 }
@@ -70,11 +96,20 @@ impl Tallies {
         self.remove_if_idle(id);
     }
 
-    /// Whether the session has `max` messages, those in flight included. `row` is the count in
-    /// its row, of the present transaction or read under a pin.
-    pub(super) fn is_full(&self, id: SessionId, row: u64, max: Option<u64>) -> bool {
-        let messages = self.entries.get(&id).map_or(row, |tally| tally.messages(row));
-        max.is_some_and(|max| messages >= max)
+    /// Whether there is a place for a run. `row` is the count in the session's row, of the present
+    /// transaction or read under a pin.
+    pub(super) fn room(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
+        let tally = self.entries.get(&id);
+        let settled = tally.map_or(row, |tally| tally.settled(row));
+        let messages = match settled {
+            MessageCount::Known(messages) => messages,
+            MessageCount::AtLeast(seen) => match room.uncounted.at_most(seen) {
+                Some(messages) => messages,
+                None => return Found::Uncounted { seen },
+            },
+        };
+        let messages = messages.saturating_add(tally.map_or(0, |tally| tally.in_flight));
+        if room.max.is_some_and(|max| messages >= max) { Found::Full } else { Found::Place }
     }
 
     /// Whether a run is in flight, or left something that is not in the row yet.
@@ -82,15 +117,15 @@ impl Tallies {
         self.entries.get(&id).is_some_and(|tally| tally.in_flight > 0 || tally.pending.is_some())
     }
 
-    /// Takes a place for a run unless the session [is full](Self::is_full).
-    pub(super) fn begin(&mut self, id: SessionId, row: u64, max: Option<u64>) -> bool {
-        if self.is_full(id, row, max) {
-            return false;
+    /// Takes a place for a run if there is [room](Self::room).
+    pub(super) fn begin(&mut self, id: SessionId, row: MessageCount, room: Room) -> Found {
+        let found = self.room(id, row, room);
+        if found == Found::Place {
+            let tally = self.entries.entry(id).or_default();
+            tally.written.get_or_insert(row);
+            tally.in_flight += 1;
         }
-        let tally = self.entries.entry(id).or_default();
-        tally.written.get_or_insert(row);
-        tally.in_flight += 1;
-        true
+        found
     }
 
     /// Ends a run. `true` if there is something to write where there was nothing before.
@@ -122,7 +157,7 @@ impl Tallies {
             all.add(pending.clone());
         }
         let Pending { messages, title, touched_at, lease: _, discard_unbound: _ } = all;
-        let messages = tally.written.map(|written| written.saturating_add(messages));
+        let messages = tally.written.map(|written| written.plus(messages));
         Some(Overlay { messages, title, touched_at })
     }
 
@@ -145,7 +180,7 @@ impl Tallies {
 
     /// What was handed over is committed, and this is the count of the row; none if there is
     /// no such session any more.
-    pub(super) fn written(&mut self, id: SessionId, count: Option<u64>) {
+    pub(super) fn written(&mut self, id: SessionId, count: Option<MessageCount>) {
         if let Some(tally) = self.entries.get_mut(&id) {
             tally.writing = None;
             tally.written = count.or(tally.written);
@@ -165,7 +200,7 @@ impl Tallies {
     }
 
     /// The row's count was replaced, and that is committed.
-    pub(super) fn recounted(&mut self, id: SessionId, count: u64) {
+    pub(super) fn recounted(&mut self, id: SessionId, count: MessageCount) {
         if let Some(tally) = self.entries.get_mut(&id) {
             tally.written = Some(count);
         }
@@ -188,11 +223,11 @@ impl Tally {
         self.in_flight == 0 && self.pins == 0 && self.writing.is_none() && self.pending.is_none()
     }
 
-    fn messages(&self, row: u64) -> u64 {
+    /// The count with what ended runs have left to be written.
+    fn settled(&self, row: MessageCount) -> MessageCount {
         let unwritten = [&self.writing, &self.pending];
         let unwritten = unwritten.into_iter().flatten().map(|pending| pending.messages);
-        let settled = unwritten.fold(self.written.unwrap_or(row), u64::saturating_add);
-        settled.saturating_add(self.in_flight)
+        unwritten.fold(self.written.unwrap_or(row), MessageCount::plus)
     }
 }
 
@@ -228,7 +263,14 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
+    use super::MessageCount::Known;
     use super::*;
+
+    const NO_LIMIT: Room = Room { max: None, uncounted: Uncounted::Tell };
+
+    fn of(max: u64) -> Room {
+        Room { max: Some(max), ..NO_LIMIT }
+    }
 
     fn messages(messages: u64) -> Settlement {
         Settlement { messages, ..Settlement::default() }
@@ -237,18 +279,20 @@ mod tests {
     #[test]
     fn a_message_is_counted_once_from_its_run_to_its_row() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
-        assert!(tallies.begin(id, 3, Some(5)) && tallies.begin(id, 3, Some(5)));
-        assert!(!tallies.begin(id, 3, Some(5)));
+        for found in [Found::Place, Found::Place, Found::Full] {
+            assert_eq!(tallies.begin(id, Known(3), of(5)), found);
+        }
         assert!(tallies.settle(id, messages(1)));
         let full = |tallies: &Tallies, row| {
-            assert!(tallies.is_full(id, row, Some(5)) && !tallies.is_full(id, row, Some(6)));
+            assert_eq!(tallies.room(id, Known(row), of(5)), Found::Full);
+            assert_eq!(tallies.room(id, Known(row), of(6)), Found::Place);
         };
         full(&tallies, 3);
         assert_eq!(tallies.take_dirty().len(), 1);
         // Whether the commit has happened or not, the count a reader brings makes no difference.
         full(&tallies, 3);
         full(&tallies, 4);
-        tallies.written(id, Some(4));
+        tallies.written(id, Some(Known(4)));
         full(&tallies, 4);
         assert!(!tallies.settle(id, messages(0)), "nothing to write");
         assert_eq!(tallies.len(), 0);
@@ -258,12 +302,12 @@ mod tests {
     fn a_pin_shields_a_stale_count() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
         tallies.pin(id);
-        let stale = 0;
-        assert!(tallies.begin(id, 0, None));
+        let stale = Known(0);
+        assert_eq!(tallies.begin(id, Known(0), NO_LIMIT), Found::Place);
         tallies.settle(id, messages(2));
         tallies.take_dirty();
-        tallies.written(id, Some(2));
-        assert!(tallies.is_full(id, stale, Some(2)));
+        tallies.written(id, Some(Known(2)));
+        assert_eq!(tallies.room(id, stale, of(2)), Found::Full);
         tallies.unpin(id);
         assert_eq!(tallies.len(), 0);
     }
@@ -272,7 +316,7 @@ mod tests {
     fn what_could_not_be_written_is_merged_with_what_came_later() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
         for _ in 0..3 {
-            assert!(tallies.begin(id, 0, None));
+            assert_eq!(tallies.begin(id, Known(0), NO_LIMIT), Found::Place);
         }
         let title = |text: &str| Some(Some(text.to_owned()));
         let lease = |number| Some(Lease::new(number));
@@ -280,7 +324,7 @@ mod tests {
         tallies.take_dirty();
         tallies.settle(id, Settlement { title: title("b"), lease: lease(1), ..messages(2) });
         let overlay = tallies.overlay(id).unwrap();
-        assert_eq!((overlay.messages, overlay.title), (Some(3), title("b")));
+        assert_eq!((overlay.messages, overlay.title), (Some(Known(3)), title("b")));
         tallies.not_written(id);
         assert!(!tallies.settle(id, messages(4)), "the writer has been told already");
         let merged = Pending {

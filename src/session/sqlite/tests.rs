@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::tally::Room;
 use super::writer::Access;
 use super::{SqliteOptions, SqliteStore, rows, schema};
 use crate::principal::UserId;
-use crate::session::record::{SessionId, ThreadId};
+use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::store::{
-    BeginRun, Bound, Created, NewSession, RunStart, SessionStore, Settlement,
+    BeginRun, Bound, Created, NewSession, RunStart, SessionStore, Settlement, Uncounted,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -52,7 +53,8 @@ async fn create(store: &SqliteStore, session: &NewSession) -> bool {
 
 async fn begin(store: &SqliteStore, id: SessionId) -> RunStart {
     let lease = Duration::from_secs(30);
-    let begin = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH };
+    let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
+    let begin = BeginRun { max_messages: None, lease, now, uncounted };
     store.begin_run(id, begin).await.unwrap()
 }
 
@@ -133,7 +135,8 @@ async fn a_run_that_nobody_took_is_settled() {
     assert!(create(&store, &session).await);
     let queue = store.queue();
     let lease = Duration::from_secs(30);
-    let run = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH };
+    let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
+    let run = BeginRun { max_messages: None, lease, now, uncounted };
     let mut call = store.begin_run(session.id, run);
     // Answered, and never looked at.
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -182,12 +185,18 @@ async fn what_was_settled_is_tried_again_unasked() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
     assert!(store.ping().await.is_err());
-    assert_eq!(rows::get(&other, session.id).unwrap().unwrap().message_count, 0);
+    assert_eq!(
+        rows::get(&other, session.id).unwrap().unwrap().message_count,
+        MessageCount::Known(0)
+    );
     other.execute_batch("ROLLBACK").unwrap();
     while store.queue().tallies(|tallies| tallies.len()) > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(rows::get(&other, session.id).unwrap().unwrap().message_count, 2);
+    assert_eq!(
+        rows::get(&other, session.id).unwrap().unwrap().message_count,
+        MessageCount::Known(2)
+    );
 }
 
 #[tokio::test]
@@ -238,8 +247,11 @@ async fn a_row_read_before_a_commit_is_corrected_after_it() {
         }
         before
     };
-    assert_eq!(store.corrected(id, read).await.unwrap().unwrap().message_count, 2);
-    assert_eq!(store.get(id).await.unwrap().unwrap().message_count, 2);
+    assert_eq!(
+        store.corrected(id, read).await.unwrap().unwrap().message_count,
+        MessageCount::Known(2)
+    );
+    assert_eq!(store.get(id).await.unwrap().unwrap().message_count, MessageCount::Known(2));
 }
 
 #[tokio::test]
@@ -247,10 +259,11 @@ async fn a_count_read_before_a_commit_does_not_outlive_it() {
     let directory = Directory::new();
     let store = directory.store();
     let id = bound(&store).await;
+    let of_one = Room { max: Some(1), uncounted: Uncounted::Tell };
     let read = |connection: &Connection| {
         let before = rows::head(connection, id);
         // Another run comes and goes meanwhile.
-        let begun = store.begin_bound(id, Some(1), |connection| rows::head(connection, id));
+        let begun = store.begin_bound(id, of_one, |connection| rows::head(connection, id));
         assert!(matches!(begun.unwrap(), Some(RunStart::Next(_))));
         store.settle(id, Settlement { messages: 1, ..Settlement::default() });
         while store.queue().tallies(|tallies| tallies.overlay(id)).is_some() {
@@ -258,7 +271,7 @@ async fn a_count_read_before_a_commit_does_not_outlive_it() {
         }
         before
     };
-    let begun = store.begin_bound(id, Some(1), read).unwrap();
+    let begun = store.begin_bound(id, of_one, read).unwrap();
     assert!(matches!(begun, Some(RunStart::MessageLimit)), "{begun:?}");
     assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::rows;
 use super::tally::{Pending, Tallies};
 use crate::error::{Error, chain};
-use crate::session::record::SessionId;
+use crate::session::record::{MessageCount, SessionId};
 use crate::session::store::Settlement;
 
 /// Calls that may wait. Each belongs to a request in progress (or one that was just dropped),
@@ -237,7 +237,7 @@ fn transact(
     connection: &Connection,
     tasks: &mut VecDeque<Box<dyn Task>>,
     settled: &[(SessionId, Pending)],
-) -> rusqlite::Result<Vec<(SessionId, Option<u64>)>> {
+) -> rusqlite::Result<Vec<(SessionId, Option<MessageCount>)>> {
     let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
     let behavior =
         if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };

@@ -17,7 +17,7 @@ use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{
     BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
-    ThreadDirectory, ThreadsPage,
+    ThreadDirectory, ThreadsPage, Uncounted,
 };
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
@@ -39,7 +39,8 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
         let title = Some(format!("Number {n}"));
         let session = NewSession { id, user_id, title, conversation: None, now };
         assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
-        let begin = BeginRun { max_messages: None, lease: Duration::from_secs(9), now };
+        let (lease, uncounted) = (Duration::from_secs(9), Uncounted::Tell);
+        let begin = BeginRun { max_messages: None, lease, now, uncounted };
         let RunStart::First(lease) = store.begin_run(id, begin).await.unwrap() else { panic!() };
         let bound = store.bind(id, lease, format!("thr_{n}").into(), now).await.unwrap();
         assert_eq!(bound, Bound::Done);

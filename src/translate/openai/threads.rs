@@ -290,7 +290,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::SessionId;
+    use crate::session::{MessageCount, SessionId};
 
     #[test]
     fn a_thread_is_shown_as_the_upstream_tells_of_it() {
@@ -302,7 +302,7 @@ mod tests {
             title: Some("Mine".to_owned()),
             created_at: Timestamp::from_second(1_000_000_000).unwrap(),
             updated_at: Timestamp::from_second(1_000_000_001).unwrap(),
-            message_count: 2,
+            message_count: MessageCount::Known(2),
         };
         for (told, created_at, status, title) in [
             (

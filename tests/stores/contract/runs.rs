@@ -2,7 +2,9 @@
 
 use std::task::Poll;
 
-use chatkit_rest::session::{Bound, Lease, RunStart, SessionId, Settlement, ThreadId};
+use chatkit_rest::session::{
+    Bound, Lease, MessageCount, RunStart, SessionId, Settlement, ThreadId,
+};
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
@@ -124,7 +126,7 @@ pub(crate) async fn a_run_of_nothing_is_unknown(store: &Store) {
     let nobody = SessionId::random();
     assert!(matches!(begin(store, nobody, at(0)).await, RunStart::Unknown));
     store.settle(nobody, messages(3));
-    store.set_message_count(nobody, 0, 3).await.unwrap();
+    store.set_message_count(nobody, MessageCount::Known(0), 3).await.unwrap();
     assert_eq!(store.get(nobody).await.unwrap(), None);
 }
 
@@ -168,7 +170,11 @@ pub(crate) async fn the_limit_counts_what_is_in_flight(store: &Store) {
     let begun = outcomes.iter().filter(|outcome| matches!(outcome, RunStart::Next(_))).count();
     let refused = outcomes.iter().filter(|outcome| matches!(outcome, RunStart::MessageLimit));
     assert_eq!((begun, refused.count()), (10, 40));
-    assert_eq!(get(store, id).await.message_count, 0, "in flight is not in the thread");
+    assert_eq!(
+        get(store, id).await.message_count,
+        MessageCount::Known(0),
+        "in flight is not in the thread"
+    );
 
     store.settle(id, Settlement::default());
     let RunStart::Next(thread_id) = begin_of(store, id, max(10), at(0)).await else {
@@ -208,7 +214,7 @@ pub(crate) async fn starts_and_ends_at_once_stop_at_the_limit(store: &Store) {
         });
     }
     assert_eq!(calls.join_all().await.iter().sum::<u32>(), LIMIT);
-    assert_eq!(get(store, id).await.message_count, u64::from(LIMIT));
+    assert_eq!(get(store, id).await.message_count, MessageCount::Known(u64::from(LIMIT)));
 }
 
 pub(crate) async fn what_is_settled_is_seen_at_once(store: &Store) {
@@ -225,7 +231,7 @@ pub(crate) async fn what_is_settled_is_seen_at_once(store: &Store) {
             1 => store.by_thread("thr_1").await.unwrap().unwrap(),
             _ => store.list(&user("ada")).await.unwrap().remove(0),
         };
-        assert_eq!(record.message_count, 2 * u64::from(round));
+        assert_eq!(record.message_count, MessageCount::Known(2 * u64::from(round)));
         assert_eq!(record.title, Some(format!("title {round}")));
         assert_eq!(record.updated_at, now + SignedDuration::from_micros(1));
     }
@@ -266,31 +272,31 @@ pub(crate) async fn a_recount_replaces_only_what_it_saw(store: &Store) {
     }
     store.settle(id, messages(40));
     // A run is in flight, whose messages may have been counted.
-    store.set_message_count(id, 40, 7).await.unwrap();
-    assert_eq!(get(store, id).await.message_count, 40);
+    store.set_message_count(id, MessageCount::Known(40), 7).await.unwrap();
+    assert_eq!(get(store, id).await.message_count, MessageCount::Known(40));
     store.settle(id, messages(2));
     // A run has ended since the count was seen.
-    store.set_message_count(id, 40, 7).await.unwrap();
-    assert_eq!(get(store, id).await.message_count, 42);
-    store.set_message_count(id, 42, 7).await.unwrap();
-    assert_eq!(get(store, id).await.message_count, 7);
+    store.set_message_count(id, MessageCount::Known(40), 7).await.unwrap();
+    assert_eq!(get(store, id).await.message_count, MessageCount::Known(42));
+    store.set_message_count(id, MessageCount::Known(42), 7).await.unwrap();
+    assert_eq!(get(store, id).await.message_count, MessageCount::Known(7));
     assert!(matches!(begin_of(store, id, max(7), at(0)).await, RunStart::MessageLimit));
-    store.set_message_count(id, 7, 0).await.unwrap();
+    store.set_message_count(id, MessageCount::Known(7), 0).await.unwrap();
     let RunStart::Next(_) = begin_of(store, id, max(1), at(0)).await else {
         panic!("nothing is counted any more");
     };
     store.settle(id, messages(1));
-    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, 1);
+    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, MessageCount::Known(1));
 }
 
 pub(crate) async fn a_count_never_overflows(store: &Store) {
     let id = create_bound(store, "ada", "thr_1").await;
-    store.set_message_count(id, 0, u64::MAX).await.unwrap();
+    store.set_message_count(id, MessageCount::Known(0), u64::MAX).await.unwrap();
     for _ in 0..2 {
         assert!(matches!(begin(store, id, at(0)).await, RunStart::Next(_)));
         store.settle(id, messages(u64::MAX));
-        assert!(get(store, id).await.message_count >= 1 << 53);
-        assert!(store.list(&user("ada")).await.unwrap()[0].message_count >= 1 << 53);
+        assert!(get(store, id).await.message_count.known() >= Some(1 << 53));
+        assert!(store.list(&user("ada")).await.unwrap()[0].message_count.known() >= Some(1 << 53));
         assert!(matches!(begin_of(store, id, max(u32::MAX), at(0)).await, RunStart::MessageLimit));
     }
 }

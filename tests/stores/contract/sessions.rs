@@ -1,7 +1,7 @@
 //! Sessions, titles, lists and attachments.
 
 use chatkit_rest::session::{
-    Bound, Created, NewSession, Owned, SessionId, SessionRecord, ThreadId,
+    Bound, Created, MessageCount, NewSession, Owned, SessionId, SessionRecord, ThreadId,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -41,7 +41,7 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
         title: Some("Trip to Turin".to_owned()),
         created_at: at(0) + SignedDuration::from_micros(123_456),
         updated_at: at(0) + SignedDuration::from_micros(123_456),
-        message_count: 0,
+        message_count: MessageCount::Known(0),
     };
     let Created::Session(created) = store.create(session, max(1)).await.unwrap() else {
         panic!("the first of one is allowed");

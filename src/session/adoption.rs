@@ -1,0 +1,165 @@
+//! What a ChatKit server has already, on its way into a store.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use super::store::SessionStore;
+use crate::error::Error;
+use crate::principal::UserId;
+
+/// Something that a ChatKit server has already, and whose it is; for [`SessionStore::adopt`].
+#[derive(Clone, Debug)]
+pub enum Adoption {
+    /// An attachment.
+    Attachment {
+        /// The upstream's id of it.
+        attachment_id: String,
+        /// Its owner.
+        user_id: UserId,
+    },
+    /// A thread, which becomes a session.
+    Thread(AdoptedThread),
+}
+
+/// A thread that a ChatKit server has already.
+#[derive(Clone, Debug)]
+pub struct AdoptedThread {
+    /// The upstream's id of it.
+    pub thread_id: ThreadId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// Its title, if that is known.
+    pub title: Option<String>,
+    /// When it was created. Truncated to microseconds.
+    pub created_at: Timestamp,
+    /// When it was last written to. Truncated to microseconds.
+    pub updated_at: Timestamp,
+    /// What clients of one-shot chat know it by, if they do.
+    pub known_by: Option<KnownBy>,
+}
+
+/// What clients of one-shot chat know an adopted thread by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// The id as a conversation that its session is to have.
+    Conversation(ConversationId),
+    /// The id that its session is to have.
+    Session(SessionId),
+}
+
+/// The outcome of adopting one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Adopted {
+    /// It is not taken on, because of what is there already.
+    Conflict(AdoptionConflict),
+    /// It was adopted.
+    Done,
+    /// It was there already, just so.
+    Known,
+}
+
+/// Why something can't be adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdoptionConflict {
+    /// It is somebody else's.
+    AnotherUser,
+    /// Another session has that id as a conversation.
+    ConversationTaken,
+    /// It is known, but not by that id as a conversation.
+    OtherConversation,
+    /// Another session has that id.
+    SessionTaken,
+}
+
+impl fmt::Display for AdoptionConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AnotherUser => "it is another user's already",
+            Self::ConversationTaken => "another session has that conversation_id",
+            Self::OtherConversation => "it is known already, but not by that conversation_id",
+            Self::SessionTaken => "another session has that id",
+        })
+    }
+}
+
+impl Adoption {
+    /// Says what adopting it would come to, and changes nothing.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn foresee(&self, store: &dyn SessionStore) -> Result<Adopted, Error> {
+        match self {
+            Self::Attachment { attachment_id, user_id } => {
+                let owner = store.attachment_owner(attachment_id).await?;
+                Ok(owner.map_or(Adopted::Done, |owner| of_attachment(&owner, user_id)))
+            }
+            Self::Thread(thread) => {
+                if let Some(record) = store.by_thread(&thread.thread_id).await? {
+                    return Ok(thread.beside(&record));
+                }
+                let taken = match thread.known_by {
+                    Some(KnownBy::Conversation(id)) => store.by_conversation(id).await?,
+                    Some(KnownBy::Session(id)) => store.get(id).await?,
+                    None => None,
+                };
+                Ok(match taken {
+                    Some(_) => thread.taken(),
+                    None => Adopted::Done,
+                })
+            }
+        }
+    }
+}
+
+impl AdoptedThread {
+    /// The outcome where the thread is that session's already.
+    pub(super) fn beside(&self, session: &SessionRecord) -> Adopted {
+        if session.user_id != self.user_id {
+            return Adopted::Conflict(AdoptionConflict::AnotherUser);
+        }
+        let is_known = match self.known_by {
+            None => true,
+            Some(KnownBy::Conversation(id)) => session.conversation == Some(id),
+            Some(KnownBy::Session(id)) => session.id == id,
+        };
+        if is_known {
+            return Adopted::Known;
+        }
+        Adopted::Conflict(AdoptionConflict::OtherConversation)
+    }
+
+    /// The outcome where it is what the thread is to be known by that is another's.
+    pub(super) fn taken(&self) -> Adopted {
+        Adopted::Conflict(match self.known_by {
+            None | Some(KnownBy::Conversation(_)) => AdoptionConflict::ConversationTaken,
+            Some(KnownBy::Session(_)) => AdoptionConflict::SessionTaken,
+        })
+    }
+
+    /// The id of its session.
+    pub(super) fn session_id(&self) -> SessionId {
+        match self.known_by {
+            Some(KnownBy::Session(id)) => id,
+            None | Some(KnownBy::Conversation(_)) => SessionId::ascending(),
+        }
+    }
+
+    /// Its id as a conversation.
+    pub(super) fn conversation(&self) -> Option<ConversationId> {
+        match self.known_by {
+            Some(KnownBy::Conversation(id)) => Some(id),
+            None | Some(KnownBy::Session(_)) => None,
+        }
+    }
+}
+
+/// The outcome where an attachment is `owner`'s already.
+pub(super) fn of_attachment(owner: &UserId, user_id: &UserId) -> Adopted {
+    if owner == user_id {
+        return Adopted::Known;
+    }
+    Adopted::Conflict(AdoptionConflict::AnotherUser)
+}
