@@ -127,6 +127,14 @@ pub(super) fn is_completed(call: &Object<'_>) -> bool {
     }
 }
 
+/// Whether an item is a user's or an assistant's message.
+pub(super) fn is_message(item: &RawValue) -> bool {
+    Object::of(item).is_some_and(|item| {
+        let kind = item.text("type");
+        matches!(kind.as_deref(), Some("user_message" | "assistant_message")) && !item.is_hidden()
+    })
+}
+
 /// The messages among a thread's items, oldest first, and how many the store is to count.
 ///
 /// A client tool call belongs to the assistant's message before it; where there is none since

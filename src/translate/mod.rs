@@ -70,6 +70,7 @@ mod attachments;
 mod body;
 mod bundle;
 mod chat;
+mod count;
 mod envelope;
 mod errand;
 mod follow_ups;

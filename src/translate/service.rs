@@ -17,8 +17,8 @@ use super::observer::SessionObserver;
 use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use super::{
-    attachments, chat, follow_ups, history, items, openai, passthrough, reply, runs, sessions,
-    transcriptions,
+    attachments, chat, count, follow_ups, history, items, openai, passthrough, reply, runs,
+    sessions, transcriptions,
 };
 use crate::error::BoxError;
 use crate::rejection::{Code, RefusalStyle, Rejection};
@@ -104,24 +104,29 @@ where
     S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let (principal, _, action) = admitted.into_parts();
+    let (principal, _, mut action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
-    let context = |service: S| {
+    let upstream = |service: S| {
         let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
         settings.public_address.tell(head, &mut headers);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Exchange {
-            upstream: Upstream {
-                service,
-                headers,
-                endpoint: settings.endpoint.clone(),
-                max_reply_bytes: settings.max_reply_bytes,
-                known: known.clone(),
-            },
-            settings: Arc::clone(&settings),
-            errands: errands.clone(),
-            record,
+        Upstream {
+            service,
+            headers,
+            endpoint: settings.endpoint.clone(),
+            max_reply_bytes: settings.max_reply_bytes,
+            known: known.clone(),
         }
+    };
+    if let Some(claim) = count::uncounted(&mut action) {
+        // Boxed: it happens once in the life of an adopted thread.
+        Box::pin(count::begin(upstream(service.clone()), claim)).await?;
+    }
+    let context = |service: S| Exchange {
+        upstream: upstream(service),
+        settings: Arc::clone(&settings),
+        errands: errands.clone(),
+        record,
     };
     match action {
         Action::Created(session) => {

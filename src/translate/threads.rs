@@ -19,13 +19,13 @@ use crate::session::Needs;
 use crate::stream::{Object, list, text};
 
 /// How many rows are asked for at once where all are wanted.
-const PAGE_ROWS: i64 = 100;
+pub(super) const PAGE_ROWS: i64 = 100;
 
 /// The most pages that are read to tell whether a thread exists.
 const MAX_PROBE_PAGES: usize = 5;
 
 /// The most pages of items of one thread.
-const MAX_ITEM_PAGES: usize = 10_000;
+pub(super) const MAX_ITEM_PAGES: usize = 10_000;
 
 /// One page of anything.
 pub(super) struct Page<'a> {
