@@ -6,7 +6,7 @@
 //! a locked file) goes to the writer instead.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -25,6 +25,10 @@ const MAX_IDLE: usize = 32;
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, idle: Mutex::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs `read` on some connection, outside of a transaction and without waiting for locks.

@@ -1,6 +1,6 @@
 //! The file: whether it is ours, its version, its tables.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -119,6 +119,45 @@ pub(super) fn open_for_writing(path: &Path, busy_timeout: Duration) -> Result<Co
         .map_err(|refusal| Error::store(failed("use"), refusal))?;
     prepare(&mut connection).map_err(|error| Error::store(failed("prepare"), error))?;
     Ok(connection)
+}
+
+/// Pages are kept in memory, and in the log, until there are many: rows in no order touch the same
+/// ones again and again. Commits are not synced one by one.
+pub(super) fn prepare_for_bulk(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    // Of pages, which are 4 KiB each.
+    connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")
+}
+
+/// Syncs what was committed, to the log or from there to the file.
+pub(super) fn sync(path: &Path) -> std::io::Result<()> {
+    let mut log = path.to_owned().into_os_string();
+    log.push("-wal");
+    for path in [Path::new(&log), path] {
+        match File::options().write(true).open(path) {
+            Ok(file) => file.sync_all()?,
+            // There is no log, so all of it is in the file.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Copies the file as it is at this moment. The copy is for its owner only.
+pub(super) fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<(), Error> {
+    let failed = || format!("could not copy the session store {}", from.display());
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|error| Error::io(failed(), error));
+    let (from, to) = (absolute(from)?, absolute(to)?);
+    create_private(&to).map_err(|error| Error::io(failed(), error))?;
+    let copied = || {
+        let connection = connect(&from, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout)?;
+        // A name that isn't UTF-8 is none that SQLite could be told.
+        connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map(drop)
+    };
+    copied().map_err(|error| Error::store(failed(), error))
 }
 
 /// Opens the file for point reads, which never wait: who finds it locked asks the writer.

@@ -69,18 +69,27 @@ pub struct SqliteStore {
 #[must_use]
 pub struct SqliteOptions {
     busy_timeout: Duration,
+    bulk: bool,
 }
 
 impl SqliteOptions {
     /// The defaults of [`SqliteStore::open`].
     pub fn new() -> Self {
-        Self { busy_timeout: Duration::from_secs(2) }
+        Self { busy_timeout: Duration::from_secs(2), bulk: false }
     }
 
     /// How long a write waits for a file that another process has locked, 2 s unless set.
     /// Whole milliseconds.
     pub fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
         self.busy_timeout = busy_timeout;
+        self
+    }
+
+    /// Whether many writes in a row are to take less time; not unless set. It takes 64 MiB more of
+    /// memory and of the disk, and a write outlives its process at once, but the machine only when
+    /// [`SqliteStore::sync`] has come back.
+    pub fn bulk(mut self, bulk: bool) -> Self {
+        self.bulk = bulk;
         self
     }
 
@@ -97,9 +106,27 @@ impl SqliteOptions {
         let path = std::path::absolute(path)
             .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
         let connection = schema::open_for_writing(&path, self.busy_timeout)?;
-        let writer = Writer::start(connection)
+        if self.bulk {
+            schema::prepare_for_bulk(&connection)
+                .map_err(|error| Error::store("could not prepare the session store", error))?;
+        }
+        let writer = Writer::start(connection, self.busy_timeout)
             .map_err(|error| Error::io("could not start the session store's thread", error))?;
         Ok(SqliteStore { readers: Readers::new(path), writer })
+    }
+}
+
+impl SqliteOptions {
+    /// Opens a copy of the file at `from`, made at `to`, where there must be nothing; an empty store
+    /// if there is nothing at `from` either. Others may use that file meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if the copy can't be made.
+    pub fn open_copy(&self, from: &Path, to: &Path) -> Result<SqliteStore, Error> {
+        if from.exists() {
+            schema::copy(from, to, self.busy_timeout)?;
+        }
+        self.open(to)
     }
 }
 
@@ -116,6 +143,16 @@ impl SqliteStore {
     /// See [`SqliteOptions::open`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         SqliteOptions::new().open(path)
+    }
+
+    /// Makes everything durable that was acknowledged before; for a store that was opened for
+    /// [many writes](SqliteOptions::bulk), because others sync each. Blocks.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn sync(&self) -> Result<(), Error> {
+        schema::sync(self.readers.path())
+            .map_err(|error| Error::io("could not sync the session store", error))
     }
 
     pub(super) fn readers(&self) -> &Readers {

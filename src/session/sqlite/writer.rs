@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::rows;
+use super::schema::is_locked;
 use super::tally::{Pending, Tallies};
 use crate::error::{Error, chain};
 use crate::session::record::{MessageCount, SessionId};
@@ -29,6 +30,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 
 /// How long settled runs are collected before they are written: nobody waits for them, reads
 /// have them already, and a commit for each would cost more than the run.
 const SETTLE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 200 });
+
+/// How long the writer sleeps before it tries again to begin, while somebody else writes.
+const TRY_EVERY: Duration = Duration::from_millis(2);
 
 /// Whether a call needs the file's one write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +84,12 @@ struct Call<W, T, D, U> {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// `patience` is how long a batch waits for a file that somebody else has locked.
+    pub(super) fn start(connection: Connection, patience: Duration) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
             let queue = Arc::clone(&queue);
-            move || queue.serve(&connection)
+            move || queue.serve(&connection, patience)
         })?;
         Ok(Self { queue, thread: Some(thread) })
     }
@@ -167,11 +172,11 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, connection: &Connection) {
+    fn serve(&self, connection: &Connection, patience: Duration) {
         let _closed = CloseAtEnd(self);
         let mut failed = false;
         while let Some((tasks, settled)) = self.next(failed) {
-            failed = !self.write(connection, tasks, &settled);
+            failed = !self.write(connection, patience, tasks, &settled);
         }
     }
 
@@ -207,6 +212,7 @@ impl Queue {
     fn write(
         &self,
         connection: &Connection,
+        patience: Duration,
         mut tasks: VecDeque<Box<dyn Task>>,
         settled: &[(SessionId, Pending)],
     ) -> bool {
@@ -214,7 +220,7 @@ impl Queue {
         let batch = if tasks.is_empty() && settled.is_empty() {
             Ok(Vec::new())
         } else {
-            transact(connection, &mut tasks, settled).map_err(Arc::new)
+            transact(connection, patience, &mut tasks, settled).map_err(Arc::new)
         };
         // Before anybody is answered, so that who was told of a commit finds it everywhere.
         self.tallies(|tallies| match &batch {
@@ -232,16 +238,42 @@ impl Queue {
     }
 }
 
+/// Begins a transaction that writes, once nobody else has one.
+///
+/// SQLite's own way of waiting sleeps longer each time, up to 100 ms, and so misses the gaps between
+/// the transactions of somebody who has many.
+#[expect(clippy::disallowed_methods, reason = "the writer's own thread, which nothing waits on")]
+fn begin_to_write(
+    connection: &Connection,
+    patience: Duration,
+) -> rusqlite::Result<Transaction<'_>> {
+    let deadline = Instant::now() + patience;
+    connection.busy_timeout(Duration::ZERO)?;
+    let outcome = loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                std::thread::sleep(TRY_EVERY);
+            }
+            outcome => break outcome,
+        }
+    };
+    connection.busy_timeout(patience)?;
+    outcome
+}
+
 /// One transaction of everything, the settled first. Returns their rows' new counts.
 fn transact(
     connection: &Connection,
+    patience: Duration,
     tasks: &mut VecDeque<Box<dyn Task>>,
     settled: &[(SessionId, Pending)],
 ) -> rusqlite::Result<Vec<(SessionId, Option<MessageCount>)>> {
     let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
-    let behavior =
-        if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
-    let transaction = Transaction::new_unchecked(connection, behavior)?;
+    let transaction = if writes {
+        begin_to_write(connection, patience)?
+    } else {
+        Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?
+    };
     let mut counts = Vec::with_capacity(settled.len());
     for (id, pending) in settled {
         counts.push((*id, rows::settle(&transaction, *id, pending)?));
