@@ -97,6 +97,6 @@ pub use settings::{
     OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,
     StreamConfig, UpstreamConfig,
 };
-pub use sources::{Loaded, Setting, Sources};
+pub use sources::{Loaded, Setting, Sources, StoreSettings};
 pub use store::StoreUrl;
 pub use web::{AllowedOrigins, BasePath, Upstream};

@@ -123,9 +123,7 @@ pub(super) fn stream(read: &mut Reader<'_>) -> Option<StreamConfig> {
 pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
     let enabled = read.boolean("chat.enabled");
     let path = read.text("chat.path", BasePath::parse);
-    let formats =
-        [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
-    let id_format = read.choice("chat.id_format", &formats);
+    let id_format = id_format(read);
     let acted = read.text("chat.acted", meaning::sentence);
     let statuses = [(422, InvalidStatus::UnprocessableEntity), (400, InvalidStatus::BadRequest)];
     let invalid_status = read.status("chat.invalid_status", &statuses);
@@ -142,6 +140,12 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
         max_sessions: NonZeroU32::new(max_sessions?),
         max_messages: NonZeroU32::new(max_messages?),
     })
+}
+
+pub(super) fn id_format(read: &mut Reader<'_>) -> Option<IdFormat> {
+    let formats =
+        [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
+    read.choice("chat.id_format", &formats)
 }
 
 pub(super) fn openai(read: &mut Reader<'_>) -> Option<OpenAiConfig> {

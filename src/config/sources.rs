@@ -4,16 +4,20 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::Offset;
+
 use super::auth;
 use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
 use super::file;
 use super::key::{self, Shape};
 use super::layers::{self, Layers};
+use super::meaning::{self, IdFormat};
 use super::reader::Reader;
 use super::rules;
 use super::sections;
 use super::settings::Config;
+use super::store::StoreUrl;
 use super::value::Value;
 
 /// The layers of a configuration. Later ones win: defaults, file, environment, flags; in which
@@ -79,6 +83,44 @@ impl Sources {
     /// Every fault there is: names that are not known, values that are not what was expected,
     /// and settings that contradict one another.
     pub fn load(self) -> Result<Loaded, Faults> {
+        let (layers, lookalikes, faults) = self.layers();
+        let mut read = Reader { layers: &layers, faults };
+        let config = config(&mut read);
+        if let Some(config) = &config {
+            rules::contradictions(config, &mut read);
+        }
+        match config {
+            Some(config) if read.faults.is_empty() => {
+                let mut notes = rules::notes(&config, &read);
+                notes.extend(lookalikes.into_iter().map(lookalike));
+                Ok(Loaded { config, notes, settings: settings(&layers) })
+            }
+            _ => Err(Faults(read.faults)),
+        }
+    }
+
+    /// Reads what is to be known of the store by who works on it beside the gateway. Other settings
+    /// may be at fault, and files that they name are not read: whoever tends the store need not be
+    /// able to read the gateway's secrets. Blocks.
+    ///
+    /// # Errors
+    /// Names that are not known anywhere, and what is wrong with the settings in question.
+    pub fn load_store(self) -> Result<StoreSettings, Faults> {
+        let (layers, _, faults) = self.layers();
+        let mut read = Reader { layers: &layers, faults };
+        let store = sections::store(&mut read);
+        let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
+        let id_format = sections::id_format(&mut read);
+        match (store, utc_offset, id_format) {
+            (Some(store), Some(utc_offset), Some(id_format)) if read.faults.is_empty() => {
+                Ok(StoreSettings { url: store.url, utc_offset, id_format })
+            }
+            _ => Err(Faults(read.faults)),
+        }
+    }
+
+    /// What each layer says, the names that are nearly those of settings, and what isn't one.
+    fn layers(self) -> (Layers, Vec<(&'static str, String)>, Vec<Fault>) {
         let mut layers = Layers::defaults();
         let mut faults = Vec::new();
         match self.file {
@@ -98,20 +140,7 @@ impl Sources {
                 }),
             }
         }
-
-        let mut read = Reader { layers: &layers, faults };
-        let config = config(&mut read);
-        if let Some(config) = &config {
-            rules::contradictions(config, &mut read);
-        }
-        match config {
-            Some(config) if read.faults.is_empty() => {
-                let mut notes = rules::notes(&config, &read);
-                notes.extend(lookalikes.into_iter().map(lookalike));
-                Ok(Loaded { config, notes, settings: settings(&layers) })
-            }
-            _ => Err(Faults(read.faults)),
-        }
+        (layers, lookalikes, faults)
     }
 }
 
@@ -134,6 +163,18 @@ pub struct Loaded {
     pub notes: Vec<Note>,
     /// The settings that some layer set, in the order of the reference.
     pub settings: Vec<Setting>,
+}
+
+/// What [`Sources::load_store`] makes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreSettings {
+    /// Which store.
+    pub url: StoreUrl,
+    /// Zone of the upstream's times, which name none.
+    pub utc_offset: Offset,
+    /// What the ids of one-shot chat's conversations look like.
+    pub id_format: IdFormat,
 }
 
 /// A setting that some layer set.
