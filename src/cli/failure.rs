@@ -8,6 +8,8 @@ use chatkit_rest::error::Error;
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// Not everything was adopted.
+    Adopt { left: u64 },
     /// The configuration is not right.
     Configuration(Faults),
     /// Fixtures don't hold.
@@ -26,7 +28,7 @@ impl Failure {
         match self {
             Self::Configuration(_) | Self::Usage(_) => 2,
             Self::Runtime(error) if error.is_config() => 2,
-            Self::Contract { .. } | Self::Interrupted | Self::Runtime(_) => 1,
+            Self::Adopt { .. } | Self::Contract { .. } | Self::Interrupted | Self::Runtime(_) => 1,
         }
     }
 }
@@ -34,6 +36,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Adopt { left: 1 } => f.write_str("error: 1 line was not adopted"),
+            Self::Adopt { left } => write!(f, "error: {left} lines were not adopted"),
             Self::Configuration(faults) => {
                 for fault in faults {
                     writeln!(f, "error: {fault}")?;

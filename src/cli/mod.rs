@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod adopt;
 mod check;
 mod contract;
 mod demo;
@@ -42,6 +43,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Adopt(adopt::Adopt),
     Check(check::Check),
     Contract(contract::Contract),
     Demo(demo::Demo),
@@ -54,6 +56,7 @@ impl Arguments {
     /// Does what the command line says.
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Adopt(adopt) => adopt.run(),
             Command::Check(check) => check.run(),
             Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),

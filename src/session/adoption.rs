@@ -5,11 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
-use super::store::SessionStore;
-use crate::error::Error;
 use crate::principal::UserId;
 
-/// Something that a ChatKit server has already, and whose it is; for [`SessionStore::adopt`].
+/// Something that a ChatKit server has already, and whose it is; for
+/// [`SessionStore::adopt`](super::SessionStore::adopt).
 #[derive(Clone, Debug)]
 pub enum Adoption {
     /// An attachment.
@@ -82,35 +81,6 @@ impl fmt::Display for AdoptionConflict {
             Self::OtherConversation => "it is known already, but not by that conversation_id",
             Self::SessionTaken => "another session has that id",
         })
-    }
-}
-
-impl Adoption {
-    /// Says what adopting it would come to, and changes nothing.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn foresee(&self, store: &dyn SessionStore) -> Result<Adopted, Error> {
-        match self {
-            Self::Attachment { attachment_id, user_id } => {
-                let owner = store.attachment_owner(attachment_id).await?;
-                Ok(owner.map_or(Adopted::Done, |owner| of_attachment(&owner, user_id)))
-            }
-            Self::Thread(thread) => {
-                if let Some(record) = store.by_thread(&thread.thread_id).await? {
-                    return Ok(thread.beside(&record));
-                }
-                let taken = match thread.known_by {
-                    Some(KnownBy::Conversation(id)) => store.by_conversation(id).await?,
-                    Some(KnownBy::Session(id)) => store.get(id).await?,
-                    None => None,
-                };
-                Ok(match taken {
-                    Some(_) => thread.taken(),
-                    None => Adopted::Done,
-                })
-            }
-        }
     }
 }
 

@@ -102,3 +102,4 @@ pub use host::{HostBody, HostFuture, Ours, RequirePrincipal, Theirs};
 pub use layer::{TranslateLayer, TranslateSettings};
 pub use observer::SessionObserver;
 pub use service::Translate;
+pub use time::parse as parse_time;

@@ -17,9 +17,9 @@ const MAX_SECONDS: f64 = 2e10;
 /// How many digits of a second's fraction are read.
 const FRACTION_DIGITS: usize = 6;
 
-/// Reads a time of the upstream's, taking one without a zone as `offset` from UTC. A number is
-/// given by its digits.
-pub(crate) fn parse(text: &str, offset: Offset) -> Option<Timestamp> {
+/// Reads a time of the upstream's, taking one without a zone as `offset` from UTC; `None` if it isn't
+/// a time. A number is given by its digits.
+pub fn parse(text: &str, offset: Offset) -> Option<Timestamp> {
     if text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
         && let Ok(number) = text.parse::<f64>()
     {

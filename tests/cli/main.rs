@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
+mod adopt;
 mod contract;
 mod demo;
 
@@ -64,7 +65,8 @@ fn help_teaches_each_command() {
         assert!(top.out.contains(line), "{}", top.out);
     }
     for (command, flags) in [
-        ("check", &["--config", "--listen", "--upstream", "--store"][..]),
+        ("adopt", &["--config", "--store", "--dry-run", "--report"][..]),
+        ("check", &["--config", "--listen", "--upstream", "--store"]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("openapi", &["--config"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),

@@ -1,0 +1,246 @@
+//! What one line says.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use chatkit_rest::principal::UserId;
+use chatkit_rest::session::{
+    AdoptedThread, Adoption, ConversationId, KnownBy, SessionId, ThreadId,
+};
+use chatkit_rest::translate::parse_time;
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use serde::de::{Deserialize as _, Deserializer as _, Error as _, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::lines::MAX_LINE_BYTES;
+
+/// The longest id, in bytes, that the gateway reads in an upstream's events.
+const MAX_ID_BYTES: usize = 512;
+
+/// The same of titles; longer ones are cut.
+const MAX_TITLE_BYTES: usize = 4096;
+
+/// The largest conversation id: the numbers after it must be some that every client can read.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// What a conversation's id may be.
+const CONVERSATION_IDS: &str = "must be a whole number from 1 to 9007199254740991, conv_ and 8 \
+    hexadecimal digits (lower case), or a UUID";
+
+/// Why a line is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The member at fault, if it is one; cut where it is long.
+    pub(super) field: Option<String>,
+    pub(super) reason: String,
+}
+
+impl Fault {
+    fn of(field: &str, reason: impl Into<String>) -> Self {
+        let field = Some(field.chars().take(64).collect());
+        Self { field, reason: reason.into() }
+    }
+
+    fn line(reason: impl Into<String>) -> Self {
+        Self { field: None, reason: reason.into() }
+    }
+
+    pub(super) fn too_long() -> Self {
+        Self::line(format!("is longer than {MAX_LINE_BYTES} bytes"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{field:?} {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+/// What lines are read with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// The time of the adoption.
+    pub(super) now: Timestamp,
+    /// Zone of times without one.
+    pub(super) utc_offset: Offset,
+}
+
+/// The members of a line that say something. `null` says nothing.
+#[derive(Default)]
+struct Members {
+    attachment_id: Option<Value>,
+    conversation_id: Option<Value>,
+    created_at: Option<Value>,
+    thread_id: Option<Value>,
+    title: Option<Value>,
+    updated_at: Option<Value>,
+    user_id: Option<Value>,
+}
+
+impl Reading {
+    /// The entry of a line; none if it is blank.
+    pub(super) fn entry(&self, line: &[u8]) -> Result<Option<Adoption>, Fault> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let text = std::str::from_utf8(line).map_err(|_| Fault::line("is not UTF-8"))?;
+        let members = members(text)?;
+        let user_id = text_of("user_id", members.user_id)?
+            .ok_or_else(|| Fault::of("user_id", "is missing"))?;
+        let user_id = UserId::parse(&user_id).map_err(|error| {
+            let reason = error.to_string();
+            Fault::of("user_id", reason.strip_prefix("a user id ").unwrap_or(&reason))
+        })?;
+        let thread_id = id("thread_id", members.thread_id)?;
+        let attachment_id = id("attachment_id", members.attachment_id)?;
+        let (thread_id, attachment_id) = match (thread_id, attachment_id) {
+            (Some(_), Some(_)) => {
+                let reason = "is beside thread_id; a line is about one thing";
+                return Err(Fault::of("attachment_id", reason));
+            }
+            (Some(thread_id), None) => (thread_id, None),
+            (None, Some(attachment_id)) => (String::new(), Some(attachment_id)),
+            (None, None) => {
+                let reason = "is missing, and so is attachment_id";
+                return Err(Fault::of("thread_id", reason));
+            }
+        };
+        if let Some(attachment_id) = attachment_id {
+            for (name, value) in [
+                ("title", &members.title),
+                ("created_at", &members.created_at),
+                ("updated_at", &members.updated_at),
+                ("conversation_id", &members.conversation_id),
+            ] {
+                if value.is_some() {
+                    return Err(Fault::of(name, "is not for attachments"));
+                }
+            }
+            return Ok(Some(Adoption::Attachment { attachment_id, user_id }));
+        }
+        let created_at = self.time("created_at", members.created_at)?;
+        let updated_at = self.time("updated_at", members.updated_at)?;
+        let created_at = created_at.unwrap_or(self.now);
+        Ok(Some(Adoption::Thread(AdoptedThread {
+            thread_id: ThreadId::from(thread_id),
+            user_id,
+            title: text_of("title", members.title)?.and_then(title),
+            created_at,
+            updated_at: updated_at.unwrap_or(created_at),
+            known_by: members.conversation_id.map(known_by).transpose()?,
+        })))
+    }
+
+    fn time(&self, field: &str, value: Option<Value>) -> Result<Option<Timestamp>, Fault> {
+        let instant = match value {
+            None => return Ok(None),
+            Some(Value::String(text)) => parse_time(&text, self.utc_offset),
+            Some(Value::Number(number)) => parse_time(&number.to_string(), self.utc_offset),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
+        };
+        let expected = "must be a time such as \"2026-11-21T09:30:00Z\", or Unix seconds";
+        instant.map(Some).ok_or_else(|| Fault::of(field, expected))
+    }
+}
+
+/// The members of an object. None twice, and none that isn't known: it may have been meant to say
+/// whose the thread is.
+fn members(text: &str) -> Result<Members, Fault> {
+    struct Object<'a>(&'a mut Option<Fault>);
+
+    impl<'de> Visitor<'de> for Object<'_> {
+        type Value = Members;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            let mut members = Members::default();
+            let mut seen = [false; 7];
+            while let Some(name) = map.next_key::<String>()? {
+                let (number, member) = match &*name {
+                    "attachment_id" => (0, &mut members.attachment_id),
+                    "conversation_id" => (1, &mut members.conversation_id),
+                    "created_at" => (2, &mut members.created_at),
+                    "thread_id" => (3, &mut members.thread_id),
+                    "title" => (4, &mut members.title),
+                    "updated_at" => (5, &mut members.updated_at),
+                    "user_id" => (6, &mut members.user_id),
+                    _ => {
+                        *self.0 = Some(Fault::of(&name, "is not a member that is known"));
+                        return Err(A::Error::custom("unknown"));
+                    }
+                };
+                if seen.get_mut(number).is_none_or(|seen| std::mem::replace(seen, true)) {
+                    *self.0 = Some(Fault::of(&name, "is there twice"));
+                    return Err(A::Error::custom("twice"));
+                }
+                *member = Some(map.next_value::<Value>()?).filter(|value| !value.is_null());
+            }
+            Ok(members)
+        }
+    }
+
+    let mut fault = None;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer
+        .deserialize_map(Object(&mut fault))
+        .and_then(|members| deserializer.end().map(|()| members));
+    members.map_err(|error| {
+        fault.unwrap_or_else(|| {
+            // Its own words would quote what is there.
+            let is_json = Value::deserialize(&mut serde_json::Deserializer::from_str(text)).is_ok();
+            let what = if is_json && !text.starts_with('{') { "an object" } else { "JSON" };
+            Fault::line(format!("is not {what} (column {})", error.column()))
+        })
+    })
+}
+
+fn text_of(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Fault::of(field, "must be a string")),
+    }
+}
+
+fn id(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
+    let Some(id) = text_of(field, value)? else { return Ok(None) };
+    match id.len() {
+        0 => Err(Fault::of(field, "must not be empty")),
+        1..=MAX_ID_BYTES => Ok(Some(id)),
+        _ => Err(Fault::of(field, format!("must have at most {MAX_ID_BYTES} bytes"))),
+    }
+}
+
+/// An empty title is none.
+fn title(mut title: String) -> Option<String> {
+    let whole = |end: &usize| title.is_char_boundary(*end);
+    let end = (0..=MAX_TITLE_BYTES.min(title.len())).rev().find(whole).unwrap_or(0);
+    title.truncate(end);
+    Some(title).filter(|title| !title.is_empty())
+}
+
+fn known_by(value: Value) -> Result<KnownBy, Fault> {
+    let known = match value {
+        Value::Number(number) => number.as_u64().and_then(NonZeroU64::new).and_then(integer),
+        Value::String(text) => match ConversationId::parse(&text) {
+            Some(ConversationId::Integer(number)) => integer(number),
+            Some(id @ ConversationId::Conv(_)) => Some(KnownBy::Conversation(id)),
+            None => SessionId::parse(&text).map(KnownBy::Session),
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    known.ok_or_else(|| Fault::of("conversation_id", CONVERSATION_IDS))
+}
+
+fn integer(number: NonZeroU64) -> Option<KnownBy> {
+    let known = KnownBy::Conversation(ConversationId::Integer(number));
+    (number.get() <= MAX_NUMBER).then_some(known)
+}
