@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod adopt;
 mod bytes;
 mod chat;
 mod chat_errors;
