@@ -272,8 +272,8 @@ fn who_is_killed_goes_on() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(lines[..LINES / 2].concat().as_bytes()).unwrap();
     let count = "SELECT count(*) || '' FROM session";
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while std::time::Instant::now() < deadline {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while tokio::time::Instant::now() < deadline {
         let connection = rusqlite::Connection::open(&db.0).unwrap();
         let rows: rusqlite::Result<i64> =
             connection.query_row("SELECT count(*) FROM session", (), |row| row.get(0));
@@ -316,4 +316,48 @@ fn standard_input_is_read_and_help_has_a_line_of_it() {
     assert!(child.wait().unwrap().success());
     assert_eq!(out[1], "threads: 1 adopted, 0 known already, 0 in conflict");
     assert_eq!(out[2], "attachments: 1 adopted, 0 known already, 0 in conflict");
+}
+
+/// What the README says for the store of the SDK's samples.
+#[test]
+fn the_queries_of_the_readme_write_what_is_read() {
+    let readme = include_str!("../../README.md");
+    let queries: Vec<&str> = readme
+        .split("sqlite3 chatkit.db \"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!(queries.len(), 2);
+    let samples = rusqlite::Connection::open_in_memory().unwrap();
+    samples
+        .execute_batch(
+            r#"CREATE TABLE threads (id TEXT PRIMARY KEY, user_id TEXT NOT NULL,
+                created_at TEXT NOT NULL, data TEXT NOT NULL);
+            CREATE TABLE files (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, data TEXT NOT NULL);
+            INSERT INTO threads VALUES
+                ('thr_1', 'ada', '2026-11-21T09:30:00.123456', '{"thread": {"title": "Tu\"rin\n"}}'),
+                ('thr_2', 'bob', '2026-11-21T09:30:00', '{"thread": {"title": null}}');
+            INSERT INTO files VALUES ('atc_1', 'ada', '{}');"#,
+        )
+        .unwrap();
+    let mut lines = String::new();
+    for query in queries {
+        let mut statement = samples.prepare(query).unwrap();
+        let rows = statement.query_map((), |row| row.get::<_, String>(0)).unwrap();
+        for row in rows {
+            lines.push_str(&row.unwrap());
+            lines.push('\n');
+        }
+    }
+    let db = Db::new();
+    let ran = db.adopt(&lines, &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{lines}");
+    assert!(ran.out.contains("threads: 2 adopted") && ran.out.contains("attachments: 1 adopted"));
+    assert_eq!(
+        db.rows(THREADS),
+        [
+            "thr_1 ada Tu\"rin\n 1795253400123456 1795253400123456 -",
+            "thr_2 bob - 1795253400000000 1795253400000000 -"
+        ]
+    );
 }
