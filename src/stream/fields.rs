@@ -49,6 +49,9 @@ enum Lex {
 /// Whether an event begins with its type, as a ChatKit server writes it, and is nothing but
 /// [`EventKind::Other`]: so does each delta, and this spares it the lexer.
 fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
+    if bytes.starts_with(br#"{"type":"thread.item.updated""#) {
+        return true;
+    }
     let Some(name) = bytes.strip_prefix(br#"{"type":""#) else { return false };
     let Some(end) = memchr2(b'"', b'\\', name) else { return false };
     let (name, rest) = name.split_at(end);

@@ -231,6 +231,11 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
 
     fn event(&mut self, event: Event<'_>) {
         let progress = &mut *self.progress;
+        // Each delta is one.
+        if progress.output && event.kind == EventKind::Other {
+            progress.events += 1;
+            return self.observer.event(event);
+        }
         let awaits_thread = self.makes_thread && progress.preamble.thread_id.is_none();
         if !event.says_nothing {
             progress.events += 1;
