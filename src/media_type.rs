@@ -12,6 +12,10 @@ pub(crate) fn is(value: &HeaderValue, expected: &str) -> bool {
 #[cfg(any(feature = "openai", feature = "validate"))]
 pub(crate) fn is_json(value: &HeaderValue) -> bool {
     const SUFFIX: &[u8] = b"+json";
+    // As nearly all write it.
+    if value == "application/json" {
+        return true;
+    }
     let essence = essence(value);
     is(value, "application/json")
         || essence

@@ -53,9 +53,11 @@ impl Page<'_> {
 /// row that is no object: to leave that out, or to take it for the last, would lose what is there.
 pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
     const NOT_ONE: Failure = Failure::Protocol("the upstream's page is not one");
-    let json: &RawValue = serde_json::from_slice(bytes).map_err(|_| NOT_ONE)?;
-    let page = match Object::of(json) {
-        None => Page { data: list(json).ok_or(NOT_ONE)?, has_more: false, after: None },
+    let page = match object(bytes) {
+        None => {
+            let list = serde_json::from_slice(bytes).map_err(|_| NOT_ONE)?;
+            Page { data: list, has_more: false, after: None }
+        }
         Some(page) => {
             let data = match page.member("data").ok_or(NOT_ONE)? {
                 // What some languages write for a list without anything in it.
