@@ -108,7 +108,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
+                // As many as most items have.
+                let mut members = Vec::with_capacity(8);
                 while let Some((name, value)) = map.next_entry::<Text<'de>, _>()? {
                     members.push((name.0, value));
                 }
@@ -134,7 +135,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
 
             fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(String::from_utf8_lossy(bytes))
+                // Nearly always it is text, which is quicker to see at once than piece by piece.
+                Ok(std::str::from_utf8(bytes)
+                    .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {

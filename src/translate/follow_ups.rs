@@ -65,9 +65,7 @@ where
         return Err(Failure::Protocol(what).into());
     };
     let offset = exchange.settings.utc_offset;
-    let updated_item = item
-        .filter(|item| !threads::is_hidden(item))
-        .map(|item| threads::with_utc_time(item, offset));
+    let updated_item = item.and_then(|item| threads::visible(item, offset));
     reply::one(reply::Acted { updated_item })
 }
 

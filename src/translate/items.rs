@@ -128,12 +128,7 @@ where
         filling: MAX_PAGES,
         may_be_empty: true,
     };
-    let row = |item: &RawValue| {
-        if threads::is_hidden(item) {
-            return Row::Hidden;
-        }
-        Row::Shown(threads::with_utc_time(item, offset))
-    };
+    let row = |item: &RawValue| threads::visible(item, offset).map_or(Row::Hidden, Row::Shown);
     match pages::collect(upstream, range, row).await {
         // A thread that isn't there looks like one without items.
         Ok(page) if page.was_empty && wanted.after.is_none() => {
@@ -164,10 +159,7 @@ fn visible<'a>(
     page: &'a threads::Page<'_>,
     offset: Offset,
 ) -> impl Iterator<Item = Box<RawValue>> + 'a {
-    page.data
-        .iter()
-        .filter(|item| !threads::is_hidden(item))
-        .map(move |item| threads::with_utc_time(item, offset))
+    page.data.iter().filter_map(move |item| threads::visible(item, offset))
 }
 
 /// What the user thinks of some items.

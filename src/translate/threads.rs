@@ -97,16 +97,21 @@ pub(super) fn is_hidden(item: &RawValue) -> bool {
     Object::of(item).is_some_and(|item| item.is_hidden())
 }
 
-/// An item with its time in UTC and otherwise as it was written; as it is, if its time can't be
-/// read.
-pub(super) fn with_utc_time(item: &RawValue, offset: Offset) -> Box<RawValue> {
-    utc_time(item, offset)
-        .and_then(|text| RawValue::from_string(text).ok())
-        .unwrap_or_else(|| item.to_owned())
+/// An item as clients are to see it: with its time in UTC and otherwise as it was written; as it
+/// is, if its time can't be read. `None` if it is hidden.
+pub(super) fn visible(item: &RawValue, offset: Offset) -> Option<Box<RawValue>> {
+    let object = Object::of(item);
+    if object.as_ref().is_some_and(Object::is_hidden) {
+        return None;
+    }
+    let with_utc_time = object
+        .and_then(|object| with_utc_time(item, &object, offset))
+        .and_then(|text| RawValue::from_string(text).ok());
+    Some(with_utc_time.unwrap_or_else(|| item.to_owned()))
 }
 
-fn utc_time(item: &RawValue, offset: Offset) -> Option<String> {
-    let written = Object::of(item)?.get("created_at")?;
+fn with_utc_time(item: &RawValue, object: &Object<'_>, offset: Offset) -> Option<String> {
+    let written = object.get("created_at")?;
     let instant = time::parse(&text(written)?, offset)?;
     let (item, written) = (item.get(), written.get());
     // It was read out of the item, so that is where it is.
@@ -323,7 +328,7 @@ mod tests {
             (r#"["2026-11-21T12:35:00"]"#, r#"["2026-11-21T12:35:00"]"#),
         ] {
             let item = RawValue::from_string(item.to_owned()).unwrap();
-            assert_eq!(with_utc_time(&item, tokyo).get(), expected);
+            assert_eq!(visible(&item, tokyo).unwrap().get(), expected);
         }
     }
 }
