@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -78,6 +78,14 @@ impl Gateway {
     /// What `chatkit-rest token --service` prints.
     pub(crate) fn service_key(name: &str) -> String {
         let output = command(&[]).args(["token", "--service", name]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What `chatkit-rest adopt` prints, beside this gateway and on its store.
+    #[track_caller]
+    pub(crate) fn adopt(&self, file: &Path) -> String {
+        let output = command(&self.settings).arg("adopt").arg(file).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

@@ -6,7 +6,7 @@ mod http;
 pub(crate) mod leaving;
 mod upstream;
 
-pub(crate) use caller::{Caller, PREFIX, input, last_item};
+pub(crate) use caller::{Caller, Conversation, PREFIX, input, last_item};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Client, End, Exchange, Reply, events};
 pub(crate) use upstream::{Server, Upstream, install, project, python};
