@@ -16,6 +16,8 @@ pub const MAX_DEPTH: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JsonError {
+    /// It begins with a byte order mark, which JSON that is sent must not have (RFC 8259).
+    ByteOrderMark,
     /// An object has a key twice; where the second one ends.
     DuplicateKey {
         /// The line, from 1.
@@ -42,6 +44,9 @@ pub enum JsonError {
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ByteOrderMark => {
+                f.write_str("The body begins with a byte order mark; send UTF-8 without one.")
+            }
             Self::DuplicateKey { line, column } => {
                 write!(f, "An object has the same key twice (line {line}, column {column}).")
             }
@@ -56,13 +61,28 @@ impl fmt::Display for JsonError {
 
 impl std::error::Error for JsonError {}
 
+/// The byte order mark in UTF-8, and in UTF-16 of either order (and in UTF-32's little endian, which
+/// begins like UTF-16's). No JSON begins with one.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+
+/// The text of a body.
+///
+/// # Errors
+/// [`JsonError`] if it is not UTF-8, or begins with a byte order mark.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
+    if BYTE_ORDER_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(JsonError::ByteOrderMark);
+    }
+    std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8 { offset: error.valid_up_to() })
+}
+
 /// Parses a whole body.
 ///
 /// # Errors
-/// [`JsonError`] if it is not one JSON value, not UTF-8, too deep, or has duplicate keys.
+/// [`JsonError`] if it is not one JSON value, not UTF-8, begins with a byte order mark, is too
+/// deep, or has duplicate keys.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| JsonError::Utf8 { offset: error.valid_up_to() })?;
+    let text = text(bytes)?;
     let mut flaw = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: 0, flaw: &mut flaw }
@@ -207,7 +227,12 @@ mod tests {
     fn what_is_not_json_is_told_by_place_only() {
         assert_eq!(parse(b"{\n \"a\": secret}"), Err(JsonError::Syntax { line: 2, column: 7 }));
         assert_eq!(parse(b"\"\xff\""), Err(JsonError::Utf8 { offset: 1 }));
-        for text in ["", " ", "\u{feff}{}", "{} {}", "NaN", "[1,]", r#""\ud800""#, "'a'", "1e999"] {
+        for bytes in [&b"\xef\xbb\xbf{}"[..], b"\xef\xbb\xbf", b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"]
+        {
+            assert_eq!(parse(bytes), Err(JsonError::ByteOrderMark), "{bytes:?}");
+        }
+        for text in ["", " ", " \u{feff}{}", "{} {}", "NaN", "[1,]", r#""\ud800""#, "'a'", "1e999"]
+        {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(matches!(error, JsonError::Syntax { .. }), "{text:?}: {error:?}");
         }

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::super::json::{JsonError, MAX_DEPTH};
+use super::super::json::{self, JsonError, MAX_DEPTH};
 
 /// The most values that are looked at. No body of texts has as many.
 const MAX_VALUES: usize = 10_000;
@@ -33,11 +33,9 @@ pub(super) struct Outline<'a> {
 /// Reads a body, and in it the texts of these names.
 ///
 /// # Errors
-/// As [`json::parse`](super::super::json::parse), but that an object in a member may have a key
-/// twice.
+/// As [`json::parse`], but that an object in a member may have a key twice.
 pub(super) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'a>, JsonError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| JsonError::Utf8 { offset: error.valid_up_to() })?;
+    let text = json::text(bytes)?;
     let mut state = State { flaw: None, values: 0 };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut outline = Outline { value: Value::Null, texts: [None, None], is_cut: false };
