@@ -44,7 +44,7 @@ impl fmt::Display for Origin {
 
 /// One fault of a configuration: which setting, which layer, and what was expected.
 ///
-/// Never says what a secret, a key or a URL was.
+/// Never says what a secret or a key was, nor a URL in which one may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(super) key: Option<String>,

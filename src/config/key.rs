@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::value::Value;
 use crate::surface::ACTED;
 
 /// One setting.
@@ -35,6 +36,8 @@ pub(super) enum Shape {
     KeyFile,
     /// Texts of which each is what this says.
     List(&'static str),
+    /// What this says: a file or a server. Shown unless there may be a password in it.
+    Place(&'static str),
     Secret,
     /// One of these numbers.
     Status(&'static [&'static str]),
@@ -50,7 +53,7 @@ impl Shape {
         match self {
             Self::ApiKeys => {
                 "a list of { name = \"…\", sha256 = \"64 hex digits\" } (NAME=SHA256,… in the \
-                 environment)"
+                 environment); `chatkit-rest token --service NAME` makes a key and this setting"
                     .into()
             }
             Self::Boolean => "true or false".into(),
@@ -66,14 +69,32 @@ impl Shape {
             Self::List(each) => format!("a list of {each}"),
             Self::Secret => "a text".into(),
             Self::Status(statuses) => statuses.join(" or "),
-            Self::Text(what) | Self::Url(what) => what.into(),
+            Self::Place(what) | Self::Text(what) | Self::Url(what) => what.into(),
         }
     }
 
-    /// Whether a value may be shown in errors and listings.
-    pub(super) fn is_showable(self) -> bool {
-        !matches!(self, Self::ApiKeys | Self::KeyFile | Self::Secret | Self::Url(_))
+    /// Whether a value may be shown in errors.
+    pub(super) fn shows(self, value: &Value) -> bool {
+        match self {
+            Self::ApiKeys | Self::KeyFile | Self::Secret | Self::Url(_) => false,
+            Self::Place(_) => value.text().is_some_and(is_without_password),
+            Self::Boolean
+            | Self::Choice(_)
+            | Self::Count(..)
+            | Self::Duration(..)
+            | Self::List(_)
+            | Self::Status(_)
+            | Self::Text(_) => true,
+        }
     }
+}
+
+/// Whether a place is a bare name or path, or one after a scheme: without a user, a query or
+/// parameters, which may have a password.
+fn is_without_password(place: &str) -> bool {
+    let rest = place.strip_prefix("sqlite:").or_else(|| Some(place.split_once("://")?.1));
+    let plain = |c: char| c.is_alphanumeric() || "/-._~".contains(c);
+    rest.unwrap_or(place).chars().all(plain)
 }
 
 /// A duration in the notation of the configuration.
@@ -130,7 +151,7 @@ pub(super) const KEYS: &[Key] = &[
     key("listen", "127.0.0.1:8080", Shape::Text(ADDRESS),
         "address and port the gateway listens on; port 0 takes a free one"),
 
-    key("server.public_url", "", Shape::Url("a URL such as \"https://chat.example.org\""),
+    key("server.public_url", "", Shape::Place("a URL such as \"https://chat.example.org\""),
         "where clients reach the gateway, without `rest.prefix`; empty = where each request was sent to"),
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
@@ -223,7 +244,7 @@ pub(super) const KEYS: &[Key] = &[
         "cookie that may carry the token; empty = none"),
 
     key("store.url", "sqlite:chatkit-rest.db",
-        Shape::Url("\"sqlite:FILE\" or \"memory:\""),
+        Shape::Place("\"sqlite:FILE\" or \"memory:\""),
         "where sessions are kept: `sqlite:FILE`, or `memory:`, which is gone with the process"),
 
     key("session.hide_foreign", "false", Shape::Boolean,

@@ -55,7 +55,7 @@ impl Reader<'_> {
                 Ok(value) => last = Some(value),
                 Err(Refusal { why, hint }) => {
                     last = None;
-                    let shown = setting.value.shown(key.shape.is_showable());
+                    let shown = setting.value.shown(key.shape.shows(&setting.value));
                     let problem = why
                         .map_or_else(|| format!("found {shown}"), |why| format!("{shown} {why}"));
                     self.faults.push(Fault {
@@ -97,6 +97,25 @@ impl Reader<'_> {
         self.text(name, |text| match text {
             "" => Ok(Vec::new()),
             text => parse(text).map(|value| vec![value]),
+        })
+    }
+
+    /// A file or a server, which may be written without its scheme: `meant` puts that there.
+    pub(super) fn place<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        meant: impl Fn(&str) -> String,
+    ) -> Option<T> {
+        self.each(name, |shape, value| {
+            let text = value.text().ok_or(Refusal::TYPE)?;
+            parse(text).map_err(|why| {
+                let hint = (shape.shows(value) && !text.contains(':'))
+                    .then(|| meant(text))
+                    .filter(|meant| parse(meant).is_ok())
+                    .map(|meant| format!("{meant:?}"));
+                Refusal { why: Some(why), hint }
+            })
         })
     }
 

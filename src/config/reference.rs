@@ -29,7 +29,7 @@ pub fn reference() -> String {
             Shape::List(what) => format!("list of {}", what.replace('"', "`")),
             Shape::Secret => "a secret".into(),
             Shape::Status(statuses) => statuses.join(", "),
-            Shape::Text(what) | Shape::Url(what) => what.replace('"', "`"),
+            Shape::Place(what) | Shape::Text(what) | Shape::Url(what) => what.replace('"', "`"),
         };
         // Writing to a `String` does not fail.
         let _ = writeln!(table, "| `{}` | {default} | {takes} | {} |", key.name, key.about);

@@ -22,7 +22,8 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
-    let public_url = read.optional("server.public_url", web::public_url);
+    let public_url =
+        read.place("server.public_url", web::public_url, |text| format!("https://{text}"));
     let header_timeout = read.duration("server.header_timeout");
     let body_timeout = read.duration("server.body_timeout");
     let idle_timeout = read.duration("server.idle_timeout");
@@ -32,7 +33,7 @@ pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
     let max_header_bytes = read.size("server.max_header_bytes");
     let worker_threads = read.limit("server.worker_threads");
     Some(ServerConfig {
-        public_url: public_url?.into_iter().next(),
+        public_url: public_url?,
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,
@@ -78,7 +79,7 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
 }
 
 pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {
-    Some(StoreConfig { url: read.text("store.url", StoreUrl::parse)? })
+    Some(StoreConfig { url: read.place("store.url", StoreUrl::parse, StoreUrl::meant)? })
 }
 
 pub(super) fn session(read: &mut Reader<'_>) -> Option<SessionConfig> {

@@ -237,7 +237,7 @@ fn settings(layers: &Layers) -> Vec<Setting> {
             let shown = match (key.shape, top.value.text()) {
                 (Shape::ApiKeys | Shape::KeyFile | Shape::Secret, _) => "(hidden)".into(),
                 // It was read, so there is no password in it; there may be a token in its query.
-                (Shape::Url(_), Some(url)) => {
+                (Shape::Place(_) | Shape::Url(_), Some(url)) => {
                     let url = url.split('?').next().unwrap_or_default();
                     Value::Word(url.into()).shown(true)
                 }

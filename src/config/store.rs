@@ -57,6 +57,11 @@ impl StoreUrl {
         Ok(Self::Sqlite(path.into()))
     }
 
+    /// What was probably meant by a text without a scheme.
+    pub(super) fn meant(text: &str) -> String {
+        if text == "memory" { "memory:".into() } else { format!("sqlite:{text}") }
+    }
+
     /// What is allowed but probably not what was meant.
     pub(super) fn note(&self) -> Option<String> {
         let Self::Sqlite(path) = self else { return None };

@@ -117,9 +117,12 @@ fn web_url(text: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
-/// The URL at which clients reach the gateway.
-pub(super) fn public_url(text: &str) -> Result<PublicUrl, String> {
-    PublicUrl::parse(text).map_err(|invalid| invalid.reason().to_owned())
+/// The URL at which clients reach the gateway; none if it is empty.
+pub(super) fn public_url(text: &str) -> Result<Option<PublicUrl>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    PublicUrl::parse(text).map(Some).map_err(|invalid| invalid.reason().to_owned())
 }
 
 /// The pages that may call the gateway from a browser.

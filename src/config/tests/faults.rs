@@ -250,8 +250,18 @@ fn a_wrong_public_address_is_told_by_its_part() {
              expected a URL such as \"https://chat.example.org\"",
         ),
         (
-            "[server]\npublic_url = \"chat.planted.org\"",
-            "does not begin with http:// or https://; expected a URL such as",
+            "[server]\npublic_url = \"chat.example.org\"",
+            "server.public_url (file x.toml, line 2): \"chat.example.org\" does not begin with \
+             http:// or https://; expected a URL such as \"https://chat.example.org\"; did you \
+             mean \"https://chat.example.org\"?",
+        ),
+        (
+            "[server]\npublic_url = \"ftp://chat.example.org/\"",
+            "\"ftp://chat.example.org/\" does not begin with http:// or https://; expected",
+        ),
+        (
+            "[server]\npublic_url = \"user:planted@host\"",
+            "a text that is not shown here does not begin with http:// or https://; expected",
         ),
         (
             "[upstream]\nuser_header = \"X-Forwarded-Host\"",
@@ -263,5 +273,43 @@ fn a_wrong_public_address_is_told_by_its_part() {
             text.contains(expected) && !text.contains("planted"),
             "{expected}\n\nnot in\n\n{text}"
         );
+    }
+}
+
+#[test]
+fn a_store_without_a_scheme_is_shown_and_what_was_meant() {
+    for (url, expected) in [
+        (
+            "chatkit.db",
+            "\"chatkit.db\" names no store; expected \"sqlite:FILE\" or \"memory:\"; did you mean \"sqlite:chatkit.db\"?",
+        ),
+        ("/var/lib/a.db", "did you mean \"sqlite:/var/lib/a.db\"?"),
+        ("memory", "did you mean \"memory:\"?"),
+        ("mysql://host/db", "\"mysql://host/db\" names no store"),
+        (
+            "sqlite:data/",
+            "\"sqlite:data/\" names a directory; expected \"sqlite:FILE\" or \"memory:\"",
+        ),
+        ("mysql://user:planted@host/db", "a text that is not shown here names no store"),
+        ("user:planted", "a text that is not shown here names no store"),
+        ("sqlite:a.db?key=planted", "a text that is not shown here has parameters"),
+        ("host=h password=planted", "a text that is not shown here names no store"),
+    ] {
+        let text = complete().flag("--store", "store.url", url).load().unwrap_err().to_string();
+        let text = text.strip_prefix("store.url (flag --store): ").unwrap();
+        assert!(text.contains(expected), "{expected}\n\nnot in\n\n{text}");
+        let has_hint = expected.contains("did you mean");
+        assert_eq!(text.contains("did you mean"), has_hint, "{text}");
+        assert!(!text.contains("planted"), "{text}");
+    }
+}
+
+#[test]
+fn who_writes_a_key_for_its_digest_is_told_how_to_make_one() {
+    for keys in ["sk-planted", "support=sk-planted"] {
+        let faults = complete().set("test", "openai.api_keys", keys).load().unwrap_err();
+        let text = faults.to_string();
+        assert!(text.contains("`chatkit-rest token --service NAME` makes a key and this setting"));
+        assert!(!text.contains("planted"), "{text}");
     }
 }
