@@ -117,6 +117,16 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     } else if config.server.public_url.is_some() && !config.upstream.forwarded {
         note("server.public_url", "has no effect without upstream.forwarded".into());
     }
+    if let Some(url) = &config.server.public_url
+        && url.path().ends_with(config.rest.prefix.as_str())
+    {
+        let text = format!(
+            "ends with rest.prefix ({}), which is not part of it: the upstream would make URLs \
+             with that prefix twice",
+            config.rest.prefix.as_str()
+        );
+        note("server.public_url", text);
+    }
     if let Some(text) = config.store.url.note() {
         note("store.url", text);
     }

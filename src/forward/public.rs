@@ -171,6 +171,12 @@ impl PublicUrl {
         Some(Self { https, authority, prefix: None, forwarded })
     }
 
+    /// The path, empty or without `/` at its end.
+    #[cfg(feature = "config")]
+    pub(crate) fn path(&self) -> &str {
+        self.prefix.as_ref().and_then(|prefix| prefix.to_str().ok()).unwrap_or_default()
+    }
+
     fn scheme(&self) -> &'static str {
         if self.https { "https" } else { "http" }
     }

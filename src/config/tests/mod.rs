@@ -132,6 +132,16 @@ fn a_public_address_that_is_told_to_nobody_is_noted() {
     assert!(text.contains("server.public_url (set by test): has no effect without upstream.forw"));
     let text = noted(&[url, ("upstream.url", "embedded")]);
     assert!(text.contains("has no effect on the built-in server"));
+    for (url, twice) in [
+        ("https://chat.example.org/api/v1/chatkit", true),
+        ("https://chat.example.org/ai/api/v1/chatkit/", true),
+        ("https://chat.example.org/api/v1", false),
+        ("https://chat.example.org/ai", false),
+        ("https://v1/chatkit", false),
+    ] {
+        let text = noted(&[("server.public_url", url), upstream]);
+        assert_eq!(text.contains("ends with rest.prefix (/api/v1/chatkit)"), twice, "{url} {text}");
+    }
 }
 
 #[test]
