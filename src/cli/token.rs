@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatkit_rest::config::{self, ApiKey, AuthConfig, AuthKey, JwtConfig};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value};
@@ -28,17 +28,17 @@ use super::{Failure, output};
 /// setting that lets its holder in. The gateway needs only the key's SHA-256, so keep the key itself
 /// where the service runs. No settings are read for that.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(group = ArgGroup::new("whose").required(true).args(["sub", "service"]), after_help = "\
 Example:
   TOKEN=$(chatkit-rest token --sub ada --ttl 8h --claim plan=pro --claim 'roles=[\"admin\"]')
   chatkit-rest token --service support")]
 pub(super) struct Token {
     /// User id
-    #[arg(long, value_name = "USER", required_unless_present = "service")]
+    #[arg(long, value_name = "USER")]
     sub: Option<String>,
 
     /// Name of the service that gets a key, for the log
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["sub", "ttl", "claims", "config"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ttl", "claims", "config"])]
     service: Option<String>,
 
     /// How long it is valid, such as 30m or 8h

@@ -104,6 +104,13 @@ fn wrong_usage_is_2() {
         assert_eq!(ran.code, 2, "{arguments:?}");
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{arguments:?}");
     }
+    let ran = run(&["token"], &[]);
+    assert!(
+        ran.err.contains("--sub <USER>") && ran.err.contains("--service <NAME>"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(run(&["token", "--sub", "ada", "--service", "support"], &[]).code, 2);
 }
 
 #[test]
