@@ -18,8 +18,10 @@ from stores import open_store
 
 
 def make_store() -> Store[RequestContext]:
-    # One in memory would be gone with load.py.
-    return open_store(os.environ.get("CHATKIT_STORE", "sqlite:chatkit.db"))
+    name = os.environ.get("CHATKIT_STORE", "sqlite:chatkit.db")
+    if not name.startswith("sqlite:"):
+        raise SystemExit(f"CHATKIT_STORE={name}: a store in memory is gone with this program; expected sqlite:FILE")
+    return open_store(name)
 
 
 def make_context(user_id: str) -> RequestContext:

@@ -2,7 +2,7 @@
 
     python load.py EXPORT.jsonl --store your_server:make_store --adopt adopt.jsonl
 
-and then `chatkit-rest adopt adopt.jsonl`, so that the gateway knows whose the threads are. It may be
+and then `chatkit-rest adopt adopt.jsonl --config YOUR.toml`, so that the gateway knows whose the threads are. It may be
 stopped and started again: what is in the store already is left as it is. Exit status: 0 when all was
 loaded, 1 when something wasn't, which is then named, 130 after ctrl-C.
 """
@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -350,7 +351,9 @@ async def run(options: argparse.Namespace, progress: Progress) -> bool:
         progress.tell("Nothing was loaded or written: this was a dry run.")
     else:
         write_adopt(options.adopt, loader.adopt)
-        progress.tell(f"{len(loader.adopt)} lines are in {options.adopt}: chatkit-rest adopt {options.adopt}")
+        # The gateway's settings say which store, so that it is not a new one in this folder.
+        adopt = shlex.join(["chatkit-rest", "adopt", str(options.adopt.resolve()), "--config", "YOUR.toml"])
+        progress.tell(f"{len(loader.adopt)} lines are in {options.adopt}: {adopt}")
     return not report.left_out
 
 

@@ -74,6 +74,11 @@ class Contents:
         return self.end < self.size
 
     @property
+    def nothing_read(self) -> bool:
+        """No thread is in it, so that it doesn't matter where it was begun."""
+        return not self.blocks and not self.gone
+
+    @property
     def items(self) -> int:
         return sum(block.items for thread_id, block in self.blocks.items() if thread_id not in self.gone)
 
@@ -191,7 +196,8 @@ class Writer:
     """A file that is being written, or written on.
 
     A thread goes out in one piece and is on the disk before the next one is asked for. What an
-    earlier run has torn is cut off first.
+    earlier run has torn is cut off first, and a file without a thread is begun anew: its header may
+    name a server that was mistyped.
     """
 
     def __init__(self, path: Path, header: Json) -> None:
@@ -208,6 +214,8 @@ class Writer:
             self._file.close()
             raise
         self.cut_off = self.contents.size - self.contents.end
+        if self.contents.nothing_read:
+            self.contents = Contents()
         self._file.truncate(self.contents.end)
         self._file.seek(self.contents.end)
         if not self.contents.header:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import example_store
 import load
 from leaving import mapping
 from chatkit.store import NotFoundError, Store
@@ -373,6 +374,16 @@ class Loading(Case):
         self.assertEqual(code, 0, said)
         self.assertIn("1 lines are in", said)
 
+    def test_the_command_that_comes_next_can_be_pasted_anywhere(self) -> None:
+        adopt = self.folder / "my files" / "adopt.jsonl"
+        adopt.parent.mkdir()
+        here = os.getcwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        _, said = self.run_load("--adopt", "my files/adopt.jsonl")
+        self.assertTrue(adopt.exists())
+        self.assertIn(f": chatkit-rest adopt '{adopt.resolve()}' --config YOUR.toml\n", said)
+
     def test_threads_that_cannot_be_owned_or_dated_are_left_out(self) -> None:
         self.file.unlink()
         self.write((thread(1, user=None), []), (thread(2, user=""), []), (thread(3, created_at="soon"), []))
@@ -391,6 +402,12 @@ class Loading(Case):
             code, told = self.run_load(store=store)
             self.assertEqual(code, 1)
             self.assertIn(said, told)
+
+    def test_the_example_s_store_outlives_the_program(self) -> None:
+        for name in ("memory", "quickstart", "memory:"):
+            with mock.patch.dict(os.environ, {"CHATKIT_STORE": name}):
+                with self.assertRaisesRegex(SystemExit, "gone with this program; expected sqlite:FILE"):
+                    example_store.make_store()
 
 
 class Sorting(Store[Any]):
