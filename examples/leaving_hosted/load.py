@@ -119,7 +119,8 @@ class Loader:
         def note(what: str, more: str) -> None:
             self._report.note(what, more, thread_id)
 
-        thread = mapping.thread(raw, self._clock.kept(instant), note)
+        created_at = self._clock.kept(instant)
+        thread = mapping.thread(raw, created_at, note)
         converted = self._items(thread_id, items, instant)
         if self._store is None:
             self._report.loaded.update(["threads", *(item.type for item in converted)])
@@ -135,7 +136,8 @@ class Loader:
         line: Json = {"thread_id": thread_id, "user_id": user}
         if thread.title:
             line["title"] = thread.title
-        self.adopt.append(line | {"created_at": instant.replace(tzinfo=None).isoformat() + "Z"})
+        updated_at = max((item.created_at for item in converted), default=created_at)
+        self.adopt.append(line | {"created_at": self._clock.told(created_at), "updated_at": self._clock.told(updated_at)})
 
     def _user(self, raw: Json) -> str | None:
         user = raw.get("user")

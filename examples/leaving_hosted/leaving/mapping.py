@@ -87,6 +87,11 @@ class Clock:
     def kept(self, instant: datetime) -> datetime:
         return instant if self.offset is None else (instant + self.offset).replace(tzinfo=None)
 
+    def told(self, kept: datetime) -> str:
+        """What the gateway is told of a time that a server keeps: in UTC, and saying so."""
+        instant = kept if self.offset is None else kept - self.offset
+        return instant.replace(tzinfo=None).isoformat() + "Z"
+
 
 def thread(raw: Json, created_at: datetime, note: Note) -> ThreadMetadata:
     status = raw.get("status") or {"type": "active"}

@@ -169,6 +169,7 @@ class Times(unittest.TestCase):
             times = [clock.kept(clock.instant(second)) for second in (1_700_000_000, 1_700_000_000, 1_700_000_000.9)]
             expected = [f"{at}{fraction}{zone}" for fraction in ("", ".000001", ".000002")]
             self.assertEqual([time.isoformat() for time in times], expected)
+            self.assertEqual({clock.told(time)[:19] + "Z" for time in times}, {"2023-11-14T22:13:20Z"})
 
     def test_what_is_no_time(self) -> None:
         for wrong in (None, "1700000000", True, [], 1e300, float("nan"), float("inf"), 10**20):
@@ -237,10 +238,12 @@ ADOPT = [
     {"attachment_id": "cfile_1", "user_id": "ada"},
     {"attachment_id": "cfile_2", "user_id": "ada"},
     {"attachment_id": "cfile_3", "user_id": "ada"},
-    {"thread_id": "cthr_1", "user_id": "ada", "title": "Every type", "created_at": "2023-11-14T22:13:21Z"},
-    {"thread_id": "cthr_2", "user_id": "bob", "created_at": "2023-11-14T22:13:22Z"},
-    {"thread_id": "cthr_3", "user_id": "ada", "title": "The same second", "created_at": "2023-11-14T22:13:22.000001Z"},
-]
+    {"thread_id": "cthr_1", "user_id": "ada", "title": "Every type", "created_at": "2023-11-14T22:13:21Z",
+     "updated_at": "2023-11-14T22:15:03.000001Z"},
+    {"thread_id": "cthr_2", "user_id": "bob", "created_at": "2023-11-14T22:13:22Z", "updated_at": "2023-11-14T22:13:22Z"},
+    {"thread_id": "cthr_3", "user_id": "ada", "title": "The same second", "created_at": "2023-11-14T22:13:22.000001Z",
+     "updated_at": "2023-11-14T22:15:10Z"},
+]  # fmt: skip
 
 
 class Loading(Case):
@@ -356,7 +359,8 @@ class Loading(Case):
         self.assertIn("LEFT OUT: the rest of a thread, which export.py couldn't read: 1 (cthr_4)", said)
         self.assertEqual(self.kept()["items"], ["cthi_20", "cthi_30", "cthi_40"])
         # Its place in the order, and so its time, is the one that it had.
-        self.assertEqual(self.adopt()[:2], [ADOPT[4] | {"title": "Renamed"}, ADOPT[5]])
+        renamed = {"title": "Renamed", "updated_at": "2023-11-14T22:15:06Z"}
+        self.assertEqual(self.adopt()[:2], [ADOPT[4] | renamed, ADOPT[5]])
 
     def test_times_stay_the_same_when_the_file_grows(self) -> None:
         with contextlib.closing(Writer(self.file, {})) as writer:
