@@ -333,10 +333,16 @@ fn the_queries_of_the_readme_write_what_is_read() {
         .execute_batch(
             r#"CREATE TABLE threads (id TEXT PRIMARY KEY, user_id TEXT NOT NULL,
                 created_at TEXT NOT NULL, data TEXT NOT NULL);
+            CREATE TABLE items (id TEXT PRIMARY KEY, thread_id TEXT NOT NULL,
+                user_id TEXT NOT NULL, created_at TEXT NOT NULL, data TEXT NOT NULL);
             CREATE TABLE files (id TEXT PRIMARY KEY, user_id TEXT NOT NULL, data TEXT NOT NULL);
             INSERT INTO threads VALUES
                 ('thr_1', 'ada', '2026-11-21T09:30:00.123456', '{"thread": {"title": "Tu\"rin\n"}}'),
                 ('thr_2', 'bob', '2026-11-21T09:30:00', '{"thread": {"title": null}}');
+            INSERT INTO items VALUES
+                ('msg_1', 'thr_1', 'ada', '2026-11-21T09:30:01', '{}'),
+                ('msg_3', 'thr_1', 'ada', '2026-11-21T09:30:03.5', '{}'),
+                ('msg_2', 'thr_1', 'ada', '2026-11-21T09:30:02', '{}');
             INSERT INTO files VALUES ('atc_1', 'ada', '{}');"#,
         )
         .unwrap();
@@ -356,8 +362,27 @@ fn the_queries_of_the_readme_write_what_is_read() {
     assert_eq!(
         db.rows(THREADS),
         [
-            "thr_1 ada Tu\"rin\n 1795253400123456 1795253400123456 -",
+            "thr_1 ada Tu\"rin\n 1795253400123456 1795253403500000 -",
             "thr_2 bob - 1795253400000000 1795253400000000 -"
         ]
     );
+}
+
+#[test]
+fn the_settings_of_the_readme_do_for_a_gateway() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("Write the gateway's `gateway.toml`").unwrap();
+    let toml = rest.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = File::new(toml);
+    let secret = "x".repeat(32);
+    let ran = run(&["check", "--config", file.path()], &[("CHATKIT_REST__AUTH__SECRET", &secret)]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(
+        ran.out.contains("limits.max_messages = 0 (") && !ran.out.contains("note:"),
+        "{}",
+        ran.out
+    );
+    // For which no secret is needed.
+    let ran = run(&["adopt", "/no/such/file", "--config", file.path()], &[]);
+    assert!(ran.err.contains("/no/such/file") && !ran.err.contains("auth."), "{}", ran.err);
 }
