@@ -178,6 +178,7 @@ fn token68(token: &[u8]) -> Option<&str> {
 
 /// Written, and asked of every byte, without a branch, so that sixteen bytes are tested at once:
 /// tokens are long, and every request has one.
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy one would be a branch")]
 fn is_of_token68(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let is_digit = byte.wrapping_sub(b'0') < 10;
