@@ -54,6 +54,9 @@ pub enum KnownBy {
 pub enum Adopted {
     /// It is not taken on, because of what is there already.
     Conflict(AdoptionConflict),
+    /// It was adopted here, or bound to a session here within the last day, and then deleted. To
+    /// adopt it anew would show what its user has done away with.
+    Deleted,
     /// It was adopted.
     Done,
     /// It was there already, just so.

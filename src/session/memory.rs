@@ -10,7 +10,9 @@ use jiff::Timestamp;
 
 use super::adoption::{self, Adopted, AdoptedThread, Adoption, KnownBy};
 use super::client_session::{ClientSession, ClientSessionStatus};
-use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+use super::record::{
+    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, SessionId, SessionRecord, ThreadId,
+};
 use super::store::{
     BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
     NewConversation, NewSession, Owned, PlacedSession, RunStart, SessionStore, Settlement,
@@ -34,11 +36,14 @@ struct Tables {
     sessions: HashMap<SessionId, Stored>,
     threads: HashMap<ThreadId, SessionId>,
     deleted_threads: HashMap<ThreadId, Deleted>,
+    /// Those of them that had been adopted; these stay.
+    deleted_adopted_threads: HashSet<ThreadId>,
     conversations: HashMap<ConversationId, SessionId>,
     /// The last number that was given to a conversation.
     last_number: u64,
     users: HashMap<UserId, HashSet<SessionId>>,
-    attachments: HashMap<Box<str>, UserId>,
+    attachments: HashMap<Box<str>, Attachment>,
+    deleted_adopted_attachments: HashSet<Box<str>>,
     client_sessions: HashMap<String, ClientSession>,
     signing_key: Option<[u8; 32]>,
 }
@@ -47,6 +52,11 @@ struct Tables {
 struct Deleted {
     place: ThreadPlace,
     at: Timestamp,
+}
+
+struct Attachment {
+    user_id: UserId,
+    adopted: bool,
 }
 
 struct Stored {
@@ -188,19 +198,29 @@ impl SessionStore for MemoryStore {
     fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned> {
         let (user_id, attachment_id) = (user_id.clone(), Box::from(attachment_id));
         self.later(move |tables| {
-            let owner = tables.attachments.entry(attachment_id).or_insert_with(|| user_id.clone());
-            if *owner == user_id { Owned::Done } else { Owned::Taken }
+            let owner = user_id.clone();
+            let attachment = tables
+                .attachments
+                .entry(attachment_id)
+                .or_insert(Attachment { user_id: owner, adopted: false });
+            if attachment.user_id == user_id { Owned::Done } else { Owned::Taken }
         })
     }
 
     fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>> {
         let attachment_id: Box<str> = attachment_id.into();
-        self.later(move |tables| tables.attachments.get(&attachment_id).cloned())
+        self.later(move |tables| Some(tables.attachments.get(&attachment_id)?.user_id.clone()))
     }
 
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
         let attachment_id: Box<str> = attachment_id.into();
-        self.later(move |tables| tables.attachments.remove(&attachment_id).is_some())
+        self.later(move |tables| {
+            let removed = tables.attachments.remove(&attachment_id);
+            if removed.as_ref().is_some_and(|attachment| attachment.adopted) {
+                tables.deleted_adopted_attachments.insert(attachment_id);
+            }
+            removed.is_some()
+        })
     }
 
     fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
@@ -328,9 +348,16 @@ impl Tables {
         match entry {
             Adoption::Attachment { attachment_id, user_id } => {
                 match self.attachments.entry(attachment_id.into()) {
-                    Entry::Occupied(place) => adoption::of_attachment(place.get(), &user_id),
+                    Entry::Occupied(place) => {
+                        adoption::of_attachment(&place.get().user_id, &user_id)
+                    }
+                    Entry::Vacant(place)
+                        if self.deleted_adopted_attachments.contains(place.key()) =>
+                    {
+                        Adopted::Deleted
+                    }
                     Entry::Vacant(place) => {
-                        place.insert(user_id);
+                        place.insert(Attachment { user_id, adopted: true });
                         Adopted::Done
                     }
                 }
@@ -343,6 +370,11 @@ impl Tables {
         let session = self.threads.get(&thread.thread_id).and_then(|id| self.sessions.get(id));
         if let Some(session) = session {
             return thread.beside(&session.record);
+        }
+        if self.deleted_adopted_threads.contains(&thread.thread_id)
+            || self.deleted_threads.contains_key(&thread.thread_id)
+        {
+            return Adopted::Deleted;
         }
         let is_taken = match thread.known_by {
             None => false,
@@ -380,9 +412,10 @@ impl Tables {
     }
 
     fn next_number(&mut self) -> Result<ConversationId, Error> {
-        let next = self.last_number.checked_add(1).and_then(NonZeroU64::new);
-        let next =
-            next.ok_or_else(|| Error::store("could not create a session", "no number is left"))?;
+        let next = self.last_number.checked_add(1).filter(|next| *next <= LAST_NUMBER);
+        let next = next
+            .and_then(NonZeroU64::new)
+            .ok_or_else(|| Error::store("could not create a session", NO_NUMBER))?;
         self.last_number = next.get();
         Ok(ConversationId::Integer(next))
     }
@@ -442,6 +475,9 @@ impl Tables {
         let record = stored.record;
         if let Some(thread_id) = record.thread_id {
             self.threads.remove(&thread_id);
+            if stored.adopted {
+                self.deleted_adopted_threads.insert(ThreadId::clone(&thread_id));
+            }
             if let Some(place) = place {
                 self.deleted_threads.insert(thread_id, Deleted { place, at: now });
             }

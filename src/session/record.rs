@@ -90,6 +90,13 @@ impl fmt::Display for ConversationId {
     }
 }
 
+/// The last number that a conversation may be given: a client that keeps it as a floating-point
+/// number, as those in JavaScript do, can't tell the next ones apart.
+pub(super) const LAST_NUMBER: u64 = (1 << 53) - 1;
+
+/// What is wrong when that one was given.
+pub(super) const NO_NUMBER: &str = "no number is left for another conversation";
+
 /// The upstream's id of a thread. Opaque.
 pub type ThreadId = Arc<str>;
 

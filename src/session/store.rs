@@ -58,7 +58,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// One outcome for each entry, in their order; each is decided when those before it are done.
     /// Every entry is adopted as a whole or not at all. A call that fails may have adopted some of
-    /// them: to make it again is harmless.
+    /// them: to make it again is harmless. What was adopted and is [deleted](Self::delete) or
+    /// [disowned](Self::disown_attachment) since is [`Adopted::Deleted`] for ever: the entries may
+    /// have been written down before. So is, while its place is known, any thread that was deleted.
     ///
     /// An adopted session was bound when it was created, so that threads stay in their order. It
     /// never counts for [`create`](Self::create)'s limit, and its message count is
@@ -208,7 +210,8 @@ pub enum NewConversation {
     /// [`ConversationId::Conv`] of these bits.
     Conv(u32),
     /// [`ConversationId::Integer`] of the next number of the store's sequence: greater than every
-    /// one that was ever given, those of deleted sessions included. Numbers may be left out.
+    /// one that was ever given, those of deleted sessions included, and at most 2^53 - 1; an error if
+    /// there is none left. Numbers may be left out.
     Next,
 }
 

@@ -42,6 +42,8 @@ contract! {
         what_is_known_stays_as_it_is,
         what_is_anothers_is_not_taken,
         each_entry_sees_those_before_it,
+        what_was_deleted_here_does_not_come_back,
+        no_number_is_given_that_clients_cannot_read,
         adopted_text_is_never_interpreted,
         the_adopted_take_nobodys_place,
         numbers_go_on_behind_the_adopted,

@@ -172,7 +172,11 @@ async fn what_an_older_program_has_bound_is_listed() {
         DROP TABLE deleted_thread;
         DROP INDEX client_session_by_user;
         DROP INDEX session_made_for_user;
+        DROP TRIGGER adopted_session_is_deleted;
+        DROP TRIGGER adopted_attachment_is_deleted;
+        DROP TABLE deleted_adoption;
         ALTER TABLE session DROP COLUMN adopted;
+        ALTER TABLE attachment DROP COLUMN adopted;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",
     )

@@ -243,7 +243,7 @@ impl<'a> Adopting<'a> {
         for ((entry, number), outcome) in self.batch.iter().zip(&self.numbers).zip(outcomes) {
             match outcome {
                 Adopted::Done => self.report.done(entry),
-                Adopted::Known => self.report.known(entry),
+                Adopted::Known | Adopted::Deleted => self.report.known(entry),
                 Adopted::Conflict(conflict) => self.report.conflict(*number, entry, conflict)?,
             }
         }

@@ -14,7 +14,9 @@ use super::clients;
 use super::tally::Pending;
 use crate::principal::UserId;
 use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption};
-use crate::session::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+use crate::session::record::{
+    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, SessionId, SessionRecord, ThreadId,
+};
 use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned};
 
 /// A count stays here rather than overflow, by whatever an upstream makes it grow. That of an adopted
@@ -143,14 +145,17 @@ fn adopt_each(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopt
 fn adopt(connection: &Connection, entry: &Adoption) -> Result<Adopted> {
     match entry {
         Adoption::Attachment { attachment_id, user_id } => {
-            let sql = "INSERT INTO attachment (id, user_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO attachment (id, user_id, adopted) SELECT ?1, ?2, 1
+                WHERE NOT EXISTS
+                    (SELECT 1 FROM deleted_adoption WHERE kind = 'attachment' AND id = ?1)
+                ON CONFLICT DO NOTHING";
             let added =
                 connection.prepare_cached(sql)?.execute([attachment_id, user_id.as_str()])?;
             if added > 0 {
                 return Ok(Adopted::Done);
             }
             let owner = attachment_owner(connection, attachment_id)?;
-            Ok(owner.map_or(Adopted::Known, |owner| adoption::of_attachment(&owner, user_id)))
+            Ok(owner.map_or(Adopted::Deleted, |owner| adoption::of_attachment(&owner, user_id)))
         }
         Adoption::Thread(thread) => adopt_thread(connection, thread),
     }
@@ -160,7 +165,10 @@ fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopt
     let sql =
         "INSERT INTO session (id, user_id, thread_id, title, created_at, updated_at, bound_at,
             message_count, conversation, adopted)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8, 1) ON CONFLICT DO NOTHING";
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8, 1
+        WHERE NOT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?3)
+            AND NOT EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?3)
+        ON CONFLICT DO NOTHING";
     let added = connection.prepare_cached(sql)?.execute(params![
         thread.session_id().as_bytes(),
         thread.user_id.as_str(),
@@ -176,9 +184,17 @@ fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopt
     }
     let known = match id_of_thread(connection, &thread.thread_id)? {
         Some(id) => get(connection, id)?,
+        None if is_deleted(connection, &thread.thread_id)? => return Ok(Adopted::Deleted),
         None => None,
     };
     Ok(known.map_or_else(|| thread.taken(), |session| thread.beside(&session)))
+}
+
+/// Whether a thread that no session has was one's.
+fn is_deleted(connection: &Connection, thread_id: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?1)
+        OR EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?1)";
+    connection.prepare_cached(sql)?.query_row([thread_id], |row| row.get(0))
 }
 
 /// Lets the sequence of conversations go on behind `number`, if it isn't there yet.
@@ -190,8 +206,13 @@ fn leave_behind(connection: &Connection, number: NonZeroU64) -> Result<()> {
 
 /// Takes the next number of conversations. It stays taken, whatever becomes of the session.
 fn next_number(connection: &Connection) -> Result<u64> {
-    let sql = "UPDATE conversation_sequence SET last = last + 1 RETURNING last";
-    connection.prepare_cached(sql)?.query_row((), |row| count(row, 0))
+    let sql = "UPDATE conversation_sequence SET last = last + 1 WHERE last < ?1 RETURNING last";
+    let last = i64::try_from(LAST_NUMBER).unwrap_or(i64::MAX);
+    let next = connection.prepare_cached(sql)?.query_row([last], |row| count(row, 0));
+    next.optional()?.ok_or_else(|| {
+        let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        rusqlite::Error::SqliteFailure(problem, Some(NO_NUMBER.to_owned()))
+    })
 }
 
 pub(super) fn set_title(

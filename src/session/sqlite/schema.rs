@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -88,10 +88,25 @@ const MIGRATIONS: &[&str] = &[
 ",
     // The count of an adopted session that nobody has counted is 2^53 and what went by since. A
     // program that was started before this entry takes that for a count which is above every limit,
-    // rather than for none, and never writes a larger one than 2^53.
+    // rather than for none, and never writes a larger one than 2^53. It deletes too, which is why
+    // that is remembered by triggers.
     "
     ALTER TABLE session ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX session_made_for_user ON session (user_id) WHERE adopted = 0;
+    ALTER TABLE attachment ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE deleted_adoption (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER adopted_session_is_deleted AFTER DELETE ON session WHEN OLD.adopted
+        BEGIN
+            INSERT OR IGNORE INTO deleted_adoption (kind, id) VALUES ('thread', OLD.thread_id);
+        END;
+    CREATE TRIGGER adopted_attachment_is_deleted AFTER DELETE ON attachment WHEN OLD.adopted
+        BEGIN
+            INSERT OR IGNORE INTO deleted_adoption (kind, id) VALUES ('attachment', OLD.id);
+        END;
 ",
 ];
 
@@ -99,6 +114,9 @@ const MIGRATIONS: &[&str] = &[
 const VERSION: u32 = 5;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+/// How long it takes until a log that is being folded is tried again.
+const FOLD_EVERY: Duration = Duration::from_millis(5);
 
 /// Attempts to change the journal mode of a file that others are opening too.
 const MAX_ATTEMPTS: u32 = 32;
@@ -145,6 +163,53 @@ pub(super) fn sync(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Moves what the log has to the file, and cuts the log off if nobody needs it for a moment of
+/// `patience`: whether it did.
+///
+/// While somebody else moves it SQLite says so at once, and a gateway does after each commit on a log
+/// that is large.
+#[expect(clippy::disallowed_methods, reason = "who calls this has nothing else to do")]
+pub(super) fn fold_log(path: &Path, patience: Duration) -> rusqlite::Result<bool> {
+    let deadline = Instant::now() + patience;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, patience)?;
+    loop {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_busy: bool = connection.query_row(sql, (), |row| row.get(0))?;
+        if !is_busy || Instant::now() >= deadline {
+            return Ok(!is_busy);
+        }
+        std::thread::sleep(FOLD_EVERY);
+    }
+}
+
+/// The size of the log, in bytes.
+pub(super) fn log_bytes(path: &Path) -> u64 {
+    let mut log = path.to_owned().into_os_string();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(0, |metadata| metadata.len())
+}
+
+/// Fails where [`open_for_writing`] would for what is at `path`, and for who owns it; makes nothing.
+pub(super) fn check_usable(path: &Path, busy_timeout: Duration) -> Result<(), Error> {
+    let failed = |what: &str| format!("could not {what} the session store {}", path.display());
+    // In place of the file, and of its log.
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(format!(".{}", uuid::Uuid::new_v4()));
+    File::create_new(&beside)
+        .and_then(|_| std::fs::remove_file(&beside))
+        .map_err(|error| Error::io(failed("create"), error))?;
+    match File::options().write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(failed("open"), error)),
+        Ok(_) => {}
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout)
+        .map_err(|error| Error::store(failed("open"), error))?;
+    check_ownership(&connection)
+        .map_err(|error| Error::store(failed("read"), error))?
+        .map_err(|refusal| Error::store(failed("use"), refusal))
+}
+
 /// Copies the file as it is at this moment. The copy is for its owner only.
 pub(super) fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<(), Error> {
     let failed = || format!("could not copy the session store {}", from.display());
@@ -158,6 +223,16 @@ pub(super) fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<(),
         connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map(drop)
     };
     copied().map_err(|error| Error::store(failed(), error))
+}
+
+/// Removes the file and what SQLite has beside it, as far as they are there. Who has them open goes on.
+pub(super) fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = path.to_owned().into_os_string();
+        path.push(suffix);
+        // It may never have been made.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Opens the file for point reads, which never wait: who finds it locked asks the writer.

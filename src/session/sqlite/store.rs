@@ -120,13 +120,23 @@ impl SqliteOptions {
     /// Opens a copy of the file at `from`, made at `to`, where there must be nothing; an empty store
     /// if there is nothing at `from` either. Others may use that file meanwhile.
     ///
+    /// On Unix the copy has no name from then on, so that it is gone with the store, however that
+    /// ends. It is for [`adopt`](SessionStore::adopt) only: point reads would look for it by its name.
+    ///
     /// # Errors
-    /// As [`open`](Self::open), and if the copy can't be made.
+    /// As [`open`](Self::open) of `from`, and if the copy can't be made.
     pub fn open_copy(&self, from: &Path, to: &Path) -> Result<SqliteStore, Error> {
-        if from.exists() {
-            schema::copy(from, to, self.busy_timeout)?;
+        let absolute = std::path::absolute(from)
+            .map_err(|error| Error::io(format!("could not find {}", from.display()), error))?;
+        schema::check_usable(&absolute, self.busy_timeout)?;
+        if absolute.exists() {
+            schema::copy(&absolute, to, self.busy_timeout)?;
         }
-        self.open(to)
+        let store = self.open(to)?;
+        if cfg!(unix) {
+            schema::remove(to);
+        }
+        Ok(store)
     }
 }
 
@@ -153,6 +163,25 @@ impl SqliteStore {
     pub fn sync(&self) -> Result<(), Error> {
         schema::sync(self.readers.path())
             .map_err(|error| Error::io("could not sync the session store", error))
+    }
+
+    /// Moves what was written from the log to the file, and cuts the log off, if others who use the
+    /// file let it for a moment: whether they did. A log grows for as long as somebody reads it
+    /// whenever it could begin anew. Blocks, others' writes too, for `patience` at most.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn fold_log(&self, patience: Duration) -> Result<bool, Error> {
+        match schema::fold_log(self.readers.path(), patience) {
+            Err(error) if is_locked(&error) => Ok(false),
+            outcome => outcome
+                .map_err(|error| Error::store("could not fold the session store's log", error)),
+        }
+    }
+
+    /// The size of the log, in bytes.
+    pub fn log_bytes(&self) -> u64 {
+        schema::log_bytes(self.readers.path())
     }
 
     pub(super) fn readers(&self) -> &Readers {

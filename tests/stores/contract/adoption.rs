@@ -195,6 +195,57 @@ pub(crate) async fn each_entry_sees_those_before_it(store: &Store) {
     assert_eq!(store.adopt(Vec::new()).await.unwrap(), []);
 }
 
+pub(crate) async fn what_was_deleted_here_does_not_come_back(store: &Store) {
+    const DAY: i64 = 24 * 3600;
+    let id = adopted(store, "ada", "thr_1").await;
+    assert_eq!(adopt(store, attachment("ada", "atc_1")).await, Adopted::Done);
+    let made = create_bound(store, "ada", "thr_made").await;
+    let made_too = create_bound(store, "ada", "thr_made_too").await;
+    assert!(store.delete(id, at(0)).await.unwrap());
+    assert!(store.delete(made, at(0)).await.unwrap());
+    assert!(store.disown_attachment("atc_1").await.unwrap());
+    for user_id in ["ada", "bob"] {
+        for thread_id in ["thr_1", "thr_made"] {
+            let again = Adoption::Thread(thread(user_id, thread_id));
+            assert_eq!(adopt(store, again).await, Adopted::Deleted);
+        }
+        let again = known_by(thread(user_id, "thr_1"), KnownBy::Session(id));
+        assert_eq!(adopt(store, again).await, Adopted::Deleted);
+        assert_eq!(adopt(store, attachment(user_id, "atc_1")).await, Adopted::Deleted);
+    }
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), None);
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), None);
+
+    // Nor when the places of deleted threads are forgotten.
+    assert!(store.delete(made_too, at(DAY + 1)).await.unwrap());
+    assert_eq!(store.place_of_thread("thr_1").await.unwrap(), None);
+    assert_eq!(adopt(store, Adoption::Thread(thread("ada", "thr_1"))).await, Adopted::Deleted);
+    assert_eq!(adopt(store, attachment("ada", "atc_1")).await, Adopted::Deleted);
+
+    // An attachment of that name that is made anew is one, and is not what was adopted.
+    let _ = store.own_attachment(&user("bob"), "atc_1").await.unwrap();
+    assert_eq!(adopt(store, attachment("bob", "atc_1")).await, Adopted::Known);
+}
+
+pub(crate) async fn no_number_is_given_that_clients_cannot_read(store: &Store) {
+    let next = async || {
+        let conversation = Some(NewConversation::Next);
+        store.create(NewSession { conversation, ..new_session("ada") }, None).await
+    };
+    let last = (1 << 53) - 1;
+    let entry = known_by(thread("ada", "thr_1"), integer(last - 1));
+    assert_eq!(adopt(store, entry).await, Adopted::Done);
+    let Created::Session(session) = next().await.unwrap() else { panic!("refused") };
+    assert_eq!(session.conversation, NonZeroU64::new(last).map(ConversationId::Integer));
+    for _ in 0..2 {
+        let error = next().await.unwrap_err();
+        assert!(error.is_store() && error.chain().contains("no number is left"), "{error:?}");
+    }
+    // The others go on.
+    create(store, "ada").await;
+    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 3);
+}
+
 pub(crate) async fn adopted_text_is_never_interpreted(store: &Store) {
     for text in ["'", "''); DROP TABLE session; --", "%", "a\0b", "\u{fffd}\u{202e}", "?1"] {
         let title = Some(text.to_owned());
