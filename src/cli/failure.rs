@@ -12,6 +12,10 @@ pub(crate) enum Failure {
     Adopt { left: u64 },
     /// The configuration is not right.
     Configuration(Faults),
+    /// What was to be adopted is nothing.
+    AdoptNothing { from: String },
+    /// A signal ended it when so many lines were done.
+    AdoptStopped { after: u64, dry_run: bool },
     /// Fixtures don't hold.
     Contract { failed: usize },
     /// A second signal ended the gateway before its streams had ended.
@@ -23,12 +27,17 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 1: a run-time failure. 2: wrong usage or configuration.
+    /// 1: a run-time failure. 2: wrong usage or configuration. 130: stopped by a signal.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) | Self::Usage(_) => 2,
             Self::Runtime(error) if error.is_config() => 2,
-            Self::Adopt { .. } | Self::Contract { .. } | Self::Interrupted | Self::Runtime(_) => 1,
+            Self::AdoptStopped { .. } => 130,
+            Self::Adopt { .. }
+            | Self::AdoptNothing { .. }
+            | Self::Contract { .. }
+            | Self::Interrupted
+            | Self::Runtime(_) => 1,
         }
     }
 }
@@ -38,6 +47,20 @@ impl fmt::Display for Failure {
         match self {
             Self::Adopt { left: 1 } => f.write_str("error: 1 line was not adopted"),
             Self::Adopt { left } => write!(f, "error: {left} lines were not adopted"),
+            Self::AdoptNothing { from } => {
+                write!(f, "error: {from} has no lines; did the command that wrote it fail?")
+            }
+            Self::AdoptStopped { after, dry_run } => {
+                match after {
+                    0 => f.write_str("Stopped before the first line was done. ")?,
+                    after => write!(f, "Stopped after line {after}. ")?,
+                }
+                f.write_str(match (dry_run, after) {
+                    (true, _) => "Nothing was written.",
+                    (false, 0) => "Nothing was adopted.",
+                    (false, _) => "What is adopted stays; the same command goes on from there.",
+                })
+            }
             Self::Configuration(faults) => {
                 for fault in faults {
                     writeln!(f, "error: {fault}")?;

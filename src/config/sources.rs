@@ -113,7 +113,8 @@ impl Sources {
         let id_format = sections::id_format(&mut read);
         match (store, utc_offset, id_format) {
             (Some(store), Some(utc_offset), Some(id_format)) if read.faults.is_empty() => {
-                Ok(StoreSettings { url: store.url, utc_offset, id_format })
+                let origin = layers.origin("store.url");
+                Ok(StoreSettings { url: store.url, origin, utc_offset, id_format })
             }
             _ => Err(Faults(read.faults)),
         }
@@ -171,6 +172,8 @@ pub struct Loaded {
 pub struct StoreSettings {
     /// Which store.
     pub url: StoreUrl,
+    /// The layer that says so.
+    pub origin: Origin,
     /// Zone of the upstream's times, which name none.
     pub utc_offset: Offset,
     /// What the ids of one-shot chat's conversations look like.

@@ -64,8 +64,10 @@ fn what_a_server_has_is_adopted_once() {
     for line in [
         "threads: 3 adopted, 0 known already, 0 in conflict\n",
         "attachments: 1 adopted, 0 known already, 0 in conflict\n",
-        "refused lines: 0\n",
-        "note: 1 conversation ids are found only with chat.id_format = \"conv\"\n",
+        "refused lines: 0\nusers: 2, such as \"ada\", \"bob\"\n",
+        "note: it was made just now\n",
+        "Done. A gateway that is started on this store shows them.\n",
+        "note: 1 conversation id is found only with chat.id_format = \"conv\"\n",
     ] {
         assert!(ran.out.contains(line), "{line}\n\nnot in\n\n{}", ran.out);
     }
@@ -81,6 +83,8 @@ fn what_a_server_has_is_adopted_once() {
     let ran = db.adopt(lines, &[]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert!(ran.out.contains("threads: 0 adopted, 3 known already, 0 in conflict\n"));
+    assert!(ran.out.starts_with(&format!("store: {} (flag --store)\n6 lines in", db.0.display())));
+    assert!(ran.out.ends_with("Done. A gateway on this store shows them at once.\n"));
     assert_eq!(db.rows(THREADS), expected);
 }
 
@@ -111,7 +115,17 @@ fn a_line_that_cannot_be_adopted_is_named_and_no_obstacle() {
         ("{\"thread_id\":\"t\"}", Some("user_id"), "is missing"),
         ("{\"thread_id\":\"t\",\"user_id\":\"\"}", Some("user_id"), "must not be empty"),
         ("{\"thread_id\":\"t\",\"user_id\":\"a\\u0000\"}", Some("user_id"), "control characters"),
-        ("{\"thread_id\":\"t\",\"user_id\":7}", Some("user_id"), "must be a string"),
+        ("{\"thread_id\":\"t\",\"user_id\":7}", Some("user_id"), "must be a string: write \"7\""),
+        ("{\"thread_id\":7,\"user_id\":\"ada\"}", Some("thread_id"), "write \"7\""),
+        (
+            "{\"thread_id\":\"t\",\"user_id\":\" ada\"}",
+            Some("user_id"),
+            "begin or end with a blank",
+        ),
+        ("{\"thread_id\":\"t\u{a0}\",\"user_id\":\"ada\"}", Some("thread_id"), "with a blank"),
+        ("{\"thread_id\":\"t\\ufeff\",\"user_id\":\"ada\"}", Some("thread_id"), "with a blank"),
+        ("{\"thread_id\":\"t\\n\",\"user_id\":\"ada\"}", Some("thread_id"), "control characters"),
+        ("{\"attachment_id\":\"a \",\"user_id\":\"ada\"}", Some("attachment_id"), "with a blank"),
         ("{\"thread_id\":\"\",\"user_id\":\"ada\"}", Some("thread_id"), "must not be empty"),
         ("{\"thread_id\":\"LONG\",\"user_id\":\"ada\"}", Some("thread_id"), "at most 512 bytes"),
         ("{\"thread_id\":\"t\",\"user_id\":\"ada\",\"user_id\":\"eve\"}", Some("user_id"), "twice"),
@@ -147,9 +161,9 @@ fn a_line_that_cannot_be_adopted_is_named_and_no_obstacle() {
             "whole number",
         ),
         (
-            "{\"thread_id\":\"t\",\"user_id\":\"u\",\"conversation_id\":9007199254740992}",
+            "{\"thread_id\":\"t\",\"user_id\":\"u\",\"conversation_id\":4503599627370497}",
             Some("conversation_id"),
-            "whole number",
+            "whole number from 1 to 4503599627370496",
         ),
         (
             "{\"thread_id\":\"t\",\"user_id\":\"u\",\"conversation_id\":\"conv_0F3A91C2\"}",
@@ -165,10 +179,13 @@ fn a_line_that_cannot_be_adopted_is_named_and_no_obstacle() {
     lines.push_str(&"y".repeat(70_000));
     lines.push_str("\n{\"thread_id\":\"last\",\"user_id\":\"ada\"}\n");
     let report = File::new("");
+    std::fs::remove_file(report.path()).unwrap();
     let ran = db.adopt(&lines, &["--report", report.path()]);
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("threads: 2 adopted"), "{}", ran.out);
-    assert!(ran.err.ends_with("1 more lines were refused\nerror: 21 lines were not adopted\n"));
+    assert!(!ran.err.contains("column 0"), "{}", ran.err);
+    let more = format!("7 more lines were refused; {} has all\n", report.path());
+    assert!(ran.err.ends_with(&format!("{more}error: 27 lines were not adopted\n")), "{}", ran.err);
     assert_eq!(db.rows("SELECT thread_id FROM session ORDER BY 1"), ["first", "last"]);
     let rows = std::fs::read_to_string(report.path()).unwrap();
     let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
@@ -199,7 +216,7 @@ fn a_dry_run_says_the_same_and_writes_nothing() {
     assert!(!db.0.exists());
     assert_eq!(dry.code, 1);
     for line in [
-        "line 2: conflict: thread_id \"thr_1\": it is another user's already\n",
+        "line 2: conflict: thread_id \"thr_1\": it is another user's already; restore the backup of the store, or delete the session as that user, which deletes the thread upstream too\n",
         "line 3: conflict: thread_id \"thr_2\": another session has that conversation_id\n",
         "line 4: conflict: thread_id \"thr_1\": it is known already, but not by that conversation_id\n",
         "line 6: conflict: attachment_id \"atc_1\": it is another user's already\n",
@@ -211,10 +228,13 @@ fn a_dry_run_says_the_same_and_writes_nothing() {
     assert_eq!((done.code, &done.err), (1, &dry.err));
     let sums = |ran: &Ran| -> Vec<String> {
         let sums = ran.out.replace("to be adopted", "adopted");
-        sums.lines().skip(1).take(3).map(str::to_owned).collect()
+        sums.lines().skip(3).take(4).map(str::to_owned).collect()
     };
     assert_eq!(sums(&done), sums(&dry));
     assert!(dry.out.contains("threads: 2 to be adopted, 1 known already, 4 in conflict\n"));
+    assert!(dry.out.contains("note: it isn't there; without --dry-run it is made\n"));
+    let last = "Nothing was written. Without --dry-run, 3 would be adopted and 5 lines left out.\n";
+    assert!(dry.out.ends_with(last), "{}", dry.out);
     assert_eq!(db.rows("SELECT thread_id FROM session ORDER BY 1"), ["thr_1", "thr_3"]);
     let id = "SELECT lower(hex(id)) FROM session WHERE thread_id = 'thr_3'";
     assert_eq!(db.rows(id), ["9f0d1f7e6ff74f0c8d2c0d9f2f1a2b3c"]);
@@ -244,6 +264,202 @@ fn wrong_usage_is_2_and_begins_nothing() {
         let ran = run(arguments, &[]);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
         assert!(ran.err.contains(reason), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_report_takes_the_place_of_nothing() {
+    let db = Db::new();
+    let line = "{\"thread_id\":\"t\",\"user_id\":\"u\"}\n";
+    assert_eq!(db.adopt(line, &[]).code, 0);
+    let store = db.0.to_str().unwrap().to_owned();
+    let (file, config) = (File::new(line), File::new(""));
+    for report in [file.path(), &store, config.path()] {
+        for more in [&[][..], &["--dry-run"]] {
+            let before = std::fs::read(report).unwrap();
+            let (url, config) = (db.url(), config.path());
+            let arguments =
+                ["adopt", file.path(), "--store", &url, "--config", config, "--report", report];
+            let ran = run(&[&arguments, more].concat(), &[]);
+            let reason =
+                format!("error: --report: {report} is there already; name a file that isn't\n");
+            assert_eq!((ran.code, ran.out, ran.err), (2, String::new(), reason));
+            assert_eq!(std::fs::read(report).unwrap(), before);
+        }
+    }
+    // Nor of what is made later.
+    let new = Db::new();
+    for suffix in ["", "-wal"] {
+        let report = format!("{}{suffix}", new.0.display());
+        let ran = new.adopt(line, &["--report", &report]);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(ran.err.contains("or the store's; name another"), "{}", ran.err);
+        assert!(!std::path::Path::new(&report).exists());
+    }
+    // What could not be begun leaves no file behind that the next attempt would stumble on.
+    let report = File::new("");
+    std::fs::remove_file(report.path()).unwrap();
+    let ran = run(&["adopt", "/no/such", "--report", report.path(), "--store", &db.url()], &[]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(!report.0.exists());
+    let ran = db.adopt(line, &["--report", report.path()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(std::fs::read(report.path()).unwrap(), b"");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(report.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn what_is_no_file_of_lines_is_told_once_and_makes_nothing() {
+    let db = Db::new();
+    for lines in ["", "\n \r\n"] {
+        let ran = db.adopt(lines, &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+        assert!(ran.err.ends_with(" has no lines; did the command that wrote it fail?\n"));
+    }
+    let long = format!("[{{\"thread_id\":\"t\",\"title\":\"{}\"}}]\n", "x".repeat(70_000));
+    for (lines, what) in [
+        ("[{\"thread_id\":\"t\",\"user_id\":\"u\"}]", "is a JSON array"),
+        (&long, "is a JSON array"),
+        ("\n{\n  \"thread_id\": \"t\"\n}\n", "has an object on several lines"),
+        ("thread_id,user_id\nthr_1,ada\n", "is CSV or the like"),
+        (
+            "{\"kind\":\"export\",\"format\":1}\n{\"thread_id\":\"t\",\"user_id\":\"u\"}\n",
+            "is export.py's file: load.py makes the one for adopt",
+        ),
+        ("{\0\"\0t\0", "is UTF-16"),
+    ] {
+        let ran = db.adopt(lines, &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{what}: {}", ran.err);
+        assert!(ran.err.contains(what) && ran.err.lines().count() == 1, "{what}: {}", ran.err);
+    }
+    assert!(!db.0.exists());
+}
+
+#[test]
+fn what_was_deleted_here_stays_so() {
+    let db = Db::new();
+    let lines = "{\"thread_id\":\"thr_1\",\"user_id\":\"ada\"}\n{\"thread_id\":\"thr_2\",\"user_id\":\"ada\"}\n";
+    assert_eq!(db.adopt(lines, &[]).code, 0);
+    let connection = rusqlite::Connection::open(&db.0).unwrap();
+    connection.execute("DELETE FROM session WHERE thread_id = 'thr_1'", ()).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let ran = db.adopt(lines, more);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(ran.err, "line 1: deleted here: thread_id \"thr_1\"\n");
+        assert!(
+            ran.out.contains("1 known already, 0 in conflict, 1 deleted here\n"),
+            "{}",
+            ran.out
+        );
+    }
+    assert_eq!(db.rows("SELECT thread_id FROM session"), ["thr_2"]);
+}
+
+#[test]
+fn a_dry_run_fails_where_the_real_one_does() {
+    let theirs = Db::new();
+    let connection = rusqlite::Connection::open(&theirs.0).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (id)").unwrap();
+    drop(connection);
+    let newer = Db::new();
+    assert_eq!(newer.adopt("{\"thread_id\":\"t\",\"user_id\":\"u\"}", &[]).code, 0);
+    let connection = rusqlite::Connection::open(&newer.0).unwrap();
+    connection.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(connection);
+    let text = File::new(&"no database ".repeat(100));
+    let file = File::new("{\"thread_id\":\"t\",\"user_id\":\"u\"}");
+    for path in [
+        "/no/such/x.db",
+        "/tmp",
+        text.path(),
+        theirs.0.to_str().unwrap(),
+        newer.0.to_str().unwrap(),
+    ] {
+        let url = format!("sqlite:{path}");
+        let real = run(&["adopt", file.path(), "--store", &url], &[]);
+        let dry = run(&["adopt", file.path(), "--store", &url, "--dry-run"], &[]);
+        assert_eq!((dry.code, dry.out.as_str()), (real.code, ""), "{path}");
+        assert_ne!(real.code, 0, "{path}");
+        assert!(dry.err.contains(path) && !dry.err.contains("dry-run-"), "{}", dry.err);
+    }
+}
+
+/// A log that a gateway's connection would keep from being removed.
+#[test]
+fn no_large_log_is_left_beside_a_gateway() {
+    let db = Db::new();
+    assert_eq!(db.adopt("{\"thread_id\":\"t\",\"user_id\":\"u\"}", &[]).code, 0);
+    let gateway = rusqlite::Connection::open(&db.0).unwrap();
+    let count = || -> i64 {
+        gateway.query_row("SELECT count(*) FROM session", (), |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count(), 1);
+    let lines: Vec<String> =
+        (0..3000).map(|n| format!("{{\"thread_id\":\"thr_{n}\",\"user_id\":\"ada\"}}\n")).collect();
+    assert_eq!(db.adopt(&lines.concat(), &[]).code, 0);
+    assert_eq!(count(), 3001);
+    assert_eq!(std::fs::metadata(format!("{}-wal", db.0.display())).unwrap().len(), 0);
+}
+
+/// A process that waits for more of standard input, and is asked to end.
+#[cfg(unix)]
+#[test]
+fn who_is_interrupted_says_how_far_it_came() {
+    for (dry, rest) in [
+        (false, "What is adopted stays; the same command goes on from there.\n"),
+        (true, "Nothing was written.\n"),
+    ] {
+        let db = Db::new();
+        let scratch = Db::new();
+        std::fs::create_dir(&scratch.0).unwrap();
+        let url = db.url();
+        let mut arguments = vec!["adopt", "-", "--store", &url];
+        arguments.extend(dry.then_some("--dry-run"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+            .args(arguments)
+            .env_clear()
+            .env("TMPDIR", &scratch.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // Two transactions, and a line that can't be read, which says when they are over.
+        for n in 0..512 + 1024 {
+            writeln!(stdin, "{{\"thread_id\":\"thr_{n}\",\"user_id\":\"ada\"}}").unwrap();
+        }
+        writeln!(stdin, "{{}}").unwrap();
+        stdin.flush().unwrap();
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        err.read_line(&mut told).unwrap();
+        assert!(told.starts_with("line 1537: refused"), "{told}");
+        if dry {
+            assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0, "a copy has a name");
+        }
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let mut stopped = String::new();
+        err.read_line(&mut stopped).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        drop(stdin);
+        let line = stopped.strip_prefix("Stopped after line ").unwrap();
+        let (line, said) = line.split_once(". ").unwrap();
+        assert_eq!(said, rest);
+        assert_eq!(std::fs::read_dir(&scratch.0).unwrap().count(), 0);
+        std::fs::remove_dir(&scratch.0).unwrap();
+        assert_eq!(db.0.exists(), !dry);
+        assert!(line.parse::<u64>().unwrap() >= 512, "{line}");
+        if !dry {
+            let adopted = line.parse::<u64>().unwrap().min(1536);
+            assert_eq!(db.rows("SELECT count(*) || '' FROM session"), [adopted.to_string()]);
+        }
     }
 }
 
@@ -314,8 +530,8 @@ fn standard_input_is_read_and_help_has_a_line_of_it() {
     let out: Vec<String> =
         BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
     assert!(child.wait().unwrap().success());
-    assert_eq!(out[1], "threads: 1 adopted, 0 known already, 0 in conflict");
-    assert_eq!(out[2], "attachments: 1 adopted, 0 known already, 0 in conflict");
+    assert_eq!(out[3], "threads: 1 adopted, 0 known already, 0 in conflict");
+    assert_eq!(out[4], "attachments: 1 adopted, 0 known already, 0 in conflict");
 }
 
 /// What the README says for the store of the SDK's samples.

@@ -21,11 +21,12 @@ const MAX_ID_BYTES: usize = 512;
 /// The same of titles; longer ones are cut.
 const MAX_TITLE_BYTES: usize = 4096;
 
-/// The largest conversation id: the numbers after it must be some that every client can read.
-const MAX_NUMBER: u64 = (1 << 53) - 1;
+/// The largest conversation id. Numbers that are given later are greater, and clients can read exactly
+/// what is below 2^53: this leaves half of all that there are.
+const MAX_NUMBER: u64 = 1 << 52;
 
 /// What a conversation's id may be.
-const CONVERSATION_IDS: &str = "must be a whole number from 1 to 9007199254740991, conv_ and 8 \
+const CONVERSATION_IDS: &str = "must be a whole number from 1 to 4503599627370496 (2^52), conv_ and 8 \
     hexadecimal digits (lower case), or a UUID";
 
 /// Why a line is refused.
@@ -92,6 +93,7 @@ impl Reading {
         let members = members(text)?;
         let user_id = text_of("user_id", members.user_id)?
             .ok_or_else(|| Fault::of("user_id", "is missing"))?;
+        exact("user_id", &user_id)?;
         let user_id = UserId::parse(&user_id).map_err(|error| {
             let reason = error.to_string();
             Fault::of("user_id", reason.strip_prefix("a user id ").unwrap_or(&reason))
@@ -197,7 +199,10 @@ fn members(text: &str) -> Result<Members, Fault> {
             // Its own words would quote what is there.
             let is_json = Value::deserialize(&mut serde_json::Deserializer::from_str(text)).is_ok();
             let what = if is_json && !text.starts_with('{') { "an object" } else { "JSON" };
-            Fault::line(format!("is not {what} (column {})", error.column()))
+            match error.column() {
+                0 => Fault::line(format!("is not {what}")),
+                column => Fault::line(format!("is not {what} (column {column})")),
+            }
         })
     })
 }
@@ -206,12 +211,33 @@ fn text_of(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
     match value {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Fault::of(field, "must be a string")),
+        Some(Value::Number(number)) => {
+            Err(Fault::of(field, format!("must be a string: write \"{number}\"")))
+        }
+        Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(Fault::of(field, "must be a string"))
+        }
     }
+}
+
+/// Refuses ids that look like others, by what whoever wrote them has left at their ends: they are
+/// compared exactly.
+fn exact(field: &str, id: &str) -> Result<(), Fault> {
+    if id.chars().any(char::is_control) {
+        return Err(Fault::of(field, "must not have control characters"));
+    }
+    let is_blank = |char: char| {
+        char.is_whitespace() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+    };
+    if id.starts_with(is_blank) || id.ends_with(is_blank) {
+        return Err(Fault::of(field, "must not begin or end with a blank"));
+    }
+    Ok(())
 }
 
 fn id(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
     let Some(id) = text_of(field, value)? else { return Ok(None) };
+    exact(field, &id)?;
     match id.len() {
         0 => Err(Fault::of(field, "must not be empty")),
         1..=MAX_ID_BYTES => Ok(Some(id)),

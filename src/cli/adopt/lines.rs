@@ -8,12 +8,18 @@ pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// How much is kept of a line that is longer.
+const START_BYTES: usize = 64;
+
 /// The lines of what is read.
 pub(super) struct Lines<R> {
     source: BufReader<R>,
     line: Vec<u8>,
+    is_too_long: bool,
     number: u64,
     end: u64,
+    /// The line is to come again.
+    is_held: bool,
 }
 
 /// One of them.
@@ -22,6 +28,8 @@ pub(super) struct Line<'a> {
     pub(super) number: NonZeroU64,
     /// Without its end; none if it is too long.
     pub(super) text: Option<&'a [u8]>,
+    /// The first bytes of it, or all.
+    pub(super) start: &'a [u8],
     /// How many bytes there are to its end, those of the lines before it included.
     pub(super) end: u64,
 }
@@ -29,13 +37,17 @@ pub(super) struct Line<'a> {
 impl<R: Read> Lines<R> {
     pub(super) fn new(source: R) -> Self {
         let source = BufReader::with_capacity(BUFFER_BYTES, source);
-        Self { source, line: Vec::new(), number: 0, end: 0 }
+        Self { source, line: Vec::new(), is_too_long: false, number: 0, end: 0, is_held: false }
     }
 
     /// The next one, if there is one.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        if std::mem::take(&mut self.is_held) {
+            return Ok(Some(self.line()));
+        }
         self.line.clear();
-        let (mut taken, mut is_too_long) = (0_u64, false);
+        self.is_too_long = false;
+        let mut taken = 0_u64;
         loop {
             let available = match self.source.fill_buf() {
                 Ok(available) => available,
@@ -44,12 +56,11 @@ impl<R: Read> Lines<R> {
             };
             let newline = available.iter().position(|byte| *byte == b'\n');
             let piece = available.get(..newline.unwrap_or(available.len())).unwrap_or_default();
-            if self.line.len() + piece.len() > MAX_LINE_BYTES {
-                is_too_long = true;
-                self.line.clear();
-            }
-            if !is_too_long {
-                self.line.extend_from_slice(piece);
+            let room = MAX_LINE_BYTES - self.line.len();
+            self.is_too_long |= piece.len() > room;
+            self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            if self.is_too_long {
+                self.line.truncate(START_BYTES);
             }
             let used = piece.len() + usize::from(newline.is_some());
             self.source.consume(used);
@@ -62,15 +73,23 @@ impl<R: Read> Lines<R> {
             return Ok(None);
         }
         self.end += taken;
-        let number = NonZeroU64::MIN.saturating_add(self.number);
         self.number += 1;
-        let text = (!is_too_long).then_some(&*self.line);
+        Ok(Some(self.line()))
+    }
+
+    /// Makes the last line come again.
+    pub(super) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    fn line(&self) -> Line<'_> {
+        let number = NonZeroU64::MIN.saturating_add(self.number.saturating_sub(1));
+        let mut start = &*self.line;
         // Some programs begin a file so.
-        let without_mark = |text| match number {
-            NonZeroU64::MIN => <[u8]>::strip_prefix(text, b"\xef\xbb\xbf").unwrap_or(text),
-            _ => text,
-        };
-        Ok(Some(Line { number, text: text.map(without_mark), end: self.end }))
+        if number == NonZeroU64::MIN {
+            start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+        }
+        Line { number, text: (!self.is_too_long).then_some(start), start, end: self.end }
     }
 }
 

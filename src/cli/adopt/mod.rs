@@ -1,7 +1,6 @@
 //! `chatkit-rest adopt`.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,13 +14,18 @@ use tokio::time::{Instant, sleep};
 
 use super::settings::file_and_environment;
 use super::{Failure, output};
+use input::Input;
 use line::{Fault, Reading};
 use lines::{Line, Lines};
-use report::Report;
+use report::{Report, ReportFile};
 
+mod format;
+mod input;
 mod line;
 mod lines;
+mod progress;
 mod report;
+mod users;
 
 /// Adopt the threads that a ChatKit server has already
 ///
@@ -30,14 +34,17 @@ mod report;
 ///
 /// `title`, `created_at`, `updated_at` and `conversation_id` may be left out. Times are RFC 3339 or
 /// Unix seconds; one without a zone is in that of `upstream.utc_offset`. `conversation_id` is the id
-/// that clients of one-shot chat hold: a number, conv_ and 8 hexadecimal digits, or a UUID.
+/// that clients of one-shot chat hold: a number up to 2^52, conv_ and 8 hexadecimal digits, or a UUID.
+/// `created_at` is now if it is left out, and `updated_at` is `created_at`. All ids are strings: a
+/// user of the number 17 is "17".
 ///
 /// A line is adopted as a whole or not at all, and one that can't be is no obstacle to others. What is
-/// known already stays as it is, so the same file may come again. A gateway may run on the store
+/// known already stays as it is, and what was adopted and then deleted here stays deleted, so the same
+/// file may come again. Ctrl-C stops between two transactions. A gateway may run on the store
 /// meanwhile. Adopted sessions don't count for `limits.max_sessions`.
 ///
-/// Exit code: 0 if every line is adopted or known, 1 if some are refused or in conflict, 2 if nothing
-/// could be begun.
+/// Exit code: 0 if every line is adopted, known or deleted here, 1 if some are refused or in conflict
+/// or there is none, 2 if nothing could be begun, 130 if it was stopped.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 A line for a thread, and one for an attachment:
@@ -56,8 +63,8 @@ pub(super) struct Adopt {
     #[arg(long)]
     dry_run: bool,
 
-    /// Write every line that is not adopted to this file, as JSON Lines; standard error has only the
-    /// first ones
+    /// Write every line that is not adopted to this file, which must not be there yet, as JSON Lines;
+    /// standard error has only the first ones
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
@@ -87,6 +94,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long a transaction waits for others.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How large the log may become before it is folded into the file, or more so. Above what is folded
+/// along the way if nobody else uses the store.
+const FOLD_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How long folding may keep a gateway beside from writing, in between and at the end.
+const FOLD_PATIENCE: Duration = Duration::from_millis(200);
+const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Adopt {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut sources = file_and_environment(self.config);
@@ -100,8 +115,20 @@ impl Adopt {
                     .into(),
             ));
         };
-        let (file, size) = open(&self.file)?;
-        let report = Report::new(self.report.as_deref(), self.dry_run, size)?;
+        // First of all, and where there is nothing: what is named by mistake is not lost.
+        let report =
+            self.report.as_deref().map(|report| ReportFile::new(report, &[&self.file, path]));
+        let report = report.transpose()?;
+        let input = Input::open(&self.file)?;
+        let (stop, size) = (input.stop(), input.size);
+        let stopped = |after| Failure::AdoptStopped { after, dry_run: self.dry_run };
+        let mut lines = Lines::new(input);
+        match first_line(&mut lines, &self.file) {
+            Err(_) if stop.is_asked() => return Err(stopped(0)),
+            outcome => outcome?,
+        }
+
+        let is_new = !path.exists();
         let options = SqliteOptions::new().busy_timeout(BUSY_TIMEOUT).bulk(true);
         let (store, _scratch) = if self.dry_run {
             let scratch = Scratch::new();
@@ -109,37 +136,68 @@ impl Adopt {
         } else {
             (options.open(path)?, None)
         };
+        output::print(&which_store(path, &settings, is_new, self.dry_run))?;
+        let report = Report::new(report, self.dry_run, is_new, size);
         let mut adopting = Adopting::new(&store, &settings, report)?;
-        let mut lines = Lines::new(file);
-        while let Some(line) = lines.next().map_err(|error| unreadable(&self.file, error))? {
-            adopting.line(&line)?;
+        while !stop.is_asked() {
+            match lines.next() {
+                Ok(Some(line)) => adopting.line(&line)?,
+                Ok(None) => {
+                    adopting.flush()?;
+                    break;
+                }
+                Err(_) if stop.is_asked() => {}
+                Err(error) => return Err(unreadable(&self.file, error).into()),
+            }
         }
-        adopting.flush()?;
-        let report = adopting.report;
         // Before it is told.
-        store.sync()?;
+        if !self.dry_run {
+            store.sync()?;
+            store.fold_log(LAST_FOLD_PATIENCE)?;
+        }
+        let after = adopting.decided();
+        let mut report = adopting.report;
+        if stop.is_asked() {
+            report.stop()?;
+            return Err(stopped(after));
+        }
         let (text, left) = report.finish(settings.id_format)?;
         output::print(&text)?;
         if left > 0 { Err(Failure::Adopt { left }) } else { Ok(()) }
     }
 }
 
-/// What is read, and its size if that is known.
-fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
-    if path == Path::new("-") {
-        return Ok((Box::new(io::stdin().lock()), None));
-    }
-    let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-    match opened {
-        Ok((_, metadata)) if metadata.is_dir() => {
-            Err(Failure::Usage(format!("{} is a directory", path.display())))
+/// Looks at the first line that says something, which comes again.
+fn first_line(lines: &mut Lines<Input>, path: &Path) -> Result<(), Failure> {
+    let name = || match path.as_os_str().to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => path.display().to_string(),
+    };
+    loop {
+        let Some(line) = lines.next().map_err(|error| unreadable(path, error))? else {
+            return Err(Failure::AdoptNothing { from: name() });
+        };
+        if line.text.is_some_and(|text| text.trim_ascii().is_empty()) {
+            continue;
         }
-        Ok((file, metadata)) => {
-            let size = metadata.is_file().then_some(metadata.len());
-            Ok((Box::new(file), size))
+        if let Some(what) = format::mistaken(line.start) {
+            return Err(Failure::Usage(format!("{} {what}", name())));
         }
-        Err(error) => Err(Failure::Usage(format!("{} can't be read: {error}", path.display()))),
+        lines.hold();
+        return Ok(());
     }
+}
+
+/// The store that was opened, for who meant another.
+fn which_store(path: &Path, settings: &StoreSettings, is_new: bool, dry_run: bool) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut text = format!("store: {} ({})\n", absolute.display(), settings.origin);
+    text.push_str(match (is_new, dry_run) {
+        (false, _) => "",
+        (true, false) => "note: it was made just now\n",
+        (true, true) => "note: it isn't there; without --dry-run it is made\n",
+    });
+    text
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
@@ -160,7 +218,7 @@ impl Drop for Scratch {
         for suffix in ["", "-wal", "-shm"] {
             let mut path = self.0.clone().into_os_string();
             path.push(suffix);
-            // It may never have been made.
+            // It may never have been made, or be gone already.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -178,6 +236,10 @@ struct Adopting<'a> {
     bytes: usize,
     /// How many entries the next transaction has.
     size: usize,
+    /// The last line of the last transaction.
+    decided: u64,
+    /// How large the log is to be when it is folded.
+    fold_at: u64,
 }
 
 impl<'a> Adopting<'a> {
@@ -199,6 +261,8 @@ impl<'a> Adopting<'a> {
             numbers: Vec::with_capacity(MAX_BATCH),
             bytes: 0,
             size: MIN_BATCH,
+            decided: 0,
+            fold_at: FOLD_BYTES,
         })
     }
 
@@ -226,6 +290,22 @@ impl<'a> Adopting<'a> {
         Ok(())
     }
 
+    /// The last line before which all are decided, itself included.
+    fn decided(&self) -> u64 {
+        if self.batch.is_empty() { self.report.lines() } else { self.decided }
+    }
+
+    /// Folds the log if it has become large. A copy's has no name, and so no size.
+    fn fold(&mut self) -> Result<(), Error> {
+        if self.store.log_bytes() < self.fold_at {
+            return Ok(());
+        }
+        let is_folded = self.store.fold_log(FOLD_PATIENCE)?;
+        // Who is in the way is so for longer: not after each transaction.
+        self.fold_at = FOLD_BYTES + if is_folded { 0 } else { self.store.log_bytes() };
+        Ok(())
+    }
+
     /// Adopts what was collected.
     fn flush(&mut self) -> Result<(), Failure> {
         if self.batch.is_empty() {
@@ -243,13 +323,16 @@ impl<'a> Adopting<'a> {
         for ((entry, number), outcome) in self.batch.iter().zip(&self.numbers).zip(outcomes) {
             match outcome {
                 Adopted::Done => self.report.done(entry),
-                Adopted::Known | Adopted::Deleted => self.report.known(entry),
+                Adopted::Known => self.report.known(entry),
+                Adopted::Deleted => self.report.deleted(*number, entry)?,
                 Adopted::Conflict(conflict) => self.report.conflict(*number, entry, conflict)?,
             }
         }
         self.batch.clear();
         self.numbers.clear();
         self.bytes = 0;
+        self.decided = self.report.lines();
+        self.fold()?;
         self.report.progress();
         self.runtime.block_on(async { sleep(PAUSE).await });
         Ok(())

@@ -1,11 +1,10 @@
 //! What became of the lines: told as it goes on, and in sum.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write as _, stderr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroU64;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use chatkit_rest::config::IdFormat;
 use chatkit_rest::error::Error;
@@ -14,20 +13,23 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::line::Fault;
+use super::progress::{Progress, per_second};
+use super::users::Users;
 use crate::cli::Failure;
 
-/// How many refused lines, and how many in conflict, are told of on standard error.
+/// How many lines of each kind that are not adopted are told of on standard error.
 const TOLD: u64 = 20;
 
-/// How often progress is told, on a terminal and elsewhere.
-const OFTEN: Duration = Duration::from_millis(500);
-const SELDOM: Duration = Duration::from_secs(5);
+/// What can be done about a thread of another user, if the user of the line is the right one.
+const ANOTHERS: &str = "; restore the backup of the store, or delete the session as that user, which \
+    deletes the thread upstream too";
 
 /// What becomes of things of one kind.
 #[derive(Default)]
 struct Counts {
     done: u64,
     known: u64,
+    deleted: u64,
     conflicts: u64,
 }
 
@@ -39,52 +41,96 @@ struct Ids {
     uuid: u64,
 }
 
+/// A new file for what is not adopted. Until lines are read it goes again if the command fails.
+pub(super) struct ReportFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    is_kept: bool,
+}
+
+impl ReportFile {
+    /// Makes the file at `path`, which is none of the `others`: they may be made later.
+    pub(super) fn new(path: &Path, others: &[&Path]) -> Result<Self, Failure> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let shown = path.display();
+        let file = options.open(path).map_err(|error| {
+            Failure::Usage(match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    format!("--report: {shown} is there already; name a file that isn't")
+                }
+                _ => format!("--report: {shown} can't be written: {error}"),
+            })
+        })?;
+        let report = Self { path: path.to_owned(), file: BufWriter::new(file), is_kept: false };
+        let own = path.canonicalize().ok();
+        for other in others {
+            let is_same = ["", "-wal", "-shm", "-journal"].into_iter().any(|suffix| {
+                let mut other = other.as_os_str().to_owned();
+                other.push(suffix);
+                own.is_some() && Path::new(&other).canonicalize().ok() == own
+            });
+            if is_same {
+                let reason = "is the file that is read, or the store's; name another";
+                return Err(Failure::Usage(format!("--report: {shown} {reason}")));
+            }
+        }
+        Ok(report)
+    }
+}
+
+impl Drop for ReportFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // It is empty. If it stays the next attempt says so.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 pub(super) struct Report {
     begun: Instant,
-    told: Instant,
-    on_terminal: bool,
+    progress: Progress,
     dry_run: bool,
-    /// Of what is read, in bytes.
-    size: Option<u64>,
+    /// There was no store.
+    is_new: bool,
     read: u64,
     lines: u64,
     threads: Counts,
     attachments: Counts,
+    users: Users,
     ids: Ids,
     refused: u64,
-    file: Option<BufWriter<File>>,
+    file: Option<ReportFile>,
 }
 
 impl Report {
     /// Writes all lines that are not adopted to `file`, if there is one.
     pub(super) fn new(
-        file: Option<&Path>,
+        mut file: Option<ReportFile>,
         dry_run: bool,
+        is_new: bool,
         size: Option<u64>,
-    ) -> Result<Self, Failure> {
-        let file = match file.map(|path| (path, File::create(path))) {
-            None => None,
-            Some((_, Ok(file))) => Some(BufWriter::new(file)),
-            Some((path, Err(error))) => {
-                let path = path.display();
-                return Err(Failure::Usage(format!("--report: {path} can't be written: {error}")));
-            }
-        };
-        let begun = Instant::now();
-        Ok(Self {
-            begun,
-            told: begun,
-            on_terminal: stderr().is_terminal(),
+    ) -> Self {
+        if let Some(file) = &mut file {
+            file.is_kept = true;
+        }
+        Self {
+            begun: Instant::now(),
+            progress: Progress::new(size),
             dry_run,
-            size,
+            is_new,
             read: 0,
             lines: 0,
             threads: Counts::default(),
             attachments: Counts::default(),
+            users: Users::default(),
             ids: Ids::default(),
             refused: 0,
             file,
-        })
+        }
     }
 
     /// A line was read, and so many bytes in all.
@@ -93,8 +139,14 @@ impl Report {
         self.read = bytes;
     }
 
+    /// How many lines were read.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
     pub(super) fn done(&mut self, entry: &Adoption) {
         self.counts(entry).done += 1;
+        self.user(entry);
         let Adoption::Thread(thread) = entry else { return };
         match thread.known_by {
             None => {}
@@ -106,6 +158,16 @@ impl Report {
 
     pub(super) fn known(&mut self, entry: &Adoption) {
         self.counts(entry).known += 1;
+        self.user(entry);
+    }
+
+    pub(super) fn deleted(&mut self, line: NonZeroU64, entry: &Adoption) -> Result<(), Error> {
+        self.counts(entry).deleted += 1;
+        let (field, id) = named(entry);
+        if self.threads.deleted + self.attachments.deleted <= TOLD {
+            self.progress.line(&format!("line {line}: deleted here: {field} {id:?}"));
+        }
+        self.write(&json!({"line": line, "outcome": "deleted", field: id}))
     }
 
     pub(super) fn conflict(
@@ -115,21 +177,28 @@ impl Report {
         conflict: AdoptionConflict,
     ) -> Result<(), Error> {
         self.counts(entry).conflicts += 1;
-        let (field, id) = match entry {
-            Adoption::Attachment { attachment_id, .. } => ("attachment_id", &**attachment_id),
-            Adoption::Thread(thread) => ("thread_id", &*thread.thread_id),
+        let (field, id) = named(entry);
+        let next = match (conflict, entry) {
+            (AdoptionConflict::AnotherUser, Adoption::Thread(_)) => ANOTHERS,
+            (AdoptionConflict::AnotherUser, Adoption::Attachment { .. })
+            | (
+                AdoptionConflict::ConversationTaken
+                | AdoptionConflict::OtherConversation
+                | AdoptionConflict::SessionTaken,
+                _,
+            ) => "",
         };
+        let reason = format!("{conflict}{next}");
         if self.threads.conflicts + self.attachments.conflicts <= TOLD {
-            self.tell(&format!("line {line}: conflict: {field} {id:?}: {conflict}"));
+            self.progress.line(&format!("line {line}: conflict: {field} {id:?}: {reason}"));
         }
-        let reason = conflict.to_string();
         self.write(&json!({"line": line, "outcome": "conflict", field: id, "reason": reason}))
     }
 
     pub(super) fn refused(&mut self, line: NonZeroU64, fault: &Fault) -> Result<(), Error> {
         self.refused += 1;
         if self.refused <= TOLD {
-            self.tell(&format!("line {line}: refused: {fault}"));
+            self.progress.line(&format!("line {line}: refused: {fault}"));
         }
         let Fault { field, reason } = fault;
         self.write(&json!({"line": line, "outcome": "refused", "field": field, "reason": reason}))
@@ -142,55 +211,46 @@ impl Report {
         }
     }
 
+    fn user(&mut self, entry: &Adoption) {
+        self.users.add(match entry {
+            Adoption::Attachment { user_id, .. } => user_id,
+            Adoption::Thread(thread) => &thread.user_id,
+        });
+    }
+
     fn write(&mut self, row: &serde_json::Value) -> Result<(), Error> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+        let Some(ReportFile { file, .. }) = &mut self.file else { return Ok(()) };
         writeln!(file, "{row}").map_err(|error| Error::io("could not write the report", error))
     }
 
     /// Says how far it is, if that was not said a moment ago.
     pub(super) fn progress(&mut self) {
-        let pause = if self.on_terminal { OFTEN } else { SELDOM };
-        if self.told.elapsed() < pause {
-            return;
-        }
-        self.told = Instant::now();
-        let (lines, rate) = (self.lines, self.rate());
-        let part = match self.size {
-            Some(size) if size > 0 => format!(" ({} %)", self.read.saturating_mul(100) / size),
-            _ => String::new(),
-        };
-        let text = format!("{lines} lines{part}, {rate} a second");
-        if self.on_terminal {
-            // Over what stands there; if nobody reads it there is nobody to tell.
-            let _ = write!(stderr(), "\r\x1b[K{text}");
-        } else {
-            self.tell(&text);
-        }
+        self.progress.tell(self.lines, self.read);
     }
 
-    fn rate(&self) -> u128 {
-        u128::from(self.lines) * 1000 / self.begun.elapsed().as_millis().max(1)
-    }
-
-    fn tell(&self, text: &str) {
-        let clear = if self.on_terminal { "\r\x1b[K" } else { "" };
-        let _ = writeln!(stderr(), "{clear}{text}");
+    /// Ends it before its end: what it has to say is written.
+    pub(super) fn stop(&mut self) -> Result<(), Error> {
+        self.progress.clear();
+        let Some(ReportFile { file, .. }) = &mut self.file else { return Ok(()) };
+        file.flush().map_err(|error| Error::io("could not write the report", error))
     }
 
     /// The sum of it all, and how many lines were not adopted.
     pub(super) fn finish(mut self, id_format: IdFormat) -> Result<(String, u64), Error> {
-        if let Some(file) = &mut self.file {
-            file.flush().map_err(|error| Error::io("could not write the report", error))?;
-        }
-        if self.on_terminal {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
+        self.stop()?;
         let conflicts = self.threads.conflicts + self.attachments.conflicts;
-        for (what, count) in [("refused", self.refused), ("in conflict", conflicts)] {
+        let deleted = self.threads.deleted + self.attachments.deleted;
+        for (what, count) in
+            [("refused", self.refused), ("in conflict", conflicts), ("deleted here", deleted)]
+        {
             if count > TOLD {
                 let more = count - TOLD;
-                let hint = if self.file.is_some() { "" } else { "; --report FILE has them all" };
-                self.tell(&format!("{more} more lines were {what}{hint}"));
+                let (lines, were) = if more == 1 { ("line", "was") } else { ("lines", "were") };
+                let hint = match &self.file {
+                    Some(ReportFile { path, .. }) => format!("; {} has all", path.display()),
+                    None => "; --report FILE has them all".into(),
+                };
+                self.progress.line(&format!("{more} more {lines} {were} {what}{hint}"));
             }
         }
         Ok((self.sum(id_format), self.refused + conflicts))
@@ -199,18 +259,23 @@ impl Report {
     fn sum(&self, id_format: IdFormat) -> String {
         // Writing to a `String` does not fail.
         let mut text = String::new();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let (lines, rate) = (self.lines, self.rate());
-        let _ = writeln!(text, "{lines} lines in {seconds:.1} s, {rate} a second");
+        let elapsed = self.begun.elapsed();
+        let (seconds, rate) = (elapsed.as_secs_f64(), per_second(self.lines, elapsed));
+        let _ = writeln!(text, "{} in {seconds:.1} s, {rate} a second", lines(self.lines));
         let adopted = if self.dry_run { "to be adopted" } else { "adopted" };
         for (what, counts) in [("threads", &self.threads), ("attachments", &self.attachments)] {
-            let Counts { done, known, conflicts } = counts;
-            let _ = writeln!(
+            let Counts { done, known, deleted, conflicts } = counts;
+            let _ = write!(
                 text,
                 "{what}: {done} {adopted}, {known} known already, {conflicts} in conflict"
             );
+            if *deleted > 0 {
+                let _ = write!(text, ", {deleted} deleted here");
+            }
+            text.push('\n');
         }
         let _ = writeln!(text, "refused lines: {}", self.refused);
+        let _ = writeln!(text, "users: {}", self.users);
         let Ids { conv, integer, uuid } = self.ids;
         for (kind, count, is_reached) in [
             ("conv", conv, id_format == IdFormat::Conv),
@@ -218,24 +283,49 @@ impl Report {
             ("uuid", uuid, id_format == IdFormat::Uuid),
         ] {
             if count > 0 && !is_reached {
+                let ids = if count == 1 { "id is" } else { "ids are" };
                 let _ = writeln!(
                     text,
-                    "note: {count} conversation ids are found only with chat.id_format = \"{kind}\""
+                    "note: {count} conversation {ids} found only with chat.id_format = \"{kind}\""
                 );
             }
         }
         let left = self.refused + self.threads.conflicts + self.attachments.conflicts;
-        text.push_str(match (self.dry_run, left) {
-            (true, _) => "Nothing was written. Without --dry-run it is done.\n",
-            (false, 0) => {
-                "Done. Users find these threads among their sessions at once, also where a gateway \
-                 runs already.\n"
+        let done = self.threads.done + self.attachments.done;
+        match (self.dry_run, left) {
+            (true, 0) => {
+                let _ = writeln!(text, "Nothing was written. Without --dry-run, {done} would be adopted.");
             }
-            (false, _) => {
-                "Mend the lines that were left out and give the file again: what is known stays as \
-                 it is.\n"
+            (true, _) => {
+                let _ = writeln!(
+                    text,
+                    "Nothing was written. Without --dry-run, {done} would be adopted and {} left out.",
+                    lines(left)
+                );
             }
-        });
+            (false, 0) if self.is_new => {
+                text.push_str("Done. A gateway that is started on this store shows them.\n");
+            }
+            (false, 0) => text.push_str("Done. A gateway on this store shows them at once.\n"),
+            (false, _) => text.push_str(
+                "Mend the lines that were left out and give the file again: what is known stays as it \
+                 is.\n",
+            ),
+        }
         text
+    }
+}
+
+fn named(entry: &Adoption) -> (&'static str, &str) {
+    match entry {
+        Adoption::Attachment { attachment_id, .. } => ("attachment_id", attachment_id),
+        Adoption::Thread(thread) => ("thread_id", &thread.thread_id),
+    }
+}
+
+fn lines(count: u64) -> String {
+    match count {
+        1 => "1 line".into(),
+        count => format!("{count} lines"),
     }
 }
