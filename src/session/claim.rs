@@ -77,16 +77,34 @@ impl RunClaim {
         }
     }
 
-    /// Whether that it is not known how many messages there are keeps the run from beginning.
-    pub fn is_limited(&self) -> bool {
+    /// The session's limit of messages, where they are to be counted and there is one.
+    pub fn to_stay_below(&self) -> Option<u64> {
+        match &self.start {
+            Start::First(_) | Start::Next(_) => None,
+            Start::Uncounted { begin, .. } => begin.max_messages.map(|max| max.get().into()),
+        }
+    }
+
+    /// Whether a run has begun before without the messages' being counted: there is no limit, and
+    /// they could not be.
+    pub fn was_begun_uncounted(&self) -> bool {
         match &self.start {
             Start::First(_) | Start::Next(_) => false,
-            Start::Uncounted { begin, .. } => begin.max_messages.is_some(),
+            Start::Uncounted { seen, begin, .. } => *seen > 0 && begin.max_messages.is_none(),
+        }
+    }
+
+    /// The refusal of a run whose thread has as many messages as it may have, and maybe more: how
+    /// many, nobody has counted.
+    pub fn refuse_as_full(&self) -> Rejection {
+        match &self.start {
+            Start::First(_) | Start::Next(_) => Rejection::new(Code::MessageLimit),
+            Start::Uncounted { begin, .. } => full(begin),
         }
     }
 
     /// Begins a run whose thread's [messages were counted](Self::to_count) just now; `None` if
-    /// that could not be done, which is no obstacle unless there [is a limit](Self::is_limited).
+    /// that could not be done, which is no obstacle unless there [is a limit](Self::to_stay_below).
     /// Nothing happens where it has begun already.
     ///
     /// # Errors
@@ -192,12 +210,7 @@ impl Start {
             }
             RunStart::Busy => Err(Rejection::new(Code::Conflict)
                 .message("The session's first message is still being sent; try again.")),
-            RunStart::MessageLimit => {
-                let max = begin.max_messages.map_or(0, NonZeroU32::get);
-                Err(Rejection::new(Code::MessageLimit)
-                    .message(format!("A session may have at most {max} messages; start another."))
-                    .detail("max_messages", max))
-            }
+            RunStart::MessageLimit => Err(full(begin)),
             RunStart::Unknown => Err(Rejection::new(Code::SessionNotFound)),
         }
     }
@@ -208,6 +221,13 @@ impl Start {
             Self::Next(_) | Self::Uncounted { .. } => None,
         }
     }
+}
+
+fn full(begin: &BeginRun) -> Rejection {
+    let max = begin.max_messages.map_or(0, NonZeroU32::get);
+    Rejection::new(Code::MessageLimit)
+        .message(format!("A session may have at most {max} messages; start another."))
+        .detail("max_messages", max)
 }
 
 impl Drop for RunClaim {

@@ -141,7 +141,7 @@ async fn no_surface_lets_anybody_past_messages_that_were_not_seen() {
             ("chat.id_format", "conv"),
         ];
         let gateway = Gateway::with(&upstream, &settings).await;
-        let _upstream = with_messages(upstream, 8, asked);
+        let _upstream = with_messages(upstream, 1000, Arc::clone(&asked));
         let id = session(&gateway).await["id"].as_str().unwrap().to_owned();
         let reply = match surface {
             "run" => say(&gateway, &id).await,
@@ -152,7 +152,10 @@ async fn no_surface_lets_anybody_past_messages_that_were_not_seen() {
             _ => pass(&gateway, &user_message()).await,
         };
         assert_eq!(reply.status, 429, "{surface}: {}", reply.text());
-        assert_eq!(session(&gateway).await["message_count"], 8, "{surface}");
+        assert_eq!(reply.json()["error"]["details"]["max_messages"], 8, "{surface}");
+        assert_eq!(asked.load(Ordering::SeqCst), 5, "{surface}: eight messages are on five pages");
+        // There may be more of them: the rest was not read.
+        assert_eq!(session(&gateway).await["message_count"], Value::Null, "{surface}");
     }
 }
 
@@ -188,16 +191,26 @@ async fn a_thread_that_cannot_be_counted_goes_on_only_without_a_limit() {
         let upstream = Upstream::bind().await;
         let settings = [("store.url", &*url), ("limits.max_messages", limit)];
         let gateway = Gateway::with(&upstream, &settings).await;
-        let _upstream = upstream.answer(|received| match received.kind().as_str() {
-            "items.list" => json_answer("{\"data\":[],\"has_more\":true}"),
+        let asked = Arc::<AtomicU32>::default();
+        let counting = Arc::clone(&asked);
+        let _upstream = upstream.answer(move |received| match received.kind().as_str() {
+            "items.list" => {
+                counting.fetch_add(1, Ordering::SeqCst);
+                json_answer("{\"data\":[],\"has_more\":true}")
+            }
             "threads.add_user_message" => {
                 stream_answer(&format!("{}{}{MESSAGE_DONE}", user_done("msg_u"), options()))
             }
             other => panic!("{other}"),
         });
         let id = session(&gateway).await["id"].as_str().unwrap().to_owned();
-        assert_eq!(say(&gateway, &id).await.status, status);
+        for _ in 0..3 {
+            assert_eq!(say(&gateway, &id).await.status, status);
+        }
         assert_eq!(session(&gateway).await["message_count"], Value::Null);
+        // Where it doesn't matter, it is tried once.
+        let times = if status == 200 { 1 } else { 3 };
+        assert_eq!(asked.load(Ordering::SeqCst), times);
     }
 }
 
