@@ -1,6 +1,5 @@
 //! What a request may do, once it is known that the caller may.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::owners::Owners;
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
-use super::store::{Owned, PlacedSession, SessionStore, ThreadPlace, ThreadsPage};
+use super::store::{Owned, PlacedSession, SessionStore, ThreadsPage};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
@@ -199,26 +198,20 @@ impl ThreadDirectory {
     }
 }
 
-/// The caller's threads.
+/// The caller's threads, from some place on.
 #[derive(Debug)]
 pub struct OwnThreads {
-    ids: HashSet<ThreadId>,
     directory: ThreadDirectory,
 }
 
 impl OwnThreads {
-    pub(super) fn new(ids: HashSet<ThreadId>, directory: ThreadDirectory) -> Self {
-        Self { ids, directory }
+    pub(crate) fn new(directory: ThreadDirectory) -> Self {
+        Self { directory }
     }
 
-    /// Their ids.
-    pub fn ids(&self) -> &HashSet<ThreadId> {
-        &self.ids
-    }
-
-    /// Has [`next`](Self::next) begin after this place.
-    pub fn resume(&mut self, place: ThreadPlace) {
-        self.directory.page.after = Some(place);
+    /// Whether none is before the [next](Self::next).
+    pub fn is_from_the_start(&self) -> bool {
+        self.directory.page.after.is_none()
     }
 
     /// The next of them in the store's order, at most `limit`; fewer are the last.

@@ -247,6 +247,23 @@ pub struct ThreadPlace {
     pub id: SessionId,
 }
 
+impl ThreadPlace {
+    const MARK: &str = "own.store.";
+
+    /// Writes it as a cursor.
+    #[cfg(feature = "translate")]
+    pub(crate) fn write(self) -> String {
+        format!("{}{}.{}", Self::MARK, self.bound_at.as_microsecond(), self.id)
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    pub(crate) fn parse(cursor: &str) -> Option<Self> {
+        let (micros, id) = cursor.strip_prefix(Self::MARK)?.split_once('.')?;
+        let bound_at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
+        Some(Self { bound_at, id: SessionId::parse(id)? })
+    }
+}
+
 /// A session that is bound, and where it stands among those that are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedSession {

@@ -1,27 +1,29 @@
 //! Which of the upstream's threads are the caller's.
 //!
-//! The upstream's list has everybody's. So many of its pages are read, and those of the caller's
-//! threads that aren't in them are told as the store knows them: they may be behind any number of
-//! others'.
+//! The upstream's list has everybody's, in an order of its own, and the caller's may be behind any
+//! number of others'. So many of its pages are read, and those of the caller's threads that aren't
+//! in them are told as the store knows them.
+//!
+//! A list that is wanted whole has the upstream's order where it could be read so far. One in pages
+//! has the store's, which alone is the same for every page whatever the upstream's is: pages are cut
+//! from that, and the upstream only says what the rows in them are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tower_service::Service;
 
-use super::pages::Place;
 use super::service::Reply;
 use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads, time};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
-use crate::session::{OwnThreads, PlacedSession, SessionId, ThreadId, ThreadPlace};
+use crate::session::{OwnThreads, PlacedSession, ThreadPlace};
 use crate::validate::Page;
 
 /// What the server takes an absent limit, and 0, for.
@@ -33,8 +35,9 @@ const MIN_LIST_ROWS: i64 = 100;
 /// The most pages that are read for one page of the caller's own threads.
 const MAX_LIST_PAGES: usize = 10;
 
-/// How many are read of the store at once.
-const STORE_ROWS: usize = 100;
+/// How many more than are wanted are read of the store, in the place of those that the upstream has
+/// lost. Where it has lost more in a row, a page is shorter than it might be.
+const SPARE_ROWS: usize = 100;
 
 #[derive(Serialize)]
 struct OwnPage<'a> {
@@ -42,71 +45,6 @@ struct OwnPage<'a> {
     has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
-}
-
-/// Where a page begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Start {
-    Upstream {
-        place: Place,
-        /// How many of the caller's were shown before it; `None` where nobody knows, because the
-        /// cursor is the upstream's own.
-        shown: Option<usize>,
-    },
-    /// After this place of the store's; nothing is asked of the upstream any more.
-    Store(ThreadPlace),
-}
-
-impl Start {
-    const STORE: &str = "own.store.";
-    const SHOWN: &str = "own.shown.";
-
-    fn parse(cursor: Option<&str>) -> Self {
-        cursor.and_then(Self::parse_own).unwrap_or_else(|| {
-            let place = Place::parse(cursor);
-            // Before the first cursor of the upstream's there is nothing but what is skipped.
-            let shown = place.after.is_none().then_some(place.skip);
-            Self::Upstream { place, shown }
-        })
-    }
-
-    fn parse_own(cursor: &str) -> Option<Self> {
-        if let Some(rest) = cursor.strip_prefix(Self::SHOWN) {
-            let (shown, place) = rest.split_once('.')?;
-            let shown = Some(shown.parse().ok()?);
-            return Some(Self::Upstream { place: Place::parse(Some(place)), shown });
-        }
-        let (micros, id) = cursor.strip_prefix(Self::STORE)?.split_once('.')?;
-        let bound_at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
-        Some(Self::Store(ThreadPlace { bound_at, id: SessionId::parse(id)? }))
-    }
-
-    fn write(self) -> String {
-        match self {
-            Self::Upstream { place: place @ Place { after: Some(_), .. }, shown: Some(shown) } => {
-                format!("{}{shown}.{}", Self::SHOWN, place.write())
-            }
-            Self::Upstream { place, .. } => place.write(),
-            Self::Store(ThreadPlace { bound_at, id }) => {
-                format!("{}{}.{id}", Self::STORE, bound_at.as_microsecond())
-            }
-        }
-    }
-}
-
-/// A page that is being filled.
-struct Filling {
-    enough: usize,
-    ids: HashSet<String>,
-    data: Vec<Box<RawValue>>,
-}
-
-/// What the upstream's list came to.
-enum Scanned {
-    /// The page is full, or there is no more; where the next one begins, if there is one.
-    Done(Option<Place>),
-    /// So much was read, and some are still missing.
-    TooLong,
 }
 
 /// One page of the caller's own threads.
@@ -124,126 +62,127 @@ where
         Some(limit) => limit.max(0),
     };
     let enough = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut page = Filling { enough, ids: HashSet::new(), data: Vec::new() };
-    let next = if own.ids().is_empty() || enough == 0 {
-        // Without any thread of their own there is nothing to look for.
-        None
-    } else {
-        match Start::parse(wanted.after.as_deref()) {
-            Start::Store(place) => {
-                own.resume(place);
-                page.fill_from_store(&mut own, 0).await?
-            }
-            Start::Upstream { place, shown } => {
-                match page.scan(upstream, own.ids(), place, shown, wanted.ascending, limit).await? {
-                    Scanned::Done(next) => next.map(|place| Start::Upstream {
-                        place,
-                        shown: shown.map(|shown| shown + page.data.len()),
-                    }),
-                    Scanned::TooLong => {
-                        page.fill_from_store(&mut own, shown.unwrap_or_default()).await?
-                    }
-                }
-            }
-        }
-    };
-    let data = page.data.iter().map(|thread| &**thread).collect();
-    reply::json(&OwnPage { data, has_more: next.is_some(), after: next.map(Start::write) })
+    if enough == 0 {
+        return reply::json(&OwnPage { data: Vec::new(), has_more: false, after: None });
+    }
+    let is_from_the_start = own.is_from_the_start();
+    let rows = enough.saturating_add(SPARE_ROWS);
+    let sessions = own.next(rows).await?;
+    let candidates = Candidates { are_all: sessions.len() < rows, sessions, enough };
+    let scan = candidates.look_for(upstream, limit, wanted.ascending).await?;
+
+    let is_whole = is_from_the_start && candidates.are_all && candidates.sessions.len() <= enough;
+    if is_whole && scan.is_complete() {
+        let data = scan.rows.iter().map(|(_, row)| &**row).collect();
+        return reply::json(&OwnPage { data, has_more: false, after: None });
+    }
+    let Cut { data, next } = candidates.cut(scan)?;
+    let data = data.iter().map(|thread| &**thread).collect();
+    reply::json(&OwnPage { data, has_more: next.is_some(), after: next.map(ThreadPlace::write) })
 }
 
-impl Filling {
-    fn is_full(&self) -> bool {
-        self.data.len() == self.enough
-    }
+/// Those of the caller's threads of which a page is made, in the store's order.
+struct Candidates {
+    sessions: Vec<PlacedSession>,
+    /// There are none behind them.
+    are_all: bool,
+    /// How many are wanted.
+    enough: usize,
+}
 
-    /// Reads the upstream's pages until there are enough of the caller's, or all of them, or no
-    /// more; a page in which more were found than are wanted is begun anew for the next one.
-    async fn scan<S, R>(
-        &mut self,
+/// What was found in the upstream's list.
+struct Scan {
+    /// In the upstream's order.
+    rows: Vec<(String, Box<RawValue>)>,
+    /// How many of those that were wanted were not found.
+    missing: usize,
+    /// The list was read to its end: what was not found is not there.
+    ended: bool,
+}
+
+/// A page, and the place of the last thread before the next one, if there is one.
+struct Cut {
+    data: Vec<Box<RawValue>>,
+    next: Option<ThreadPlace>,
+}
+
+impl Scan {
+    fn is_complete(&self) -> bool {
+        self.ended || self.missing == 0
+    }
+}
+
+impl Candidates {
+    /// Reads the upstream's list until the first that are wanted are found, or it ends, or it is too
+    /// long.
+    async fn look_for<S, R>(
+        &self,
         upstream: &mut Upstream<S>,
-        own: &HashSet<ThreadId>,
-        mut place: Place,
-        shown: Option<usize>,
-        ascending: bool,
         limit: i64,
-    ) -> Result<Scanned, Rejection>
+        ascending: bool,
+    ) -> Result<Scan, Rejection>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let rows = limit.max(MIN_LIST_ROWS);
-        // The client's own cursor among them: a store that begins anew on one it doesn't know would
-        // lead there again.
-        let mut cursors: HashSet<String> = place.after.iter().cloned().collect();
-        let mut bytes = 0;
+        // Of each, whether it is one that the page has unless the upstream has lost another.
+        let mut wanted: HashMap<&str, bool> = HashMap::with_capacity(self.sessions.len());
+        for (n, session) in self.sessions.iter().enumerate() {
+            wanted.extend(session.record.thread_id.as_deref().map(|id| (id, n < self.enough)));
+        }
+        let missing = wanted.values().filter(|is_first| **is_first).count();
+        let mut scan = Scan { rows: Vec::new(), missing, ended: false };
+        let (mut after, mut bytes) = (None::<String>, 0);
+        let mut cursors = HashSet::new();
         for _ in 0..MAX_LIST_PAGES {
-            let request = envelope::page(None, rows, ascending, place.after.as_deref());
+            if scan.missing == 0 || bytes > upstream.max_reply_bytes {
+                break;
+            }
+            let rows = limit.max(MIN_LIST_ROWS);
+            let request = envelope::page(None, rows, ascending, after.as_deref());
             let answer = upstream.json(request).await?;
             bytes += answer.len();
             let page = threads::page(&answer)?;
-            let mut seen = 0;
             for thread in &page.data {
-                let Some(id) = threads::id(thread).filter(|id| own.contains(id.as_str())) else {
-                    continue;
-                };
-                seen += 1;
-                if seen <= place.skip {
-                    continue;
+                let Some(id) = threads::id(thread) else { continue };
+                if let Some(is_first) = wanted.remove(id.as_str()) {
+                    scan.missing -= usize::from(is_first);
+                    scan.rows.push((id, (*thread).to_owned()));
                 }
-                if self.is_full() {
-                    return Ok(Scanned::Done(Some(Place { skip: seen - 1, ..place })));
-                }
-                if self.ids.insert(id) {
-                    self.data.push((*thread).to_owned());
-                }
-            }
-            if shown.is_some_and(|shown| shown + self.ids.len() >= own.len()) {
-                return Ok(Scanned::Done(None));
             }
             let Some(cursor) = page.next().map(str::to_owned) else {
-                return Ok(Scanned::Done(None));
+                scan.ended = true;
+                break;
             };
+            // A store that begins anew on a cursor that it doesn't know would lead there again.
             if !cursors.insert(cursor.clone()) {
                 return Err(Failure::Protocol("the upstream's cursor goes round").into());
             }
-            place = Place { after: Some(cursor), skip: 0 };
-            if self.is_full() {
-                return Ok(Scanned::Done(Some(place)));
-            }
-            if bytes > upstream.max_reply_bytes {
-                break;
-            }
+            after = Some(cursor);
         }
-        // Where it isn't known what was shown, more can only be looked for.
-        Ok(if shown.is_some() { Scanned::TooLong } else { Scanned::Done(Some(place)) })
+        Ok(scan)
     }
 
-    /// Goes on with what the store knows, but for the first so many, which were shown before. Its
-    /// order is the upstream's: a thread is bound when it is made.
-    async fn fill_from_store(
-        &mut self,
-        own: &mut OwnThreads,
-        mut shown: usize,
-    ) -> Result<Option<Start>, Rejection> {
-        let mut last = None;
-        loop {
-            let sessions = own.next(STORE_ROWS).await?;
-            for session in sessions.iter().skip(shown) {
-                let Some(id) = session.record.thread_id.as_deref() else { continue };
-                if self.ids.contains(id) {
-                    continue;
-                }
-                if self.is_full() {
-                    return Ok(last.map(Start::Store));
-                }
-                self.data.push(stored(session)?);
-                last = Some(session.place);
+    /// Cuts the page, in the store's order, without what the upstream has lost.
+    fn cut(&self, scan: Scan) -> Result<Cut, Rejection> {
+        let mut found: HashMap<String, Box<RawValue>> = scan.rows.into_iter().collect();
+        let (mut data, mut last) = (Vec::new(), None);
+        for session in &self.sessions {
+            let row = session.record.thread_id.as_deref().and_then(|id| found.remove(id));
+            if row.is_none() && scan.ended {
+                continue;
             }
-            if sessions.len() < STORE_ROWS {
-                return Ok(None);
+            if data.len() == self.enough {
+                return Ok(Cut { data, next: last });
             }
-            shown = shown.saturating_sub(sessions.len());
+            data.push(match row {
+                Some(row) => row,
+                None => stored(session)?,
+            });
+            last = Some(session.place);
         }
+        let next = if self.are_all { None } else { self.sessions.last() };
+        Ok(Cut { data, next: next.map(|session| session.place) })
     }
 }
 
@@ -285,32 +224,303 @@ fn stored(session: &PlacedSession) -> Result<Box<RawValue>, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderValue, Uri};
+    use http_body_util::BodyExt as _;
+    use jiff::{SignedDuration, Timestamp};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
     use super::*;
+    use crate::principal::UserId;
+    use crate::session::{
+        BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
+        ThreadDirectory, ThreadsPage, Uncounted,
+    };
+    use crate::translate::unknown::Known;
+
+    /// The caller's threads, and an upstream that lists them and others' in any order.
+    struct World {
+        store: Arc<MemoryStore>,
+        /// Sessions and threads, in the store's order.
+        own: Vec<(SessionId, String)>,
+        listed: Arc<Mutex<Vec<String>>>,
+        /// The most rows that the upstream gives at once.
+        rows: usize,
+        requests: Arc<Mutex<usize>>,
+    }
+
+    fn ada() -> UserId {
+        UserId::parse("ada").unwrap()
+    }
+
+    impl World {
+        async fn new(own: usize, others: usize, rows: usize) -> Self {
+            let mut world = Self {
+                store: Arc::new(MemoryStore::new()),
+                own: Vec::new(),
+                listed: Arc::default(),
+                rows,
+                requests: Arc::default(),
+            };
+            for _ in 0..own {
+                world.add().await;
+            }
+            let others = (0..others).map(|n| format!("thr_other_{n}"));
+            world.listed.lock().unwrap().extend(others);
+            world
+        }
+
+        async fn add(&mut self) -> String {
+            let n = self.own.len();
+            // Every other one is bound at the same instant as the one before.
+            let seconds = i64::try_from(n.div_ceil(2)).unwrap();
+            let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+            let id = SessionId::random();
+            let title = Some("of the store".to_owned());
+            let session = NewSession { id, user_id: ada(), title, conversation: None, now };
+            let created = self.store.create(session, None).await.unwrap();
+            assert!(matches!(created, Created::Session(_)));
+            let begin = BeginRun {
+                max_messages: None,
+                lease: Duration::from_secs(9),
+                now,
+                uncounted: Uncounted::Tell,
+            };
+            let RunStart::First(lease) = self.store.begin_run(id, begin).await.unwrap() else {
+                panic!()
+            };
+            let thread = format!("thr_{n}");
+            let bound = self.store.bind(id, lease, thread.clone().into(), now).await.unwrap();
+            assert_eq!(bound, Bound::Done);
+            self.own.push((id, thread.clone()));
+            self.listed.lock().unwrap().push(thread.clone());
+            thread
+        }
+
+        /// Has the upstream list what it has in another order.
+        fn shuffle(&self, keys: &[u16]) {
+            let mut listed = self.listed.lock().unwrap();
+            let mut keys = keys.iter().cycle();
+            listed.sort_by_cached_key(|_| keys.next().copied());
+        }
+
+        fn lose(&self, thread: &str) {
+            self.listed.lock().unwrap().retain(|listed| listed != thread);
+        }
+
+        async fn page(&self, limit: i64, ascending: bool, after: Option<&str>) -> Value {
+            let (listed, requests) = (Arc::clone(&self.listed), Arc::clone(&self.requests));
+            let most = self.rows;
+            let service = service_fn(move |request: Request<Full<Bytes>>| {
+                let (listed, requests) = (Arc::clone(&listed), Arc::clone(&requests));
+                async move {
+                    *requests.lock().unwrap() += 1;
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    let params = &body["params"];
+                    let rows = usize::try_from(params["limit"].as_u64().unwrap()).unwrap();
+                    assert!(rows >= 100);
+                    let from = params["after"].as_str().map_or(0, |after| after.parse().unwrap());
+                    let listed = listed.lock().unwrap();
+                    let to = (from + rows.min(most)).min(listed.len());
+                    let rows: Vec<_> =
+                        listed[from..to].iter().map(|id| json!({"id": id, "real": true})).collect();
+                    let mut page = json!({"data": rows, "has_more": to < listed.len()});
+                    page["after"] = to.to_string().into();
+                    let mut response = Response::new(Full::new(Bytes::from(page.to_string())));
+                    let json = HeaderValue::from_static("application/json");
+                    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            let mut upstream = Upstream {
+                service,
+                headers: HeaderMap::new(),
+                endpoint: Uri::from_static("/chatkit"),
+                max_reply_bytes: 1_000_000,
+                known: Known::default(),
+            };
+            let after = after.map(|after| ThreadPlace::parse(after).unwrap());
+            let page =
+                ThreadsPage { user_id: Some(ada()), ascending, after, until: None, limit: 0 };
+            let store = Arc::<MemoryStore>::clone(&self.store);
+            let own = OwnThreads::new(ThreadDirectory::new(store, page, None, false));
+            let wanted = Page { limit: Some(limit), ascending, after: None };
+            *self.requests.lock().unwrap() = 0;
+            let reply = list(&mut upstream, own, &wanted).await.unwrap();
+            assert!(*self.requests.lock().unwrap() <= 10);
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            serde_json::from_slice(&body).unwrap()
+        }
+
+        /// The caller's in the store's order.
+        fn in_order(&self, ascending: bool) -> Vec<String> {
+            let mut own = self.own.clone();
+            // Ties are by id.
+            own.sort_by_key(|(id, thread)| {
+                let n: usize = thread["thr_".len()..].parse().unwrap();
+                (n.div_ceil(2), *id)
+            });
+            if !ascending {
+                own.reverse();
+            }
+            own.into_iter().map(|(_, thread)| thread).collect()
+        }
+    }
+
+    fn ids(page: &Value) -> Vec<String> {
+        let rows = page["data"].as_array().unwrap();
+        rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever the upstream's order is, between two pages too, and whether or not all of its
+        /// list can be read.
+        #[test]
+        fn nothing_comes_twice_and_nothing_is_lost(
+            own in 0_usize..40,
+            others in 0_usize..200,
+            rows in 1_usize..40,
+            limit in 1_i64..50,
+            ascending: bool,
+            keys in vec(any::<u16>(), 1..60),
+            lost in vec(0_usize..40, 0..6),
+            meanwhile in vec((0_usize..40, any::<bool>()), 0..4),
+        ) {
+            block_on(async {
+                let mut world = World::new(own, others, rows).await;
+                let lost = lost.iter().filter(|n| **n < own);
+                let mut lost: Vec<_> = lost.map(|n| format!("thr_{n}")).collect();
+                for thread in &lost {
+                    world.lose(thread);
+                }
+                let lost_before = lost.clone();
+                let mut made = Vec::new();
+                let mut meanwhile = meanwhile.into_iter();
+                let (mut shown, mut after) = (Vec::new(), None::<String>);
+                let mut is_read_to_the_end = true;
+                for round in 0.. {
+                    assert!(round < 100, "it doesn't end");
+                    world.shuffle(&keys[round % keys.len()..]);
+                    is_read_to_the_end &= world.listed.lock().unwrap().len() <= rows * 10;
+                    let page = world.page(limit, ascending, after.as_deref()).await;
+                    let threads = ids(&page);
+                    assert!(threads.len() <= usize::try_from(limit).unwrap());
+                    if is_read_to_the_end {
+                        assert!(page["data"].as_array().unwrap().iter().all(|row| row["real"] == true));
+                    }
+                    shown.extend(threads);
+                    if page["has_more"] == false {
+                        assert!(page["after"].is_null());
+                        break;
+                    }
+                    after = page["after"].as_str().map(str::to_owned);
+                    assert!(after.is_some());
+                    match meanwhile.next() {
+                        Some((_, true)) => made.push(world.add().await),
+                        Some((n, false)) => {
+                            if let Some((id, thread)) = world.own.get(n).cloned() {
+                                world.store.delete(id, Timestamp::now()).await.unwrap();
+                                world.lose(&thread);
+                                lost.push(thread);
+                            }
+                        }
+                        None => {}
+                    }
+                }
+                let mut once = shown.clone();
+                once.sort();
+                once.dedup();
+                assert_eq!(once.len(), shown.len(), "twice: {shown:?}");
+                let touched = |thread: &String| lost.contains(thread) || made.contains(thread);
+                let mut expected = world.in_order(ascending);
+                expected.retain(|thread| !touched(thread));
+                let mut untouched: Vec<_> = shown.iter().filter(|id| !touched(id)).cloned().collect();
+                if shown.len() <= usize::try_from(limit).unwrap() {
+                    // What was wanted whole may have the upstream's order.
+                    expected.sort();
+                    untouched.sort();
+                }
+                assert_eq!(untouched, expected);
+                if is_read_to_the_end {
+                    assert!(!shown.iter().any(|id| lost_before.contains(id)));
+                }
+            });
+        }
+    }
 
     #[test]
-    fn a_cursor_of_the_stores_is_told_from_the_upstreams() {
+    fn a_whole_list_has_the_upstreams_order_where_all_were_found() {
+        block_on(async {
+            let world = World::new(4, 100, 30).await;
+            let listed = |order: &[&str], others: usize| {
+                let mut listed: Vec<String> = order.iter().map(|id| (*id).to_owned()).collect();
+                listed.extend((0..others).map(|n| format!("thr_other_{n}")));
+                *world.listed.lock().unwrap() = listed;
+            };
+            listed(&["thr_2", "thr_0", "thr_3", "thr_1"], 5000);
+            let page = world.page(9999, false, None).await;
+            assert_eq!(ids(&page), ["thr_2", "thr_0", "thr_3", "thr_1"]);
+            assert_eq!(*world.requests.lock().unwrap(), 1, "all were found");
+            let page = world.page(4, false, None).await;
+            assert_eq!(ids(&page), ["thr_2", "thr_0", "thr_3", "thr_1"]);
+
+            // One is lost, and the list is read to its end.
+            listed(&["thr_2", "thr_0", "thr_3"], 50);
+            let page = world.page(9999, false, None).await;
+            assert_eq!((ids(&page).len(), *world.requests.lock().unwrap()), (3, 2));
+
+            // One may be anywhere: the order is the store's, and that one is as the store knows it.
+            listed(&["thr_2", "thr_0", "thr_3"], 5000);
+            let page = world.page(9999, false, None).await;
+            assert_eq!(*world.requests.lock().unwrap(), 10);
+            assert_eq!(ids(&page), world.in_order(false));
+            assert_eq!((&page["has_more"], &page["after"]), (&json!(false), &Value::Null));
+            for row in page["data"].as_array().unwrap() {
+                let is_untold = row["id"] == "thr_1";
+                assert_eq!(row["real"].is_null(), is_untold, "{row}");
+                assert_eq!(row["title"] == "of the store", is_untold, "{row}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_page_is_filled_up_for_what_the_upstream_has_lost() {
+        block_on(async {
+            let world = World::new(200, 0, 100).await;
+            let in_order = world.in_order(true);
+            for thread in &in_order[..150] {
+                world.lose(thread);
+            }
+            // So many in a row are too many for one page, which still says where the next one is.
+            let page = world.page(20, true, None).await;
+            assert_eq!((ids(&page).len(), &page["has_more"]), (0, &json!(true)));
+            let page = world.page(20, true, page["after"].as_str()).await;
+            assert_eq!(ids(&page), in_order[150..170]);
+        });
+    }
+
+    #[test]
+    fn a_place_survives_being_written_as_a_cursor() {
         let place = ThreadPlace {
             bound_at: "2026-11-21T03:26:14.142749Z".parse().unwrap(),
             id: SessionId::random(),
         };
-        let behind = |after: &str, shown| Start::Upstream { place: Place::after(after), shown };
-        let stored = Start::Store(place);
-        let cursor = stored.clone().write();
-        for from in [
-            stored,
-            behind("thr_1", None),
-            behind("thr_1", Some(3)),
-            Start::Upstream { place: Place { after: None, skip: 2 }, shown: Some(2) },
-            Start::Upstream { place: Place { after: Some("a.b".into()), skip: 2 }, shown: Some(7) },
-            // Those of the upstream's that look like ours come back as the upstream's.
-            behind(&cursor, None),
-            behind(&cursor, Some(1)),
-            behind("own.shown.1.x", None),
-        ] {
-            assert_eq!(Start::parse(Some(&from.clone().write())), from);
-        }
-        for text in ["thr_1", "own.store.", "own.store.x.y", "own.store.1.y", "own.shown.x"] {
-            assert_eq!(Start::parse(Some(text)), behind(text, None), "{text}");
+        assert_eq!(ThreadPlace::parse(&place.write()), Some(place));
+        for text in ["", "thr_1", "own.store.", "own.store.x.y", "own.store.1.y", "own.1.thr_1"] {
+            assert_eq!(ThreadPlace::parse(text), None, "{text}");
         }
     }
 }

@@ -380,6 +380,25 @@ async fn the_callers_threads_are_found_behind_any_number_of_others() {
         newest_first.reverse();
         assert_eq!((found, read), (newest_first, pages), "{limit}");
     }
+    // As a client goes on whose cursors are ids.
+    let list = |after: &str| {
+        let params = json!({ "limit": 2, "after": after });
+        json!({ "type": "threads.list", "params": params }).to_string()
+    };
+    let page = gateway.post("ada", "", &list("thr_own_3")).await.json();
+    assert_eq!(json!([page["data"][0]["id"], page["data"][1]["id"]]), json!([own[2], own[1]]));
+    let cursor = page["after"].as_str().unwrap();
+    assert!(cursor.starts_with("own.store."), "{cursor}");
+    // It says where, and not whose.
+    let page = gateway.post("bob", "", &list(cursor)).await.json();
+    assert_eq!(page, json!({ "data": [], "has_more": false }));
+    let before = upstream.types().len();
+    for (user, after) in [("bob", "thr_own_3"), ("ada", "thr_7"), ("ada", "1000"), ("ada", "")] {
+        let refusal = gateway.post(user, "", &list(after)).await;
+        refusal.refusal(400, "INVALID_INPUT");
+    }
+    assert_eq!(upstream.types().len(), before, "nobody asks the upstream about those");
+
     let list = r#"{"type":"threads.list","params":{"limit":100}}"#;
     let all = gateway.post("ada", "", list).await.json();
     let oldest = &all["data"][4];

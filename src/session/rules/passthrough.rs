@@ -1,6 +1,5 @@
 //! ChatKit requests that come as such: everything they name is looked up.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::first_run::FirstRun;
@@ -9,9 +8,8 @@ use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Effect, OwnThreads, ThreadDirectory, store_down};
-use crate::session::record::ThreadId;
-use crate::session::store::ThreadsPage;
-use crate::validate::ChatKitCall;
+use crate::session::store::{ThreadPlace, ThreadsPage};
+use crate::validate::{ChatKitCall, Report};
 
 impl Rules {
     /// Looks up everything that a ChatKit request names.
@@ -40,18 +38,19 @@ impl Rules {
             }
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
-                let sessions = self.store.list(principal.user_id()).await.map_err(store_down)?;
-                let ids: HashSet<ThreadId> =
-                    sessions.into_iter().filter_map(|session| session.thread_id).collect();
+                let after = match &call.page.after {
+                    Some(cursor) => Some(self.own_place(principal, cursor).await?),
+                    None => None,
+                };
                 let page = ThreadsPage {
                     user_id: Some(principal.user_id().clone()),
                     ascending: call.page.ascending,
-                    after: None,
+                    after,
                     until: None,
                     limit: 0,
                 };
                 let directory = ThreadDirectory::new(Arc::clone(&self.store), page, None, false);
-                Effect::ListThreads(OwnThreads::new(ids, directory))
+                Effect::ListThreads(OwnThreads::new(directory))
             }
             (Some(T::AttachmentsCreate), _) => {
                 Effect::CreateAttachment(self.attachments(principal))
@@ -71,6 +70,29 @@ impl Rules {
                 Effect::Run(self.go_on(principal, session, kind).await?)
             }
             _ => Effect::None,
+        })
+    }
+
+    /// The place that a cursor names: one that a page gave, or the id of one of the caller's threads.
+    async fn own_place(
+        &self,
+        principal: &Principal,
+        cursor: &str,
+    ) -> Result<ThreadPlace, Rejection> {
+        if let Some(place) = ThreadPlace::parse(cursor) {
+            return Ok(place);
+        }
+        let session = self.store.by_thread(cursor).await.map_err(store_down)?;
+        let place = match session {
+            // Somebody else's is told like one that nobody has.
+            Some(session) if session.user_id == *principal.user_id() => {
+                self.store.place_of_thread(cursor).await.map_err(store_down)?
+            }
+            Some(_) | None => None,
+        };
+        place.ok_or_else(|| {
+            Rejection::from(Report::one("/params/after", "must be a cursor of this list"))
+                .message("The cursor params.after is none of this list; begin without one.")
         })
     }
 }
