@@ -235,16 +235,26 @@ pub(super) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
         thread_id: &'a str,
         item_id: &'a str,
         input: Nothing,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        action: Option<Action>,
     }
     #[derive(Serialize)]
     struct Nothing {}
+    #[derive(Serialize)]
+    struct Action {
+        r#type: &'static str,
+        payload: (),
+    }
     #[derive(Serialize)]
     struct Request<'a> {
         #[serde(rename = "type")]
         kind: &'a str,
         params: Params<'a>,
     }
-    let params = Params { thread_id: nobody, item_id: nobody, input: Nothing {} };
+    // Without one it is invalid, which is no more than a type that nobody knows.
+    let action = (kind == RequestType::ThreadsSyncCustomAction.as_str())
+        .then_some(Action { r#type: "nobody_knows_this", payload: () });
+    let params = Params { thread_id: nobody, item_id: nobody, input: Nothing {}, action };
     Bytes::from(serde_json::to_vec(&Request { kind, params }).unwrap_or_default())
 }
 

@@ -4,6 +4,11 @@
 //! that it fails at. It has said it in another way, though, to what is known by every server: one
 //! in Python fails at a run within a stream, and one on Node has the head of one, or a trace of its
 //! calls, in its 500.
+//!
+//! What can't be told: a Python server of SDK 1.6.0 to 1.6.3 knows transcriptions, and from 1.6.2
+//! on synchronous actions, but not the type that is asked for. One that fails at the first of those
+//! that it gets may be told to lack it, because nothing that does nothing has another answer there
+//! than in the version before. Hence the words of [`unsupported`].
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -44,13 +49,14 @@ impl Known {
         }
     }
 
-    /// Whether a request of this type may be one that the upstream doesn't know.
+    /// Whether a request of this type may be one that the upstream doesn't know. Who knows a later
+    /// one is taken to know it.
     fn is_doubtful(&self, kind: RequestType) -> bool {
-        bit(kind).is_some_and(|bit| self.0.load(Ordering::Relaxed) & bit == 0)
+        bit(kind).is_some_and(|bit| self.0.load(Ordering::Relaxed) < bit)
     }
 }
 
-/// A place for each type that not every server knows.
+/// A place for each type that not every server knows, in the order in which they were added.
 fn bit(kind: RequestType) -> Option<u8> {
     match kind {
         RequestType::InputTranscribe => Some(1),
@@ -92,7 +98,7 @@ where
     /// It is asked for the last type that was added, about a thread that nobody has, which does
     /// nothing anywhere: does it answer that as it answers nonsense, and not as it answers what
     /// every server knows? Whoever doesn't know that one is taken not to know the others either,
-    /// unless it has shown that it does.
+    /// unless it has shown that it does, or shows it of the one in between.
     pub(super) async fn is_ignorant_of(&mut self, kind: RequestType) -> bool {
         if !self.known.is_doubtful(kind) {
             return false;
@@ -108,10 +114,17 @@ where
         let oldest = RequestType::ThreadsRetryAfterItem.as_str();
         let oldest = self.look(oldest, &nobody).await;
         // A 502 and the like is somebody else's, who knows nothing at all.
-        oldest.is_some_and(|oldest| {
+        let is_told = oldest.is_some_and(|oldest| {
             matches!(oldest.status, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR)
                 && oldest != newest
-        })
+        });
+        if !is_told || kind == RequestType::ThreadsAddStructuredInput {
+            return is_told;
+        }
+        // Some say otherwise that there is no such thread. A transcription is about none, and not
+        // asked for: it would be made.
+        let between = RequestType::ThreadsSyncCustomAction.as_str();
+        self.look(between, &nobody).await.as_ref() == Some(&newest)
     }
 
     async fn look(&mut self, kind: &str, nobody: &str) -> Option<Look> {
@@ -151,8 +164,12 @@ where
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The refusal where the upstream doesn't know an operation.
+/// The refusal where the upstream answers like one that doesn't know an operation.
 pub(super) fn unsupported() -> Rejection {
     Rejection::new(Code::UpstreamUnsupported)
-        .because("the upstream answered 500, as it does to what it doesn't know")
+        .message("The chat server does not seem to have this operation.")
+        .because(
+            "the upstream answered 500, and to threads.add_structured_input what it answers to \
+             nonsense",
+        )
 }
