@@ -147,12 +147,12 @@ where
         return unknown::unsupported();
     }
     if let Some(unmet) = want.needs.unmet() {
-        match upstream.all_items(thread_id).await {
-            Err(_) => return failure.into(),
-            Ok(items) if !items.iter().any(|item| want.is_met_by(item)) => {
+        match upstream.has_item(thread_id, |item| want.is_met_by(item)).await {
+            None => return failure.into(),
+            Some(false) => {
                 return unmet.because("the upstream answered 500, and hasn't got what it takes");
             }
-            Ok(_) => {}
+            Some(true) => {}
         }
     }
     if want.needs != Needs::Item && upstream.is_ignorant_of(want.kind).await {

@@ -21,7 +21,7 @@ use crate::stream::{Object, list, text};
 /// How many rows are asked for at once where all are wanted.
 pub(super) const PAGE_ROWS: i64 = 100;
 
-/// The most pages that are read to tell whether a thread exists.
+/// The most pages that are read to tell whether a thread, or an item, exists.
 const MAX_PROBE_PAGES: usize = 5;
 
 /// The most pages of items of one thread.
@@ -156,6 +156,30 @@ where
             after = Some(next.to_owned());
         }
         Err(Failure::Protocol("the upstream's items don't end"))
+    }
+
+    /// Whether a thread has such an item. `None` means that nobody can tell: the upstream fails, or
+    /// it isn't among so many of the newest. Asked only when something failed.
+    pub(super) async fn has_item(
+        &mut self,
+        thread_id: &str,
+        is_it: impl Fn(&RawValue) -> bool,
+    ) -> Option<bool> {
+        let mut after: Option<String> = None;
+        for _ in 0..MAX_PROBE_PAGES {
+            let request = envelope::page(Some(thread_id), PAGE_ROWS, false, after.as_deref());
+            let reply = self.json(request).await.ok()?;
+            let page = page(&reply).ok()?;
+            if page.data.iter().any(|item| is_it(item)) {
+                return Some(true);
+            }
+            let Some(next) = page.next() else { return Some(false) };
+            if after.as_deref() == Some(next) {
+                return None;
+            }
+            after = Some(next.to_owned());
+        }
+        None
     }
 
     /// Whether a failed exchange about a thread failed because the upstream has lost it.
