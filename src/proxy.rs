@@ -222,6 +222,8 @@ impl Rooms {
             .layer(self.docs.clone())
             // Before tokens are verified: what is too much is shed at the least cost.
             .layer(self.in_flight.clone())
+            // Before tokens: what a path can do is asked by who has none yet.
+            .layer(self.route.options())
             .layer(self.authenticate.clone())
             .layer(UserLayer)
             // By verified user: a forged token costs nobody else anything.

@@ -20,6 +20,12 @@ impl RouteLayer {
 }
 
 impl<F> RouteLayer<F> {
+    /// The layer that answers `OPTIONS` by the same router.
+    #[cfg(feature = "server")]
+    pub(crate) fn options(&self) -> super::OptionsLayer {
+        super::OptionsLayer::new(Arc::clone(&self.router))
+    }
+
     /// Sends paths that are no operation of ours to `fallback`, unchanged.
     pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<G> {
         RouteLayer { router: self.router, fallback }

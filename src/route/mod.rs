@@ -22,6 +22,8 @@
 
 mod layer;
 mod operation;
+#[cfg(feature = "server")]
+mod options;
 mod overlap;
 mod service;
 mod surface;
@@ -29,6 +31,8 @@ mod table;
 
 pub use layer::RouteLayer;
 pub use operation::Operation;
+#[cfg(feature = "server")]
+pub(crate) use options::OptionsLayer;
 #[cfg(feature = "config")]
 pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::ALLOW;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -15,7 +14,7 @@ use tower_service::Service;
 use super::table::{Miss, Router, Target};
 use crate::error::BoxError;
 use crate::principal::{Identified, Principal};
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 
 /// The router's service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
@@ -106,10 +105,9 @@ where
                 ResponseFuture::Ours { future: self.inner.call(request) }
             }
             Err(Miss::Path) => ResponseFuture::Foreign { future: self.fallback.call(request) },
-            Err(Miss::Method(allow)) => {
-                let rejection = Rejection::new(Code::MethodNotAllowed).header(ALLOW, allow);
+            Err(miss @ Miss::Method(_)) => {
                 let style = RefusalStyle::of(&request);
-                ResponseFuture::Refused { refusal: Some((rejection, style)) }
+                ResponseFuture::Refused { refusal: Some((miss.into(), style)) }
             }
         }
     }
@@ -213,6 +211,6 @@ impl<B> Service<Request<B>> for NotFound {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let style = RefusalStyle::of(&request);
-        ready(Ok(Rejection::new(Code::NotFound).into_response(&style)))
+        ready(Ok(Rejection::from(Miss::Path).into_response(&style)))
     }
 }

@@ -1,11 +1,13 @@
 //! (method, path) → [`Target`].
 
+use http::header::ALLOW;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use super::operation::Operation;
 use super::overlap::{self, Overlap, setting};
 use crate::error::Error;
+use crate::rejection::{Code, Rejection};
 use crate::surface::{Surface, Surfaces};
 
 /// The longest path parameter, in bytes after decoding.
@@ -45,6 +47,15 @@ pub enum Miss {
     Path,
     /// The path is ours but doesn't have the method; the value for `Allow`.
     Method(HeaderValue),
+}
+
+impl From<Miss> for Rejection {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::Path => Self::new(Code::NotFound),
+            Miss::Method(allow) => Self::new(Code::MethodNotAllowed).header(ALLOW, allow),
+        }
+    }
 }
 
 impl Router {

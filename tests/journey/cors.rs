@@ -48,9 +48,11 @@ async fn a_preflight_is_answered_without_a_token() {
 #[tokio::test]
 async fn what_is_no_preflight_is_refused_as_it_is_without_other_origins() {
     let upstream = Upstream::bind().await;
-    for origins in ["https://app.example", "*"] {
-        let gateway = Gateway::with(&upstream, &[("cors.allowed_origins", origins)]).await;
-        let page = if origins == "*" { "*" } else { OURS };
+    for origins in ["", "https://app.example", "*"] {
+        let settings = [("cors.allowed_origins", origins)];
+        let settings = if origins.is_empty() { &[][..] } else { &settings[..] };
+        let gateway = Gateway::with(&upstream, settings).await;
+        let page = (!origins.is_empty()).then_some(if origins == "*" { "*" } else { OURS });
         for (path, methods) in [
             ("/sessions", "POST, GET, HEAD"),
             ("", "POST"),
@@ -60,10 +62,13 @@ async fn what_is_no_preflight_is_refused_as_it_is_without_other_origins() {
             ("//openapi.json", "GET, HEAD"),
             ("//docs", "GET, HEAD"),
         ] {
-            let plain = TestRequest::new("OPTIONS", path).user("ada");
+            // Who has no token yet is told the same.
+            let stranger = TestRequest::new("OPTIONS", path);
+            let plain = stranger.clone().user("ada");
             let nameless = plain.clone().field("access-control-request-method", "POST");
             let methodless = plain.clone().field("origin", OURS);
-            for (request, told) in [(plain, None), (nameless, None), (methodless, Some(page))] {
+            let alike = [stranger, plain, nameless].map(|request| (request, None));
+            for (request, told) in alike.into_iter().chain([(methodless, page)]) {
                 let reply = gateway.send(request).await;
                 reply.refusal(405, "METHOD_NOT_ALLOWED");
                 assert_eq!(reply.field("allow"), Some(methods), "{path}");
@@ -73,11 +78,15 @@ async fn what_is_no_preflight_is_refused_as_it_is_without_other_origins() {
                 assert_eq!(allowed(&reply), told, "{path}");
             }
         }
-        let nothing = TestRequest::new("OPTIONS", "/nothing").user("ada");
-        gateway.send(nothing).await.refusal(404, "NOT_FOUND");
-        gateway.send(TestRequest::new("OPTIONS", "/sessions")).await.refusal(401, "UNAUTHORIZED");
-        assert_eq!(gateway.send(preflight(OURS)).await.status, 200);
+        let nothing = TestRequest::new("OPTIONS", "/nothing");
+        for nothing in [nothing.clone(), nothing.user("ada")] {
+            gateway.send(nothing).await.refusal(404, "NOT_FOUND");
+        }
+        gateway.send(TestRequest::new("GET", "/nothing")).await.refusal(401, "UNAUTHORIZED");
+        let answered = if origins.is_empty() { 405 } else { 200 };
+        assert_eq!(gateway.send(preflight(OURS)).await.status, answered);
     }
+    upstream.expect_no_connection();
 }
 
 #[tokio::test]
@@ -138,7 +147,7 @@ async fn without_a_setting_there_is_none_of_it() {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;
     let reply = gateway.send(preflight(OURS)).await;
-    reply.refusal(401, "UNAUTHORIZED");
+    reply.refusal(405, "METHOD_NOT_ALLOWED");
     assert!(!format!("{:?}", reply.head).contains("access-control"), "{:?}", reply.head);
 }
 

@@ -1,0 +1,91 @@
+//! [`OptionsLayer`].
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::table::Router;
+use crate::rejection::{RefusalStyle, Rejection};
+
+/// Answers `OPTIONS` as the router does, with 405 and `Allow` or 404, whoever asks: which methods a
+/// path has is no secret, and who wants to know may have no token yet. All else passes.
+#[derive(Clone, Debug)]
+pub(crate) struct OptionsLayer {
+    router: Arc<Router>,
+}
+
+impl OptionsLayer {
+    pub(super) fn new(router: Arc<Router>) -> Self {
+        Self { router }
+    }
+}
+
+impl<S> Layer<S> for OptionsLayer {
+    type Service = Options<S>;
+
+    fn layer(&self, inner: S) -> Options<S> {
+        Options { router: Arc::clone(&self.router), inner }
+    }
+}
+
+/// The service of [`OptionsLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct Options<S> {
+    router: Arc<Router>,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Options<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: From<Full<Bytes>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = OptionsFuture<S::Future, Response<R>, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.method() == Method::OPTIONS
+            && let Err(miss) = self.router.route(request.method(), request.uri().path())
+        {
+            let refusal = Rejection::from(miss).into_response(&RefusalStyle::of(&request));
+            return OptionsFuture::Refused { refusal: ready(Ok(refusal.map(R::from))) };
+        }
+        OptionsFuture::Passing { future: self.inner.call(request) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Options`].
+    #[project = OptionsFutureProjection]
+    pub(crate) enum OptionsFuture<F, T, E> {
+        Refused { #[pin] refusal: Ready<Result<T, E>> },
+        Passing { #[pin] future: F },
+    }
+}
+
+impl<F, T, E> Future for OptionsFuture<F, T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            OptionsFutureProjection::Refused { refusal } => refusal.poll(cx),
+            OptionsFutureProjection::Passing { future } => future.poll(cx),
+        }
+    }
+}
