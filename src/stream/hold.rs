@@ -21,8 +21,8 @@ pub struct HoldPolicy {
     /// The longest hold, counted from the first byte. Zero commits with the preamble. Until
     /// the first byte nothing is committed; the upstream's own time-outs end that wait.
     pub hold_for: Duration,
-    /// The most bytes that are held beside the preamble and `error` events: comments, and events
-    /// whose end hasn't come.
+    /// The most bytes that are held beside the preamble and `error` events: comments, events whose
+    /// end hasn't come, and output that comes before its new thread is named.
     pub hold_bytes: usize,
     /// The most bytes of the preamble, and of `error` events, that are held. The user's message
     /// comes back in it, so it is about as long as what was sent, in whatever escaping.
@@ -56,7 +56,8 @@ pub(super) const AFTER_ERROR: Duration = Duration::from_millis(250);
 /// Holds a run until its first output, a failure, its end, or the limits of `policy`.
 ///
 /// An `error` event before any output is the failure unless output follows it within a quarter of
-/// a second, and within the hold: then the client gets both.
+/// a second, and within the hold: then the client gets both. A run that makes its thread, and has
+/// output before that is named, is held until it is.
 ///
 /// Cancel-safe: dropping the future drops the body, which ends the exchange with the upstream.
 ///
@@ -94,7 +95,8 @@ where
     let mut patience = Patience::default();
     let end = loop {
         let Some(next) = patience.next_frame(watch.as_mut()).await else {
-            if watch.as_mut().progress().refused {
+            let progress = watch.as_mut().progress();
+            if progress.refused && !progress.output {
                 break None;
             }
             return Ok(RunBody::new(held.frames, watch));
@@ -102,14 +104,20 @@ where
         match next {
             Some(Ok(frame)) => {
                 held.push(frame, &watch);
+                // Somebody whose thread isn't named has nothing to come back to.
+                let may_wait = watch.awaits_thread() && !policy.hold_for.is_zero();
                 let progress = watch.as_mut().progress();
-                let commit = progress.output
-                    || held.is_over(policy)
+                let is_over = held.is_over(policy);
+                if progress.refused && !progress.output && is_over {
+                    break None;
+                }
+                let commit = (progress.output && !may_wait)
+                    || is_over
                     || (policy.hold_for.is_zero() && progress.prepared && !progress.refused);
                 if commit {
                     return Ok(RunBody::new(held.frames, watch));
                 }
-                if progress.refused {
+                if progress.refused && !progress.output {
                     patience.shorten(AFTER_ERROR.min(policy.hold_for));
                 } else if held.bytes() > 0 && !policy.hold_for.is_zero() {
                     patience.begin(policy.hold_for);
@@ -118,7 +126,9 @@ where
             Some(Err(error)) => break Some(RunFailureCause::Broken(error)),
             None => {
                 let progress = watch.as_mut().progress();
-                if silence == Silence::Passes && progress.prepared && !progress.refused {
+                let may_be_silent =
+                    silence == Silence::Passes && progress.prepared && !progress.refused;
+                if progress.output || may_be_silent {
                     return Ok(RunBody::new(held.frames, watch));
                 }
                 break Some(RunFailureCause::Ended);
@@ -156,7 +166,7 @@ impl Held {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         // Before any output every event that has passed belongs to the preamble, or is an error.
         let events = watch.events();
-        if events > self.events || watch.is_within_preamble() {
+        if !watch.has_output() && (events > self.events || watch.is_within_preamble()) {
             self.preamble_bytes += bytes + size_of::<Frame<Bytes>>();
         } else {
             self.other_bytes += bytes;
@@ -210,5 +220,71 @@ impl Patience {
             };
         }
         Some(poll_fn(|cx| watch.as_mut().poll_frame(cx)).await)
+    }
+}
+
+#[cfg(all(test, feature = "translate"))]
+mod tests {
+    use std::task::Context;
+
+    use super::super::watch::NoObserver;
+    use super::*;
+
+    const ANSWER: &str = r#"{"type":"thread.item.done","item":{"type":"assistant_message"}}"#;
+    const CREATED: &str = r#"{"type":"thread.created","thread":{"id":"t"}}"#;
+    const DELTA: &str = r#"{"type":"thread.item.updated"}"#;
+
+    /// One event in each frame; then it stalls, or ends.
+    struct Events(VecDeque<Bytes>, bool);
+
+    impl Body for Events {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            match self.0.pop_front() {
+                Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
+                None if self.1 => Poll::Pending,
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Whether what is committed has no thread.
+    async fn is_threadless(events: &[&str], stalls: bool, policy: HoldPolicy) -> Option<bool> {
+        let events = events.iter().map(|event| Bytes::from(format!("data: {event}\n\n"))).collect();
+        let watch = Watch::new(Events(events, stalls), NoObserver).making_thread();
+        hold(watch, policy).await.ok().map(|body| body.is_threadless())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn output_before_its_thread_is_held_until_that_is_named() {
+        let policy = HoldPolicy::default();
+        for events in
+            [&[ANSWER, CREATED][..], &[CREATED, ANSWER], &[DELTA, DELTA, ANSWER, CREATED, DELTA]]
+        {
+            let begun = Instant::now();
+            assert_eq!(is_threadless(events, true, policy).await, Some(false), "{events:?}");
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_is_never_named_is_waited_for_within_the_hold() {
+        let policy = HoldPolicy::default();
+        let begun = Instant::now();
+        assert_eq!(is_threadless(&[ANSWER], true, policy).await, Some(true));
+        assert_eq!(begun.elapsed(), policy.hold_for);
+        assert_eq!(is_threadless(&[ANSWER, DELTA], false, policy).await, Some(true));
+
+        let begun = Instant::now();
+        let brief = HoldPolicy { hold_for: Duration::ZERO, ..policy };
+        assert_eq!(is_threadless(&[ANSWER], true, brief).await, Some(true));
+        let small = HoldPolicy { hold_bytes: 2 * DELTA.len() + ANSWER.len(), ..policy };
+        assert_eq!(is_threadless(&[ANSWER, DELTA, DELTA, CREATED], true, small).await, Some(true));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 }

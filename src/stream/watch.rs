@@ -151,12 +151,17 @@ impl<B, O: RunObserver> Watch<B, O> {
         progress.output && progress.preamble.thread_id.is_none()
     }
 
-    fn awaits_thread(&self) -> bool {
+    /// Whether the run makes its thread, and hasn't named it.
+    pub(super) fn awaits_thread(&self) -> bool {
         self.watcher.makes_thread && self.watcher.progress.preamble.thread_id.is_none()
     }
 
     pub(super) fn progress(self: Pin<&mut Self>) -> &mut Progress {
         &mut self.project().watcher.progress
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.watcher.progress.output
     }
 
     pub(super) fn events(&self) -> u64 {

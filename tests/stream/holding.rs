@@ -161,6 +161,20 @@ async fn what_follows_an_error_event_is_waited_for_a_quarter_of_a_second_at_most
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_after_an_error_event_never_hides_it() {
+    let comment = Bytes::from(format!(": {}\n\n", "x".repeat(70_000)));
+    let updated = format!(r#"{{"type":"thread.updated","x":"{}"}}"#, "x".repeat(70_000));
+    for (flood, preamble_bytes) in [(comment, usize::MAX), (event(&updated), 70_000)] {
+        let policy = HoldPolicy { preamble_bytes, ..HoldPolicy::default() };
+        let script = Script::new([data(CREATED), data(ERROR), Step::Data(flood), Step::Stall]);
+        let begun = Instant::now();
+        let failure = hold(Watch::new(script, NoObserver), policy).await.unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{failure:?}");
+        assert!(begun.elapsed() <= Duration::from_millis(251));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_or_a_cut_before_any_output_is_a_failure() {
     for (events, expected) in [(&[][..], 0), (&[CREATED, OPTIONS], 2)] {
         let failure = held(Script::text(events), HoldPolicy::default()).unwrap_err();
@@ -216,8 +230,10 @@ async fn the_preamble_does_not_count_but_has_a_bound_of_its_own() {
             let failure = held(Script::frames(&frames), HoldPolicy::default()).unwrap_err();
             assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{size}");
 
+            // Unless the error is known by the time that it is too much.
             let policy = HoldPolicy { preamble_bytes: 200_000, ..HoldPolicy::default() };
-            assert!(held(Script::frames(&frames), policy).is_ok(), "{size}");
+            let committed = held(Script::frames(&frames), policy).is_ok();
+            assert_eq!(committed, size < events.len(), "{size}");
         }
     }
     // Crumbs cost more than their bytes, and count for that.
