@@ -10,8 +10,9 @@ use super::event::EventKind;
 use super::failure::{RunFailure, RunFailureCause};
 use super::fields::Fields;
 use super::hold::{AFTER_ERROR, Patience, Silence};
+use super::item::ItemKind;
 use super::lines::{Lines, Sink};
-use super::object::Object;
+use super::object::{Object, text};
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 
@@ -23,7 +24,8 @@ pub struct Transcript {
     pub items: Vec<Box<RawValue>>,
     /// The id of the thread that the run created.
     pub thread_id: Option<String>,
-    /// Whether the client was told to do something that is no item (`client_effect`).
+    /// Whether the client was told something that is no item (`client_effect`, `notice`,
+    /// `progress_update`).
     pub has_effects: bool,
 }
 
@@ -31,9 +33,19 @@ pub struct Transcript {
 struct Item {
     /// Empty if it has none that can be read.
     id: String,
-    /// Whether it is something that the assistant said or asked for.
-    answers: bool,
+    kind: Option<ItemKind>,
     json: Box<RawValue>,
+}
+
+/// What there was of items that the finished ones don't tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Lack {
+    #[default]
+    Nothing,
+    /// Of one nothing says what it is.
+    Kind,
+    /// One could not be read.
+    Item,
 }
 
 #[derive(Default)]
@@ -42,8 +54,11 @@ struct Collecting {
     items: Vec<Item>,
     /// The ids of the assistant's messages that were begun.
     begun: Vec<String>,
-    /// An item could not be read.
-    lacks_item: bool,
+    /// The item that the last delta was for, as it was written.
+    updated: String,
+    lack: Lack,
+    /// Something was finished that a client sees, and that isn't what was sent in.
+    has_answer: bool,
     has_effects: bool,
 }
 
@@ -66,24 +81,41 @@ impl Collecting {
     fn read(&mut self, data: &str) {
         let Some(event) = Object::read(data) else {
             // What isn't JSON is nothing that this version knows, unless it says that it is.
-            self.lacks_item |= is_about_an_item(data);
+            if is_about_an_item(data) {
+                self.lack = Lack::Item;
+            }
             return;
         };
-        match event.text("type").as_deref() {
+        match event.get("type").and_then(text).as_deref() {
             Some("thread.item.added") => {
                 if let Some(item) = event.object("item")
-                    && item.text("type").as_deref() == Some("assistant_message")
+                    && item.item_kind() == Some(ItemKind::AssistantMessage)
                 {
                     self.begun.push(item.id().unwrap_or_default());
                 }
             }
+            Some("thread.item.updated") => self.update(&event),
             Some("thread.item.done") => {
                 if let Some(item) = self.item(&event) {
+                    self.has_answer |= item.kind.is_some_and(|kind| {
+                        !matches!(kind, ItemKind::Unseen | ItemKind::UserMessage)
+                    });
+                    // Some servers give a message another id when it is done.
+                    if item.kind == Some(ItemKind::AssistantMessage)
+                        && !self.finish(&item.id)
+                        && !self.begun.is_empty()
+                    {
+                        self.begun.remove(0);
+                    }
                     self.items.push(item);
                 }
             }
             Some("thread.item.replaced") => {
                 if let Some(item) = self.item(&event) {
+                    // An answered form, or a completed tool call, was sent in.
+                    self.has_answer |=
+                        matches!(item.kind, Some(ItemKind::AssistantMessage | ItemKind::Other));
+                    self.finish(&item.id);
                     let named = |known: &Item| !item.id.is_empty() && known.id == item.id;
                     match self.items.iter_mut().rfind(|known| named(known)) {
                         Some(place) => *place = item,
@@ -93,34 +125,69 @@ impl Collecting {
             }
             Some("thread.item.removed") => {
                 let Some(id) = event.text("item_id") else { return };
-                self.begun.retain(|begun| *begun != id);
+                self.finish(&id);
                 if let Some(position) = self.items.iter().rposition(|item| item.id == id) {
                     self.items.remove(position);
                 }
             }
-            Some("client_effect") => self.has_effects = true,
+            Some("client_effect" | "notice" | "progress_update") => self.has_effects = true,
             Some(_) | None => {}
         }
+    }
+
+    /// A part of a message that nobody announced begins it all the same.
+    fn update(&mut self, event: &Object<'_>) {
+        let Some(written) = event.get("item_id").map(RawValue::get) else { return };
+        // Of all the deltas of a message only the first one is looked into.
+        if self.updated == written {
+            return;
+        }
+        written.clone_into(&mut self.updated);
+        let Some(id) = event.text("item_id") else { return };
+        let is_known = self.begun.contains(&id) || self.items.iter().any(|item| item.id == id);
+        let is_message = || {
+            let update = event.object("update")?.text("type")?;
+            Some(update.starts_with("assistant_message."))
+        };
+        if !is_known && is_message() == Some(true) {
+            self.begun.push(id);
+        }
+    }
+
+    /// Whether the message with this id had been begun.
+    fn finish(&mut self, id: &str) -> bool {
+        let begun = self.begun.len();
+        self.begun.retain(|known| known != id);
+        self.begun.len() < begun
     }
 
     /// The event's item, unless that is hidden.
     fn item(&mut self, event: &Object<'_>) -> Option<Item> {
         let Some((json, item)) = event.get("item").and_then(|json| Some((json, Object::of(json)?)))
         else {
-            self.lacks_item = true;
+            self.lack = Lack::Item;
             return None;
         };
         let id = item.id().unwrap_or_default();
-        self.begun.retain(|begun| *begun != id);
-        let kind = item.text("type");
-        let answers = matches!(kind.as_deref(), Some("assistant_message" | "client_tool_call"));
-        (!item.is_hidden()).then(|| Item { id, answers, json: json.to_owned() })
+        if item.is_hidden() {
+            self.finish(&id);
+            return None;
+        }
+        let kind = item.item_kind();
+        if kind.is_none() {
+            self.lack = self.lack.max(Lack::Kind);
+        }
+        Some(Item { id, kind, json: json.to_owned() })
     }
 
     /// Whether there was something that the items don't tell.
     fn is_lacking(&self) -> bool {
-        let is_unanswered = !self.items.iter().any(|item| item.answers);
-        self.lacks_item || (is_unanswered && !self.begun.is_empty())
+        let is_lacking = match self.lack {
+            Lack::Nothing => false,
+            Lack::Kind => !self.has_answer,
+            Lack::Item => true,
+        };
+        is_lacking || !self.begun.is_empty()
     }
 }
 
@@ -135,10 +202,10 @@ fn is_about_an_item(data: &str) -> bool {
 /// second away, unless output follows.
 ///
 /// # Errors
-/// [`RunFailure`] if it was cut, ended without any output, had an `error` event, is longer than
-/// `max_bytes`, or has an item that can't be read: one that is no object at all, since what is odd
-/// inside of one is kept, or a message of the assistant's that was begun and never finished, if
-/// there is nothing else of theirs. One `error` event is enough, whatever comes after it: an answer
+/// [`RunFailure`] if it was cut, ended without any output that an answer can show or tell of, had an
+/// `error` event, is longer than `max_bytes`, or has an item that can't be read: one that is no
+/// object at all, since what is odd inside of one is kept, one of which nothing says what it is, if
+/// there is nothing else, or a message of the assistant's that was begun and never finished. One `error` event is enough, whatever comes after it: an answer
 /// in one piece has no place for it, and would pass for a whole one.
 pub async fn collect<B, O>(watch: Watch<B, O>, max_bytes: usize) -> Result<Transcript, RunFailure>
 where
@@ -185,7 +252,10 @@ where
         }
     };
     let progress = watch.as_mut().progress();
-    let answered = progress.output || (silence == Silence::Passes && progress.prepared);
+    let answered = match silence {
+        Silence::Fails => progress.output && (collecting.has_answer || collecting.has_effects),
+        Silence::Passes => progress.output || progress.prepared,
+    };
     let cause = match (failed, progress.error.clone()) {
         // What becomes of the stream of a run that was refused is no news.
         (Some(RunFailureCause::Broken(_)), Some(error)) if !progress.output => {
@@ -193,8 +263,8 @@ where
         }
         (Some(cause), _) => Some(cause),
         (None, Some(error)) => Some(RunFailureCause::ErrorEvent(error)),
-        (None, None) if !answered => Some(RunFailureCause::Ended),
         (None, None) if collecting.is_lacking() => Some(RunFailureCause::Unreadable),
+        (None, None) if !answered => Some(RunFailureCause::Ended),
         (None, None) => None,
     };
     let preamble = std::mem::take(&mut progress.preamble);

@@ -1,5 +1,7 @@
 //! The events of a run, as far as the gateway tells them apart.
 
+use super::item::ItemKind;
+
 /// The kind of a ChatKit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -9,8 +11,14 @@ pub enum EventKind {
     Aside,
     /// `error`
     Error,
+    /// `thread.item.added`. Told apart before any output only, and to observers never: to them it
+    /// is [`Other`](Self::Other).
+    ItemAdded,
     /// `thread.item.done`
     ItemDone,
+    /// `thread.item.removed`. Told apart before any output only, and to observers never: to them
+    /// it is [`Other`](Self::Other).
+    ItemRemoved,
     /// `thread.item.replaced`. Told apart before any output only, and to observers never: to them
     /// it is [`Other`](Self::Other).
     ItemReplaced,
@@ -30,39 +38,13 @@ impl EventKind {
             b"error" => Self::Error,
             b"stream_options" => Self::StreamOptions,
             b"thread.created" => Self::ThreadCreated,
+            b"thread.item.added" => Self::ItemAdded,
             b"thread.item.done" => Self::ItemDone,
+            b"thread.item.removed" => Self::ItemRemoved,
             b"thread.item.replaced" => Self::ItemReplaced,
             b"thread.updated" => Self::ThreadUpdated,
-            b"thread.item.updated" | b"thread.item.added" | b"thread.item.removed" => Self::Other,
+            b"thread.item.updated" => Self::Other,
             _ => Self::Aside,
-        }
-    }
-}
-
-/// The kind of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ItemKind {
-    /// `assistant_message`
-    AssistantMessage,
-    /// `client_tool_call`
-    ClientToolCall,
-    /// Any other.
-    Other,
-    /// `structured_input`
-    StructuredInput,
-    /// `user_message`
-    UserMessage,
-}
-
-impl ItemKind {
-    pub(super) fn parse(name: &[u8]) -> Self {
-        match name {
-            b"assistant_message" => Self::AssistantMessage,
-            b"client_tool_call" => Self::ClientToolCall,
-            b"structured_input" => Self::StructuredInput,
-            b"user_message" => Self::UserMessage,
-            _ => Self::Other,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::event::{EventKind, ItemKind};
+use super::event::EventKind;
+use super::item::{ItemKind, Signs};
 
 /// Of a key or a name, as it is written: the longest of interest has 20 bytes, or 120 if every
 /// one of them is a `\u` escape.
@@ -24,12 +25,15 @@ const MAX_MESSAGE_BYTES: usize = 8192;
 enum Slot {
     AllowRetry,
     Code,
+    Content,
     Error,
     Item,
     ItemId,
     ItemType,
     Message,
     None,
+    PartType,
+    Role,
     Thread,
     ThreadId,
     Title,
@@ -58,10 +62,18 @@ fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
     rest.first() == Some(&b'"') && kind(name, after_output) == EventKind::Other
 }
 
-/// What was replaced, and what is about no item, matters while it may belong to the preamble.
+/// What was added, replaced or removed, and what is about no item, matters while it may belong to
+/// the preamble.
 fn kind(name: &[u8], after_output: bool) -> EventKind {
     match EventKind::parse(name) {
-        EventKind::ItemReplaced | EventKind::Aside if after_output => EventKind::Other,
+        EventKind::Aside
+        | EventKind::ItemAdded
+        | EventKind::ItemRemoved
+        | EventKind::ItemReplaced
+            if after_output =>
+        {
+            EventKind::Other
+        }
         kind => kind,
     }
 }
@@ -76,14 +88,17 @@ fn is_numeric(byte: u8) -> bool {
 pub(crate) struct Fields {
     lex: Lex,
     depth: u32,
-    /// The containers at depth 1 and 2 are objects.
-    objects: [bool; 2],
-    /// The next string at this depth (1 or 2) is a key.
+    /// The containers whose keys are read are objects: at depth 1, at depth 2, and the parts of an
+    /// item's content.
+    objects: [bool; 3],
+    /// The depth of those parts: one alone may stand for a list of them.
+    part_depth: u32,
+    /// The next string in such a container is a key.
     expect_key: bool,
     /// The string being read is a key.
     in_key: bool,
-    /// The keys on the way: at depth 1 and at depth 2.
-    slots: [Slot; 2],
+    /// The keys on the way there.
+    slots: [Slot; 3],
     /// Where the string being read goes, and how long it may get.
     capturing: Option<usize>,
     raw: Vec<u8>,
@@ -91,7 +106,9 @@ pub(crate) struct Fields {
     pub(crate) after_output: bool,
 
     pub(crate) kind: Option<EventKind>,
+    /// What the item's type says, if that is one of ChatKit's.
     pub(crate) item_kind: Option<ItemKind>,
+    signs: Signs,
     pub(crate) item_id: Option<String>,
     pub(crate) thread_id: Option<String>,
     pub(crate) title: Option<String>,
@@ -105,15 +122,17 @@ impl Fields {
         Self {
             lex: Lex::Between,
             depth: 0,
-            objects: [false; 2],
+            objects: [false; 3],
+            part_depth: 0,
             expect_key: false,
             in_key: false,
-            slots: [Slot::None; 2],
+            slots: [Slot::None; 3],
             capturing: None,
             raw: Vec::new(),
             after_output: false,
             kind: None,
             item_kind: None,
+            signs: Signs::default(),
             item_id: None,
             thread_id: None,
             title: None,
@@ -198,12 +217,18 @@ impl Fields {
         self.kind.is_none() && self.depth == 0
     }
 
-    /// Whether nothing that may follow matters.
+    /// What the event's item is, as far as it has been read.
+    pub(crate) fn item(&self) -> Option<ItemKind> {
+        self.item_kind.or_else(|| self.signs.kind())
+    }
+
+    /// Whether nothing that may follow matters. An item whose type isn't known is read to its end,
+    /// for what else may tell it.
     fn is_complete(&self) -> bool {
         match self.kind {
             None => false,
             Some(EventKind::ItemDone) => self.item_kind.is_some() && self.item_id.is_some(),
-            Some(EventKind::ItemReplaced) => self.item_kind.is_some(),
+            Some(EventKind::ItemAdded | EventKind::ItemReplaced) => self.item_kind.is_some(),
             Some(EventKind::Error | EventKind::ThreadCreated | EventKind::ThreadUpdated) => false,
             Some(_) => true,
         }
@@ -217,6 +242,10 @@ impl Fields {
             }
             b'{' | b'[' => {
                 self.depth = self.depth.saturating_add(1);
+                if self.depth == 3 && self.is_within_content() {
+                    self.signs.has_content = true;
+                    self.part_depth = if byte == b'{' { 3 } else { 4 };
+                }
                 if let Some(level) = self.level() {
                     if let (Some(object), Some(slot)) =
                         (self.objects.get_mut(level), self.slots.get_mut(level))
@@ -236,6 +265,9 @@ impl Fields {
             b't' | b'f' if self.value_slot() == Slot::AllowRetry => {
                 self.allow_retry.get_or_insert(byte == b't');
             }
+            b't' | b'f' | b'-' | b'0'..=b'9' if self.value_slot() == Slot::Content => {
+                self.signs.has_content = true;
+            }
             // Some servers count their ids.
             b'-' | b'0'..=b'9' if matches!(self.value_slot(), Slot::ThreadId | Slot::ItemId) => {
                 self.lex = Lex::Number;
@@ -251,9 +283,14 @@ impl Fields {
     fn level(&self) -> Option<usize> {
         match self.depth {
             1 => Some(0),
-            2 if matches!(self.slots, [Slot::Thread | Slot::Item | Slot::Error, _]) => Some(1),
+            2 if matches!(self.slots, [Slot::Thread | Slot::Item | Slot::Error, ..]) => Some(1),
+            depth if depth == self.part_depth && self.is_within_content() => Some(2),
             _ => None,
         }
+    }
+
+    fn is_within_content(&self) -> bool {
+        matches!(self.slots, [Slot::Item, Slot::Content, _])
     }
 
     fn in_object(&self) -> bool {
@@ -275,10 +312,16 @@ impl Fields {
             Some(MAX_NAME_BYTES)
         } else {
             match self.value_slot() {
-                Slot::Type | Slot::ItemType | Slot::Code => Some(MAX_NAME_BYTES),
+                Slot::Type | Slot::ItemType | Slot::PartType | Slot::Role | Slot::Code => {
+                    Some(MAX_NAME_BYTES)
+                }
                 Slot::ThreadId | Slot::ItemId => Some(MAX_ID_BYTES),
                 Slot::Title => Some(MAX_TITLE_BYTES),
                 Slot::Message => Some(MAX_MESSAGE_BYTES),
+                Slot::Content => {
+                    self.signs.has_content = true;
+                    None
+                }
                 Slot::AllowRetry | Slot::Error | Slot::Item | Slot::None | Slot::Thread => None,
             }
         };
@@ -306,17 +349,45 @@ impl Fields {
             return;
         }
         if !captured {
+            // A name that is longer than any that is known.
+            if self.value_slot() == Slot::ItemType {
+                self.item_type(b"?");
+            }
             return;
         }
         match self.value_slot() {
             Slot::Type => self.kind = Some(kind(&self.name(), self.after_output)),
-            Slot::ItemType => self.item_kind = Some(ItemKind::parse(&self.name())),
+            Slot::ItemType => {
+                let name = self.name().into_owned();
+                self.item_type(&name);
+            }
+            Slot::PartType => {
+                let name = self.name().into_owned();
+                self.signs.saw_part(&name);
+            }
+            Slot::Role => {
+                let name = self.name().into_owned();
+                self.signs.saw_role(&name);
+            }
             Slot::ItemId => self.item_id = self.text(),
             Slot::ThreadId => self.thread_id = self.text(),
             Slot::Title => self.title = self.text(),
             Slot::Code => self.code = self.text(),
             Slot::Message => self.message = self.text(),
-            Slot::AllowRetry | Slot::Error | Slot::Item | Slot::None | Slot::Thread => {}
+            Slot::AllowRetry
+            | Slot::Content
+            | Slot::Error
+            | Slot::Item
+            | Slot::None
+            | Slot::Thread => {}
+        }
+    }
+
+    /// The last type counts, but that what is hidden stays so.
+    fn item_type(&mut self, name: &[u8]) {
+        if self.item_kind != Some(ItemKind::Unseen) {
+            self.item_kind = ItemKind::of_type(name);
+            self.signs.saw_type(name);
         }
     }
 
@@ -329,11 +400,14 @@ impl Fields {
             Slot::ItemId => self.item_id = self.text(),
             Slot::AllowRetry
             | Slot::Code
+            | Slot::Content
             | Slot::Error
             | Slot::Item
             | Slot::ItemType
             | Slot::Message
             | Slot::None
+            | Slot::PartType
+            | Slot::Role
             | Slot::Thread
             | Slot::Title
             | Slot::Type => {}
@@ -350,14 +424,20 @@ impl Fields {
                 b"error" => Slot::Error,
                 key => Self::error_slot(key),
             },
-            (Some(_), [Slot::Error, _]) => Self::error_slot(&key),
-            (Some(_), [Slot::Thread, _]) => match &*key {
+            (Some(2), _) => match &*key {
+                b"type" => Slot::PartType,
+                _ => Slot::None,
+            },
+            (Some(_), [Slot::Error, ..]) => Self::error_slot(&key),
+            (Some(_), [Slot::Thread, ..]) => match &*key {
                 b"id" => Slot::ThreadId,
                 b"title" => Slot::Title,
                 _ => Slot::None,
             },
-            (Some(_), [Slot::Item, _]) => match &*key {
+            (Some(_), [Slot::Item, ..]) => match &*key {
+                b"content" => Slot::Content,
                 b"id" => Slot::ItemId,
+                b"role" => Slot::Role,
                 b"type" => Slot::ItemType,
                 _ => Slot::None,
             },
@@ -398,149 +478,4 @@ impl Fields {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(json: &str) -> (Fields, bool) {
-        let mut fields = Fields::new();
-        let more = fields.feed(json.as_bytes());
-        // Byte by byte gives the same.
-        let mut single = Fields::new();
-        let mut single_more = true;
-        for byte in json.as_bytes() {
-            single_more = single_more && single.feed(&[*byte]);
-        }
-        assert_eq!(more, single_more);
-        assert_eq!(fields.kind, single.kind);
-        assert_eq!(fields.thread_id, single.thread_id);
-        assert_eq!(fields.item_id, single.item_id);
-        assert_eq!(fields.message, single.message);
-        (fields, more)
-    }
-
-    #[test]
-    fn the_preamble_is_read_in_any_key_order() {
-        for json in [
-            r#"{"type":"thread.created","thread":{"id":"thr_1","created_at":"x","items":{"data":[],"id":"no"},"title":"A \"t\""}}"#,
-            r#" { "thread" : { "items":{"data":[{"id":"no"}]}, "title":"A \"t\"", "id" : "thr_1" } , "type" : "thread.created" } "#,
-            r#"{"\u0074ype":"thread.created","thread":{"id":"thr_1","title":"A \u0022t\u0022"},"id":"no"}"#,
-        ] {
-            let (fields, _) = read(json);
-            assert_eq!(fields.kind, Some(EventKind::ThreadCreated), "{json}");
-            assert_eq!(fields.thread_id.as_deref(), Some("thr_1"), "{json}");
-            assert_eq!(fields.title.as_deref(), Some("A \"t\""), "{json}");
-        }
-    }
-
-    #[test]
-    fn an_item_is_told_by_its_own_type_not_by_what_is_in_it() {
-        let (fields, more) = read(
-            r#"{"type":"thread.item.done","item":{"id":"msg_1","content":[{"type":"input_text","text":"{\"id\":1}"}],"type":"user_message"}}"#,
-        );
-        assert_eq!(fields.item_kind, Some(ItemKind::UserMessage));
-        assert_eq!(fields.item_id.as_deref(), Some("msg_1"));
-        assert!(!more);
-        let (fields, _) = read(r#"{"type":"thread.item.done","item":[{"type":"user_message"}]}"#);
-        assert_eq!(fields.item_kind, None);
-    }
-
-    #[test]
-    fn a_delta_is_not_read_beyond_its_type() {
-        let mut fields = Fields::new();
-        assert!(!fields.feed(br#"{"type":"thread.item.updated","#));
-        assert_eq!(fields.kind, Some(EventKind::Other));
-    }
-
-    #[test]
-    fn an_error_is_read_whole() {
-        let (fields, _) = read(
-            r#"{"type":"error","code":"custom","message":"No \ud83d\ude00 left","allow_retry":false}"#,
-        );
-        assert_eq!(fields.code.as_deref(), Some("custom"));
-        assert_eq!(fields.message.as_deref(), Some("No \u{1f600} left"));
-        assert_eq!(fields.allow_retry, Some(false));
-        let (fields, _) = read(r#"{"allow_retry" : true,"message":null,"type":"error"}"#);
-        assert_eq!((fields.allow_retry, fields.message), (Some(true), None));
-        for json in [
-            r#"{"type":"error","error":{"code":"custom","x":[{"code":"no"}],"message":"No.","allow_retry":true}}"#,
-            r#"{"error":{"allowRetry":true,"message":"No.","code":"custom"},"type":"error"}"#,
-            r#"{"type":"error","code":"custom","message":"No.","allowRetry":true,"error":"x"}"#,
-        ] {
-            let (fields, _) = read(json);
-            assert_eq!(fields.kind, Some(EventKind::Error), "{json}");
-            assert_eq!(fields.code.as_deref(), Some("custom"), "{json}");
-            assert_eq!(fields.message.as_deref(), Some("No."), "{json}");
-            assert_eq!(fields.allow_retry, Some(true), "{json}");
-        }
-    }
-
-    #[test]
-    fn an_id_may_be_a_number() {
-        for (json, id) in [
-            (r#"{"type":"thread.created","thread":{"id":7}}"#, "7"),
-            (
-                r#"{"thread":{"title":null,"n":8,"id" : -12.5e3 ,"m":[9]},"type":"thread.created"}"#,
-                "-12.5e3",
-            ),
-        ] {
-            let (fields, _) = read(json);
-            assert_eq!(fields.thread_id.as_deref(), Some(id), "{json}");
-        }
-        for json in [
-            r#"{"type":"thread.item.done","item":{"type":"user_message","id":70,"x":1}}"#,
-            r#"{"type":"thread.item.done","item":{"id":70,"x":1,"type":"user_message","y":2}}"#,
-        ] {
-            let (fields, more) = read(json);
-            assert_eq!(fields.item_id.as_deref(), Some("70"));
-            assert_eq!(fields.item_kind, Some(ItemKind::UserMessage));
-            assert!(!more);
-        }
-        let long = format!(r#"{{"type":"thread.created","thread":{{"id":{}}}}}"#, "7".repeat(600));
-        assert_eq!(read(&long).0.thread_id, None);
-        for json in [
-            r#"{"type":"thread.created","thread":{"id":null,"n":7}}"#,
-            r#"{"type":"thread.created","thread":{"id":[7]}}"#,
-            r#"{"type":"thread.created","thread":7,"id":7}"#,
-        ] {
-            assert_eq!(read(json).0.thread_id, None, "{json}");
-        }
-    }
-
-    #[test]
-    fn a_name_may_be_escaped_throughout() {
-        use std::fmt::Write as _;
-        let escaped = |name: &str| {
-            name.bytes().fold(String::new(), |mut all, byte| {
-                write!(all, "\\u{byte:04x}").unwrap();
-                all
-            })
-        };
-        for (name, kind) in [
-            ("assistant_message", ItemKind::AssistantMessage),
-            ("user_message", ItemKind::UserMessage),
-            ("structured_input", ItemKind::StructuredInput),
-        ] {
-            for event in ["thread.item.done", "thread.item.replaced"] {
-                let json = format!(
-                    r#"{{"item":{{"{}":"{}"}},"type":"{}"}}"#,
-                    escaped("type"),
-                    escaped(name),
-                    escaped(event)
-                );
-                let (fields, _) = read(&json);
-                assert_eq!(fields.kind, Some(EventKind::parse(event.as_bytes())), "{json}");
-                assert_eq!(fields.item_kind, Some(kind), "{json}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_too_long_or_broken_gives_no_field() {
-        let long =
-            format!(r#"{{"type":"thread.created","thread":{{"id":"{}"}}}}"#, "x".repeat(600));
-        assert_eq!(read(&long).0.thread_id, None);
-        for json in ["", "[DONE]", "{", r#"{"type"#, r#"{"type":7}"#, "}}]]", r#""type""#] {
-            assert_eq!(read(json).0.kind, None, "{json}");
-        }
-    }
-}
+mod tests;

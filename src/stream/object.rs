@@ -11,9 +11,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Item types that no client is meant to see. The SDK swallows their `done` events itself, but
-/// not every event about them.
-const HIDDEN_ITEM_TYPES: [&str; 2] = ["hidden_context_item", "sdk_hidden_context"];
+use super::item::{self, ItemKind, Signs};
 
 /// An object's members in their order, with their values as they were written.
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -70,28 +68,67 @@ impl<'a> Object<'a> {
     /// Whether this is an item that no client is meant to see. Any of its types says so: whatever
     /// else is odd about it must not show it.
     pub(crate) fn is_hidden(&self) -> bool {
-        self.0
-            .iter()
-            .filter(|(name, _)| name == "type")
-            .filter_map(|(_, value)| text(value))
-            .any(|kind| HIDDEN_ITEM_TYPES.contains(&&*kind))
+        self.types().any(|name| item::is_hidden(name.as_bytes()))
+    }
+
+    /// What this is, if it is an item. `None` if nothing says that.
+    pub(crate) fn item_kind(&self) -> Option<ItemKind> {
+        if self.is_hidden() {
+            return Some(ItemKind::Unseen);
+        }
+        let name = self.name("type").unwrap_or_default();
+        ItemKind::of_type(name.as_bytes()).or_else(|| self.signs(name.as_bytes()).kind())
+    }
+
+    /// What tells it in place of a type that isn't known.
+    fn signs(&self, name: &[u8]) -> Signs {
+        let mut signs = Signs::default();
+        signs.saw_type(name);
+        if let Some(role) = self.name("role") {
+            signs.saw_role(role.as_bytes());
+        }
+        if let Some(content) = self.get("content") {
+            signs.has_content = true;
+            // One part alone may stand for a list.
+            for part in list(content).unwrap_or_else(|| vec![content]) {
+                if let Some(name) = Self::of(part).as_ref().and_then(|part| part.name("type")) {
+                    signs.saw_part(name.as_bytes());
+                }
+            }
+        }
+        signs
+    }
+
+    /// A member that is a string: a number is no name.
+    fn name(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).and_then(string)
+    }
+
+    /// Every type that this says it has; as it is written, where it is no string.
+    fn types(&self) -> impl Iterator<Item = Cow<'a, str>> {
+        let types = self.0.iter().filter(|(name, _)| name == "type");
+        types.map(|(_, value)| string(value).unwrap_or(Cow::Borrowed(value.get())))
     }
 }
 
 /// A string, or a number's digits; `None` for any other value.
-///
-/// Half a surrogate pair, which JSON can spell and a string can't hold, becomes U+FFFD.
 pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let json = value.get();
-    match json.as_bytes().first()? {
-        b'"' => serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(json)),
-        _ => None,
+    match value.get().as_bytes().first()? {
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
+        _ => string(value),
     }
 }
 
+/// Half a surrogate pair, which JSON can spell and a string can't hold, becomes U+FFFD.
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let json = value.get();
+    if !json.starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
+}
+
 /// The values of a list; `None` if it is none.
-#[cfg(feature = "translate")]
 pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
@@ -192,6 +229,8 @@ mod tests {
             r#"{"id":null,"type":"sdk_hidden_context","type":"assistant_message"}"#,
             r#"{"type":"assistant_message","id":7,"id":[],"t\u0079pe":"sdk_hidden_\u0063ontext"}"#,
             r#"{"type":null,"x":"\ud83d","type":"hidden_context_item","type":7}"#,
+            r#"{"type":"hidden_context_item ","content":"planted"}"#,
+            r#"{"type":["hidden_context_item"],"role":"assistant"}"#,
         ] {
             assert!(read(hidden).is_hidden(), "{hidden}");
         }

@@ -1,7 +1,8 @@
 //! Bytes in, events out: [`Lines`] and [`Fields`] together.
 
-use super::event::{ErrorEvent, Event, EventKind, ItemKind};
+use super::event::{ErrorEvent, Event, EventKind};
 use super::fields::Fields;
+use super::item::ItemKind;
 use super::lines::{Lines, Sink};
 
 /// What a scanner tells.
@@ -72,14 +73,16 @@ impl<L: Listener> Sink for Reader<'_, L> {
         });
         // What else was seen before the kind was known belongs to no event.
         let (item_kind, id, title) = match kind {
-            EventKind::ItemDone => (fields.item_kind, fields.item_id.as_deref(), None),
-            EventKind::ItemReplaced => (fields.item_kind, None, None),
+            EventKind::ItemDone => (fields.item(), fields.item_id.as_deref(), None),
+            EventKind::ItemAdded | EventKind::ItemReplaced => (fields.item(), None, None),
             EventKind::ThreadCreated | EventKind::ThreadUpdated => {
                 (None, fields.thread_id.as_deref(), fields.title.as_deref())
             }
-            EventKind::Aside | EventKind::Error | EventKind::Other | EventKind::StreamOptions => {
-                (None, None, None)
-            }
+            EventKind::Aside
+            | EventKind::Error
+            | EventKind::ItemRemoved
+            | EventKind::Other
+            | EventKind::StreamOptions => (None, None, None),
         };
         let says_nothing = fields.says_nothing();
         self.listener.event(Event { kind, item_kind, id, title, error, says_nothing });

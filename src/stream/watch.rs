@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::event::{Event, EventKind, ItemKind};
+use super::event::{Event, EventKind};
 use super::failure::{Preamble, RunError};
+use super::item::ItemKind;
 use super::scan::{Listener, Scanner};
 use crate::error::BoxError;
 
@@ -186,22 +187,32 @@ impl<B, O: RunObserver> Watch<B, O> {
 fn is_output(kind: EventKind, item_kind: Option<ItemKind>, awaits_thread: bool) -> bool {
     match (kind, item_kind) {
         // A title that is set while the user's message is stored, or before the answer fails, is
-        // no answer.
+        // no answer; nor is it that something is gone, or what nobody sees.
         (
             EventKind::Error
+            | EventKind::ItemRemoved
             | EventKind::StreamOptions
             | EventKind::ThreadCreated
             | EventKind::ThreadUpdated,
             _,
         )
-        | (EventKind::ItemDone, Some(ItemKind::UserMessage))
+        | (
+            EventKind::ItemAdded | EventKind::ItemDone | EventKind::ItemReplaced,
+            Some(ItemKind::Unseen | ItemKind::UserMessage),
+        )
         // An answered form, or a completed tool call: what was sent in, not what comes back.
         | (
             EventKind::ItemReplaced,
             Some(ItemKind::ClientToolCall | ItemKind::StructuredInput),
         ) => false,
         (EventKind::Aside, _) => !awaits_thread,
-        (EventKind::ItemDone | EventKind::ItemReplaced | EventKind::Other, _) => true,
+        (
+            EventKind::ItemAdded
+            | EventKind::ItemDone
+            | EventKind::ItemReplaced
+            | EventKind::Other,
+            _,
+        ) => true,
     }
 }
 
@@ -255,10 +266,14 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
             }
             (EventKind::ThreadUpdated, _) if awaits_thread => {}
             // Nobody changes a thread before it is known that there is something to do.
-            (EventKind::StreamOptions | EventKind::ThreadUpdated, _)
+            (EventKind::StreamOptions | EventKind::ThreadUpdated | EventKind::ItemRemoved, _)
             | (
                 EventKind::ItemReplaced,
                 Some(ItemKind::ClientToolCall | ItemKind::StructuredInput),
+            )
+            | (
+                EventKind::ItemAdded | EventKind::ItemDone | EventKind::ItemReplaced,
+                Some(ItemKind::Unseen),
             ) => progress.prepared = true,
             (EventKind::Error, _) => {
                 progress.refused |= !progress.output;
@@ -272,6 +287,7 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
             }
             (
                 EventKind::Aside
+                | EventKind::ItemAdded
                 | EventKind::ItemDone
                 | EventKind::ItemReplaced
                 | EventKind::Other
@@ -281,10 +297,16 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
         }
         // Observers aren't told what is told apart while nothing but the preamble has passed.
         self.observer.event(match event.kind {
-            EventKind::Aside | EventKind::ItemReplaced => {
-                Event { kind: EventKind::Other, item_kind: None, ..event }
-            }
-            _ => event,
+            EventKind::Aside
+            | EventKind::ItemAdded
+            | EventKind::ItemRemoved
+            | EventKind::ItemReplaced => Event { kind: EventKind::Other, item_kind: None, ..event },
+            EventKind::Error
+            | EventKind::ItemDone
+            | EventKind::Other
+            | EventKind::StreamOptions
+            | EventKind::ThreadCreated
+            | EventKind::ThreadUpdated => event,
         });
     }
 

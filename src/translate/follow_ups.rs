@@ -16,7 +16,7 @@ use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
-use crate::stream::Object;
+use crate::stream::{ItemKind, Object};
 use crate::validate::{ActionCall, FollowUp, Step};
 
 /// Lets a thread go on, and answers with what comes of it.
@@ -112,7 +112,7 @@ impl Want {
             && match self.needs {
                 Needs::Item => is_a("structured_input") && waits,
                 Needs::ToolCall => is_a("client_tool_call") && waits,
-                Needs::UserMessage => is_a("user_message"),
+                Needs::UserMessage => item.item_kind() == Some(ItemKind::UserMessage),
                 Needs::Widget => is_a("widget"),
                 Needs::Thread => true,
             }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::reply::display;
 use super::time;
 use crate::rejection::{Code, Rejection};
-use crate::stream::{Object, list, text};
+use crate::stream::{ItemKind, Object, list, text};
 
 /// A message as REST shows it.
 #[derive(Debug, Serialize)]
@@ -129,10 +129,7 @@ pub(super) fn is_completed(call: &Object<'_>) -> bool {
 
 /// Whether an item is a user's or an assistant's message.
 pub(super) fn is_message(item: &RawValue) -> bool {
-    Object::of(item).is_some_and(|item| {
-        let kind = item.text("type");
-        matches!(kind.as_deref(), Some("user_message" | "assistant_message")) && !item.is_hidden()
-    })
+    Object::of(item).and_then(|item| item.item_kind()).is_some_and(ItemKind::is_message)
 }
 
 /// The messages among a thread's items, oldest first, and how many the store is to count.
@@ -152,15 +149,15 @@ pub(super) fn messages(
     let mut last = since;
     for item in items {
         let Some(item) = Object::of(item) else { continue };
-        let kind = item.text("type");
-        let role = match kind.as_deref() {
-            Some("user_message") => "user",
-            Some("assistant_message" | "client_tool_call") => "assistant",
-            Some(_) | None => continue,
+        let Some(kind) = item.item_kind() else { continue };
+        let role = match kind {
+            ItemKind::UserMessage => "user",
+            ItemKind::AssistantMessage | ItemKind::ClientToolCall => "assistant",
+            ItemKind::Other | ItemKind::StructuredInput | ItemKind::Unseen => continue,
         };
         let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
         last = created_at.unwrap_or(last);
-        if kind.as_deref() == Some("client_tool_call") {
+        if kind == ItemKind::ClientToolCall {
             let call = tool_call(&item);
             match messages.last_mut() {
                 Some(message) if message.is_answer() => message.tool_calls.push(call),
@@ -319,6 +316,36 @@ mod tests {
             serde_json::json!({"id": "", "role": "assistant", "content": [],
                 "created_at": "2026-11-01T00:00:00Z"})
         );
+    }
+
+    #[test]
+    fn no_type_makes_a_message_vanish() {
+        for (of_type, content, role) in [
+            ("", r#""Hello""#, "assistant"),
+            (r#""type":null,"#, r#"{"text":"Hello"}"#, "assistant"),
+            (r#""type":3,"#, r#"[{"type":"output_text","text":"Hello"}]"#, "assistant"),
+            (r#""type":"assistantMessage","#, r#""Hello""#, "assistant"),
+            (r#""type":"message","role":"assistant","#, r#""Hello""#, "assistant"),
+            (r#""type":"message","role":"user","#, r#""Hello""#, "user"),
+            (r#""type":"userMessage","#, r#""Hello""#, "user"),
+            ("", r#"[{"type":"input_text","text":"Hello"}]"#, "user"),
+        ] {
+            let item = format!(r#"{{"id":"i",{of_type}"content":{content}}}"#);
+            let (messages, counted) = fold(&[&item]);
+            assert_eq!((counted, &messages[0]["role"]), (1, &role.into()), "{item}");
+            assert_eq!(messages[0]["content"][0]["text"], "Hello", "{item}");
+            assert!(is_message(&owned(&[&item])[0]), "{item}");
+        }
+        for none in [
+            r#"{"type":"widget","content":"Hello","role":"assistant"}"#,
+            r#"{"type":"hidden_context_item","content":"Hello","role":"assistant"}"#,
+            r#"{"type":"message","content":"Hello","role":"system"}"#,
+            r#"{"type":"of a newer server"}"#,
+            r#"{"id":"i"}"#,
+        ] {
+            assert_eq!(fold(&[none]), (serde_json::json!([]), 0), "{none}");
+            assert!(!is_message(&owned(&[none])[0]), "{none}");
+        }
     }
 
     #[test]

@@ -29,11 +29,7 @@ impl RunObserver for SessionObserver {
         match event.kind {
             EventKind::ItemDone => {
                 self.claim.saw_item();
-                let counts = matches!(
-                    event.item_kind,
-                    Some(ItemKind::UserMessage | ItemKind::AssistantMessage)
-                );
-                if counts {
+                if event.item_kind.is_some_and(ItemKind::is_message) {
                     self.claim.count_message();
                 }
             }
@@ -44,6 +40,8 @@ impl RunObserver for SessionObserver {
             }
             EventKind::Aside
             | EventKind::Error
+            | EventKind::ItemAdded
+            | EventKind::ItemRemoved
             | EventKind::ItemReplaced
             | EventKind::Other
             | EventKind::StreamOptions => {}

@@ -5,7 +5,7 @@
 //! itself is told, so a task that is called "Looking up orders" names no tool, and one that is
 //! called `look_up_orders` does.
 
-use crate::stream::Object;
+use crate::stream::{ItemKind, Object};
 
 /// The longest name of a tool: the Model Context Protocol's.
 const MAX_NAME_BYTES: usize = 128;
@@ -24,7 +24,7 @@ pub(super) fn shown(item: &Object<'_>) -> Vec<String> {
         Some("workflow") => objects(item.object("workflow").as_ref(), "tasks")
             .filter_map(|task| tool_of_task(&task))
             .collect(),
-        Some("assistant_message") => {
+        _ if item.item_kind() == Some(ItemKind::AssistantMessage) => {
             let mut names = Vec::new();
             for name in objects(Some(item), "content")
                 .flat_map(|part| objects(Some(&part), "annotations").collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::messages::{self, Garbled};
 use super::reply::display;
 use super::{time, tools};
-use crate::stream::Object;
+use crate::stream::{ItemKind, Object};
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]
@@ -94,7 +94,7 @@ pub(super) fn answer(
 
 /// Whether a turn begins with an item.
 pub(super) fn begins_one(item: &RawValue) -> bool {
-    Object::of(item).is_some_and(|item| item.text("type").as_deref() == Some("user_message"))
+    Object::of(item).and_then(|item| item.item_kind()) == Some(ItemKind::UserMessage)
 }
 
 fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> {
@@ -102,14 +102,12 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
     let mut last = since;
     for raw in items {
         let Some(item) = Object::of(raw) else { continue };
-        if item.is_hidden() {
-            continue;
-        }
+        let Some(kind) = item.item_kind() else { continue };
         let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
         last = created_at.unwrap_or(last);
-        match item.text("type").as_deref() {
-            Some(kind @ ("user_message" | "assistant_message")) => {
-                let role = if kind == "user_message" { USER } else { ASSISTANT };
+        match kind {
+            ItemKind::UserMessage | ItemKind::AssistantMessage => {
+                let role = if kind == ItemKind::UserMessage { USER } else { ASSISTANT };
                 let (messages, _) = messages::messages(slice::from_ref(raw), offset, last);
                 for message in messages {
                     let message = Said {
@@ -124,8 +122,8 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
                     say(&mut said, message, tools::shown(&item));
                 }
             }
-            None | Some("end_of_turn") => {}
-            Some(_) => {
+            ItemKind::Unseen => {}
+            ItemKind::ClientToolCall | ItemKind::Other | ItemKind::StructuredInput => {
                 if said.last().is_none_or(Said::is_users) {
                     said.push(Said {
                         id: item.id().unwrap_or_default(),
@@ -282,6 +280,20 @@ mod tests {
         }
         // Who asks for all messages gets what there is of it.
         assert_eq!(shown(&[USERS, garbled])[1], json!(["m", "", []]));
+    }
+
+    #[test]
+    fn a_message_without_a_type_is_one_and_what_else_has_none_is_not_shown() {
+        let odd = r#"{"id":"o","role":"assistant","content":[{"text":"Yes.","annotations":[{"source":{"type":"entity","data":{"tool":"cited"}}}]}]}"#;
+        let users = r#"{"id":"v","type":"message","role":"user","content":"hi"}"#;
+        assert_eq!(
+            shown(&[users, odd, BROKEN[0]]),
+            json!([["v", "hi", []], ["o", "Yes.", ["cited"]]])
+        );
+        assert_eq!(answer(&raw(&[users, odd]), false, "Acted.").unwrap().0, "Yes.");
+        let new = r#"{"id":"n","type":"of a newer server"}"#;
+        assert_eq!(answer(&raw(&[users, new]), false, "Acted.").unwrap().0, "Acted.");
+        assert!(begins_one(&raw(&[users])[0]) && !begins_one(&raw(&[odd])[0]));
     }
 
     #[test]

@@ -120,7 +120,9 @@ fn a_hidden_item_is_left_out_whatever_is_odd_in_it() {
         r#"{"id":"a","id":"b","type":"sdk_hidden_context","type":"assistant_message"}"#,
     ] {
         let done = about("thread.item.done", hidden);
-        assert_eq!(texts(&collected(&[&done]).unwrap()), Vec::<&str>::new(), "{hidden}");
+        let shown = r#"{"id":"c","type":"widget"}"#;
+        let transcript = collected(&[&done, &about("thread.item.done", shown)]).unwrap();
+        assert_eq!(texts(&transcript), [shown], "{hidden}");
     }
 }
 
@@ -141,6 +143,11 @@ fn what_nobody_knows_passes_anywhere() {
 fn a_run_of_which_something_cannot_be_told_fails() {
     let begun = about("thread.item.added", r#"{"id":"m","type":"assistant_message"}"#);
     let removed = r#"{"type":"thread.item.removed","item_id":"m"}"#;
+    let begun_too = about("thread.item.added", r#"{"id":"n","type":"assistant_message"}"#);
+    let odd_begun = about("thread.item.added", r#"{"id":"m","role":"assistant"}"#);
+    let delta = r#"{"type":"thread.item.updated","item_id":"m","update":{"type":"assistant_message.content_part.text_delta","content_index":0,"delta":"x"}}"#;
+    let call = about("thread.item.done", r#"{"id":"c","type":"client_tool_call"}"#);
+    let finished = about("thread.item.done", r#"{"id":"m","type":"assistant_message"}"#);
     let widget = about("thread.item.done", r#"{"id":"w","type":"widget"}"#);
     let answer = about("thread.item.done", r#"{"id":"n","type":"assistant_message"}"#);
     let nan = r#"{"type":"thread.item.done","item":{"id":"m","type":"assistant_message","x":NaN}}"#;
@@ -152,8 +159,38 @@ fn a_run_of_which_something_cannot_be_told_fails() {
         (&[nan, &answer], true),
         (&[&begun], true),
         (&[&begun, &widget], true),
+        (&[&begun, &call], true),
+        (&[&begun, &call, &finished], false),
         (&[&begun, &widget, removed], false),
+        // With another id than it was begun with.
         (&[&begun, &answer], false),
+        (&[&begun, &begun_too, &finished], true),
+        (&[&begun, &begun_too, &finished, &answer], false),
+        (&[&odd_begun, &call], true),
+        // Nobody announced it.
+        (&[delta], true),
+        (&[delta, delta, &call], true),
+        (&[delta, delta, &finished, delta], false),
+        (&[delta, removed, &call], false),
+        (
+            &[
+                r#"{"type":"thread.item.updated","item_id":"w","update":{"type":"widget.root.updated"}}"#,
+                &widget,
+            ],
+            false,
+        ),
+        (
+            &[
+                r#"{"type":"thread.item.updated"}"#,
+                r#"{"type":"thread.item.updated","item_id":[]}"#,
+                &widget,
+            ],
+            false,
+        ),
+        // Nothing says what it is.
+        (&[&about("thread.item.done", r#"{"id":"a","type":7}"#)], true),
+        (&[&about("thread.item.done", "{}")], true),
+        (&[&about("thread.item.done", "{}"), &widget], false),
         (&[r#"{"type":"thread.item.added"}"#, &widget], false),
     ] {
         match collected(events) {
@@ -211,6 +248,39 @@ fn what_says_nothing_is_no_answer() {
         let failure = collected(events).unwrap_err();
         assert!(matches!(failure.cause, RunFailureCause::Ended), "{events:?}");
     }
+    let user = r#"{"id":"u","type":"user_message"}"#;
+    for nothing in [
+        r#"{"type":"done"}"#,
+        r#"{"type":"ping"}"#,
+        r#"{"type":"thread.status.changed","status":"idle"}"#,
+        r#"{"type":"thread.item.removed","item_id":"x"}"#,
+        &about("thread.item.added", r#"{"id":"w","type":"widget"}"#),
+        &about("thread.item.added", r#"{"id":"h","type":"hidden_context_item"}"#),
+        &about("thread.item.replaced", r#"{"id":"c","type":"client_tool_call"}"#),
+        &about("thread.item.done", r#"{"id":"h","type":"sdk_hidden_context"}"#),
+        &about("thread.item.done", r#"{"id":"e","type":"end_of_turn"}"#),
+        &about("thread.item.done", r#"{"id":"v","role":"user","content":"Hi"}"#),
+        &about("thread.item.replaced", user),
+    ] {
+        let events = [CREATED, &about("thread.item.done", user), OPTIONS, nothing, nothing];
+        let failure = collected(&events).unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::Ended), "{nothing} {failure:?}");
+    }
+}
+
+#[test]
+fn what_is_no_item_may_be_all_that_a_run_has() {
+    for told in [
+        r#"{"type":"client_effect","name":"x"}"#,
+        r#"{"type":"notice","level":"info","message":"x"}"#,
+        r#"{"type":"progress_update","text":"x"}"#,
+    ] {
+        assert!(collected(&[CREATED, OPTIONS, told]).unwrap().has_effects, "{told}");
+    }
+    // An answer that was taken back was one.
+    let done = about("thread.item.done", r#"{"id":"m","content":"Hi"}"#);
+    let removed = r#"{"type":"thread.item.removed","item_id":"m"}"#;
+    assert!(collected(&[CREATED, &done, removed]).unwrap().items.is_empty());
 }
 
 #[test]
@@ -223,9 +293,10 @@ fn what_is_cut_or_empty_or_too_large_fails() {
     let failure = now(collect(Watch::new(script, NoObserver), 1000)).unwrap_err();
     assert!(matches!(failure.cause, RunFailureCause::Broken(_)));
 
-    let length = event(added).len() * 3;
+    let done = r#"{"type":"thread.item.done","item":{"type":"widget"}}"#;
+    let length = event(done).len() * 3;
     for (max_bytes, fits) in [(length, true), (length - 1, false)] {
-        let watch = Watch::new(Script::text(&[added; 3]), NoObserver);
+        let watch = Watch::new(Script::text(&[done; 3]), NoObserver);
         match now(collect(watch, max_bytes)) {
             Ok(_) => assert!(fits),
             Err(failure) => {

@@ -21,7 +21,8 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => prop::sample::select(vec![
             "thr_1", "msg_1", "user_message", "assistant_message", "widget", "stream.error",
-            "custom", "thread.created", "type", "id", "A title", "",
+            "custom", "thread.created", "type", "id", "A title", "", "userMessage", "user",
+            "assistant", "tool", "input_text", "end_of_turn", "hidden_context_item",
         ]).prop_map(str::to_owned),
         2 => prop::sample::select(vec![
             "\u{2028}x\u{2029}", "\u{85}", "\u{1f600}", "a\"b\\c", "\n\r\t", "{\"id\":\"no\"}",
@@ -59,6 +60,8 @@ fn object(value: impl Strategy<Value = Json>) -> impl Strategy<Value = Vec<(Stri
         "error",
         "id",
         "title",
+        "role",
+        "content",
         "typ",
         "types",
         "Type",
@@ -339,14 +342,7 @@ pub(crate) fn reference_fact(data: &str) -> Fact {
             (EventKind::ThreadUpdated, None, id("/thread/id"), text("/thread/title"))
         }
         Some("thread.item.done") => {
-            let item_kind = match text("/item/type").as_deref() {
-                Some("user_message") => Some(ItemKind::UserMessage),
-                Some("assistant_message") => Some(ItemKind::AssistantMessage),
-                Some("client_tool_call") => Some(ItemKind::ClientToolCall),
-                Some("structured_input") => Some(ItemKind::StructuredInput),
-                Some(_) => Some(ItemKind::Other),
-                None => None,
-            };
+            let item_kind = value.get("item").and_then(reference_item_kind);
             (EventKind::ItemDone, item_kind, id("/item/id"), None)
         }
         Some("error") => (EventKind::Error, None, None, None),
@@ -364,4 +360,39 @@ pub(crate) fn reference_fact(data: &str) -> Fact {
         (code, own("message"), allow_retry.unwrap_or(false))
     });
     Fact { kind, item_kind, id, title, error }
+}
+
+/// What an item is: its type says so, or who speaks in it and what it has.
+fn reference_item_kind(item: &Value) -> Option<ItemKind> {
+    let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
+    let name = text("/type").unwrap_or_default();
+    match name {
+        "user_message" => return Some(ItemKind::UserMessage),
+        "assistant_message" => return Some(ItemKind::AssistantMessage),
+        "client_tool_call" => return Some(ItemKind::ClientToolCall),
+        "structured_input" => return Some(ItemKind::StructuredInput),
+        "end_of_turn" | "hidden_context_item" | "sdk_hidden_context" => {
+            return Some(ItemKind::Unseen);
+        }
+        "generated_image" | "task" | "widget" | "workflow" => return Some(ItemKind::Other),
+        _ => {}
+    }
+    match text("/role") {
+        Some("user") => return Some(ItemKind::UserMessage),
+        Some("assistant") => return Some(ItemKind::AssistantMessage),
+        Some("system" | "developer" | "tool" | "function") => return Some(ItemKind::Other),
+        Some(_) | None => {}
+    }
+    let content = item.get("content").filter(|content| !content.is_null());
+    let Some(content) = content else {
+        return (!name.is_empty()).then_some(ItemKind::Other);
+    };
+    let parts = content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice);
+    let is_input = |part: &Value| {
+        part.get("type").and_then(Value::as_str).is_some_and(|name| name.starts_with("input_"))
+    };
+    if parts.iter().any(is_input) || name.to_ascii_lowercase().starts_with("user") {
+        return Some(ItemKind::UserMessage);
+    }
+    Some(ItemKind::AssistantMessage)
 }

@@ -45,6 +45,8 @@ async fn the_first_output_commits_and_the_preamble_does_not() {
         ANSWER,
         r#"{"type":"progress_update"}"#,
         r#"{"type":"thread.item.done","item":{"type":"widget"}}"#,
+        r#"{"type":"thread.item.done","item":{"content":"Hello"}}"#,
+        r#"{"type":"thread.item.added","item":{"role":"assistant","content":[]}}"#,
         r#"{"type":"some.future.event"}"#,
         // Broken off, so that nobody knows.
         r#"{"type":"#,
@@ -62,6 +64,21 @@ async fn the_first_output_commits_and_the_preamble_does_not() {
             let told = events.len() - usize::from(nothing != UPDATED);
             assert_eq!(failure.events, told as u64, "{nothing}");
         }
+    }
+    // Nor what nobody sees, what is gone, and the user's message, whatever it is called.
+    for nothing in [
+        r#"{"type":"thread.item.added","item":{"type":"hidden_context_item"}}"#,
+        r#"{"type":"thread.item.done","item":{"type":"end_of_turn"}}"#,
+        r#"{"item":{"type":"sdk_hidden_context"},"type":"thread.item.replaced"}"#,
+        r#"{"type":"thread.item.added","item":{"type":"user_message"}}"#,
+        r#"{"type":"thread.item.done","item":{"content":[{"type":"input_text","text":"Hi"}]}}"#,
+        r#"{"type":"thread.item.done","item":{"type":"message","role":"user","content":"Hi"}}"#,
+        r#"{"type":"thread.item.removed","item_id":"x"}"#,
+    ] {
+        let events = [CREATED, USER, OPTIONS, nothing, ADDED];
+        assert_eq!(frames_before_commit(&events, policy), 5, "{nothing}");
+        let failure = held(Script::text(&events[..4]), policy).unwrap_err();
+        assert!(matches!(failure.cause, RunFailureCause::Ended), "{nothing}");
     }
     // A comment is no output, and nor is half an event.
     let script = Script::new([

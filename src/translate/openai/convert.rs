@@ -9,7 +9,7 @@ use jiff::tz::Offset;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::stream::Object;
+use crate::stream::{ItemKind, Object};
 use crate::translate::messages::{Piece, free_form, is_completed, pieces};
 use crate::translate::time;
 use crate::translate::upstream::Failure;
@@ -123,20 +123,20 @@ pub(super) fn item(
 ) -> Result<Option<Item>, Failure> {
     const NOT_ONE: Failure = Failure::Protocol("the upstream's item is not one");
     let item = Object::of(json).ok_or(NOT_ONE)?;
-    if item.is_hidden() {
-        return Ok(None);
-    }
-    let kind = match item.text("type").as_deref() {
-        Some("user_message") => user_message(&item),
-        Some("assistant_message") => Kind::AssistantMessage {
+    let kind = match (item.item_kind(), item.text("type").as_deref()) {
+        (None | Some(ItemKind::StructuredInput | ItemKind::Unseen), _) => return Ok(None),
+        (Some(ItemKind::UserMessage), _) => user_message(&item),
+        (Some(ItemKind::AssistantMessage), _) => Kind::AssistantMessage {
             content: pieces(&item, "output_text")
                 .unwrap_or_default()
                 .into_iter()
                 .map(output_part)
                 .collect(),
         },
-        Some("widget") => Kind::Widget { widget: json_text(&item, "widget", "null") },
-        Some("client_tool_call") => {
+        (Some(ItemKind::Other), Some("widget")) => {
+            Kind::Widget { widget: json_text(&item, "widget", "null") }
+        }
+        (Some(ItemKind::ClientToolCall), _) => {
             let completed = is_completed(&item);
             // A call that was completed with null has no output on the upstream's side.
             let null = completed.then(|| "null".to_owned());
@@ -148,11 +148,11 @@ pub(super) fn item(
                 status: if completed { "completed" } else { "in_progress" },
             }
         }
-        Some("task") => {
+        (Some(ItemKind::Other), Some("task")) => {
             let GroupedTask { kind, heading, summary } = task(item.object("task").as_ref());
             Kind::Task { task_type: kind, heading, summary }
         }
-        Some("workflow") => Kind::TaskGroup {
+        (Some(ItemKind::Other), Some("workflow")) => Kind::TaskGroup {
             tasks: item
                 .object("workflow")
                 .map(|workflow| workflow.list("tasks"))
@@ -161,7 +161,7 @@ pub(super) fn item(
                 .map(|json| task(Object::of(json).as_ref()))
                 .collect(),
         },
-        Some(_) | None => return Ok(None),
+        (Some(ItemKind::Other), _) => return Ok(None),
     };
     let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
     Ok(Some(Item {
@@ -418,9 +418,11 @@ mod tests {
             "sdk_hidden_context",
             "of a newer server",
         ] {
-            let item = format!(r#"{{"id":"i","type":"{kind}","content":[]}}"#);
+            let item = format!(r#"{{"id":"i","type":"{kind}"}}"#);
             assert_eq!(converted(&item), Value::Null);
         }
+        let hidden = r#"{"id":"i","type":"hidden_context_item","content":[]}"#;
+        assert_eq!(converted(hidden), Value::Null);
         let twice =
             r#"{"id":"i","type":"hidden_context_item","content":"c","type":"user_message"}"#;
         assert_eq!(converted(twice), Value::Null);
@@ -440,6 +442,11 @@ mod tests {
                     {"type": "output_text", "text": "c", "annotations": [
                         {"type": "url", "source": {"type": "url", "url": "u"}}]},
                 ]}),
+            ),
+            (
+                r#"{"id":"i","type":"message","role":"assistant","content":[{"text":"a"}]}"#,
+                json!({"created_at": 7, "type": "chatkit.assistant_message", "content": [
+                    {"type": "output_text", "text": "a", "annotations": []}]}),
             ),
             (
                 r#"{"id":"i","created_at":"soon","type":"user_message","content":"Hi",
