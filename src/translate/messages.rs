@@ -1,7 +1,5 @@
 //! Thread items → the messages of the REST API.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::ser::SerializeMap as _;
@@ -90,22 +88,46 @@ impl Piece<'_> {
     }
 }
 
+/// How deep words may be within a part: what is deeper belongs to something else.
+const MAX_DEPTH: u8 = 4;
+
+/// Where words are that aren't in a `text`: what other interfaces call them.
+const WORDS: [&str; 5] = ["value", "content", "markdown", "output_text", "refusal"];
+
 /// What a message says, part by part; parts are of `kind` unless they say otherwise. A text, or
-/// one part alone, may stand for a list. `None` if nothing of that is there.
+/// one part alone, may stand for a list, and what says no more than its text for its content.
+/// `None` if nothing of that is there.
 pub(super) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
-    let content = item.get("content")?;
+    let content = item.get("content").or_else(|| item.get("text"))?;
     let parts = list(content).unwrap_or_else(|| vec![content]);
     let piece = |part| match Object::of(part) {
         Some(object) => Piece {
             kind: object.text("type").unwrap_or_else(|| kind.to_owned()),
-            text: object.text("text"),
+            text: words_of(&object, MAX_DEPTH),
             object: Some(object),
         },
-        None => {
-            Piece { kind: kind.to_owned(), text: text(part).map(Cow::into_owned), object: None }
-        }
+        None => Piece { kind: kind.to_owned(), text: words(part, MAX_DEPTH), object: None },
     };
     Some(parts.into_iter().map(piece).collect())
+}
+
+/// The words of what should have been a text: those of each part of a list, one after the other,
+/// or those of an object.
+fn words(value: &RawValue, depth: u8) -> Option<String> {
+    if let Some(text) = text(value) {
+        return Some(text.into_owned());
+    }
+    let depth = depth.checked_sub(1)?;
+    if let Some(object) = Object::of(value) {
+        return words_of(&object, depth);
+    }
+    let told = list(value)?.into_iter().filter_map(|part| words(part, depth));
+    told.reduce(|all, more| all + &more)
+}
+
+fn words_of(object: &Object<'_>, depth: u8) -> Option<String> {
+    let of_text = object.get("text").and_then(|text| words(text, depth));
+    of_text.or_else(|| WORDS.iter().find_map(|name| object.text(name)))
 }
 
 /// A member that is JSON of an integrator's own; as a server that writes such as a text of JSON
@@ -300,6 +322,23 @@ mod tests {
                 r#"[{"type":"input_text","text":"y"}]"#,
             ),
             ("user_message", "null", "[]"),
+            // Words are found where other interfaces have them.
+            (
+                "assistant_message",
+                r#"[{"text":{"value":"a","annotations":[]}},{"text":["b",{"text":"c"},null,{"value":"d"}]}]"#,
+                r#"[{"type":"output_text","text":"a"},{"type":"output_text","text":"bcd"}]"#,
+            ),
+            (
+                "assistant_message",
+                r#"[{"type":"markdown","content":"a"},{"markdown":"b"},{"text":true,"value":"c"},{"type":"output_text","output_text":"d"},{"type":"refusal","refusal":"e"}]"#,
+                r#"[{"type":"markdown","text":"a"},{"type":"output_text","text":"b"},{"type":"output_text","text":"c"},{"type":"output_text","text":"d"},{"type":"refusal","text":"e"}]"#,
+            ),
+            (
+                "assistant_message",
+                r#"[["a",[{"text":"b"}]],{"text":"","value":"no"},{"text":[]},{"content":["no"]},[[[[[["deep"]]]]]]]"#,
+                r#"[{"type":"output_text","text":"ab"},{"type":"output_text","text":""},{"type":"output_text","text":""},{"type":"output_text","text":""},{"type":"output_text","text":""}]"#,
+            ),
+            ("user_message", r#"null,"text":"Hi""#, r#"[{"type":"input_text","text":"Hi"}]"#),
         ] {
             let role = if kind == "user_message" { "user" } else { "assistant" };
             let item =
@@ -462,9 +501,9 @@ mod tests {
             r#","content":true"#,
             r#","content":[{"type":"output_text","text":null}]"#,
             r#","content":[{"type":"output_text"}]"#,
-            r#","content":[{"type":"of a newer server","text":["a"]}]"#,
+            r#","content":[{"type":"of a newer server","text":[true]}]"#,
             r#","content":[null]"#,
-            r#","content":[{"type":"output_text","text":""},{"type":"output_text","text":{"value":"a"}}]"#,
+            r#","content":[{"type":"output_text","text":""},{"type":"output_text","text":{"x":"a"}}]"#,
         ] {
             let items = message(garbled);
             assert!(answer(&items, Offset::UTC, Timestamp::UNIX_EPOCH).is_err(), "{garbled}");
