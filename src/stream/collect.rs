@@ -121,14 +121,14 @@ impl Collecting {
                         Some(place) => *place = item,
                         None => self.items.push(item),
                     }
+                } else if let Some(id) = event.object("item").and_then(|hidden| hidden.id()) {
+                    self.remove(&id);
                 }
             }
             Some("thread.item.removed") => {
                 let Some(id) = event.text("item_id") else { return };
                 self.finish(&id);
-                if let Some(position) = self.items.iter().rposition(|item| item.id == id) {
-                    self.items.remove(position);
-                }
+                self.remove(&id);
             }
             Some("client_effect" | "notice" | "progress_update") => self.has_effects = true,
             Some(_) | None => {}
@@ -151,6 +151,12 @@ impl Collecting {
         };
         if !is_known && is_message() == Some(true) {
             self.begun.push(id);
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(position) = self.items.iter().rposition(|item| item.id == id) {
+            self.items.remove(position);
         }
     }
 

@@ -124,6 +124,10 @@ fn a_hidden_item_is_left_out_whatever_is_odd_in_it() {
         let transcript = collected(&[&done, &about("thread.item.done", shown)]).unwrap();
         assert_eq!(texts(&transcript), [shown], "{hidden}");
     }
+    // Nor is what it was before it was hidden.
+    let done = about("thread.item.done", r#"{"id":"m","type":"assistant_message"}"#);
+    let replaced = about("thread.item.replaced", r#"{"id":"m","type":"hidden_context_item"}"#);
+    assert_eq!(texts(&collected(&[&done, &replaced]).unwrap()), Vec::<&str>::new());
 }
 
 #[test]
