@@ -53,7 +53,7 @@ pub(crate) use collect::collect_run;
 pub(crate) use hold::{Silence, hold_run};
 #[cfg(feature = "openai")]
 pub(crate) use lines::{Lines, Sink};
-#[cfg(feature = "translate")]
+#[cfg(any(feature = "openai", feature = "translate"))]
 pub(crate) use object::{Object, list, text};
 
 pub use body::RunBody;

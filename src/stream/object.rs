@@ -60,7 +60,7 @@ impl<'a> Object<'a> {
     }
 
     /// All members, in their order.
-    #[cfg(feature = "translate")]
+    #[cfg(any(feature = "openai", feature = "translate"))]
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }

@@ -308,7 +308,7 @@ async fn a_finished_answer_needs_no_end_of_the_stream() {
         format!("data: {}\n\n", json!({"choices": [choice]}))
     };
     for (events, patience) in [
-        (end("length"), 2),
+        (end("length"), 10),
         (delta("it ends ") + &end("stop"), 2),
         // It may stand in every chunk, and there may be more of them.
         (end("stop"), 10),

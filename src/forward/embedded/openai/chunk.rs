@@ -1,14 +1,15 @@
 //! One `chat.completion.chunk`, or a whole `chat.completion`: as much of it as matters.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::report::{Report, is_telling};
+use super::report::{Report, is_telling, value};
 use super::trouble::Trouble;
+use crate::stream::{Object, list, text};
+
+/// Where a chunk has a failure beside whatever else is in it.
+const FAILURES: [&str; 3] = ["error", "errors", "error_message"];
 
 /// What a chunk says of the answer.
 #[derive(Debug, Default)]
@@ -26,10 +27,9 @@ pub(super) enum Finish {
     /// It didn't.
     #[default]
     None,
-    /// By itself. Relays before Gemini have this word in every chunk.
+    /// By itself, by a limit, or for a reason that nobody here knows: the text is as whole as it
+    /// gets. Some relays have such a word in every chunk.
     Stop,
-    /// By a limit, or for a reason that nobody here knows. The text is as whole as it gets.
-    Other,
     /// It was made to, and the text is no answer.
     Failed(Trouble),
 }
@@ -46,74 +46,200 @@ pub(super) enum Chunk {
 }
 
 impl Chunk {
-    /// Reads the data of an event.
+    /// Reads the data of an event. A member that is odd costs no other: it is absent, unless it may
+    /// be text, which must not be lost.
     pub(super) fn read(data: &[u8]) -> Self {
-        match serde_json::from_slice(data) {
-            Ok(Completion { choices: Some(choices), error })
-                if !choices.is_empty() && !error.as_ref().is_some_and(is_telling) =>
-            {
-                // One choice was asked for.
-                let first = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0);
-                first.map_or(Self::Beside, Choice::read)
-            }
-            // A list is read as an object's members by their order, which nobody means.
-            read => match serde_json::from_slice(data) {
-                Err(_) => Self::Failed(Trouble::Unreadable),
-                Ok(value) => match Report::find(&value) {
-                    Some(report) => Self::Failed(Trouble::Reported(report)),
-                    None if read.is_ok() && value.is_object() => Self::Beside,
-                    None => Self::Failed(Trouble::Unreadable),
-                },
+        let Ok(json) = str::from_utf8(data) else { return Self::Failed(Trouble::Unreadable) };
+        let json = match Object::read(json) {
+            Some(chunk) => return Self::of(json, &chunk),
+            None => finite(json),
+        };
+        match Object::read(&json) {
+            Some(chunk) => Self::of(&json, &chunk),
+            // Some have their failure in a list.
+            None => match Report::find(&value(&json)) {
+                Some(report) => Self::Failed(Trouble::Reported(report)),
+                None => Self::Failed(Trouble::Unreadable),
             },
         }
     }
-}
 
-/// Every member may be missing or `null`.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Option<Vec<Choice>>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    index: Option<u64>,
-    delta: Option<Message>,
-    message: Option<Message>,
-    #[serde(default)]
-    finish_reason: Reason,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Text,
-    /// What the model says in place of an answer.
-    refusal: Option<String>,
-}
-
-impl Choice {
-    fn read(self) -> Chunk {
-        let failure = self.error.filter(is_telling);
-        let (Reason(finish), whole) = (self.finish_reason, self.delta.is_none());
-        let finish = match failure {
-            Some(error) => Finish::Failed(Trouble::Reported(Report::of(None, &error))),
-            None => finish,
+    fn of(json: &str, chunk: &Object<'_>) -> Self {
+        let choices = match chunk.get("choices") {
+            None => Vec::new(),
+            Some(choices) => match choices.get().as_bytes().first() {
+                Some(b'[') => list(choices).unwrap_or_default(),
+                Some(b'{') if !is_nothing(choices) => vec![choices],
+                _ if is_nothing(choices) => Vec::new(),
+                _ => return Self::Failed(Trouble::Unreadable),
+            },
         };
-        let text = self.delta.or(self.message).map_or_else(String::new, |message| {
-            message.content.0 + message.refusal.as_deref().unwrap_or_default()
-        });
-        Chunk::Said(Said { text, whole, finish })
+        if choices.is_empty() {
+            return match Report::find(&value(json)) {
+                Some(report) => Self::Failed(Trouble::Reported(report)),
+                None => Self::Beside,
+            };
+        }
+        if let Some(report) = beside(chunk) {
+            return Self::Failed(Trouble::Reported(report));
+        }
+        let mut is_odd = false;
+        for choice in choices {
+            match Object::of(choice) {
+                // One choice was asked for.
+                Some(choice) if is_first(&choice) => return Self::choice(&choice),
+                Some(_) => {}
+                None => is_odd |= !is_nothing(choice),
+            }
+        }
+        if is_odd { Self::Failed(Trouble::Unreadable) } else { Self::Beside }
+    }
+
+    fn choice(choice: &Object<'_>) -> Self {
+        let delta = choice.get("delta").filter(|delta| !is_nothing(delta));
+        let whole = delta.is_none();
+        let message = delta.or_else(|| choice.get("message").filter(|it| !is_nothing(it)));
+        let mut said =
+            Said { whole, finish: Finish::of(choice.get("finish_reason")), ..Said::default() };
+        let mut failure = reported(choice);
+        if let Some(message) = message {
+            let Some(message) = Object::of(message) else {
+                return Self::Failed(Trouble::Unreadable);
+            };
+            let Some(text) = words(&message) else { return Self::Failed(Trouble::Unreadable) };
+            said.text = text;
+            failure = failure.or_else(|| reported(&message));
+        }
+        if let Some(report) = failure {
+            said.finish = Finish::Failed(Trouble::Reported(report));
+        }
+        Self::Said(said)
     }
 }
 
-/// A finish reason, in whichever words. What is no text is none.
-#[derive(Default)]
-struct Reason(Finish);
+/// Whether it is the choice that is the answer. The others have a number above 0.
+fn is_first(choice: &Object<'_>) -> bool {
+    let index = choice.text("index").and_then(|index| index.trim().parse::<f64>().ok());
+    index.is_none_or(|index| index < 1.0)
+}
+
+/// A failure beside the choices: of the chunk, or in what its server adds to it (`x_groq`).
+fn beside(chunk: &Object<'_>) -> Option<Report> {
+    reported(chunk).or_else(|| {
+        chunk.members().find_map(|(name, member)| {
+            if name.starts_with("x_") {
+                Object::of(member).as_ref().and_then(reported)
+            } else if name == "base_resp" {
+                Report::find(&value(member.get()))
+            } else {
+                None
+            }
+        })
+    })
+}
+
+/// A failure in a member of its own. Relays have empty ones in every chunk.
+fn reported(object: &Object<'_>) -> Option<Report> {
+    let failures = FAILURES.into_iter().filter_map(|name| object.get(name));
+    let failures = failures.map(|failure| value(failure.get()));
+    failures.into_iter().find(is_telling).map(|failure| Report::of(None, &failure))
+}
+
+/// The text of a message or of a delta to one; `None` if it can't be read.
+fn words(message: &Object<'_>) -> Option<String> {
+    let mut words = match message.get("content") {
+        None => String::new(),
+        Some(content) => match content.get().as_bytes().first() {
+            // Some relays make numbers of texts that look like one.
+            Some(b'"' | b'-' | b'0'..=b'9') => text(content)?.into_owned(),
+            Some(b'[') => list(content)?.into_iter().filter_map(part).collect(),
+            Some(b'{') => part(content).unwrap_or_default().into_owned(),
+            _ if is_nothing(content) => String::new(),
+            _ => return None,
+        },
+    };
+    // What the model says in place of an answer.
+    if let Some(refusal) = message.get("refusal").and_then(string) {
+        words.push_str(&refusal);
+    }
+    Some(words)
+}
+
+/// The text of a part of a content, if that is what it is; thinking isn't.
+fn part(part: &RawValue) -> Option<Cow<'_, str>> {
+    let Some(object) = Object::of(part) else { return string(part) };
+    match object.text("type").as_deref() {
+        // Gemini's parts have no type, but thoughts are marked.
+        None | Some("text" | "output_text") => {
+            let is_thought = object.get("thought").is_some_and(|it| it.get() == "true");
+            object.get("text").filter(|_| !is_thought).and_then(string)
+        }
+        Some("refusal") => object.get("refusal").and_then(string),
+        Some(_) => None,
+    }
+}
+
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    text(value).filter(|_| value.get().starts_with('"'))
+}
+
+/// Whether nothing is in it, in whichever way that is written.
+fn is_nothing(raw: &RawValue) -> bool {
+    match raw.get() {
+        "null" | "false" | "[]" | "{}" | "\"\"" => true,
+        // Nearly always a text.
+        json => !json.starts_with('"') && !is_telling(&value(json)),
+    }
+}
+
+/// JSON without the numbers that it doesn't have and Python writes: `NaN`, `Infinity`.
+fn finite(json: &str) -> Cow<'_, str> {
+    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    if !NUMBERS.iter().any(|number| json.contains(number)) {
+        return Cow::Borrowed(json);
+    }
+    let (mut plain, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(begin) = rest.find(['"', 'N', '-', 'I']) {
+        let (before, from) = rest.split_at(begin);
+        plain.push_str(before);
+        let number = NUMBERS.iter().find(|number| from.starts_with(**number));
+        let end = match number {
+            Some(number) => number.len(),
+            None if from.starts_with('"') => end_of_string(from),
+            None => 1,
+        };
+        let (token, after) = from.split_at(end);
+        plain.push_str(if number.is_some() { "null" } else { token });
+        rest = after;
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
+/// How long the string at the beginning of `json` is, with its quotes.
+fn end_of_string(json: &str) -> usize {
+    let mut is_escaped = false;
+    let end = json.bytes().skip(1).position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(json.len(), |end| end + 2)
+}
 
 impl Finish {
+    /// Reads a finish reason, in whichever words. What is no word is none.
+    fn of(reason: Option<&RawValue>) -> Self {
+        let Some(reason) = reason else { return Self::None };
+        if let Some(word) = string(reason) {
+            return Self::named(&word);
+        }
+        let Some(object) = Object::of(reason) else { return Self::None };
+        let names = ["type", "reason", "name", "finish_reason"].into_iter();
+        let word = names.filter_map(|name| object.get(name).and_then(string)).next();
+        word.map_or(Self::None, |word| Self::named(&word))
+    }
+
     fn named(word: &str) -> Self {
         // The filters of OpenAI, Azure, Gemini, Bedrock, Anthropic and Zhipu.
         const FILTERED: [&str; 10] = [
@@ -148,98 +274,14 @@ impl Finish {
         match lower.as_str() {
             // Some servers have one of these in every chunk but the last.
             "" | "null" | "none" | "finish_reason_unspecified" => Self::None,
-            "stop" => Self::Stop,
             // Gemini's words for a reason that it doesn't tell, and for a language it can't.
             "other" => Self::Failed(Trouble::Reported(Report::named(word))),
             "language" => Self::Failed(Trouble::Filtered),
             _ if is_one_of(&FILTERED) => Self::Failed(Trouble::Filtered),
             _ if is_one_of(&FAILED) => Self::Failed(Trouble::Reported(Report::named(word))),
-            _ => Self::Other,
+            _ => Self::Stop,
         }
     }
-}
-
-impl<'de> Deserialize<'de> for Reason {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Word;
-
-        impl Visitor<'_> for Word {
-            type Value = Finish;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a finish reason")
-            }
-
-            fn visit_str<E: Error>(self, word: &str) -> Result<Finish, E> {
-                Ok(Finish::named(word))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Finish, E> {
-                Ok(Finish::None)
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Finish, E> {
-                Ok(Finish::None)
-            }
-        }
-
-        deserializer.deserialize_any(Word).map(Self)
-    }
-}
-
-/// A `content`: a text, or parts of which some are text.
-#[derive(Default)]
-struct Text(String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-
-        impl<'de> Visitor<'de> for Parts {
-            type Value = String;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or its parts")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-                Ok(text.to_owned())
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<String, E> {
-                Ok(String::new())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<String, A::Error> {
-                let mut text = String::new();
-                while let Some(part) = parts.next_element::<Value>()? {
-                    text.push_str(text_of(&part));
-                }
-                Ok(text)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, part: A) -> Result<String, A::Error> {
-                let part = Value::deserialize(MapAccessDeserializer::new(part))?;
-                Ok(text_of(&part).to_owned())
-            }
-        }
-
-        deserializer.deserialize_any(Parts).map(Self)
-    }
-}
-
-/// The text of a part, if that is what it is; thinking isn't.
-fn text_of(part: &Value) -> &str {
-    let text = match part.get("type").and_then(Value::as_str) {
-        None if part.is_string() => Some(part),
-        // Gemini's parts have no type, but thoughts are marked.
-        None | Some("text" | "output_text") if part.get("thought") != Some(&Value::Bool(true)) => {
-            part.get("text")
-        }
-        Some("refusal") => part.get("refusal"),
-        _ => None,
-    };
-    text.and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -270,7 +312,10 @@ mod tests {
             (r#"[{"type":"reasoning","text":"planted"},{"type":"text","text":"Good"}]"#, "Good"),
             (r#"[{"text":"planted","thought":true},{"type":"text","text":null}]"#, ""),
             (r#"{"type":"thinking","text":"planted"}"#, ""),
-            ("1", "Failed(Unreadable)"),
+            // PHP's relays make a number of it.
+            ("1", "1"),
+            ("-1.50", "-1.50"),
+            ("false", ""),
             ("true", "Failed(Unreadable)"),
         ] {
             assert_eq!(content(shape), text, "{shape}");
@@ -281,10 +326,18 @@ mod tests {
     fn a_finish_reason_means_what_its_server_means() {
         for (reasons, meant) in [
             (&["", "null", "FINISH_REASON_UNSPECIFIED"][..], "None"),
-            (&["stop", "STOP"], "Stop"),
             (
-                &["length", "MAX_TOKENS", "model_length", "tool_calls", "function_call", "eos"],
-                "Other",
+                &[
+                    "stop",
+                    "STOP",
+                    "length",
+                    "MAX_TOKENS",
+                    "model_length",
+                    "tool_calls",
+                    "function_call",
+                    "eos",
+                ],
+                "Stop",
             ),
             (
                 &[
@@ -324,6 +377,53 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_member_costs_no_other() {
+        for chunk in [
+            r#"{"choices":[{"index":"0","delta":{"content":"Good"}}]}"#,
+            r#"{"choices":[{"index":0.0,"delta":{"content":"Good"}}]}"#,
+            r#"{"choices":[{"index":-1,"delta":{"content":"Good"}}]}"#,
+            r#"{"choices":[{"index":[],"delta":{"content":"Good"}}]}"#,
+            r#"{"choices":[null,{"index":"1","delta":{"content":"B"}},{"delta":{"content":"Good"}}]}"#,
+            r#"{"choices":{"index":0,"delta":{"content":"Good"}}}"#,
+            r#"{"choices":[{"delta":[],"message":{"content":"Good"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"Good","refusal":false}}]}"#,
+            r#"{"choices":[{"delta":{"content":"Good","refusal":0,"role":7,"tool_calls":"x"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"Good"},"finish_reason":0,"message":7}]}"#,
+            r#"{"choices":[{"delta":{"content":"Good"},"finish_reason":[]}]}"#,
+            r#"{"choices":[{"delta":{"content":"","content":"Good"},"logprobs":NaN}]}"#,
+            r#"{"choices":[{"delta":{"content":"Good"}}],"a":[-Infinity,Infinity,"\\"],"error":""}"#,
+            r#"{"choices":[{"delta":{"content":"Good"},"x":"\ud83d"}],"error":[],"created":"now"}"#,
+        ] {
+            match Chunk::read(chunk.as_bytes()) {
+                Chunk::Said(Said { text, finish: Finish::None, .. }) => {
+                    assert_eq!(text, "Good", "{chunk}");
+                }
+                other => panic!("{other:?}: {chunk}"),
+            }
+        }
+        // A string keeps what only looks like a number, and half a pair takes nothing along.
+        assert_eq!(content(r#""NaN \"-Infinity\\","x":NaN"#), "NaN \"-Infinity\\");
+        assert_eq!(content(r#""Hi \ud83d""#).trim_end_matches('\u{fffd}'), "Hi ");
+        for beside in [
+            r#"{"choices":[],"usage":{"cost":NaN}}"#,
+            r#"{"choices":[],"x":"\ud83d"}"#,
+            r#"{"choices":{}}"#,
+            r#"{"choices":[{"index":"1","delta":{"content":"B"}}]}"#,
+        ] {
+            assert!(matches!(Chunk::read(beside.as_bytes()), Chunk::Beside), "{beside}");
+        }
+        // What may be text must not be lost.
+        for lost in [
+            r#"{"choices":["Good"]}"#,
+            r#"{"choices":[{"delta":"Good"}]}"#,
+            r#"{"choices":[{"delta":["Good"]}]}"#,
+        ] {
+            let shown = format!("{:?}", Chunk::read(lost.as_bytes()));
+            assert_eq!(shown, "Failed(Unreadable)", "{lost}");
+        }
+    }
+
+    #[test]
     fn an_error_beside_a_choice_is_one_unless_it_is_empty() {
         let read = |more: &str, choice: &str| {
             let data = format!(r#"{{"choices":[{{"delta":{{"content":"half"}}{choice}}}]{more}}}"#);
@@ -333,6 +433,12 @@ mod tests {
             (r#","error":{"code":502,"message":"planted"}"#, ""),
             (r#","error":"planted""#, ""),
             ("", r#","error":{"code":502,"message":"planted"},"finish_reason":"error""#),
+            (r#","x_groq":{"id":"r","error":"planted"}"#, r#","finish_reason":"stop""#),
+            (r#","errors":[{"code":502}]"#, r#","finish_reason":"stop""#),
+            (r#","base_resp":{"status_code":1027,"status_msg":"planted"}"#, ""),
+            ("", r#","delta":{"content":"","error":"planted"},"finish_reason":"stop""#),
+            ("", r#","error":"\ud83d","finish_reason":"stop""#),
+            ("", r#","finish_reason":{"type":"error"}"#),
         ] {
             let shown = read(more, choice);
             assert!(shown.contains("Failed(Reported("), "{shown}");
@@ -340,6 +446,10 @@ mod tests {
         for (more, choice) in [
             (r#","error":null"#, r#","error":null"#),
             (r#","error":{"message":"","type":"","code":null}"#, r#","finish_reason":false"#),
+            (
+                r#","x_groq":{"error":null},"base_resp":{"status_code":0,"status_msg":"success"}"#,
+                "",
+            ),
         ] {
             let shown = read(more, choice);
             assert!(shown.starts_with("Said"), "{shown}");

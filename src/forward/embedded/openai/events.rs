@@ -154,7 +154,6 @@ impl Events {
                 self.finish = Some(Certainty::Certain);
             }
             Finish::Stop => self.finish = Some(Certainty::Doubtful),
-            Finish::Other => self.finish = Some(Certainty::Certain),
             Finish::Failed(trouble) => self.end(Err(trouble)),
         }
     }

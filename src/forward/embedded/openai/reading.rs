@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::chunks::{Chunks, Close};
 use super::events::Piece;
+use super::report::value;
 use super::trouble::Trouble;
 use crate::forward::timeouts::after;
 use crate::forward::{ForwardError, ForwardErrorKind, UpstreamBody};
@@ -116,5 +117,5 @@ pub(super) async fn refusal(mut body: UpstreamBody) -> Value {
         }
         text.extend_from_slice(&bytes);
     }
-    serde_json::from_slice(&text).unwrap_or_default()
+    value(&String::from_utf8_lossy(&text))
 }

@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::stream::{Object, text};
+
 /// How deep a failure is wrapped, and how many of a list are looked at.
 const MAX_DEPTH: usize = 4;
 
@@ -34,7 +36,7 @@ impl Report {
 
     /// Reads the data of an event whose name says that it is a failure.
     pub(super) fn read(data: &[u8]) -> Self {
-        serde_json::from_slice(data).map(|value| Self::of(None, &value)).unwrap_or_default()
+        Self::of(None, &value(&String::from_utf8_lossy(data)))
     }
 
     /// A failure with one word for it, in a place where it can only mean that.
@@ -127,6 +129,24 @@ const PASSING: [&str; 17] = [
     "unavailable",
     "upstream",
 ];
+
+/// Reads JSON of which not every member need be fit to be read: those that aren't are `null`.
+pub(super) fn value(json: &str) -> Value {
+    lenient(json, 0)
+}
+
+fn lenient(json: &str, depth: usize) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| match Object::read(json) {
+        Some(object) if depth < MAX_DEPTH => {
+            let members = object.members();
+            members.map(|(name, it)| (name.to_owned(), lenient(it.get(), depth + 1))).collect()
+        }
+        _ => {
+            let string = serde_json::from_str(json).ok().and_then(text);
+            string.map_or(Value::Null, |string| Value::String(string.into_owned()))
+        }
+    })
+}
 
 /// What keeps a connection alive, by its name.
 pub(super) fn is_keep_alive(word: &str) -> bool {
@@ -266,7 +286,8 @@ fn has_error_member(object: &Map<String, Value>) -> bool {
 fn calls_itself_an_error(object: &Map<String, Value>) -> bool {
     let called = ["object", "type", "event", "status", "state"].into_iter();
     let failed = called.filter_map(|name| object.get(name)?.as_str()).map(squeezed);
-    let failed = failed.into_iter().any(|word| word.contains("error") || word.contains("fail"));
+    let is_failure = |word: &str| ["error", "exception", "fail"].iter().any(|it| word.contains(it));
+    let failed = failed.into_iter().any(|word| is_failure(&word));
     let refused = ["success", "ok"].into_iter().filter_map(|name| object.get(name)?.as_bool());
     failed || refused.into_iter().any(|done| !done)
 }
@@ -282,7 +303,7 @@ fn codes(object: &Map<String, Value>) -> impl Iterator<Item = u64> {
 }
 
 fn has_code_of_failure(object: &Map<String, Value>) -> bool {
-    codes(object).any(|code| code >= 400)
+    codes(object).any(|code| (400..=599).contains(&code))
 }
 
 fn has_message(object: &Map<String, Value>) -> bool {
@@ -291,11 +312,32 @@ fn has_message(object: &Map<String, Value>) -> bool {
     texts.into_iter().any(|text| !text.is_empty()) || object.get("detail").is_some_and(is_telling)
 }
 
-/// Whether a message in it is none of a failure.
+/// Whether a message in it is none of a failure: what it calls itself, its code or the message
+/// says so.
 fn is_harmless(object: &Map<String, Value>) -> bool {
-    let names = ["type", "event", "object", "status"].into_iter();
-    names.filter_map(|name| object.get(name)?.as_str()).any(is_keep_alive)
-        || codes(object).any(|code| code == 0 || (200..300).contains(&code))
+    let names = ["type", "event", "object", "status", "state"].into_iter();
+    let mut names = names.filter_map(|name| object.get(name)?.as_str()).peekable();
+    let has_name = names.peek().is_some();
+    let texts = ["message", "msg", "status_msg"].into_iter();
+    let mut texts = texts.filter_map(|name| object.get(name)?.as_str()).map(squeezed);
+    let (mut codes, mut has_code) = (codes(object), false);
+    names.any(is_keep_alive)
+        || texts.any(|text| ["ok", "success", "succeeded"].contains(&&*text))
+        || codes.any(|code| {
+            has_code = true;
+            is_success(code)
+        })
+        || (has_name
+            && !has_code
+            && Report::of(None, &Value::Object(object.clone())).may_pass.is_none())
+}
+
+/// Whether a code means that all went well; some APIs have the statuses with zeros after them.
+fn is_success(mut code: u64) -> bool {
+    while code >= 1000 && code % 10 == 0 {
+        code /= 10;
+    }
+    code == 0 || (200..300).contains(&code)
 }
 
 #[cfg(test)]
@@ -366,6 +408,10 @@ mod tests {
             (json!({"error_code": 336_003, "error_msg": "planted"}), None),
             (json!({"success": false, "error": {"status": 500}}), Some(true)),
             (json!({"status": "failed"}), None),
+            (json!({"type": "overloaded", "message": "planted"}), Some(true)),
+            (json!({"type": "bad_request", "message": "planted"}), Some(false)),
+            (json!({"event": "exception", "message": "planted"}), None),
+            (json!({"type": "status", "code": 1008, "message": "planted"}), None),
             (json!({"base_resp": {"status_code": 1008, "status_msg": "planted"}}), None),
         ] {
             let found = Report::find(&said).map(|report| report.may_pass);
@@ -388,6 +434,12 @@ mod tests {
             json!({"base_resp": {"status_code": 0, "status_msg": "success"}}),
             json!({"status": "processing", "position": 3}),
             json!({"code": 200, "message": "ok"}),
+            json!({"choices": [], "code": 20000, "message": "queued"}),
+            json!({"choices": [], "code": 1, "message": "Ok"}),
+            json!({"type": "status", "message": "the model is loading"}),
+            json!({"object": "chat.completion.chunk", "choices": [], "message": "queued"}),
+            json!({"status": "queued", "detail": "third in line"}),
+            json!({"code": 1000}),
         ] {
             assert_eq!(Report::find(&said), None, "{said}");
         }
