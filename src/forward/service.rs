@@ -74,6 +74,12 @@ impl HttpUpstream {
         self.shared.timeouts.first_byte
     }
 
+    /// How long an answer may be silent.
+    #[cfg(feature = "openai")]
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.shared.timeouts.idle
+    }
+
     /// How many connections are idle at the moment.
     pub fn idle_connections(&self) -> usize {
         self.shared.pool.len()

@@ -134,6 +134,12 @@ impl Lines {
         self.has_data
     }
 
+    /// Whether a line has begun of which the sink has heard nothing yet.
+    #[cfg(feature = "openai")]
+    pub(crate) fn is_within_name(self) -> bool {
+        matches!(self.state, State::Bom(1..) | State::Field(1..))
+    }
+
     fn begin_data(&mut self, sink: &mut impl Sink) {
         if self.has_data && !self.bored {
             self.bored = !sink.data(b"\n");

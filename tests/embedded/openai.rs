@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
-use chatkit_rest::forward::embedded::{self, Content, Embedded, EndOfTurn, Json, Responder, Turn};
+use chatkit_rest::forward::embedded::{
+    self, Content, Embedded, EmbeddedBody, EndOfTurn, Json, Responder, Turn,
+};
 use chatkit_rest::forward::{HttpUpstream, HttpUpstreamBuilder};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -42,6 +44,35 @@ fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
 
 fn delta(text: &str) -> String {
     format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
+}
+
+/// A text with a finish reason beside it, or a reason alone.
+fn end(text: &str, reason: &str) -> String {
+    let choice = json!({"delta": {"content": text}, "finish_reason": reason});
+    format!("data: {}\n\n", json!({"choices": [choice]}))
+}
+
+/// What has arrived is read.
+async fn settle() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Somebody said something, and the API began to answer; each text of that is out.
+async fn begun(api: &Api, events: &str) -> (EmbeddedBody, Peer) {
+    let mut body = send(&api.server, &create_body("hello")).await.into_body();
+    let deltas = events.matches("content").count() - events.matches("\"content\":\"\"").count();
+    let reading = tokio::spawn(async move {
+        for _ in 0..deltas {
+            while !kind(&next(&mut body).await).ends_with("text_delta") {}
+        }
+        body
+    });
+    let mut peer = api.accept().await;
+    peer.request().await;
+    peer.send([STREAM.as_bytes(), &chunk(events)].concat()).await;
+    (soon(reading).await.unwrap(), peer)
 }
 
 /// An API, and the server that it answers for.
@@ -303,47 +334,78 @@ async fn a_stream_of_single_bytes_is_the_same_answer() {
 
 #[tokio::test]
 async fn a_finished_answer_needs_no_end_of_the_stream() {
-    let end = |reason: &str| {
-        let choice = json!({"delta": {"content": "here"}, "finish_reason": reason});
-        format!("data: {}\n\n", json!({"choices": [choice]}))
-    };
-    for (events, patience) in [
-        (end("length"), 10),
-        (delta("it ends ") + &end("stop"), 2),
-        // It may stand in every chunk, and there may be more of them.
-        (end("stop"), 10),
-        (end("stop") + &end("stop"), 10),
+    let alive = ": hm\n\ndata:\n\n".to_owned();
+    let (idle, empty) = (120, delta(""));
+    for (events, sign, last_sign, patience) in [
+        // Whatever comes then is no answer.
+        (delta("here") + &end("", "stop"), &alive, 1, 2),
+        (delta("here") + &end("", "length"), &empty, 1, 2),
+        // The reason may stand in every chunk, and there may be more of them.
+        (delta("it ends ") + &end("here", "stop"), &empty, 0, 10),
+        (end("here", "length"), &empty, 0, 10),
+        (end("it ends ", "in_progress") + &end("here", "in_progress"), &alive, 0, 10),
+        // The server is there.
+        (end("here", "stop"), &alive, 9, 19),
+        (end("here", "stop"), &empty, idle - 1, idle),
     ] {
         let api = Api::bind().await;
-        let mut body = send(&api.server, &create_body("hello")).await.into_body();
-        let deltas = events.matches("content").count();
-        let reading = tokio::spawn(async move {
-            for _ in 0..deltas {
-                while !kind(&next(&mut body).await).ends_with("text_delta") {}
-            }
-            body
-        });
-        let mut peer = api.accept().await;
-        peer.request().await;
-        peer.send([STREAM.as_bytes(), &chunk(events)].concat()).await;
-        let mut body = soon(reading).await.unwrap();
+        let (mut body, mut peer) = begun(&api, &events).await;
         let mut last = tokio::spawn(async move { (next(&mut body).await, body) });
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
+        settle().await;
+        let mut passed = 0;
+        while passed < last_sign {
+            let step = (last_sign - passed).min(9);
+            pass(step).await;
+            passed += step;
+            peer.send(chunk(sign)).await;
+            settle().await;
         }
-        pass(patience - 1).await;
-        // Signs of life are no answer.
-        peer.send(chunk(": hm\n\ndata:\n\n")).await;
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
+        if passed + 1 < patience {
+            pass(patience - passed - 1).await;
+            passed = patience - 1;
+            settle().await;
         }
-        assert!(!last.is_finished());
-        pass(1).await;
+        assert!(!last.is_finished(), "{events}");
+        pass(patience - passed).await;
         let (done, mut body) = soon(&mut last).await.unwrap();
         assert!(kind(&done).ends_with("content_part.done"), "{done}");
         assert_eq!(kind(&next(&mut body).await), "thread.item.done");
         assert!(soon(body.frame()).await.is_none());
         peer.expect_closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pause_in_an_answer_with_a_reason_in_every_chunk_is_none() {
+    let alive = ": hm\n\n".to_owned();
+    for (events, word, signs, pause) in [
+        (end("One ", "stop"), "stop", 6, 2),
+        (delta("One ") + &end("two ", "stop"), "stop", 3, 1),
+        (delta("One ") + &end("two ", "stop"), "stop", 1, 5),
+        (end("One ", "length"), "length", 1, 3),
+        (end("One ", "in_progress") + &end("two ", "in_progress"), "in_progress", 1, 3),
+        (end("One ", "unknown") + &end("two ", "unknown"), "unknown", 1, 3),
+    ] {
+        let api = Api::bind().await;
+        let (mut body, mut peer) = begun(&api, &events).await;
+        let rest = tokio::spawn(async move {
+            let mut event = next(&mut body).await;
+            let text = string(event.get("update").unwrap(), "delta");
+            while kind(&event) != "thread.item.done" {
+                event = next(&mut body).await;
+            }
+            (text, text_of(event.get("item").unwrap()))
+        });
+        settle().await;
+        for _ in 0..signs {
+            pass(pause).await;
+            peer.send(chunk(&alive)).await;
+            settle().await;
+        }
+        peer.send(chunk(end("three", word) + DONE)).await;
+        let (text, all) = soon(rest).await.unwrap();
+        assert_eq!(text, "three", "{events}");
+        assert!(all.starts_with("One ") && all.ends_with("three"), "{all}");
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Said {
     pub(super) text: String,
     /// Whether that is a message of its own, and no delta to one: some relays repeat the whole.
     pub(super) whole: bool,
+    /// Whether the model did something else, such as thinking.
+    pub(super) thinks: bool,
     pub(super) finish: Finish,
 }
 
@@ -107,6 +109,7 @@ impl Chunk {
                 return Self::Failed(Trouble::Unreadable);
             };
             let Some(text) = words(&message) else { return Self::Failed(Trouble::Unreadable) };
+            said.thinks = message.members().any(|(name, it)| name != "role" && !is_nothing(it));
             said.text = text;
             failure = failure.or_else(|| reported(&message));
         }
@@ -193,7 +196,7 @@ fn is_nothing(raw: &RawValue) -> bool {
 }
 
 /// JSON without the numbers that it doesn't have and Python writes: `NaN`, `Infinity`.
-fn finite(json: &str) -> Cow<'_, str> {
+pub(super) fn finite(json: &str) -> Cow<'_, str> {
     const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
     if !NUMBERS.iter().any(|number| json.contains(number)) {
         return Cow::Borrowed(json);

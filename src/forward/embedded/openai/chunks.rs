@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::chunk::finite;
 use super::events::{Certainty, Events, Piece};
 use super::trouble::Trouble;
 use crate::forward::ForwardError;
@@ -17,7 +18,8 @@ const MAX_DOCUMENT: usize = 8 << 20;
 /// How long a server may be silent after a finish reason that was its last word.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same, where the reason may stand in every chunk and more may come.
+/// The same, where the reason may stand in every chunk and more may come. A server that gives signs
+/// of life isn't silent then.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a stream ends.
@@ -29,6 +31,17 @@ pub(super) enum Close {
     Clean,
     /// It doesn't: nothing came for as long as there was [patience](Chunks::patience).
     Silent,
+}
+
+/// How long to wait for more of an answer that may have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// So long after the last of the answer, whatever else comes.
+    Certain(Duration),
+    /// So long after the last byte, and not beyond the idle time-out after the last of the answer.
+    Doubtful(Duration),
+    /// Until the idle time-out after the last of the answer: nothing was said yet.
+    Nothing,
 }
 
 /// An incremental reader: bytes in, however they were split, pieces out.
@@ -44,8 +57,28 @@ pub(super) struct Chunks {
 enum Shape {
     /// Nothing but white space has come.
     Open(Lines),
-    Document(Vec<u8>),
+    Document(Document),
     Stream(Lines),
+}
+
+/// JSON so far, which can't be read before its end.
+#[derive(Debug, Default)]
+struct Document {
+    bytes: Vec<u8>,
+    /// Up to where no line of a stream was found.
+    searched: usize,
+}
+
+impl Document {
+    /// Whether a line in it is one of a stream. JSON has none that begins with such a letter: it
+    /// has them in strings, which have no line breaks, and where its three words stand for a value.
+    fn is_stream(&mut self) -> bool {
+        let lines = self.bytes.get(self.searched..).unwrap_or_default();
+        let is_stream =
+            lines.windows(2).any(|pair| matches!(pair, [b'\n' | b'\r', b'd' | b'e' | b'i' | b'r']));
+        self.searched = self.bytes.len().saturating_sub(1);
+        is_stream
+    }
 }
 
 impl Chunks {
@@ -53,7 +86,7 @@ impl Chunks {
         Self { shape: Shape::Open(Lines::new()), stream_bytes: 0, events: Events::default() }
     }
 
-    /// Takes the next bytes of the stream. Tells whether anything of the answer was in them.
+    /// Takes the next bytes of the stream. Tells whether anything new of the answer was in them.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> bool {
         self.stream_bytes = self.stream_bytes.saturating_add(bytes.len());
         if self.stream_bytes > MAX_STREAM {
@@ -66,20 +99,41 @@ impl Chunks {
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
             let is_json = matches!(first, b'[' | b'{');
-            self.shape = if is_json { Shape::Document(Vec::new()) } else { Shape::Stream(lines) };
+            self.shape =
+                if is_json { Shape::Document(Document::default()) } else { Shape::Stream(lines) };
         }
-        let before = self.events.heard();
+        let before = self.events.steps();
         match &mut self.shape {
             Shape::Document(document) => {
-                if document.len().saturating_add(bytes.len()) > MAX_DOCUMENT {
+                if document.bytes.len().saturating_add(bytes.len()) > MAX_DOCUMENT {
                     self.events.end(Err(Trouble::TooLong));
                 } else {
-                    document.extend_from_slice(bytes);
+                    document.bytes.extend_from_slice(bytes);
+                    if document.is_stream() {
+                        self.document();
+                    }
                 }
             }
             Shape::Open(lines) | Shape::Stream(lines) => lines.feed(bytes, &mut self.events),
         }
-        self.events.heard() != before
+        self.events.steps() != before
+    }
+
+    /// Reads the JSON that has come, if it is that; what follows it is a stream, whose state is
+    /// given.
+    fn document(&mut self) -> Lines {
+        let mut lines = match &self.shape {
+            Shape::Open(lines) | Shape::Stream(lines) => *lines,
+            Shape::Document(_) => Lines::new(),
+        };
+        let shape = std::mem::replace(&mut self.shape, Shape::Stream(lines));
+        if let Shape::Document(Document { bytes, .. }) = shape {
+            let plain = str::from_utf8(&bytes).map(finite);
+            let rest = self.events.document(plain.as_ref().map_or(&bytes, |json| json.as_bytes()));
+            lines.feed(rest, &mut self.events);
+            self.shape = Shape::Stream(lines);
+        }
+        lines
     }
 
     /// The next piece; `None` if more of the stream is needed for it.
@@ -87,38 +141,36 @@ impl Chunks {
         self.events.next()
     }
 
-    /// How long to wait for more once nothing comes, if the answer may have ended. A model that
-    /// has only thought so far may do so for as long as the connection is patient.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        match self.events.finish()? {
-            Certainty::Certain => Some(PATIENCE),
-            Certainty::Doubtful => self.events.has_text().then_some(LONG_PATIENCE),
-        }
+    /// How long to wait for more, if the answer may have ended. A model that has only thought so
+    /// far may do so for as long as the connection is patient.
+    pub(super) fn patience(&self) -> Option<Patience> {
+        Some(match self.events.finish()? {
+            _ if !self.events.has_text() => Patience::Nothing,
+            Certainty::Certain => Patience::Certain(PATIENCE),
+            Certainty::Doubtful => Patience::Doubtful(LONG_PATIENCE),
+        })
     }
 
     /// There is nothing more to feed.
     pub(super) fn close(&mut self, close: Close) {
+        let is_whole = self.events.finish().is_some() && self.events.is_whole();
         match close {
             Close::Broken(error) => {
-                let is_whole = match &error {
-                    error if error.is_timeout() => self.patience().is_some(),
-                    _ => self.events.finish() == Some(Certainty::Certain),
+                let is_whole = match self.events.finish() {
+                    Some(Certainty::Certain) => true,
+                    Some(Certainty::Doubtful) => {
+                        error.is_timeout() && is_whole && self.events.has_text()
+                    }
+                    None => false,
                 };
                 let end = if is_whole { Ok(()) } else { Err(Trouble::Exchange(error)) };
                 self.events.end(end);
             }
             Close::Clean => {
-                match &mut self.shape {
-                    Shape::Document(document) => {
-                        let document = std::mem::take(document);
-                        self.events.document(&document);
-                    }
-                    Shape::Open(_) | Shape::Stream(_) => self.events.last(),
-                }
-                let is_whole = self.events.finish().is_some();
-                self.events.end(if is_whole { Ok(()) } else { Err(Trouble::Cut) });
+                let is_within_name = self.document().is_within_name();
+                self.events.last(is_within_name);
             }
-            Close::Silent => self.events.end(Ok(())),
+            Close::Silent => self.events.end(if is_whole { Ok(()) } else { Err(Trouble::Cut) }),
         }
     }
 }
@@ -148,8 +200,9 @@ mod tests {
         }
         let open = match chunks.patience() {
             None => "open",
-            Some(PATIENCE) => "finished",
-            Some(_) => "perhaps finished",
+            Some(Patience::Certain(_)) => "finished",
+            Some(Patience::Doubtful(_)) => "perhaps finished",
+            Some(Patience::Nothing) => "nothing said",
         };
         if let Some(close) = close {
             chunks.close(close);
@@ -233,11 +286,15 @@ mod tests {
         for (reason, end) in [
             ("stop", "perhaps finished"),
             ("length", "perhaps finished"),
+            ("in_progress", "perhaps finished"),
             ("content_filter", "Filtered"),
             ("error", "Reported(Report { label: Some(Label(\"error\")), may_pass: None })"),
             ("", "open"),
         ] {
             expect(&finish("last", reason), &["last"], end);
+        }
+        for reason in ["stop", "length", "MAX_TOKENS", "tool_calls", "eos"] {
+            expect(&(text("last") + &finish("", reason)), &["last"], "finished");
         }
     }
 
@@ -252,11 +309,18 @@ mod tests {
             (one.clone() + &text("two") + done, &["One ", "two"], "end"),
             (thinking.clone() + &text("two") + FINISHED + usage + done, &["two"], "end"),
             (text("One") + FINISHED + usage + done, &["One"], "end"),
-            (thinking, &[], "open"),
+            (thinking, &[], "nothing said"),
             (one.clone() + &finish("two", "stop"), &["One ", "two"], "perhaps finished"),
-            (one.clone() + &text("two"), &["One ", "two"], "perhaps finished"),
+            (one.clone() + &text("two"), &["One ", "two"], "open"),
             (one.clone() + &text("two") + FINISHED, &["One ", "two"], "perhaps finished"),
-            (text("One ") + &finish("two", "stop"), &["One ", "two"], "finished"),
+            (text("One ") + &finish("two", "stop"), &["One ", "two"], "perhaps finished"),
+            (one.clone() + &finish("", "stop"), &["One "], "perhaps finished"),
+            (text("One ") + FINISHED + &text("two"), &["One ", "two"], "open"),
+            (
+                text("One ") + FINISHED + &text("two") + FINISHED,
+                &["One ", "two"],
+                "perhaps finished",
+            ),
             (text("One") + FINISHED + usage, &["One"], "finished"),
             (one.clone() + &finish("two", "content_filter") + done, &["One ", "two"], "Filtered"),
             (
@@ -290,6 +354,101 @@ mod tests {
         expect_closed(&(text("One") + "data: [DONE]"), Close::Clean, &["One"], "end");
         expect_closed(&(text("One") + "data: {\"cho"), Close::Clean, &["One"], "Cut");
         expect_closed(&(text("One") + "{\"error\":\"x\"}"), Close::Clean, &["One"], "Reported");
+        // Nor is one that ends a text that went on after it.
+        let after = finish("One ", "stop") + &text("two");
+        for close in [Close::Clean, broken(IdleTimeout)] {
+            let (_, end) = read_and_close(&[after.as_bytes()], Some(close));
+            assert!(end.starts_with("Cut") || end.starts_with("Exchange"), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_no_stream_ends_only_what_was_finished_for_certain() {
+        for rest in [
+            "data: {\"choices\":[{\"delta\":{\"content\":\"tw",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"tw\n",
+            "dat",
+            "event: mess\ndata: {",
+            "eve",
+            "{\"choices\":[",
+            "upstream connect error or disconnect/reset before headers",
+            "<html>\n<h1>502 Bad Gateway</h1>\n</html>\n",
+            "error code: 502\n\n",
+            "Internal Server Error\n\n",
+            "502: Bad Gateway\n\n",
+        ] {
+            for (stream, ends) in [(text("One") + FINISHED, "end"), (finish("One", "stop"), "Cut")]
+            {
+                let stream = stream + rest;
+                for close in [Close::Clean, Close::Silent] {
+                    let is_silent = matches!(close, Close::Silent);
+                    // Within a line nothing can be told of it before its end.
+                    if !(is_silent && !rest.ends_with("\n\n")) {
+                        expect_closed(&stream, close, &["One"], ends);
+                    }
+                }
+                // What says so is believed.
+                let stream = stream.replace(rest, &format!("{}\n\n", rest.trim_end()));
+                if rest.contains("Error") {
+                    expect(&(stream + "data: [DONE]\n\n"), &["One"], "end");
+                }
+            }
+        }
+        let known = ": hm\nid: 7\nretry: 3000\nid\nevent\nevent: x\n\n: torn";
+        expect_closed(&(finish("One", "stop") + known), Close::Clean, &["One"], "end");
+    }
+
+    #[test]
+    fn nothing_but_the_answer_goes_on_with_it() {
+        let mut chunks = Chunks::new();
+        for (event, goes_on) in [
+            (": hm\n\n".to_owned(), false),
+            (delta(r#"{"role":"assistant","content":""}"#), false),
+            (delta(r#"{"reasoning_content":""}"#), false),
+            (delta(r#"{"reasoning_content":"hm"}"#), true),
+            (text("One"), true),
+            (delta(r#"{"reasoning_content":"hm"}"#), false),
+            (FINISHED.to_owned(), true),
+            (FINISHED.to_owned(), false),
+            (delta("{}"), false),
+            ("data: {\"choices\":[],\"usage\":{}}\n\n".to_owned(), false),
+            (text("two"), true),
+        ] {
+            assert_eq!(chunks.feed(event.as_bytes()), goes_on, "{event}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_known_as_servers_write_it() {
+        for done in ["[DONE]", "\"[DONE]\"", "[done]", " [DONE] "] {
+            expect(&(text("One") + "data: " + done + "\n\n"), &["One"], "end");
+        }
+    }
+
+    #[test]
+    fn json_that_a_stream_follows_is_its_beginning() {
+        let bare = |delta: String| delta.replace("data: ", "");
+        let (one, two) = (bare(text("One ")), text("two"));
+        let done = "data: [DONE]\n\n";
+        for (stream, end) in [
+            (one.clone() + &two + FINISHED + done, "end"),
+            (one.replace("\n\n", "\r") + &two.replace('\n', "\r") + done, "end"),
+            (one.clone() + "event: x\n" + &two + FINISHED, "finished"),
+            (one.clone() + &two + "event: error\ndata: {\"code\":400}\n\n", "Reported"),
+            (one.clone() + &bare(text("two")) + done, "end"),
+            (one.clone() + &two, "open"),
+        ] {
+            let (whole, single): (_, Vec<_>) =
+                ([stream.as_bytes()], stream.as_bytes().chunks(1).collect());
+            for pieces in [&whole[..], &single] {
+                let (said, ended) = read(pieces);
+                assert_eq!(said, ["One ", "two"], "{stream}");
+                assert!(ended.starts_with(end), "{ended} instead of {end}: {stream}");
+            }
+        }
+        let comments = one.clone() + ": hm\n\n" + &bare(text("two")) + &bare(FINISHED.to_owned());
+        expect_closed(&comments, Close::Clean, &["One ", "two"], "end");
+        expect_closed(&(one + &two), Close::Clean, &["One ", "two"], "Cut");
     }
 
     #[test]
@@ -336,13 +495,21 @@ mod tests {
     fn an_answer_in_one_piece_is_read_at_its_end() {
         let whole = r#" {"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Good day"},"finish_reason":"stop"}]}"#;
         let chunk = r#"{"choices":[{"delta":{"content":"Good "}}]}"#;
+        let finished = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        let unfinished = whole.replace(",\"finish_reason\":\"stop\"", "");
         for (document, texts, end) in [
             (whole.to_owned(), &["Good day"][..], "end"),
-            (whole.replace(",\"finish_reason\":\"stop\"", ""), &["Good day"], "end"),
             (whole.replace("\"stop\"", "\"length\""), &["Good day"], "end"),
             (whole.replace("\"stop\"", "\"content_filter\""), &["Good day"], "Filtered"),
             (whole.replace(',', ",\n  ") + "\n\ndata: [DONE]\n\n", &["Good day"], "end"),
-            (format!("{chunk}\n{chunk}\n"), &["Good ", "Good "], "end"),
+            (format!("{chunk}\n{chunk}\n"), &["Good ", "Good "], "Cut"),
+            (format!("{chunk}\n{chunk}\n{finished}"), &["Good ", "Good "], "end"),
+            (format!("{chunk}\nupstream connect error"), &["Good "], "Cut"),
+            (format!("{whole}\nupstream connect error"), &["Good day"], "Cut"),
+            (format!("{unfinished}\n{unfinished}"), &["Good day", "Good day"], "Cut"),
+            (unfinished.clone(), &["Good day"], "end"),
+            (whole.replace("\"stop\"", "null"), &["Good day"], "end"),
+            (whole.replace("\"index\":0", "\"logprobs\":NaN"), &["Good day"], "end"),
             (format!("{chunk}\n{{\"choi"), &["Good "], "Cut"),
             (
                 "{\n \"error\": {\"code\": 429}}".to_owned(),

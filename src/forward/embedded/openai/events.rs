@@ -33,11 +33,13 @@ pub(super) struct Events {
     name: Name,
     /// A line that is no data, as far as it may matter.
     line: Vec<u8>,
-    skips_line: bool,
+    skipped: Option<Field>,
     texts: VecDeque<String>,
     text_bytes: usize,
     /// How many chunks of the answer there were.
     chunks: usize,
+    /// How often the answer went on, or came to a finish.
+    steps: usize,
     finish: Option<Certainty>,
     /// A text came without a finish reason: it doesn't stand in every chunk.
     has_open_text: bool,
@@ -45,6 +47,10 @@ pub(super) struct Events {
     goes_on: bool,
     /// A text came as a delta.
     has_deltas: bool,
+    /// What came was JSON, at first at least.
+    is_document: bool,
+    /// Something came that is neither an event nor JSON, such as a proxy's page, or half of one.
+    has_rubbish: bool,
     /// How the answer ended; nothing is read after that.
     ended: Option<Result<(), Trouble>>,
 }
@@ -57,13 +63,48 @@ enum Name {
     Other,
 }
 
-/// How much a finish reason means. Relays before Gemini write `stop` into every chunk.
+/// How much a finish reason means. Relays write `stop`, `length` or `in_progress` into every chunk,
+/// or into every one but the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Certainty {
-    /// It was the model's last word.
+    /// It was the model's last word: it came without a text, and none before it had one.
     Certain,
     /// It may stand in every chunk.
     Doubtful,
+}
+
+/// A line's field, as far as it was read, where its value is of no interest.
+#[derive(Debug, Default)]
+struct Field {
+    name: [u8; Self::LONGEST],
+    length: usize,
+    ended: bool,
+}
+
+impl Field {
+    const LONGEST: usize = "retry".len();
+
+    fn read(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.ended {
+                return;
+            }
+            self.ended = *byte == b':';
+            if !self.ended {
+                match self.name.get_mut(self.length) {
+                    Some(place) => *place = *byte,
+                    None => self.ended = true,
+                }
+                self.length = self.length.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether it is one that a stream may have, or a comment.
+    fn is_known(&self) -> bool {
+        let name = self.name.get(..self.length);
+        matches!(name, Some(b"" | b"id" | b"retry"))
+    }
 }
 
 impl Events {
@@ -95,14 +136,28 @@ impl Events {
         self.ended.is_some()
     }
 
-    /// How many chunks of the answer there were.
-    pub(super) fn heard(&self) -> usize {
-        self.chunks
+    /// How often there was anything new of the answer: a text, or before the first a thought, or
+    /// a finish where there was none.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Whether the model has stopped, as far as it said.
     pub(super) fn finish(&self) -> Option<Certainty> {
         self.finish
+    }
+
+    /// Whether the answer may end here, where the stream does.
+    pub(super) fn is_whole(&self) -> bool {
+        match self.finish {
+            Some(Certainty::Certain) => true,
+            Some(Certainty::Doubtful) => !self.has_rubbish,
+            // One message in one piece of JSON, which can't be cut unseen.
+            None => {
+                let is_message = self.chunks == 1 && self.has_text() && !self.has_deltas;
+                self.is_document && is_message && !self.has_rubbish
+            }
+        }
     }
 
     /// Whether anything was said.
@@ -123,7 +178,7 @@ impl Events {
         match data.trim_ascii() {
             // A sign of life.
             b"" if name != Name::Error => {}
-            b"[DONE]" if name != Name::Error => self.end(Ok(())),
+            done if name != Name::Error && is_done(done) => self.end(Ok(())),
             error if name == Name::Error => self.end(Err(Trouble::Reported(Report::read(error)))),
             data => match Chunk::read(data) {
                 Chunk::Beside => {}
@@ -140,48 +195,82 @@ impl Events {
         // A message after deltas repeats them.
         let text = if said.whole && self.has_deltas { String::new() } else { said.text };
         let has_text = !text.is_empty();
+        let had_finish = self.finish.is_some();
         self.has_deltas |= has_text && !said.whole;
-        self.goes_on |= has_text && self.finish.is_some();
+        if has_text {
+            // What came before it was none.
+            self.goes_on |= self.finish.take().is_some();
+        }
+        let thinks = said.thinks && !has_text && !self.has_text();
         self.say(text);
         match said.finish {
-            Finish::None => {
-                self.has_open_text |= has_text;
-                if has_text && self.finish.is_some() {
-                    self.finish = Some(Certainty::Doubtful);
-                }
+            Finish::None => self.has_open_text |= has_text,
+            Finish::Stop => {
+                let is_certain = !has_text && self.has_open_text && !self.goes_on;
+                let certainty = if is_certain { Certainty::Certain } else { Certainty::Doubtful };
+                self.finish = Some(certainty);
             }
-            Finish::Stop if self.has_open_text && !self.goes_on => {
-                self.finish = Some(Certainty::Certain);
-            }
-            Finish::Stop => self.finish = Some(Certainty::Doubtful),
             Finish::Failed(trouble) => self.end(Err(trouble)),
         }
+        if has_text || thinks || (self.finish.is_some() && !had_finish) {
+            self.steps = self.steps.saturating_add(1);
+        }
     }
 
-    /// An answer in one piece, whole as it is. Some servers put `data: [DONE]` after it, and some
-    /// leave out the `data:` of every chunk.
-    pub(super) fn document(&mut self, document: &[u8]) {
-        for value in serde_json::Deserializer::from_slice(document).into_iter::<&RawValue>() {
-            match value {
-                Ok(value) => self.event(value.get().as_bytes(), Name::Other),
-                Err(error) if error.is_eof() => return self.end(Err(Trouble::Cut)),
-                Err(_) => break,
+    /// Reads the JSON that `document` begins with: an answer in one piece, or chunks of which some
+    /// servers leave out the `data:`. Gives what is left; that is a stream's, such as the
+    /// `data: [DONE]` that some put after it.
+    pub(super) fn document<'a>(&mut self, document: &'a [u8]) -> &'a [u8] {
+        self.is_document = true;
+        let mut rest = document.trim_ascii_start();
+        while self.ended.is_none() && matches!(rest.first(), Some(b'[' | b'{')) {
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            match values.next() {
+                Some(Ok(value)) => {
+                    self.event(value.get().as_bytes(), Name::Other);
+                    rest = rest.get(values.byte_offset()..).unwrap_or_default().trim_ascii_start();
+                }
+                Some(Err(error)) if error.is_eof() => {
+                    self.has_rubbish = true;
+                    if !self.is_whole() {
+                        self.end(Err(Trouble::Cut));
+                    }
+                    return &[];
+                }
+                Some(Err(_)) | None => break,
             }
         }
-        let is_answer = self.chunks > 0;
-        self.end(if is_answer { Ok(()) } else { Err(Trouble::Unreadable) });
+        rest
     }
 
-    /// The stream ended without the blank line that its last event needs. What can't be read of
-    /// that was cut.
-    pub(super) fn last(&mut self) {
+    /// The stream ended, perhaps within a line or without the blank line that its last event needs.
+    /// What can't be read of that was cut.
+    pub(super) fn last(&mut self, is_within_name: bool) {
         let (data, line) = (std::mem::take(&mut self.data), std::mem::take(&mut self.line));
         if self.ended.is_none() && !data.is_empty() {
             self.event(&data, self.name);
         }
-        self.line(&line);
+        self.has_rubbish |= is_within_name;
+        self.end_line(&line);
         if matches!(self.ended, Some(Err(Trouble::Unreadable))) {
             self.ended = None;
+            self.has_rubbish = true;
+        }
+        // Nothing came of which it could be told what it was.
+        let is_nothing = self.is_document && self.chunks == 0;
+        let is_whole = self.is_whole();
+        self.end(match (is_whole, is_nothing) {
+            (true, _) => Ok(()),
+            (false, false) => Err(Trouble::Cut),
+            (false, true) => Err(Trouble::Unreadable),
+        });
+    }
+
+    /// A line that is no data has ended.
+    fn end_line(&mut self, line: &[u8]) {
+        match self.skipped.take() {
+            None => self.line(line),
+            Some(field) => self.has_rubbish |= !field.is_known(),
         }
     }
 
@@ -197,8 +286,16 @@ impl Events {
             self.event(error, Name::Error);
         } else if line.starts_with(b"{") || line.starts_with(b"[") {
             self.event(line, Name::Other);
+        } else if !matches!(line, b"" | b"event") {
+            self.has_rubbish = true;
         }
     }
+}
+
+/// Whether it is what ends a stream, as servers write it.
+fn is_done(data: &[u8]) -> bool {
+    let quoted = data.strip_prefix(b"\"").and_then(|data| data.strip_suffix(b"\""));
+    quoted.unwrap_or(data).eq_ignore_ascii_case(b"[DONE]")
 }
 
 impl Name {
@@ -238,7 +335,7 @@ impl Sink for Events {
         if self.ended.is_some() {
             return;
         }
-        if self.line.is_empty() && !self.skips_line {
+        if self.line.is_empty() && self.skipped.is_none() {
             match bytes.first() {
                 // A blank line; the event had a name at most.
                 None => {
@@ -248,19 +345,19 @@ impl Sink for Events {
                     return;
                 }
                 Some(b'[' | b'e' | b'{') => {}
-                Some(_) => self.skips_line = true,
+                Some(_) => self.skipped = Some(Field::default()),
             }
         }
-        if !self.skips_line {
-            if self.line.len().saturating_add(bytes.len()) > MAX_EVENT {
+        match &mut self.skipped {
+            Some(field) => field.read(bytes),
+            None if self.line.len().saturating_add(bytes.len()) > MAX_EVENT => {
                 return self.end(Err(Trouble::TooLong));
             }
-            self.line.extend_from_slice(bytes);
+            None => self.line.extend_from_slice(bytes),
         }
         if ended {
-            self.skips_line = false;
             let mut line = std::mem::take(&mut self.line);
-            self.line(&line);
+            self.end_line(&line);
             line.clear();
             self.line = line;
         }

@@ -39,10 +39,20 @@
 //! object.
 //!
 //! The answer is complete at `[DONE]`, or when the stream ends after a `finish_reason`. What comes
-//! after one is read: relays before Gemini have `stop` in every chunk. A server that neither ends
-//! the stream nor says `[DONE]` is believed after 2 seconds of silence, or after 10 if all it said
-//! so far had a `stop`. Without either the answer was cut. One that was cut short by the model's
-//! own limit (`length`) is kept as it is.
+//! after one is read: relays have `stop`, or another word, in every chunk or in every one but the
+//! first. So a reason is the model's last word for certain if it came without a text, and none
+//! before it stood beside one. A server that neither ends the stream nor says `[DONE]` is believed
+//! 2 seconds after that, whatever else it sends. Any other reason is believed after 10 seconds of
+//! silence; signs of life prolong them up to the idle time-out. It is not where the stream ended
+//! within an event, or had something else in it, such as a proxy's page.
+//!
+//! Without a reason the answer was cut, and so it was where chunks came as bare JSON. One JSON
+//! object with a `message` is whole as it is, whatever its reason, `null` too: there are servers
+//! that never have one. An answer that was cut short by the model's own limit (`length`) is kept as
+//! it is.
+//!
+//! Members that are not what they should be cost nothing else in their chunk. One that may be text
+//! and can't be read ends the answer.
 //!
 //! # How it fails
 //!

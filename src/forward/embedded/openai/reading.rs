@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::chunks::{Chunks, Close};
+use super::chunks::{Chunks, Close, Patience};
 use super::events::Piece;
 use super::report::value;
 use super::trouble::Trouble;
@@ -29,13 +30,18 @@ pub(super) struct Reading {
     chunks: Chunks,
     /// When it must have begun, beside the body's own time-outs; `None` once it has.
     deadline: Option<Instant>,
-    /// Since when nothing of the answer has come, where it may have ended.
+    /// The connection's own patience.
+    idle: Duration,
+    /// Since when nothing has come, where the answer may have ended: nothing of it, and nothing at
+    /// all. What the client takes its time for is not counted.
     silent_since: Option<Instant>,
+    idle_since: Option<Instant>,
 }
 
 impl Reading {
-    pub(super) fn new(body: UpstreamBody, deadline: Option<Instant>) -> Self {
-        Self { body, chunks: Chunks::new(), deadline, silent_since: None }
+    pub(super) fn new(body: UpstreamBody, deadline: Option<Instant>, idle: Duration) -> Self {
+        let (silent_since, idle_since) = (None, None);
+        Self { body, chunks: Chunks::new(), deadline, idle, silent_since, idle_since }
     }
 
     /// More of the answer's text; `None` at its end.
@@ -51,12 +57,11 @@ impl Reading {
 
     /// Reads on, or finds that there is nothing more to read.
     async fn read(&mut self) -> Result<(), Trouble> {
-        let frame = match self.chunks.patience() {
+        let until = self.until();
+        let frame = match until {
             None => within(self.deadline, self.body.frame()).await?,
-            Some(patience) => {
-                let since = *self.silent_since.get_or_insert_with(Instant::now);
-                let frame = timeout_at(after(since, patience), self.body.frame()).await;
-                let Ok(frame) = frame else {
+            Some(until) => {
+                let Ok(frame) = timeout_at(until, self.body.frame()).await else {
                     self.chunks.close(Close::Silent);
                     return Ok(());
                 };
@@ -68,14 +73,31 @@ impl Reading {
             Some(Err(error)) => self.chunks.close(Close::Broken(error)),
             Some(Ok(frame)) => {
                 self.deadline = None;
-                if let Ok(bytes) = frame.into_data()
-                    && self.chunks.feed(&bytes)
-                {
+                self.idle_since = None;
+                let Ok(bytes) = frame.into_data() else { return Ok(()) };
+                if self.chunks.feed(&bytes) {
                     self.silent_since = None;
+                } else if until.is_some_and(|until| until <= Instant::now()) {
+                    // Whatever else comes, and however fast, doesn't keep the run open.
+                    self.chunks.close(Close::Silent);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Until when to wait for more, if the answer may have ended.
+    fn until(&mut self) -> Option<Instant> {
+        let patience = self.chunks.patience()?;
+        let now = Instant::now();
+        let silent_since = *self.silent_since.get_or_insert(now);
+        let idle_since = *self.idle_since.get_or_insert(now);
+        let longest = after(silent_since, self.idle);
+        Some(match patience {
+            Patience::Certain(patience) => after(silent_since, patience),
+            Patience::Doubtful(patience) => after(idle_since, patience).min(longest),
+            Patience::Nothing => longest,
+        })
     }
 
     /// Takes what is already there of the end of the stream, so that its connection can be used

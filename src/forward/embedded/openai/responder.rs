@@ -171,7 +171,7 @@ impl OpenAiResponder {
         if !is_event_stream(&head.headers) && !is_json(&head.headers) {
             return Err(Trouble::NotAStream);
         }
-        let mut reading = Reading::new(body, deadline);
+        let mut reading = Reading::new(body, deadline, self.api.idle_timeout());
         let text = reading.next().await?.ok_or(Trouble::Empty)?;
         Ok((reading, text))
     }
