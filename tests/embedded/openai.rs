@@ -725,3 +725,99 @@ async fn a_conversation_goes_on_after_a_failure() {
     );
     assert_eq!(post(&api.server, &act).await.types(), ["stream_options", "error"]);
 }
+
+/// A refusal that lasts, with the API's word for it.
+fn refused_for(status: u16, code: &str) -> Vec<u8> {
+    let refused = String::from_utf8(refused(status)).unwrap();
+    let length = format!("content-length: {}", refused.rsplit("\r\n").next().unwrap().len());
+    let body = format!(r#"{{"error":{{"message":"planted","code":"{code}"}}}}"#);
+    let head = refused.split(&length).next().unwrap();
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+impl Api {
+    /// Somebody says something more. What the model was told each time, and the answer to it.
+    async fn add(&self, thread_id: &str, text: &str, answers: &[&[u8]]) -> (Vec<Value>, Answer) {
+        let (server, id, text) = (self.server.clone(), thread_id.to_owned(), text.to_owned());
+        let answer = tokio::spawn(async move { add(&server, &id, &text).await });
+        let mut told = Vec::new();
+        for bytes in answers {
+            let mut peer = self.accept().await;
+            let (_, body) = peer.request().await;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let messages = body["messages"].as_array().unwrap().iter();
+            told.push(messages.map(|message| message["content"].clone()).collect());
+            peer.send(bytes).await;
+        }
+        let answer = soon(answer).await.unwrap();
+        let again = self.listener.accept();
+        assert!(tokio::time::timeout(Duration::ZERO, again).await.is_err(), "asked once more");
+        (told, answer)
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_was_refused_is_not_in_the_way_of_the_next() {
+    let stream = |events: String| {
+        let head = STREAM.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        [head.as_bytes(), &chunk(events), LAST_CHUNK.as_bytes()].concat()
+    };
+    let good = stream(delta("ok") + DONE);
+    let filter = refused_for(400, "content_filter");
+    for refusal in [
+        filter.clone(),
+        refused(422),
+        refused_for(400, "context_length_exceeded"),
+        stream("data: {\"error\":{\"code\":\"content_policy_violation\"}}\n\n".to_owned()),
+        stream(end("", "content_filter")),
+        // Nor is one whose answer was.
+        stream(delta("half") + &end("", "content_filter")),
+        stream(delta("half") + "data: {\"error\":{\"code\":400}}\n\n"),
+    ] {
+        let api = Api::bind().await;
+        let bad = api.answered(&refusal).await;
+        assert_eq!(failed(&bad), Some(false));
+        let id = bad.thread_id();
+        assert_eq!(items(&api.server, &id).await.len(), 1);
+        let (told, answer) = api.add(&id, "innocent", &[&good]).await;
+        assert_eq!((json!(told), said(&answer)), (json!([["innocent"]]), vec!["ok".to_owned()]));
+    }
+    // What may be the key's fault, or passes, is told again; and less if that is refused, once.
+    for refusal in [refused(401), refused(403), refused(404)] {
+        let api = Api::bind().await;
+        let id = api.answered(&refusal).await.thread_id();
+        let (told, answer) = api.add(&id, "again", &[&filter, &good]).await;
+        assert_eq!(json!(told), json!([["hello\n\nagain"], ["again"]]));
+        assert_eq!(said(&answer), ["ok"]);
+        let (told, answer) = api.add(&id, "bad", &[&filter, &filter]).await;
+        assert_eq!(json!(told[1]), json!(["again", "ok", "bad"]));
+        assert_eq!(failed(&answer), Some(false));
+        let (told, _) = api.add(&id, "and", &[&good]).await;
+        assert_eq!(json!(told), json!([["hello\n\nagain", "ok", "and"]]));
+    }
+}
+
+#[tokio::test]
+async fn of_a_conversation_that_is_too_long_the_newer_half_is_told() {
+    let api = Api::bind().await;
+    let good = chunk(delta("ok") + DONE);
+    let head = STREAM.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let good = [head.as_bytes(), &good, LAST_CHUNK.as_bytes()].concat();
+    let long = refused_for(400, "context_length_exceeded");
+    let id = api.answered(&good).await.thread_id();
+    for text in ["b", "c"] {
+        api.add(&id, text, &[&good]).await;
+    }
+    let (told, answer) = api.add(&id, "now, at length", &[&long, &good]).await;
+    assert_eq!(
+        json!(told),
+        json!([
+            ["hello", "ok", "b", "ok", "c", "ok", "now, at length"],
+            ["b", "ok", "c", "ok", "now, at length"]
+        ])
+    );
+    assert_eq!(said(&answer), ["ok"]);
+    // Not more than once, and not beyond the time that there is.
+    let (_, answer) = api.add(&id, "more", &[&long, &long]).await;
+    assert_eq!(failed(&answer), Some(false));
+}

@@ -288,7 +288,10 @@ mod tests {
             ("length", "perhaps finished"),
             ("in_progress", "perhaps finished"),
             ("content_filter", "Filtered"),
-            ("error", "Reported(Report { label: Some(Label(\"error\")), may_pass: None })"),
+            (
+                "error",
+                "Reported(Report { label: Some(Label(\"error\")), may_pass: None, about: Said })",
+            ),
             ("", "open"),
         ] {
             expect(&finish("last", reason), &["last"], end);
@@ -326,7 +329,7 @@ mod tests {
             (
                 one + "data: {\"error\":{\"code\":400}}\n\n" + done,
                 &["One "],
-                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false) })",
+                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false), about: Said })",
             ),
         ] {
             expect(&stream, texts, end);
@@ -514,12 +517,12 @@ mod tests {
             (
                 "{\n \"error\": {\"code\": 429}}".to_owned(),
                 &[],
-                "Reported(Report { label: Some(Label(\"429\")), may_pass: Some(true) })",
+                "Reported(Report { label: Some(Label(\"429\")), may_pass: Some(true), about: Said })",
             ),
             (
                 "[{\"error\": {\"code\": 400}}]".to_owned(),
                 &[],
-                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false) })",
+                "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false), about: Said })",
             ),
             ("{}".to_owned(), &[], "Unreadable"),
             ("{\"choices\":[]}".to_owned(), &[], "Unreadable"),
@@ -560,10 +563,16 @@ mod tests {
         for (data, end) in [
             (
                 "{\"error\":{\"message\":\"planted\",\"type\":\"server_error\"}}",
-                "Reported(Report { label: Some(Label(\"server_error\")), may_pass: Some(true) })",
+                "Reported(Report { label: Some(Label(\"server_error\")), may_pass: Some(true), about: Said })",
             ),
-            ("{\"error\":\"planted\"}", "Reported(Report { label: None, may_pass: None })"),
-            ("{\"detail\":\"planted\"}", "Reported(Report { label: None, may_pass: None })"),
+            (
+                "{\"error\":\"planted\"}",
+                "Reported(Report { label: None, may_pass: None, about: Said })",
+            ),
+            (
+                "{\"detail\":\"planted\"}",
+                "Reported(Report { label: None, may_pass: None, about: Said })",
+            ),
             ("{\"choices\":\"planted\"}", "Unreadable"),
             ("{\"choices\":[{\"delta\":{\"content\":true}}]}", "Unreadable"),
             ("planted", "Unreadable"),

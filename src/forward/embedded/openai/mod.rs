@@ -25,7 +25,9 @@
 //! The system prompt, if there is one, and of the thread's newest 1,000 items the last 50 messages,
 //! oldest first, from the user's first of them to the user's last. The roles alternate, as some
 //! APIs and chat templates want it: messages of one role with nothing between them, such as a
-//! question that got no answer and the next, are told as one, a blank line apart. What the user
+//! question that got no answer and the next, are told as one, a blank line apart. One that was refused
+//! is told no more once there is another: by the API (400 and the like), by a content filter, even
+//! in the middle of an answer, or since its answer was too long to be read. What the user
 //! quoted stands before the text with `>` at each line; a tag is its text; of attachments without
 //! a text the names are told. Everything else in a thread is left out: attachments, tool calls and
 //! their outputs, widgets, tasks, hidden context, messages without a word. The model is the one
@@ -83,7 +85,13 @@
 //! `retry-after` (seconds, or a date) are waited for, and a random pause of up to half a second, the
 //! second time up to one, is made without them. All that stays within the API's
 //! [first-byte time-out](crate::forward::HttpUpstreamBuilder::first_byte_timeout), from the first
-//! request on.
+//! request on. As with the official clients, a connection that closes before the answer's head
+//! counts as not asked, though the API may have read, and may bill, the question.
+//!
+//! Where the API will never have what it was told, since the conversation is too long or some of it
+//! isn't allowed, it is told less, once and within the same time: no question before the newest
+//! that got no answer of its own, and if it is the length, only the newer half of the text, beside
+//! the newest question.
 //!
 //! When the client leaves, the connection to the API is closed at once. Actions are refused, as by
 //! the SDK.

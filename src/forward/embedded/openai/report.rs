@@ -19,6 +19,21 @@ pub(super) struct Report {
     pub(super) label: Option<Label>,
     /// Whether the same question may be answered later; `None` if that isn't said.
     pub(super) may_pass: Option<bool>,
+    pub(super) about: About,
+}
+
+/// What a failure that lasts is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum About {
+    /// The key, the money, the model or the address.
+    Access,
+    /// What was said is too long for the model.
+    Length,
+    /// One of the others: it is a 403.
+    Perhaps,
+    /// What was said, as far as is known.
+    #[default]
+    Said,
 }
 
 impl Report {
@@ -31,7 +46,7 @@ impl Report {
     pub(super) fn of(status: Option<u16>, value: &Value) -> Self {
         let mut said = Said { status, ..Said::default() };
         said.gather(value, 0);
-        Self { may_pass: said.may_pass(), label: said.label }
+        Self { may_pass: said.may_pass(), about: said.about(), label: said.label }
     }
 
     /// Reads the data of an event whose name says that it is a failure.
@@ -41,7 +56,7 @@ impl Report {
 
     /// A failure with one word for it, in a place where it can only mean that.
     pub(super) fn named(word: &str) -> Self {
-        Self { label: Label::new(word), may_pass: None }
+        Self { label: Label::new(word), ..Self::default() }
     }
 }
 
@@ -81,6 +96,25 @@ const LASTING: [&str; 13] = [
     "modelnotfound",
     "paymentrequired",
 ];
+
+/// What says that a conversation is too long for the model, whatever else does.
+const LONG: [&str; 11] = [
+    "contextlength",
+    "contextsize",
+    "contextwindow",
+    "maximumcontext",
+    "numberoftokens",
+    "promptlength",
+    "reducethelength",
+    "tokencount",
+    "toolarge",
+    "toolong",
+    "toomanytokens",
+];
+
+/// Words for what has nothing to do with what was said, beside those that last.
+const ACCESS: [&str; 6] =
+    ["accessdenied", "authentication", "notfound", "permission", "unauthenticated", "unauthorized"];
 
 /// Words for a mistake in the request, where no status says what it was.
 const MISTAKES: [&str; 23] = [
@@ -225,10 +259,21 @@ impl Said {
         self.label = self.label.take().or_else(|| Label::new(&word));
     }
 
+    fn about(&self) -> About {
+        if self.status == Some(413) || has(&LONG, &self.words) || has(&LONG, &self.texts) {
+            return About::Length;
+        }
+        if has(&LASTING, &self.words) || has(&LASTING, &self.texts) || has(&ACCESS, &self.words) {
+            return About::Access;
+        }
+        match self.status {
+            Some(..=399 | 401 | 402 | 404 | 405) => About::Access,
+            Some(403) => About::Perhaps,
+            None | Some(_) => About::Said,
+        }
+    }
+
     fn may_pass(&self) -> Option<bool> {
-        let has = |known: &[&str], said: &[String]| {
-            said.iter().any(|said| known.iter().any(|known| said.contains(known)))
-        };
         if has(&LASTING, &self.words) || has(&LASTING, &self.texts) {
             return Some(false);
         }
@@ -240,6 +285,10 @@ impl Said {
         }
         has(&PASSING, &self.words).then_some(true)
     }
+}
+
+fn has(known: &[&str], said: &[String]) -> bool {
+    said.iter().any(|said| known.iter().any(|known| said.contains(known)))
 }
 
 /// Whether `value` is a failure, and not one of the things that a stream has beside an answer.
@@ -416,6 +465,32 @@ mod tests {
         ] {
             let found = Report::find(&said).map(|report| report.may_pass);
             assert_eq!(found, Some(may_pass), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_it_is_about_is_known_by_its_words() {
+        use About::{Access, Length, Perhaps, Said};
+        for (status, said, about) in [
+            (400, json!({"error": {"code": "context_length_exceeded"}}), Length),
+            (
+                400,
+                json!({"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}),
+                Length,
+            ),
+            (400, json!([{"error": {"message": "The input token count (9) exceeds 8"}}]), Length),
+            (500, json!({"error": {"message": "Context size has been exceeded."}}), Length),
+            (413, Value::Null, Length),
+            (400, json!({"error": {"code": "content_filter"}}), Said),
+            (400, Value::Null, Said),
+            (403, Value::Null, Perhaps),
+            (401, Value::Null, Access),
+            (204, Value::Null, Access),
+            (400, json!({"error": {"code": "invalid_api_key"}}), Access),
+            (200, json!({"error": {"code": 404}}), Access),
+        ] {
+            let status = Some(status).filter(|status| *status != 200);
+            assert_eq!(Report::of(status, &said).about, about, "{said}");
         }
     }
 

@@ -4,10 +4,30 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::super::item::{AssistantMessage, Content, Item, UserMessage};
+use super::super::item::{AssistantMessage, Content, Item, SdkHiddenContext, UserMessage};
 
 /// How many messages of a thread the model is told.
 pub(super) const MAX_MESSAGES: usize = 50;
+
+/// What stands in a thread after a question that was refused, or whose answer was: no client sees
+/// it, and the model isn't told what it was asked before it and didn't answer.
+const REFUSED: &str = "The model refused the prior request.";
+
+/// How much of a conversation the model is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// All that it may be told.
+    All,
+    /// Without the questions that got no answer of their own, but for the newest.
+    Answered,
+    /// Of those the newest, up to half of the text, beside the newest question.
+    Newer,
+}
+
+/// The item that says that the question before it was refused.
+pub(super) fn refused() -> Content {
+    Content::SdkHiddenContext(SdkHiddenContext { content: REFUSED.to_owned() })
+}
 
 /// The body of `POST /chat/completions`.
 #[derive(Debug, Serialize)]
@@ -38,11 +58,19 @@ impl<'a> Completion<'a> {
         model: &'a str,
         system_prompt: Option<&'a str>,
         items: &'a [Item],
+        told: Told,
     ) -> Option<Self> {
-        let mut newest = true;
-        let told = items.iter().rev().filter_map(|item| message(item, &mut newest));
-        let mut told: Vec<_> = told.take(MAX_MESSAGES).collect();
-        told.reverse();
+        let mut state = Backwards::default();
+        let messages = items.iter().rev().filter_map(|item| message(item, &mut state));
+        let mut messages: Vec<_> = messages.take(MAX_MESSAGES).collect();
+        if told != Told::All {
+            leave_unanswered(&mut messages);
+        }
+        if told == Told::Newer {
+            leave_older(&mut messages);
+        }
+        messages.reverse();
+        let told = messages;
         let system = system_prompt.map(|text| Message { role: Role::System, content: text.into() });
         let mut messages: Vec<_> = system.into_iter().collect();
         let before = messages.len();
@@ -70,17 +98,60 @@ fn alternate<'a>(told: Vec<Message<'a>>, messages: &mut Vec<Message<'a>>) {
     }
 }
 
-/// What is told of an item. `newest` holds until the user's newest message was seen: that one is
-/// told whatever is in it.
-fn message<'a>(item: &'a Item, newest: &mut bool) -> Option<Message<'a>> {
+/// Leaves out the questions that are followed by another. The newest message is first.
+fn leave_unanswered(messages: &mut Vec<Message<'_>>) {
+    let mut later = None;
+    messages.retain(|message| {
+        let is_unanswered = message.role == Role::User && later == Some(Role::User);
+        later = Some(message.role);
+        !is_unanswered
+    });
+}
+
+/// Leaves out what is older than the newest half of the text, beside the newest message, which is
+/// first.
+fn leave_older(messages: &mut Vec<Message<'_>>) {
+    let bytes = |message: &Message<'_>| message.content.len();
+    let all: usize = messages.iter().skip(1).map(bytes).sum();
+    let mut left = all / 2;
+    let kept = messages.iter().skip(1).take_while(|message| {
+        let rest = left.checked_sub(bytes(message));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    });
+    let kept = kept.count().saturating_add(1);
+    messages.truncate(kept);
+}
+
+/// What was seen of a conversation, from its end on.
+#[derive(Default)]
+struct Backwards {
+    has_question: bool,
+    /// The questions that come now were refused, up to one that was answered.
+    refused: bool,
+}
+
+/// What is told of an item. The user's newest message is told whatever is in it.
+fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<Message<'a>> {
     let (role, content) = match item.content() {
         Content::UserMessage(message) => (Role::User, Cow::Owned(question(message))),
         Content::AssistantMessage(message) => (Role::Assistant, answer(message)),
+        Content::SdkHiddenContext(hidden) => {
+            seen.refused |= hidden.content == REFUSED;
+            return None;
+        }
         _ => return None,
     };
-    let must = role == Role::User && std::mem::take(newest);
+    let is_blank = content.trim().is_empty();
+    if role == Role::Assistant {
+        seen.refused &= is_blank;
+    }
+    let must = role == Role::User && !std::mem::replace(&mut seen.has_question, true);
+    if role == Role::User && seen.refused && !must {
+        return None;
+    }
     // Nothing was said; APIs refuse an empty message.
-    (must || !content.trim().is_empty()).then_some(Message { role, content })
+    (must || !is_blank).then_some(Message { role, content })
 }
 
 /// The user's text, after what it is about, if that was quoted. Of attachments without a text
@@ -112,7 +183,7 @@ fn answer(message: &AssistantMessage) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::item::{EndOfTurn, OutputText, SdkHiddenContext};
+    use super::super::super::item::{EndOfTurn, OutputText};
     use super::super::super::json::Json;
     use super::super::super::moment::Moment;
     use super::*;
@@ -141,12 +212,18 @@ mod tests {
     }
 
     fn asked(system_prompt: Option<&str>, items: &[Item]) -> String {
-        serde_json::to_string(&Completion::new("m", system_prompt, items).unwrap()).unwrap()
+        serde_json::to_string(&Completion::new("m", system_prompt, items, Told::All).unwrap())
+            .unwrap()
     }
 
     /// The roles' first letters and the texts.
     fn told(items: &[Item]) -> Vec<String> {
-        let asked: serde_json::Value = serde_json::from_str(&asked(None, items)).unwrap();
+        told_of(items, Told::All)
+    }
+
+    fn told_of(items: &[Item], told: Told) -> Vec<String> {
+        let asked = Completion::new("m", None, items, told).unwrap();
+        let asked = serde_json::to_value(&asked).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let messages = asked["messages"].as_array().unwrap().iter();
         messages.map(|it| text(&it["role"])[..1].to_owned() + " " + &text(&it["content"])).collect()
@@ -249,8 +326,64 @@ mod tests {
         ] {
             assert_eq!(told(&items), expected);
         }
-        assert!(Completion::new("m", Some("s"), &[assistant(&["hi"]), hidden()]).is_none());
-        assert!(Completion::new("m", Some("s"), &[]).is_none());
+        assert!(
+            Completion::new("m", Some("s"), &[assistant(&["hi"]), hidden()], Told::All).is_none()
+        );
+        assert!(Completion::new("m", Some("s"), &[], Told::All).is_none());
+    }
+
+    #[test]
+    fn what_was_refused_is_told_no_more() {
+        let refused = || item(refused());
+        for (items, expected) in [
+            (vec![user("bad", None), refused(), user("q", None)], &["u q"][..]),
+            (vec![user("a", None), user("bad", None), refused(), user("q", None)], &["u q"]),
+            (
+                vec![
+                    user("q", None),
+                    assistant(&["a"]),
+                    user("bad", None),
+                    refused(),
+                    user("r", None),
+                ],
+                &["u q", "a a", "u r"],
+            ),
+            (
+                vec![user("bad", None), refused(), user("worse", None), refused(), user("q", None)],
+                &["u q"],
+            ),
+            // What failed after it is told, and the newest question whatever it is.
+            (vec![user("bad", None), refused(), user("q", None), user("r", None)], &["u q\n\nr"]),
+            (vec![user("bad", None), refused()], &["u bad"]),
+        ] {
+            assert_eq!(told(&items), expected);
+        }
+    }
+
+    #[test]
+    fn less_is_told_where_that_was_too_much() {
+        let items = [
+            user("one", None),
+            assistant(&["1234567"]),
+            user("lost", None),
+            user("two", None),
+            assistant(&["2"]),
+            user("lost", None),
+            user("now, at length", None),
+        ];
+        assert_eq!(
+            told_of(&items, Told::Answered),
+            ["u one", "a 1234567", "u two", "a 2", "u now, at length"]
+        );
+        assert_eq!(told_of(&items, Told::Newer), ["u two", "a 2", "u now, at length"]);
+        for told in [Told::All, Told::Answered, Told::Newer] {
+            assert_eq!(told_of(&items[..1], told), ["u one"]);
+        }
+        // Not even half of an answer is told without its question.
+        assert_eq!(
+            told_of(&[user("q", None), assistant(&["a"]), user("r", None)], Told::Newer),
+            ["u r"]
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::super::item::Item;
 use super::super::responder::{Answer, Responder, Turn};
 use super::reading::{Reading, refusal, within};
 use super::report::Report;
-use super::request::{Completion, MAX_MESSAGES};
+use super::request::{Completion, MAX_MESSAGES, Told, refused};
 use super::retry::{Advice, Retries};
 use super::trouble::Trouble;
 use crate::forward::timeouts::after;
@@ -105,7 +105,7 @@ impl OpenAiResponder {
         self
     }
 
-    async fn answer(mut self, turn: &mut Turn) -> Result<(), Trouble> {
+    async fn answer(&mut self, turn: &mut Turn) -> Result<(), Trouble> {
         // Nothing goes out before the first text: until then the run can still fail with a
         // status, and the question can be asked again.
         let (mut reading, text) = self.begin(turn.items()).await?;
@@ -121,21 +121,32 @@ impl OpenAiResponder {
 
     /// Asks for an answer, again where that may help; the first of its text.
     async fn begin(&mut self, items: &[Item]) -> Result<(Reading, String), Trouble> {
-        let question = self.question(items)?;
+        let mut question = self.question(items, Told::All)?;
+        let mut may_tell_less = true;
         let mut retries = Retries::new(after(Instant::now(), self.api.first_byte_timeout()));
         loop {
             let trouble = match self.ask(question.clone(), retries.deadline()).await {
                 Ok(begun) => return Ok(begun),
                 Err(trouble) => trouble,
             };
-            let Some(pause) = retries.next(&trouble) else { return Err(trouble) };
-            trouble.log("asking again");
-            tokio::time::sleep(pause).await;
+            if let Some(pause) = retries.next(&trouble) {
+                trouble.log("asking again");
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let instead = trouble.instead().filter(|_| std::mem::take(&mut may_tell_less));
+            let Some(instead) = instead else { return Err(trouble) };
+            let less = self.question(items, instead)?;
+            if less == question || !retries.allow_another() {
+                return Err(trouble);
+            }
+            trouble.log("asking again, with less of the conversation");
+            question = less;
         }
     }
 
-    fn question(&self, items: &[Item]) -> Result<Bytes, Trouble> {
-        let question = Completion::new(&self.model, self.system_prompt.as_deref(), items);
+    fn question(&self, items: &[Item], told: Told) -> Result<Bytes, Trouble> {
+        let question = Completion::new(&self.model, self.system_prompt.as_deref(), items, told);
         let question = question.ok_or(Trouble::NothingSaid)?;
         let question = serde_json::to_vec(&question).map_err(|error| {
             Trouble::Exchange(ForwardError::new(ForwardErrorKind::Request).with(error))
@@ -185,12 +196,14 @@ impl Responder for OpenAiResponder {
     }
 
     fn respond(&self, mut turn: Turn) -> Answer {
-        let responder = self.clone();
+        let mut responder = self.clone();
         Box::pin(async move {
-            responder.answer(&mut turn).await.map_err(|trouble| {
-                trouble.log("giving up");
-                trouble.failure()
-            })
+            let Err(trouble) = responder.answer(&mut turn).await else { return Ok(()) };
+            trouble.log("giving up");
+            if trouble.is_of_the_question() {
+                turn.emit_item(refused()).await;
+            }
+            Err(trouble.failure())
         })
     }
 }

@@ -55,6 +55,8 @@ fn seconds(text: &str, unit: f64) -> Option<Duration> {
 #[derive(Debug)]
 pub(super) struct Retries {
     left: u32,
+    /// Whether it was asked once only.
+    is_first: bool,
     pause: Duration,
     /// The answer must have begun by then.
     until: Instant,
@@ -62,22 +64,35 @@ pub(super) struct Retries {
 
 impl Retries {
     pub(super) fn new(until: Instant) -> Self {
-        Self { left: MAX_RETRIES, pause: FIRST_PAUSE, until }
+        Self { left: MAX_RETRIES, is_first: true, pause: FIRST_PAUSE, until }
     }
 
     /// When the answer must have begun, unless it is the first that was asked for: that one has
     /// the whole time from its own request on.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (self.left < MAX_RETRIES).then_some(self.until)
+        (!self.is_first).then_some(self.until)
     }
 
     /// How long to wait before the question is asked again; `None` if it isn't.
     pub(super) fn next(&mut self, trouble: &Trouble) -> Option<Duration> {
+        let advice = trouble.advice()?;
         self.left = self.left.checked_sub(1)?;
-        let left = self.until.saturating_duration_since(Instant::now());
-        let pause = pause(self.pause, trouble.advice()?.after, draw());
+        let pause = pause(self.pause, advice.after, draw());
         self.pause = self.pause.saturating_mul(2);
-        (pause < left).then_some(pause)
+        (pause < self.remaining()).then(|| {
+            self.is_first = false;
+            pause
+        })
+    }
+
+    /// Whether there is time for another question, which is not one of those that are asked again.
+    pub(super) fn allow_another(&mut self) -> bool {
+        self.is_first = false;
+        !self.remaining().is_zero()
+    }
+
+    fn remaining(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }
 
@@ -175,7 +190,7 @@ mod tests {
         };
         let said = |again| Advice { again: Some(again), after: None };
         let exchange = |kind| Trouble::Exchange(ForwardError::new(kind));
-        let reported = |may_pass| Trouble::Reported(Report { label: None, may_pass });
+        let reported = |may_pass| Trouble::Reported(Report { may_pass, ..Report::default() });
         for trouble in [
             status(429, Advice::default()),
             status(409, Advice::default()),

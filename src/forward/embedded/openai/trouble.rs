@@ -3,7 +3,8 @@
 use http::StatusCode;
 
 use super::super::responder::Failure;
-use super::report::{Label, Report};
+use super::report::{About, Label, Report};
+use super::request::Told;
 use super::retry::Advice;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind};
@@ -46,6 +47,38 @@ impl Trouble {
             Self::Exchange(error) => error.kind() != ForwardErrorKind::Request,
             Self::Filtered | Self::NothingSaid | Self::TooLong => false,
             Self::Reported(report) | Self::Status(_, report, _) => report.may_pass.unwrap_or(true),
+        }
+    }
+
+    /// How much of the conversation may be told instead, if the model or its API won't have all of
+    /// it and never will.
+    pub(super) fn instead(&self) -> Option<Told> {
+        let report = match self {
+            Self::Filtered => return Some(Told::Answered),
+            Self::Reported(report) | Self::Status(_, report, _) => report,
+            Self::Cut
+            | Self::Empty
+            | Self::Exchange(_)
+            | Self::NotAStream
+            | Self::NothingSaid
+            | Self::TooLong
+            | Self::Unreadable => return None,
+        };
+        let told = match report.about {
+            About::Access => return None,
+            About::Length => Told::Newer,
+            About::Perhaps | About::Said => Told::Answered,
+        };
+        (report.may_pass == Some(false)).then_some(told)
+    }
+
+    /// Whether it is the question that made it, which must not be in the way of the next ones.
+    pub(super) fn is_of_the_question(&self) -> bool {
+        match self {
+            Self::Reported(Report { about: About::Perhaps, .. })
+            | Self::Status(_, Report { about: About::Perhaps, .. }, _) => false,
+            Self::TooLong => true,
+            other => other.instead().is_some(),
         }
     }
 
