@@ -131,7 +131,9 @@ async fn a_failure_before_the_first_word_has_a_status_and_a_reason_in_the_log() 
         assert!(!reply.text().contains("planted"), "{}", reply.text());
     }
     let logged = everything_logged();
-    for word in ["the model did not answer", "planted_code", "\"status\": \"429\""] {
+    for word in
+        ["the model did not answer", "planted_code", "\"status\": \"429\"", "/v1/chat/completions"]
+    {
         assert!(logged.contains(word), "{word}");
     }
     for word in ["planted-model-key", "planted-prompt", "planted-by-the-model"] {

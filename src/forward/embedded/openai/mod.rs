@@ -74,8 +74,8 @@
 //! what was said is too long, or not understood), whatever the status where the API's word is that
 //! the conversation is too long, the key wrong, the model unknown or the money spent; after an
 //! answer that a content filter stopped, or one with more than 1 MiB of text. The log has the
-//! reason: the kind, the status and the API's own word for it (`code` or `type`). It never has the
-//! key, or what anybody said.
+//! reason: the kind, the status, the API's own word for it (`code` or `type`) and the address that
+//! was asked. It never has the key, a query, or what anybody said.
 //!
 //! # Asking again
 //!

@@ -130,7 +130,7 @@ impl OpenAiResponder {
                 Err(trouble) => trouble,
             };
             if let Some(pause) = retries.next(&trouble) {
-                trouble.log("asking again");
+                trouble.log(self.api.url(), "asking again");
                 tokio::time::sleep(pause).await;
                 continue;
             }
@@ -140,7 +140,7 @@ impl OpenAiResponder {
             if less == question || !retries.allow_another() {
                 return Err(trouble);
             }
-            trouble.log("asking again, with less of the conversation");
+            trouble.log(self.api.url(), "asking again, with less of the conversation");
             question = less;
         }
     }
@@ -199,7 +199,7 @@ impl Responder for OpenAiResponder {
         let mut responder = self.clone();
         Box::pin(async move {
             let Err(trouble) = responder.answer(&mut turn).await else { return Ok(()) };
-            trouble.log("giving up");
+            trouble.log(responder.api.url(), "giving up");
             if trouble.is_of_the_question() {
                 turn.emit_item(refused()).await;
             }

@@ -7,7 +7,7 @@ use super::report::{About, Label, Report};
 use super::request::Told;
 use super::retry::Advice;
 use crate::error::chain;
-use crate::forward::{ForwardError, ForwardErrorKind};
+use crate::forward::{ForwardError, ForwardErrorKind, UpstreamUrl};
 
 /// What went wrong with one answer.
 #[derive(Debug)]
@@ -107,14 +107,15 @@ impl Trouble {
         }
     }
 
-    /// Writes it to the log. Neither the key nor what anybody said is in it.
-    pub(super) fn log(&self, then: &'static str) {
+    /// Writes it to the log, with the address that was asked, but for its query. Neither the key nor
+    /// what anybody said is in it.
+    pub(super) fn log(&self, url: &UpstreamUrl, then: &'static str) {
         let (kind, status, label) = match self {
             Self::Cut => ("cut", None, None),
             Self::Empty => ("empty", None, None),
             Self::Exchange(error) => {
                 let error = chain(error);
-                tracing::warn!(kind = "exchange", error, then, "the model did not answer");
+                tracing::warn!(kind = "exchange", error, %url, then, "the model did not answer");
                 return;
             }
             Self::Filtered => ("filtered", None, None),
@@ -128,6 +129,33 @@ impl Trouble {
             Self::Unreadable => ("unreadable", None, None),
         };
         let code = label.map(Label::as_str);
-        tracing::warn!(kind, status, code, then, "the model did not answer");
+        let hint = self.hint(url);
+        tracing::warn!(kind, status, code, %url, hint, then, "the model did not answer");
+    }
+
+    /// What to look at first.
+    fn hint(&self, url: &UpstreamUrl) -> Option<&'static str> {
+        let is_missing = matches!(self, Self::Status(StatusCode::NOT_FOUND, ..));
+        let is_bare = url.path() == "/chat/completions";
+        (is_missing && is_bare).then_some("is /v1 missing in embedded.base_url?")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::responder::completions_url;
+    use super::*;
+
+    #[test]
+    fn a_base_without_its_version_is_pointed_out() {
+        let status = |status| Trouble::Status(status, Report::default(), Advice::default());
+        let hint = |trouble: Trouble, base| trouble.hint(&completions_url(base).unwrap());
+        for base in ["http://127.0.0.1:11434", "http://127.0.0.1:11434/?a=b"] {
+            let said = hint(status(StatusCode::NOT_FOUND), base);
+            assert_eq!(said, Some("is /v1 missing in embedded.base_url?"), "{base}");
+            assert_eq!(hint(status(StatusCode::BAD_REQUEST), base), None);
+            assert_eq!(hint(Trouble::Empty, base), None);
+        }
+        assert_eq!(hint(status(StatusCode::NOT_FOUND), "http://127.0.0.1:11434/v1"), None);
     }
 }
