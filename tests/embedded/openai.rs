@@ -766,7 +766,6 @@ async fn a_question_that_was_refused_is_not_in_the_way_of_the_next() {
     let filter = refused_for(400, "content_filter");
     for refusal in [
         filter.clone(),
-        refused(422),
         refused_for(400, "context_length_exceeded"),
         stream("data: {\"error\":{\"code\":\"content_policy_violation\"}}\n\n".to_owned()),
         stream(end("", "content_filter")),
@@ -782,8 +781,8 @@ async fn a_question_that_was_refused_is_not_in_the_way_of_the_next() {
         let (told, answer) = api.add(&id, "innocent", &[&good]).await;
         assert_eq!((json!(told), said(&answer)), (json!([["innocent"]]), vec!["ok".to_owned()]));
     }
-    // What may be the key's fault, or passes, is told again; and less if that is refused, once.
-    for refusal in [refused(401), refused(403), refused(404)] {
+    // What may have been refused for another reason is told again; and less if that is refused, once.
+    for refusal in [refused(401), refused(403), refused(404), refused(400), refused(422)] {
         let api = Api::bind().await;
         let id = api.answered(&refusal).await.thread_id();
         let (told, answer) = api.add(&id, "again", &[&filter, &good]).await;

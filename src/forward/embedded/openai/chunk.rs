@@ -238,8 +238,8 @@ impl Finish {
             return Self::named(&word);
         }
         let Some(object) = Object::of(reason) else { return Self::None };
-        let names = ["type", "reason", "name", "finish_reason"].into_iter();
-        let word = names.filter_map(|name| object.get(name).and_then(string)).next();
+        let mut names = ["type", "reason", "name", "finish_reason"].into_iter();
+        let word = names.find_map(|name| object.get(name).and_then(string));
         word.map_or(Self::None, |word| Self::named(&word))
     }
 

@@ -26,7 +26,7 @@
 //! oldest first, from the user's first of them to the user's last. The roles alternate, as some
 //! APIs and chat templates want it: messages of one role with nothing between them, such as a
 //! question that got no answer and the next, are told as one, a blank line apart. One that was refused
-//! is told no more once there is another: by the API (400 and the like), by a content filter, even
+//! is told no more once there is another: by the API, with a word for that, by a content filter, even
 //! in the middle of an answer, or since its answer was too long to be read. What the user
 //! quoted stands before the text with `>` at each line; a tag is its text; of attachments without
 //! a text the names are told. Everything else in a thread is left out: attachments, tool calls and

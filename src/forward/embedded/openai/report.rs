@@ -29,10 +29,10 @@ pub(super) enum About {
     Access,
     /// What was said is too long for the model.
     Length,
-    /// One of the others: it is a 403.
-    Perhaps,
-    /// What was said, as far as is known.
+    /// Any of these: it isn't known.
     #[default]
+    Perhaps,
+    /// What was said isn't allowed.
     Said,
 }
 
@@ -115,6 +115,21 @@ const LONG: [&str; 11] = [
 /// Words for what has nothing to do with what was said, beside those that last.
 const ACCESS: [&str; 6] =
     ["accessdenied", "authentication", "notfound", "permission", "unauthenticated", "unauthorized"];
+
+/// Words for what an API lets nobody say.
+const NOT_ALLOWED: [&str; 11] = [
+    "contentfilter",
+    "contentmanagement",
+    "contentpolicy",
+    "datainspection",
+    "flagged",
+    "inappropriate",
+    "invalidprompt",
+    "moderation",
+    "responsibleai",
+    "safety",
+    "sensitive",
+];
 
 /// Words for a mistake in the request, where no status says what it was.
 const MISTAKES: [&str; 23] = [
@@ -268,8 +283,8 @@ impl Said {
         }
         match self.status {
             Some(..=399 | 401 | 402 | 404 | 405) => About::Access,
-            Some(403) => About::Perhaps,
-            None | Some(_) => About::Said,
+            _ if has(&NOT_ALLOWED, &self.words) || has(&NOT_ALLOWED, &self.texts) => About::Said,
+            None | Some(_) => About::Perhaps,
         }
     }
 
@@ -383,7 +398,7 @@ fn is_harmless(object: &Map<String, Value>) -> bool {
 
 /// Whether a code means that all went well; some APIs have the statuses with zeros after them.
 fn is_success(mut code: u64) -> bool {
-    while code >= 1000 && code % 10 == 0 {
+    while code >= 1000 && code.is_multiple_of(10) {
         code /= 10;
     }
     code == 0 || (200..300).contains(&code)
@@ -482,7 +497,9 @@ mod tests {
             (500, json!({"error": {"message": "Context size has been exceeded."}}), Length),
             (413, Value::Null, Length),
             (400, json!({"error": {"code": "content_filter"}}), Said),
-            (400, Value::Null, Said),
+            (403, json!({"error": {"message": "your input was flagged"}}), Said),
+            (400, json!({"code": "DataInspectionFailed"}), Said),
+            (400, Value::Null, Perhaps),
             (403, Value::Null, Perhaps),
             (401, Value::Null, Access),
             (204, Value::Null, Access),

@@ -105,10 +105,11 @@ impl OpenAiResponder {
         self
     }
 
-    async fn answer(&mut self, turn: &mut Turn) -> Result<(), Trouble> {
+    async fn answer(&mut self, turn: &mut Turn, has_begun: &mut bool) -> Result<(), Trouble> {
         // Nothing goes out before the first text: until then the run can still fail with a
         // status, and the question can be asked again.
         let (mut reading, text) = self.begin(turn.items()).await?;
+        *has_begun = true;
         let mut message = turn.begin_message().await;
         message.say(text).await;
         while let Some(text) = reading.next().await? {
@@ -198,9 +199,11 @@ impl Responder for OpenAiResponder {
     fn respond(&self, mut turn: Turn) -> Answer {
         let mut responder = self.clone();
         Box::pin(async move {
-            let Err(trouble) = responder.answer(&mut turn).await else { return Ok(()) };
+            let mut has_begun = false;
+            let answer = responder.answer(&mut turn, &mut has_begun).await;
+            let Err(trouble) = answer else { return Ok(()) };
             trouble.log(responder.api.url(), "giving up");
-            if trouble.is_of_the_question() {
+            if trouble.is_of_the_question(has_begun) {
                 turn.emit_item(refused()).await;
             }
             Err(trouble.failure())

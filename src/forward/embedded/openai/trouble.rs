@@ -72,11 +72,16 @@ impl Trouble {
         (report.may_pass == Some(false)).then_some(told)
     }
 
-    /// Whether it is the question that made it, which must not be in the way of the next ones.
-    pub(super) fn is_of_the_question(&self) -> bool {
+    /// Whether it is the question that made it, which must not be in the way of the next ones. What
+    /// came of an answer that had begun is nothing else.
+    pub(super) fn is_of_the_question(&self, has_begun: bool) -> bool {
         match self {
             Self::Reported(Report { about: About::Perhaps, .. })
-            | Self::Status(_, Report { about: About::Perhaps, .. }, _) => false,
+            | Self::Status(_, Report { about: About::Perhaps, .. }, _)
+                if !has_begun =>
+            {
+                false
+            }
             Self::TooLong => true,
             other => other.instead().is_some(),
         }
