@@ -31,6 +31,11 @@ def before_call(context, case, kwargs):
     query = case.query or {}
     if query.get("sync") in (True, "true") and isinstance(case.body, dict):
         case.body = {name: value for name, value in case.body.items() if name != "stream"}
+    if isinstance(case.body, dict) and case.body.get("type") == "threads.list":
+        params = case.body.get("params")
+        if isinstance(params, dict):
+            params = {name: value for name, value in params.items() if name != "after"}
+            case.body = {**case.body, "params": params}
     if "OpenAI" in (case.operation.tags or []) or "/conversations" in case.path:
         case.query = {name: query[name] for name in query if name not in ("after", "before")}
 

@@ -38,9 +38,10 @@ impl Rules {
             }
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
-                let after = match &call.page.after {
+                // An empty one is none, as it is for the SDK's stores.
+                let after = match call.page.after.as_deref() {
+                    None | Some("") => None,
                     Some(cursor) => Some(self.own_place(principal, cursor).await?),
-                    None => None,
                 };
                 let page = ThreadsPage {
                     user_id: Some(principal.user_id().clone()),
