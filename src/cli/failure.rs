@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     /// What was to be adopted is nothing.
     AdoptNothing { from: String },
     /// A signal ended it when so many lines were done.
-    AdoptStopped { after: u64, dry_run: bool },
+    AdoptStopped { after: u64, dry_run: bool, has_report: bool },
     /// Fixtures don't hold.
     Contract { failed: usize },
     /// A second signal ended the gateway before its streams had ended.
@@ -50,7 +50,7 @@ impl fmt::Display for Failure {
             Self::AdoptNothing { from } => {
                 write!(f, "error: {from} has no lines; did the command that wrote it fail?")
             }
-            Self::AdoptStopped { after, dry_run } => {
+            Self::AdoptStopped { after, dry_run, has_report } => {
                 match after {
                     0 => f.write_str("Stopped before the first line was done. ")?,
                     after => write!(f, "Stopped after line {after}. ")?,
@@ -59,7 +59,8 @@ impl fmt::Display for Failure {
                     (true, _) => "Nothing was written.",
                     (false, 0) => "Nothing was adopted.",
                     (false, _) => "What is adopted stays; the same command goes on from there.",
-                })
+                })?;
+                f.write_str(if *has_report { " It takes another --report then." } else { "" })
             }
             Self::Configuration(faults) => {
                 for fault in faults {

@@ -91,7 +91,11 @@ impl Collecting {
                 if let Some(item) = event.object("item")
                     && item.item_kind() == Some(ItemKind::AssistantMessage)
                 {
-                    self.begun.push(item.id().unwrap_or_default());
+                    let id = item.id().unwrap_or_default();
+                    // What was finished already isn't begun again.
+                    if id.is_empty() || !self.items.iter().any(|known| known.id == id) {
+                        self.begun.push(id);
+                    }
                 }
             }
             Some("thread.item.updated") => self.update(&event),

@@ -57,6 +57,9 @@ fn says_hidden(name: &[u8]) -> bool {
     name.windows(HIDDEN.len()).any(|part| part.eq_ignore_ascii_case(HIDDEN))
 }
 
+/// Who speaks to the model, and to no client.
+const BEHIND: [&[u8]; 4] = [b"developer", b"function", b"system", b"tool"];
+
 /// Who speaks in an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -69,11 +72,13 @@ enum Role {
 /// A type that isn't ChatKit's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Name {
+    /// It calls itself a message, or after the assistant.
+    Message,
     /// There is none that can be read.
     #[default]
     None,
     Other,
-    /// It is called after the user.
+    /// It calls itself the user's message.
     Users,
 }
 
@@ -91,20 +96,26 @@ pub(super) struct Signs {
 impl Signs {
     /// The type, which isn't ChatKit's, or not all of it can be kept.
     pub(super) fn saw_type(&mut self, name: &[u8]) {
-        self.name = match name.get(..4) {
-            Some(start) if start.eq_ignore_ascii_case(b"user") => Name::Users,
-            Some(_) | None if name.is_empty() => Name::None,
-            Some(_) | None => Name::Other,
+        let name = name.to_ascii_lowercase();
+        let has = |part: &[u8]| name.windows(part.len()).any(|at| at == part);
+        let is_behind = BEHIND.into_iter().any(has);
+        self.name = if name.is_empty() {
+            Name::None
+        } else if name == b"user" || (name.starts_with(b"user") && has(b"message")) {
+            Name::Users
+        } else if !is_behind && (has(b"message") || name.starts_with(b"assistant")) {
+            Name::Message
+        } else {
+            Name::Other
         };
     }
 
     pub(super) fn saw_role(&mut self, name: &[u8]) {
-        self.role = match name {
-            b"assistant" => Some(Role::Assistant),
-            b"user" => Some(Role::User),
-            b"developer" | b"function" | b"system" | b"tool" => Some(Role::Behind),
-            _ => None,
-        };
+        self.role = Some(match &*name.to_ascii_lowercase() {
+            b"assistant" => Role::Assistant,
+            b"user" => Role::User,
+            _ => Role::Behind,
+        });
     }
 
     pub(super) fn saw_part(&mut self, name: &[u8]) {
@@ -118,8 +129,14 @@ impl Signs {
             Some(Role::User) => Some(ItemKind::UserMessage),
             Some(Role::Behind) => Some(ItemKind::Other),
             None if !self.has_content => (self.name != Name::None).then_some(ItemKind::Other),
-            None if self.has_input || self.name == Name::Users => Some(ItemKind::UserMessage),
-            None => Some(ItemKind::AssistantMessage),
+            None => Some(match self.name {
+                // Whatever it has to say, it is a thought, a source, a report, or of a later server:
+                // to take it for the answer would show what nobody meant to say.
+                Name::Other => ItemKind::Other,
+                Name::Users => ItemKind::UserMessage,
+                Name::Message | Name::None if self.has_input => ItemKind::UserMessage,
+                Name::Message | Name::None => ItemKind::AssistantMessage,
+            }),
         }
     }
 }
@@ -174,6 +191,18 @@ mod tests {
             // What is said to the model is said to nobody else.
             (r#"{"type":"message","role":"system","content":"Hi"}"#, Some(Other)),
             (r#"{"role":"tool","content":"Hi"}"#, Some(Other)),
+            (r#"{"role":"System","content":"Hi"}"#, Some(Other)),
+            (r#"{"role":"ASSISTANT","content":"Hi"}"#, Some(AssistantMessage)),
+            (r#"{"role":"critic","content":"Hi"}"#, Some(Other)),
+            (r#"{"role":"system","content":"Hi","role":null}"#, Some(Other)),
+            (r#"{"type":"reasoning","content":"Hi"}"#, Some(Other)),
+            (r#"{"type":"system_message","content":"Hi"}"#, Some(Other)),
+            (r#"{"type":"ToolMessage","content":"Hi"}"#, Some(Other)),
+            (r#"{"type":"user_report","content":"Hi"}"#, Some(Other)),
+            (r#"{"type":"token_usage","content":{"prompt":3}}"#, Some(Other)),
+            (r#"{"type":"assistantMessage","content":"Hi"}"#, Some(AssistantMessage)),
+            (r#"{"type":"Message","content":"Hi"}"#, Some(AssistantMessage)),
+            (r#"{"type":"message","content":[{"type":"input_text"}]}"#, Some(UserMessage)),
             (r#"{"type":"of a newer server"}"#, Some(Other)),
             (r#"{"type":"of a newer server","content":null,"x":{"role":"user"}}"#, Some(Other)),
             (r#"{"x":[{"content":"Hi","role":"user","type":"user_message"}]}"#, None),

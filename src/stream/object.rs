@@ -84,7 +84,9 @@ impl<'a> Object<'a> {
     fn signs(&self, name: &[u8]) -> Signs {
         let mut signs = Signs::default();
         signs.saw_type(name);
-        if let Some(role) = self.name("role") {
+        // The last that is one, as the bytes are read that pass.
+        let roles = self.0.iter().rev().filter(|(name, _)| name == "role");
+        if let Some(role) = roles.filter_map(|(_, value)| string(value)).next() {
             signs.saw_role(role.as_bytes());
         }
         if let Some(content) = self.get("content") {

@@ -377,11 +377,11 @@ fn reference_item_kind(item: &Value) -> Option<ItemKind> {
         "generated_image" | "task" | "widget" | "workflow" => return Some(ItemKind::Other),
         _ => {}
     }
-    match text("/role") {
+    match text("/role").map(str::to_ascii_lowercase).as_deref() {
         Some("user") => return Some(ItemKind::UserMessage),
         Some("assistant") => return Some(ItemKind::AssistantMessage),
-        Some("system" | "developer" | "tool" | "function") => return Some(ItemKind::Other),
-        Some(_) | None => {}
+        Some(_) => return Some(ItemKind::Other),
+        None => {}
     }
     let content = item.get("content").filter(|content| !content.is_null());
     let Some(content) = content else {
@@ -391,8 +391,13 @@ fn reference_item_kind(item: &Value) -> Option<ItemKind> {
     let is_input = |part: &Value| {
         part.get("type").and_then(Value::as_str).is_some_and(|name| name.starts_with("input_"))
     };
-    if parts.iter().any(is_input) || name.to_ascii_lowercase().starts_with("user") {
+    let name = name.to_ascii_lowercase();
+    let is_message = name.contains("message");
+    let is_behind = ["system", "developer", "tool", "function"].iter().any(|it| name.contains(it));
+    let is_users = name == "user" || (name.starts_with("user") && is_message);
+    let is_known = name.is_empty() || (!is_behind && (is_message || name.starts_with("assistant")));
+    if is_users || (is_known && parts.iter().any(is_input)) {
         return Some(ItemKind::UserMessage);
     }
-    Some(ItemKind::AssistantMessage)
+    Some(if is_known { ItemKind::AssistantMessage } else { ItemKind::Other })
 }

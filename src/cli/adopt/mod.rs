@@ -121,7 +121,8 @@ impl Adopt {
         let report = report.transpose()?;
         let input = Input::open(&self.file)?;
         let (stop, size) = (input.stop(), input.size);
-        let stopped = |after| Failure::AdoptStopped { after, dry_run: self.dry_run };
+        let has_report = self.report.is_some();
+        let stopped = |after| Failure::AdoptStopped { after, dry_run: self.dry_run, has_report };
         let mut lines = Lines::new(input);
         match first_line(&mut lines, &self.file) {
             Err(_) if stop.is_asked() => return Err(stopped(0)),

@@ -166,11 +166,11 @@ impl Chunks {
                 let end = if is_whole { Ok(()) } else { Err(Trouble::Exchange(error)) };
                 self.events.end(end);
             }
-            Close::Clean => {
+            // Half an event that nothing follows is no less half than one that the end cuts off.
+            Close::Clean | Close::Silent => {
                 let is_within_name = self.document().is_within_name();
                 self.events.last(is_within_name);
             }
-            Close::Silent => self.events.end(if is_whole { Ok(()) } else { Err(Trouble::Cut) }),
         }
     }
 }
