@@ -79,7 +79,7 @@ pub(super) struct Adopt {
 
 /// The fewest and the most entries of one transaction, and what they may take in memory.
 const MIN_BATCH: usize = 512;
-const MAX_BATCH: usize = 4096;
+const MAX_BATCH: usize = 8192;
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a transaction may take before the next one has fewer entries, and how long it takes at
@@ -96,7 +96,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How large the log may become before it is folded into the file, or more so. Above what is folded
 /// along the way if nobody else uses the store.
-const FOLD_BYTES: u64 = 128 * 1024 * 1024;
+const FOLD_BYTES: u64 = 640 * 1024 * 1024;
 
 /// How long folding may keep a gateway beside from writing, in between and at the end.
 const FOLD_PATIENCE: Duration = Duration::from_millis(200);

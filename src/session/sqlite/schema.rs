@@ -142,9 +142,9 @@ pub(super) fn open_for_writing(path: &Path, busy_timeout: Duration) -> Result<Co
 /// Pages are kept in memory, and in the log, until there are many: rows in no order touch the same
 /// ones again and again. Commits are not synced one by one.
 pub(super) fn prepare_for_bulk(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "cache_size", -262_144)?;
     // Of pages, which are 4 KiB each.
-    connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 131_072)?;
     connection.pragma_update(None, "synchronous", "NORMAL")
 }
 

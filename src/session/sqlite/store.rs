@@ -85,7 +85,7 @@ impl SqliteOptions {
         self
     }
 
-    /// Whether many writes in a row are to take less time; not unless set. It takes 64 MiB more of
+    /// Whether many writes in a row are to take less time; not unless set. It takes 256 MiB more of
     /// memory and of the disk, and a write outlives its process at once, but the machine only when
     /// [`SqliteStore::sync`] has come back.
     pub fn bulk(mut self, bulk: bool) -> Self {
