@@ -85,8 +85,8 @@ impl<'a> Object<'a> {
         let mut signs = Signs::default();
         signs.saw_type(name);
         // The last that is one, as the bytes are read that pass.
-        let roles = self.0.iter().rev().filter(|(name, _)| name == "role");
-        if let Some(role) = roles.filter_map(|(_, value)| string(value)).next() {
+        let mut roles = self.0.iter().rev().filter(|(name, _)| name == "role");
+        if let Some(role) = roles.find_map(|(_, value)| string(value)) {
             signs.saw_role(role.as_bytes());
         }
         if let Some(content) = self.get("content") {
