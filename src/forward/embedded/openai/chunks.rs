@@ -153,13 +153,12 @@ impl Chunks {
 
     /// There is nothing more to feed.
     pub(super) fn close(&mut self, close: Close) {
-        let is_whole = self.events.finish().is_some() && self.events.is_whole();
         match close {
             Close::Broken(error) => {
                 let is_whole = match self.events.finish() {
                     Some(Certainty::Certain) => true,
                     Some(Certainty::Doubtful) => {
-                        error.is_timeout() && is_whole && self.events.has_text()
+                        error.is_timeout() && self.events.is_whole() && self.events.has_text()
                     }
                     None => false,
                 };
