@@ -26,9 +26,6 @@ const DEFAULT_LIMIT: i64 = 20;
 /// The most pages of the upstream's that are read for one of ours: hidden items make them short.
 const MAX_PAGES: usize = 100;
 
-/// The items of a thread that is shown without them.
-const NO_PAGE: &str = "{\"data\":[]}";
-
 const NO_ITEMS: &[Box<RawValue>] = &[];
 
 /// The session's thread, and its oldest items.
@@ -50,27 +47,19 @@ where
         Err(failure) if failure.is_bare_500() => Err(items(upstream, thread_id, failure).await?),
         Err(failure) => return Err(failure.into()),
     };
-    let (thread, page) = match &answer {
-        Ok(answer) => {
-            let thread = threads::object(answer)
-                .ok_or(Failure::Protocol("the upstream's thread is not one"))?;
-            let page = thread.get("items").map_or(NO_PAGE, RawValue::get);
-            (Some(thread), page.as_bytes())
-        }
-        Err(items) => (None, &**items),
+    let thread = match &answer {
+        Ok(answer) => threads::thread(answer)?,
+        Err(items) => threads::Thread::of_items(threads::page(items)?),
     };
-    let page = threads::page(page)?;
     let offset = exchange.settings.utc_offset;
-    let after = page.next();
-    let title = thread.as_ref().and_then(|thread| thread.text("title"));
-    let told = |name| thread.as_ref().and_then(|thread| thread.get(name));
+    let after = thread.items.next();
     reply::one(reply::FullThread {
         thread_id: Some(thread_id),
-        title: record.title.as_deref().or(title.as_deref()),
-        status: told("status").filter(|status| status.get().starts_with('{')),
-        allowed_image_domains: told("allowed_image_domains").filter(|domains| is_texts(domains)),
+        title: record.title.as_deref().or(thread.title.as_deref()),
+        status: thread.status.filter(|status| status.get().starts_with('{')),
+        allowed_image_domains: thread.allowed_image_domains.filter(|domains| is_texts(domains)),
         items: reply::ItemPage {
-            data: visible(&page, offset).collect(),
+            data: visible(&thread.items, offset).collect(),
             has_more: after.is_some(),
             after,
         },

@@ -84,6 +84,7 @@ mod openai;
 mod own_threads;
 mod pages;
 mod passthrough;
+mod plain;
 mod reply;
 mod runs;
 mod service;

@@ -10,6 +10,7 @@ use jiff::tz::Offset;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use super::plain::{Plain, PlainPage, PlainThread};
 use super::upstream::{Failure, Upstream};
 use super::{envelope, time};
 use crate::error::BoxError;
@@ -28,6 +29,7 @@ const MAX_PROBE_PAGES: usize = 5;
 pub(super) const MAX_ITEM_PAGES: usize = 10_000;
 
 /// One page of anything.
+#[derive(Default)]
 pub(super) struct Page<'a> {
     /// Objects, all of them.
     pub(super) data: Vec<&'a RawValue>,
@@ -35,7 +37,27 @@ pub(super) struct Page<'a> {
     after: Option<String>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn of_plain(plain: PlainPage<'a>) -> Result<Self, Failure> {
+        Self::new(plain.data, Some(plain.has_more), plain.after)
+    }
+
+    fn new(
+        data: Vec<&'a RawValue>,
+        has_more: Option<bool>,
+        after: Option<String>,
+    ) -> Result<Self, Failure> {
+        let after = after.filter(|after| !after.is_empty());
+        let has_more = has_more.unwrap_or(after.is_some());
+        if has_more && after.is_none() {
+            return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+        }
+        if data.iter().any(|row| !row.get().starts_with('{')) {
+            return Err(Failure::Protocol("the upstream's page has a row that is no object"));
+        }
+        Ok(Self { data, has_more, after })
+    }
+
     /// The cursor of the next page, if there is one.
     pub(super) fn next(&self) -> Option<&str> {
         if self.has_more { self.after.as_deref() } else { None }
@@ -47,40 +69,81 @@ impl Page<'_> {
     }
 }
 
+/// What a server tells of a thread with its oldest items.
+pub(super) struct Thread<'a> {
+    pub(super) title: Option<String>,
+    pub(super) status: Option<&'a RawValue>,
+    pub(super) allowed_image_domains: Option<&'a RawValue>,
+    /// A thread that is shown without items has none.
+    pub(super) items: Page<'a>,
+}
+
+impl<'a> Thread<'a> {
+    /// One of which nothing else is known.
+    pub(super) fn of_items(items: Page<'a>) -> Self {
+        Self { title: None, status: None, allowed_image_domains: None, items }
+    }
+}
+
+const NO_PAGE: Failure = Failure::Protocol("the upstream's page is not one");
+
 /// Reads a page; a list is a page that is the last.
 ///
 /// One that isn't the last and doesn't say where the next one is isn't one, and nor is one with a
 /// row that is no object: to leave that out, or to take it for the last, would lose what is there.
 pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
-    const NOT_ONE: Failure = Failure::Protocol("the upstream's page is not one");
-    let page = match object(bytes) {
-        None => {
-            let list = serde_json::from_slice(bytes).map_err(|_| NOT_ONE)?;
-            Page { data: list, has_more: false, after: None }
-        }
-        Some(page) => {
-            let data = match page.member("data").ok_or(NOT_ONE)? {
-                // What some languages write for a list without anything in it.
-                nothing if nothing.get() == "null" => Vec::new(),
-                data => list(data).ok_or(NOT_ONE)?,
-            };
-            let after = page.text("after").filter(|after| !after.is_empty());
-            let has_more = match page.get("has_more").map(RawValue::get) {
-                None => after.is_some(),
-                Some("true" | "1" | "\"true\"") => true,
-                Some("false" | "0" | "\"false\"") => false,
-                Some(_) => return Err(NOT_ONE),
-            };
-            if has_more && after.is_none() {
-                return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
-            }
-            Page { data, has_more, after }
-        }
-    };
-    if page.data.iter().any(|row| !row.get().starts_with('{')) {
-        return Err(Failure::Protocol("the upstream's page has a row that is no object"));
+    match Plain::read(bytes) {
+        Some(plain) => Page::of_plain(plain),
+        None => odd_page(bytes),
     }
-    Ok(page)
+}
+
+/// The same, member by member.
+fn odd_page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
+    let Some(page) = object(bytes) else {
+        let list = serde_json::from_slice(bytes).map_err(|_| NO_PAGE)?;
+        return Page::new(list, Some(false), None);
+    };
+    let data = match page.member("data").ok_or(NO_PAGE)? {
+        // What some languages write for a list without anything in it.
+        nothing if nothing.get() == "null" => Vec::new(),
+        data => list(data).ok_or(NO_PAGE)?,
+    };
+    let has_more = match page.get("has_more").map(RawValue::get) {
+        None => None,
+        Some("true" | "1" | "\"true\"") => Some(true),
+        Some("false" | "0" | "\"false\"") => Some(false),
+        Some(_) => return Err(NO_PAGE),
+    };
+    Page::new(data, has_more, page.text("after"))
+}
+
+/// Reads a thread, and the page in it.
+pub(super) fn thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
+    let Some(PlainThread { title, status, allowed_image_domains, items }) = Plain::read(bytes)
+    else {
+        return odd_thread(bytes);
+    };
+    let items = match items {
+        Some(Plain(page)) => Page::of_plain(page)?,
+        None => Page::default(),
+    };
+    Ok(Thread { title, status, allowed_image_domains, items })
+}
+
+/// The same, member by member.
+fn odd_thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
+    let thread = object(bytes).ok_or(Failure::Protocol("the upstream's thread is not one"))?;
+    let items = match thread.get("items") {
+        Some(page) => odd_page(page.get().as_bytes())?,
+        None => Page::default(),
+    };
+    Ok(Thread {
+        title: thread.text("title"),
+        status: thread.get("status"),
+        allowed_image_domains: thread.get("allowed_image_domains"),
+        items,
+    })
 }
 
 /// The id of a thread or an item.
@@ -290,6 +353,10 @@ pub(super) fn lost() -> Rejection {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     #[test]
@@ -326,6 +393,76 @@ mod tests {
         ] {
             let found = page(text.as_bytes()).ok();
             assert_eq!(found.as_ref().map(Page::next), next, "{text}");
+        }
+    }
+
+    fn told(page: &Page<'_>) -> String {
+        let rows: Vec<_> = page.data.iter().map(|row| row.get()).collect();
+        format!("{rows:?} {} {:?}", page.has_more, page.after)
+    }
+
+    fn page_as(read: fn(&[u8]) -> Result<Page<'_>, Failure>, json: &str) -> String {
+        read(json.as_bytes()).map_or_else(|failure| format!("{failure:?}"), |page| told(&page))
+    }
+
+    fn thread_as(read: fn(&[u8]) -> Result<Thread<'_>, Failure>, json: &str) -> String {
+        read(json.as_bytes()).map_or_else(
+            |failure| format!("{failure:?}"),
+            |thread| {
+                let Thread { title, status, allowed_image_domains, items } = thread;
+                format!("{title:?} {status:?} {allowed_image_domains:?} {}", told(&items))
+            },
+        )
+    }
+
+    #[test]
+    fn what_nearly_all_servers_write_is_read_in_one_walk() {
+        assert!(Plain::<PlainPage<'_>>::read(br#"{"data":[{}],"has_more":false}"#).is_some());
+        let thread = br#"{"id":"t","title":null,"status":{"type":"active"},"metadata":{},
+            "items":{"data":[{"id":"a"}],"has_more":true,"after":"a"}}"#;
+        assert!(Plain::<PlainThread<'_>>::read(thread).is_some());
+        // What is derived would take these for objects.
+        assert!(Plain::<PlainPage<'_>>::read(br#"[[{}],true,"c"]"#).is_none());
+        assert!(Plain::<PlainThread<'_>>::read(br#"{"items":[[{}],true,"c"]}"#).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn one_walk_reads_what_is_read_member_by_member(
+            members in vec(
+                prop_oneof![
+                    (
+                        select(vec![
+                            "data", "has_more", "after", "items", "title", "status", "\\u0064ata",
+                            "allowed_image_domains", "x", "\\ud83d",
+                        ]),
+                        select(vec![
+                            "null", "true", "false", "1", "7", r#""true""#, r#""c""#, r#""""#,
+                            r#""\ud83dx""#, "[]", "[1]", "[{}]", "[[],false]", r#"[[{}],true,"c"]"#,
+                            "{}", r#"{"type":"active"}"#, r#"["a.org"]"#, r#"{"data":[]}"#,
+                        ]),
+                    ),
+                    (Just("data"), select(vec!["[]", r#"[{"id":1}, {}]"#])),
+                    (Just("has_more"), select(vec!["true", "false"])),
+                    (
+                        Just("items"),
+                        select(vec![
+                            r#"{"data":[{"id":1}],"has_more":true,"after":"c"}"#,
+                            r#"{"data":[{"id":1}],"has_more":false,"after":null}"#,
+                            r#"{"data":[],"has_more":true}"#,
+                            r#"{"data":[],"data":[{}],"has_more":false}"#,
+                        ]),
+                    ),
+                ],
+                0..7,
+            ),
+            end in select(vec!["}", "} ", "", "}x"]),
+        ) {
+            let members: Vec<_> =
+                members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+            let json = format!("{{{}{end}", members.join(", "));
+            prop_assert_eq!(page_as(page, &json), page_as(odd_page, &json));
+            prop_assert_eq!(thread_as(thread, &json), thread_as(odd_thread, &json));
         }
     }
 
