@@ -149,12 +149,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use http::{HeaderMap, HeaderValue, Uri};
+    use http::HeaderValue;
     use tokio::time::{Instant, sleep};
     use tower::service_fn;
 
     use super::*;
-    use crate::translate::unknown::Known;
 
     /// An upstream that takes so long for each page of two messages, of which there are so many,
     /// and counts those that it is asked for.
@@ -180,13 +179,7 @@ mod tests {
                 Ok(response)
             }
         });
-        Upstream {
-            service,
-            headers: HeaderMap::new(),
-            endpoint: Uri::from_static("/chatkit"),
-            max_reply_bytes: 1_000_000,
-            known: Known::default(),
-        }
+        Upstream::of(service)
     }
 
     #[tokio::test(start_paused = true)]

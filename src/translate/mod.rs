@@ -87,6 +87,7 @@ mod passthrough;
 mod plain;
 mod reply;
 mod runs;
+mod sender;
 mod service;
 mod sessions;
 mod threads;

@@ -135,7 +135,7 @@ impl Candidates {
         let (mut after, mut bytes) = (None::<String>, 0);
         let mut cursors = HashSet::new();
         for _ in 0..MAX_LIST_PAGES {
-            if scan.missing == 0 || bytes > upstream.max_reply_bytes {
+            if scan.missing == 0 || bytes > upstream.max_reply_bytes() {
                 break;
             }
             let rows = limit.max(MIN_LIST_ROWS);
@@ -228,7 +228,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use http::{HeaderMap, HeaderValue, Uri};
+    use http::HeaderValue;
     use http_body_util::BodyExt as _;
     use jiff::{SignedDuration, Timestamp};
     use proptest::collection::vec;
@@ -242,7 +242,6 @@ mod tests {
         BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
         ThreadDirectory, ThreadsPage, Uncounted,
     };
-    use crate::translate::unknown::Known;
 
     /// The caller's threads, and an upstream that lists them and others' in any order.
     struct World {
@@ -339,13 +338,7 @@ mod tests {
                     Ok::<_, Infallible>(response)
                 }
             });
-            let mut upstream = Upstream {
-                service,
-                headers: HeaderMap::new(),
-                endpoint: Uri::from_static("/chatkit"),
-                max_reply_bytes: 1_000_000,
-                known: Known::default(),
-            };
+            let mut upstream = Upstream::of(service);
             let after = after.map(|after| ThreadPlace::parse(after).unwrap());
             let page =
                 ThreadsPage { user_id: Some(ada()), ascending, after, until: None, limit: 0 };

@@ -141,7 +141,7 @@ where
         let rows = if number == 1 && place.skip == 0 { range.limit } else { MANY_ROWS };
         let answer = upstream.json(ask(rows, place.after.as_deref())).await?;
         bytes += answer.len();
-        if bytes > upstream.max_reply_bytes {
+        if bytes > upstream.max_reply_bytes() {
             let what = "the upstream's items are too large together";
             return Err(Failure::Protocol(what).into());
         }
@@ -215,12 +215,11 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::{Arc, Mutex};
 
-    use http::{HeaderMap, HeaderValue, Uri};
+    use http::HeaderValue;
     use serde_json::{Value, json};
     use tower::service_fn;
 
     use super::*;
-    use crate::translate::unknown::Known;
 
     /// How a store writes its cursors.
     #[derive(Clone, Copy, Debug)]
@@ -296,13 +295,7 @@ mod tests {
                     Ok::<_, Infallible>(response)
                 }
             });
-            let mut upstream = Upstream {
-                service,
-                headers: HeaderMap::new(),
-                endpoint: Uri::from_static("/chatkit"),
-                max_reply_bytes: 1_000_000,
-                known: Known::default(),
-            };
+            let mut upstream = Upstream::of(service);
             let range = Range {
                 thread_id: "thr_1",
                 ascending,

@@ -16,7 +16,7 @@ use super::observer::SessionObserver;
 use super::runs::stream_headers;
 use super::service::{Exchange, Reply, passed_on};
 use super::threads::Whereabouts;
-use super::upstream::{Detachable, Failure, Upstream};
+use super::upstream::{ANYTHING, Detachable, Failure, JSON, Upstream};
 use super::{attachments, own_threads, reply, threads, unknown};
 use crate::error::BoxError;
 use crate::forward::is_json;
@@ -71,7 +71,7 @@ where
             Ok(reply::whole(answer))
         }
         Effect::None => {
-            let accept = if call.kind.is_some() { "application/json" } else { "*/*" };
+            let accept = if call.kind.is_some() { JSON } else { ANYTHING };
             let response = match upstream.send(accept, call.body).await {
                 Ok(response) => response,
                 Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),

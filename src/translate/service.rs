@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -14,6 +15,7 @@ use super::body::ReplyBody;
 use super::errand::Errands;
 use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
+use super::sender::Sender;
 use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use super::{
@@ -82,6 +84,7 @@ where
         let service = self.inner.clone();
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
+            let head = Arc::new(head);
             match carry_out(settings, errands, known, service, &head, admitted).await {
                 Ok(response) => Ok(response),
                 Err(rejection) => {
@@ -97,7 +100,7 @@ async fn carry_out<S, R>(
     errands: Errands,
     known: Known,
     service: S,
-    head: &http::request::Parts,
+    head: &Arc<Parts>,
     admitted: Admitted,
 ) -> Reply<R>
 where
@@ -107,16 +110,9 @@ where
     let (principal, _, mut action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
     let upstream = |service: S| {
-        let mut headers = settings.identity.outbound(&head.headers, principal.user_id());
-        settings.public_address.tell(head, &mut headers);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Upstream {
-            service,
-            headers,
-            endpoint: settings.endpoint.clone(),
-            max_reply_bytes: settings.max_reply_bytes,
-            known: known.clone(),
-        }
+        let (settings, head) = (Arc::clone(&settings), Arc::clone(head));
+        let sender = Sender::new(settings, head, principal.user_id().clone());
+        Upstream { service, sender, known: known.clone() }
     };
     if let Some(claim) = count::uncounted(&mut action) {
         // Boxed: it happens once in the life of an adopted thread.
@@ -156,7 +152,7 @@ where
                 service,
                 settings: Arc::clone(&settings),
                 errands: errands.clone(),
-                head,
+                head: Arc::clone(head),
             };
             // Boxed, so that the other operations' futures don't have room for it.
             Box::pin(openai::carry_out(exchange, action)).await

@@ -205,7 +205,7 @@ where
             let request = envelope::page(Some(thread_id), PAGE_ROWS, true, after.as_deref());
             let reply = self.json(request).await?;
             bytes += reply.len();
-            if bytes > self.max_reply_bytes {
+            if bytes > self.max_reply_bytes() {
                 return Err(Failure::Protocol("the upstream's items are too large together"));
             }
             let page = page(&reply)?;

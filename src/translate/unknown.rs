@@ -23,7 +23,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::envelope;
-use super::upstream::Upstream;
+use super::upstream::{EVENT_STREAM, Upstream};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -129,7 +129,7 @@ where
 
     async fn look(&mut self, kind: &str, nobody: &str) -> Option<Look> {
         let request = envelope::about_nobody(kind, nobody);
-        let (head, body) = self.exchange("text/event-stream", request).await.ok()?.into_parts();
+        let (head, body) = self.exchange(EVENT_STREAM, request).await.ok()?.into_parts();
         // What a run has to say doesn't matter.
         let text = match head.status {
             StatusCode::OK => String::new(),

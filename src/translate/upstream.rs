@@ -4,25 +4,28 @@ use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_ENCODING, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{CONTENT_ENCODING, RETRY_AFTER};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+use super::sender::Sender;
 use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::rejection::{Code, Rejection};
 
+/// What an answer may be.
+pub(super) const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// The upstream, for the length of one REST request.
 #[derive(Clone, Debug)]
 pub(super) struct Upstream<S> {
     pub(super) service: S,
-    /// What every request of this caller carries.
-    pub(super) headers: HeaderMap,
-    pub(super) endpoint: Uri,
-    pub(super) max_reply_bytes: usize,
+    pub(super) sender: Sender,
     /// What it is known to know, which the next request is told, too.
     pub(super) known: Known,
 }
@@ -103,6 +106,22 @@ impl From<Failure> for Rejection {
     }
 }
 
+impl<S> Upstream<S> {
+    /// The largest answer that is read whole.
+    pub(super) fn max_reply_bytes(&self) -> usize {
+        self.sender.settings().max_reply_bytes
+    }
+
+    /// One that `service` is, asked by somebody.
+    #[cfg(test)]
+    pub(super) fn of(service: S) -> Self {
+        let (head, ()) = Request::new(()).into_parts();
+        let user = crate::principal::UserId::parse("ada").unwrap();
+        let sender = Sender::new(std::sync::Arc::default(), std::sync::Arc::new(head), user);
+        Self { service, sender, known: Known::default() }
+    }
+}
+
 impl<S, R> Upstream<S>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -111,23 +130,22 @@ where
     /// Sends one request; gives any answer.
     pub(super) async fn exchange(
         &mut self,
-        accept: &'static str,
+        accept: HeaderValue,
         body: Bytes,
     ) -> Result<Response<R>, Failure> {
         let broken = |error: S::Error| Failure::Broken(error.into());
         poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
-        *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        *request.uri_mut() = self.sender.settings().endpoint.clone();
+        *request.headers_mut() = self.sender.headers(accept);
         self.service.call(request).await.map_err(broken)
     }
 
     /// Sends one request; gives any answer with status 200.
     pub(super) async fn send(
         &mut self,
-        accept: &'static str,
+        accept: HeaderValue,
         body: Bytes,
     ) -> Result<Response<R>, Failure> {
         let response = self.exchange(accept, body).await?;
@@ -148,7 +166,7 @@ where
 
     /// Sends a request whose answer is a run.
     pub(super) async fn run(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
-        let response = self.send("text/event-stream", body).await?;
+        let response = self.send(EVENT_STREAM, body).await?;
         if is_event_stream(response.headers()) {
             return Ok(response);
         }
@@ -157,11 +175,11 @@ where
 
     /// Sends a request whose answer is one JSON value, and reads that.
     pub(super) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
-        let response = self.send("application/json", body).await?;
+        let response = self.send(JSON, body).await?;
         if !is_json(response.headers()) {
             return Err(Failure::NOT_JSON);
         }
-        read(response.into_body(), self.max_reply_bytes).await
+        read(response.into_body(), self.max_reply_bytes()).await
     }
 }
 

@@ -43,7 +43,7 @@ struct Deleted<'a> {
 /// fails before that leaves everything as it was, and of what fails after it only files are left.
 /// An errand: once the thread is gone nobody can tell any more which files were in it.
 pub(super) async fn thread<S, R>(
-    exchange: Exchange<'_, S>,
+    exchange: Exchange<S>,
     session: OwnedSession,
     attachments: Attachments,
 ) -> Reply<R>

@@ -24,7 +24,7 @@ use crate::validate::{ListPage, Report};
 const MAX_FILLING: usize = 10;
 
 pub(super) async fn list<S, R>(
-    exchange: &mut Exchange<'_, S>,
+    exchange: &mut Exchange<S>,
     record: &SessionRecord,
     page: ListPage,
 ) -> Reply<R>

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http_body::Body;
 use serde::Serialize;
 
 use super::errand::Errands;
 use super::layer::TranslateSettings;
+use super::sender::Sender;
 use super::service::Reply;
 use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
@@ -31,34 +30,29 @@ mod tests;
 mod threads;
 
 /// What an operation needs to be carried out.
-pub(super) struct Exchange<'a, S> {
+pub(super) struct Exchange<S> {
     pub(super) service: S,
     pub(super) settings: Arc<TranslateSettings>,
     pub(super) errands: Errands,
     /// That of the service's request.
-    pub(super) head: &'a Parts,
+    pub(super) head: Arc<Parts>,
 }
 
-impl<S: Clone> Exchange<'_, S> {
+impl<S: Clone> Exchange<S> {
     /// The upstream, on behalf of `owner`.
     fn upstream(&self, owner: &UserId) -> Upstream<S> {
-        let mut headers = self.settings.identity.outbound(&self.head.headers, owner);
-        self.settings.public_address.tell(self.head, &mut headers);
-        // A service's key is for the gateway alone, whatever becomes of users' tokens.
-        headers.remove(AUTHORIZATION);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let (settings, head) = (Arc::clone(&self.settings), Arc::clone(&self.head));
         Upstream {
             service: self.service.clone(),
-            headers,
-            endpoint: self.settings.endpoint.clone(),
-            max_reply_bytes: self.settings.max_reply_bytes,
+            // A service's key is for the gateway alone.
+            sender: Sender::new(settings, head, owner.clone()).keeping_token(),
             // Nothing is asked here that an upstream may not know.
             known: Known::default(),
         }
     }
 }
 
-pub(super) async fn carry_out<S, R>(mut exchange: Exchange<'_, S>, action: OpenAiAction) -> Reply<R>
+pub(super) async fn carry_out<S, R>(mut exchange: Exchange<S>, action: OpenAiAction) -> Reply<R>
 where
     S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -70,7 +70,7 @@ macro_rules! exchange {
             }
         });
         let errands = crate::translate::errand::Errands::new(1);
-        Exchange { service, settings: Arc::default(), errands, head: &$head }
+        Exchange { service, settings: Arc::default(), errands, head: Arc::clone(&$head) }
     }};
 }
 
@@ -90,7 +90,7 @@ async fn pages(
         let page =
             ThreadsPage { user_id: None, ascending: true, after: place, until: None, limit: 0 };
         let directory = ThreadDirectory::new(Arc::<MemoryStore>::clone(store), page, None, false);
-        let (head, ()) = Request::new(()).into_parts();
+        let head = Arc::new(Request::new(()).into_parts().0);
         let mut exchange = exchange!(head, calls, answer.clone());
         let page = threads::page(&mut exchange, directory, limit).await?;
         let page = serde_json::to_value(page).unwrap();
@@ -138,7 +138,7 @@ async fn one_thread_of_which_nobody_can_tell_is_shown_as_the_store_has_it() {
     );
 
     // By itself it is no answer.
-    let (head, ()) = Request::new(()).into_parts();
+    let head = Arc::new(Request::new(()).into_parts().0);
     let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
     let failure = look_up(&mut upstream, "thr_1").await.err().unwrap();
     assert!(failure.is_bare_500());
@@ -152,7 +152,7 @@ async fn a_thread_with_items_is_there_whoever_fails_to_show_it() {
         _ => Err(500),
     };
     let calls = Calls::default();
-    let (head, ()) = Request::new(()).into_parts();
+    let head = Arc::new(Request::new(()).into_parts().0);
     let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
     assert_eq!(look_up(&mut upstream, "thr_1").await.unwrap().unwrap().id(), "thr_1");
 }

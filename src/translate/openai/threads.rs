@@ -110,7 +110,7 @@ pub(super) fn not_found() -> Rejection {
         .because("the upstream has lost the thread")
 }
 
-pub(super) async fn get<S, R>(exchange: &mut Exchange<'_, S>, record: &SessionRecord) -> Reply<R>
+pub(super) async fn get<S, R>(exchange: &mut Exchange<S>, record: &SessionRecord) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -128,7 +128,7 @@ where
 /// page is never empty while there are more: a client would stop there. A thread of which nobody
 /// can tell is shown as the store has it, for one thread must not keep anybody from all others.
 pub(super) async fn list<S, R>(
-    exchange: &mut Exchange<'_, S>,
+    exchange: &mut Exchange<S>,
     directory: ThreadDirectory,
     limit: usize,
 ) -> Reply<R>
@@ -140,7 +140,7 @@ where
 }
 
 pub(super) async fn page<S, R>(
-    exchange: &mut Exchange<'_, S>,
+    exchange: &mut Exchange<S>,
     mut directory: ThreadDirectory,
     limit: usize,
 ) -> Result<List<Shown>, Rejection>
@@ -218,7 +218,7 @@ struct Lists {
 impl Lists {
     async fn find<S, R>(
         &mut self,
-        exchange: &mut Exchange<'_, S>,
+        exchange: &mut Exchange<S>,
         directory: &ThreadDirectory,
         record: &SessionRecord,
         thread_id: &ThreadId,

@@ -1,0 +1,52 @@
+//! In whose name the upstream is asked.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use super::layer::TranslateSettings;
+use super::upstream::JSON;
+use crate::principal::UserId;
+
+/// The caller, as the upstream is told of them.
+///
+/// The fields are made for each request: most operations send one, which is cheaper than to keep
+/// them and send copies.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    settings: Arc<TranslateSettings>,
+    /// That of the caller's request.
+    head: Arc<Parts>,
+    user: UserId,
+    keeps_token: bool,
+}
+
+impl Sender {
+    /// The sender of the request with this head.
+    pub(super) fn new(settings: Arc<TranslateSettings>, head: Arc<Parts>, user: UserId) -> Self {
+        Self { settings, head, user, keeps_token: false }
+    }
+
+    /// Never tells the token, whatever becomes of users' tokens.
+    pub(super) fn keeping_token(self) -> Self {
+        Self { keeps_token: true, ..self }
+    }
+
+    pub(super) fn settings(&self) -> &TranslateSettings {
+        &self.settings
+    }
+
+    /// The fields of a request in JSON.
+    pub(super) fn headers(&self, accept: HeaderValue) -> HeaderMap {
+        let mut headers = self.settings.identity.outbound(&self.head.headers, &self.user);
+        if self.keeps_token {
+            headers.remove(AUTHORIZATION);
+        }
+        self.settings.public_address.tell(&self.head, &mut headers);
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, accept);
+        headers
+    }
+}
