@@ -13,6 +13,9 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
+
 thread_local! {
     /// What the last request on this thread was sent to.
     static LAST: RefCell<Option<PublicUrl>> = const { RefCell::new(None) };
@@ -55,23 +58,14 @@ impl PublicAddress {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn tell(&self, head: &http::request::Parts, outgoing: &mut HeaderMap) {
-        let of_request;
-        let url = match self {
-            Self::Untold => return,
-            Self::Known(url) => url,
-            Self::OfRequest => match PublicUrl::of_request(head) {
-                Some(url) => {
-                    of_request = url;
-                    &of_request
+        match self {
+            Self::Untold => {}
+            Self::Known(url) => url.tell(outgoing),
+            Self::OfRequest => LAST.with_borrow_mut(|last| {
+                if let Some(url) = PublicUrl::of_request(head, last) {
+                    url.tell(outgoing);
                 }
-                None => return,
-            },
-        };
-        outgoing.insert(header::FORWARDED, url.forwarded.clone());
-        outgoing.insert(X_FORWARDED_HOST, url.authority.clone());
-        outgoing.insert(X_FORWARDED_PROTO, HeaderValue::from_static(url.scheme()));
-        if let Some(prefix) = &url.prefix {
-            outgoing.insert(X_FORWARDED_PREFIX, prefix.clone());
+            }),
         }
     }
 }
@@ -136,30 +130,32 @@ impl PublicUrl {
         Ok(Self { prefix: prefix.map_err(|_| Invalid::Path)?, ..url.ok_or(Invalid::Host)? })
     }
 
-    /// What a request was sent to, as far as it says so.
-    fn of_request(head: &http::request::Parts) -> Option<Self> {
+    /// What a request was sent to, as far as it says so. Nearly every one is sent to where the
+    /// `last` was.
+    fn of_request<'a>(head: &http::request::Parts, last: &'a mut Option<Self>) -> Option<&'a Self> {
         let https = head.uri.scheme().is_some_and(|scheme| *scheme == http::uri::Scheme::HTTPS);
         let authority = if let Some(authority) = head.uri.authority() {
-            HeaderValue::from_str(authority.as_str()).ok()?
+            authority.as_str().as_bytes()
         } else {
             let mut hosts = head.headers.get_all(header::HOST).iter();
             let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-            host.clone()
+            host.as_bytes()
         };
-        LAST.with_borrow_mut(|last| {
-            // Nearly every request is sent to where the one before it was.
-            if let Some(url) = last.as_ref()
-                && url.https == https
-                && url.authority == authority
-            {
-                return Some(url.clone());
-            }
-            if !is_authority(authority.to_str().ok()?) {
-                return None;
-            }
-            last.clone_from(&Self::new(https, authority));
-            last.clone()
-        })
+        if last.as_ref().is_none_or(|last| last.https != https || last.authority != *authority) {
+            let authority =
+                std::str::from_utf8(authority).ok().filter(|text| is_authority(text))?;
+            *last = Self::new(https, HeaderValue::from_str(authority).ok()?);
+        }
+        last.as_ref()
+    }
+
+    fn tell(&self, outgoing: &mut HeaderMap) {
+        outgoing.insert(header::FORWARDED, self.forwarded.clone());
+        outgoing.insert(X_FORWARDED_HOST, self.authority.clone());
+        outgoing.insert(X_FORWARDED_PROTO, if self.https { HTTPS } else { HTTP });
+        if let Some(prefix) = &self.prefix {
+            outgoing.insert(X_FORWARDED_PREFIX, prefix.clone());
+        }
     }
 
     /// `authority` is one by [`is_authority`], so that it needs no escape within quotation marks.
