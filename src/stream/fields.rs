@@ -88,6 +88,8 @@ fn is_numeric(byte: u8) -> bool {
 pub(crate) struct Fields {
     lex: Lex,
     depth: u32,
+    /// The index of the current container, if it is one whose keys are read.
+    level: Option<usize>,
     /// The containers whose keys are read are objects: at depth 1, at depth 2, and the parts of an
     /// item's content.
     objects: [bool; 3],
@@ -122,6 +124,7 @@ impl Fields {
         Self {
             lex: Lex::Between,
             depth: 0,
+            level: None,
             objects: [false; 3],
             part_depth: 0,
             expect_key: false,
@@ -246,7 +249,8 @@ impl Fields {
                     self.signs.has_content = true;
                     self.part_depth = if byte == b'{' { 3 } else { 4 };
                 }
-                if let Some(level) = self.level() {
+                self.level = self.level();
+                if let Some(level) = self.level {
                     if let (Some(object), Some(slot)) =
                         (self.objects.get_mut(level), self.slots.get_mut(level))
                     {
@@ -258,6 +262,7 @@ impl Fields {
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
+                self.level = self.level();
                 self.expect_key = false;
             }
             b',' => self.expect_key = self.in_object(),
@@ -279,7 +284,7 @@ impl Fields {
         }
     }
 
-    /// The index of the current container, if it is one whose keys are read.
+    /// The [`level`](Self::level) at this depth: what else it hangs on are keys further out.
     fn level(&self) -> Option<usize> {
         match self.depth {
             1 => Some(0),
@@ -294,7 +299,7 @@ impl Fields {
     }
 
     fn in_object(&self) -> bool {
-        self.level().and_then(|level| self.objects.get(level)).copied().unwrap_or(false)
+        self.level.and_then(|level| self.objects.get(level)).copied().unwrap_or(false)
     }
 
     /// The slot of the value that comes next.
@@ -302,7 +307,7 @@ impl Fields {
         if !self.in_object() {
             return Slot::None;
         }
-        self.level().and_then(|level| self.slots.get(level)).copied().unwrap_or(Slot::None)
+        self.level.and_then(|level| self.slots.get(level)).copied().unwrap_or(Slot::None)
     }
 
     fn begin_string(&mut self) {
@@ -343,7 +348,7 @@ impl Fields {
             self.in_key = false;
             self.expect_key = false;
             let slot = if captured { self.key_slot() } else { Slot::None };
-            if let Some(place) = self.level().and_then(|level| self.slots.get_mut(level)) {
+            if let Some(place) = self.level.and_then(|level| self.slots.get_mut(level)) {
                 *place = slot;
             }
             return;
@@ -416,7 +421,7 @@ impl Fields {
 
     fn key_slot(&self) -> Slot {
         let key = self.name();
-        match (self.level(), self.slots) {
+        match (self.level, self.slots) {
             (Some(0), _) => match &*key {
                 b"type" => Slot::Type,
                 b"thread" => Slot::Thread,
