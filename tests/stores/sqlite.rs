@@ -1,6 +1,7 @@
 //! What only the SQLite store promises: a file that lasts, and that others may touch.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatkit_rest::session::{
@@ -266,6 +267,39 @@ fn a_new_file_may_be_opened_by_many_at_once() {
         }
     });
     assert_eq!(integrity(&path), "ok");
+}
+
+/// Somebody who has one transaction after the other leaves gaps that are short, and a store that is
+/// opened beside finds one.
+#[expect(clippy::disallowed_methods, reason = "a transaction that takes its time")]
+#[test]
+fn a_store_is_opened_between_the_transactions_of_another() {
+    const LONG: Duration = Duration::from_millis(200);
+    const PAUSE: Duration = Duration::from_millis(10);
+    // A few gaps long, and whoever tries seldom meets none of them sooner or later.
+    let options = SqliteOptions::new().busy_timeout(LONG * 7 / 2);
+    let directory = Directory::new();
+    drop(directory.store());
+    let is_over = AtomicBool::new(false);
+    let busy = Connection::open(directory.file()).unwrap();
+    std::thread::scope(|scope| {
+        let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+        let is_over = &is_over;
+        scope.spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                if busy.execute_batch("BEGIN IMMEDIATE").is_ok() {
+                    let _ = begun.try_send(());
+                    std::thread::sleep(LONG);
+                    busy.execute_batch("COMMIT").unwrap();
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        });
+        has_begun.recv().unwrap();
+        let opened: Result<Vec<_>, _> = (0..5).map(|_| options.open(&directory.file())).collect();
+        is_over.store(true, Ordering::Relaxed);
+        drop(opened.unwrap());
+    });
 }
 
 #[tokio::test]

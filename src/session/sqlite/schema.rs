@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::Error;
 
@@ -118,6 +118,9 @@ const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 /// How long it takes until a log that is being folded is tried again.
 const FOLD_EVERY: Duration = Duration::from_millis(5);
 
+/// How long it is slept before it is tried again to begin, while somebody else writes.
+const TRY_EVERY: Duration = Duration::from_millis(2);
+
 /// Attempts to change the journal mode of a file that others are opening too.
 const MAX_ATTEMPTS: u32 = 32;
 
@@ -129,13 +132,13 @@ const MAX_ATTEMPTS: u32 = 32;
 pub(super) fn open_for_writing(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
     let failed = |what: &str| format!("could not {what} the session store {}", path.display());
     create_private(path).map_err(|error| Error::io(failed("create"), error))?;
-    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, busy_timeout)
         .map_err(|error| Error::store(failed("open"), error))?;
     // Before anything that writes to it, such as the change of its journal mode.
     check_ownership(&connection)
         .map_err(|error| Error::store(failed("read"), error))?
         .map_err(|refusal| Error::store(failed("use"), refusal))?;
-    prepare(&mut connection).map_err(|error| Error::store(failed("prepare"), error))?;
+    prepare(&connection, busy_timeout).map_err(|error| Error::store(failed("prepare"), error))?;
     Ok(connection)
 }
 
@@ -277,7 +280,7 @@ fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), Strin
     Ok(Ok(()))
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     if use_log(connection)? != "wal" {
         // Readers would block the writer, and be blocked by it.
         let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
@@ -286,7 +289,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     // In WAL mode, a commit is synced to the disk only with FULL.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin_to_write(connection, patience)?;
     let version: u32 = pragma(&transaction, "user_version")?;
     for migration in MIGRATIONS.iter().skip(version as usize) {
         transaction.execute_batch(migration)?;
@@ -315,6 +318,29 @@ fn use_log(connection: &Connection) -> rusqlite::Result<String> {
         }
     }
     change()
+}
+
+/// Begins a transaction that writes, once nobody else has one.
+///
+/// SQLite's own way of waiting sleeps longer each time, up to 100 ms, and so misses the gaps between
+/// the transactions of somebody who has many.
+#[expect(clippy::disallowed_methods, reason = "who opens a store, and the writer's own thread")]
+pub(super) fn begin_to_write(
+    connection: &Connection,
+    patience: Duration,
+) -> rusqlite::Result<Transaction<'_>> {
+    let deadline = Instant::now() + patience;
+    connection.busy_timeout(Duration::ZERO)?;
+    let outcome = loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if is_locked(&error) && Instant::now() < deadline => {
+                std::thread::sleep(TRY_EVERY);
+            }
+            outcome => break outcome,
+        }
+    };
+    connection.busy_timeout(patience)?;
+    outcome
 }
 
 /// Whether somebody else has the file locked.

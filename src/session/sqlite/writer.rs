@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::rows;
-use super::schema::is_locked;
+use super::schema::begin_to_write;
 use super::tally::{Pending, Tallies};
 use crate::error::{Error, chain};
 use crate::session::record::{MessageCount, SessionId};
@@ -30,9 +30,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 
 /// How long settled runs are collected before they are written: nobody waits for them, reads
 /// have them already, and a commit for each would cost more than the run.
 const SETTLE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 200 });
-
-/// How long the writer sleeps before it tries again to begin, while somebody else writes.
-const TRY_EVERY: Duration = Duration::from_millis(2);
 
 /// Whether a call needs the file's one write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,29 +233,6 @@ impl Queue {
         }
         batch.is_ok()
     }
-}
-
-/// Begins a transaction that writes, once nobody else has one.
-///
-/// SQLite's own way of waiting sleeps longer each time, up to 100 ms, and so misses the gaps between
-/// the transactions of somebody who has many.
-#[expect(clippy::disallowed_methods, reason = "the writer's own thread, which nothing waits on")]
-fn begin_to_write(
-    connection: &Connection,
-    patience: Duration,
-) -> rusqlite::Result<Transaction<'_>> {
-    let deadline = Instant::now() + patience;
-    connection.busy_timeout(Duration::ZERO)?;
-    let outcome = loop {
-        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
-            Err(error) if is_locked(&error) && Instant::now() < deadline => {
-                std::thread::sleep(TRY_EVERY);
-            }
-            outcome => break outcome,
-        }
-    };
-    connection.busy_timeout(patience)?;
-    outcome
 }
 
 /// One transaction of everything, the settled first. Returns their rows' new counts.
