@@ -1,8 +1,8 @@
 //! One contract, every store.
 //!
 //! `contract` has a function for each promise of `SessionStore`; here each becomes a test of
-//! each store. What only the SQLite store promises is in `sqlite`, and what happens to it when
-//! its process is killed is in `killed`.
+//! each store. What only the SQLite store promises is in `sqlite`, what happens to it when its
+//! process is killed in `killed`, and what when others come while much is written in `alone`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod alone;
 mod contract;
 mod killed;
 mod sqlite;

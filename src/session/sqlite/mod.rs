@@ -5,6 +5,7 @@
 //! - `begin`: how a run begins, which takes either way.
 //! - `schema`: the file: whether it is ours, its version, its tables.
 //! - `rows`: the statements.
+//! - `file`: the file itself: whether other processes have it open.
 //! - `readers`: connections for point reads.
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
 //! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
@@ -17,6 +18,7 @@
 
 mod begin;
 mod clients;
+mod file;
 mod readers;
 mod rows;
 mod schema;

@@ -23,6 +23,9 @@ use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, Ne
 /// session stays below: from here on is what went by where nobody has counted.
 const MAX_COUNT: i64 = 1 << 53;
 
+/// How many entries are adopted until it is asked whether it is over: some milliseconds of them.
+const ASK_EVERY: usize = 256;
+
 /// What beginning a run needs to know of a row.
 #[derive(Clone)]
 pub(super) struct Head {
@@ -111,9 +114,19 @@ pub(super) fn create(
 
 /// Adopts all of them, or none if a statement fails.
 pub(super) fn adopt_all(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
+    adopt_until(connection, entries, || false)
+}
+
+/// Adopts them, in their order, until it `is_over`, which is asked now and then and not before the
+/// first ones are adopted; or none if a statement fails.
+pub(super) fn adopt_until(
+    connection: &Connection,
+    entries: &[Adoption],
+    is_over: impl FnMut() -> bool,
+) -> Result<Vec<Adopted>> {
     // Within the transaction of the batch, in which others' calls are too.
     connection.execute_batch("SAVEPOINT adopt")?;
-    let adopted = adopt_each(connection, entries);
+    let adopted = adopt_each(connection, entries, is_over);
     if adopted.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK TO adopt")?;
     }
@@ -123,17 +136,26 @@ pub(super) fn adopt_all(connection: &Connection, entries: &[Adoption]) -> Result
     adopted
 }
 
-fn adopt_each(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
+fn adopt_each(
+    connection: &Connection,
+    entries: &[Adoption],
+    mut is_over: impl FnMut() -> bool,
+) -> Result<Vec<Adopted>> {
     let mut outcomes = Vec::with_capacity(entries.len());
     let mut last = None;
-    for entry in entries {
-        let outcome = adopt(connection, entry)?;
-        if let (Adopted::Done, Adoption::Thread(thread)) = (outcome, entry)
-            && let Some(ConversationId::Integer(number)) = thread.conversation()
-        {
-            last = last.max(Some(number));
+    for (number, some) in entries.chunks(ASK_EVERY).enumerate() {
+        if number > 0 && is_over() {
+            break;
         }
-        outcomes.push(outcome);
+        for entry in some {
+            let outcome = adopt(connection, entry)?;
+            if let (Adopted::Done, Adoption::Thread(thread)) = (outcome, entry)
+                && let Some(ConversationId::Integer(number)) = thread.conversation()
+            {
+                last = last.max(Some(number));
+            }
+            outcomes.push(outcome);
+        }
     }
     if let Some(last) = last {
         leave_behind(connection, last)?;

@@ -151,19 +151,16 @@ pub(super) fn prepare_for_bulk(connection: &Connection) -> rusqlite::Result<()> 
     connection.pragma_update(None, "synchronous", "NORMAL")
 }
 
-/// Syncs what was committed, to the log or from there to the file.
-pub(super) fn sync(path: &Path) -> std::io::Result<()> {
+/// Syncs what was committed to the log. Nobody locks that.
+pub(super) fn sync_log(path: &Path) -> std::io::Result<()> {
     let mut log = path.to_owned().into_os_string();
     log.push("-wal");
-    for path in [Path::new(&log), path] {
-        match File::options().write(true).open(path) {
-            Ok(file) => file.sync_all()?,
-            // There is no log, so all of it is in the file.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    match File::options().write(true).open(log) {
+        Ok(file) => file.sync_all(),
+        // There is no log, so all of it is in the file.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// Moves what the log has to the file, and cuts the log off if nobody needs it for a moment of

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::clients;
+use super::file::OpenFile;
 use super::readers::Readers;
 use super::rows;
 use super::schema::{self, is_locked};
@@ -62,6 +63,8 @@ pub struct SqliteStore {
     // log into the file, which one for reading could not.
     readers: Readers,
     writer: Writer,
+    /// For many writes in a row.
+    file: Option<Arc<OpenFile>>,
 }
 
 /// How to open a [`SqliteStore`].
@@ -106,13 +109,18 @@ impl SqliteOptions {
         let path = std::path::absolute(path)
             .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
         let connection = schema::open_for_writing(&path, self.busy_timeout)?;
-        if self.bulk {
+        let file = if self.bulk {
             schema::prepare_for_bulk(&connection)
                 .map_err(|error| Error::store("could not prepare the session store", error))?;
-        }
+            let file = OpenFile::open(&path)
+                .map_err(|error| Error::io("could not open the session store", error))?;
+            Some(Arc::new(file))
+        } else {
+            None
+        };
         let writer = Writer::start(connection, self.busy_timeout)
             .map_err(|error| Error::io("could not start the session store's thread", error))?;
-        Ok(SqliteStore { readers: Readers::new(path), writer })
+        Ok(SqliteStore { readers: Readers::new(path), writer, file })
     }
 }
 
@@ -161,8 +169,41 @@ impl SqliteStore {
     /// # Errors
     /// If the disk fails.
     pub fn sync(&self) -> Result<(), Error> {
-        schema::sync(self.readers.path())
+        // In the order in which it is moved.
+        schema::sync_log(self.readers.path())
+            .and_then(|()| self.file.as_ref().map_or(Ok(()), |file| file.sync()))
             .map_err(|error| Error::io("could not sync the session store", error))
+    }
+
+    /// Whether no other process has the file open; for a store that was opened for [many
+    /// writes](SqliteOptions::bulk), any other is not known to be alone. Where that can't be told,
+    /// as on Windows, it isn't alone either. Other stores of this process are not seen.
+    pub fn is_alone(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| !file.is_shared())
+    }
+
+    /// [Adopts](SessionStore::adopt) the first ones of `entries`, in one transaction: as many as there
+    /// is time for in `limit`, and for as long as the store is [alone](Self::is_alone), but some in any
+    /// case. For many at once, of which each page is written once then. Returns the entries too, as they
+    /// were, and as many outcomes as were adopted.
+    ///
+    /// # Errors
+    /// As [`adopt`](SessionStore::adopt).
+    pub async fn adopt_alone(
+        &self,
+        entries: Vec<Adoption>,
+        limit: Duration,
+    ) -> Result<(Vec<Adoption>, Vec<Adopted>), Error> {
+        let file = self.file.clone();
+        #[expect(clippy::disallowed_methods, reason = "how long a transaction takes in fact")]
+        let work = move |connection: &Connection| {
+            let begun = Instant::now();
+            let is_alone = || file.as_ref().is_some_and(|file| !file.is_shared());
+            let is_over = || begun.elapsed() >= limit || !is_alone();
+            let outcomes = rows::adopt_until(connection, &entries, is_over)?;
+            Ok((entries, outcomes))
+        };
+        self.write("could not adopt", work).await
     }
 
     /// Moves what was written from the log to the file, and cuts the log off, if others who use the
