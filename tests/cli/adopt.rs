@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use crate::{File, Ran, run};
 
 /// A store's file that is removed when the test ends.
-struct Db(std::path::PathBuf);
+pub(crate) struct Db(pub(crate) std::path::PathBuf);
 
 impl Db {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("chatkit-rest-adopt-{}.db", uuid::Uuid::new_v4());
         Self(std::env::temp_dir().join(name))
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite:{}", self.0.display())
     }
 
     /// The rows of a query, each as one text.
-    fn rows(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         let connection = rusqlite::Connection::open(&self.0).unwrap();
         let mut statement = connection.prepare(sql).unwrap();
         statement.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect()

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
 mod adopt;
+mod adopt_beside;
 mod contract;
 mod demo;
 

@@ -1,5 +1,6 @@
 //! `chatkit-rest adopt`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::settings::file_and_environment;
 use super::{Failure, output};
-use input::Input;
+use input::{Input, Stop};
 use line::{Fault, Reading};
 use lines::{Line, Lines};
 use report::{Report, ReportFile};
@@ -77,26 +78,38 @@ pub(super) struct Adopt {
     store: Option<String>,
 }
 
-/// The fewest and the most entries of one transaction, and what they may take in memory.
+/// The fewest and the most entries of one transaction while others have the store open, and the most
+/// while nobody has. Rows come in no order, so that each touches pages of its own in five indices: in
+/// few transactions each page is written a few times, in many again and again.
 const MIN_BATCH: usize = 512;
 const MAX_BATCH: usize = 8192;
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BATCH_ALONE: usize = 32_768;
+
+/// What is collected takes no more, in bytes of lines.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long a transaction may take before the next one has fewer entries, and how long it takes at
 /// least before the next one has not more. A gateway beside waits for it.
 const LONG: Duration = Duration::from_millis(200);
 const SHORT: Duration = Duration::from_millis(100);
 
+/// How long a transaction goes on while nobody else has the store open. It ends early if somebody
+/// comes, and this is for who looks at the progress, or stops it.
+const LONG_ALONE: Duration = Duration::from_secs(3);
+
 /// How long the store is left to others after each transaction: longer than their writers sleep
 /// before they try again.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The same for who comes: longer than SQLite sleeps at most before it tries again.
+const WELCOME: Duration = Duration::from_millis(150);
 
 /// How long a transaction waits for others.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How large the log may become before it is folded into the file, or more so. Above what is folded
-/// along the way if nobody else uses the store.
-const FOLD_BYTES: u64 = 640 * 1024 * 1024;
+/// along the way if nobody else uses the store, and a large transaction.
+const FOLD_BYTES: u64 = 768 * 1024 * 1024;
 
 /// How long folding may keep a gateway beside from writing, in between and at the end.
 const FOLD_PATIENCE: Duration = Duration::from_millis(200);
@@ -139,12 +152,12 @@ impl Adopt {
         };
         output::print(&which_store(path, &settings, is_new, self.dry_run))?;
         let report = Report::new(report, self.dry_run, is_new, size);
-        let mut adopting = Adopting::new(&store, &settings, report)?;
+        let mut adopting = Adopting::new(&store, &settings, report, stop.clone())?;
         while !stop.is_asked() {
             match lines.next() {
                 Ok(Some(line)) => adopting.line(&line)?,
                 Ok(None) => {
-                    adopting.flush()?;
+                    adopting.finish()?;
                     break;
                 }
                 Err(_) if stop.is_asked() => {}
@@ -231,16 +244,23 @@ struct Adopting<'a> {
     runtime: tokio::runtime::Runtime,
     reading: Reading,
     report: Report,
+    stop: Stop,
+    /// What was collected, and from which lines.
     batch: Vec<Adoption>,
-    /// The numbers of the batch's lines.
-    numbers: Vec<NonZeroU64>,
+    lines: VecDeque<Collected>,
     bytes: usize,
     /// How many entries the next transaction has.
     size: usize,
-    /// The last line of the last transaction.
-    decided: u64,
+    /// Nobody else had the store open when the last one began.
+    is_alone: bool,
     /// How large the log is to be when it is folded.
     fold_at: u64,
+}
+
+/// A line that was collected.
+struct Collected {
+    number: NonZeroU64,
+    bytes: usize,
 }
 
 impl<'a> Adopting<'a> {
@@ -248,6 +268,7 @@ impl<'a> Adopting<'a> {
         store: &'a SqliteStore,
         settings: &StoreSettings,
         report: Report,
+        stop: Stop,
     ) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -258,11 +279,12 @@ impl<'a> Adopting<'a> {
             runtime,
             reading: Reading { now: Timestamp::now(), utc_offset: settings.utc_offset },
             report,
-            batch: Vec::with_capacity(MAX_BATCH),
-            numbers: Vec::with_capacity(MAX_BATCH),
+            stop,
+            batch: Vec::new(),
+            lines: VecDeque::new(),
             bytes: 0,
             size: MIN_BATCH,
-            decided: 0,
+            is_alone: store.is_alone(),
             fold_at: FOLD_BYTES,
         })
     }
@@ -280,20 +302,31 @@ impl<'a> Adopting<'a> {
         match entry {
             Ok((entry, bytes)) => {
                 self.batch.push(entry);
-                self.numbers.push(line.number);
+                self.lines.push_back(Collected { number: line.number, bytes });
                 self.bytes += bytes;
             }
             Err(fault) => self.report.refused(line.number, &fault)?,
         }
-        if self.batch.len() >= self.size || self.bytes >= MAX_BATCH_BYTES {
-            self.flush()?;
+        while self.batch.len() >= self.size || self.bytes >= MAX_BATCH_BYTES {
+            if self.stop.is_asked() {
+                break;
+            }
+            self.transact()?;
+        }
+        Ok(())
+    }
+
+    /// Adopts what is left.
+    fn finish(&mut self) -> Result<(), Failure> {
+        while !self.batch.is_empty() && !self.stop.is_asked() {
+            self.transact()?;
         }
         Ok(())
     }
 
     /// The last line before which all are decided, itself included.
     fn decided(&self) -> u64 {
-        if self.batch.is_empty() { self.report.lines() } else { self.decided }
+        self.lines.front().map_or(self.report.lines(), |line| line.number.get() - 1)
     }
 
     /// Folds the log if it has become large. A copy's has no name, and so no size.
@@ -307,35 +340,68 @@ impl<'a> Adopting<'a> {
         Ok(())
     }
 
-    /// Adopts what was collected.
-    fn flush(&mut self) -> Result<(), Failure> {
-        if self.batch.is_empty() {
-            return Ok(());
+    /// Adopts the first ones of what was collected, in one transaction.
+    fn transact(&mut self) -> Result<(), Failure> {
+        self.look_around();
+        let rest = self.batch.split_off(self.size.min(self.batch.len()));
+        let entries = std::mem::replace(&mut self.batch, rest);
+        let (mut entries, outcomes) =
+            if self.is_alone { self.adopt_alone(entries)? } else { self.adopt_beside(entries)? };
+        let mut rest = entries.split_off(outcomes.len());
+        rest.append(&mut self.batch);
+        self.batch = rest;
+        for (entry, outcome) in entries.iter().zip(outcomes) {
+            let Some(Collected { number, bytes }) = self.lines.pop_front() else { break };
+            self.bytes -= bytes;
+            match outcome {
+                Adopted::Done => self.report.done(entry),
+                Adopted::Known => self.report.known(entry),
+                Adopted::Deleted => self.report.deleted(number, entry)?,
+                Adopted::Conflict(conflict) => self.report.conflict(number, entry, conflict)?,
+            }
         }
-        let entries = self.batch.clone();
+        self.fold()?;
+        self.report.progress(self.decided(), self.bytes as u64);
+        self.pause(PAUSE);
+        Ok(())
+    }
+
+    /// Sees whether others have the store open now, and lets who has come in before anything else.
+    fn look_around(&mut self) {
+        let was_alone = std::mem::replace(&mut self.is_alone, self.store.is_alone());
+        if was_alone && !self.is_alone {
+            self.size = MIN_BATCH;
+            self.pause(WELCOME);
+        }
+    }
+
+    /// Adopts as many as nobody has to wait for.
+    fn adopt_alone(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, Failure> {
+        let (all, adopt) = (entries.len(), self.store.adopt_alone(entries, LONG_ALONE));
+        let (entries, outcomes) = self.runtime.block_on(adopt)?;
+        if outcomes.len() == all {
+            self.size = (self.size * 2).min(MAX_BATCH_ALONE);
+        }
+        Ok((entries, outcomes))
+    }
+
+    /// Adopts all of them, and learns how many the next ones may be.
+    fn adopt_beside(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, Failure> {
         let begun = Instant::now();
-        let outcomes = self.runtime.block_on(self.store.adopt(entries))?;
+        let outcomes = self.runtime.block_on(self.store.adopt(entries.clone()))?;
         let took = begun.elapsed();
         if took > LONG {
             self.size = (self.size / 2).max(MIN_BATCH);
         } else if took < SHORT {
             self.size = (self.size * 2).min(MAX_BATCH);
         }
-        for ((entry, number), outcome) in self.batch.iter().zip(&self.numbers).zip(outcomes) {
-            match outcome {
-                Adopted::Done => self.report.done(entry),
-                Adopted::Known => self.report.known(entry),
-                Adopted::Deleted => self.report.deleted(*number, entry)?,
-                Adopted::Conflict(conflict) => self.report.conflict(*number, entry, conflict)?,
-            }
-        }
-        self.batch.clear();
-        self.numbers.clear();
-        self.bytes = 0;
-        self.decided = self.report.lines();
-        self.fold()?;
-        self.report.progress();
-        self.runtime.block_on(async { sleep(PAUSE).await });
-        Ok(())
+        Ok((entries, outcomes))
+    }
+
+    fn pause(&self, pause: Duration) {
+        self.runtime.block_on(async { sleep(pause).await });
     }
 }
+
+/// Entries, and what became of the first ones.
+type Outcomes = (Vec<Adoption>, Vec<Adopted>);

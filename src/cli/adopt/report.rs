@@ -223,9 +223,10 @@ impl Report {
         writeln!(file, "{row}").map_err(|error| Error::io("could not write the report", error))
     }
 
-    /// Says how far it is, if that was not said a moment ago.
-    pub(super) fn progress(&mut self) {
-        self.progress.tell(self.lines, self.read);
+    /// Says how far it is, if that was not said a moment ago: so many lines are decided, and so many
+    /// bytes of those that were read are not.
+    pub(super) fn progress(&mut self, decided: u64, waiting: u64) {
+        self.progress.tell(decided, self.read.saturating_sub(waiting));
     }
 
     /// Ends it before its end: what it has to say is written.
