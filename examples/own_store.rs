@@ -5,13 +5,15 @@
 //! ```
 //!
 //! This one wraps, so that it fits on a page. One over your own database implements the same
-//! twenty-two methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
+//! twenty-four methods; what each must hold is in the documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
 //! - `begin_run` takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
 //!   lease_until = … WHERE thread_id IS NULL AND lease_until < now`. `bind` is an `UPDATE … WHERE
 //!   lease = …`, with a unique index on `thread_id`.
+//! - `ownership` and `ownership_of_thread` are asked before anything is passed on, and must not come
+//!   from a cache either: another replica may have deleted the session, and another user have its thread.
 //! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
 //!   call that comes later.
 //! - `adopt` decides each entry when those before it are done, and an entry is one `INSERT`. What it
@@ -35,9 +37,9 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
-    Created, Lease, MemoryStore, MessageCount, NewSession, Owned, PlacedSession, RunStart,
-    SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId, ThreadPlace,
-    ThreadsPage, Uncounted,
+    Created, Lease, MemoryStore, MessageCount, NewSession, Owned, Ownership, PlacedSession,
+    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
+    ThreadPlace, ThreadsPage, Uncounted,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -111,6 +113,14 @@ impl<S: SessionStore> SessionStore for Counted<S> {
 
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
         self.counted("by_thread", self.inner.by_thread(thread_id))
+    }
+
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
+        self.counted("ownership", self.inner.ownership(id))
+    }
+
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+        self.counted("ownership_of_thread", self.inner.ownership_of_thread(thread_id))
     }
 
     fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {

@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
-use super::owners::Owners;
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use super::store::{Owned, PlacedSession, SessionStore, ThreadsPage};
 use crate::error::Error;
@@ -248,16 +247,11 @@ pub enum Effect {
 pub struct OwnedSession {
     record: SessionRecord,
     store: Arc<dyn SessionStore>,
-    owners: Arc<Owners>,
 }
 
 impl OwnedSession {
-    pub(super) fn new(
-        record: SessionRecord,
-        store: Arc<dyn SessionStore>,
-        owners: Arc<Owners>,
-    ) -> Self {
-        Self { record, store, owners }
+    pub(super) fn new(record: SessionRecord, store: Arc<dyn SessionStore>) -> Self {
+        Self { record, store }
     }
 
     /// The session as it was read.
@@ -294,11 +288,7 @@ impl OwnedSession {
     /// # Errors
     /// If the store fails.
     pub async fn delete(&self) -> Result<bool, Error> {
-        // Before and after: a look-up in between may learn it anew.
-        self.owners.forget(&self.record);
-        let deleted = self.store.delete(self.record.id, Timestamp::now()).await;
-        self.owners.forget(&self.record);
-        deleted
+        self.store.delete(self.record.id, Timestamp::now()).await
     }
 }
 

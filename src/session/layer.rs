@@ -3,7 +3,6 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::client_session::SecretSigner;
-use super::owners::Owners;
 use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
@@ -73,7 +72,6 @@ impl<S> Layer<S> for SessionLayer {
             limits: self.limits,
             streams: self.streams.clone(),
             unknown_attachments: self.unknown_attachments,
-            owners: Arc::new(Owners::new()),
             chat: self.chat,
             signer: self.signer.clone(),
         };

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use super::adoption::{self, Adopted, AdoptedThread, Adoption, KnownBy};
 use super::client_session::{ClientSession, ClientSessionStatus};
 use super::record::{
-    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, SessionId, SessionRecord, ThreadId,
+    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
+    ThreadId,
 };
 use super::store::{
     BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
@@ -118,6 +119,18 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| {
             let id = tables.threads.get(&thread_id)?;
             Some(tables.sessions.get(id)?.record.clone())
+        })
+    }
+
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
+        self.later(move |tables| Some(tables.sessions.get(&id)?.ownership()))
+    }
+
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+        let thread_id = ThreadId::from(thread_id);
+        self.later(move |tables| {
+            let id = tables.threads.get(&thread_id)?;
+            Some(tables.sessions.get(id)?.ownership())
         })
     }
 
@@ -496,6 +509,12 @@ impl Tables {
 }
 
 impl Stored {
+    fn ownership(&self) -> Ownership {
+        let SessionRecord { id, user_id, thread_id, title, .. } = &self.record;
+        let (user_id, thread_id) = (user_id.clone(), thread_id.clone());
+        Ownership { id: *id, user_id, thread_id, titled: title.is_some() }
+    }
+
     fn place(&self) -> Option<ThreadPlace> {
         Some(ThreadPlace { bound_at: self.bound_at?, id: self.record.id })
     }

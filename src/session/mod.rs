@@ -66,7 +66,6 @@ mod client_session;
 mod layer;
 mod memory;
 mod needs;
-mod owners;
 mod record;
 mod rules;
 mod service;
@@ -87,7 +86,7 @@ pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;
-pub use record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;
 #[cfg(feature = "sqlite")]

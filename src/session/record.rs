@@ -121,6 +121,19 @@ pub struct SessionRecord {
     pub message_count: MessageCount,
 }
 
+/// What of a session says whether a request about it may be passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The session.
+    pub id: SessionId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// The upstream's thread, once there is one.
+    pub thread_id: Option<ThreadId>,
+    /// Whether it has a title.
+    pub titled: bool,
+}
+
 /// How many user and assistant messages a thread has, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageCount {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::adoption::{Adopted, Adoption};
 use super::client_session::ClientSession;
-use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
 
@@ -39,8 +39,10 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// - **Failure.** A store that can't do what it was asked to says so with an
 ///   [`Error`] within a bounded time and does nothing by halves.
 ///
-/// Ownership never changes: a session's `user_id` and, once set, its `thread_id` are constant
-/// until it is deleted. Callers cache on the strength of that.
+/// Ownership never changes while there is something to own: a session's `user_id` and, once set, its
+/// `thread_id` are constant until it is deleted. From then on its thread's id may be another's, because
+/// upstreams use ids again, and it may be another process that deleted it. So callers remember
+/// nothing of whose a thread is: they ask for each request.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`; those that were
     /// [adopted](Self::adopt) are none of them.
@@ -73,6 +75,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 
     /// The session that is bound to that upstream thread, whoever owns it.
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>>;
+
+    /// Whose the session of that id is. Asked for each run, so it must be cheap; a title that is
+    /// [settled](Self::settle) and not made durable yet may be left out.
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>>;
+
+    /// Whose the upstream thread is, by the session that is bound to it; as
+    /// [`ownership`](Self::ownership).
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>>;
 
     /// The session that has that id as a conversation, whoever owns it.
     fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>>;

@@ -27,6 +27,7 @@ promises! {
         an_active_client_session_is_cancelled_once;
     sessions:
         a_session_is_stored_as_it_was_given,
+        whose_a_thread_is_is_told_anew_each_time,
         fifty_creates_at_once_stop_at_the_limit,
         lists_are_newest_first_and_ties_are_settled,
         a_title_is_set_and_taken_away,

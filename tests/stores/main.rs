@@ -75,6 +75,7 @@ contract! {
         a_session_that_is_discarded_leaves_its_id_free;
     sessions:
         a_session_is_stored_as_it_was_given,
+        whose_a_thread_is_is_told_anew_each_time,
         an_id_is_given_once,
         fifty_creates_at_once_stop_at_the_limit,
         the_limit_is_each_users_own,

@@ -363,3 +363,21 @@ async fn limits_and_leases_hold_across_two_processes_stores() {
     stores[0].ping().await.unwrap();
     assert_eq!(get(&stores[1], id).await.message_count, MessageCount::Known(2));
 }
+
+#[tokio::test]
+async fn whose_a_thread_is_is_seen_across_two_processes_stores() {
+    let directory = Directory::new();
+    let (one, other) = (directory.store(), open(&directory.file()));
+    let owner = async |store: &Store| {
+        let owned = store.ownership_of_thread("thr_1").await.unwrap();
+        owned.map(|owned| (owned.id, owned.user_id))
+    };
+    let hers = create_bound(&one, "ada", "thr_1").await;
+    assert_eq!(owner(&one).await, Some((hers, user("ada"))));
+    assert_eq!(owner(&other).await, Some((hers, user("ada"))));
+    assert!(other.delete(hers, at(2)).await.unwrap());
+    assert_eq!(owner(&one).await, None);
+    let his = create_bound(&other, "bob", "thr_1").await;
+    assert_eq!(owner(&one).await, Some((his, user("bob"))));
+    assert!(matches!(begin(&one, hers, at(3)).await, RunStart::Unknown));
+}

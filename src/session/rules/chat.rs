@@ -111,14 +111,8 @@ impl Rules {
         principal: &Principal,
         session: &str,
     ) -> Result<(SessionId, bool), Rejection> {
-        let bound = SessionId::parse(session).and_then(|id| self.owners.of_session(id));
-        if let Some(bound) = bound
-            && bound.user == *principal.user_id()
-        {
-            return Ok((bound.session, true));
-        }
-        let record = self.own_record(principal, session).await?;
-        Ok((record.id, record.title.is_some()))
+        let owned = self.own_session(principal, session).await?;
+        Ok((owned.id, owned.titled))
     }
 
     /// The session that has that id as a conversation, if it is the caller's.

@@ -85,7 +85,6 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::principal::UserId;
-    use crate::session::owners::Owners;
     use crate::session::{ChatSettings, MemoryStore, SessionLimits, UnknownAttachments};
 
     #[tokio::test]
@@ -94,7 +93,6 @@ mod tests {
             store: Arc::new(MemoryStore::new()),
             limits: SessionLimits::default(),
             streams: None,
-            owners: Arc::new(Owners::new()),
             chat: ChatSettings::default(),
             signer: None,
             unknown_attachments: UnknownAttachments::Refuse,

@@ -13,8 +13,7 @@ use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::layer::UnknownAttachments;
-use crate::session::owners::Owners;
-use crate::session::record::{SessionId, SessionRecord};
+use crate::session::record::{Ownership, SessionId, SessionRecord};
 use crate::session::store::{
     BeginRun, Created, NewConversation, NewSession, SessionStore, Uncounted,
 };
@@ -62,7 +61,6 @@ pub(super) struct Rules {
     pub(super) limits: SessionLimits,
     pub(super) streams: Option<PerUserStreams>,
     pub(super) unknown_attachments: UnknownAttachments,
-    pub(super) owners: Arc<Owners>,
     pub(super) chat: ChatSettings,
     pub(super) signer: Option<Arc<dyn SecretSigner>>,
 }
@@ -177,28 +175,28 @@ impl Rules {
         let record = self.store.get(id).await.map_err(store_down)?;
         let record = record.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
         self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
-        self.owners.learn(&record);
         Ok(record)
     }
 
-    /// The session that a run's path names, and whether it has a title. A bound one is
-    /// remembered: its owner and thread never change, and the store is asked for its run next.
+    /// That the session of that id is the caller's: all that a run needs to know of it.
+    async fn own_session(&self, principal: &Principal, id: &str) -> Result<Ownership, Rejection> {
+        let unknown = || Rejection::new(Code::SessionNotFound);
+        let id = SessionId::parse(id).ok_or_else(unknown)?;
+        let owned = self.store.ownership(id).await.map_err(store_down)?.ok_or_else(unknown)?;
+        self.check_owner(principal, &owned.user_id, Code::SessionNotFound)?;
+        Ok(owned)
+    }
+
+    /// The session that a run's path names, and whether it has a title.
     async fn for_run(
         &self,
         principal: &Principal,
         session: &str,
         thread: &str,
     ) -> Result<(SessionId, bool), Rejection> {
-        let id = SessionId::parse(session);
-        if let Some(bound) = id.and_then(|id| self.owners.of_session(id)) {
-            let is_its = &*bound.thread == thread || SessionId::parse(thread) == id;
-            if bound.user == *principal.user_id() && is_its {
-                return Ok((bound.session, true));
-            }
-        }
-        let record = self.own_record(principal, session).await?;
-        self.check_thread(principal, &record, thread).await?;
-        Ok((record.id, record.title.is_some()))
+        let owned = self.own_session(principal, session).await?;
+        self.check_thread(principal, owned.id, owned.thread_id.as_deref(), thread).await?;
+        Ok((owned.id, owned.titled))
     }
 
     async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
@@ -207,7 +205,7 @@ impl Rules {
     }
 
     fn own(&self, record: SessionRecord) -> OwnedSession {
-        OwnedSession::new(record, Arc::clone(&self.store), Arc::clone(&self.owners))
+        OwnedSession::new(record, Arc::clone(&self.store))
     }
 
     fn check_owner(
@@ -227,18 +225,17 @@ impl Rules {
     async fn check_thread(
         &self,
         principal: &Principal,
-        record: &SessionRecord,
+        session: SessionId,
+        its: Option<&str>,
         thread: &str,
     ) -> Result<(), Rejection> {
-        if SessionId::parse(thread) == Some(record.id)
-            || record.thread_id.as_deref() == Some(thread)
-        {
+        if its == Some(thread) || SessionId::parse(thread) == Some(session) {
             return Ok(());
         }
         // Somebody else's thread is told from one that doesn't exist, as everywhere.
         let other = match SessionId::parse(thread) {
-            Some(id) => self.store.get(id).await,
-            None => self.store.by_thread(thread).await,
+            Some(id) => self.store.ownership(id).await,
+            None => self.store.ownership_of_thread(thread).await,
         };
         if let Some(other) = other.map_err(store_down)? {
             self.check_owner(principal, &other.user_id, Code::ThreadNotFound)?;
@@ -300,11 +297,10 @@ impl Rules {
         principal: &Principal,
         thread_id: &str,
     ) -> Result<SessionId, Rejection> {
-        if let Some(bound) = self.owners.of_thread(thread_id) {
-            self.check_owner(principal, &bound.user, Code::ThreadNotFound)?;
-            return Ok(bound.session);
-        }
-        self.own_thread(principal, thread_id).await.map(|record| record.id)
+        let owned = self.store.ownership_of_thread(thread_id).await.map_err(store_down)?;
+        let owned = owned.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
+        self.check_owner(principal, &owned.user_id, Code::ThreadNotFound)?;
+        Ok(owned.id)
     }
 
     /// The session of an upstream thread, if it is the caller's.
@@ -316,7 +312,6 @@ impl Rules {
         let record = self.store.by_thread(thread_id).await.map_err(store_down)?;
         let record = record.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
         self.check_owner(principal, &record.user_id, Code::ThreadNotFound)?;
-        self.owners.learn(&record);
         Ok(record)
     }
 }

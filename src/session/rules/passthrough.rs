@@ -22,9 +22,16 @@ impl Rules {
         self.check_attachments(principal, &call.attachments).await?;
         let thread_id = call.thread_id.as_deref();
         // Whatever the type makes of it: a thread that is named is one that is checked.
-        let session = match thread_id {
-            Some(id) => Some(self.session_of_thread(principal, id).await?),
-            None => None,
+        let session = match (call.kind, thread_id) {
+            // What is changed is read whole.
+            (Some(T::ThreadsUpdate), Some(id)) => {
+                return Ok(Effect::Update(self.own(self.own_thread(principal, id).await?)));
+            }
+            (Some(T::ThreadsDelete), Some(id)) => {
+                return Ok(Effect::Delete(self.own(self.own_thread(principal, id).await?)));
+            }
+            (_, Some(id)) => Some(self.session_of_thread(principal, id).await?),
+            (_, None) => None,
         };
         Ok(match (call.kind, thread_id) {
             (Some(T::ThreadsCreate), _) => {
@@ -60,12 +67,6 @@ impl Rules {
                 self.attachments(principal),
                 call.attachments.last().cloned().unwrap_or_default(),
             ),
-            (Some(T::ThreadsUpdate), Some(id)) => {
-                Effect::Update(self.own(self.own_thread(principal, id).await?))
-            }
-            (Some(T::ThreadsDelete), Some(id)) => {
-                Effect::Delete(self.own(self.own_thread(principal, id).await?))
-            }
             (Some(kind), Some(_)) if kind.is_streaming() => {
                 let session = session.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
                 Effect::Run(self.go_on(principal, session, kind).await?)

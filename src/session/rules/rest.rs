@@ -61,7 +61,8 @@ impl Rules {
         path: &ThreadPath,
     ) -> Result<SessionRecord, Rejection> {
         let record = self.own_record(principal, &path.session).await?;
-        self.check_thread(principal, &record, &path.thread).await?;
+        let of = record.thread_id.as_deref();
+        self.check_thread(principal, record.id, of, &path.thread).await?;
         Ok(record)
     }
 

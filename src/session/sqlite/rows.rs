@@ -15,7 +15,8 @@ use super::tally::Pending;
 use crate::principal::UserId;
 use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption};
 use crate::session::record::{
-    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, SessionId, SessionRecord, ThreadId,
+    ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
+    ThreadId,
 };
 use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned};
 
@@ -49,6 +50,28 @@ pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head
         Ok(Head { thread_id, message_count: message_count(row, 1)?, lease_until })
     };
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
+}
+
+pub(super) fn ownership(connection: &Connection, id: SessionId) -> Result<Option<Ownership>> {
+    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL FROM session WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], owned).optional()
+}
+
+pub(super) fn ownership_of_thread(
+    connection: &Connection,
+    thread_id: &str,
+) -> Result<Option<Ownership>> {
+    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL FROM session WHERE thread_id = ?1";
+    connection.prepare_cached(sql)?.query_row([thread_id], owned).optional()
+}
+
+fn owned(row: &Row<'_>) -> Result<Ownership> {
+    Ok(Ownership {
+        id: session_id(row, 0)?,
+        user_id: user_id(row, 1)?,
+        thread_id: row.get(2)?,
+        titled: row.get(3)?,
+    })
 }
 
 pub(super) fn id_of_thread(connection: &Connection, thread_id: &str) -> Result<Option<SessionId>> {

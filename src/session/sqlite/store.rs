@@ -18,7 +18,9 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
 use crate::session::client_session::ClientSession;
-use crate::session::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+use crate::session::record::{
+    ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,
+};
 use crate::session::store::{
     BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, PlacedSession,
     RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
@@ -33,9 +35,9 @@ use crate::session::store::{
 /// - **Exact within a process.** A second process may use the file during a rolling restart:
 ///   the limit of sessions and the lease of a first run hold across both; only runs *in flight*
 ///   in the one are not seen in the other's message limits.
-/// - **Point reads on the spot.** `get`, `by_thread`, `by_conversation`, `attachment_owner`,
-///   `client_session` and `begin_run` of a bound session read on the thread that polls, for about as long as it takes to wake another
-///   one (3 µs from the page cache). They never wait for a lock there. Everything else goes
+/// - **Point reads on the spot.** `get`, `ownership`, `by_thread`, `by_conversation`,
+///   `attachment_owner`, `client_session` and `begin_run` of a bound session read on the thread that
+///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Everything else goes
 ///   through a thread of the store's own, so a slow disk holds up no other request.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
 ///   at the latest if the file is locked: once for the batch before it, once for its own.
@@ -306,6 +308,17 @@ impl SessionStore for SqliteStore {
                 None => Ok(None),
             }
         })
+    }
+
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
+        Box::pin(self.read("could not read whose a session is", move |c| rows::ownership(c, id)))
+    }
+
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+        let thread_id = ThreadId::from(thread_id);
+        Box::pin(self.read("could not read whose a thread is", move |connection| {
+            rows::ownership_of_thread(connection, &thread_id)
+        }))
     }
 
     fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {

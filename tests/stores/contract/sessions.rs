@@ -1,7 +1,7 @@
 //! Sessions, titles, lists and attachments.
 
 use chatkit_rest::session::{
-    Bound, Created, MessageCount, NewSession, Owned, SessionId, SessionRecord, ThreadId,
+    Bound, Created, MessageCount, NewSession, Owned, Ownership, SessionId, SessionRecord, ThreadId,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -50,6 +50,32 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
     assert_eq!(get(store, created.id).await, expected);
     assert_eq!(store.list(&user("ada")).await.unwrap(), [expected]);
     assert_eq!(store.get(SessionId::random()).await.unwrap(), None);
+}
+
+pub(crate) async fn whose_a_thread_is_is_told_anew_each_time(store: &Store) {
+    let id = create(store, "ada").await;
+    let owned = |user_id: &str, id, thread_id: Option<&str>, titled| Ownership {
+        id,
+        user_id: user(user_id),
+        thread_id: thread_id.map(ThreadId::from),
+        titled,
+    };
+    assert_eq!(store.ownership(id).await.unwrap(), Some(owned("ada", id, None, false)));
+    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
+    let lease = first(store, id, at(0)).await;
+    assert_eq!(bind(store, id, lease, "thr_1").await, Bound::Done);
+    store.set_title(id, Some("Turin".to_owned()), at(1)).await.unwrap();
+    let hers = Some(owned("ada", id, Some("thr_1"), true));
+    assert_eq!(store.ownership(id).await.unwrap(), hers);
+    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), hers);
+
+    // The upstream gives the id to another.
+    assert!(store.delete(id, at(2)).await.unwrap());
+    assert_eq!(store.ownership(id).await.unwrap(), None);
+    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
+    let his = create_bound(store, "bob", "thr_1").await;
+    let found = store.ownership_of_thread("thr_1").await.unwrap();
+    assert_eq!(found, Some(owned("bob", his, Some("thr_1"), false)));
 }
 
 pub(crate) async fn an_id_is_given_once(store: &Store) {
