@@ -19,6 +19,8 @@
 //! - `adopt` decides each entry when those before it are done, and an entry is one `INSERT`. What it
 //!   adds is not counted by `create`, and has a count that is not known: `begin_run` says so until
 //!   it is told.
+//! - `list` goes on behind a place, so it wants an index on the user, `updated_at` and `created_at`,
+//!   both from the newest, and the id.
 //! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
 //!   each request of a client's, and must not come from a cache that another replica can't clear.
 //! - `delete` keeps for a day where the thread stood, so that whoever deletes while they page goes on.
@@ -37,9 +39,9 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
-    Created, Lease, MemoryStore, MessageCount, NewSession, Owned, Ownership, PlacedSession,
-    RunStart, SessionId, SessionRecord, SessionStore, Settlement, StoreFuture, ThreadId,
-    ThreadPlace, ThreadsPage, Uncounted,
+    ConversationIds, Created, Lease, MemoryStore, MessageCount, NewSession, Owned, Ownership,
+    PlacedSession, RunStart, SessionId, SessionRecord, SessionStore, SessionSummary, SessionsPage,
+    Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage, Uncounted,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -127,8 +129,8 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("by_conversation", self.inner.by_conversation(id))
     }
 
-    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
-        self.counted("list", self.inner.list(user_id))
+    fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>> {
+        self.counted("list", self.inner.list(page))
     }
 
     fn set_title(
@@ -259,7 +261,9 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
         return Err("a bound session goes on with its thread".into());
     };
     store.settle(id, Settlement::default());
-    let listed = store.list(&ada).await?;
+    let ids = ConversationIds::Uuid;
+    let page = SessionsPage { user_id: ada.clone(), ids, after: None, limit: 10 };
+    let listed = store.list(page).await?;
     let messages = listed.first().and_then(|session| session.message_count.known()).unwrap_or(0);
     Ok(format!("session {id} has thread {thread_id} and {messages} messages"))
 }

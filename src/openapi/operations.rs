@@ -51,9 +51,11 @@ pub(super) fn words(operation: Operation) -> Words {
             "Nothing is asked of the chat server yet. Without a title, the session gets one with \
              its first message.",
         ),
-        Operation::ListSessions => {
-            ("Sessions", "List your sessions", "Those that were changed last come first.")
-        }
+        Operation::ListSessions => (
+            "Sessions",
+            "List your sessions",
+            "Those that were changed last come first, a page at a time.",
+        ),
         Operation::GetSession => (
             "Sessions",
             "Read a session and its messages",

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
+use super::pages::{PlacedSession, SessionSummary, ThreadsPage};
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
-use super::store::{Owned, PlacedSession, SessionStore, ThreadsPage};
+use super::store::{Owned, SessionStore};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
@@ -59,8 +60,8 @@ impl Admitted {
 pub enum Action {
     /// A session was created; only the reply is missing.
     Created(SessionRecord),
-    /// The caller's sessions, newest first; only the reply is missing.
-    Listed(Vec<SessionRecord>),
+    /// A page of the caller's sessions; only the reply is missing.
+    Listed(SessionPage),
     /// Show a session with its messages.
     Get(OwnedSession),
     /// Give a session a title.
@@ -93,7 +94,7 @@ pub enum Action {
     /// Send a message and answer with its conversation's id: this one, or the session's own.
     Chat(RunClaim, Option<ConversationId>, RunCall),
     /// A page of the caller's conversations; only the reply is missing.
-    Conversations(ConversationPage),
+    Conversations(SessionPage),
     /// Show a page of a conversation's messages, from this cursor on.
     Conversation(Conversation, Option<String>),
     /// Pass a ChatKit request on.
@@ -112,14 +113,26 @@ pub struct Conversation {
     pub record: SessionRecord,
 }
 
-/// Some of a user's conversations, the one that was written to last first.
+/// Some of a user's sessions, the one that was written to last first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ConversationPage {
-    /// The conversations.
-    pub conversations: Vec<Conversation>,
+pub struct SessionPage {
+    /// Whose they are.
+    pub user_id: UserId,
+    /// The sessions.
+    pub sessions: Vec<SessionSummary>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
+}
+
+impl SessionPage {
+    pub(super) fn new(
+        user_id: UserId,
+        sessions: Vec<SessionSummary>,
+        next: Option<String>,
+    ) -> Self {
+        Self { user_id, sessions, next }
+    }
 }
 
 /// What is left to be done for a service. The upstream is asked on behalf of the owner of what is

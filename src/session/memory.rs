@@ -10,14 +10,17 @@ use jiff::Timestamp;
 
 use super::adoption::{self, Adopted, AdoptedThread, Adoption, KnownBy};
 use super::client_session::{ClientSession, ClientSessionStatus};
+use super::pages::{
+    PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
+};
 use super::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
 };
 use super::store::{
     BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
-    NewConversation, NewSession, Owned, PlacedSession, RunStart, SessionStore, Settlement,
-    StoreFuture, ThreadPlace, ThreadsPage, whole_microseconds,
+    NewConversation, NewSession, Owned, RunStart, SessionStore, Settlement, StoreFuture,
+    whole_microseconds,
 };
 use crate::error::Error;
 use crate::principal::UserId;
@@ -141,9 +144,8 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
-        let user_id = user_id.clone();
-        self.later(move |tables| tables.list(&user_id))
+    fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>> {
+        self.later(move |tables| tables.list(&page))
     }
 
     fn set_title(
@@ -433,14 +435,22 @@ impl Tables {
         Ok(ConversationId::Integer(next))
     }
 
-    fn list(&self, user_id: &UserId) -> Vec<SessionRecord> {
-        let ids = self.users.get(user_id).into_iter().flatten();
-        let mut records: Vec<_> =
-            ids.filter_map(|id| Some(self.sessions.get(id)?.record.clone())).collect();
-        records.sort_unstable_by(|a, b| {
-            (b.updated_at, b.created_at).cmp(&(a.updated_at, a.created_at)).then(a.id.cmp(&b.id))
-        });
-        records
+    fn list(&self, page: &SessionsPage) -> Vec<SessionSummary> {
+        let ids = self.users.get(&page.user_id).into_iter().flatten();
+        let mut places: Vec<_> = ids
+            .filter_map(|id| Some(&self.sessions.get(id)?.record))
+            .filter(|record| page.ids.has(record.conversation))
+            .map(|record| SessionPlace {
+                updated_at: record.updated_at,
+                created_at: record.created_at,
+                id: record.id,
+            })
+            .filter(|place| page.after.is_none_or(|after| *place > after))
+            .collect();
+        places.sort_unstable();
+        places.truncate(page.limit);
+        let record = |place: SessionPlace| Some(self.sessions.get(&place.id)?.record.clone());
+        places.into_iter().filter_map(record).map(SessionSummary::from).collect()
     }
 
     fn page(&self, page: &ThreadsPage) -> Vec<PlacedSession> {

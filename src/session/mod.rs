@@ -66,6 +66,7 @@ mod client_session;
 mod layer;
 mod memory;
 mod needs;
+mod pages;
 mod record;
 mod rules;
 mod service;
@@ -76,8 +77,8 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Admitted, Attachments, Conversation, ConversationPage, Effect, OpenAiAction,
-    OwnThreads, OwnedSession, ThreadDirectory,
+    Action, Admitted, Attachments, Conversation, Effect, OpenAiAction, OwnThreads, OwnedSession,
+    SessionPage, ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
@@ -86,6 +87,9 @@ pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;
+pub use pages::{
+    PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
+};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;
@@ -93,6 +97,5 @@ pub use service::Session;
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     BeginRun, Bound, ClientSessionCreated, Created, Lease, NewConversation, NewSession, Owned,
-    PlacedSession, RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
-    Uncounted,
+    RunStart, SessionStore, Settlement, StoreFuture, Uncounted,
 };

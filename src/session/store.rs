@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::adoption::{Adopted, Adoption};
 use super::client_session::ClientSession;
+use super::pages::{PlacedSession, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage};
 use super::record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
@@ -87,8 +88,11 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The session that has that id as a conversation, whoever owns it.
     fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>>;
 
-    /// All sessions of a user, newest `updated_at` first; ties by newest `created_at`, then id.
-    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>>;
+    /// A page of a user's sessions, newest `updated_at` first; ties by newest `created_at`, then id.
+    ///
+    /// Who goes on after the [place](SessionPlace::of) of a page's last session meets each session
+    /// that is not written to meanwhile once, whatever becomes of the others.
+    fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>>;
 
     /// Sets the title and `updated_at`; `None` if there is no such session.
     fn set_title(
@@ -231,56 +235,6 @@ impl NewConversation {
         // The first field of a UUID v4 is random in all of its bits (RFC 9562 section 5.4).
         Self::Conv(Uuid::new_v4().as_fields().0)
     }
-}
-
-/// Which page [`SessionStore::threads`] is to give.
-#[derive(Clone, Debug)]
-pub struct ThreadsPage {
-    /// This user's only.
-    pub user_id: Option<UserId>,
-    /// The oldest first; else the newest.
-    pub ascending: bool,
-    /// What comes after this place, whether or not something is there.
-    pub after: Option<ThreadPlace>,
-    /// And before that one.
-    pub until: Option<ThreadPlace>,
-    /// The most that are given.
-    pub limit: usize,
-}
-
-/// A place in the order of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ThreadPlace {
-    /// When the session was bound, in microseconds' precision.
-    pub bound_at: Timestamp,
-    /// The session.
-    pub id: SessionId,
-}
-
-impl ThreadPlace {
-    const MARK: &str = "own.store.";
-
-    /// Writes it as a cursor.
-    #[cfg(feature = "translate")]
-    pub(crate) fn write(self) -> String {
-        format!("{}{}.{}", Self::MARK, self.bound_at.as_microsecond(), self.id)
-    }
-
-    /// Reads what [`write`](Self::write) wrote.
-    pub(crate) fn parse(cursor: &str) -> Option<Self> {
-        let (micros, id) = cursor.strip_prefix(Self::MARK)?.split_once('.')?;
-        let bound_at = Timestamp::from_microsecond(micros.parse().ok()?).ok()?;
-        Some(Self { bound_at, id: SessionId::parse(id)? })
-    }
-}
-
-/// A session that is bound, and where it stands among those that are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlacedSession {
-    /// The place.
-    pub place: ThreadPlace,
-    /// The session.
-    pub record: SessionRecord,
 }
 
 /// How long the place of a deleted thread is known.

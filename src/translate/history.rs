@@ -16,7 +16,7 @@ use super::upstream::Failure;
 use super::{chat, envelope, reply};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::{Conversation, ConversationPage, Needs};
+use crate::session::{Conversation, Needs, SessionPage, SessionSummary};
 use crate::stream::RunObserver;
 use crate::validate::Report;
 
@@ -54,6 +54,18 @@ struct ListReply<'a> {
     next: Option<&'a str>,
 }
 
+impl<'a> From<&'a SessionSummary> for Summary<'a> {
+    fn from(session: &'a SessionSummary) -> Self {
+        Self {
+            conversation_id: chat::shown_id(session.conversation, session.id),
+            title: session.title.as_deref(),
+            created_at: session.created_at.to_string(),
+            updated_at: session.updated_at.to_string(),
+            message_count: session.message_count.known(),
+        }
+    }
+}
+
 /// A page of a conversation.
 #[derive(Serialize)]
 struct MessagesReply<'a> {
@@ -66,10 +78,10 @@ struct MessagesReply<'a> {
 
 /// The caller's conversations; only the reply is missing.
 pub(super) fn list<R, O: RunObserver>(
-    page: &ConversationPage,
+    page: &SessionPage,
 ) -> Result<Response<super::ReplyBody<R, O>>, Rejection> {
     reply::json(&ListReply {
-        conversations: page.conversations.iter().map(Summary::from).collect(),
+        conversations: page.sessions.iter().map(Summary::from).collect(),
         has_more: page.next.is_some(),
         next: page.next.as_deref(),
     })

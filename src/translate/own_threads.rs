@@ -23,7 +23,7 @@ use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads, time};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
-use crate::session::{OwnThreads, PlacedSession, ThreadPlace};
+use crate::session::{OwnThreads, PlacedSession, SessionRecord, ThreadPlace};
 use crate::validate::Page;
 
 /// What the server takes an absent limit, and 0, for.
@@ -38,6 +38,9 @@ const MAX_LIST_PAGES: usize = 10;
 /// How many more than are wanted are read of the store, in the place of those that the upstream has
 /// lost. Where it has lost more in a row, a page is shorter than it might be.
 const SPARE_ROWS: usize = 100;
+
+/// The rows of a page of the store's.
+const STORE_ROWS: usize = 100;
 
 #[derive(Serialize)]
 struct OwnPage<'a> {
@@ -66,9 +69,7 @@ where
         return reply::json(&OwnPage { data: Vec::new(), has_more: false, after: None });
     }
     let is_from_the_start = own.is_from_the_start();
-    let rows = enough.saturating_add(SPARE_ROWS);
-    let sessions = own.next(rows).await?;
-    let candidates = Candidates { are_all: sessions.len() < rows, sessions, enough };
+    let candidates = Candidates::read(&mut own, enough, upstream.max_reply_bytes()).await?;
     let scan = candidates.look_for(upstream, limit, wanted.ascending).await?;
 
     let is_whole = is_from_the_start && candidates.are_all && candidates.sessions.len() <= enough;
@@ -113,6 +114,29 @@ impl Scan {
 }
 
 impl Candidates {
+    /// Reads the store's pages until there are enough, and some to spare, or no more, or more than
+    /// `max_bytes` of titles and ids: where the page is to end then, however many were wanted.
+    async fn read(
+        own: &mut OwnThreads,
+        enough: usize,
+        max_bytes: usize,
+    ) -> Result<Self, Rejection> {
+        let mut left = enough.saturating_add(SPARE_ROWS);
+        let (mut sessions, mut bytes) = (Vec::new(), 0);
+        while left > 0 && bytes <= max_bytes {
+            let rows = left.min(STORE_ROWS);
+            let page = own.next(rows).await?;
+            let is_last = page.len() < rows;
+            left -= page.len();
+            bytes += page.iter().map(size).sum::<usize>();
+            sessions.extend(page);
+            if is_last {
+                return Ok(Self { sessions, are_all: true, enough });
+            }
+        }
+        Ok(Self { sessions, are_all: false, enough })
+    }
+
     /// Reads the upstream's list until the first that are wanted are found, or it ends, or it is too
     /// long.
     async fn look_for<S, R>(
@@ -186,6 +210,12 @@ impl Candidates {
     }
 }
 
+/// What a session takes in memory for what is shown of it.
+fn size(session: &PlacedSession) -> usize {
+    let SessionRecord { title, thread_id, .. } = &session.record;
+    title.as_deref().map_or(0, str::len) + thread_id.as_deref().map_or(0, str::len)
+}
+
 /// A thread as the store knows it.
 fn stored(session: &PlacedSession) -> Result<Box<RawValue>, Rejection> {
     #[derive(Serialize)]
@@ -236,6 +266,7 @@ mod tests {
     use serde_json::{Value, json};
     use tower::service_fn;
 
+    use super::super::layer::TranslateSettings;
     use super::*;
     use crate::principal::UserId;
     use crate::session::{
@@ -252,6 +283,7 @@ mod tests {
         /// The most rows that the upstream gives at once.
         rows: usize,
         requests: Arc<Mutex<usize>>,
+        max_reply_bytes: usize,
     }
 
     fn ada() -> UserId {
@@ -266,6 +298,7 @@ mod tests {
                 listed: Arc::default(),
                 rows,
                 requests: Arc::default(),
+                max_reply_bytes: 1_000_000,
             };
             for _ in 0..own {
                 world.add().await;
@@ -338,7 +371,11 @@ mod tests {
                     Ok::<_, Infallible>(response)
                 }
             });
-            let mut upstream = Upstream::of(service);
+            let settings = TranslateSettings {
+                max_reply_bytes: self.max_reply_bytes,
+                ..TranslateSettings::default()
+            };
+            let mut upstream = Upstream::with(service, settings);
             let after = after.map(|after| ThreadPlace::parse(after).unwrap());
             let page =
                 ThreadsPage { user_id: Some(ada()), ascending, after, until: None, limit: 0 };
@@ -486,6 +523,26 @@ mod tests {
                 assert_eq!(row["real"].is_null(), is_untold, "{row}");
                 assert_eq!(row["title"] == "of the store", is_untold, "{row}");
             }
+        });
+    }
+
+    #[test]
+    fn a_page_ends_where_what_is_wanted_is_too_much_to_keep() {
+        block_on(async {
+            // Titles and ids of some 20 bytes each: two pages of the store's are over it.
+            let mut world = World::new(350, 0, 20).await;
+            world.max_reply_bytes = 2500;
+            let (mut shown, mut after, mut pages) = (Vec::new(), None, Vec::new());
+            loop {
+                let page = world.page(9999, true, after.as_deref()).await;
+                pages.push(ids(&page).len());
+                shown.extend(ids(&page));
+                after = page["after"].as_str().map(str::to_owned);
+                if page["has_more"] == false {
+                    break;
+                }
+            }
+            assert_eq!((shown, pages), (world.in_order(true), vec![200, 150]));
         });
     }
 

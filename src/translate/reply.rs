@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
 use super::messages::Message;
+use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
-use crate::session::{SessionId, SessionRecord};
+use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};
 use crate::stream::RunObserver;
 
 #[derive(Serialize)]
@@ -24,6 +25,13 @@ struct Envelope<T, M> {
 #[derive(Serialize)]
 struct Total {
     total: usize,
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    total: usize,
+    #[serde(flatten)]
+    more: More<'a>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +179,18 @@ impl<'a> From<&'a SessionRecord> for Session<'a> {
     }
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn listed(session: &'a SessionSummary, user_id: &'a UserId) -> Self {
+        Self {
+            id: session.id,
+            user_id: user_id.as_str(),
+            title: session.title.as_deref(),
+            created_at: session.created_at,
+            updated_at: session.updated_at,
+            message_count: session.message_count.known(),
+        }
+    }
+
     pub(super) fn with_message_count(self, message_count: Option<u64>) -> Self {
         Self { message_count, ..self }
     }
@@ -220,6 +239,17 @@ pub(super) fn list<T: Serialize, R, O: RunObserver>(
     data: Vec<T>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let meta = Some(Total { total: data.len() });
+    json(&Envelope { success: true, data, meta })
+}
+
+/// A reply with one page of a user's sessions.
+pub(super) fn sessions<R, O: RunObserver>(
+    page: &SessionPage,
+) -> Result<Response<ReplyBody<R, O>>, Rejection> {
+    let SessionPage { user_id, sessions, next, .. } = page;
+    let data: Vec<_> = sessions.iter().map(|session| Session::listed(session, user_id)).collect();
+    let more = More { has_more: next.is_some(), after: next.as_deref() };
+    let meta = Some(Part { total: data.len(), more });
     json(&Envelope { success: true, data, meta })
 }
 

@@ -133,9 +133,7 @@ where
             }
             Ok(response)
         }
-        Action::Listed(sessions) => {
-            reply::list(sessions.iter().map(reply::Session::from).collect())
-        }
+        Action::Listed(page) => reply::sessions(&page),
         Action::Thread(session) => reply::one(reply::Thread::from(&session)),
         Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
         Action::Get(session) => sessions::get(context(service), session).await,

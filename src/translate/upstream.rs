@@ -10,6 +10,8 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+#[cfg(test)]
+use super::layer::TranslateSettings;
 use super::sender::Sender;
 use super::unknown::Known;
 use crate::error::BoxError;
@@ -115,9 +117,15 @@ impl<S> Upstream<S> {
     /// One that `service` is, asked by somebody.
     #[cfg(test)]
     pub(super) fn of(service: S) -> Self {
+        Self::with(service, TranslateSettings::default())
+    }
+
+    /// The same, with settings.
+    #[cfg(test)]
+    pub(super) fn with(service: S, settings: TranslateSettings) -> Self {
         let (head, ()) = Request::new(()).into_parts();
         let user = crate::principal::UserId::parse("ada").unwrap();
-        let sender = Sender::new(std::sync::Arc::default(), std::sync::Arc::new(head), user);
+        let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user);
         Self { service, sender, known: Known::default() }
     }
 }

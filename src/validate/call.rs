@@ -48,7 +48,7 @@ impl Validated {
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
     CreateSession { title: Option<String> },
-    ListSessions,
+    ListSessions { limit: usize, after: Option<String> },
     GetSession { session: Box<str> },
     UpdateSession { session: Box<str>, title: String },
     DeleteSession { session: Box<str> },
@@ -84,7 +84,7 @@ impl Call {
     pub fn operation(&self) -> Operation {
         match self {
             Self::CreateSession { .. } => Operation::CreateSession,
-            Self::ListSessions => Operation::ListSessions,
+            Self::ListSessions { .. } => Operation::ListSessions,
             Self::GetSession { .. } => Operation::GetSession,
             Self::UpdateSession { .. } => Operation::UpdateSession,
             Self::DeleteSession { .. } => Operation::DeleteSession,

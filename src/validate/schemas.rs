@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
-pub const SOURCES: [(&str, &str); 71] = {
+pub const SOURCES: [(&str, &str); 72] = {
     macro_rules! sources {
         ($($name:literal),* $(,)?) => {
             [$(($name, include_str!(concat!("../../schemas/", $name, ".json")))),*]
@@ -18,6 +18,7 @@ pub const SOURCES: [(&str, &str); 71] = {
     sources![
         "create_session.request",
         "create_session.reply",
+        "list_sessions.query",
         "list_sessions.reply",
         "get_session.reply",
         "update_session.request",

@@ -51,7 +51,7 @@ async fn what_can_be_run_against_a_url_holds_and_leaves_nothing_behind() {
         "list_sessions/x",
         r#"{"description": "Nothing is left.", "steps": [{
             "request": {"method": "GET", "path": "/sessions"},
-            "expect": {"status": 200, "json": {"success": true, "data": [], "meta": {"total": 0}}}
+            "expect": {"status": 200, "json": {"success": true, "data": [], "meta": {"total": 0, "has_more": false, "after": null}}}
         }]}"#,
     );
     let report = contract::run(&[fresh.unwrap()], &target).await;

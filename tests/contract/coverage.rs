@@ -75,7 +75,8 @@ fn every_operation_has_its_schemas_and_every_schema_its_use() {
             | Operation::OpenAiCreateSession => {
                 expected.insert(format!("{operation}.request"));
             }
-            Operation::ListConversations
+            Operation::ListSessions
+            | Operation::ListConversations
             | Operation::ListConversationsForUser
             | Operation::GetConversation
             | Operation::GetConversationForUser

@@ -30,6 +30,7 @@ promises! {
         whose_a_thread_is_is_told_anew_each_time,
         fifty_creates_at_once_stop_at_the_limit,
         lists_are_newest_first_and_ties_are_settled,
+        pages_of_sessions_follow_one_another,
         a_title_is_set_and_taken_away,
         an_attachment_has_one_owner,
         a_ping_is_answered;

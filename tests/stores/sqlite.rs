@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Directory, Store, at, begin, bind, create, create_bound, first, get, max, messages,
+    Directory, Store, at, begin, bind, create, create_bound, first, get, list, max, messages,
     new_session, open, user,
 };
 
@@ -94,7 +94,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     );
     assert_eq!((found.created_at.as_microsecond(), found.updated_at.as_microsecond()), (10, 20));
     assert_eq!(found.conversation, None);
-    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 2);
+    assert_eq!(list(&store, &user("ada")).await.len(), 2);
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
     assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
     let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
@@ -176,6 +176,7 @@ async fn what_an_older_program_has_bound_is_listed() {
         DROP TRIGGER adopted_session_is_deleted;
         DROP TRIGGER adopted_attachment_is_deleted;
         DROP TABLE deleted_adoption;
+        DROP INDEX session_by_users_conversation;
         ALTER TABLE session DROP COLUMN adopted;
         ALTER TABLE attachment DROP COLUMN adopted;
         UPDATE session SET bound_at = NULL;
@@ -315,7 +316,7 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
     let other = Connection::open(directory.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     // Reading goes on.
-    assert_eq!(store.list(&user("ada")).await.unwrap(), [before]);
+    assert_eq!(list(&store, &user("ada")).await, [before]);
     assert!(matches!(begin(&store, id, at(0)).await, RunStart::Next(_)));
     // Writing ends within the bound (the test hangs if it does not).
     assert!(store.create(new_session("ada"), None).await.unwrap_err().is_store());
@@ -329,7 +330,7 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
 
     other.execute_batch("ROLLBACK").unwrap();
     store.ping().await.unwrap();
-    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, MessageCount::Known(5));
+    assert_eq!(list(&store, &user("ada")).await[0].message_count, MessageCount::Known(5));
     assert!(matches!(store.create(new_session("ada"), max(2)).await.unwrap(), Created::Session(_)));
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, Created, Lease, MemoryStore, NewSession, RunStart, SessionId, SessionRecord,
-    SessionStore, Settlement, SqliteStore, ThreadId, Uncounted,
+    BeginRun, Bound, ConversationIds, Created, Lease, MemoryStore, NewSession, RunStart, SessionId,
+    SessionPlace, SessionRecord, SessionStore, SessionSummary, SessionsPage, Settlement,
+    SqliteStore, ThreadId, Uncounted,
 };
 use jiff::Timestamp;
 
@@ -119,6 +120,37 @@ pub(crate) async fn bind(store: &Store, id: SessionId, lease: Lease, thread_id: 
 
 pub(crate) async fn get(store: &Store, id: SessionId) -> SessionRecord {
     store.get(id).await.unwrap().unwrap()
+}
+
+/// All sessions of a user in the order of the list, which is read in pages.
+pub(crate) async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> {
+    let mut records: Vec<SessionRecord> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = page(store, user_id, after, 7).await;
+        let is_last = page.len() < 7;
+        after = page.last().map(SessionPlace::of);
+        for summary in page {
+            let record = get(store, summary.id).await;
+            assert_eq!((&record.user_id, SessionSummary::from(record.clone())), (user_id, summary));
+            records.push(record);
+        }
+        if is_last {
+            return records;
+        }
+    }
+}
+
+/// A page of all of a user's sessions.
+pub(crate) async fn page(
+    store: &Store,
+    user_id: &UserId,
+    after: Option<SessionPlace>,
+    limit: usize,
+) -> Vec<SessionSummary> {
+    let ids = ConversationIds::Uuid;
+    let page = SessionsPage { user_id: user_id.clone(), ids, after, limit };
+    store.list(page).await.unwrap()
 }
 
 pub(crate) fn messages(messages: u64) -> Settlement {

@@ -40,6 +40,11 @@ pub enum ConversationIds {
 }
 
 impl ConversationIds {
+    /// Whether they are the ids of a session that has this one as a conversation.
+    pub(in crate::session) fn has(self, id: Option<ConversationId>) -> bool {
+        self == Self::Uuid || id.is_some_and(|id| self.are_like(id))
+    }
+
     /// Whether an id looks like them.
     pub(super) fn are_like(self, id: ConversationId) -> bool {
         match self {

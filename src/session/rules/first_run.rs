@@ -85,7 +85,9 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::principal::UserId;
-    use crate::session::{ChatSettings, MemoryStore, SessionLimits, UnknownAttachments};
+    use crate::session::{
+        ChatSettings, MemoryStore, SessionLimits, SessionsPage, UnknownAttachments,
+    };
 
     #[tokio::test]
     async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
@@ -117,6 +119,7 @@ mod tests {
             }
         }
         assert_eq!(drawn, 1 + 3 + MAX_DRAWS);
-        assert_eq!(rules.store.list(ada.user_id()).await.unwrap().len(), 2);
+        let page = SessionsPage { user_id: ada.user_id().clone(), ids, after: None, limit: 9 };
+        assert_eq!(rules.store.list(page).await.unwrap().len(), 2);
     }
 }

@@ -82,9 +82,10 @@ impl Rules {
             Call::CreateSession { title } => {
                 self.create(principal, title).await.map(Action::Created)
             }
-            Call::ListSessions => {
-                let listed = self.store.list(principal.user_id()).await;
-                listed.map(Action::Listed).map_err(store_down)
+            Call::ListSessions { limit, after } => {
+                let (all, after) = (ConversationIds::Uuid, after.as_deref());
+                let listed = self.sessions(principal, all, limit, after, "sessions").await?;
+                Ok(Action::Listed(listed))
             }
             Call::GetSession { session } => self.owned(principal, &session).await.map(Action::Get),
             Call::UpdateSession { session, title } => {

@@ -13,8 +13,9 @@ use crate::session::admitted::{
     Action, Attachments, OpenAiAction, OwnedSession, ThreadDirectory, store_down,
 };
 use crate::session::client_session::ClientSession;
+use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
-use crate::session::store::{ClientSessionCreated, ThreadPlace, ThreadsPage};
+use crate::session::store::ClientSessionCreated;
 use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
 
 /// Where a page of threads begins or ends.

@@ -8,7 +8,7 @@ use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Effect, OwnThreads, ThreadDirectory, store_down};
-use crate::session::store::{ThreadPlace, ThreadsPage};
+use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::validate::{ChatKitCall, Report};
 
 impl Rules {

@@ -1,61 +1,19 @@
-//! The statements for the OpenAI-compatible API: pages of threads, client sessions, their key.
+//! The statements for the OpenAI-compatible API: places of threads, client sessions, their key.
 
-use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
-use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
-use super::rows::{out_of_range, record, session_id, timestamp, user_id};
-use crate::principal::UserId;
+use super::rows::{out_of_range, session_id, timestamp, user_id};
 use crate::session::client_session::ClientSession;
+use crate::session::pages::ThreadPlace;
 use crate::session::record::SessionId;
-use crate::session::store::{
-    ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE, PlacedSession, ThreadPlace, ThreadsPage,
-};
+use crate::session::store::{ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE};
 
 /// How many expired client sessions go when one is made, and how many places of deleted threads
 /// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
 const PURGE: u32 = 64;
-
-pub(super) fn threads(connection: &Connection, page: &ThreadsPage) -> Result<Vec<PlacedSession>> {
-    let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            adopted, conversation, bound_at
-        FROM session WHERE bound_at IS NOT NULL"
-        .to_owned();
-    let mut values: Vec<&dyn ToSql> = Vec::new();
-    let user = page.user_id.as_ref().map(UserId::as_str);
-    let (after, until) = if page.ascending { (">", "<") } else { ("<", ">") };
-    let places: Vec<_> = [(page.after, after), (page.until, until)]
-        .into_iter()
-        .filter_map(|(place, side)| Some((side, place?.bound_at.as_microsecond(), place?.id)))
-        .map(|(side, bound_at, id)| (side, bound_at, *id.as_bytes()))
-        .collect();
-    // Writing to a `String` does not fail. There are few of these texts, and all are cached.
-    if let Some(user) = &user {
-        values.push(user);
-        let _ = write!(sql, " AND user_id = ?{}", values.len());
-    }
-    for (side, bound_at, id) in &places {
-        values.push(bound_at);
-        values.push(id);
-        let _ =
-            write!(sql, " AND (bound_at, id) {side} (?{}, ?{})", values.len() - 1, values.len());
-    }
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    values.push(&limit);
-    let order = if page.ascending { "ASC" } else { "DESC" };
-    let _ = write!(sql, " ORDER BY bound_at {order}, id {order} LIMIT ?{}", values.len());
-    let session = |row: &Row<'_>| {
-        let record = record(row)?;
-        Ok(PlacedSession {
-            place: ThreadPlace { bound_at: timestamp(row, 9)?, id: record.id },
-            record,
-        })
-    };
-    connection.prepare_cached(&sql)?.query_map(&*values, session)?.collect()
-}
 
 /// That of the session which has the thread, if one has; else that of the one which had it.
 pub(super) fn place_of_thread(

@@ -1,24 +1,26 @@
 //! Sessions in one SQLite file.
 //!
-//! - `store`: [`SqliteStore`] and how each call travels: point reads on the caller's thread,
-//!   everything else through the writer.
+//! - `store`: [`SqliteStore`] and how each call travels: point reads on the caller's thread, lists on
+//!   one that may block, everything else through the writer.
 //! - `begin`: how a run begins, which takes either way.
 //! - `schema`: the file: whether it is ours, its version, its tables.
 //! - `rows`: the statements.
 //! - `file`: the file itself: whether other processes have it open.
-//! - `readers`: connections for point reads.
+//! - `lists`: the statements of lists.
+//! - `readers`: connections for point reads and lists.
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
 //! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
 //!   ended have left to be written.
 //!
 //! Order rests on two rules. The writer takes the whole queue *and* everything that has been
 //! settled in one step, and writes the settled first: a call made after
-//! [`settle`](super::SessionStore::settle) is never executed before it. And point reads ask the
-//! tally *before* they read the row: what the tally no longer has is in the row by then.
+//! [`settle`](super::SessionStore::settle) is never executed before it. And reads ask the tally
+//! *before* they read the row: what the tally no longer has is in the row by then.
 
 mod begin;
 mod clients;
 mod file;
+mod lists;
 mod readers;
 mod rows;
 mod schema;

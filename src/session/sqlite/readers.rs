@@ -1,13 +1,15 @@
-//! Connections for point reads, used on the thread that asks.
+//! Connections for reading. Point reads use them on the thread that asks.
 //!
 //! A look-up by key in a file that the page cache holds takes about 3 µs. Handing it to
 //! another thread and back takes 13 µs on an idle machine and several times that on a busy one,
-//! so it would cost the worker more than the read itself. What may take longer (lists, writes,
-//! a locked file) goes to the writer instead.
+//! so it would cost the worker more than the read itself. A list reads a row for each of its own, from
+//! as many places of the file, so it is read where it may block. Neither keeps the writer from anything:
+//! only a point read that finds the file locked goes there.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -18,6 +20,9 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
+
+/// How long a list that finds the file locked sleeps before it tries again.
+const TRY_EVERY: Duration = Duration::from_millis(2);
 
 /// Connections kept open for later; each is a file descriptor and some tens of kilobytes.
 const MAX_IDLE: usize = 32;
@@ -48,6 +53,24 @@ impl Readers {
             idle.push(connection);
         }
         Ok(value)
+    }
+
+    /// The same where it may block: waits for a file that is locked, for `patience` at most.
+    #[expect(clippy::disallowed_methods, reason = "on a thread of its own, which may block")]
+    pub(super) fn read_patiently<T>(
+        &self,
+        patience: Duration,
+        read: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.read(&read) {
+                Err(error) if schema::is_locked(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(TRY_EVERY);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

@@ -87,13 +87,6 @@ pub(super) fn id_of_conversation(
     connection.prepare_cached(sql)?.query_row([id.to_string()], |row| session_id(row, 0)).optional()
 }
 
-pub(super) fn list(connection: &Connection, user_id: &UserId) -> Result<Vec<SessionRecord>> {
-    let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            adopted, conversation
-        FROM session WHERE user_id = ?1 ORDER BY updated_at DESC, created_at DESC, id";
-    connection.prepare_cached(sql)?.query_map([user_id.as_str()], record)?.collect()
-}
-
 pub(super) fn create(
     connection: &Connection,
     session: &NewSession,
@@ -424,7 +417,7 @@ pub(super) fn session_id(row: &Row<'_>, column: usize) -> Result<SessionId> {
     row.get(column).map(SessionId::from_bytes)
 }
 
-fn conversation(row: &Row<'_>, column: usize) -> Result<Option<ConversationId>> {
+pub(super) fn conversation(row: &Row<'_>, column: usize) -> Result<Option<ConversationId>> {
     let text: Option<String> = row.get(column)?;
     let parse = |text: String| {
         ConversationId::parse(&text).ok_or_else(|| {
@@ -447,7 +440,7 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
 }
 
 /// A count in `column`, and in the one behind it whether the session was adopted.
-fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount> {
+pub(super) fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount> {
     let stored: i64 = row.get(column)?;
     let adopted: bool = row.get(column + 1)?;
     if adopted && stored >= MAX_COUNT {

@@ -108,10 +108,15 @@ const MIGRATIONS: &[&str] = &[
             INSERT OR IGNORE INTO deleted_adoption (kind, id) VALUES ('attachment', OLD.id);
         END;
 ",
+    // Conversations may be few among a user's sessions.
+    "
+    CREATE INDEX session_by_users_conversation
+        ON session (user_id, updated_at DESC, created_at DESC) WHERE conversation IS NOT NULL;
+",
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

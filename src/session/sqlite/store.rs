@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
+use tokio::sync::Semaphore;
 
 use super::clients;
 use super::file::OpenFile;
+use super::lists::{self, Overlays};
 use super::readers::Readers;
 use super::rows;
 use super::schema::{self, is_locked};
@@ -18,12 +20,15 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
 use crate::session::client_session::ClientSession;
+use crate::session::pages::{
+    PlacedSession, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
+};
 use crate::session::record::{
     ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,
 };
 use crate::session::store::{
-    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, PlacedSession,
-    RunStart, SessionStore, Settlement, StoreFuture, ThreadPlace, ThreadsPage,
+    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, RunStart,
+    SessionStore, Settlement, StoreFuture,
 };
 
 /// Sessions in one SQLite file.
@@ -37,8 +42,9 @@ use crate::session::store::{
 ///   in the one are not seen in the other's message limits.
 /// - **Point reads on the spot.** `get`, `ownership`, `by_thread`, `by_conversation`,
 ///   `attachment_owner`, `client_session` and `begin_run` of a bound session read on the thread that
-///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Everything else goes
-///   through a thread of the store's own, so a slow disk holds up no other request.
+///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Lists
+///   are read by the same connections on the runtime's threads for what blocks, eight at once.
+///   Everything else goes through a thread of the store's own, so a slow disk holds up no other request.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
 ///   at the latest if the file is locked: once for the batch before it, once for its own.
 ///
@@ -63,11 +69,18 @@ use crate::session::store::{
 pub struct SqliteStore {
     // The order of the fields is that of their drops: the connection that closes last folds the
     // log into the file, which one for reading could not.
-    readers: Readers,
+    readers: Arc<Readers>,
     writer: Writer,
     /// For many writes in a row.
     file: Option<Arc<OpenFile>>,
+    /// One for each list that may be read at once.
+    lists: Arc<Semaphore>,
+    /// How long a list waits for a file that is locked.
+    patience: Duration,
 }
+
+/// How many lists are read at once; others wait. Each has a connection and a page in memory.
+const MAX_LISTS: usize = 8;
 
 /// How to open a [`SqliteStore`].
 #[derive(Clone, Debug)]
@@ -122,7 +135,13 @@ impl SqliteOptions {
         };
         let writer = Writer::start(connection, self.busy_timeout)
             .map_err(|error| Error::io("could not start the session store's thread", error))?;
-        Ok(SqliteStore { readers: Readers::new(path), writer, file })
+        Ok(SqliteStore {
+            readers: Arc::new(Readers::new(path)),
+            writer,
+            lists: Arc::new(Semaphore::new(MAX_LISTS)),
+            patience: self.busy_timeout,
+            file,
+        })
     }
 }
 
@@ -258,6 +277,34 @@ impl SqliteStore {
         }
     }
 
+    /// A list, read on a thread that may block. The writer has no part in it.
+    async fn read_list<T: Send + 'static>(
+        &self,
+        context: &'static str,
+        read: impl Fn(&Connection, &Overlays) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let failed = |why: &str| Error::store(context, why.to_owned());
+        let permit = Arc::clone(&self.lists).acquire_owned().await;
+        let permit = permit.map_err(|_| failed("it is closed"))?;
+        let (readers, queue) = (Arc::clone(&self.readers), Arc::clone(self.queue()));
+        let patience = self.patience;
+        let work = move || {
+            // Held until it is done, though nobody may wait for it any more.
+            let _permit = permit;
+            // Asked before the rows are read: what is not in it is in them.
+            let overlays = queue.tallies(|tallies| tallies.overlays());
+            readers.read_patiently(patience, |connection| read(connection, &overlays))
+        };
+        let outcome = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn_blocking(work).await.map_err(|_| failed("it was stopped"))?
+            }
+            // Then there are no others that would have to wait.
+            Err(_) => work(),
+        };
+        outcome.map_err(|error| Error::store(context, error))
+    }
+
     async fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Error> {
         self.corrected(id, move |connection| rows::get(connection, id)).await
     }
@@ -333,10 +380,10 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn list(&self, user_id: &UserId) -> StoreFuture<'_, Vec<SessionRecord>> {
-        let (user_id, context) = (user_id.clone(), "could not list sessions");
-        let work = move |connection: &Connection| rows::list(connection, &user_id);
-        Box::pin(self.queue().call(Access::Read, context, work, |records| records))
+    fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>> {
+        Box::pin(self.read_list("could not list sessions", move |connection, overlays| {
+            lists::sessions(connection, &page, overlays)
+        }))
     }
 
     fn set_title(
@@ -418,9 +465,9 @@ impl SessionStore for SqliteStore {
     }
 
     fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
-        let work = move |connection: &Connection| clients::threads(connection, &page);
-        let context = "could not list threads";
-        Box::pin(self.queue().call(Access::Read, context, work, |records| records))
+        Box::pin(self.read_list("could not list threads", move |connection, overlays| {
+            lists::threads(connection, &page, overlays)
+        }))
     }
 
     fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>> {

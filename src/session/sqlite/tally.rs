@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use crate::session::pages::SessionSummary;
 use crate::session::record::{MessageCount, SessionId, SessionRecord};
 use crate::session::store::{BeginRun, Lease, Settlement, Uncounted, whole_microseconds};
 
@@ -81,6 +82,7 @@ pub(super) struct Overlay {
     messages: Option<MessageCount>,
     title: Option<Option<String>>,
     touched_at: Option<Timestamp>,
+    discard_unbound: bool,
 }
 
 impl Tallies {
@@ -151,14 +153,12 @@ impl Tallies {
     }
 
     pub(super) fn overlay(&self, id: SessionId) -> Option<Overlay> {
-        let tally = self.entries.get(&id)?;
-        let mut all = tally.writing.clone().or_else(|| tally.pending.clone())?;
-        if let (Some(_), Some(pending)) = (&tally.writing, &tally.pending) {
-            all.add(pending.clone());
-        }
-        let Pending { messages, title, touched_at, lease: _, discard_unbound: _ } = all;
-        let messages = tally.written.map(|written| written.plus(messages));
-        Some(Overlay { messages, title, touched_at })
+        self.entries.get(&id)?.overlay()
+    }
+
+    /// Those of all sessions that have one.
+    pub(super) fn overlays(&self) -> HashMap<SessionId, Overlay> {
+        self.entries.iter().filter_map(|(id, tally)| Some((*id, tally.overlay()?))).collect()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -223,6 +223,16 @@ impl Tally {
         self.in_flight == 0 && self.pins == 0 && self.writing.is_none() && self.pending.is_none()
     }
 
+    fn overlay(&self) -> Option<Overlay> {
+        let mut all = self.writing.clone().or_else(|| self.pending.clone())?;
+        if let (Some(_), Some(pending)) = (&self.writing, &self.pending) {
+            all.add(pending.clone());
+        }
+        let Pending { messages, title, touched_at, lease: _, discard_unbound } = all;
+        let messages = self.written.map(|written| written.plus(messages));
+        Some(Overlay { messages, title, touched_at, discard_unbound })
+    }
+
     /// The count with what ended runs have left to be written.
     fn settled(&self, row: MessageCount) -> MessageCount {
         let unwritten = [&self.writing, &self.pending];
@@ -252,11 +262,31 @@ impl From<Settlement> for Pending {
 }
 
 impl Overlay {
-    pub(super) fn correct(self, record: &mut SessionRecord) {
-        record.message_count = self.messages.unwrap_or(record.message_count);
-        record.updated_at = self.touched_at.unwrap_or(record.updated_at);
-        if let Some(title) = self.title {
-            record.title = title;
+    pub(super) fn correct(&self, record: &mut SessionRecord) {
+        let SessionRecord { message_count, updated_at, title, .. } = record;
+        self.apply(message_count, updated_at, title);
+    }
+
+    pub(super) fn correct_summary(&self, session: &mut SessionSummary) {
+        let SessionSummary { message_count, updated_at, title, .. } = session;
+        self.apply(message_count, updated_at, title);
+    }
+
+    /// Whether the row is on its way out of the file.
+    pub(super) fn discards(&self, is_bound: bool) -> bool {
+        self.discard_unbound && !is_bound
+    }
+
+    fn apply(
+        &self,
+        message_count: &mut MessageCount,
+        updated_at: &mut Timestamp,
+        title: &mut Option<String>,
+    ) {
+        *message_count = self.messages.unwrap_or(*message_count);
+        *updated_at = self.touched_at.unwrap_or(*updated_at);
+        if let Some(new) = &self.title {
+            title.clone_from(new);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn parse(
             let value = checked(Operation::CreateSession)?;
             Ok(Call::CreateSession { title: string_at(&value, "title") })
         }
-        Operation::ListSessions => Ok(Call::ListSessions),
+        Operation::ListSessions => sessions(rules, query),
         Operation::GetSession => Ok(Call::GetSession { session: session() }),
         Operation::UpdateSession => {
             let value = checked(Operation::UpdateSession)?;
@@ -106,6 +106,18 @@ fn checked(rules: &Rules, operation: Operation, body: &[u8]) -> Result<Value, Re
 
 /// The most items of a page.
 const MAX_PAGE_ITEMS: i64 = 100;
+
+/// The sessions of a page unless the query says so, and the most.
+const MAX_PAGE_SESSIONS: u64 = 100;
+
+fn sessions(rules: &Rules, query: Option<&str>) -> Result<Call, Rejection> {
+    let value = query::parse(query, &["limit", "after"])?;
+    rules.schemas.check_query(Operation::ListSessions, &value)?;
+    let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(MAX_PAGE_SESSIONS);
+    let limit = usize::try_from(limit.min(MAX_PAGE_SESSIONS)).unwrap_or_default();
+    let after = string_at(&value, "after").filter(|after| !after.is_empty());
+    Ok(Call::ListSessions { limit, after })
+}
 
 fn page(rules: &Rules, query: Option<&str>) -> Result<Page, Rejection> {
     let value = query::parse(query, &["limit", "order", "after"])?;

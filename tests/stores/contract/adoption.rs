@@ -12,8 +12,8 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Store, abandon, at, begin, begin_of, create, create_bound, get, max, messages, new_session,
-    user,
+    Store, abandon, at, begin, begin_of, create, create_bound, get, list, max, messages,
+    new_session, user,
 };
 
 fn thread(user_id: &str, thread_id: &str) -> AdoptedThread {
@@ -68,7 +68,7 @@ fn counted(messages: u64) -> Uncounted {
 
 async fn count(store: &Store, id: SessionId) -> MessageCount {
     let record = get(store, id).await;
-    let listed = store.list(&record.user_id).await.unwrap();
+    let listed = list(store, &record.user_id).await;
     assert!(listed.contains(&record));
     record.message_count
 }
@@ -94,7 +94,7 @@ pub(crate) async fn a_thread_becomes_a_session_as_it_was_given(store: &Store) {
         message_count: MessageCount::AtLeast(0),
     };
     assert_eq!(record, expected);
-    assert_eq!(store.list(&user("ada")).await.unwrap(), [expected]);
+    assert_eq!(list(store, &user("ada")).await, [expected]);
     let place = store.place_of_thread("thr_1").await.unwrap().unwrap();
     assert_eq!((place.id, place.bound_at), (record.id, record.created_at));
 
@@ -120,7 +120,7 @@ pub(crate) async fn what_is_known_stays_as_it_is(store: &Store) {
     let first = create_bound(store, "ada", "thr_own").await;
     let own = get(store, first).await;
     adopted(store, "ada", "thr_1").await;
-    let before = store.list(&user("ada")).await.unwrap();
+    let before = list(store, &user("ada")).await;
     for thread_id in ["thr_1", "thr_own"] {
         let again = AdoptedThread { title: Some("other".into()), ..thread("ada", thread_id) };
         assert_eq!(adopt(store, Adoption::Thread(again)).await, Adopted::Known);
@@ -128,7 +128,7 @@ pub(crate) async fn what_is_known_stays_as_it_is(store: &Store) {
         let same = known_by(thread("ada", thread_id), KnownBy::Session(id));
         assert_eq!(adopt(store, same).await, Adopted::Known);
     }
-    assert_eq!(store.list(&user("ada")).await.unwrap(), before);
+    assert_eq!(list(store, &user("ada")).await, before);
     assert_eq!(get(store, first).await, own);
     for outcome in [Adopted::Done, Adopted::Known] {
         assert_eq!(adopt(store, attachment("ada", "atc_1")).await, outcome);
@@ -159,7 +159,7 @@ pub(crate) async fn what_is_anothers_is_not_taken(store: &Store) {
     ] {
         assert_eq!(adopt(store, entry).await, Adopted::Conflict(conflict));
     }
-    assert_eq!(store.list(&user("ada")).await.unwrap(), []);
+    assert_eq!(list(store, &user("ada")).await, []);
     assert_eq!(store.by_thread("thr_2").await.unwrap(), None);
     assert_eq!(get(store, bobs).await.conversation, None);
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
@@ -191,7 +191,7 @@ pub(crate) async fn each_entry_sees_those_before_it(store: &Store) {
     ];
     assert_eq!(store.adopt(entries).await.unwrap(), expected);
     assert_eq!(get(store, own).await.thread_id.as_deref(), Some("thr_2"));
-    assert_eq!(store.list(&user("bob")).await.unwrap().len(), 2);
+    assert_eq!(list(store, &user("bob")).await.len(), 2);
     assert_eq!(store.adopt(Vec::new()).await.unwrap(), []);
 }
 
@@ -243,7 +243,7 @@ pub(crate) async fn no_number_is_given_that_clients_cannot_read(store: &Store) {
     }
     // The others go on.
     create(store, "ada").await;
-    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 3);
+    assert_eq!(list(store, &user("ada")).await.len(), 3);
 }
 
 pub(crate) async fn adopted_text_is_never_interpreted(store: &Store) {
@@ -273,7 +273,7 @@ pub(crate) async fn the_adopted_take_nobodys_place(store: &Store) {
     assert!(matches!(created().await, Created::LimitReached));
     assert!(store.delete(id, at(0)).await.unwrap());
     assert!(matches!(created().await, Created::LimitReached));
-    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 6);
+    assert_eq!(list(store, &user("ada")).await.len(), 6);
 }
 
 pub(crate) async fn numbers_go_on_behind_the_adopted(store: &Store) {
@@ -397,13 +397,13 @@ pub(crate) async fn a_count_of_an_adopted_thread_never_overflows(store: &Store) 
         assert!(matches!(begun, RunStart::Next(_)));
         store.settle(id, messages(u64::MAX));
         assert_eq!(get(store, id).await.message_count.known(), None);
-        assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count.known(), None);
+        assert_eq!(list(store, &user("ada")).await[0].message_count.known(), None);
     }
     let seen = get(store, id).await.message_count;
     store.set_message_count(id, seen, u64::MAX).await.unwrap();
     for _ in 0..2 {
         assert!(get(store, id).await.message_count.known() > Some(1 << 52));
-        assert!(store.list(&user("ada")).await.unwrap()[0].message_count.known() > Some(1 << 52));
+        assert!(list(store, &user("ada")).await[0].message_count.known() > Some(1 << 52));
         assert!(matches!(begin(store, id, at(0)).await, RunStart::Next(_)));
         store.settle(id, messages(u64::MAX));
     }
@@ -429,7 +429,7 @@ pub(crate) async fn a_batch_that_is_dropped_is_adopted_or_not(store: &Store) {
         let _ = abandon(store.adopt(entries.map(Adoption::Thread).collect()));
     }
     store.ping().await.unwrap();
-    assert_eq!(store.list(&user("ada")).await.unwrap().len() % 3, 0);
+    assert_eq!(list(store, &user("ada")).await.len() % 3, 0);
     let id = create(store, "ada").await;
     assert_eq!(get(store, id).await.message_count, MessageCount::Known(0));
 }

@@ -7,7 +7,7 @@ use chatkit_rest::session::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Store, at, first, get, max, new_session, user};
+use crate::support::{Store, at, first, get, list, max, new_session, user};
 
 fn session_with(user_id: &str, conversation: NewConversation) -> NewSession {
     NewSession { conversation: Some(conversation), ..new_session(user_id) }
@@ -41,7 +41,7 @@ pub(crate) async fn a_session_is_found_by_its_id_as_a_conversation(store: &Store
         let found = store.by_conversation(record.conversation.unwrap()).await.unwrap();
         assert_eq!(found.as_ref(), Some(&record));
         assert_eq!(get(store, record.id).await, record);
-        assert_eq!(store.list(&record.user_id).await.unwrap(), std::slice::from_ref(&record));
+        assert_eq!(list(store, &record.user_id).await, std::slice::from_ref(&record));
         let title = store.set_title(record.id, None, at(0)).await.unwrap().unwrap();
         assert_eq!(title.conversation, record.conversation);
     }
@@ -94,7 +94,7 @@ pub(crate) async fn an_id_that_is_taken_is_refused_and_nothing_is_made(store: &S
     assert_eq!(made.len(), 1);
     let mut listed = 0;
     for n in 0..20 {
-        listed += store.list(&user(&format!("user {n}"))).await.unwrap().len();
+        listed += list(store, &user(&format!("user {n}"))).await.len();
     }
     assert_eq!(listed, 1);
 

@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Store, abandon, at, begin, begin_of, bind, create, create_bound, first, get, max, messages,
-    user,
+    Store, abandon, at, begin, begin_of, bind, create, create_bound, first, get, list, max,
+    messages, user,
 };
 
 fn releasing(lease: Lease) -> Settlement {
@@ -207,7 +207,7 @@ pub(crate) async fn starts_and_ends_at_once_stop_at_the_limit(store: &Store) {
                 store.settle(id, messages(1));
                 if begun % 3 == 0 {
                     // Lets a commit happen, after which nothing of the session is in memory.
-                    store.list(&user("ada")).await.unwrap();
+                    store.ping().await.unwrap();
                 }
             }
             begun
@@ -229,7 +229,7 @@ pub(crate) async fn what_is_settled_is_seen_at_once(store: &Store) {
         let record = match round % 3 {
             0 => get(store, id).await,
             1 => store.by_thread("thr_1").await.unwrap().unwrap(),
-            _ => store.list(&user("ada")).await.unwrap().remove(0),
+            _ => list(store, &user("ada")).await.remove(0),
         };
         assert_eq!(record.message_count, MessageCount::Known(2 * u64::from(round)));
         assert_eq!(record.title, Some(format!("title {round}")));
@@ -247,7 +247,7 @@ pub(crate) async fn an_empty_settlement_changes_nothing(store: &Store) {
     assert!(matches!(begin(store, id, at(9)).await, RunStart::Next(_)));
     store.settle(id, Settlement::default());
     assert_eq!(get(store, id).await, before);
-    assert_eq!(store.list(&user("ada")).await.unwrap(), [before]);
+    assert_eq!(list(store, &user("ada")).await, [before]);
 }
 
 pub(crate) async fn the_last_of_two_titles_stays(store: &Store) {
@@ -286,7 +286,7 @@ pub(crate) async fn a_recount_replaces_only_what_it_saw(store: &Store) {
         panic!("nothing is counted any more");
     };
     store.settle(id, messages(1));
-    assert_eq!(store.list(&user("ada")).await.unwrap()[0].message_count, MessageCount::Known(1));
+    assert_eq!(list(store, &user("ada")).await[0].message_count, MessageCount::Known(1));
 }
 
 pub(crate) async fn a_count_never_overflows(store: &Store) {
@@ -296,7 +296,7 @@ pub(crate) async fn a_count_never_overflows(store: &Store) {
         assert!(matches!(begin(store, id, at(0)).await, RunStart::Next(_)));
         store.settle(id, messages(u64::MAX));
         assert!(get(store, id).await.message_count.known() >= Some(1 << 53));
-        assert!(store.list(&user("ada")).await.unwrap()[0].message_count.known() >= Some(1 << 53));
+        assert!(list(store, &user("ada")).await[0].message_count.known() >= Some(1 << 53));
         assert!(matches!(begin_of(store, id, max(u32::MAX), at(0)).await, RunStart::MessageLimit));
     }
 }
@@ -316,6 +316,6 @@ pub(crate) async fn a_deleted_session_is_settled_in_silence(store: &Store) {
         assert_eq!(store.get(id).await.unwrap(), None);
         assert!(matches!(begin(store, id, at(0)).await, RunStart::Unknown));
     }
-    assert_eq!(store.list(&user("ada")).await.unwrap(), []);
+    assert_eq!(list(store, &user("ada")).await, []);
     store.ping().await.unwrap();
 }

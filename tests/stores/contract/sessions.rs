@@ -1,13 +1,16 @@
 //! Sessions, titles, lists and attachments.
 
 use chatkit_rest::session::{
-    Bound, Created, MessageCount, NewSession, Owned, Ownership, SessionId, SessionRecord, ThreadId,
+    Bound, ConversationIds, Created, MessageCount, NewConversation, NewSession, Owned, Ownership,
+    RunStart, SessionId, SessionPlace, SessionRecord, SessionSummary, SessionsPage, Settlement,
+    ThreadId,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Store, abandon, at, bind, create, create_bound, first, get, max, new_session, user,
+    Store, abandon, at, begin, bind, create, create_bound, first, get, list, max, messages,
+    new_session, page, user,
 };
 
 /// Strings that mean something to a database, a C library or a URI parser.
@@ -48,7 +51,7 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
     };
     assert_eq!(created, expected);
     assert_eq!(get(store, created.id).await, expected);
-    assert_eq!(store.list(&user("ada")).await.unwrap(), [expected]);
+    assert_eq!(list(store, &user("ada")).await, [expected]);
     assert_eq!(store.get(SessionId::random()).await.unwrap(), None);
 }
 
@@ -84,7 +87,7 @@ pub(crate) async fn an_id_is_given_once(store: &Store) {
     let again = NewSession { user_id: user("eve"), ..session.clone() };
     assert!(store.create(again, None).await.unwrap_err().is_store());
     assert_eq!(get(store, session.id).await.user_id, user("ada"));
-    assert_eq!(store.list(&user("eve")).await.unwrap(), []);
+    assert_eq!(list(store, &user("eve")).await, []);
 }
 
 pub(crate) async fn fifty_creates_at_once_stop_at_the_limit(store: &Store) {
@@ -96,7 +99,7 @@ pub(crate) async fn fifty_creates_at_once_stop_at_the_limit(store: &Store) {
     let outcomes = calls.join_all().await;
     let made = outcomes.iter().filter(|outcome| matches!(outcome, Created::Session(_))).count();
     assert_eq!(made, 10);
-    assert_eq!(store.list(&user("ada")).await.unwrap().len(), 10);
+    assert_eq!(list(store, &user("ada")).await.len(), 10);
 }
 
 pub(crate) async fn the_limit_is_each_users_own(store: &Store) {
@@ -117,7 +120,7 @@ pub(crate) async fn deleting_makes_room(store: &Store) {
     assert!(store.delete(id, at(0)).await.unwrap());
     assert!(!store.delete(id, at(0)).await.unwrap());
     assert_eq!(store.get(id).await.unwrap(), None);
-    assert_eq!(store.list(&user("ada")).await.unwrap(), []);
+    assert_eq!(list(store, &user("ada")).await, []);
     let created = store.create(new_session("ada"), max(1)).await.unwrap();
     assert!(matches!(created, Created::Session(_)));
 }
@@ -133,9 +136,164 @@ pub(crate) async fn lists_are_newest_first_and_ties_are_settled(store: &Store) {
     // Equal in `updated_at` to the other two, but older by `created_at`.
     store.set_title(younger, None, at(5)).await.unwrap();
     store.set_title(touched, None, at(6)).await.unwrap();
-    let listed = store.list(&user("ada")).await.unwrap();
+    let listed = list(store, &user("ada")).await;
     let listed: Vec<_> = listed.iter().map(|record| record.id).collect();
     assert_eq!(listed, [touched, low, high, younger]);
+}
+
+/// Reads on behind `after` in pages of `limit`, to the end.
+async fn ids_behind(
+    store: &Store,
+    mut after: Option<SessionPlace>,
+    limit: usize,
+) -> Vec<SessionId> {
+    let mut ids = Vec::new();
+    loop {
+        let page = page(store, &user("ada"), after, limit).await;
+        assert!(page.len() <= limit);
+        ids.extend(page.iter().map(|session| session.id));
+        if page.len() < limit {
+            return ids;
+        }
+        after = page.last().map(SessionPlace::of);
+    }
+}
+
+pub(crate) async fn pages_of_sessions_follow_one_another(store: &Store) {
+    // Three moments at which something was written to, and as many of creation at each.
+    let mut expected = Vec::new();
+    for updated in (0..3).rev() {
+        for created in (0..3).rev() {
+            let mut ids = [(); 3].map(|()| SessionId::random());
+            ids.sort_unstable();
+            for id in ids.iter().rev() {
+                let session = NewSession { id: *id, now: at(created), ..new_session("ada") };
+                let _ = store.create(session, None).await.unwrap();
+                store.set_title(*id, None, at(10 + updated)).await.unwrap();
+            }
+            expected.extend(ids);
+        }
+    }
+    create(store, "bob").await;
+    for limit in 1..=expected.len() + 1 {
+        assert_eq!(ids_behind(store, None, limit).await, expected, "{limit}");
+    }
+    assert_eq!(page(store, &user("ada"), None, 0).await, []);
+    assert_eq!(page(store, &user("eve"), None, 9).await, []);
+    // From every place on, the last one's too, whether or not something is there.
+    let all = page(store, &user("ada"), None, 99).await;
+    for (n, session) in all.iter().enumerate() {
+        let place = SessionPlace::of(session);
+        assert_eq!(ids_behind(store, Some(place), 4).await, expected[n + 1..]);
+        let nobody = SessionPlace { id: SessionId::from_bytes([0; 16]), ..place };
+        assert_eq!(ids_behind(store, Some(nobody), 4).await, expected[n / 3 * 3..]);
+    }
+    for (n, session) in all.iter().enumerate() {
+        assert!(store.delete(session.id, at(20)).await.unwrap());
+        let place = SessionPlace::of(session);
+        assert_eq!(ids_behind(store, Some(place), 5).await, expected[n + 1..]);
+    }
+}
+
+pub(crate) async fn what_is_written_meanwhile_moves_nobody_else(store: &Store) {
+    let mut expected = Vec::new();
+    let mut touched = Vec::new();
+    for n in 0..40 {
+        let thread_id = format!("thr_{n}");
+        let id = create_bound(store, "ada", &thread_id).await;
+        store.set_title(id, None, at(100 - n)).await.unwrap();
+        if n % 4 == 3 { touched.push(id) } else { expected.push(id) }
+    }
+    let (mut shown, mut after) = (Vec::new(), None);
+    for round in 0.. {
+        let page = page(store, &user("ada"), after, 3).await;
+        shown.extend(page.iter().map(|session| session.id));
+        let Some(last) = page.last() else { break };
+        after = Some(SessionPlace::of(last));
+        // One is made, one is retitled, a run of another ends, and one is deleted.
+        let _ = store
+            .create(NewSession { now: at(200 + round), ..new_session("ada") }, None)
+            .await
+            .unwrap();
+        if let Some(id) = touched.pop() {
+            store.set_title(id, Some("t".to_owned()), at(200 + round)).await.unwrap();
+        }
+        if let Some(id) = touched.pop() {
+            assert!(matches!(begin(store, id, at(200)).await, RunStart::Next(_)));
+            let touched_at = Some(at(200 + round));
+            store.settle(id, Settlement { touched_at, ..messages(2) });
+        }
+        if round == 2 {
+            assert!(store.delete(last.id, at(300)).await.unwrap());
+        }
+    }
+    let mut once = shown.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), shown.len(), "twice");
+    shown.retain(|id| expected.contains(id));
+    assert_eq!(shown, expected);
+}
+
+pub(crate) async fn a_run_that_ended_just_now_is_first_in_the_list(store: &Store) {
+    let mut ids = Vec::new();
+    for n in 0..9 {
+        let id = create_bound(store, "ada", &format!("thr_{n}")).await;
+        store.set_title(id, None, at(50 - n)).await.unwrap();
+        ids.push(id);
+    }
+    create_bound(store, "bob", "thr_bob").await;
+    for (n, limit) in [(8, 1), (5, 2), (0, 3), (8, 9), (8, 20)] {
+        let id = ids.remove(n);
+        let now = at(100 + i64::try_from(limit).unwrap());
+        assert!(matches!(begin(store, id, now).await, RunStart::Next(_)));
+        let title = Some(Some(format!("title {limit}")));
+        store.settle(id, Settlement { title: title.clone(), touched_at: Some(now), ..messages(2) });
+        ids.insert(0, id);
+        let listed = page(store, &user("ada"), None, limit).await;
+        assert_eq!(listed.len(), limit.min(9));
+        assert_eq!((listed[0].id, listed[0].updated_at), (id, now));
+        assert_eq!(Some(Some(listed[0].title.clone().unwrap())), title);
+        assert_eq!(SessionSummary::from(get(store, id).await), listed[0]);
+        assert_eq!(ids_behind(store, None, limit).await, ids);
+    }
+}
+
+pub(crate) async fn a_session_that_is_discarded_is_in_no_list(store: &Store) {
+    let (kept, id) = (create(store, "ada").await, create(store, "ada").await);
+    let lease = Some(first(store, id, at(0)).await);
+    store.settle(id, Settlement { lease, discard_unbound: true, ..Settlement::default() });
+    let listed = page(store, &user("ada"), None, 9).await;
+    assert_eq!(listed.iter().map(|session| session.id).collect::<Vec<_>>(), [kept]);
+}
+
+pub(crate) async fn lists_are_of_conversations_with_such_ids(store: &Store) {
+    use NewConversation::{Conv, Next};
+    let mut made = Vec::new();
+    for (n, conversation) in
+        [None, Some(Conv(1)), Some(Next), None, Some(Conv(2)), Some(Next)].into_iter().enumerate()
+    {
+        let now = at(i64::try_from(n).unwrap());
+        let session = NewSession { conversation, now, ..new_session("ada") };
+        made.push(session.id);
+        let _ = store.create(session, None).await.unwrap();
+    }
+    for (ids, expected) in [
+        (ConversationIds::Uuid, vec![5, 4, 3, 2, 1, 0]),
+        (ConversationIds::Conv, vec![4, 1]),
+        (ConversationIds::Integer, vec![5, 2]),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|n: usize| made[n]).collect();
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = SessionsPage { user_id: user("ada"), ids, after, limit: 1 };
+            let page = store.list(page).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(SessionPlace::of(last));
+            listed.push(last.id);
+        }
+        assert_eq!(listed, expected, "{ids:?}");
+    }
 }
 
 pub(crate) async fn a_title_is_set_and_taken_away(store: &Store) {
@@ -170,7 +328,7 @@ pub(crate) async fn users_that_look_alike_are_strangers(store: &Store) {
         assert!(matches!(created, Created::Session(_)), "{user_id:?} was taken for another");
     }
     for user_id in users {
-        let listed = store.list(&user(user_id)).await.unwrap();
+        let listed = list(store, &user(user_id)).await;
         assert_eq!(listed.len(), 1, "{user_id:?}");
         assert_eq!(listed[0].user_id.as_str(), user_id);
     }
@@ -218,7 +376,9 @@ pub(crate) async fn a_dropped_create_is_made_or_not(store: &Store) {
         let session = NewSession { title: Some("t".to_owned()), ..new_session(&user_id) };
         let id = session.id;
         let _ = abandon(store.create(session, max(1)));
-        let listed = store.list(&user(&user_id)).await.unwrap();
+        // By the time that a later write is done.
+        store.ping().await.unwrap();
+        let listed = list(store, &user(&user_id)).await;
         let again = store.create(new_session(&user_id), max(1)).await.unwrap();
         match listed.as_slice() {
             [] => assert!(matches!(again, Created::Session(_))),
@@ -231,7 +391,8 @@ pub(crate) async fn a_dropped_create_is_made_or_not(store: &Store) {
     }
     let never_polled = new_session("bob");
     drop(store.create(never_polled, None));
-    assert_eq!(store.list(&user("bob")).await.unwrap(), []);
+    store.ping().await.unwrap();
+    assert_eq!(list(store, &user("bob")).await, []);
 }
 
 pub(crate) async fn a_ping_is_answered(store: &Store) {
