@@ -20,7 +20,8 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
     let mut ready = endpoint(
         "readyz",
         "Can it serve a request now?",
-        "The store works, the chat server accepts connections, and the gateway is not draining.",
+        "The store works, the chat server accepts connections, and the gateway is not draining. If it can't, \
+         `details.check` says which of them it is: `store`, `upstream` or `draining`.",
         "It can.",
         &status("ready"),
     );

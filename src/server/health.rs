@@ -36,7 +36,16 @@ struct Readiness {
     store: Arc<dyn SessionStore>,
     probe: Probe,
     draining: watch::Receiver<bool>,
-    last: Mutex<Option<(Instant, Result<(), String>)>>,
+    last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
+}
+
+/// Why the gateway is not ready.
+#[derive(Clone)]
+struct NotReady {
+    /// What was found wanting, for whoever asks.
+    check: &'static str,
+    /// How, for the log.
+    why: String,
 }
 
 impl HealthLayer {
@@ -83,9 +92,10 @@ impl<S> fmt::Debug for Health<S> {
 }
 
 impl Readiness {
-    async fn check(&self) -> Result<(), String> {
+    async fn check(&self) -> Result<(), NotReady> {
         if *self.draining.borrow() {
-            return Err("the gateway is draining".to_owned());
+            let why = "the gateway is draining".to_owned();
+            return Err(NotReady { check: "draining", why });
         }
         // Held while checking, so that those who ask at once get the answer of one check.
         let mut last = self.last.lock().await;
@@ -95,8 +105,8 @@ impl Readiness {
             return result.clone();
         }
         let result = match self.store.ping().await {
-            Ok(()) => (self.probe)().await,
-            Err(error) => Err(error.chain()),
+            Ok(()) => (self.probe)().await.map_err(|why| NotReady { check: "upstream", why }),
+            Err(error) => Err(NotReady { check: "store", why: error.chain() }),
         };
         *last = Some((Instant::now(), result.clone()));
         result
@@ -137,8 +147,9 @@ where
             }
             match readiness.check().await {
                 Ok(()) => status("{\"status\":\"ready\"}"),
-                Err(why) => Rejection::new(Code::ServiceUnavailable)
+                Err(NotReady { check, why }) => Rejection::new(Code::ServiceUnavailable)
                     .message("The gateway is not ready.")
+                    .detail("check", check)
                     .because(why)
                     .into_response(&style),
             }

@@ -199,7 +199,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<'_, Option<ClientSession>>;
 
-    /// Resolves to `Ok` if the store could serve a request now.
+    /// Resolves to `Ok` if the store could serve a request now: whatever it keeps can be read, is
+    /// where others look for it, and can be written.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }
 

@@ -1,6 +1,6 @@
 //! `/healthz` and `/readyz`.
 
-use crate::support::{Client, Gateway, TestRequest, Upstream};
+use crate::support::{Client, Folder, Gateway, TestRequest, Upstream};
 
 #[tokio::test]
 async fn a_gateway_is_up_before_its_upstream_and_ready_with_it() {
@@ -12,7 +12,8 @@ async fn a_gateway_is_up_before_its_upstream_and_ready_with_it() {
     assert_eq!((healthy.status, healthy.text()), (200, "{\"status\":\"ok\"}"));
     assert_eq!(healthy.field("cache-control"), Some("no-store"));
     let reply = gateway.send(TestRequest::new("GET", "//readyz")).await;
-    reply.refusal(503, "SERVICE_UNAVAILABLE");
+    let error = reply.refusal(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(error["details"]["check"], "upstream");
     assert!(reply.field("retry-after").is_some());
     assert!(!reply.text().contains(&address.port().to_string()), "{}", reply.text());
 
@@ -65,4 +66,29 @@ async fn with_a_listener_of_its_own_health_is_nowhere_else() {
     let mut client = Client::connect(admin).await;
     client.send(TestRequest::new("GET", "/sessions").user("ada").bytes()).await;
     client.reply().await.refusal(404, "NOT_FOUND");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_store_whose_file_was_replaced_is_not_ready_and_takes_nothing() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("store.url", &store)]).await;
+    let session = gateway.session("ada").await;
+    let file = std::path::Path::new(store.strip_prefix("sqlite:").unwrap());
+    std::fs::rename(file, file.with_extension("away")).unwrap();
+    std::fs::copy(file.with_extension("away"), file).unwrap();
+    let ready = gateway.send(TestRequest::new("GET", "//readyz")).await;
+    let error = ready.refusal(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(error["details"], serde_json::json!({ "check": "store" }));
+    for request in [
+        TestRequest::run(&session),
+        TestRequest::new("POST", "/sessions").json("{}"),
+        TestRequest::new("GET", "/sessions"),
+        TestRequest::new("GET", &format!("/sessions/{session}")),
+    ] {
+        gateway.send(request.user("ada")).await.refusal(503, "SERVICE_UNAVAILABLE");
+    }
+    upstream.expect_no_connection();
 }

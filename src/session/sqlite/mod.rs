@@ -4,8 +4,9 @@
 //!   one that may block, everything else through the writer.
 //! - `begin`: how a run begins, which takes either way.
 //! - `schema`: the file: whether it is ours, its version, its tables.
+//! - `files`: whether what is at its path is what was opened.
 //! - `rows`: the statements.
-//! - `file`: the file itself: whether other processes have it open.
+//! - `alone`: whether other processes have it open.
 //! - `lists`: the statements of lists.
 //! - `readers`: connections for point reads and lists.
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
@@ -17,9 +18,10 @@
 //! [`settle`](super::SessionStore::settle) is never executed before it. And reads ask the tally
 //! *before* they read the row: what the tally no longer has is in the row by then.
 
+mod alone;
 mod begin;
 mod clients;
-mod file;
+mod files;
 mod lists;
 mod readers;
 mod rows;

@@ -8,16 +8,18 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::files::Files;
 use super::schema;
 
 /// Idle connections. More than the program has worker threads are never in use at once.
 pub(super) struct Readers {
     path: PathBuf,
+    files: Option<Arc<Files>>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -28,8 +30,9 @@ const TRY_EVERY: Duration = Duration::from_millis(2);
 const MAX_IDLE: usize = 32;
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    /// Nothing is read from `files` that are lost, nor from others in their place.
+    pub(super) fn new(path: PathBuf, files: Option<Arc<Files>>) -> Self {
+        Self { path, files, idle: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -41,10 +44,16 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
+        let files = self.files.as_deref();
+        files.map_or(Ok(()), Files::check)?;
         let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => schema::open_for_reading(&self.path)?,
+        let connection = if let Some(connection) = idle {
+            connection
+        } else {
+            let connection = schema::open_for_reading(&self.path)?;
+            // What was opened just now was found by its name.
+            files.map_or(Ok(()), Files::look)?;
+            connection
         };
         // After an error the connection is closed: a new one starts from a known state.
         let value = read(&connection)?;

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::alone::OpenFile;
 use super::clients;
-use super::file::OpenFile;
+use super::files::Files;
 use super::lists::{self, Overlays};
 use super::readers::Readers;
 use super::rows;
@@ -45,6 +46,8 @@ use crate::session::store::{
 ///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Lists
 ///   are read by the same connections on the runtime's threads for what blocks, eight at once.
 ///   Everything else goes through a thread of the store's own, so a slow disk holds up no other request.
+/// - **Its own file.** Once the file, or the log that SQLite has beside it, was deleted or replaced,
+///   calls fail: a write at once, a read within about a second.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
 ///   at the latest if the file is locked: once for the batch before it, once for its own.
 ///
@@ -73,6 +76,7 @@ pub struct SqliteStore {
     writer: Writer,
     /// For many writes in a row.
     file: Option<Arc<OpenFile>>,
+    files: Option<Arc<Files>>,
     /// One for each list that may be read at once.
     lists: Arc<Semaphore>,
     /// How long a list waits for a file that is locked.
@@ -88,12 +92,14 @@ const MAX_LISTS: usize = 8;
 pub struct SqliteOptions {
     busy_timeout: Duration,
     bulk: bool,
+    /// Its file is to have no name.
+    nameless: bool,
 }
 
 impl SqliteOptions {
     /// The defaults of [`SqliteStore::open`].
     pub fn new() -> Self {
-        Self { busy_timeout: Duration::from_secs(2), bulk: false }
+        Self { busy_timeout: Duration::from_secs(2), bulk: false, nameless: false }
     }
 
     /// How long a write waits for a file that another process has locked, 2 s unless set.
@@ -133,11 +139,17 @@ impl SqliteOptions {
         } else {
             None
         };
-        let writer = Writer::start(connection, self.busy_timeout)
+        let files = if self.nameless { None } else { Some(Files::of(&path)) };
+        let files = files.transpose().map_err(|error| {
+            Error::io(format!("could not find the session store {}", path.display()), error)
+        })?;
+        let files = files.map(Arc::new);
+        let writer = Writer::start(connection, self.busy_timeout, files.clone())
             .map_err(|error| Error::io("could not start the session store's thread", error))?;
         Ok(SqliteStore {
-            readers: Arc::new(Readers::new(path)),
+            readers: Arc::new(Readers::new(path, files.clone())),
             writer,
+            files,
             lists: Arc::new(Semaphore::new(MAX_LISTS)),
             patience: self.busy_timeout,
             file,
@@ -161,7 +173,7 @@ impl SqliteOptions {
         if absolute.exists() {
             schema::copy(&absolute, to, self.busy_timeout)?;
         }
-        let store = self.open(to)?;
+        let store = Self { nameless: true, ..self.clone() }.open(to)?;
         if cfg!(unix) {
             schema::remove(to);
         }
@@ -246,7 +258,11 @@ impl SqliteStore {
         schema::log_bytes(self.readers.path())
     }
 
+    /// Connections for a point read, or for the beginning of a run.
     pub(super) fn readers(&self) -> &Readers {
+        if self.files.as_ref().is_some_and(|files| files.are_due()) {
+            self.queue().look();
+        }
         &self.readers
     }
 
@@ -269,7 +285,7 @@ impl SqliteStore {
         context: &'static str,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        match self.readers.read(&work) {
+        match self.readers().read(&work) {
             Err(error) if is_locked(&error) => {
                 self.queue().call(Access::Read, context, work, |value| value).await
             }
@@ -517,7 +533,11 @@ impl SessionStore for SqliteStore {
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
-        // As a write, so that it takes the write lock.
-        self.write("could not use the session store", rows::ping)
+        let context = "could not use the session store";
+        Box::pin(async move {
+            self.read_list(context, |connection, _| rows::read_each_table(connection)).await?;
+            // As a write, so that it takes the write lock.
+            self.write(context, |_| Ok(())).await
+        })
     }
 }

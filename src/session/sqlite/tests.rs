@@ -398,3 +398,83 @@ async fn a_writer_that_has_ended_is_an_error() {
     store.settle(SessionId::random(), Settlement { messages: 2, ..Settlement::default() });
     assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
 }
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_found() {
+    let tables = [
+        "session",
+        "attachment",
+        "deleted_thread",
+        "deleted_adoption",
+        "conversation_sequence",
+        "client_session",
+        "signing_key",
+    ];
+    for table in tables {
+        let directory = Directory::new();
+        let store = directory.store();
+        store.ping().await.unwrap();
+        let other = Connection::open(directory.file()).unwrap();
+        let all: i64 = other
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", (), |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(all, 7);
+        other.execute_batch(&format!("ALTER TABLE {table} RENAME TO elsewhere")).unwrap();
+        assert!(store.ping().await.unwrap_err().chain().contains(table), "{table}");
+        other.execute_batch(&format!("ALTER TABLE elsewhere RENAME TO {table}")).unwrap();
+        store.ping().await.unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_is_not_at_its_path() {
+    for suffix in ["", "-wal", "-shm"] {
+        for replaced in [false, true] {
+            let directory = Directory::new();
+            let store = directory.store();
+            let id = bound(&store).await;
+            assert!(store.get(id).await.unwrap().is_some());
+            let path = |end: &str| {
+                let mut path = directory.file().into_os_string();
+                path.push(end);
+                std::path::PathBuf::from(path)
+            };
+            std::fs::rename(path(suffix), path(".away")).unwrap();
+            if replaced {
+                std::fs::copy(path(".away"), path(suffix)).unwrap();
+            }
+            let told = |error: crate::error::Error| {
+                assert!(error.chain().contains("deleted or replaced"), "{}", error.chain());
+            };
+            told(store.create(session(None), None).await.unwrap_err());
+            told(store.ping().await.unwrap_err());
+            told(store.get(id).await.unwrap_err());
+            told(store.threads(lists().remove(0).1).await.unwrap_err());
+            // What is settled waits.
+            store.settle(id, Settlement { messages: 2, ..Settlement::default() });
+            told(store.set_title(id, None, Timestamp::UNIX_EPOCH).await.unwrap_err());
+
+            std::fs::rename(path(".away"), path(suffix)).unwrap();
+            assert!(create(&store, &session(None)).await, "{suffix} {replaced}");
+            let record = store.get(id).await.unwrap().unwrap();
+            assert_eq!(record.message_count, MessageCount::Known(2));
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn who_only_reads_notices_too_that_the_file_is_gone() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let id = bound(&store).await;
+    assert!(store.get(id).await.unwrap().is_some());
+    std::fs::rename(directory.file(), directory.file().with_extension("away")).unwrap();
+    // Every look that is due is one more chance.
+    while store.ownership(id).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}

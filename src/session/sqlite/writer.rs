@@ -13,6 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::files::Files;
 use super::rows;
 use super::schema::begin_to_write;
 use super::tally::{Pending, Tallies};
@@ -45,16 +46,18 @@ pub(super) struct Writer {
 }
 
 /// What the writer thread and those who ask it share.
-#[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
     work: Condvar,
+    files: Option<Arc<Files>>,
 }
 
 #[derive(Default)]
 struct State {
     tasks: VecDeque<Box<dyn Task>>,
     tallies: Tallies,
+    /// Somebody wants to know whether the files are still there.
+    look: bool,
     /// No call is taken on any more; what is here is still to be done.
     closed: bool,
     /// Nobody is left to do it.
@@ -81,9 +84,15 @@ struct Call<W, T, D, U> {
 }
 
 impl Writer {
-    /// `patience` is how long a batch waits for a file that somebody else has locked.
-    pub(super) fn start(connection: Connection, patience: Duration) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::default());
+    /// `patience` is how long a batch waits for a file that somebody else has locked. None is written
+    /// to `files` that are lost.
+    pub(super) fn start(
+        connection: Connection,
+        patience: Duration,
+        files: Option<Arc<Files>>,
+    ) -> std::io::Result<Self> {
+        let queue = Queue { state: Mutex::default(), work: Condvar::new(), files };
+        let queue = Arc::new(queue);
         let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
             let queue = Arc::clone(&queue);
             move || queue.serve(&connection, patience)
@@ -150,6 +159,12 @@ impl Queue {
         inspect(&mut self.state().tallies)
     }
 
+    /// Has the writer look whether the files are still there. Nobody waits for that.
+    pub(super) fn look(&self) {
+        self.state().look = true;
+        self.work.notify_one();
+    }
+
     fn push(&self, task: Box<dyn Task>) -> Result<(), &'static str> {
         let mut state = self.state();
         if state.closed {
@@ -186,8 +201,15 @@ impl Queue {
         loop {
             let dirty = state.tallies.is_dirty();
             let due = dirty && (pause.is_zero() || (state.closed && !failed));
-            if due || !state.tasks.is_empty() {
-                return Some((std::mem::take(&mut state.tasks), state.tallies.take_dirty()));
+            let look = std::mem::take(&mut state.look);
+            if due || look || !state.tasks.is_empty() {
+                // To look alone is no reason to write what is settled.
+                let settled = if due || !state.tasks.is_empty() {
+                    state.tallies.take_dirty()
+                } else {
+                    Vec::new()
+                };
+                return Some((std::mem::take(&mut state.tasks), settled));
             }
             if state.closed {
                 return None;
@@ -214,10 +236,13 @@ impl Queue {
         settled: &[(SessionId, Pending)],
     ) -> bool {
         tasks.retain(|task| !task.is_abandoned());
+        let are_there = self.files.as_ref().map_or(Ok(()), |files| files.look());
         let batch = if tasks.is_empty() && settled.is_empty() {
             Ok(Vec::new())
         } else {
-            transact(connection, patience, &mut tasks, settled).map_err(Arc::new)
+            are_there
+                .and_then(|()| transact(connection, patience, &mut tasks, settled))
+                .map_err(Arc::new)
         };
         // Before anybody is answered, so that who was told of a commit finds it everywhere.
         self.tallies(|tallies| match &batch {
