@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 
-use super::store::StoreFuture;
+use super::store::{CLOCK_TOLERANCE, StoreFuture};
 use crate::principal::UserId;
 
 /// The right of one client (a page in a browser) to act for a user for a while, which a service
@@ -30,11 +30,13 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// How it stands at `now`.
+    /// How it stands at `now`. One that was made later is over: the clock was set back since, and it
+    /// would last for as much longer.
     pub fn status(&self, now: Timestamp) -> ClientSessionStatus {
+        let latest = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX);
         if self.cancelled_at.is_some() {
             ClientSessionStatus::Cancelled
-        } else if now >= self.expires_at {
+        } else if now >= self.expires_at || self.created_at > latest {
             ClientSessionStatus::Expired
         } else {
             ClientSessionStatus::Active

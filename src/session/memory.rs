@@ -72,6 +72,7 @@ struct Stored {
     lease: u64,
     /// Microseconds since the Unix epoch.
     lease_until: Option<i64>,
+    leased_at: Option<i64>,
 }
 
 impl MemoryStore {
@@ -157,7 +158,7 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| {
             let record = &mut tables.sessions.get_mut(&id)?.record;
             record.title = title;
-            record.updated_at = whole_microseconds(now);
+            record.touch(now);
             Some(record.clone())
         })
     }
@@ -297,7 +298,7 @@ impl SessionStore for MemoryStore {
         let id = id.to_owned();
         self.later(move |tables| {
             let session = tables.client_sessions.get_mut(&id)?;
-            if session.status(now) == ClientSessionStatus::Active {
+            if session.cancelled_at.is_none() && now < session.expires_at {
                 session.cancelled_at = Some(whole_microseconds(now));
             }
             Some(session.clone())
@@ -354,6 +355,7 @@ impl Tables {
             in_flight: 0,
             lease: 0,
             lease_until: None,
+            leased_at: None,
         };
         self.sessions.insert(id, stored);
         Ok(Created::Session(record))
@@ -420,8 +422,15 @@ impl Tables {
             message_count: MessageCount::AtLeast(0),
         };
         let bound_at = Some(record.created_at);
-        let stored =
-            Stored { record, adopted: true, bound_at, in_flight: 0, lease: 0, lease_until: None };
+        let stored = Stored {
+            record,
+            adopted: true,
+            bound_at,
+            in_flight: 0,
+            lease: 0,
+            lease_until: None,
+            leased_at: None,
+        };
         self.sessions.insert(id, stored);
         Adopted::Done
     }
@@ -483,7 +492,7 @@ impl Tables {
         }
         session.lease_until = None;
         session.record.thread_id = Some(ThreadId::clone(&thread_id));
-        session.record.updated_at = whole_microseconds(now);
+        session.record.touch(now);
         session.bound_at = Some(whole_microseconds(now));
         self.threads.insert(thread_id, id);
         Bound::Done
@@ -518,6 +527,13 @@ impl Tables {
     }
 }
 
+impl SessionRecord {
+    /// A clock may have been set back since.
+    fn touch(&mut self, now: Timestamp) {
+        self.updated_at = self.updated_at.max(whole_microseconds(now));
+    }
+}
+
 impl Stored {
     fn ownership(&self) -> Ownership {
         let SessionRecord { id, user_id, thread_id, title, .. } = &self.record;
@@ -531,8 +547,8 @@ impl Stored {
 
     fn begin_run(&mut self, begin: &BeginRun) -> RunStart {
         let bound = self.record.thread_id.clone();
-        let now = begin.now.as_microsecond();
-        if bound.is_none() && self.lease_until.is_some_and(|until| now < until) {
+        let is_held = self.lease_until.is_some_and(|until| begin.finds_held(self.leased_at, until));
+        if bound.is_none() && is_held {
             return RunStart::Busy;
         }
         if let (MessageCount::AtLeast(by), 0) = (self.record.message_count, self.in_flight)
@@ -560,6 +576,7 @@ impl Stored {
         }
         self.lease += 1;
         self.lease_until = Some(begin.lease_until());
+        self.leased_at = Some(begin.now.as_microsecond());
         RunStart::First(Lease::new(self.lease))
     }
 
@@ -571,7 +588,7 @@ impl Stored {
             self.record.title = title;
         }
         if let Some(touched_at) = touched_at {
-            self.record.updated_at = whole_microseconds(touched_at);
+            self.record.touch(touched_at);
         }
         if lease.is_some_and(|lease| lease.number() == self.lease) {
             self.lease_until = None;

@@ -115,7 +115,8 @@ pub struct SessionRecord {
     pub title: Option<String>,
     /// When it was created, in microseconds' precision.
     pub created_at: Timestamp,
-    /// When it was last written to: created, retitled, or a run ended. Microseconds' precision.
+    /// When it was last written to: created, retitled, or a run ended. Microseconds' precision. Never
+    /// goes back.
     pub updated_at: Timestamp,
     /// User and assistant messages in the thread.
     pub message_count: MessageCount,

@@ -35,6 +35,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// - **Cancel-safe.** Dropping a future before it resolves leaves the store as if the call had
 ///   been made or as if it hadn't, never in between.
 /// - **Bounded.** Whatever is kept in memory per run or per user ends with it.
+/// - **Clocks go back.** A session's `updated_at` never does, and nothing that ends at some time lasts
+///   longer for it.
 /// - **Hostile input.** User ids, thread ids, attachment ids and titles are bytes from outside;
 ///   they are compared exactly and never interpreted.
 /// - **Failure.** A store that can't do what it was asked to says so with an
@@ -107,7 +109,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// A bound session may have any number of runs at once; each counts as one message until
     /// it is [settled](Self::settle). An unbound session has one at a time: the caller gets a
     /// [`Lease`] and either [binds](Self::bind) with it or settles. A lease that is neither
-    /// (the process died) ends by itself after `begin.lease`.
+    /// (the process died) ends by itself after `begin.lease`, and at once if the clock is set back to
+    /// before it began.
     ///
     /// A run of a session whose messages nobody has counted begins as [`BeginRun::uncounted`] says.
     ///
@@ -191,8 +194,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The client session of that id. What another process has revoked is revoked here at once.
     fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>>;
 
-    /// Sets `cancelled_at` of a client session that is active at `now`, and leaves any other as
-    /// it is; `None` if there is none.
+    /// Sets `cancelled_at` of a client session that is active at `now` or was made later, for clocks
+    /// go back, and leaves any other as it is; `None` if there is none.
     fn cancel_client_session(
         &self,
         id: &str,
@@ -237,6 +240,9 @@ impl NewConversation {
         Self::Conv(Uuid::new_v4().as_fields().0)
     }
 }
+
+/// By how much a clock is corrected in passing: what began so much later than now has begun.
+pub(super) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// How long the place of a deleted thread is known.
 pub(super) const KEEP_PLACE: SignedDuration = SignedDuration::from_hours(24);
@@ -322,6 +328,17 @@ impl Uncounted {
 }
 
 impl BeginRun {
+    /// Whether a lease is still somebody's that was given at `since` and ends at `until`, both in
+    /// microseconds since the Unix epoch.
+    ///
+    /// One that was given later than now is over: the clock was set back since, and it would last
+    /// for as much longer.
+    pub(super) fn finds_held(&self, since: Option<i64>, until: i64) -> bool {
+        let now = self.now.as_microsecond();
+        let latest = now.saturating_add(CLOCK_TOLERANCE.as_micros().try_into().unwrap_or(i64::MAX));
+        now < until && since.is_none_or(|since| since <= latest)
+    }
+
     /// The end of a lease that begins now, in microseconds since the Unix epoch.
     pub(super) fn lease_until(&self) -> i64 {
         let lease = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);

@@ -66,7 +66,8 @@ contract! {
         a_client_session_is_stored_as_it_was_given,
         active_client_sessions_are_limited_exactly,
         an_active_client_session_is_cancelled_once,
-        client_sessions_that_expired_long_ago_go;
+        client_sessions_that_expired_long_ago_go,
+        a_client_session_does_not_last_longer_when_the_clock_is_set_back;
     conversations:
         a_session_is_found_by_its_id_as_a_conversation,
         a_session_need_not_be_a_conversation,
@@ -96,6 +97,8 @@ contract! {
         twenty_first_runs_at_once_make_one_lease,
         settling_frees_the_lease_at_once,
         a_lease_ends_with_its_time,
+        a_lease_does_not_last_longer_when_the_clock_is_set_back,
+        what_was_written_to_never_was_so_earlier,
         a_late_bind_has_lost_its_lease,
         a_late_settle_leaves_the_next_lease_alone,
         a_lease_that_nobody_took_over_still_binds,

@@ -177,6 +177,7 @@ async fn what_an_older_program_has_bound_is_listed() {
         DROP TRIGGER adopted_attachment_is_deleted;
         DROP TABLE deleted_adoption;
         DROP INDEX session_by_users_conversation;
+        ALTER TABLE session DROP COLUMN leased_at;
         ALTER TABLE session DROP COLUMN adopted;
         ALTER TABLE attachment DROP COLUMN adopted;
         UPDATE session SET bound_at = NULL;

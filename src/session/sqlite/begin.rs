@@ -99,7 +99,7 @@ fn lease(
         };
         return Ok(Leased::Bound(thread_id, head, written));
     }
-    if head.lease_until.is_some_and(|until| begin.now.as_microsecond() < until) {
+    if head.lease_until.is_some_and(|until| begin.finds_held(head.leased_at, until)) {
         return Ok(Leased::Busy);
     }
     let (row, room) = (head.message_count, Room::from(begin));

@@ -9,7 +9,7 @@ use super::rows::{out_of_range, session_id, timestamp, user_id};
 use crate::session::client_session::ClientSession;
 use crate::session::pages::ThreadPlace;
 use crate::session::record::SessionId;
-use crate::session::store::{ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE};
+use crate::session::store::{CLOCK_TOLERANCE, ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE};
 
 /// How many expired client sessions go when one is made, and how many places of deleted threads
 /// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
@@ -65,9 +65,15 @@ pub(super) fn create(
         connection.prepare_cached(sql)?.execute(params![gone.as_microsecond(), PURGE])?;
     }
     let sql = "SELECT count(*) FROM (SELECT 1 FROM client_session
-        WHERE user_id = ?1 AND expires_at > ?2 AND cancelled_at IS NULL LIMIT ?3)";
+        WHERE user_id = ?1 AND expires_at > ?2 AND created_at <= ?4 AND cancelled_at IS NULL
+        LIMIT ?3)";
     let active: u32 = connection.prepare_cached(sql)?.query_row(
-        params![session.user_id.as_str(), session.created_at.as_microsecond(), max_active],
+        params![
+            session.user_id.as_str(),
+            session.created_at.as_microsecond(),
+            max_active,
+            latest(session.created_at)
+        ],
         |row| row.get(0),
     )?;
     if active >= max_active {
@@ -105,6 +111,11 @@ pub(super) fn cancel(
         WHERE id = ?1 AND cancelled_at IS NULL AND expires_at > ?2";
     connection.prepare_cached(sql)?.execute(params![id, now.as_microsecond()])?;
     get(connection, id)
+}
+
+/// What was created later has not begun, and is over ([`ClientSession::status`]).
+fn latest(now: Timestamp) -> i64 {
+    now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX).as_microsecond()
 }
 
 fn client_session(row: &Row<'_>) -> Result<ClientSession> {

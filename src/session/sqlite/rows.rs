@@ -32,7 +32,8 @@ const ASK_EVERY: usize = 256;
 pub(super) struct Head {
     pub(super) thread_id: Option<ThreadId>,
     pub(super) message_count: MessageCount,
-    /// The end of a lease, if one was given and not given back.
+    /// When a lease was given, and its end if it was not given back.
+    pub(super) leased_at: Option<i64>,
     pub(super) lease_until: Option<i64>,
 }
 
@@ -44,10 +45,11 @@ pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<Sessi
 }
 
 pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head>> {
-    let sql = "SELECT thread_id, message_count, adopted, lease_until FROM session WHERE id = ?1";
+    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at
+        FROM session WHERE id = ?1";
     let head = |row: &Row<'_>| {
-        let (thread_id, lease_until) = (row.get(0)?, row.get(3)?);
-        Ok(Head { thread_id, message_count: message_count(row, 1)?, lease_until })
+        let (thread_id, lease_until, leased_at) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        Ok(Head { thread_id, message_count: message_count(row, 1)?, leased_at, lease_until })
     };
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
 }
@@ -259,7 +261,7 @@ pub(super) fn set_title(
     title: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<SessionRecord>> {
-    let sql = "UPDATE session SET title = ?2, updated_at = ?3 WHERE id = ?1
+    let sql = "UPDATE session SET title = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation";
     connection
@@ -270,11 +272,13 @@ pub(super) fn set_title(
 
 /// Gives the next lease of a session that is unbound and whose last one is over.
 pub(super) fn lease(connection: &Connection, id: SessionId, begin: &BeginRun) -> Result<Lease> {
-    let sql = "UPDATE session SET lease = lease + 1, lease_until = ?2 WHERE id = ?1
+    let sql = "UPDATE session SET lease = lease + 1, lease_until = ?2, leased_at = ?3 WHERE id = ?1
         RETURNING lease";
     connection
         .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), begin.lease_until()], |row| count(row, 0))
+        .query_row(params![id.as_bytes(), begin.lease_until(), begin.now.as_microsecond()], |row| {
+            count(row, 0)
+        })
         .map(Lease::new)
 }
 
@@ -296,7 +300,7 @@ pub(super) fn bind(
     if id_of_thread(connection, thread_id)?.is_some() {
         return Ok(Bound::ThreadTaken);
     }
-    let sql = "UPDATE session SET thread_id = ?2, updated_at = ?3, bound_at = ?3,
+    let sql = "UPDATE session SET thread_id = ?2, updated_at = max(updated_at, ?3), bound_at = ?3,
         lease_until = NULL WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         id.as_bytes(),
@@ -317,7 +321,7 @@ pub(super) fn settle(
             message_count = min(message_count + ?2,
                 iif(adopted, iif(message_count < ?7, ?7 - 1, ?7 + ?7), ?7)),
             title = iif(?3, ?4, title),
-            updated_at = ifnull(?5, updated_at),
+            updated_at = max(updated_at, ifnull(?5, updated_at)),
             lease_until = iif(lease = ?6, NULL, lease_until)
         WHERE id = ?1 RETURNING message_count, adopted";
     let Pending { messages, title, touched_at, lease, discard_unbound } = pending;
@@ -398,7 +402,7 @@ pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) ->
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
     const FIRST: [&str; 7] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
-            lease_until, bound_at, conversation, adopted FROM session NOT INDEXED LIMIT 1",
+            lease_until, leased_at, bound_at, conversation, adopted FROM session NOT INDEXED LIMIT 1",
         "SELECT id, user_id, adopted FROM attachment NOT INDEXED LIMIT 1",
         "SELECT thread_id, session_id, bound_at, deleted_at FROM deleted_thread
             NOT INDEXED LIMIT 1",

@@ -108,8 +108,10 @@ const MIGRATIONS: &[&str] = &[
             INSERT OR IGNORE INTO deleted_adoption (kind, id) VALUES ('attachment', OLD.id);
         END;
 ",
-    // Conversations may be few among a user's sessions.
+    // Conversations may be few among a user's sessions. A lease that was given before the clock was set
+    // back is told by when that was; an older program leaves the moment of an earlier one.
     "
+    ALTER TABLE session ADD COLUMN leased_at INTEGER;
     CREATE INDEX session_by_users_conversation
         ON session (user_id, updated_at DESC, created_at DESC) WHERE conversation IS NOT NULL;
 ",

@@ -245,7 +245,7 @@ impl Pending {
     fn add(&mut self, later: Self) {
         self.messages = self.messages.saturating_add(later.messages);
         self.title = later.title.or(self.title.take());
-        self.touched_at = later.touched_at.or(self.touched_at);
+        self.touched_at = later.touched_at.max(self.touched_at);
         let newer = |lease: &Option<Lease>| lease.map(Lease::number);
         self.lease = std::cmp::max_by_key(self.lease, later.lease, newer);
         self.discard_unbound |= later.discard_unbound;
@@ -284,7 +284,7 @@ impl Overlay {
         title: &mut Option<String>,
     ) {
         *message_count = self.messages.unwrap_or(*message_count);
-        *updated_at = self.touched_at.unwrap_or(*updated_at);
+        *updated_at = (*updated_at).max(self.touched_at.unwrap_or(*updated_at));
         if let Some(new) = &self.title {
             title.clone_from(new);
         }

@@ -261,3 +261,19 @@ pub(crate) async fn client_sessions_that_expired_long_ago_go(store: &Store) {
         assert!(store.client_session(id).await.unwrap().is_some(), "{id}");
     }
 }
+
+pub(crate) async fn a_client_session_does_not_last_longer_when_the_clock_is_set_back(
+    store: &Store,
+) {
+    let one = NonZeroU32::MIN;
+    let session = client_session("a", 3600, 4200);
+    add(store, session.clone()).await;
+    assert_eq!(session.status(at(3599)), ClientSessionStatus::Active);
+    assert_eq!(session.status(at(0)), ClientSessionStatus::Expired);
+    // It is none of those that are active.
+    let created = store.create_client_session(client_session("b", 0, 600), one).await.unwrap();
+    assert_eq!(created, ClientSessionCreated::Done);
+    // Who revokes it has done so, whatever the clock is set to next.
+    let cancelled = store.cancel_client_session("a", at(0)).await.unwrap().unwrap();
+    assert_eq!(cancelled.status(at(3601)), ClientSessionStatus::Cancelled);
+}

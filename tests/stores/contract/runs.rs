@@ -3,14 +3,14 @@
 use std::task::Poll;
 
 use chatkit_rest::session::{
-    Bound, Lease, MessageCount, RunStart, SessionId, Settlement, ThreadId,
+    Bound, Lease, MessageCount, NewSession, RunStart, SessionId, Settlement, ThreadId,
 };
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::support::{
     Store, abandon, at, begin, begin_of, bind, create, create_bound, first, get, list, max,
-    messages, user,
+    messages, new_session, user,
 };
 
 fn releasing(lease: Lease) -> Settlement {
@@ -54,6 +54,41 @@ pub(crate) async fn a_lease_ends_with_its_time(store: &Store) {
     assert!(matches!(begin(store, id, just_before).await, RunStart::Busy));
     first(store, id, at(30)).await;
     assert!(matches!(begin(store, id, at(59)).await, RunStart::Busy));
+}
+
+pub(crate) async fn a_lease_does_not_last_longer_when_the_clock_is_set_back(store: &Store) {
+    let id = create(store, "ada").await;
+    let before = first(store, id, at(3600)).await;
+    // A clock is corrected by some milliseconds all the time.
+    assert!(matches!(begin(store, id, at(3599)).await, RunStart::Busy));
+    let after = first(store, id, at(0)).await;
+    assert_eq!(bind(store, id, before, "thr_1").await, Bound::LeaseLost);
+    assert!(matches!(begin(store, id, at(29)).await, RunStart::Busy));
+    assert_eq!(bind(store, id, after, "thr_1").await, Bound::Done);
+}
+
+pub(crate) async fn what_was_written_to_never_was_so_earlier(store: &Store) {
+    let id = create_bound(store, "ada", "thr_1").await;
+    store.set_title(id, None, at(3600)).await.unwrap();
+    // The clock is set back.
+    let title = Some("t".to_owned());
+    let record = store.set_title(id, title.clone(), at(0)).await.unwrap().unwrap();
+    assert_eq!((record.title, record.updated_at), (title, at(3600)));
+    for touched_at in [at(0), at(3601), at(1)] {
+        assert!(matches!(begin(store, id, touched_at).await, RunStart::Next(_)));
+        store.settle(id, Settlement { touched_at: Some(touched_at), ..messages(1) });
+        let expected = touched_at.max(at(3600)).max(get(store, id).await.updated_at);
+        assert_eq!(get(store, id).await.updated_at, expected);
+    }
+    store.ping().await.unwrap();
+    assert_eq!(get(store, id).await.updated_at, at(3601));
+
+    let new = NewSession { now: at(3600), ..new_session("ada") };
+    let id = new.id;
+    let _ = store.create(new, None).await.unwrap();
+    let lease = first(store, id, at(0)).await;
+    assert_eq!(bind(store, id, lease, "thr_2").await, Bound::Done);
+    assert_eq!(get(store, id).await.updated_at, at(3600));
 }
 
 pub(crate) async fn a_late_bind_has_lost_its_lease(store: &Store) {
