@@ -125,7 +125,8 @@ impl Rooms {
             max_messages: config.chat.max_messages,
         };
         let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
-            .forward_authorization(config.upstream.forward_authorization);
+            .forward_authorization(config.upstream.forward_authorization)
+            .forward_headers(config.upstream.forward_headers.clone())?;
         let public_address = match &config.server.public_url {
             _ if !config.upstream.forwarded => PublicAddress::Untold,
             Some(url) => PublicAddress::Known(url.clone()),

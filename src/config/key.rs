@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::value::Value;
+use crate::forward::DEFAULT_CLIENT_HEADERS;
 use crate::surface::ACTED;
 
 /// One setting.
@@ -194,6 +195,9 @@ pub(super) const KEYS: &[Key] = &[
         "header that tells the upstream who the verified user is"),
     key("upstream.forward_authorization", "false", Shape::Boolean,
         "whether the client's `authorization` goes to the upstream"),
+    key("upstream.forward_headers", DEFAULT_CLIENT_HEADERS,
+        Shape::List("headers' names such as \"x-tenant\", their beginnings such as \"x-acme-*\", or \"*\""),
+        "headers of clients that go to the upstream, in place of the default ones; `*` = all but those that are never a client's to say. Others are named in the log once"),
     key("upstream.forwarded", "true", Shape::Boolean,
         "whether the upstream is told where clients reach the gateway, as `forwarded` and `x-forwarded-host`, `-proto` and `-prefix`"),
     key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),

@@ -12,7 +12,7 @@ pub fn reference() -> String {
     for key in KEYS {
         let default = match (key.shape, key.default) {
             (Shape::List(_) | Shape::ApiKeys, "") => "`[]`".to_owned(),
-            (Shape::List(_), list) => format!("`[\"{list}\"]`"),
+            (Shape::List(_), list) => format!("`[\"{}\"]`", list.replace(',', "\", \"")),
             (Shape::Boolean | Shape::Count(..) | Shape::Status(_), bare) => format!("`{bare}`"),
             (_, text) => format!("`\"{text}\"`"),
         };

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::auth::{self, AuthConfig};
 use super::embedded;
 use super::error::Note;
@@ -50,6 +52,15 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
     {
         let problem = "is the gateway's own address; expected the ChatKit server's";
         read.refuse("upstream.url", problem.into());
+    }
+    if config.upstream.forward_headers.names(&config.upstream.user_header) {
+        let problem = format!(
+            "has {:?}, which is upstream.user_header ({}) and carries the verified user's id; \
+             expected a list without it",
+            config.upstream.user_header.as_str(),
+            read.layers.origin("upstream.user_header")
+        );
+        read.refuse("upstream.forward_headers", problem);
     }
     let AuthConfig::Jwt(jwt) = &config.auth else { return surfaces(config, read) };
     if jwt.cookie.is_some() && config.cors.allowed_origins == AllowedOrigins::Any {
@@ -108,6 +119,11 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     {
         let text = "passes auth.shared_secret on to the upstream";
         note("upstream.forward_authorization", text.into());
+    }
+    if !config.upstream.forward_headers.lists(&HeaderName::from_static("x-request-id")) {
+        let text = "leaves out \"x-request-id\", by which the upstream's log is matched with the \
+                    gateway's";
+        note("upstream.forward_headers", text.into());
     }
     for (key, text) in embedded::notes(config, read) {
         note(key, text);

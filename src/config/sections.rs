@@ -60,6 +60,10 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
     let max_reply_bytes = read.size("upstream.max_reply_bytes");
     let user_header = read.text("upstream.user_header", web::user_header);
     let forward_authorization = read.boolean("upstream.forward_authorization");
+    // Naming it beside the setting that is for it changes nothing.
+    let authorization = forward_authorization == Some(true);
+    let forward_headers =
+        read.list("upstream.forward_headers", |names| web::forward_headers(names, authorization));
     let forwarded = read.boolean("upstream.forwarded");
     let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
     Some(UpstreamConfig {
@@ -73,6 +77,7 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
         max_reply_bytes: max_reply_bytes?,
         user_header: user_header?,
         forward_authorization: forward_authorization?,
+        forward_headers: forward_headers?,
         forwarded: forwarded?,
         utc_offset: utc_offset?,
     })

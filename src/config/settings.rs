@@ -12,7 +12,7 @@ use super::embedded::EmbeddedConfig;
 use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
-use crate::forward::PublicUrl;
+use crate::forward::{ClientHeaders, PublicUrl};
 use crate::surface::{InvalidStatus, Surfaces};
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
@@ -128,6 +128,8 @@ pub struct UpstreamConfig {
     pub user_header: HeaderName,
     /// Whether the client's `authorization` goes to the upstream.
     pub forward_authorization: bool,
+    /// Which headers of clients go to the upstream.
+    pub forward_headers: ClientHeaders,
     /// Whether the upstream is told where clients reach the gateway.
     pub forwarded: bool,
     /// Zone of the upstream's times, which name none.

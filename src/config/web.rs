@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use crate::forward::PublicUrl;
+use crate::forward::{ClientHeaders, PublicUrl};
 
 /// The path below which a surface's routes are: starts with `/`, has at least one segment, and
 /// does not end with `/`.
@@ -206,6 +206,19 @@ pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
         return Err("already means something else".into());
     }
     Ok(name)
+}
+
+/// The headers of clients that are passed on. `authorization` may be named where it is passed on.
+pub(super) fn forward_headers(
+    names: &[&str],
+    authorization: bool,
+) -> Result<ClientHeaders, String> {
+    let names = names.iter().filter(|name| {
+        let is_authorization = name.eq_ignore_ascii_case("authorization");
+        !(authorization && is_authorization)
+    });
+    ClientHeaders::parse(names)
+        .map_err(|invalid| format!("has {:?}, which {}", invalid.entry(), invalid.reason()))
 }
 
 /// A cookie's name (RFC 6265 section 4.1.1: a token).

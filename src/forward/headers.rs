@@ -2,6 +2,8 @@
 use http::header::HeaderName;
 use http::header::{self, HeaderMap};
 
+#[cfg(feature = "forward")]
+use super::names::is_proxy;
 use crate::media_type;
 
 /// Removes what belongs to the connection a message came by and is never passed on (RFC 9110
@@ -34,12 +36,6 @@ pub(crate) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
-}
-
-/// `Proxy-*`; and `Proxy`, which CGI hands to programs as the proxy they shall use.
-#[cfg(any(feature = "forward", feature = "translate"))]
-pub(super) fn is_proxy(name: &str) -> bool {
-    name.strip_prefix("proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Whether a body is a stream of events (`text/event-stream`, whatever its parameters).

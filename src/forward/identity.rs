@@ -1,17 +1,21 @@
-use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::headers::{is_proxy, listed};
+use super::client_headers::{ClientHeaders, Listed};
+use super::headers::listed;
+use super::left_out::LeftOut;
+use super::names::{dashed, is_address, is_everyday, is_identity, is_replaced};
 use crate::error::Error;
 use crate::principal::UserId;
 
-/// What the upstream is told of a request's sender: everything about the request that the client
-/// may say for itself, and the verified user id, which it may not.
+/// What the upstream is told of a request's sender: what the client may say for itself, and the
+/// verified user id, which it may not.
 ///
-/// Kept are the client's own fields (`accept-language`, `traceparent`, `tracestate`,
-/// `x-request-id`, `chatkit-*`, `user-agent`, `origin`, whatever an integrator adds). Removed are
+/// Kept are the client's fields that [`ClientHeaders`] lists: by default `accept-language`,
+/// `user-agent`, those of traces, `x-request-id`, `chatkit-*` and `openai-*`. What isn't there is
+/// left out, and named in the log once unless any browser sends it. Whatever is listed, removed are
 ///
 /// * what belongs to the client's connection (RFC 9110 section 7.6.1), `host` and `expect`;
 /// * what describes the client's body or answer, since the gateway sends and asks for others:
@@ -34,6 +38,7 @@ use crate::principal::UserId;
 /// let mut incoming = HeaderMap::new();
 /// incoming.insert("x_user_id", "mallory".parse()?);
 /// incoming.insert("accept-language", "de".parse()?);
+/// incoming.insert("x-tenant", "acme".parse()?);
 /// let outgoing = identity.outbound(&incoming, &UserId::parse("ada")?);
 /// assert_eq!(outgoing.len(), 2);
 /// assert_eq!(outgoing["x-user-id"], "ada");
@@ -43,18 +48,22 @@ use crate::principal::UserId;
 pub struct IdentityHeaders {
     user_header: HeaderName,
     forward_authorization: bool,
+    client_headers: ClientHeaders,
+    /// Of all clones together.
+    left_out: Arc<LeftOut>,
 }
 
 impl Default for IdentityHeaders {
-    /// Sends the user id as `x-user-id`, and no `authorization`.
+    /// Sends the user id as `x-user-id`, no `authorization`, and of the client's fields the
+    /// [default](ClientHeaders::default) ones.
     fn default() -> Self {
-        let user_header = HeaderName::from_static("x-user-id");
-        Self { user_header, forward_authorization: false }
+        Self::of(HeaderName::from_static("x-user-id"))
     }
 }
 
 impl IdentityHeaders {
-    /// Sends the user id as `user_header`, and no `authorization`.
+    /// Sends the user id as `user_header`, no `authorization`, and of the client's fields the
+    /// [default](ClientHeaders::default) ones.
     ///
     /// # Errors
     /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`,
@@ -68,7 +77,28 @@ impl IdentityHeaders {
             // Some servers drop such a field, others take `-` and `_` for the same.
             return Err(Error::config(format!("the user id's field {name} must not have a _")));
         }
-        Ok(Self { user_header, forward_authorization: false })
+        Ok(Self::of(user_header))
+    }
+
+    fn of(user_header: HeaderName) -> Self {
+        Self {
+            user_header,
+            forward_authorization: false,
+            client_headers: ClientHeaders::default(),
+            left_out: Arc::default(),
+        }
+    }
+
+    /// Which of the client's fields the upstream is given, in place of the default ones.
+    ///
+    /// # Errors
+    /// If the user id's field is among them by name.
+    pub fn forward_headers(self, client_headers: ClientHeaders) -> Result<Self, Error> {
+        if client_headers.names(&self.user_header) {
+            let name = &self.user_header;
+            return Err(Error::config(format!("{name} carries the user id, so no client's field")));
+        }
+        Ok(Self { client_headers, ..self })
     }
 
     /// Whether the client's `authorization` goes to the upstream, which then sees the token.
@@ -88,7 +118,7 @@ impl IdentityHeaders {
         let mut outgoing = HeaderMap::with_capacity(incoming.len() + 6);
         let listed = listed(incoming);
         for (name, value) in incoming {
-            if !self.passes(name) || listed.contains(name) {
+            if listed.contains(name) || !self.passes(name) {
                 continue;
             }
             let mut value = value.clone();
@@ -105,15 +135,31 @@ impl IdentityHeaders {
     }
 
     fn passes(&self, name: &HeaderName) -> bool {
-        let name = if name.as_str().contains('_') {
-            Cow::Owned(name.as_str().replace('_', "-"))
-        } else {
-            Cow::Borrowed(name.as_str())
-        };
-        if name == "authorization" {
-            return self.forward_authorization && matches!(name, Cow::Borrowed(_));
+        if name == header::AUTHORIZATION {
+            return self.forward_authorization;
         }
-        !is_replaced(&name) && !is_identity(&name) && name != self.user_header.as_str()
+        let name = name.as_str();
+        match self.client_headers.listed(name) {
+            Listed::ByName => true,
+            Listed::ByPattern => self.is_for_clients_to_say(name),
+            Listed::Not => {
+                if !is_everyday(name) && self.is_for_clients_to_say(name) {
+                    self.left_out.tell(name);
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether a field may pass, if it is listed.
+    fn is_for_clients_to_say(&self, name: &str) -> bool {
+        let name = dashed(name);
+        !is_replaced(&name) && !self.is_of_user(&name)
+    }
+
+    /// Whether a field, its `_` read as `-`, tells who the user is.
+    pub(crate) fn is_of_user(&self, name: &str) -> bool {
+        is_identity(name) || name == self.user_header.as_str()
     }
 }
 
@@ -126,101 +172,6 @@ const CLIENT_SECRET_PREFIX: &[u8] = b"ek_";
 fn is_client_secret(authorization: &HeaderValue) -> bool {
     let mut words = authorization.as_bytes().split(u8::is_ascii_whitespace);
     words.any(|word| word.starts_with(CLIENT_SECRET_PREFIX))
-}
-
-/// Fields the gateway leaves out or writes itself.
-fn is_replaced(name: &str) -> bool {
-    match name {
-        "accept"
-        | "accept-charset"
-        | "accept-encoding"
-        | "connection"
-        | "cookie"
-        | "cookie2"
-        | "digest"
-        | "expect"
-        | "host"
-        | "http2-settings"
-        | "keep-alive"
-        | "range"
-        | "repr-digest"
-        | "te"
-        | "trailer"
-        | "transfer-encoding"
-        | "upgrade"
-        | "x-http-method"
-        | "x-http-method-override"
-        | "x-method-override"
-        | "x-original-method"
-        | "x-original-uri"
-        | "x-original-url"
-        | "x-rewrite-url" => true,
-        _ => {
-            ["content-", "if-", "sec-websocket-"].iter().any(|prefix| name.starts_with(prefix))
-                || is_proxy(name)
-        }
-    }
-}
-
-/// Fields in which proxies tell of a connection's two ends: never a user.
-fn is_address(name: &str) -> bool {
-    match name.strip_prefix("x-forwarded-") {
-        Some(of) => matches!(of, "for" | "host" | "port" | "prefix" | "proto"),
-        None => name == "forwarded",
-    }
-}
-
-/// Fields under which proxies and access gateways tell who was authenticated: the defaults of
-/// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, Traefik, Envoy,
-/// Cloudflare Access, Tailscale, and of Google's, Amazon's and Microsoft's.
-fn is_identity(name: &str) -> bool {
-    const PREFIXES: [&str; 25] = [
-        "cf-access-",
-        "remote-",
-        "oidc-",
-        "ssl-client-",
-        "tailscale-user-",
-        "x-access-token",
-        "x-amzn-oidc-",
-        "x-auth-",
-        "x-authenticated-",
-        "x-authentik-",
-        "x-client-cert",
-        "x-consumer-",
-        "x-credential-",
-        "x-end-user",
-        "x-forwarded-",
-        "x-goog-authenticated-user-",
-        "x-goog-iap-",
-        "x-hasura-",
-        "x-jwt-",
-        "x-ms-client-principal",
-        "x-pomerium-",
-        "x-remote-",
-        "x-user-",
-        "x-vouch-",
-        "x-webauth-",
-    ];
-    match name {
-        "client-cert"
-        | "client-cert-chain"
-        | "x-anonymous-consumer"
-        | "x-email"
-        | "forwarded"
-        | "x-id-token"
-        | "cf-connecting-ip"
-        | "true-client-ip"
-        | "x-client-ip"
-        | "x-principal"
-        | "x-real-ip"
-        | "x-sub"
-        | "x-subject"
-        | "x-user"
-        | "x-userid"
-        | "x-userinfo"
-        | "x-username" => true,
-        _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
-    }
 }
 
 /// A user id as a field value.
@@ -303,41 +254,116 @@ mod tests {
         assert_eq!(names(&outgoing), ["x-user-id"]);
     }
 
+    /// Fields that never pass, whatever is listed.
+    const NEVER: [&str; 15] = [
+        "accept",
+        "accept-encoding",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "content_length",
+        "transfer_encoding",
+        "expect",
+        "host",
+        "if-none-match",
+        "range",
+        "x-auth-request-user",
+        "x-http-method-override",
+        "x-original-url",
+        "x_user_id",
+    ];
+
+    fn outbound(headers: &[&str], incoming: &HeaderMap) -> HeaderMap {
+        let identity = IdentityHeaders::default();
+        let identity = identity.forward_headers(ClientHeaders::parse(headers).unwrap()).unwrap();
+        let mut outgoing = identity.outbound(incoming, &UserId::parse("ada").unwrap());
+        assert_eq!(outgoing.remove("x-user-id").unwrap(), "ada");
+        outgoing
+    }
+
     #[test]
     fn what_a_client_may_say_is_kept_in_order() {
-        let identity = IdentityHeaders::new(HeaderName::from_static("x-user-id")).unwrap();
         let kept = [
             ("accept-language", "de"),
             ("traceparent", "00-1-2-01"),
             ("tracestate", "a=1"),
             ("tracestate", "b=2"),
+            ("baggage", "a=1"),
             ("x-request-id", "r1"),
             ("chatkit-frame-instance-id", "f"),
+            ("openai-beta", "chatkit=v1"),
             ("user-agent", "test"),
-            ("origin", "https://example.org"),
-            ("x-tenant", "t"),
         ];
         let mut incoming = map(&kept);
-        for dropped in [
-            "accept",
-            "accept-encoding",
-            "content-encoding",
-            "content-length",
-            "content-type",
-            "content_length",
-            "transfer_encoding",
-            "expect",
-            "host",
-            "if-none-match",
-            "range",
-            "x-http-method-override",
-            "x-original-url",
-        ] {
+        for dropped in NEVER.into_iter().chain(["x-tenant", "origin", "x-api-key", "chatkit"]) {
             incoming.insert(dropped, HeaderValue::from_static("x"));
         }
+        let identity = IdentityHeaders::default();
         let mut outgoing = identity.outbound(&incoming, &UserId::parse("ada").unwrap());
         assert!(outgoing.remove("x-user-id").is_some());
         assert_eq!(outgoing, map(&kept));
+    }
+
+    #[test]
+    fn what_is_listed_is_kept_in_place_of_the_default() {
+        let incoming = map(&[
+            ("x-tenant", "t"),
+            ("x-tenants", "t"),
+            ("x-acme-a", "a"),
+            ("x-acme_user", "a"),
+            ("accept-language", "de"),
+        ]);
+        let outgoing = outbound(&["X-Tenant", "x-acme-*"], &incoming);
+        assert_eq!(names(&outgoing), ["x-acme-a", "x-tenant"]);
+        assert_eq!(names(&outbound(&[], &incoming)), [""; 0]);
+        let hop = map(&[("connection", "x-tenant"), ("x-tenant", "t")]);
+        assert_eq!(names(&outbound(&["x-tenant"], &hop)), [""; 0]);
+    }
+
+    #[test]
+    fn a_pattern_takes_in_nothing_that_never_passes() {
+        let never = NEVER.into_iter().chain(["authorization", "cookie", "x-user-id", "te"]);
+        let mut incoming: HeaderMap =
+            never.map(|name| (HeaderName::from_static(name), "x".parse().unwrap())).collect();
+        let kept =
+            [("x-tenant", "t"), ("origin", "https://example.org"), ("accept-language", "de")];
+        incoming.extend(map(&kept));
+        assert_eq!(outbound(&["*"], &incoming), map(&kept));
+        assert_eq!(outbound(&["x-tenant", "*"], &incoming), map(&kept));
+        assert_eq!(
+            names(&outbound(&["x*", "a*", "c*"], &incoming)),
+            ["accept-language", "x-tenant"]
+        );
+
+        let identity = IdentityHeaders::new(HeaderName::from_static("x-acme-user-id")).unwrap();
+        let identity =
+            identity.forward_headers(ClientHeaders::parse(["x-acme*"]).unwrap()).unwrap();
+        let forged = map(&[("x-acme-user_id", "mallory"), ("x-acme_user_id", "mallory")]);
+        let outgoing = identity.outbound(&forged, &UserId::parse("ada").unwrap());
+        assert_eq!(names(&outgoing), ["x-acme-user-id"]);
+        assert_eq!(outgoing["x-acme-user-id"], "ada");
+    }
+
+    #[test]
+    fn the_users_field_is_not_listed() {
+        let login = IdentityHeaders::new(HeaderName::from_static("x-login")).unwrap();
+        for name in ["x-login", "X_Login"] {
+            let listed = ClientHeaders::parse([name]).unwrap();
+            assert!(login.clone().forward_headers(listed).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_could_be_listed_and_is_not_of_every_day_is_told() {
+        let identity = IdentityHeaders::default();
+        let of_every_day = ["origin", "sec-fetch-mode", "sec-ch-ua", "dnt", "cookie", "referer"];
+        let mut incoming = map(&[("connection", "x-hop"), ("x-hop", "1"), ("x-tenant", "t")]);
+        for name in NEVER.into_iter().chain(of_every_day).chain(["authorization", "x-stainless-os"])
+        {
+            incoming.insert(name, HeaderValue::from_static("x"));
+        }
+        identity.outbound(&incoming, &UserId::parse("ada").unwrap());
+        assert_eq!(identity.left_out.told().collect::<Vec<_>>(), ["x-tenant"]);
     }
 
     #[test]

@@ -28,8 +28,9 @@
 //!
 //! It sends the header fields it is given, without those that belong to a connection, and with
 //! `host` and `accept-encoding: identity` set. Which of a *client's* fields the upstream should
-//! see, and the user it should believe in, is [`IdentityHeaders`]' matter; at which address clients
-//! reach the gateway is [`PublicAddress`]'. It follows no redirect and looks at no status.
+//! see ([`ClientHeaders`]), and the user it should believe in, is [`IdentityHeaders`]' matter; at
+//! which address clients reach the gateway is [`PublicAddress`]'. It follows no redirect and looks
+//! at no status.
 //!
 //! # Example
 //!
@@ -85,6 +86,8 @@ mod error;
 mod body;
 #[cfg(feature = "forward")]
 mod builder;
+#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+mod client_headers;
 #[cfg(feature = "forward")]
 mod connect;
 #[cfg(feature = "forward")]
@@ -99,6 +102,10 @@ mod gate;
 mod headers;
 #[cfg(any(feature = "forward", feature = "translate"))]
 mod identity;
+#[cfg(any(feature = "forward", feature = "translate"))]
+mod left_out;
+#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+mod names;
 #[cfg(feature = "forward")]
 mod pool;
 #[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
@@ -118,6 +125,10 @@ pub use error::{ForwardError, ForwardErrorKind};
 pub use body::UpstreamBody;
 #[cfg(feature = "forward")]
 pub use builder::HttpUpstreamBuilder;
+#[cfg(feature = "config")]
+pub(crate) use client_headers::DEFAULT as DEFAULT_CLIENT_HEADERS;
+#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+pub use client_headers::{ClientHeaders, InvalidClientHeader};
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
 #[cfg(feature = "stream")]

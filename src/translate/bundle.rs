@@ -34,7 +34,9 @@ use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 /// for its path, whatever its case, slashes and percent-encoding, is answered with 404.
 /// ChatKit's own clients (the web component) use `POST {prefix}`, which takes the same requests and checks what they name. A
 /// host that wants them to keep their address gives the layer the endpoint's path as its prefix.
-/// The inner service may trust the identity header (`x-user-id`) of what arrives there.
+/// The inner service may trust the identity header (`x-user-id`) of what arrives there. Of a client's
+/// own headers it gets those that [`TranslateSettings::identity`] lists
+/// ([`ClientHeaders`](crate::forward::ClientHeaders)).
 ///
 /// # Where it goes
 /// Around the whole application and inside of what puts the principal in. In axum that is not

@@ -112,7 +112,7 @@ async fn what_belongs_to_the_clients_connection_stays_there() {
         ("accept-encoding", "gzip"),
         ("accept-language", "de"),
         ("chatkit-device-id", "device"),
-        ("x-tenant", "t"),
+        ("openai-beta", "chatkit=v1"),
     ];
     let (_peer, received) = received(&upstream, &gateway, &fields).await;
     assert!(!received.head.contains("planted"), "{}", received.head);
@@ -122,7 +122,7 @@ async fn what_belongs_to_the_clients_connection_stays_there() {
     assert_eq!(received.field("content-type"), Some("application/json"));
     assert_eq!(received.field("host"), Some(upstream.address().to_string().as_str()));
     for (name, value) in
-        [("accept-language", "de"), ("chatkit-device-id", "device"), ("x-tenant", "t")]
+        [("accept-language", "de"), ("chatkit-device-id", "device"), ("openai-beta", "chatkit=v1")]
     {
         assert_eq!(received.field(name), Some(value));
     }

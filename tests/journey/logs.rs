@@ -31,6 +31,29 @@ async fn a_complete_run() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_not_passed_on_is_named_once_without_its_value() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    for _ in 0..2 {
+        let session = gateway.session("log-ada").await;
+        let mut client = gateway.connect().await;
+        let request = TestRequest::run(&session)
+            .user("log-ada")
+            .field("x-log-tenant", "planted-tenant")
+            .field("sec-fetch-mode", "planted-mode");
+        client.send(request.bytes()).await;
+        let (_peer, received) = upstream.request().await;
+        assert_eq!(received.field("x-log-tenant"), None);
+    }
+    let logged = everything_logged();
+    assert_eq!(logged.matches("x-log-tenant").count(), 1, "{logged}");
+    assert!(logged.contains("it is not in upstream.forward_headers"), "{logged}");
+    for unsaid in ["sec-fetch-mode", "planted-tenant", "planted-mode"] {
+        assert!(!logged.contains(unsaid), "{unsaid}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request() {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::key::{KEYS, Shape};
+use crate::forward::ClientHeaders;
 use crate::surface::InvalidStatus;
 
 /// A key's name, a value other than its default, and whether a configuration has that value.
@@ -30,6 +31,7 @@ const ROWS: &[Row] = &[
     ("upstream.max_reply_bytes", "9", |c| c.upstream.max_reply_bytes == 9),
     ("upstream.user_header", "X-Who", |c| c.upstream.user_header == "x-who"),
     ("upstream.forward_authorization", "true", |c| c.upstream.forward_authorization),
+    ("upstream.forward_headers", "X-Tenant,x-acme-*", |c| c.upstream.forward_headers == ClientHeaders::parse(["x-tenant", "x-acme-*"]).unwrap()),
     ("upstream.forwarded", "false", |c| !c.upstream.forwarded),
     ("upstream.utc_offset", "+05:30", |c| c.upstream.utc_offset.seconds() == 19_800),
     ("embedded.responder", "openai", |c| model(c).is_some()),

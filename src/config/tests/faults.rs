@@ -277,6 +277,39 @@ fn a_wrong_public_address_is_told_by_its_part() {
 }
 
 #[test]
+fn a_header_that_never_passes_is_named() {
+    let faults = |text: &str| {
+        let text = format!("[upstream]\n{text}");
+        complete().toml("x.toml", &text).load().unwrap_err().to_string()
+    };
+    for (name, why) in [
+        ("X-User-Id", "tells servers who is calling"),
+        ("x-auth-*", "tells servers who is calling"),
+        ("host", "belongs to the client's connection or body"),
+        ("content-type", "belongs to the client's connection or body"),
+        ("authorization", "is passed on by upstream.forward_authorization alone"),
+        ("x-*-id", "has a * that is not at its end"),
+        ("x tenant", "is not a header's name"),
+    ] {
+        let faults = faults(&format!("forward_headers = [\"x-tenant\", \"{name}\"]"));
+        let expected = format!("has \"{name}\", which {why}");
+        assert!(faults.starts_with("upstream.forward_headers (file x.toml, line 2): "), "{faults}");
+        assert!(faults.contains(&expected), "{expected}\n\nnot in\n\n{faults}");
+    }
+    let own = faults("user_header = \"x-login\"\nforward_headers = [\"X_Login\"]");
+    assert!(
+        own.contains("(file x.toml, line 3): has \"x-login\", which is upstream.user_header (file"),
+        "{own}"
+    );
+    let loaded = complete().set("test", "upstream.forward_headers", "x-tenant").load().unwrap();
+    assert!(loaded.notes[0].to_string().contains("leaves out \"x-request-id\""));
+    let loaded = complete().set("test", "upstream.forward_headers", "x-*").load().unwrap();
+    assert!(loaded.notes.is_empty());
+    let text = "[upstream]\nforward_authorization = true\nforward_headers = [\"Authorization\"]";
+    complete().toml("x.toml", text).load().unwrap();
+}
+
+#[test]
 fn a_store_without_a_scheme_is_shown_and_what_was_meant() {
     for (url, expected) in [
         (
