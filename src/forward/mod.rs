@@ -139,6 +139,8 @@ pub(crate) use headers::is_json;
 pub(crate) use headers::listed;
 #[cfg(any(feature = "forward", feature = "translate"))]
 pub use identity::{IdentityHeaders, user_value};
+#[cfg(feature = "translate")]
+pub(crate) use names::{dashed, is_order};
 #[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
 pub use public::{InvalidPublicUrl, PublicAddress, PublicUrl};
 #[cfg(feature = "forward")]

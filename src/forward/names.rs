@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// A name as a server may read it that takes `_` for `-`.
-pub(super) fn dashed(name: &str) -> Cow<'_, str> {
+pub(crate) fn dashed(name: &str) -> Cow<'_, str> {
     if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) }
 }
 
@@ -159,4 +159,24 @@ pub(super) fn is_everyday(name: &str) -> bool {
         | "x-requested-with" => true,
         _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
     }
+}
+
+/// Fields of an answer that give orders to a web server in front, which would carry them out in the
+/// gateway's name: to send a file or another address's answer in place of this one (nginx, Apache,
+/// lighttpd, `LiteSpeed`, Perlbal, H2O, nginx's `mod_zip`), to store it, or to take this gateway for
+/// unwell (Envoy).
+#[cfg(feature = "translate")]
+pub(crate) fn is_order(name: &str) -> bool {
+    const PREFIXES: [&str; 9] = [
+        "x-accel-",
+        "x-archive-",
+        "x-envoy-",
+        "x-lighttpd-",
+        "x-litespeed-",
+        "x-lscache",
+        "x-reproxy-",
+        "x-send-file",
+        "x-sendfile",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

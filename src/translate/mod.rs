@@ -74,6 +74,7 @@ mod count;
 mod envelope;
 mod errand;
 mod follow_ups;
+mod head;
 mod history;
 mod host;
 mod items;

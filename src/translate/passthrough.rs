@@ -13,11 +13,10 @@ use tower_service::Service;
 
 use super::body::ReplyBody;
 use super::observer::SessionObserver;
-use super::runs::stream_headers;
-use super::service::{Exchange, Reply, passed_on};
+use super::service::{Exchange, Reply};
 use super::threads::Whereabouts;
 use super::upstream::{ANYTHING, Detachable, Failure, JSON, Upstream};
-use super::{attachments, own_threads, reply, threads, unknown};
+use super::{attachments, head, own_threads, reply, threads, unknown};
 use crate::error::BoxError;
 use crate::forward::is_json;
 use crate::protocol::RequestType;
@@ -39,7 +38,7 @@ where
     let upstream = &mut exchange.upstream;
     match effect {
         Effect::Run(claim) => {
-            let (head, body) = match upstream.run(call.body).await {
+            let (answer, body) = match upstream.run(call.body).await {
                 Ok(response) => response.into_parts(),
                 Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
             };
@@ -49,7 +48,7 @@ where
             let observer = SessionObserver::new(claim, exchange.record.take());
             let body = RunBody::unheld(Watch::new(body, observer));
             let mut response = Response::new(ReplyBody::Run { body });
-            *response.headers_mut() = stream_headers(&head.headers);
+            *response.headers_mut() = head::of_stream(&answer.headers, &exchange.settings.identity);
             Ok(response)
         }
         Effect::ListThreads(own) => own_threads::list(upstream, own, &call.page).await,
@@ -79,12 +78,12 @@ where
             if let Some(kind) = kind {
                 upstream.known.saw(kind);
             }
-            let (head, body) = response.into_parts();
-            if call.kind.is_some() && !is_json(&head.headers) {
+            let (answer, body) = response.into_parts();
+            if call.kind.is_some() && !is_json(&answer.headers) {
                 return Err(Failure::NOT_JSON.into());
             }
             let mut response = Response::new(ReplyBody::passthru(body));
-            *response.headers_mut() = passed_on(&head.headers);
+            *response.headers_mut() = head::passed_on(&answer.headers, &exchange.settings.identity);
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
             Ok(response)

@@ -1,8 +1,7 @@
 //! `create_run`.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::Timestamp;
@@ -12,18 +11,16 @@ use tower_service::Service;
 use super::body::ReplyBody;
 use super::follow_ups::{self, Want};
 use super::observer::{self, SessionObserver};
-use super::service::{Exchange, Reply, passed_on};
+use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
 use super::time::whole_microseconds;
 use super::upstream::Upstream;
-use super::{envelope, messages, reply};
+use super::{envelope, head, messages, reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{RunFailure, RunFailureCause, Silence, Watch, collect_run, hold_run};
 use crate::validate::{Answer, RunCall};
-
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Sends the user's message and answers with what comes of it.
 pub(super) async fn create<S, R>(exchange: Exchange<S>, claim: RunClaim, run: RunCall) -> Reply<R>
@@ -119,7 +116,7 @@ where
 {
     let Asked { request, want } = asked.into();
     let thread_id = claim.thread_id().cloned();
-    let (head, body) = match exchange.upstream.run(request).await {
+    let (answer, body) = match exchange.upstream.run(request).await {
         Ok(response) => response.into_parts(),
         Err(failure) => {
             if let (Some(id), Some(want)) = (&thread_id, want) {
@@ -139,7 +136,8 @@ where
     let needs = want.map(|want| want.needs);
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
     let watch = if thread_id.is_none() { watch.making_thread() } else { watch };
-    Ok(Started { headers: stream_headers(&head.headers), watch, thread_id, needs })
+    let headers = head::of_stream(&answer.headers, &exchange.settings.identity);
+    Ok(Started { headers, watch, thread_id, needs })
 }
 
 impl<R> Started<R>
@@ -189,16 +187,6 @@ where
 /// A first run whose thread was never told: nothing more could be said in it.
 fn threadless() -> Rejection {
     Rejection::new(Code::UpstreamError).because("the upstream named no thread before its output")
-}
-
-/// The upstream's headers, and what keeps a stream from being stored, buffered or changed on
-/// its way: a ChatKit server says none of it itself.
-pub(super) fn stream_headers(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = passed_on(headers);
-    let no_store = HeaderValue::from_static("no-cache, no-store, no-transform");
-    headers.insert(CACHE_CONTROL, no_store);
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    headers
 }
 
 /// What a run that failed before the commit becomes. A stream that was cut before any event is

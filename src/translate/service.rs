@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
@@ -184,26 +184,4 @@ where
         Action::Transcribe(call) => transcriptions::create(exchange, call).await,
         _ => Err(Rejection::new(Code::Internal)),
     }
-}
-
-/// The headers of an answer of the upstream's that are passed on: what its body is, and the
-/// integrator's own (`x-…`). Nothing about its connection, length, place or policies, which are
-/// the gateway's to tell.
-pub(super) fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(6);
-    for (name, value) in headers {
-        let keep = match name.as_str() {
-            "content-type" | "content-language" => true,
-            "x-powered-by" | "x-request-id" | "x-frame-options" | "x-xss-protection" => false,
-            name => name.starts_with("x-") && !name.starts_with("x-accel-"),
-        };
-        if keep {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    for name in crate::forward::listed(headers) {
-        kept.remove(name);
-    }
-    kept.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    kept
 }
