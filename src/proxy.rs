@@ -262,6 +262,7 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
     let mut verifier = Verifier::builder()
         .algorithms(jwt.algorithms.iter().copied())
         .user_claim(&jwt.user_claim)
+        .token_type(jwt.token_type.clone())
         .leeway(jwt.leeway);
     verifier = match &jwt.key {
         AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),

@@ -21,7 +21,7 @@ pub(super) struct TokenCache {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenDigest([u8; 32]);
 
-/// What is known of a token whose signature, issuer, audience and user were found good.
+/// What is known of a token whose signature, purpose, issuer, audience and user were found good.
 #[derive(Clone)]
 pub(super) struct Verified {
     pub(super) principal: Principal,

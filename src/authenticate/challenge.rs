@@ -66,6 +66,12 @@ impl From<Fault> for Rejection {
                 "The token has expired.",
                 invalid.reason(),
             ),
+            Fault::InvalidToken(invalid @ (InvalidToken::Purpose | InvalidToken::Type)) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token is not an access token.\"",
+                "The token is not an access token.",
+                invalid.reason(),
+            ),
             Fault::InvalidToken(invalid) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token is not valid.\"",

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::InvalidToken;
 use super::jws::Members;
+use super::{InvalidToken, TokenType};
 use crate::principal::{Principal, UserId};
 
 /// The last second of the year 9999. A later date is no date: mostly it is milliseconds, which
@@ -18,11 +18,17 @@ pub(super) struct Rules {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) user_claim: String,
+    pub(super) token_type: TokenType,
 }
 
 impl Rules {
-    /// Everything but the clock.
-    pub(super) fn check(&self, claims: &Members) -> Result<(Principal, Lifetime), InvalidToken> {
+    /// Everything but the clock; `typ` is the header's.
+    pub(super) fn check(
+        &self,
+        typ: Option<&str>,
+        claims: &Members,
+    ) -> Result<(Principal, Lifetime), InvalidToken> {
+        self.token_type.check(typ, claims)?;
         let lifetime = Lifetime::of(claims)?;
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)

@@ -7,7 +7,8 @@ use crate::principal::InvalidUserId;
 /// Why a token is not believed.
 ///
 /// Its text never has anything of the token in it. Clients get to see only whether it has
-/// expired, which they can do something about; the rest would help whoever is guessing.
+/// expired or is for something else than access, which they can do something about and which is
+/// looked at when its signature was found good; the rest would help whoever is guessing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidToken {
@@ -33,12 +34,16 @@ pub enum InvalidToken {
     NoUser,
     /// `nbf` is yet to come.
     NotYetValid,
+    /// It says that it is an ID, refresh or logout token, or another that is not for access.
+    Purpose,
     /// It is the secret of a client session that was cancelled, or is forgotten.
     Revoked,
     /// The signature is not one of ours.
     Signature,
     /// It has more than [`MAX_TOKEN_BYTES`](super::MAX_TOKEN_BYTES).
     TooLong,
+    /// `typ` in its header is not the configured one.
+    Type,
     /// The claim that names the user can't be a user id.
     User(InvalidUserId),
 }
@@ -58,9 +63,13 @@ impl InvalidToken {
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
             Self::NoUser => "the token's user claim is missing or of the wrong type",
             Self::NotYetValid => "the token's nbf is yet to come",
+            Self::Purpose => {
+                "the token says that it is an ID, refresh or logout token, not for access"
+            }
             Self::Revoked => "the client session was cancelled, or is not known",
             Self::Signature => "the token's signature does not match",
             Self::TooLong => "the token is too long",
+            Self::Type => "the token's typ is not auth.token_type",
             Self::User(InvalidUserId::ControlCharacter) => "the user id has a control character",
             Self::User(InvalidUserId::Empty) => "the user id is empty",
             Self::User(InvalidUserId::TooLong) => "the user id is too long",

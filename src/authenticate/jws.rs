@@ -15,6 +15,7 @@ const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5c", "x5u"];
 /// A token taken apart. Nothing in it is verified.
 pub(super) struct Jws<'a> {
     pub(super) algorithm: Algorithm,
+    pub(super) typ: Option<String>,
     /// Header and payload as they were signed.
     pub(super) signed: &'a str,
     pub(super) signature: Vec<u8>,
@@ -36,8 +37,9 @@ impl<'a> Jws<'a> {
         let signature = signature.get(1..).ok_or(InvalidToken::Malformed)?;
         let header: Members = json(header)?;
         let algorithm = checked_header(&header)?;
+        let typ = header.get("typ").and_then(Value::as_str).map(str::to_owned);
         let signature = decode(signature)?;
-        Ok(Self { algorithm, signed, signature, payload })
+        Ok(Self { algorithm, typ, signed, signature, payload })
     }
 
     /// The claims, to be read only after the signature was verified.
@@ -58,7 +60,7 @@ fn checked_header(header: &Members) -> Result<Algorithm, InvalidToken> {
     if FOREIGN_KEYS.iter().any(|name| header.get(name).is_some()) {
         return Err(InvalidToken::BringsItsOwnKey);
     }
-    if header.get("kid").is_some_and(|kid| !kid.is_string()) {
+    if ["kid", "typ"].iter().any(|name| header.get(name).is_some_and(|it| !it.is_string())) {
         return Err(InvalidToken::Malformed);
     }
     let name = header.get("alg").and_then(Value::as_str).ok_or(InvalidToken::Malformed)?;

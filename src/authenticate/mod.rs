@@ -5,8 +5,9 @@
 //! service: it is answered with 401 and a `WWW-Authenticate` challenge (RFC 6750 section 3).
 //!
 //! What is checked (RFC 7515, 7519 and 8725): the signature, by an algorithm and a key that the
-//! configuration pins; `exp`, which must be there; `nbf`; `iss` and `aud`, where configured; and
-//! that the claim which names the user can be a [`UserId`](crate::principal::UserId). Tokens that
+//! configuration pins; `exp`, which must be there; `nbf`; `iss` and `aud`, where configured; that
+//! it is no token for something else, such as a refresh token ([`TokenType`]); and that the claim
+//! which names the user can be a [`UserId`](crate::principal::UserId). Tokens that
 //! bring a key of their own (`jwk`, `jku`, `x5c`, `x5u`), extensions marked `crit`, encrypted
 //! tokens, and objects with a name twice are refused. Nothing that a token says is ever fetched.
 //!
@@ -81,6 +82,7 @@ mod invalid;
 mod jws;
 mod keys;
 mod layer;
+mod purpose;
 mod secret;
 mod service;
 mod token;
@@ -92,6 +94,7 @@ pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
 pub use keys::MIN_SECRET_BYTES;
 pub use layer::AuthenticateLayer;
+pub use purpose::TokenType;
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
 pub use trust::Trust;

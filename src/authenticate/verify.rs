@@ -8,7 +8,7 @@ use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::Rules;
 use super::jws::Jws;
 use super::keys::{KeySet, MIN_SECRET_BYTES};
-use super::{Algorithm, InvalidToken};
+use super::{Algorithm, InvalidToken, TokenType};
 use crate::error::Error;
 use crate::principal::Principal;
 
@@ -54,7 +54,12 @@ impl Verifier {
         VerifierBuilder {
             algorithms: Vec::new(),
             key: None,
-            rules: Rules { issuer: None, audience: None, user_claim: "sub".to_owned() },
+            rules: Rules {
+                issuer: None,
+                audience: None,
+                user_claim: "sub".to_owned(),
+                token_type: TokenType::default(),
+            },
             leeway: Duration::from_secs(60),
             cache_capacity: 10_000,
             clock: Arc::new(SystemTime::now),
@@ -99,7 +104,7 @@ impl Verifier {
         if !self.keys.verify(jws.algorithm, jws.signed.as_bytes(), &jws.signature) {
             return Err(InvalidToken::Signature);
         }
-        let (principal, lifetime) = self.rules.check(&jws.claims()?)?;
+        let (principal, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;
         Ok(Verified { principal, lifetime })
     }
 
@@ -185,6 +190,13 @@ impl VerifierBuilder {
     /// `aud` is refused, because it is meant for somebody else (RFC 7519 section 4.1.3).
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.rules.audience = Some(audience.into());
+        self
+    }
+
+    /// Which tokens are for access. If it isn't set: all but those that say that they are something
+    /// else.
+    pub fn token_type(mut self, token_type: TokenType) -> Self {
+        self.rules.token_type = token_type;
         self
     }
 

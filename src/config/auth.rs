@@ -10,7 +10,7 @@ use super::meaning::Secret;
 use super::reader::Reader;
 use super::secret;
 use super::web;
-use crate::authenticate::CLIENT_SECRET_PREFIX;
+use crate::authenticate::{CLIENT_SECRET_PREFIX, TokenType};
 use crate::principal::UserId;
 
 /// What a shared secret should have, so that it can't be guessed.
@@ -53,6 +53,8 @@ pub struct JwtConfig {
     pub audience: Option<String>,
     /// Claim that holds the user's id.
     pub user_claim: String,
+    /// Which tokens are taken for access tokens.
+    pub token_type: TokenType,
     /// By which clocks may differ.
     pub leeway: Duration,
     /// Cookie that may carry the token.
@@ -112,6 +114,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
         "" => Err("is empty".into()),
         claim => Ok(claim.to_owned()),
     });
+    let token_type = read.text("auth.token_type", token_type);
     let leeway = read.duration("auth.leeway");
     let cookie = read.optional("auth.cookie", web::cookie_name);
 
@@ -139,10 +142,23 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
                 issuer: issuer?.into_iter().next(),
                 audience: audience?.into_iter().next(),
                 user_claim: user_claim?,
+                token_type: token_type?,
                 leeway: leeway?,
                 cookie: cookie?.into_iter().next(),
             }))
         }
+    }
+}
+
+/// `any` is no type that is registered or could be, as it has no `+jwt`.
+fn token_type(text: &str) -> Result<TokenType, String> {
+    // RFC 6838 section 4.2, after `application/`.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+/".contains(c);
+    match text {
+        "" => Ok(TokenType::NotAnother),
+        "any" => Ok(TokenType::DangerAny),
+        text if text.chars().all(plain) => Ok(TokenType::Only(text.to_owned())),
+        _ => Err("is no media type".into()),
     }
 }
 

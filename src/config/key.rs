@@ -242,6 +242,8 @@ pub(super) const KEYS: &[Key] = &[
         "`aud` that tokens must have; empty = any"),
     key("auth.user_claim", "sub", Shape::Text("a claim's name such as \"sub\""),
         "claim that holds the user's id"),
+    key("auth.token_type", "", Shape::Text("a type such as \"at+jwt\", or \"any\""),
+        "`typ` that tokens must have in their header; empty = any but one that says, as claims may too, that it is an ID, refresh or logout token. `any` = those as well"),
     key("auth.leeway", "60s", Shape::Duration(Duration::ZERO, HOUR),
         "by which clocks may differ when `exp` and `nbf` are checked"),
     key("auth.cookie", "", Shape::Text("a cookie's name such as \"session\""),

@@ -100,6 +100,8 @@ pub(super) enum Token {
     Expired,
     NotYetValid,
     NoExpiry,
+    /// Good but for saying that it is a refresh token.
+    Refresh,
     WrongKey,
     Unsigned,
     Malformed,

@@ -139,7 +139,9 @@ impl Target {
                 }
                 // Nobody's key is needed for these.
                 Token::None | Token::Malformed | Token::Unsigned | Token::WrongKey => {}
-                Token::Expired | Token::NoExpiry | Token::NotYetValid => forged = true,
+                Token::Expired | Token::NoExpiry | Token::NotYetValid | Token::Refresh => {
+                    forged = true;
+                }
                 Token::Service => service = true,
             }
         });

@@ -38,6 +38,10 @@ pub(super) fn mint(kind: Token, user: &str) -> Option<String> {
             sign(&json!({"sub": user, "nbf": now + HOUR, "exp": now + 2 * HOUR}), SECRET)
         }
         Token::NoExpiry => sign(&json!({"sub": user, "iat": now}), SECRET),
+        Token::Refresh => sign(
+            &json!({"sub": user, "iat": now, "exp": now + HOUR, "token_type": "refresh"}),
+            SECRET,
+        ),
         Token::Unsigned => {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
             Some(format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&valid)))

@@ -4,7 +4,7 @@ use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::authenticate::{InvalidToken, MAX_TOKEN_BYTES};
+use crate::authenticate::{InvalidToken, MAX_TOKEN_BYTES, TokenType};
 use crate::principal::InvalidUserId;
 
 fn with(name: &str, value: impl Into<Value>) -> Value {
@@ -68,6 +68,103 @@ fn a_claim_is_good_or_bad() {
         let found = found.as_ref().map(|principal| principal.user_id().as_str());
         assert_eq!(found, expected.as_ref().map(|user| *user), "{claims}");
     }
+}
+
+/// A header of that type and claims with one more of that name.
+fn typed(typ: &str, name: &str, value: impl Into<Value>) -> String {
+    let header = json!({ "alg": "HS256", "typ": typ }).to_string();
+    sign_raw(&header, &with(name, value).to_string(), SECRET)
+}
+
+const BACKCHANNEL: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+#[test]
+fn a_token_that_says_it_is_for_something_else_is_refused() {
+    let verifier = hs256().build().unwrap();
+    for typ in [
+        "id+jwt",
+        "ID+JWT",
+        "application/id+jwt",
+        "logout+jwt",
+        "Application/Logout+JWT",
+        "refresh+jwt",
+        "rt+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+    ] {
+        let found = verifier.verify(&typed(typ, "iat", NOW)).err();
+        assert_eq!(found, Some(InvalidToken::Purpose), "{typ}");
+    }
+    for (name, value) in [
+        ("typ", json!("Refresh")),
+        ("typ", json!("Offline")),
+        ("typ", json!("ID")),
+        ("typ", json!("Logout")),
+        ("typ", json!("Serialized-ID")),
+        ("typ", json!("rt+jwt")),
+        ("token_use", json!("id")),
+        ("token_use", json!("refresh")),
+        ("type", json!("refresh")),
+        ("type", json!("refresh_token")),
+        ("token_type", json!("refresh")),
+        ("token_type", json!("id_token")),
+        ("tokenType", json!("refreshToken")),
+        ("events", json!({ BACKCHANNEL: {} })),
+    ] {
+        let found = verifier.verify(&typed("JWT", name, value.clone())).err();
+        assert_eq!(found, Some(InvalidToken::Purpose), "{name} {value}");
+    }
+    assert_eq!(verifier.cached_tokens(), 0);
+}
+
+#[test]
+fn a_token_that_says_nothing_of_it_or_access_is_taken() {
+    let verifier = hs256().build().unwrap();
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt", "", "x+jwt"] {
+        assert!(verifier.verify(&typed(typ, "iat", NOW)).is_ok(), "{typ}");
+    }
+    for (name, value) in [
+        ("typ", json!("Bearer")),
+        ("typ", json!("at+jwt")),
+        ("token_use", json!("access")),
+        ("type", json!("access")),
+        ("type", json!("user")),
+        ("type", json!("identity")),
+        ("type", json!(7)),
+        ("type", json!("refresh ".repeat(100))),
+        ("token_type", json!("access")),
+        ("token_type", json!("Bearer")),
+        ("token_type", Value::Null),
+        ("events", json!(["login"])),
+        ("events", json!({ "login": 1 })),
+        ("nonce", json!("n")),
+    ] {
+        assert!(verifier.verify(&typed("JWT", name, value.clone())).is_ok(), "{name} {value}");
+    }
+    let odd = sign_raw(r#"{"alg":"HS256","typ":["id+jwt"]}"#, &claims().to_string(), SECRET);
+    assert_eq!(verifier.verify(&odd).err(), Some(InvalidToken::Malformed));
+}
+
+#[test]
+fn one_type_alone_is_taken_where_it_is_configured() {
+    for only in ["at+jwt", "AT+JWT", "application/at+jwt"] {
+        let verifier = hs256().token_type(TokenType::Only(only.into())).build().unwrap();
+        for typ in ["at+jwt", "At+Jwt", "application/at+jwt", "APPLICATION/AT+JWT"] {
+            let token = typed(typ, "iat", NOW);
+            assert!(verifier.verify(&token).is_ok(), "{typ}");
+            assert!(verifier.verify(&token).is_ok(), "{typ}");
+        }
+        for typ in ["JWT", "id+jwt", "", "xat+jwt", "text/at+jwt"] {
+            let found = verifier.verify(&typed(typ, "iat", NOW)).err();
+            assert_eq!(found, Some(InvalidToken::Type), "{typ}");
+        }
+        let without = sign_raw(r#"{"alg":"HS256"}"#, &claims().to_string(), SECRET);
+        assert_eq!(verifier.verify(&without).err(), Some(InvalidToken::Type));
+        let refresh = typed("at+jwt", "type", "refresh");
+        assert_eq!(verifier.verify(&refresh).err(), Some(InvalidToken::Purpose));
+    }
+    let any = hs256().token_type(TokenType::DangerAny).build().unwrap();
+    assert!(any.verify(&typed("id+jwt", "token_use", "id")).is_ok());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every setting through every layer.
 
 use super::*;
+use crate::authenticate::TokenType;
 use crate::config::key::{KEYS, Shape};
 use crate::forward::ClientHeaders;
 use crate::surface::InvalidStatus;
@@ -48,6 +49,7 @@ const ROWS: &[Row] = &[
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
     ("auth.audience", "you", |c| jwt(c).audience.as_deref() == Some("you")),
     ("auth.user_claim", "uid", |c| jwt(c).user_claim == "uid"),
+    ("auth.token_type", "at+jwt", |c| jwt(c).token_type == TokenType::Only("at+jwt".into())),
     ("auth.leeway", "0s", |c| jwt(c).leeway == secs(0)),
     ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),
     ("store.url", "memory:", |c| c.store.url == StoreUrl::Memory),
