@@ -266,7 +266,7 @@ fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
         .leeway(jwt.leeway);
     verifier = match &jwt.key {
         AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
-        // A short one is warned of when the configuration is read.
+        // Whether a short one will do was decided when the configuration was read.
         AuthKey::Secret(secret) => verifier.danger_short_secret(secret.expose().as_bytes()),
     };
     if let Some(issuer) = &jwt.issuer {

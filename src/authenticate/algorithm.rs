@@ -80,6 +80,25 @@ impl Algorithm {
         }
     }
 
+    /// The shortest secret that it may have, in bytes: as many as its hash has (RFC 7518 section
+    /// 3.2). 0 if it has none.
+    pub const fn min_secret_bytes(self) -> usize {
+        match self {
+            Self::Hs256 => 32,
+            Self::Hs384 => 48,
+            Self::Hs512 => 64,
+            Self::EdDsa
+            | Self::Es256
+            | Self::Es384
+            | Self::Ps256
+            | Self::Ps384
+            | Self::Ps512
+            | Self::Rs256
+            | Self::Rs384
+            | Self::Rs512 => 0,
+        }
+    }
+
     /// Whether signer and verifier share one secret.
     pub const fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)

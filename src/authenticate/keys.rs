@@ -4,15 +4,27 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use jsonwebtoken::DecodingKey;
 
-use super::Algorithm;
+use super::{Algorithm, material};
 use crate::error::Error;
 
-/// The shortest HMAC secret that is accepted, in bytes.
-///
-/// RFC 7518 section 3.2 wants a key as long as the hash. One secret often serves all three
-/// HMAC algorithms, and 256 bits can't be guessed under any of them, so that is the bound for
-/// all of them. What is shorter is mostly a password, and is found offline from one token.
-pub const MIN_SECRET_BYTES: usize = 32;
+/// Checks a secret for HMAC; what is wrong with it, as the end of a sentence. Its length is not
+/// looked at.
+pub(crate) fn check_secret(secret: &[u8]) -> Result<(), String> {
+    match material::in_place_of_secret(secret) {
+        None => Ok(()),
+        Some(is) => Err(format!(
+            "{is}; expected random bytes, such as `openssl rand -hex 64` makes, or for a public key \
+             its own algorithm, such as RS256"
+        )),
+    }
+}
+
+/// Checks that this is one public key in PEM that fits all of `algorithms`; what is wrong with it,
+/// as the end of a sentence.
+#[cfg(feature = "config")]
+pub(crate) fn check_public_key(algorithms: &[Algorithm], pem: &[u8]) -> Result<(), String> {
+    public_keys(algorithms, pem).map(drop)
+}
 
 /// One key per pinned algorithm, parsed once.
 ///
@@ -34,11 +46,12 @@ impl KeySet {
         secret: &[u8],
         min_bytes: usize,
     ) -> Result<Self, Error> {
+        check_secret(secret).map_err(|why| Error::config(format!("the JWT secret {why}")))?;
         if secret.len() < min_bytes {
             return Err(Error::config(format!(
                 "the JWT secret has {} bytes and needs at least {min_bytes} (RFC 7518 \
                  section 3.2): a shorter one can be guessed from any token; `openssl rand -hex \
-                 32` makes a good one",
+                 {min_bytes}` makes a good one",
                 secret.len(),
             )));
         }
@@ -54,18 +67,8 @@ impl KeySet {
 
     /// One PEM public key for every algorithm in `algorithms`, none of which may be HMAC.
     pub(super) fn of_pem(algorithms: &[Algorithm], pem: &[u8]) -> Result<Self, Error> {
-        // jsonwebtoken takes private keys and certificates for public keys in some places, and
-        // would then read the wrong field of them.
-        let label = pem_label(pem).ok_or_else(|| {
-            Error::config("the JWT public key is not PEM: it has no `-----BEGIN …-----` line")
-        })?;
-        if !matches!(label, "PUBLIC KEY" | "RSA PUBLIC KEY") {
-            return Err(Error::config(format!(
-                "the JWT public key must be a PEM block labelled PUBLIC KEY, not {label}",
-            )));
-        }
-        let key = |&algorithm: &Algorithm| public_key(algorithm, pem);
-        algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
+        let keys = public_keys(algorithms, pem);
+        keys.map(Self).map_err(|why| Error::config(format!("the JWT public key {why}")))
     }
 
     /// Whether `signature` is one over `message` under `algorithm`, in constant time for HMAC.
@@ -82,22 +85,33 @@ impl KeySet {
     }
 }
 
-fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, Key), Error> {
-    let Some(PublicKind { verification, read, min_bytes, wanted }) = public_kind(algorithm) else {
-        return Err(Error::config(format!(
-            "{algorithm} needs a secret, and a public key is configured; anyone may know a \
-             public key, so the two kinds must not be mixed",
-        )));
+fn public_keys(algorithms: &[Algorithm], pem: &[u8]) -> Result<Vec<(Algorithm, Key)>, String> {
+    // jsonwebtoken takes private keys and certificates for public keys in some places, and would
+    // then read the wrong field of them; of several keys it takes the first.
+    material::check_public_pem(pem)?;
+    algorithms.iter().map(|algorithm| public_key(*algorithm, pem)).collect()
+}
+
+fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, Key), String> {
+    let Some(PublicKind { verification, read, is_rsa, wanted }) = public_kind(algorithm) else {
+        return Err(format!(
+            "can't be used: {algorithm} needs a secret; anyone may know a public key, so the two \
+             kinds must not be mixed",
+        ));
     };
-    let unfit = || {
-        Error::config(format!("the JWT public key does not fit {algorithm}, which needs {wanted}"))
-    };
-    let decoded = read(pem).map_err(|cause| unfit().with(cause))?;
-    let bytes = decoded.try_get_as_bytes().map_err(|cause| unfit().with(cause))?;
-    if bytes.len() < min_bytes {
-        return Err(unfit());
+    let unfit = |is: &str| format!("does not fit {algorithm}, which needs {wanted}: it is {is}");
+    let unfit_kind = || unfit(material::kind(pem).unwrap_or("another key, or damaged"));
+    let decoded = read(pem).map_err(|_| unfit_kind())?;
+    let bytes = decoded.try_get_as_bytes().map_err(|_| unfit_kind())?;
+    // aws-lc-rs looks at the size of an RSA key only when it verifies, which is too late to tell
+    // whoever configured it.
+    if is_rsa {
+        let bits = material::rsa_bits(bytes).ok_or_else(unfit_kind)?;
+        if !(2048..=8192).contains(&bits) {
+            return Err(unfit(&format!("one of {bits} bits")));
+        }
     }
-    let key = ParsedPublicKey::new(verification, bytes).map_err(|cause| unfit().with(cause))?;
+    let key = ParsedPublicKey::new(verification, bytes).map_err(|_| unfit_kind())?;
     Ok((algorithm, Key::Public(key)))
 }
 
@@ -122,9 +136,7 @@ fn mac_algorithm(algorithm: Algorithm) -> Option<hmac::Algorithm> {
 struct PublicKind {
     verification: &'static dyn VerificationAlgorithm,
     read: fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>,
-    /// What a key has at least, encoded. aws-lc-rs looks at the size of an RSA key only when it
-    /// verifies, which is too late to tell whoever configured it.
-    min_bytes: usize,
+    is_rsa: bool,
     wanted: &'static str,
 }
 
@@ -132,20 +144,20 @@ fn public_kind(algorithm: Algorithm) -> Option<PublicKind> {
     let rsa = |verification| PublicKind {
         verification,
         read: DecodingKey::from_rsa_pem,
-        min_bytes: 2048 / 8,
+        is_rsa: true,
         wanted: "an RSA key of 2048 to 8192 bits",
     };
     let ec = |verification, wanted| PublicKind {
         verification,
         read: DecodingKey::from_ec_pem,
-        min_bytes: 32,
+        is_rsa: false,
         wanted,
     };
     Some(match algorithm {
         Algorithm::EdDsa => PublicKind {
             verification: &signature::ED25519,
             read: DecodingKey::from_ed_pem,
-            min_bytes: 32,
+            is_rsa: false,
             wanted: "an Ed25519 key",
         },
         Algorithm::Es256 => ec(&signature::ECDSA_P256_SHA256_FIXED, "a P-256 key"),
@@ -158,11 +170,4 @@ fn public_kind(algorithm: Algorithm) -> Option<PublicKind> {
         Algorithm::Rs512 => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
         Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return None,
     })
-}
-
-fn pem_label(pem: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(pem).ok()?;
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, _) = rest.split_once("-----")?;
-    Some(label)
 }

@@ -11,8 +11,8 @@
 //! bring a key of their own (`jwk`, `jku`, `x5c`, `x5u`), extensions marked `crit`, encrypted
 //! tokens, and objects with a name twice are refused. Nothing that a token says is ever fetched.
 //!
-//! The client reads that the token is not valid, or that it has expired, and no more; the log is
-//! told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
+//! The client reads that the token is not valid, that it has expired or that it is for something
+//! else than access, and no more; the log is told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
 //! is in either.
 //!
 //! # What it does not do
@@ -82,6 +82,7 @@ mod invalid;
 mod jws;
 mod keys;
 mod layer;
+mod material;
 mod purpose;
 mod secret;
 mod service;
@@ -92,7 +93,8 @@ mod verify;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
-pub use keys::MIN_SECRET_BYTES;
+#[cfg(feature = "config")]
+pub(crate) use keys::{check_public_key, check_secret};
 pub use layer::AuthenticateLayer;
 pub use purpose::TokenType;
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};

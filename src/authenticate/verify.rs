@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::Rules;
 use super::jws::Jws;
-use super::keys::{KeySet, MIN_SECRET_BYTES};
+use super::keys::KeySet;
 use super::{Algorithm, InvalidToken, TokenType};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -139,7 +139,7 @@ pub struct VerifierBuilder {
 enum KeySource {
     Both,
     Pem(Vec<u8>),
-    Secret { secret: Vec<u8>, min_bytes: usize },
+    Secret { secret: Vec<u8>, may_be_short: bool },
 }
 
 impl VerifierBuilder {
@@ -153,18 +153,18 @@ impl VerifierBuilder {
 
     /// Sets the secret for HS256, HS384 and HS512, as it is (not as base64 or hexadecimal).
     pub fn secret(self, secret: impl Into<Vec<u8>>) -> Self {
-        self.secret_of(secret.into(), MIN_SECRET_BYTES)
+        self.secret_of(secret.into(), false)
     }
 
     /// Like [`secret`](Self::secret), of any length but 0. RFC 7518 section 3.2 forbids secrets
     /// that are shorter than the hash: one can be guessed from any token.
     pub fn danger_short_secret(self, secret: impl Into<Vec<u8>>) -> Self {
-        self.secret_of(secret.into(), 1)
+        self.secret_of(secret.into(), true)
     }
 
-    fn secret_of(mut self, secret: Vec<u8>, min_bytes: usize) -> Self {
+    fn secret_of(mut self, secret: Vec<u8>, may_be_short: bool) -> Self {
         self.key = Some(match self.key {
-            None | Some(KeySource::Secret { .. }) => KeySource::Secret { secret, min_bytes },
+            None | Some(KeySource::Secret { .. }) => KeySource::Secret { secret, may_be_short },
             Some(KeySource::Both | KeySource::Pem(_)) => KeySource::Both,
         });
         self
@@ -229,8 +229,8 @@ impl VerifierBuilder {
     ///
     /// # Errors
     /// A configuration [`Error`] that says what to change: no algorithm, no key, a key that
-    /// doesn't fit an algorithm, a secret below
-    /// [`MIN_SECRET_BYTES`](super::MIN_SECRET_BYTES), a mix of HMAC and public keys, a user claim
+    /// doesn't fit an algorithm, a secret shorter than
+    /// [`Algorithm::min_secret_bytes`] or that is a public key, a mix of HMAC and public keys, a user claim
     /// that can't name a user, or a leeway above [`MAX_LEEWAY`].
     pub fn build(self) -> Result<Verifier, Error> {
         if self.algorithms.is_empty() {
@@ -254,8 +254,10 @@ impl VerifierBuilder {
                 ));
             }
             Some(KeySource::Pem(pem)) => KeySet::of_pem(&self.algorithms, pem)?,
-            Some(KeySource::Secret { secret, min_bytes }) => {
-                KeySet::of_secret(&self.algorithms, secret, *min_bytes)?
+            Some(KeySource::Secret { secret, may_be_short }) => {
+                let needed = self.algorithms.iter().map(|it| it.min_secret_bytes()).max();
+                let needed = if *may_be_short { 1 } else { needed.unwrap_or(1) };
+                KeySet::of_secret(&self.algorithms, secret, needed)?
             }
         };
         let cache = (self.cache_capacity > 0).then(|| TokenCache::new(self.cache_capacity));

@@ -16,15 +16,6 @@ fn key_kind(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// The shortest secret it should have, in bytes (RFC 7518 section 3.2).
-pub(super) fn secret_bytes(algorithm: Algorithm) -> usize {
-    match algorithm {
-        Algorithm::Hs384 => 48,
-        Algorithm::Hs512 => 64,
-        _ => 32,
-    }
-}
-
 /// The algorithms of these names, all of which must take the same key.
 pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
     let mut all: Vec<Algorithm> = Vec::new();

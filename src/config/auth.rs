@@ -10,7 +10,7 @@ use super::meaning::Secret;
 use super::reader::Reader;
 use super::secret;
 use super::web;
-use crate::authenticate::{CLIENT_SECRET_PREFIX, TokenType};
+use crate::authenticate::{CLIENT_SECRET_PREFIX, TokenType, check_public_key, check_secret};
 use crate::principal::UserId;
 
 /// What a shared secret should have, so that it can't be guessed.
@@ -37,6 +37,8 @@ pub struct AnonymousConfig {
     pub user: UserId,
     /// What callers must show to be believed; `None`: nothing.
     pub shared_secret: Option<Secret>,
+    /// Whether that may be short though others can reach the gateway.
+    pub danger_short_secret: bool,
 }
 
 /// How tokens are verified.
@@ -47,6 +49,8 @@ pub struct JwtConfig {
     pub algorithms: Vec<Algorithm>,
     /// What signatures are checked with.
     pub key: AuthKey,
+    /// Whether a secret may be shorter than the hash though others can reach the gateway.
+    pub danger_short_secret: bool,
     /// `iss` that tokens must have.
     pub issuer: Option<String>,
     /// `aud` that tokens must have.
@@ -103,6 +107,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
     let shared = shared_secret(read);
     let algorithms = read.list("auth.algorithms", algorithm::parse_all);
     let secret = secret::read(read, "auth.secret", "auth.secret_file");
+    let danger_short_secret = read.boolean("auth.danger_short_secret");
     let public_key = public_key(read);
     read.optional("auth.jwks_url", |_| -> Result<(), _> {
         Err("can't be used: fetching key sets is not in this version; use auth.public_key_file"
@@ -131,7 +136,11 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
             }
             let user = anonymous.into_iter().next()?;
             let shared_secret = shared.into_iter().next();
-            Some(AuthConfig::Anonymous(AnonymousConfig { user, shared_secret }))
+            Some(AuthConfig::Anonymous(AnonymousConfig {
+                user,
+                shared_secret,
+                danger_short_secret: danger_short_secret?,
+            }))
         }
         Mode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
@@ -139,6 +148,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
             Some(AuthConfig::Jwt(JwtConfig {
                 algorithms,
                 key,
+                danger_short_secret: danger_short_secret?,
                 issuer: issuer?.into_iter().next(),
                 audience: audience?.into_iter().next(),
                 user_claim: user_claim?,
@@ -228,8 +238,22 @@ fn key(
             read.refuse(unused, problem);
             None
         }
-        (Some((_, secret)), None) => Some(AuthKey::Secret(secret)),
-        (None, Some(key)) => Some(key),
+        (Some((setting, secret)), None) => match check_secret(secret.expose().as_bytes()) {
+            Ok(()) => Some(AuthKey::Secret(secret)),
+            Err(why) => {
+                read.refuse(setting, why);
+                None
+            }
+        },
+        (None, Some(key)) => {
+            if let AuthKey::PublicKey { pem, .. } = &key
+                && let Err(why) = check_public_key(algorithms, pem.as_bytes())
+            {
+                read.refuse("auth.public_key_file", format!("the file {why}"));
+                return None;
+            }
+            Some(key)
+        }
     }
 }
 
@@ -257,18 +281,39 @@ fn shared_secret(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
     Some(vec![secret])
 }
 
-/// Refuses a shared secret that is short where others can reach the gateway.
-pub(super) fn check_exposed(secret: &Secret, listen: SocketAddr, read: &mut Reader<'_>) {
+/// Refuses a secret that is short where others can reach the gateway.
+pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Reader<'_>) {
+    let (secret, inline, file, needed, danger) = match auth {
+        AuthConfig::Anonymous(AnonymousConfig {
+            shared_secret: Some(secret),
+            danger_short_secret,
+            ..
+        }) => {
+            let (inline, file) = ("auth.shared_secret", "auth.shared_secret_file");
+            (secret, inline, file, MIN_EXPOSED_SECRET_BYTES, *danger_short_secret)
+        }
+        AuthConfig::Jwt(JwtConfig {
+            key: AuthKey::Secret(secret),
+            algorithms,
+            danger_short_secret,
+            ..
+        }) => {
+            let needed = algorithms.iter().map(|it| it.min_secret_bytes()).max().unwrap_or(0);
+            (secret, "auth.secret", "auth.secret_file", needed, *danger_short_secret)
+        }
+        AuthConfig::Anonymous(_) | AuthConfig::Jwt(_) => return,
+    };
     let is = secret.expose().len();
-    if listen.ip().is_loopback() || is >= MIN_EXPOSED_SECRET_BYTES {
+    if listen.ip().is_loopback() || danger || is >= needed {
         return;
     }
-    let (inline, file) = ("auth.shared_secret", "auth.shared_secret_file");
-    let from_file = read.layers.rank(file) > read.layers.rank(inline);
+    let is_empty = read.layers.top(inline).is_some_and(|top| top.value.text() == Some(""));
+    let from_file = is_empty || read.layers.rank(file) > read.layers.rank(inline);
+    let make = needed.max(MIN_SHARED_SECRET_BYTES);
     let problem = format!(
         "has {is} bytes and can be guessed, while listen is {listen} ({}), which others can \
-         reach; expected at least {MIN_EXPOSED_SECRET_BYTES} (make one with `openssl rand -hex \
-         {MIN_SHARED_SECRET_BYTES}`)",
+         reach; expected at least {needed} (make one with `openssl rand -hex {make}`), or \
+         auth.danger_short_secret = true",
         read.layers.origin("listen")
     );
     read.refuse(if from_file { file } else { inline }, problem);
@@ -278,22 +323,13 @@ fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     let path = read.optional("auth.public_key_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
     let pem = secret::key_file(read, "auth.public_key_file", &path)?;
-    let problem = if pem.contains("PRIVATE KEY-----") {
-        "the file holds a private key, which the gateway must not have"
-    } else if !pem.contains("-----BEGIN ") {
-        "the file is not PEM"
-    } else {
-        return Some(vec![AuthKey::PublicKey { path, pem }]);
-    };
-    let expected = "expected a public key (-----BEGIN PUBLIC KEY-----)";
-    read.refuse("auth.public_key_file", format!("{problem}; {expected}"));
-    None
+    Some(vec![AuthKey::PublicKey { path, pem }])
 }
 
 /// What is allowed but probably not meant, as setting and text.
 pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
     match auth {
-        AuthConfig::Anonymous(AnonymousConfig { user, shared_secret: None }) => {
+        AuthConfig::Anonymous(AnonymousConfig { user, shared_secret: None, .. }) => {
             let user = user.as_str();
             vec![(
                 "auth.mode",
@@ -324,7 +360,7 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
         AuthConfig::Jwt(jwt) => {
             let mut notes = Vec::new();
             if let AuthKey::Secret(secret) = &jwt.key {
-                let needed = jwt.algorithms.iter().map(|it| algorithm::secret_bytes(*it)).max();
+                let needed = jwt.algorithms.iter().map(|it| it.min_secret_bytes()).max();
                 let (needed, is) = (needed.unwrap_or(32), secret.expose().len());
                 let at_an_end = |c: char| c.is_whitespace() || c.is_control();
                 if secret.expose().starts_with(at_an_end) || secret.expose().ends_with(at_an_end) {

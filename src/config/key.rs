@@ -232,6 +232,8 @@ pub(super) const KEYS: &[Key] = &[
         "key of HS256, HS384 and HS512"),
     key("auth.secret_file", "", Shape::KeyFile,
         "file with the secret, in place of `auth.secret`; one newline at its end is not part of it"),
+    key("auth.danger_short_secret", "false", Shape::Boolean,
+        "takes a secret that is shorter than the hash (32, 48 or 64 bytes), or a short `auth.shared_secret`, on an address that others can reach, too"),
     key("auth.public_key_file", "", Shape::KeyFile,
         "PEM file with the public key of the RS, PS and ES algorithms and EdDSA"),
     key("auth.jwks_url", "", Shape::Url("nothing: key sets are not in this version"),

@@ -145,6 +145,9 @@ impl ApiKey {
         let Some(sha256) = digest(sha256) else {
             return Err("has a sha256 that is not 64 hex digits".into());
         };
+        if sha256[..4] == NOTHING {
+            return Err("has the sha256 of nothing, so that its key is empty".into());
+        }
         Ok(Self { name: name.into(), sha256 })
     }
 }
@@ -154,6 +157,9 @@ impl fmt::Debug for ApiKey {
         f.debug_struct("ApiKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+/// What the SHA-256 of no bytes begins with.
+const NOTHING: [u8; 4] = [0xE3, 0xB0, 0xC4, 0x42];
 
 fn check_key_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
@@ -289,7 +295,8 @@ mod tests {
         let key = ApiKey::parse("billing", &hex).unwrap();
         assert_eq!(key.sha256[..4], [0, 255, 0, 255]);
         assert_eq!(format!("{key:?}"), "ApiKey { name: \"billing\", .. }");
-        for digest in ["", "sk-planted", &hex[1..], &"é".repeat(32), &"+1".repeat(32)] {
+        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for digest in ["", nothing, "sk-planted", &hex[1..], &"é".repeat(32), &"+1".repeat(32)] {
             let fault = ApiKey::parse("billing", digest).unwrap_err();
             assert!(!fault.contains("planted"));
         }

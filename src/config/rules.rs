@@ -30,11 +30,7 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
             ),
         );
     }
-    if let AuthConfig::Anonymous(anonymous) = &config.auth
-        && let Some(secret) = &anonymous.shared_secret
-    {
-        auth::check_exposed(secret, config.listen, read);
-    }
+    auth::check_exposed(&config.auth, config.listen, read);
     if let Some(admin) = config.admin.listen
         && collide(admin, config.listen)
     {

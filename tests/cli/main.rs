@@ -209,7 +209,7 @@ fn a_token_is_what_the_configuration_verifies() {
 
 #[test]
 fn a_token_is_refused_where_it_could_not_be_verified() {
-    let pem = File::new("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n");
+    let pem = File::new(include_str!("../../fixtures/keys/rsa.public.pem"));
     for (variables, reason) in [
         (
             &[

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Algorithm, Verifier, VerifierBuilder};
 
-const SECRET: &[u8] = b"a secret for tests, 32 bytes or more";
+const SECRET: &[u8] = b"a secret for tests, 64 bytes or more, for the longest of the hashes";
 
 /// When the tests take place.
 const NOW: i64 = 1_800_000_000;

@@ -389,16 +389,32 @@ fn a_configuration_that_cannot_work_is_refused_in_words() {
         (builder().secret(SECRET).public_key_pem(key!("rsa.public")), "both"),
         (builder().secret(SECRET), "RS256 needs a public key"),
         (builder().public_key_pem("not pem"), "is not PEM"),
-        (builder().public_key_pem(key!("rsa.private")), "not PRIVATE KEY"),
+        (builder().public_key_pem(key!("rsa.private")), "`openssl pkey -in FILE -pubout` prints"),
         (builder().public_key_pem(key!("p256.public")), "does not fit RS256"),
-        (builder().public_key_pem(key!("short-rsa.public")), "2048 to 8192 bits"),
+        (builder().public_key_pem(key!("p256.public")), "it is a P-256 key"),
+        (
+            builder().public_key_pem(key!("short-rsa.public")),
+            "2048 to 8192 bits: it is one of 1024",
+        ),
         (
             Verifier::builder().algorithms([A::Rs256, A::Hs256]).public_key_pem(key!("rsa.public")),
             "HS256 needs a secret",
         ),
         (
             Verifier::builder().algorithms([A::Es384]).public_key_pem(key!("p256.public")),
-            "needs a P-384 key",
+            "needs a P-384 key: it is a P-256 key",
+        ),
+        (
+            Verifier::builder().algorithms([A::Es256]).public_key_pem(key!("p384.public")),
+            "needs a P-256 key: it is a P-384 key",
+        ),
+        (
+            Verifier::builder().algorithms([A::EdDsa]).public_key_pem(key!("rsa.public")),
+            "needs an Ed25519 key: it is an RSA key",
+        ),
+        (
+            Verifier::builder().algorithms([A::Rs256]).public_key_pem(key!("ed25519.public")),
+            "it is an Ed25519 key",
         ),
         (Verifier::builder().algorithms([A::Hs256]).secret("short"), "has 5 bytes and needs"),
         (hs256().user_claim("exp"), "can't name a user"),
@@ -409,10 +425,73 @@ fn a_configuration_that_cannot_work_is_refused_in_words() {
         assert!(error.is_config());
         assert!(error.to_string().contains(words), "{error}");
     }
-    // 31 bytes are too few, 32 are enough.
-    let secret = |length| Verifier::builder().algorithms([A::Hs512]).secret(vec![7; length]);
-    assert!(secret(31).build().is_err());
-    assert!(secret(32).build().is_ok());
+    for (algorithms, needed) in
+        [(&[A::Hs256][..], 32), (&[A::Hs384], 48), (&[A::Hs512], 64), (&[A::Hs256, A::Hs512], 64)]
+    {
+        let builder = || Verifier::builder().algorithms(algorithms.iter().copied());
+        assert!(builder().secret(vec![7; needed - 1]).build().is_err(), "{algorithms:?}");
+        assert!(builder().secret(vec![7; needed]).build().is_ok(), "{algorithms:?}");
+        assert!(builder().danger_short_secret(vec![7; 1]).build().is_ok());
+        assert!(builder().danger_short_secret(vec![]).build().is_err());
+    }
+}
+
+#[test]
+fn what_is_no_public_key_is_told_and_how_to_make_one_of_it() {
+    let two = [key!("rsa.public").as_slice(), key!("other-rsa.private")].concat();
+    let twice = [key!("rsa.public").as_slice(), key!("rsa.public")].concat();
+    for (text, words) in [
+        (&b""[..], "is empty"),
+        (b" \n", "is empty"),
+        (b"{\"kty\":\"RSA\"}", "is JSON, as of a JSON Web Key"),
+        (b"ssh-ed25519 AAAA me", "`ssh-keygen -e -m PKCS8 -f FILE` prints"),
+        (b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", "`openssl x509 -in FILE"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nx", "`ssh-keygen -e -m PKCS8 -f FILE` prints"),
+        (b"-----BEGIN EC PARAMETERS-----\nx", "a PEM block labelled EC PARAMETERS"),
+        (b"-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----", "another key, or damaged"),
+        (b"\x30\x82\x01\x22", "is not PEM"),
+        (&two, "holds a private key, which the gateway must not have"),
+        (&twice, "holds 2 keys, of which only one could be used"),
+    ] {
+        let builder = Verifier::builder().algorithms([Algorithm::Rs256]).public_key_pem(text);
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains(words), "{words}\n\nnot in\n\n{error}");
+    }
+}
+
+#[test]
+fn a_public_key_is_no_secret_however_it_is_written() {
+    let unarmoured = |pem: &[u8]| {
+        let text = std::str::from_utf8(pem).unwrap();
+        text.lines().filter(|line| !line.starts_with("---")).collect::<String>().into_bytes()
+    };
+    let jwk =
+        br#"{"kty":"RSA","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4"}"#;
+    for text in [
+        key!("rsa.public").to_vec(),
+        key!("p256.public").to_vec(),
+        [b"\n", key!("ed25519.public").as_slice()].concat(),
+        unarmoured(key!("rsa.public")),
+        unarmoured(key!("p384.public")),
+        unarmoured(key!("ed25519.public")),
+        key!("rsa.private").to_vec(),
+        b"-----BEGIN CERTIFICATE-----\nx".to_vec(),
+        b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7".to_vec(),
+        jwk.to_vec(),
+    ] {
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let builder = || Verifier::builder().algorithms([Algorithm::Hs256]);
+        assert!(builder().secret(text.clone()).build().is_err(), "{shown}");
+        assert!(builder().danger_short_secret(text).build().is_err(), "{shown}");
+    }
+    for secret in [
+        "0123456789abcdef0123456789abcdef",
+        "{not json} but long enough for a secret",
+        "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    ] {
+        let builder = Verifier::builder().algorithms([Algorithm::Hs256]).secret(secret);
+        assert!(builder.build().is_ok(), "{secret}");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ const ROWS: &[Row] = &[
     ("auth.shared_secret", "open~sesame", |c| matches!(&c.auth, AuthConfig::Anonymous(a) if a.shared_secret == Some(Secret::new("open~sesame")))),
     ("auth.algorithms", "HS384,HS512", |c| jwt(c).algorithms == [Algorithm::Hs384, Algorithm::Hs512]),
     ("auth.secret", "another", |c| matches!(&jwt(c).key, AuthKey::Secret(s) if s.expose() == "another")),
+    ("auth.danger_short_secret", "true", |c| jwt(c).danger_short_secret),
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
     ("auth.audience", "you", |c| jwt(c).audience.as_deref() == Some("you")),
     ("auth.user_claim", "uid", |c| jwt(c).user_claim == "uid"),

@@ -277,6 +277,106 @@ fn a_wrong_public_address_is_told_by_its_part() {
 }
 
 #[test]
+fn a_short_secret_is_refused_where_others_can_try_it() {
+    let load = |algorithm: &str, length: usize, more: &str| {
+        let secret = "p".repeat(length);
+        let text = format!("{more}[auth]\nalgorithms = [\"{algorithm}\"]\nsecret = \"{secret}\"\n");
+        Sources::new().toml("x.toml", &text).load()
+    };
+    let open = "listen = \"0.0.0.0:1\"\n";
+    for (algorithm, needed) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
+        let faults = load(algorithm, needed - 1, open).unwrap_err().to_string();
+        let expected = format!(
+            "auth.secret (file x.toml, line 4): has {} bytes and can be guessed, while listen is \
+             0.0.0.0:1 (file x.toml, line 1), which others can reach; expected at least {needed} \
+             (make one with `openssl rand -hex {needed}`), or auth.danger_short_secret = true",
+            needed - 1
+        );
+        assert_eq!(faults, expected);
+        load(algorithm, needed, open).unwrap();
+        let loopback = load(algorithm, needed - 1, "").unwrap();
+        assert!(loopback.notes.iter().any(|note| note.to_string().contains("can be guessed")));
+        let danger = Sources::new()
+            .set("test", "auth.danger_short_secret", "true")
+            .set("test", "auth.algorithms", algorithm)
+            .set("test", "auth.secret", "short")
+            .set("test", "listen", "[::]:1")
+            .load()
+            .unwrap();
+        assert!(danger.notes.iter().any(|note| note.to_string().contains("can be guessed")));
+    }
+    let file = TemporaryFile::new("planted\n");
+    let text = complete()
+        .set("test", "auth.secret", "")
+        .set("test", "auth.secret_file", file.path.to_str().unwrap())
+        .set("test", "listen", "192.0.2.1:1")
+        .load()
+        .unwrap_err()
+        .to_string();
+    assert!(text.starts_with("auth.secret_file (set by test): has 7 bytes"), "{text}");
+    let shared = Sources::new()
+        .set("test", "auth.mode", "none")
+        .set("test", "auth.shared_secret", "short")
+        .set("test", "listen", "192.0.2.1:1");
+    assert!(shared.load().is_err());
+    let shared = Sources::new()
+        .set("test", "auth.mode", "none")
+        .set("test", "auth.shared_secret", "short")
+        .set("test", "auth.danger_short_secret", "true")
+        .set("test", "listen", "192.0.2.1:1");
+    assert!(shared.load().is_ok());
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_refused_with_what_to_do() {
+    macro_rules! key {
+        ($name:literal) => {
+            include_str!(concat!("../../../fixtures/keys/", $name, ".pem"))
+        };
+    }
+    let two = [key!("rsa.public"), key!("rsa.public")].concat();
+    for (algorithm, text, expected) in [
+        ("RS256", key!("p256.public"), "the file does not fit RS256, which needs an RSA key of"),
+        ("ES256", key!("p384.public"), "which needs a P-256 key: it is a P-384 key"),
+        ("EdDSA", key!("rsa.public"), "which needs an Ed25519 key: it is an RSA key"),
+        ("PS512", key!("short-rsa.public"), "it is one of 1024 bits"),
+        ("RS256", key!("rsa.private"), "the file holds a private key, which the gateway must not"),
+        ("RS256", key!("rsa.private"), "`openssl pkey -in FILE -pubout`"),
+        ("RS256", "-----BEGIN CERTIFICATE-----\nplanted", "`openssl x509 -in FILE -noout -pubkey`"),
+        ("RS256", &two, "the file holds 2 keys"),
+        ("RS256", "", "the file is empty"),
+        ("RS256", "{\"kty\":\"RSA\",\"n\":\"planted\"}", "the file is JSON, as of a JSON Web Key"),
+        ("RS256", "planted", "the file is not PEM"),
+    ] {
+        let file = TemporaryFile::new(text);
+        let faults = Sources::new()
+            .set("test", "auth.algorithms", algorithm)
+            .set("test", "auth.public_key_file", file.path.to_str().unwrap())
+            .load()
+            .unwrap_err()
+            .to_string();
+        assert!(faults.starts_with("auth.public_key_file (set by test): "), "{faults}");
+        assert!(faults.contains(expected), "{expected}\n\nnot in\n\n{faults}");
+        assert!(!faults.contains("planted"), "{faults}");
+    }
+    for (setting, value) in [
+        ("auth.secret", key!("rsa.public").to_owned()),
+        ("auth.secret", "{\"kty\":\"oct\",\"k\":\"planted\"}".to_owned()),
+    ] {
+        let faults = Sources::new().set("test", setting, &value).load().unwrap_err().to_string();
+        assert!(faults.starts_with("auth.secret (set by test): is a "), "{faults}");
+        assert!(!faults.contains("planted"), "{faults}");
+    }
+    let file = TemporaryFile::new(key!("p256.public"));
+    let faults = Sources::new()
+        .set("test", "auth.secret_file", file.path.to_str().unwrap())
+        .load()
+        .unwrap_err()
+        .to_string();
+    assert!(faults.contains("auth.secret_file (set by test): is a public key, which"), "{faults}");
+}
+
+#[test]
 fn a_header_that_never_passes_is_named() {
     let faults = |text: &str| {
         let text = format!("[upstream]\n{text}");

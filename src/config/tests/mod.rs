@@ -13,6 +13,8 @@ use super::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
+const RSA_PUBLIC: &str = include_str!("../../../fixtures/keys/rsa.public.pem");
+
 /// Sources that lack nothing.
 fn complete() -> Sources {
     Sources::new().set("test", "auth.secret", SECRET)
@@ -208,7 +210,7 @@ fn files_from_windows_are_read_as_they_are_meant() {
         assert_eq!(secret(&loaded), SECRET);
         assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
     }
-    let pem = "\u{FEFF}-----BEGIN PUBLIC KEY-----\r\nx\r\n-----END PUBLIC KEY-----\r\n";
+    let pem = format!("\u{FEFF}{}", RSA_PUBLIC.replace('\n', "\r\n"));
     let pem = TemporaryFile::new(pem);
     let loaded = complete()
         .set("test", "auth.secret", "")
@@ -382,7 +384,7 @@ fn a_public_key_file_is_read_and_looked_at() {
             .set("test", "auth.public_key_file", file.path.to_str().unwrap())
             .load()
     };
-    let loaded = load("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n").unwrap();
+    let loaded = load(RSA_PUBLIC).unwrap();
     assert!(matches!(&jwt(&loaded.config).key, AuthKey::PublicKey { pem, .. } if pem.len() > 40));
     for (content, expected) in [
         ("-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----\n", "a private key"),
