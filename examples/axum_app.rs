@@ -15,10 +15,11 @@
 //! curl -i "$BASE/sessions/$SESSION" -H "x-api-key: bob-key"              # 403: it is ada's
 //! curl http://127.0.0.1:3000/api/chat -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hi"}'
 //! curl http://127.0.0.1:3000/whoami -H "x-api-key: ada-key"              # the app's own route
-//! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"  # 404: closed to the outside
+//! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"  # 404: nobody from outside gets there
 //! ```
 //!
-//! A request's way: `who_is_it` (the app's own authentication) → `ChatKitRestLayer` → the router.
+//! A request's way: `who_is_it` (the app's own authentication) → `ChatKitRestLayer` → the ChatKit
+//! endpoint for what is REST's or chat's, the app's router for everything else.
 #![expect(clippy::print_stderr, reason = "a program at a terminal, not the library")]
 
 use std::convert::Infallible;
@@ -40,23 +41,22 @@ use tower::{Service, ServiceBuilder};
 
 /// The application: everything but the listener.
 ///
-/// `ChatKitRestLayer` goes *around* the router. As a `Router::layer` it would run after routing,
-/// and axum would answer the REST paths with 404 before they got there.
+/// `ChatKitRestLayer` goes around the ChatKit endpoint alone, and the app's router is its fallback.
+/// (The other way round, `Router::fallback_service` takes the layer's `service`. `Router::layer` is
+/// the wrong place: it takes each route of the router for a ChatKit server.)
 pub(crate) fn app() -> Result<
     impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone,
     chatkit_rest::error::Error,
 > {
-    let router = Router::new()
-        .route("/chatkit", post(chatkit))
-        .route("/whoami", get(whoami))
-        .with_state(Embedded::in_memory()?);
+    let endpoint =
+        Router::new().route("/chatkit", post(chatkit)).with_state(Embedded::in_memory()?);
+    let app = Router::new().route("/whoami", get(whoami));
 
     // Lists, ownership and limits live here; `SqliteStore` keeps them beyond the process.
     let sessions = Arc::new(MemoryStore::new());
-    Ok(ServiceBuilder::new()
-        .layer(from_fn(who_is_it))
-        .layer(ChatKitRestLayer::new("/api/v1/chatkit", sessions)?.with_chat("/api")?)
-        .service(router))
+    let rest =
+        ChatKitRestLayer::new("/api/v1/chatkit", sessions)?.with_chat("/api")?.with_fallback(app);
+    Ok(ServiceBuilder::new().layer(from_fn(who_is_it)).layer(rest).service(endpoint))
 }
 
 /// The application's own authentication; yours may look at a session cookie.
@@ -78,8 +78,8 @@ async fn who_is_it(mut request: Request, next: Next) -> Response {
 /// The application's ChatKit endpoint: any handler that speaks ChatKit. This one asks the server
 /// that is built in, so that the example needs nothing else.
 ///
-/// `x-user-id` says who the request is for, and can be believed: the layer sets it, and lets
-/// nobody from outside in here.
+/// `x-user-id` says who the request is for, and can be believed: the layer sets it, and nobody else
+/// asks here.
 async fn chatkit(State(mut server): State<Embedded>, request: Request) -> Response {
     match server.call(request).await {
         Ok(response) => response.into_response(),

@@ -191,7 +191,7 @@ impl Rooms {
     ) -> impl Service<
         Request<B>,
         Response = Response<impl Body<Data = Bytes, Error = BoxError> + Send + use<S, B, R>>,
-        Error: Into<BoxError>,
+        Error = Infallible,
         Future: Send,
     > + Clone
     + Send
@@ -200,7 +200,7 @@ impl Rooms {
         S: Service<
                 Request<Full<Bytes>>,
                 Response = Response<R>,
-                Error: Into<BoxError> + From<Infallible> + Send,
+                Error: Into<BoxError> + Send,
                 Future: Send,
             > + Clone
             + Send

@@ -18,7 +18,8 @@
 //! # What it does not do
 //! - It doesn't say what a caller may do; ownership is checked where the thing is known.
 //! - It doesn't watch the clock once it has let a request in: a stream may outlive its token.
-//! - It doesn't take the token off the request. Whoever forwards it decides about that.
+//! - It doesn't take the token off the request, nor fields in which a client says who it is
+//!   (`x-user-id`). Whoever forwards it decides about that: `forward::IdentityHeaders`.
 //! - It can't revoke: a stolen token works until it expires. The secrets of client sessions, below,
 //!   can be revoked.
 //!

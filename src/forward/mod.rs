@@ -32,9 +32,13 @@
 //! which address clients reach the gateway is [`PublicAddress`]'. It follows no redirect and looks
 //! at no status.
 //!
+//! Nor does it know anybody: whoever reaches it reaches the ChatKit server, by whatever path and as
+//! whomever the request's fields say. What is open to clients is
+//! `translate::ChatKitRestLayer` or `proxy::Rooms` around it, never the upstream itself.
+//!
 //! # Example
 //!
-//! A proxy that forwards everything:
+//! A proxy that forwards everything, from whoever is let into its own loopback address:
 //!
 //! ```no_run
 //! use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};

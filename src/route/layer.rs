@@ -26,7 +26,8 @@ impl<F> RouteLayer<F> {
         super::OptionsLayer::new(Arc::clone(&self.router))
     }
 
-    /// Sends paths that are no operation of ours to `fallback`, unchanged.
+    /// Sends paths that are no operation of ours to `fallback`, unchanged and unchecked: whatever
+    /// the client says of itself is still in there. It must not be the upstream.
     pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<G> {
         RouteLayer { router: self.router, fallback }
     }

@@ -9,66 +9,78 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::host::{Ours, RequirePrincipal, Theirs};
+use super::host::{RequirePrincipal, Theirs};
 use super::layer::{TranslateLayer, TranslateSettings};
 use super::service::Translate;
 use crate::error::Error;
-use crate::route::{Route, RouteLayer, Router};
+use crate::route::{NotFound, Route, RouteLayer, Router};
 use crate::session::{Session, SessionLayer, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
 use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 
-/// REST, and [one-shot chat](Self::with_chat), in front of a host application's own ChatKit endpoint.
+/// REST, and [one-shot chat](Self::with_chat), in front of a service that speaks ChatKit.
 ///
 /// The host verifies its callers and puts a [`Principal`](crate::principal::Principal) into the
-/// request's extensions; a request for one of our paths without one is refused with 401. These
-/// requests become ChatKit requests to the inner service's endpoint
-/// ([`TranslateSettings::endpoint`], `/chatkit`); any other request reaches the inner service
-/// unchanged.
+/// request's extensions; a request for one of our paths without one is refused with 401. What is
+/// wrapped is the ChatKit server alone, the *upstream*: `forward`'s HTTP upstream, the embedded
+/// one, or a handler of the host's own. All that it ever gets are the ChatKit requests that are
+/// made here, to its endpoint ([`TranslateSettings::endpoint`], `/chatkit`), with the caller's
+/// verified id in `x-user-id`, which it may believe.
 ///
 /// The OpenAI-compatible surface is not here: it knows its callers by keys of services, which a
 /// host's principals are not. `proxy::Rooms` (feature `server`) has it.
 ///
+/// # Other paths
+/// A path that is none of ours is answered here, with 404, and one with another method with 405
+/// and `Allow`; neither reaches the upstream, whoever asks. A host with paths of its own gives the
+/// service that has them [as the fallback](Self::with_fallback), which gets such a request as it
+/// came. 405 stays: a path of ours is never the fallback's.
+///
 /// # The endpoint is closed to the outside
-/// Whoever could reach the endpoint itself would pass by every check, so a request from outside
-/// for its path, whatever its case, slashes and percent-encoding, is answered with 404.
-/// ChatKit's own clients (the web component) use `POST {prefix}`, which takes the same requests and checks what they name. A
-/// host that wants them to keep their address gives the layer the endpoint's path as its prefix.
-/// The inner service may trust the identity header (`x-user-id`) of what arrives there. Of a client's
-/// own headers it gets those that [`TranslateSettings::identity`] lists
+/// One application may be both the upstream and the fallback. Whoever could reach its endpoint
+/// through the fallback would pass by every check, so there a request for the endpoint's path,
+/// whatever its case, slashes and percent-encoding, is answered with 404, too.
+/// ChatKit's own clients (the web component) use `POST {prefix}`, which takes the same requests and
+/// checks what they name. A host that wants them to keep their address gives the layer the
+/// endpoint's path as its prefix.
+///
+/// The upstream may trust the identity header (`x-user-id`) of what comes from here. Of a client's own
+/// headers it gets those that [`TranslateSettings::identity`] lists
 /// ([`ClientHeaders`](crate::forward::ClientHeaders)).
 ///
 /// # Where it goes
-/// Around the whole application and inside of what puts the principal in. In axum that is not
-/// `Router::layer`, which runs after routing, when the REST paths have already been answered
-/// with 404; `examples/axum_app.rs` is a whole application.
+/// Around the upstream, and inside of what puts the principal in. [`service`](Self::service) makes
+/// a service that can't fail: axum's `Router::fallback_service` takes it, `Router::nest_service`
+/// too (which takes its path off the request, so the layer's prefix is what is left: `""`), and
+/// hyper's connections by way of `TowerToHyperService`.
 ///
-/// `B` is the body of the requests that come in. It follows from the service that the layer is
-/// put in, so it need not be named.
+/// It is nothing for axum's `Router::layer`. That puts a layer around each of the router's routes
+/// and around its fallback, one by one, so that each of these would be taken for a ChatKit server:
+/// REST paths, which are no routes, come to the fallback, where sessions can be made and every run
+/// is a 404 (the log says why), and the application's own routes are answered with 404 here.
+/// `examples/axum_app.rs` is a whole application.
+///
+/// `B` is the body of the requests that come in. It follows from where the service is used, so it
+/// need not be named.
 ///
 /// # Example
 /// ```
-/// use std::convert::Infallible;
 /// use std::sync::Arc;
 ///
 /// use bytes::Bytes;
 /// use chatkit_rest::principal::{Principal, UserId};
 /// use chatkit_rest::session::MemoryStore;
 /// use chatkit_rest::translate::ChatKitRestLayer;
-/// use http::{Request, Response};
+/// # type Upstream = tower::util::BoxCloneService<
+/// #     Request<Full<Bytes>>, http::Response<Full<Bytes>>, std::convert::Infallible>;
+/// use http::Request;
 /// use http_body_util::Full;
-/// use tower::{Layer, Service, service_fn};
+/// use tower::Service;
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // The host application: its ChatKit endpoint is `/chatkit`, and the rest is its own.
-/// let app = service_fn(|request: Request<_>| async move {
-///     let said = format!("you are at {}", request.uri().path());
-///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
-/// });
+/// # async fn example(upstream: Upstream) -> Result<(), Box<dyn std::error::Error>> {
 /// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?
 ///     .with_chat("/api")?;
-/// let mut service = layer.layer(app);
+/// let mut service = layer.service(upstream);
 ///
 /// let mut request = Request::post("/api/v1/chatkit/sessions").body(Full::<Bytes>::default())?;
 /// assert_eq!(service.call(request.clone()).await?.status(), 401);
@@ -80,14 +92,50 @@ use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
 /// request.extensions_mut().insert(Principal::new(UserId::parse("ada")?));
 /// assert_eq!(service.call(request).await?.status(), 200);
 ///
-/// assert_eq!(service.call(Request::get("/about").body(Full::default())?).await?.status(), 200);
+/// // What is none of ours, whoever asks:
 /// assert_eq!(service.call(Request::post("/chatkit").body(Full::default())?).await?.status(), 404);
 /// # Ok(())
 /// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #     let never = tower::service_fn(|_| async { unreachable!("no ChatKit request was due") });
+/// #     example(Upstream::new(never)).await
+/// # }
 /// ```
-pub struct ChatKitRestLayer<B> {
+///
+/// With paths of the application's own:
+/// ```
+/// # use std::convert::Infallible;
+/// # use std::sync::Arc;
+/// #
+/// # use bytes::Bytes;
+/// # use chatkit_rest::session::MemoryStore;
+/// # use chatkit_rest::translate::ChatKitRestLayer;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use tower::{Layer, Service, service_fn};
+/// #
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let upstream = service_fn(|_| async {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+/// # });
+/// let app = service_fn(|request: Request<Full<Bytes>>| async move {
+///     let said = format!("you are at {}", request.uri().path());
+///     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
+/// });
+/// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?
+///     .with_fallback(app);
+/// let mut service = layer.layer(upstream);
+///
+/// assert_eq!(service.call(Request::get("/about").body(Full::default())?).await?.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+pub struct ChatKitRestLayer<B, F = NotFound> {
     surfaces: Surfaces,
     route: RouteLayer,
+    fallback: F,
     validate: ValidateLayer,
     session: SessionLayer,
     translate: TranslateLayer,
@@ -105,12 +153,32 @@ impl<B> ChatKitRestLayer<B> {
         Ok(Self {
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             surfaces,
+            fallback: NotFound,
             validate: ValidateLayer::new(Schemas::compile()?, BodyLimits::default()),
             session: SessionLayer::new(store, SessionLimits::default()),
             translate: TranslateLayer::new(TranslateSettings::default()),
             endpoint_is_open: false,
             body: PhantomData,
         })
+    }
+}
+
+impl<B, F> ChatKitRestLayer<B, F> {
+    /// Sends each request for a path that is none of ours to `fallback`, with its path, headers and
+    /// body as they came. What `fallback` fails with is answered here, with 502 or 504.
+    pub fn with_fallback<G>(self, fallback: G) -> ChatKitRestLayer<B, G> {
+        let Self { surfaces, route, fallback: _, validate, session, translate, .. } = self;
+        let (endpoint_is_open, body) = (self.endpoint_is_open, PhantomData);
+        ChatKitRestLayer {
+            surfaces,
+            route,
+            fallback,
+            validate,
+            session,
+            translate,
+            endpoint_is_open,
+            body,
+        }
     }
 
     /// Serves one-shot chat as well: `POST {prefix}/chat`, and `POST {prefix}/{user_id}/chat` for
@@ -152,26 +220,44 @@ impl<B> ChatKitRestLayer<B> {
         Self { translate: TranslateLayer::new(settings), ..self }
     }
 
+    /// The service of these settings in front of `upstream`, for who has no stack of layers.
+    ///
+    /// Its error is [`Infallible`](std::convert::Infallible): whatever fails has an answer.
+    pub fn service<S>(&self, upstream: S) -> ChatKitRest<S, B, F>
+    where
+        F: Clone,
+    {
+        let rooms = self.validate.layer(self.session.layer(self.translate.layer(upstream)));
+        let closed = (!self.endpoint_is_open).then(|| self.translate.endpoint().path());
+        let fallback = Theirs::new(self.fallback.clone(), closed);
+        let route = self.route.clone().with_fallback(fallback);
+        ChatKitRest {
+            route: route.layer(RequirePrincipal::new(Arc::new(self.surfaces.clone()), rooms)),
+            body: PhantomData,
+        }
+    }
+
     /// Waits for what is finished though its client has left; see
     /// [`TranslateLayer::finished`].
     pub async fn finished(&self) {
         self.translate.finished().await;
     }
 
-    /// Lets requests from outside reach the ChatKit endpoint, where nothing checks whose threads
-    /// they name, and where their `x-user-id` is whatever they say. For a host that guards the
-    /// endpoint itself.
+    /// Lets requests from outside reach the endpoint's path in the fallback. Where the fallback is
+    /// the upstream, too, nothing checks there whose threads they name, and their `x-user-id` is
+    /// whatever they say. For a host that guards that path itself.
     #[must_use]
     pub fn danger_open_endpoint(self) -> Self {
         Self { endpoint_is_open: true, ..self }
     }
 }
 
-impl<B> Clone for ChatKitRestLayer<B> {
+impl<B, F: Clone> Clone for ChatKitRestLayer<B, F> {
     fn clone(&self) -> Self {
         Self {
             surfaces: self.surfaces.clone(),
             route: self.route.clone(),
+            fallback: self.fallback.clone(),
             validate: self.validate.clone(),
             session: self.session.clone(),
             translate: self.translate.clone(),
@@ -181,41 +267,36 @@ impl<B> Clone for ChatKitRestLayer<B> {
     }
 }
 
-impl<B> fmt::Debug for ChatKitRestLayer<B> {
+impl<B, F> fmt::Debug for ChatKitRestLayer<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatKitRestLayer").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl<S: Clone, B> Layer<S> for ChatKitRestLayer<B> {
-    type Service = ChatKitRest<S, B>;
+impl<S, B, F: Clone> Layer<S> for ChatKitRestLayer<B, F> {
+    type Service = ChatKitRest<S, B, F>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        let ours = Ours::new(inner.clone());
-        let rooms = self.validate.layer(self.session.layer(self.translate.layer(ours)));
-        let closed = (!self.endpoint_is_open).then(|| self.translate.endpoint().path());
-        let route = self.route.clone().with_fallback(Theirs::new(inner, closed));
-        ChatKitRest {
-            route: route.layer(RequirePrincipal::new(Arc::new(self.surfaces.clone()), rooms)),
-        }
+    fn layer(&self, upstream: S) -> Self::Service {
+        self.service(upstream)
     }
 }
 
 /// The rooms of [`ChatKitRest`], outermost first.
-pub type Rooms<S, B> = Route<RequirePrincipal<Validate<Session<Translate<Ours<S, B>>>>>, Theirs<S>>;
+pub type Rooms<S, F> = Route<RequirePrincipal<Validate<Session<Translate<S>>>>, Theirs<F>>;
 
 /// The service of [`ChatKitRestLayer`].
-pub struct ChatKitRest<S, B> {
-    route: Rooms<S, B>,
+pub struct ChatKitRest<S, B, F = NotFound> {
+    route: Rooms<S, F>,
+    body: PhantomData<fn(B)>,
 }
 
-impl<S, B> Service<Request<B>> for ChatKitRest<S, B>
+impl<S, B, F> Service<Request<B>> for ChatKitRest<S, B, F>
 where
-    Rooms<S, B>: Service<Request<B>>,
+    Rooms<S, F>: Service<Request<B>>,
 {
-    type Response = <Rooms<S, B> as Service<Request<B>>>::Response;
-    type Error = <Rooms<S, B> as Service<Request<B>>>::Error;
-    type Future = <Rooms<S, B> as Service<Request<B>>>::Future;
+    type Response = <Rooms<S, F> as Service<Request<B>>>::Response;
+    type Error = <Rooms<S, F> as Service<Request<B>>>::Error;
+    type Future = <Rooms<S, F> as Service<Request<B>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.route.poll_ready(cx)
@@ -226,13 +307,13 @@ where
     }
 }
 
-impl<S: Clone, B> Clone for ChatKitRest<S, B> {
+impl<S: Clone, B, F: Clone> Clone for ChatKitRest<S, B, F> {
     fn clone(&self) -> Self {
-        Self { route: self.route.clone() }
+        Self { route: self.route.clone(), body: PhantomData }
     }
 }
 
-impl<S, B> fmt::Debug for ChatKitRest<S, B> {
+impl<S, B, F> fmt::Debug for ChatKitRest<S, B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatKitRest").finish_non_exhaustive()
     }

@@ -1,17 +1,14 @@
-//! The host application's service, from the two sides that [`ChatKitRest`](super::ChatKitRest)
-//! has of it, and the host's word about who is calling.
+//! What [`ChatKitRest`](super::ChatKitRest) has from the host: its fallback, and its word about who
+//! is calling.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -22,126 +19,118 @@ use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::route::Routed;
 use crate::surface::Surfaces;
 
-pin_project! {
-    /// The body of a request to the host's service: of one that the layer made, or of one that
-    /// it let through.
-    #[derive(Debug)]
-    #[project = HostBodyProjection]
-    #[allow(missing_docs, reason = "named for who made it")]
-    pub enum HostBody<B> {
-        Ours { #[pin] body: Full<Bytes> },
-        Theirs { #[pin] body: B },
-    }
-}
-
-impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for HostBody<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            HostBodyProjection::Ours { body } => {
-                body.poll_frame(cx).map_err(|never| match never {})
-            }
-            HostBodyProjection::Theirs { body } => body.poll_frame(cx).map_err(Into::into),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Ours { body } => body.is_end_stream(),
-            Self::Theirs { body } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Ours { body } => body.size_hint(),
-            Self::Theirs { body } => body.size_hint(),
-        }
-    }
-}
-
-/// The host's service, as the translation sees it. A part of
-/// [`ChatKitRest`](super::ChatKitRest)'s type.
-pub struct Ours<S, B> {
-    inner: S,
-    body: PhantomData<fn(B)>,
-}
-
-impl<S, B> Ours<S, B> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, body: PhantomData }
-    }
-}
-
-impl<S: Clone, B> Clone for Ours<S, B> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), body: PhantomData }
-    }
-}
-
-impl<S, B> fmt::Debug for Ours<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ours").finish_non_exhaustive()
-    }
-}
-
-impl<S, B> Service<Request<Full<Bytes>>> for Ours<S, B>
-where
-    S: Service<Request<HostBody<B>>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Full<Bytes>>) -> S::Future {
-        self.inner.call(request.map(|body| HostBody::Ours { body }))
-    }
-}
-
-/// The host's service, as requests that are none of ours see it: without its ChatKit endpoint.
+/// The host's fallback: without the ChatKit endpoint, and with an answer for whatever it fails with.
 /// A part of [`ChatKitRest`](super::ChatKitRest)'s type.
 #[derive(Clone, Debug)]
-pub struct Theirs<S> {
-    inner: S,
+pub struct Theirs<F> {
+    fallback: F,
     /// The path that is closed to requests from outside.
     closed: Option<Arc<str>>,
 }
 
-impl<S> Theirs<S> {
-    pub(super) fn new(inner: S, closed: Option<&str>) -> Self {
-        Self { inner, closed: closed.map(Arc::from) }
+impl<F> Theirs<F> {
+    pub(super) fn new(fallback: F, closed: Option<&str>) -> Self {
+        Self { fallback, closed: closed.map(Arc::from) }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Theirs<S>
+impl<F, B, R> Service<Request<B>> for Theirs<F>
 where
-    S: Service<Request<HostBody<B>>, Response = Response<R>>,
+    F: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
 {
     type Response = Response<RefusedOr<R>>;
-    type Error = S::Error;
-    type Future = HostFuture<S::Future>;
+    type Error = Infallible;
+    type Future = FallbackFuture<F, B>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    /// Always ready: the fallback is waited for when there is a request for it, so that a busy one
+    /// holds up none of ours.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.closed.as_deref().is_some_and(|closed| is_same(request.uri().path(), closed)) {
+        let style = RefusalStyle::of(&request);
+        let state = if self.is_closed(request.uri().path()) {
             let rejection =
                 Rejection::new(Code::NotFound).because("the endpoint is closed to the outside");
-            return HostFuture::refuse(rejection, &request);
-        }
-        let future = self.inner.call(request.map(|body| HostBody::Theirs { body }));
-        HostFuture::Calling { future }
+            FallbackState::Refused { rejection: Some(rejection) }
+        } else {
+            let (fallback, request) = (self.fallback.clone(), Some(request));
+            FallbackState::Waiting { fallback, request }
+        };
+        FallbackFuture { style, state }
+    }
+}
+
+impl<F> Theirs<F> {
+    fn is_closed(&self, path: &str) -> bool {
+        self.closed.as_deref().is_some_and(|closed| is_same(path, closed))
+    }
+}
+
+pin_project! {
+    /// The future of [`Theirs`].
+    pub struct FallbackFuture<F, B>
+    where
+        F: Service<Request<B>>,
+    {
+        style: RefusalStyle,
+        #[pin]
+        state: FallbackState<F, F::Future, B>,
+    }
+}
+
+pin_project! {
+    #[project = FallbackStateProjection]
+    enum FallbackState<F, G, B> {
+        Waiting { fallback: F, request: Option<Request<B>> },
+        Calling { #[pin] future: G },
+        Refused { rejection: Option<Rejection> },
+    }
+}
+
+impl<F, B, R> Future for FallbackFuture<F, B>
+where
+    F: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
+{
+    type Output = Result<Response<RefusedOr<R>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let failed = |error: F::Error| {
+            Rejection::of_broken_exchange(&*error.into())
+                .message("What is behind this path failed to answer.")
+        };
+        let rejection = loop {
+            match this.state.as_mut().project() {
+                FallbackStateProjection::Waiting { fallback, request } => {
+                    match ready!(fallback.poll_ready(cx)) {
+                        Ok(()) => {}
+                        Err(error) => break failed(error),
+                    }
+                    let Some(request) = request.take() else { return Poll::Pending };
+                    let future = fallback.call(request);
+                    this.state.set(FallbackState::Calling { future });
+                }
+                FallbackStateProjection::Calling { future } => match ready!(future.poll(cx)) {
+                    Ok(response) => return Poll::Ready(Ok(RefusedOr::pass(response))),
+                    Err(error) => break failed(error),
+                },
+                FallbackStateProjection::Refused { rejection } => match rejection.take() {
+                    Some(rejection) => break rejection,
+                    // A future that is polled after it was ready has no answer to give.
+                    None => return Poll::Pending,
+                },
+            }
+        };
+        this.state.set(FallbackState::Refused { rejection: None });
+        Poll::Ready(Ok(RefusedOr::refuse(rejection, this.style)))
+    }
+}
+
+impl<F: Service<Request<B>>, B> fmt::Debug for FallbackFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackFuture").finish_non_exhaustive()
     }
 }
 
@@ -206,7 +195,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`RequirePrincipal`] and [`Theirs`].
+    /// The future of [`RequirePrincipal`].
     #[derive(Debug)]
     #[project = HostFutureProjection]
     #[allow(missing_docs, reason = "named for its state")]

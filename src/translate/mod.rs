@@ -101,7 +101,7 @@ mod upstream;
 
 pub use body::ReplyBody;
 pub use bundle::{ChatKitRest, ChatKitRestLayer, Rooms};
-pub use host::{HostBody, HostFuture, Ours, RequirePrincipal, Theirs};
+pub use host::{FallbackFuture, HostFuture, RequirePrincipal, Theirs};
 pub use layer::{TranslateLayer, TranslateSettings};
 pub use observer::SessionObserver;
 pub use service::Translate;

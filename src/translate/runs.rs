@@ -7,6 +7,7 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 use tower_service::Service;
+use tracing::warn;
 
 use super::body::ReplyBody;
 use super::follow_ups::{self, Want};
@@ -126,6 +127,15 @@ where
                 && exchange.upstream.failed_for_lack_of(id, &failure).await
             {
                 return Err(Rejection::new(Code::ThreadNotFound));
+            }
+            if thread_id.is_none() && failure.is_not_found() {
+                // It was asked for nothing that could be missing, but an attachment.
+                warn!(
+                    endpoint = exchange.upstream.endpoint.path(),
+                    "the upstream answered 404 to the first message of a thread: is there a ChatKit \
+                     server at its URL or endpoint? (axum's Router::layer puts a layer around the \
+                     router's fallback, where there is none)"
+                );
             }
             return Err(failure.into());
         }

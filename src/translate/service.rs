@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,14 +67,15 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<ReplyBody<R, SessionObserver>>;
-    type Error = S::Error;
+    /// Whatever the upstream fails with becomes an answer.
+    type Error = Infallible;
     /// Boxed: an operation may ask the upstream several times. It is dropped with the head, so
     /// that an open stream doesn't carry it.
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     /// Always ready: the upstream is waited for when it is asked, so that an operation that
     /// doesn't ask it needs none.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 

@@ -83,6 +83,27 @@ async fn nobody_reaches_the_endpoint_from_outside() {
 }
 
 #[tokio::test]
+async fn a_stranger_gets_nothing() {
+    let app = App(crate::axum_app::app().unwrap());
+    let list = r#"{"type":"threads.list","params":{}}"#;
+    for (method, path, status, body) in [
+        ("POST", "/anything", 404, ""),
+        ("GET", "/", 404, ""),
+        ("POST", "/chatkit", 404, "NOT_FOUND"),
+        ("POST", "/chatkit/anything", 404, ""),
+        ("POST", "/api/v1/chatkit", 401, "UNAUTHORIZED"),
+        ("POST", "/api/v1/chatkit/anything", 404, ""),
+        ("OPTIONS", "/api/v1/chatkit/sessions", 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/api/chat", 401, "UNAUTHORIZED"),
+    ] {
+        let (is, answer) = app.ask(method, path, "", list).await;
+        assert_eq!(is, status, "{method} {path}: {answer}");
+        assert_eq!(answer.is_empty(), body.is_empty(), "{method} {path}: {answer}");
+        assert!(answer.contains(body), "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn one_shot_chat_beside_it() {
     let app = App(crate::axum_app::app().unwrap());
     let ask = |path, key, body| app.ask("POST", path, key, body);

@@ -25,3 +25,14 @@ async fn a_token_is_verified_and_its_user_greeted() {
     assert_eq!(body, "hello, ada\n");
     assert_eq!(ask(&sign("another secret of thirty-two bytes")).await.unwrap().status(), 401);
 }
+
+#[tokio::test]
+async fn a_stranger_gets_nothing() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let service = crate::authenticate_only::service::<Empty<Bytes>>(secret.into()).unwrap();
+    for (method, path) in [("POST", "/anything"), ("GET", "/"), ("POST", "/chatkit")] {
+        let request = Request::builder().method(method).uri(path).header("x-user-id", "ada");
+        let response = service.clone().oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 401, "{method} {path}");
+    }
+}

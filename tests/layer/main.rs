@@ -1,0 +1,16 @@
+//! `ChatKitRestLayer` around each kind of upstream: who gets in, and what the host's own service
+//! gets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking, and its support is not inside of #[test] functions"
+)]
+
+mod axum_hosts;
+mod fallback;
+mod hyper_alone;
+mod strangers;
+mod support;
