@@ -35,7 +35,6 @@
 //! # }
 //! ```
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -191,7 +190,7 @@ impl Rooms {
     ) -> impl Service<
         Request<B>,
         Response = Response<impl Body<Data = Bytes, Error = BoxError> + Send + use<S, B, R>>,
-        Error = Infallible,
+        Error: Into<BoxError>,
         Future: Send,
     > + Clone
     + Send

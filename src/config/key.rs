@@ -153,7 +153,7 @@ pub(super) const KEYS: &[Key] = &[
         "address and port the gateway listens on; port 0 takes a free one"),
 
     key("server.public_url", "", Shape::Place("a URL such as \"https://chat.example.org\""),
-        "where clients reach the gateway, without `rest.prefix`: for the upstream alone, and the URLs that it makes (uploads), not for `Location` or `/openapi.json`; empty = where each request was sent to"),
+        "where clients reach the gateway, without `rest.prefix`: for the upstream alone, and the URLs that it makes (uploads), not for `Location` and `/openapi.json`, which are relative; empty = where each request was sent to"),
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
     key("server.body_timeout", "15s", TIMEOUT,

@@ -97,6 +97,7 @@ mod fixture;
 mod format;
 mod load;
 mod matcher;
+mod reference;
 mod report;
 mod run;
 mod script;

@@ -19,6 +19,7 @@ use super::error::FixtureError;
 use super::fixture::{Fixture, Place, Step};
 use super::format::Token;
 use super::load::load;
+use super::reference;
 use super::report::{Difference, Outcome, Report, Verdict};
 use super::script::Outcome as Upstream;
 use super::target::{Stage, Target};
@@ -250,14 +251,7 @@ impl Playing {
         self.variables.set("user", user.clone());
         let (valid, _) = self.stage.token(Token::Valid, &planned.user);
         self.variables.set("token", valid.unwrap_or_default());
-        let fill = |text: &str| {
-            let filled = self.variables.fill(text).map(String::from);
-            filled.map_err(|name| format!("{{{name}}} was not captured"))
-        };
-        let uri = match &planned.place {
-            Place::Rest(path) => format!("{}{}", self.stage.prefix, fill(path)?),
-            Place::Absolute(path) => fill(path)?,
-        };
+        let uri = self.target(step)?;
         let uri: Uri = uri.parse().map_err(|error| format!("{uri} is no target: {error}"))?;
         let mut request = Request::new(ClientBody::new(planned.body.clone(), planned.end));
         *request.method_mut() = planned.method.clone();
@@ -269,17 +263,31 @@ impl Playing {
             headers.insert(AUTHORIZATION, value(&format!("Bearer {token}"))?);
         }
         for (name, text) in &planned.headers {
-            headers.insert(name.clone(), value(&fill(text)?)?);
+            headers.insert(name.clone(), value(&self.fill(text)?)?);
         }
         Ok(request)
+    }
+
+    /// What the step's request is for.
+    fn target(&self, step: &Step) -> Result<String, String> {
+        Ok(match &step.request.place {
+            Place::Rest(path) => format!("{}{}", self.stage.prefix, self.fill(path)?),
+            Place::Absolute(path) => self.fill(path)?,
+        })
+    }
+
+    fn fill(&self, text: &str) -> Result<String, String> {
+        let filled = self.variables.fill(text).map(String::from);
+        filled.map_err(|name| format!("{{{name}}} was not captured"))
     }
 
     fn capture(&mut self, label: &str, step: &Step, answered: &Answered) {
         if let Some(location) = answered.headers.get(LOCATION)
             && self.stage.is_shared()
             && answered.status == StatusCode::OK
+            && let (Ok(base), Ok(location)) = (self.target(step), location.to_str())
         {
-            self.sessions.extend(location.to_str().map(str::to_owned));
+            self.sessions.insert(reference::resolve(&base, location));
         }
         if step.capture.is_empty() {
             return;

@@ -216,8 +216,10 @@ function tryView(method, path, operation, inputs) {
   const send = h("button", { class: "send" }, "Send");
   const stop = h("button", { type: "button", disabled: true }, "Stop");
 
+  // OpenAPI 3.1: relative to the document, and no reference that paths are resolved against.
+  const server = new URL(api.servers[0].url, location.href).href.replace(/\/$/, "");
   const request = () => {
-    let url = path;
+    let url = server + path;
     const query = new URLSearchParams();
     const headers = {};
     for (const [parameter, input] of open) {

@@ -53,10 +53,12 @@ pub fn document(config: &Config) -> Result<Value, Error> {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "servers": [{ "url": "/", "description": match config.admin.listen {
-            None => "This gateway.",
-            Some(_) => "This gateway's public address. This document is on another listener.",
-        } }],
+        "servers": [match config.admin.listen {
+            // Relative to where this document is, so that whatever leads there leads here.
+            None => json!({ "url": ".", "description": "This gateway." }),
+            Some(_) => json!({ "url": "/", "description":
+                "This gateway's public address. This document is on another listener." }),
+        }],
         "tags": tags,
         "paths": paths,
         "components": {

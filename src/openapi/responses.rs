@@ -32,7 +32,7 @@ pub(super) fn headers() -> Value {
     json!({
         "Allow": header("The methods that the path has.", text()),
         "ETag": header("Changes when the document does.", text()),
-        "Location": header("The path of what was made.", json!({ "type": "string", "format": "uri-reference" })),
+        "Location": header("Where what was made is, relative to the request's own URL.", json!({ "type": "string", "format": "uri-reference" })),
         "RateLimit": header("What is left of the limit (`r`), and the seconds until all of it is there again (`t`).", text()),
         "RateLimit-Policy": header("The limit: requests (`q`) in so many seconds (`w`).", text()),
         "Retry-After": header("Seconds to wait before trying again.", json!({ "type": "string", "pattern": "^[0-9]+$" })),

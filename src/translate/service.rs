@@ -28,6 +28,10 @@ use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::{Action, Admitted};
 use crate::telemetry::Record;
 
+/// The last segment of the path at which sessions are made, which a reference that is relative to
+/// it has to repeat (RFC 3986 section 5.2.3).
+const SESSIONS: &str = "sessions";
+
 /// The translating service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
 pub struct Translate<S> {
@@ -129,7 +133,9 @@ where
     match action {
         Action::Created(session) => {
             let mut response = reply::one(reply::NewSession::from(&session))?;
-            let location = format!("{}/{}", head.uri.path().trim_end_matches('/'), session.id);
+            // Relative to what was asked for (RFC 9110 section 10.2.2): whoever took a part of the
+            // path off on its way here, the client has all of it.
+            let location = format!("{SESSIONS}/{}", session.id);
             if let Ok(location) = HeaderValue::try_from(location) {
                 response.headers_mut().insert(LOCATION, location);
             }

@@ -12,5 +12,6 @@
 mod axum_hosts;
 mod fallback;
 mod hyper_alone;
+mod location;
 mod strangers;
 mod support;
