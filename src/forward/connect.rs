@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
+use super::error::NameError;
 use super::timeouts::after;
 use super::{ForwardError, ForwardErrorKind, UpstreamUrl};
 
@@ -63,7 +64,8 @@ impl Connector {
         let tcp = match &self.host {
             Host::Address(ip) => TcpStream::connect(SocketAddr::new(*ip, self.port)).await?,
             Host::Name(name) => {
-                let addresses: Vec<_> = lookup_host((&**name, self.port)).await?.collect();
+                let found = lookup_host((&**name, self.port)).await.map_err(unnamed)?;
+                let addresses: Vec<_> = found.collect();
                 connect_any(&addresses, deadline).await?
             }
         };
@@ -80,7 +82,7 @@ impl Connector {
 /// Tries one address after the other. Each gets an equal share of what time is left, so one that
 /// doesn't answer leaves some for the next.
 async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut error = unnamed(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
         let now = Instant::now();
@@ -93,6 +95,11 @@ async fn connect_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<
         }
     }
     Err(error)
+}
+
+/// Marks an error as one about the name.
+fn unnamed(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), NameError(error))
 }
 
 /// A connection's bytes, encrypted or not.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::BoxError;
+use crate::rejection::ProxyError;
 
 /// The exchange with the upstream failed.
 ///
@@ -63,6 +64,36 @@ impl ForwardError {
         )
     }
 
+    /// What `Proxy-Status` calls it (RFC 9209 section 2.3).
+    pub fn proxy_error(&self) -> ProxyError {
+        use ForwardErrorKind as K;
+        match self.kind {
+            K::BodyCut => ProxyError::HttpResponseIncomplete,
+            K::Connect => {
+                self.find_source(why_unconnected).unwrap_or(ProxyError::ConnectionRefused)
+            }
+            K::ConnectTimeout => ProxyError::ConnectionTimeout,
+            K::FirstByteTimeout | K::IdleTimeout => ProxyError::ConnectionReadTimeout,
+            K::Head => self.find_source(why_headless).unwrap_or(ProxyError::ConnectionTerminated),
+            K::JsonTimeout => ProxyError::HttpResponseTimeout,
+            K::Request => ProxyError::ProxyInternalError,
+        }
+    }
+
+    fn find_source<T, R>(&self, read: impl Fn(&T) -> Option<R>) -> Option<R>
+    where
+        T: std::error::Error + 'static,
+    {
+        let mut next = std::error::Error::source(self);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref().and_then(&read) {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
     /// Finds the forward error among an error and its causes.
     pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let mut next = Some(error);
@@ -96,6 +127,57 @@ impl std::error::Error for ForwardError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// The upstream's name has no address, or couldn't be looked up.
+#[cfg(feature = "forward")]
+#[derive(Debug)]
+pub(super) struct NameError(pub(super) std::io::Error);
+
+#[cfg(feature = "forward")]
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "forward")]
+impl std::error::Error for NameError {}
+
+fn why_unconnected(error: &std::io::Error) -> Option<ProxyError> {
+    use std::io::ErrorKind as K;
+    #[cfg(feature = "forward")]
+    let inner = error.get_ref();
+    #[cfg(feature = "forward")]
+    if inner.and_then(|inner| inner.downcast_ref::<NameError>()).is_some() {
+        return Some(ProxyError::DnsError);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = inner.and_then(|inner| inner.downcast_ref()) {
+        return Some(match tls {
+            tokio_rustls::rustls::Error::InvalidCertificate(_) => ProxyError::TlsCertificateError,
+            _ => ProxyError::TlsProtocolError,
+        });
+    }
+    match error.kind() {
+        K::AddrNotAvailable | K::HostUnreachable | K::NetworkUnreachable => {
+            Some(ProxyError::DestinationIpUnroutable)
+        }
+        K::ConnectionAborted | K::ConnectionReset | K::BrokenPipe | K::UnexpectedEof => {
+            Some(ProxyError::ConnectionTerminated)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(feature = "forward")]
+fn why_headless(error: &hyper::Error) -> Option<ProxyError> {
+    error.is_parse().then_some(ProxyError::HttpProtocolError)
+}
+
+#[cfg(not(feature = "forward"))]
+fn why_headless(_: &std::io::Error) -> Option<ProxyError> {
+    None
 }
 
 /// So that a service that can't fail may stand beside one that can.

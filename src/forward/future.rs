@@ -15,6 +15,7 @@ use super::headers::{asks_for_json, is_event_stream, remove_hop_by_hop};
 use super::service::Shared;
 use super::timeouts::Watch;
 use super::{ForwardError, ForwardErrorKind};
+use crate::rejection::PROXY_STATUS;
 
 /// The future of [`HttpUpstream`](super::HttpUpstream): ready with the head of the answer.
 ///
@@ -89,7 +90,12 @@ fn answer(
     // trusted.
     let ambiguous = parts.headers.contains_key(header::TRANSFER_ENCODING)
         && parts.headers.remove(header::CONTENT_LENGTH).is_some();
+    let proxy_status = parts.headers.remove(PROXY_STATUS);
     remove_hop_by_hop(&mut parts.headers);
+    if let Some(value) = proxy_status {
+        // Among `Proxy-*` the one that is passed on (RFC 9209 section 2).
+        parts.headers.insert(PROXY_STATUS, value);
+    }
     // The next hop has its own version; the extensions hold the upstream's reason phrase.
     parts.version = Version::HTTP_11;
     parts.extensions = Extensions::new();

@@ -115,7 +115,7 @@ impl IdentityHeaders {
     /// The user id is written as [`user_value`] does.
     pub fn outbound(&self, incoming: &HeaderMap, user: &UserId) -> HeaderMap {
         // Room for what the caller and the connection add, so that the map is made once.
-        let mut outgoing = HeaderMap::with_capacity(incoming.len() + 6);
+        let mut outgoing = HeaderMap::with_capacity(incoming.len() + 7);
         let listed = listed(incoming);
         for (name, value) in incoming {
             if listed.contains(name) || !self.passes(name) {

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Permitted;
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{Code, ProxyError, RefusalStyle, RefusedOr, Rejection};
 
 /// At most so many requests and open streams at once, over all services made by this layer.
 ///
@@ -121,6 +121,7 @@ where
             StateProjection::Refused { style } => match style.take() {
                 Some(style) => Poll::Ready(Ok(RefusedOr::refuse(
                     Rejection::new(Code::ServiceUnavailable)
+                        .with_proxy_error(ProxyError::ConnectionLimitReached)
                         .because("as many requests are in flight as may be"),
                     &style,
                 ))),

@@ -33,6 +33,7 @@ pub(super) fn headers() -> Value {
         "Allow": header("The methods that the path has.", text()),
         "ETag": header("Changes when the document does.", text()),
         "Location": header("Where what was made is, relative to the request's own URL.", json!({ "type": "string", "format": "uri-reference" })),
+        "Proxy-Status": header("Why there is no answer of the chat server's to pass on (RFC 9209).", text()),
         "RateLimit": header("What is left of the limit (`r`), and the seconds until all of it is there again (`t`).", text()),
         "RateLimit-Policy": header("The limit: requests (`q`) in so many seconds (`w`).", text()),
         "Retry-After": header("Seconds to wait before trying again.", json!({ "type": "string", "pattern": "^[0-9]+$" })),
@@ -228,6 +229,9 @@ fn refusal(config: &Config, surface: Surface, status: u16, codes: &[Code]) -> Va
             headers.insert("Allow".into(), header("Allow", true));
         }
         _ => {}
+    }
+    if status >= 500 {
+        headers.insert("Proxy-Status".into(), header("Proxy-Status", false));
     }
     let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
     let content = if surface == Surface::OpenAi {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::ProxyError;
+
 /// The stable name of a refusal: the `code` member of an error body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -194,6 +196,42 @@ impl Code {
     /// The status that goes with the code where nothing says otherwise.
     pub const fn status(self) -> StatusCode {
         self.row().1
+    }
+
+    /// What `Proxy-Status` calls it where a room knows no better; `None` for what is not about
+    /// getting an answer from the upstream.
+    ///
+    /// What is the client's own fault, its token or its limit has none. `http_request_error` and
+    /// `http_request_denied` (RFC 9209 sections 2.3.17 and 2.3.18) tell an intermediary's 4xx from the
+    /// origin's; here the gateway is the origin: sessions, users and limits are its own.
+    pub const fn proxy_error(self) -> Option<ProxyError> {
+        match self {
+            Self::UpstreamError => Some(ProxyError::HttpProtocolError),
+            Self::UpstreamTimeout => Some(ProxyError::ConnectionReadTimeout),
+            Self::Internal | Self::ServiceUnavailable => Some(ProxyError::ProxyInternalError),
+            // The upstream has answered, and its status is told.
+            Self::UpstreamRejected | Self::UpstreamUnsupported => None,
+            Self::AttachmentNotFound
+            | Self::Conflict
+            | Self::EmptyMessage
+            | Self::Forbidden
+            | Self::InvalidInput
+            | Self::InvalidJson
+            | Self::ItemNotFound
+            | Self::MessageLimit
+            | Self::MessageTooLong
+            | Self::MethodNotAllowed
+            | Self::NotAcceptable
+            | Self::NotFound
+            | Self::PayloadTooLarge
+            | Self::RateLimited
+            | Self::RequestTimeout
+            | Self::SessionLimit
+            | Self::SessionNotFound
+            | Self::ThreadNotFound
+            | Self::Unauthorized
+            | Self::UnsupportedMediaType => None,
+        }
     }
 
     /// The client's text where a room has none better.

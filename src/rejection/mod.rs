@@ -29,14 +29,19 @@ use serde_json::{Map, Value};
 
 mod body;
 mod code;
+mod proxy;
 mod style;
 
 pub use body::RefusedOr;
 pub use code::Code;
+pub use proxy::ProxyError;
 pub use style::RefusalStyle;
 
 /// The header that carries a request's id, in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// RFC 9209; the registry of the `http` crate doesn't have it.
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ struct Inner {
     details: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Cow<'static, str>>,
+    proxy_error: Option<ProxyError>,
+    received: Option<proxy::Received>,
     /// The same may succeed soon, whatever the code says.
     passing: bool,
 }
@@ -64,6 +71,8 @@ impl Rejection {
             details: Map::new(),
             headers: Vec::new(),
             cause: None,
+            proxy_error: code.proxy_error(),
+            received: None,
             passing: false,
         }));
         // RFC 9110 section 10.2.3: whoever is asked to come back is told when.
@@ -130,6 +139,21 @@ impl Rejection {
         self
     }
 
+    /// Says in `Proxy-Status` more closely than the code does why there was no answer.
+    #[must_use]
+    pub fn with_proxy_error(mut self, error: ProxyError) -> Self {
+        self.0.proxy_error = Some(error);
+        self
+    }
+
+    /// Says in `Proxy-Status` what the upstream answered with, behind `earlier`, which came with
+    /// that answer (RFC 9209 section 2).
+    #[must_use]
+    pub fn received(mut self, status: StatusCode, earlier: Option<HeaderValue>) -> Self {
+        self.0.received = Some(proxy::Received { status, earlier });
+        self
+    }
+
     /// Says for the log, and only for it, what happened.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cow<'static, str>>) -> Self {
@@ -156,7 +180,8 @@ impl Rejection {
     ///
     /// The response's extensions hold a [`Refused`], for whoever logs requests.
     pub fn into_response(self, style: &RefusalStyle) -> Response<Full<Bytes>> {
-        let Inner { code, status, message, details, headers, cause, passing } = *self.0;
+        let proxy_status = proxy::status(self.0.proxy_error, self.0.received.as_ref());
+        let Inner { code, status, message, details, headers, cause, passing, .. } = *self.0;
         let written = style.write(code, status, &message, &details, passing);
         let mut response = Response::new(Full::from(written.body));
         *response.status_mut() = written.status;
@@ -165,6 +190,9 @@ impl Rejection {
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some((name, value)) = written.header {
             fields.insert(name, value);
+        }
+        if let Some(value) = proxy_status {
+            fields.insert(PROXY_STATUS, value);
         }
         for (name, value) in headers {
             fields.insert(name, value);
@@ -231,6 +259,40 @@ mod tests {
             assert_eq!(problem["code"], code.as_str());
             assert_eq!(problem["status"], code.status().as_u16());
         }
+    }
+
+    #[test]
+    fn proxy_status_is_for_what_is_not_the_clients_fault() {
+        for code in Code::ALL {
+            let response = Rejection::new(code).into_response(&RefusalStyle::default());
+            let status = response.headers().get(PROXY_STATUS).map(|value| value.to_str().unwrap());
+            let expected = match code.status().as_u16() {
+                500 | 503 => Some("chatkit-rest; error=proxy_internal_error"),
+                502 => Some("chatkit-rest; error=http_protocol_error"),
+                504 => Some("chatkit-rest; error=connection_read_timeout"),
+                _ => None,
+            };
+            assert_eq!(status, expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn proxy_status_goes_behind_what_is_there() {
+        let told = |earlier: &str| {
+            let rejection = Rejection::new(Code::UpstreamError);
+            let earlier = HeaderValue::from_str(earlier).unwrap();
+            let response = rejection
+                .received(StatusCode::BAD_GATEWAY, Some(earlier))
+                .into_response(&RefusalStyle::default());
+            response.headers()[PROXY_STATUS].to_str().unwrap().to_owned()
+        };
+        let own = "chatkit-rest; error=http_protocol_error; received-status=502";
+        assert_eq!(told("lb; error=dns_error"), format!("lb; error=dns_error, {own}"));
+        assert_eq!(told(&"x".repeat(1025)), own);
+        let finer = Rejection::new(Code::UpstreamTimeout)
+            .with_proxy_error(ProxyError::ConnectionTimeout)
+            .into_response(&RefusalStyle::default());
+        assert_eq!(finer.headers()[PROXY_STATUS], "chatkit-rest; error=connection_timeout");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::failure::{RunFailure, RunFailureCause};
 use super::hold::{HoldPolicy, hold};
 use super::watch::{NoObserver, Watch};
 use crate::error::BoxError;
-use crate::forward::is_event_stream;
-use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
+use crate::forward::{ForwardError, is_event_stream};
+use crate::rejection::{Code, ProxyError, RefusalStyle, RefusedOr, Rejection};
 
 /// Gives runs of a ChatKit service honest statuses.
 ///
@@ -97,33 +97,35 @@ impl Rejection {
     /// What a run that failed before the commit becomes, as far as the stream alone tells.
     pub fn of_run_failure(failure: RunFailure) -> Self {
         let RunFailure { cause, preamble, events } = failure;
-        let mut rejection =
-            match cause {
-                RunFailureCause::ErrorEvent(error) => {
-                    let allow_retry = error.allow_retry;
-                    let rejection = match (error.code.as_str(), error.message) {
-                        ("custom", message) => {
-                            let rejection = Self::new(Code::UpstreamRejected)
-                                .with_status(http::StatusCode::UNPROCESSABLE_ENTITY)
-                                .because("a custom error event");
-                            match message {
-                                Some(message) if !message.is_empty() => rejection.message(message),
-                                _ => rejection,
-                            }
+        let mut rejection = match cause {
+            RunFailureCause::ErrorEvent(error) => {
+                let allow_retry = error.allow_retry;
+                let rejection = match (error.code.as_str(), error.message) {
+                    ("custom", message) => {
+                        let rejection = Self::new(Code::UpstreamRejected)
+                            .with_status(http::StatusCode::UNPROCESSABLE_ENTITY)
+                            .because("a custom error event");
+                        match message {
+                            Some(message) if !message.is_empty() => rejection.message(message),
+                            _ => rejection,
                         }
-                        (code, _) => Self::new(Code::UpstreamError)
-                            .because(format!("an error event: {code}")),
-                    };
-                    rejection.detail("allow_retry", allow_retry)
-                }
-                RunFailureCause::Ended => Self::new(Code::UpstreamError)
-                    .because(format!("the stream ended without output after {events} events")),
-                RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
-                    .because("the answer is longer than may be collected"),
-                RunFailureCause::Unreadable => Self::new(Code::UpstreamError)
-                    .because("the answer lacks an item that can't be read"),
-                RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
-            };
+                    }
+                    (code, _) => {
+                        Self::new(Code::UpstreamError).because(format!("an error event: {code}"))
+                    }
+                };
+                rejection.detail("allow_retry", allow_retry)
+            }
+            RunFailureCause::Ended => Self::new(Code::UpstreamError)
+                .with_proxy_error(ProxyError::HttpResponseIncomplete)
+                .because(format!("the stream ended without output after {events} events")),
+            RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
+                .with_proxy_error(ProxyError::HttpResponseBodySize)
+                .because("the answer is longer than may be collected"),
+            RunFailureCause::Unreadable => Self::new(Code::UpstreamError)
+                .because("the answer lacks an item that can't be read"),
+            RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),
+        };
         if let Some(thread_id) = preamble.thread_id {
             rejection = rejection.detail("thread_id", thread_id);
         }
@@ -135,12 +137,15 @@ impl Rejection {
 
     /// What a failed exchange with the upstream becomes: 504 for a time-out, else 502.
     pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
-        #[cfg(any(feature = "forward", feature = "embedded"))]
-        if crate::forward::ForwardError::find(error)
-            .is_some_and(crate::forward::ForwardError::is_timeout)
-        {
-            return Self::new(Code::UpstreamTimeout).because(crate::error::chain(error));
+        let (code, proxy_error) = match ForwardError::find(error) {
+            Some(error) if error.is_timeout() => (Code::UpstreamTimeout, Some(error.proxy_error())),
+            Some(error) => (Code::UpstreamError, Some(error.proxy_error())),
+            None => (Code::UpstreamError, None),
+        };
+        let mut rejection = Self::new(code).because(crate::error::chain(error));
+        if let Some(error) = proxy_error {
+            rejection = rejection.with_proxy_error(error);
         }
-        Self::new(Code::UpstreamError).because(crate::error::chain(error)).passing()
+        if code == Code::UpstreamTimeout { rejection } else { rejection.passing() }
     }
 }

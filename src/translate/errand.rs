@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::rejection::{Code, Rejection};
+use crate::rejection::{Code, ProxyError, Rejection};
 
 /// The errands that are under way: what would leave half of itself behind if it were dropped
 /// with its client's request.
@@ -37,6 +37,7 @@ impl Errands {
     ) -> Result<T, Rejection> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             Rejection::new(Code::ServiceUnavailable)
+                .with_proxy_error(ProxyError::ConnectionLimitReached)
                 .because("there is too much to finish for clients that have left")
         })?;
         let errand = tokio::spawn(async move {

@@ -4,6 +4,7 @@
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 
+use super::upstream::{INCREMENTAL, YES};
 use crate::forward::{IdentityHeaders, dashed, is_order, listed};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -15,7 +16,7 @@ pub(super) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
     let mut kept = HeaderMap::with_capacity(6);
     for (name, value) in headers {
         let keep = match name.as_str() {
-            "content-type" | "content-language" => true,
+            "content-type" | "content-language" | "proxy-status" => true,
             own if own.starts_with("x-") => {
                 let own = dashed(own);
                 !is_the_gateways(&own) && !is_order(&own) && !identity.is_of_user(&own)
@@ -40,6 +41,7 @@ pub(super) fn of_stream(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
     let no_store = HeaderValue::from_static("no-cache, no-store, no-transform");
     headers.insert(CACHE_CONTROL, no_store);
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(INCREMENTAL, YES);
     headers
 }
 

@@ -18,7 +18,7 @@ use super::threads::Whereabouts;
 use super::upstream::{ANYTHING, Detachable, Failure, JSON, Upstream};
 use super::{attachments, head, own_threads, reply, threads, unknown};
 use crate::error::BoxError;
-use crate::forward::is_json;
+use crate::forward::{is_event_stream, is_json};
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Effect, OwnedSession, store_down};
@@ -83,7 +83,12 @@ where
                 return Err(Failure::NOT_JSON.into());
             }
             let mut response = Response::new(ReplyBody::passthru(body));
-            *response.headers_mut() = head::passed_on(&answer.headers, &exchange.settings.identity);
+            let identity = &exchange.settings.identity;
+            if is_event_stream(&answer.headers) {
+                *response.headers_mut() = head::of_stream(&answer.headers, identity);
+                return Ok(response);
+            }
+            *response.headers_mut() = head::passed_on(&answer.headers, identity);
             let no_store = HeaderValue::from_static("no-store");
             response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
             Ok(response)

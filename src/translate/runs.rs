@@ -131,7 +131,7 @@ where
             if thread_id.is_none() && failure.is_not_found() {
                 // It was asked for nothing that could be missing, but an attachment.
                 warn!(
-                    endpoint = exchange.upstream.endpoint.path(),
+                    endpoint = exchange.settings.endpoint.path(),
                     "the upstream answered 404 to the first message of a thread: is there a ChatKit \
                      server at its URL or endpoint? (axum's Router::layer puts a layer around the \
                      router's fallback, where there is none)"

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use super::layer::TranslateSettings;
-use super::upstream::JSON;
+use super::upstream::{INCREMENTAL, JSON, YES};
 use crate::principal::UserId;
 
 /// The caller, as the upstream is told of them.
@@ -46,6 +46,10 @@ impl Sender {
         }
         self.settings.public_address.tell(&self.head, &mut headers);
         headers.insert(CONTENT_TYPE, JSON);
+        if accept != JSON {
+            // What comes may be a stream: nobody on the way is to wait for its end.
+            headers.insert(INCREMENTAL, YES);
+        }
         headers.insert(ACCEPT, accept);
         headers
     }

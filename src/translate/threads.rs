@@ -15,7 +15,7 @@ use super::upstream::{Failure, Upstream};
 use super::{envelope, time};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
-use crate::rejection::{Code, Rejection};
+use crate::rejection::{Code, ProxyError, Rejection};
 use crate::session::Needs;
 use crate::stream::{Object, list, text};
 
@@ -206,7 +206,10 @@ where
             let reply = self.json(request).await?;
             bytes += reply.len();
             if bytes > self.max_reply_bytes() {
-                return Err(Failure::Protocol("the upstream's items are too large together"));
+                return Err(Failure::Unread(
+                    "the upstream's items are too large together",
+                    ProxyError::HttpResponseBodySize,
+                ));
             }
             let page = page(&reply)?;
             items.extend(

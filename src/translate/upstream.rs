@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
@@ -16,7 +16,11 @@ use super::sender::Sender;
 use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
-use crate::rejection::{Code, Rejection};
+use crate::rejection::{Code, PROXY_STATUS, ProxyError, Rejection};
+
+/// Asks intermediaries to pass on what comes as it comes (draft-ietf-httpbis-incremental).
+pub(super) const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
+pub(super) const YES: HeaderValue = HeaderValue::from_static("?1");
 
 /// What an answer may be.
 pub(super) const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
@@ -62,8 +66,14 @@ pub(super) enum Failure {
     Broken(BoxError),
     /// A 200 that is not what the protocol promises.
     Protocol(&'static str),
+    /// A 200 that can't be read, and what RFC 9209 calls that.
+    Unread(&'static str, ProxyError),
     /// Another status than 200.
-    Status { status: StatusCode, retry_after: Option<HeaderValue> },
+    Status {
+        status: StatusCode,
+        retry_after: Option<HeaderValue>,
+        proxy_status: Option<HeaderValue>,
+    },
 }
 
 impl Failure {
@@ -87,7 +97,10 @@ impl From<Failure> for Rejection {
         match failure {
             Failure::Broken(error) => Self::of_broken_exchange(&*error),
             Failure::Protocol(what) => Self::new(Code::UpstreamError).because(what),
-            Failure::Status { status, retry_after } => match status.as_u16() {
+            Failure::Unread(what, error) => {
+                Self::new(Code::UpstreamError).with_proxy_error(error).because(what)
+            }
+            Failure::Status { status, retry_after, proxy_status } => match status.as_u16() {
                 // Its 401 and 403 concern us, not the client.
                 400 | 404 | 409 | 413 | 422 | 429 => {
                     let rejection = Self::new(Code::UpstreamRejected)
@@ -103,7 +116,8 @@ impl From<Failure> for Rejection {
                 501 => Self::new(Code::UpstreamUnsupported).because("the upstream answered 501"),
                 _ => Self::new(Code::UpstreamError)
                     .because(format!("the upstream answered {status}")),
-            },
+            }
+            .received(status, proxy_status),
         }
     }
 }
@@ -164,10 +178,14 @@ where
                 .get(RETRY_AFTER)
                 .filter(|value| value.as_bytes().iter().all(u8::is_ascii_digit))
                 .cloned();
-            return Err(Failure::Status { status, retry_after });
+            let proxy_status = response.headers().get(PROXY_STATUS).cloned();
+            return Err(Failure::Status { status, retry_after, proxy_status });
         }
         if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(Failure::Protocol("the upstream's answer has a content coding"));
+            return Err(Failure::Unread(
+                "the upstream's answer has a content coding",
+                ProxyError::HttpResponseContentCoding,
+            ));
         }
         Ok(response)
     }
@@ -207,7 +225,10 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len() > max_bytes {
-            return Err(Failure::Protocol("the upstream's answer is too large"));
+            return Err(Failure::Unread(
+                "the upstream's answer is too large",
+                ProxyError::HttpResponseBodySize,
+            ));
         }
         match &first {
             None => first = Some(data),

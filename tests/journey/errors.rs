@@ -21,6 +21,7 @@ macro_rules! rows {
                     let reply: Reply = $provoke.await;
                     reply.refusal(code.status().as_u16(), code.as_str());
                     assert_eq!(reply.field("retry-after").is_some(), asks_back(code), "{reply:?}");
+                    assert_eq!(reply.field("proxy-status"), proxy_status(code), "{reply:?}");
                 }
             )*
         }
@@ -32,6 +33,19 @@ macro_rules! rows {
 /// Whoever is asked to come back is told when.
 fn asks_back(code: Code) -> bool {
     matches!(code, Code::Conflict | Code::RateLimited | Code::ServiceUnavailable)
+}
+
+/// What is the upstream's fault, or the gateway's, is told as RFC 9209 has it, and what is the client's
+/// own fault is not.
+fn proxy_status(code: Code) -> Option<&'static str> {
+    match code {
+        Code::UpstreamRejected => Some("chatkit-rest; received-status=400"),
+        Code::UpstreamError => Some("chatkit-rest; error=http_protocol_error; received-status=500"),
+        Code::UpstreamTimeout => Some("chatkit-rest; error=connection_read_timeout"),
+        Code::UpstreamUnsupported => Some("chatkit-rest; received-status=501"),
+        Code::ServiceUnavailable => Some("chatkit-rest; error=connection_limit_reached"),
+        _ => None,
+    }
 }
 
 /// What nobody can provoke from outside as far as is known: a defect that is known is mended.
