@@ -10,7 +10,7 @@ use super::super::call::{ActionCall, FollowUp, Step};
 use super::super::layer::Rules;
 use super::super::report::Report;
 use super::super::{negotiate, query};
-use super::{checked, defect};
+use super::{checked, defect, is_absent};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 
@@ -55,7 +55,7 @@ pub(super) fn parse(
     // Only another try says everything in its path.
     let empty: &[u8] = b"{}";
     let body = match operation {
-        Operation::RetryItem if body.is_empty() => empty,
+        Operation::RetryItem if is_absent(body) => empty,
         _ => body,
     };
     checked(rules, operation, body)?;

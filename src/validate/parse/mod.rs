@@ -40,7 +40,7 @@ pub(super) fn parse(
         || ThreadPath { session: session(), thread: target.thread().unwrap_or_default().into() };
     let checked = |operation| checked(rules, operation, body);
     match target.operation() {
-        Operation::CreateSession if body.is_empty() => Ok(Call::CreateSession { title: None }),
+        Operation::CreateSession if is_absent(body) => Ok(Call::CreateSession { title: None }),
         Operation::CreateSession => {
             let value = checked(Operation::CreateSession)?;
             Ok(Call::CreateSession { title: string_at(&value, "title") })
@@ -54,7 +54,7 @@ pub(super) fn parse(
         }
         Operation::DeleteSession => Ok(Call::DeleteSession { session: session() }),
         Operation::CreateThread => {
-            if !body.is_empty() {
+            if !is_absent(body) {
                 checked(Operation::CreateThread)?;
             }
             Ok(Call::CreateThread { session: session() })
@@ -95,6 +95,15 @@ pub(super) fn parse(
         Operation::Passthrough => passthrough::chatkit(rules, body).map(Call::Passthrough),
         _ => Err(Rejection::new(Code::Internal)),
     }
+}
+
+/// Whether there is no body, where none is asked for: `null` is how clients write a value that they
+/// don't have.
+fn is_absent(body: &[u8]) -> bool {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or_default();
+    let rest = body.get(begin..).and_then(|body| body.strip_prefix(b"null"));
+    body.is_empty() || rest.is_some_and(|rest| rest.iter().all(is_space))
 }
 
 /// A body that matches its operation's schema.
