@@ -23,8 +23,7 @@
 //! 2. [`telemetry`] gives the request an id, and writes its log line when the answer has ended.
 //! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401; what a
 //!    service gave to a user's page in place of a token is [`client_secret`]'s to check.
-//! 4. [`limit`] counts requests per user (429); what all of them have open (503) it has counted
-//!    before step 3.
+//! 4. [`limit`] counts what all of them have open (503), and then requests per user (429).
 //! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405); which
 //!    [`surface`] it belongs to was seen before step 2, because that decides how a refusal is
 //!    written.

@@ -92,6 +92,17 @@ impl Rooms {
         store: Arc<dyn SessionStore>,
         health: HealthLayer,
     ) -> Result<Self, Error> {
+        let in_flight = InFlightLayer::new(config.limits.max_in_flight);
+        Self::furnish_with(config, store, health, in_flight)
+    }
+
+    /// The same with places that somebody else looks at, too.
+    pub(crate) fn furnish_with(
+        config: &Config,
+        store: Arc<dyn SessionStore>,
+        health: HealthLayer,
+        in_flight: InFlightLayer,
+    ) -> Result<Self, Error> {
         let limits = &config.limits;
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
@@ -153,7 +164,8 @@ impl Rooms {
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
         let authenticate = authenticate(config)?
             .service_keys(service_keys(config)?)
-            .client_secrets(Arc::<StoredSecrets>::clone(&secrets));
+            .client_secrets(Arc::<StoredSecrets>::clone(&secrets))
+            .max_unauthenticated(limits.max_unauthenticated);
         Ok(Self {
             surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
@@ -162,7 +174,7 @@ impl Rooms {
                 None => DocsLayer::new(config)?,
                 Some(_) => DocsLayer::elsewhere(),
             },
-            in_flight: InFlightLayer::new(limits.max_in_flight),
+            in_flight,
             authenticate,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
@@ -220,12 +232,15 @@ impl Rooms {
             .layer(self.health.clone())
             // Before tokens: who has none yet reads here how to get on.
             .layer(self.docs.clone())
-            // Before tokens are verified: what is too much is shed at the least cost.
-            .layer(self.in_flight.clone())
             // Before tokens: what a path can do is asked by who has none yet.
             .layer(self.route.options())
+            // Before any place is taken: who has no token must not keep out those who have. Those
+            // who are still looked up it counts itself.
             .layer(self.authenticate.clone())
+            // Before anything else can refuse: the line of that refusal says who was refused.
             .layer(UserLayer)
+            // Before anything is counted or read: what is too much is shed at the least cost.
+            .layer(self.in_flight.clone())
             // By verified user: a forged token costs nobody else anything.
             .layer(self.rate.clone())
             .layer(self.route.clone())

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::challenge::Fault;
 use super::secret::{CallerFuture, SecretError};
 use super::service::vouched_for;
+use super::waiting::Places;
 use crate::principal::Authenticated;
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
@@ -26,16 +27,23 @@ pin_project! {
     #[project = StateProjection]
     enum State<S: Service<Request<Authenticated<B>>>, B> {
         // Boxed, so that those who bring a token of their own don't carry it.
-        Asked { caller: CallerFuture, pending: Option<Box<(Request<B>, S)>> },
+        Asked { caller: CallerFuture, pending: Option<Box<Pending<S, B>>> },
         Inner { #[pin] future: S::Future },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },
     }
 }
 
+/// A request whose caller is looked up, and the service to be asked then.
+pub(super) struct Pending<S, B> {
+    pub(super) request: Request<B>,
+    pub(super) inner: S,
+    pub(super) places: Places,
+}
+
 impl<S: Service<Request<Authenticated<B>>>, B> ResponseFuture<S, B> {
-    /// Waits for what there is to know about the caller, and then asks `inner`.
-    pub(super) fn asked(caller: CallerFuture, request: Request<B>, inner: S) -> Self {
-        Self { state: State::Asked { caller, pending: Some(Box::new((request, inner))) } }
+    /// Waits for what there is to know about the caller, and then asks the inner service.
+    pub(super) fn asked(caller: CallerFuture, pending: Pending<S, B>) -> Self {
+        Self { state: State::Asked { caller, pending: Some(Box::new(pending)) } }
     }
 
     pub(super) fn inner(future: S::Future) -> Self {
@@ -61,10 +69,12 @@ where
                     let known = ready!(caller.as_mut().poll(cx));
                     // Polled again after the end: there is nothing more to come.
                     let Some(pending) = pending.take() else { return Poll::Pending };
-                    let (request, mut inner) = *pending;
+                    let Pending { request, mut inner, places } = *pending;
                     match known {
                         Ok(principal) => {
                             let future = inner.call(vouched_for(principal, request));
+                            // Only now: the inner service has taken a place of its own.
+                            drop(places);
                             State::Inner { future }
                         }
                         Err(error) => {

@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
+use super::waiting::Waiting;
 use super::{Authenticate, Trust, Verifier};
 use crate::principal::UserId;
 
@@ -20,10 +21,24 @@ pub struct AuthenticateLayer {
 }
 
 /// What callers may hold in place of a token.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Other {
     pub(super) service_keys: ServiceKeys,
     pub(super) client_secrets: Option<Arc<dyn ClientSecrets>>,
+    pub(super) waiting: Waiting,
+}
+
+/// How many callers are looked up at once, if nobody says otherwise.
+const MAX_UNAUTHENTICATED: usize = 512;
+
+impl Default for Other {
+    fn default() -> Self {
+        Self {
+            service_keys: ServiceKeys::default(),
+            client_secrets: None,
+            waiting: Waiting::new(MAX_UNAUTHENTICATED),
+        }
+    }
 }
 
 /// How callers are told apart.
@@ -66,6 +81,14 @@ impl AuthenticateLayer {
     #[must_use]
     pub fn client_secrets(mut self, secrets: Arc<dyn ClientSecrets>) -> Self {
         self.other.client_secrets = Some(secrets);
+        self
+    }
+
+    /// Looks up at most `max` callers at once, over all services made by this layer; 512 if not
+    /// set. Who is over that is answered with 503 and `Retry-After`.
+    #[must_use]
+    pub fn max_unauthenticated(mut self, max: usize) -> Self {
+        self.other.waiting = Waiting::new(max);
         self
     }
 

@@ -28,7 +28,10 @@
 //! Token is refused there, and what comes out is a [service](crate::principal::Principal::service)
 //! and no user. On every other surface a bearer token that begins with [`CLIENT_SECRET_PREFIX`] is
 //! put to the [`ClientSecrets`], which may take a look-up; from a cookie it is not taken. Nothing of
-//! this costs a request with a JSON Web Token anything.
+//! this costs a request with a JSON Web Token anything. Everybody else is known, or refused, at
+//! once, so these alone wait while nobody knows who they are: at most
+//! [so many](AuthenticateLayer::max_unauthenticated), and of one
+//! [connection](ConnectionCallers) at most 128. Who is over that is answered with 503.
 //!
 //! # Order
 //! Before everything that asks for a principal. The type sees to it: those rooms take
@@ -90,6 +93,7 @@ mod service;
 mod token;
 mod trust;
 mod verify;
+mod waiting;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use future::ResponseFuture;
@@ -102,6 +106,7 @@ pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError,
 pub use service::Authenticate;
 pub use trust::Trust;
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
+pub use waiting::ConnectionCallers;
 
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,13 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::challenge::Fault;
+use super::future::Pending;
 use super::layer::{Check, Other};
 use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
 use super::token::{self, TokenSource};
+use super::waiting::ConnectionCallers;
 use crate::principal::{Authenticated, Principal};
-use crate::rejection::{RefusalStyle, RefusedOr};
+use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::surface::Surface;
 
 /// Verifies a request's token, and either hands the request on as `Request<Authenticated<B>>` or
@@ -115,10 +117,16 @@ where
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
             }
             Ok(Identity::Asked(caller)) => {
+                let connection = request.extensions().get::<ConnectionCallers>();
+                let Some(places) = self.other.waiting.enter(connection) else {
+                    let refusal = Rejection::new(Code::ServiceUnavailable)
+                        .because("as many callers are looked up as may be");
+                    return ResponseFuture::refused(refusal, RefusalStyle::of(&request));
+                };
                 // The service that was found ready is the one that is called (tower#547).
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::asked(caller, request, inner)
+                ResponseFuture::asked(caller, Pending { request, inner, places })
             }
             Err(fault) => ResponseFuture::refused(fault.into(), RefusalStyle::of(&request)),
         }

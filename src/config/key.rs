@@ -275,6 +275,8 @@ pub(super) const KEYS: &[Key] = &[
         "bytes of a transcription's audio"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,
         "requests and open streams at once"),
+    key("limits.max_unauthenticated", "512", AT_LEAST_1,
+        "requests at once whose caller is still looked up; 128 of a connection"),
     key("limits.max_streams_per_user", "16", AT_LEAST_1,
         "open streams of one user"),
     key("limits.max_tracked_users", "100000", AT_LEAST_1,

@@ -105,6 +105,7 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
     let max_body_bytes = read.size("limits.max_body_bytes");
     let max_audio_bytes = read.size("limits.max_audio_bytes");
     let max_in_flight = read.size("limits.max_in_flight");
+    let max_unauthenticated = read.size("limits.max_unauthenticated");
     let max_streams_per_user = read.size("limits.max_streams_per_user");
     let max_tracked_users = read.size("limits.max_tracked_users");
     Some(LimitsConfig {
@@ -115,6 +116,7 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
         max_body_bytes: max_body_bytes?,
         max_audio_bytes: max_audio_bytes?,
         max_in_flight: max_in_flight?,
+        max_unauthenticated: max_unauthenticated?,
         max_streams_per_user: max_streams_per_user?,
         max_tracked_users: max_tracked_users?,
     })

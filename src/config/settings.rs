@@ -189,6 +189,8 @@ pub struct LimitsConfig {
     pub max_audio_bytes: usize,
     /// Requests and open streams at once.
     pub max_in_flight: usize,
+    /// Requests at once whose caller is still looked up.
+    pub max_unauthenticated: usize,
     /// Open streams of one user.
     pub max_streams_per_user: usize,
     /// Users whose request rate is remembered at once.

@@ -11,13 +11,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Permitted;
-use crate::rejection::{Code, ProxyError, RefusalStyle, RefusedOr, Rejection};
+use crate::rejection::{Code, ProxyError, RefusalStyle, Refused, RefusedOr, Rejection};
 
 /// At most so many requests and open streams at once, over all services made by this layer.
 ///
-/// A request counts from its call until its response's body has ended or was dropped. What is
-/// over is answered with 503 at once: a queue in front of a full gateway only makes everybody
-/// slow.
+/// A request counts from its call until its response's body has ended or was dropped. A refusal
+/// counts no longer than until it is made: nothing is left to be done for it, however slowly it is
+/// taken. What is over is answered with 503 at once: a queue in front of a full gateway only makes
+/// everybody slow.
 #[derive(Clone, Debug)]
 pub struct InFlightLayer {
     places: Arc<Semaphore>,
@@ -115,6 +116,8 @@ where
                 let result = ready!(future.poll(cx));
                 let permit = permit.take();
                 Poll::Ready(result.map(|response| {
+                    let refused = response.extensions().get::<Refused>().is_some();
+                    let permit = permit.filter(|_| !refused);
                     RefusedOr::pass(response.map(|body| Permitted::with_option(body, permit)))
                 }))
             }
@@ -179,6 +182,18 @@ mod tests {
         assert_eq!(layer.available(), 0);
         drop(waiting);
         assert_eq!(layer.available(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_holds_no_place() {
+        let layer = InFlightLayer::new(1);
+        let refusing = layer.layer(service_fn(async |request: Request<()>| {
+            let refusal = Rejection::new(Code::NotFound);
+            Ok::<_, Infallible>(refusal.into_response(&RefusalStyle::of(&request)))
+        }));
+        let response = refusing.oneshot(Request::new(())).await.unwrap();
+        assert_eq!(layer.available(), 1);
+        assert_eq!(response.status(), 404);
     }
 
     #[tokio::test]

@@ -17,13 +17,15 @@
 //! # What it does not do
 //! - It doesn't queue. Who is over a limit is told when to come back, and costs nothing more.
 //! - It doesn't share counts with other processes; each replica has its own.
-//! - It doesn't limit callers who aren't known yet. Connections and slow heads are the server's.
+//! - It doesn't limit callers who aren't known yet. Those who are looked up are counted by
+//!   *authenticate*; connections and slow heads are the server's.
 //! - It doesn't know streams from other answers. Whoever does takes a [`StreamPermit`].
 //!
 //! # Order
 //! [`RateLimitLayer`] comes after *authenticate*, which its bound `B: Identified` sees to.
-//! [`InFlightLayer`] may be anywhere; inside of the rate limit, a user over their rate takes no
-//! place that somebody else could have.
+//! [`InFlightLayer`] may be anywhere, but goes after *authenticate* as well: outside of it, those
+//! who have no token would take places of those who have. On either side of the rate limit a user
+//! over their rate keeps no place that somebody else could have.
 //!
 //! # Example
 //! ```

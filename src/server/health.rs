@@ -1,5 +1,6 @@
 //! `/healthz`: the process is up. `/readyz`: it can serve a request now.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use crate::limit::InFlightLayer;
 use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::SessionStore;
 
@@ -36,16 +38,22 @@ struct Readiness {
     store: Arc<dyn SessionStore>,
     probe: Probe,
     draining: watch::Receiver<bool>,
-    last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
+    places: InFlightLayer,
+    last: Mutex<Option<(Instant, Result<(), Fault>)>>,
 }
 
-/// Why the gateway is not ready.
-#[derive(Clone)]
-struct NotReady {
-    /// What was found wanting, for whoever asks.
+/// What keeps a gateway from being ready.
+#[derive(Clone, Debug)]
+struct Fault {
+    /// What was looked at.
     check: &'static str,
-    /// How, for the log.
-    why: String,
+    why: Cow<'static, str>,
+}
+
+impl Fault {
+    fn new(check: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { check, why: why.into() }
+    }
 }
 
 impl HealthLayer {
@@ -53,9 +61,10 @@ impl HealthLayer {
         store: Arc<dyn SessionStore>,
         probe: Probe,
         draining: watch::Receiver<bool>,
+        places: InFlightLayer,
     ) -> Self {
         let last = Mutex::new(None);
-        Self { readiness: Some(Arc::new(Readiness { store, probe, draining, last })) }
+        Self { readiness: Some(Arc::new(Readiness { store, probe, draining, places, last })) }
     }
 
     /// Lets everything pass: health is answered on another listener.
@@ -92,10 +101,14 @@ impl<S> fmt::Debug for Health<S> {
 }
 
 impl Readiness {
-    async fn check(&self) -> Result<(), NotReady> {
+    async fn check(&self) -> Result<(), Fault> {
         if *self.draining.borrow() {
-            let why = "the gateway is draining".to_owned();
-            return Err(NotReady { check: "draining", why });
+            return Err(Fault::new("draining", "the gateway is draining"));
+        }
+        // Those of callers who are looked up aren't asked for: were they all taken, who shows a
+        // token of their own would still be served, and anybody could have a gateway taken off.
+        if self.places.available() == 0 {
+            return Err(Fault::new("places", "as many requests are in flight as may be"));
         }
         // Held while checking, so that those who ask at once get the answer of one check.
         let mut last = self.last.lock().await;
@@ -105,8 +118,8 @@ impl Readiness {
             return result.clone();
         }
         let result = match self.store.ping().await {
-            Ok(()) => (self.probe)().await.map_err(|why| NotReady { check: "upstream", why }),
-            Err(error) => Err(NotReady { check: "store", why: error.chain() }),
+            Ok(()) => (self.probe)().await.map_err(|why| Fault::new("upstream", why)),
+            Err(error) => Err(Fault::new("store", error.chain())),
         };
         *last = Some((Instant::now(), result.clone()));
         result
@@ -147,7 +160,7 @@ where
             }
             match readiness.check().await {
                 Ok(()) => status("{\"status\":\"ready\"}"),
-                Err(NotReady { check, why }) => Rejection::new(Code::ServiceUnavailable)
+                Err(Fault { check, why }) => Rejection::new(Code::ServiceUnavailable)
                     .message("The gateway is not ready.")
                     .detail("check", check)
                     .because(why)

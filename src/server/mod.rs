@@ -54,6 +54,7 @@ use crate::error::{BoxError, Error};
 use crate::openapi::DocsLayer;
 use crate::proxy::Rooms;
 use crate::route::NotFound;
+use crate::limit::InFlightLayer;
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
 use crate::telemetry::TraceLayer;
 
@@ -87,7 +88,9 @@ impl Server {
         let store = open_store(&config)?;
         let upstream = Backing::new(&config)?;
         let (draining, drained) = watch::channel(false);
-        let health = HealthLayer::new(Arc::clone(&store), upstream.probe(), drained);
+        let in_flight = InFlightLayer::new(config.limits.max_in_flight);
+        let health =
+            HealthLayer::new(Arc::clone(&store), upstream.probe(), drained, in_flight.clone());
         let on_main = match config.admin.listen {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),
@@ -96,7 +99,7 @@ impl Server {
             None => DocsLayer::elsewhere(),
             Some(_) => DocsLayer::new(&config)?,
         };
-        let rooms = Rooms::furnish(&config, store, on_main)?;
+        let rooms = Rooms::furnish_with(&config, store, on_main, in_flight)?;
         let listener = listen(config.listen).await?;
         let address = listener
             .local_addr()

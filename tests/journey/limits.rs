@@ -98,19 +98,22 @@ async fn what_is_too_much_for_all_is_a_503_until_a_place_is_free() {
     peer.send_chunk(&first).await;
     client.head().await;
     client.expect_body(&first).await;
-    for request in [
-        TestRequest::new("GET", "/sessions").user("eve"),
-        // Before the token is looked at: it is shed at the least cost.
-        TestRequest::new("GET", "/sessions"),
-    ] {
-        let reply = gateway.send(request).await;
-        reply.refusal(503, "SERVICE_UNAVAILABLE");
-        assert_eq!(reply.field("retry-after"), Some("1"));
-    }
+    let ready = TestRequest::new("GET", "//readyz");
+    let reply = gateway.get("eve", "/sessions").await;
+    reply.refusal(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(reply.field("retry-after"), Some("1"));
+    // It is known who is refused.
+    let line = crate::support::line_of(reply.field("x-request-id").unwrap()).await;
+    assert_eq!(line.get("user"), "eve");
+    // Who has no token neither takes a place nor needs one.
+    gateway.send(TestRequest::new("GET", "/sessions")).await.refusal(401, "UNAUTHORIZED");
+    let error = gateway.send(ready.clone()).await.refusal(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(error["details"]["check"], "places");
     gateway.settle().await;
     peer.send_end().await;
     assert_eq!(client.chunk().await, Err(End::Clean));
     assert_eq!(gateway.get("eve", "/sessions").await.status, 200);
+    assert_eq!(gateway.send(ready).await.status, 200);
 }
 
 #[tokio::test]

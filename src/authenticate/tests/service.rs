@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -495,6 +496,41 @@ async fn a_client_secret_selects_its_user_from_the_authorization_header_only() {
     // Who doesn't know about secrets takes them for bad tokens, or looks at no token at all.
     let reply = send(&anyone, request(&[("authorization", "Bearer ek_good")])).await;
     assert_eq!(text(reply).await, "ada");
+}
+
+#[tokio::test]
+async fn callers_who_are_looked_up_have_places_and_all_others_need_none() {
+    let layer = layer().client_secrets(Arc::new(OneSecret)).max_unauthenticated(1);
+    let asked = || request(&[("authorization", "Bearer ek_good")]);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut first = Box::pin(send(&layer, asked()));
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    let refused = send(&layer, asked()).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(send(&layer, request(&[])).await.status(), 401);
+    assert_eq!(text(first.await).await, "bob");
+
+    // Given back by who leaves, and by who isn't let in.
+    let mut left = Box::pin(send(&layer, asked()));
+    assert!(left.as_mut().poll(&mut cx).is_pending());
+    drop(left);
+    let bad = send(&layer, request(&[("authorization", "Bearer ek_bad")])).await;
+    assert_eq!(bad.status(), 401);
+    assert_eq!(text(send(&layer, asked()).await).await, "bob");
+
+    // Nobody is between the two places: the inner service has been called by then.
+    let (sent, called) = std::sync::mpsc::channel();
+    let waiting = layer.layer(service_fn(move |_: Request<Authenticated<Empty<Bytes>>>| {
+        sent.send(()).unwrap();
+        std::future::pending::<Result<Response<http_body_util::Full<Bytes>>, Infallible>>()
+    }));
+    let mut calling = Box::pin(waiting.oneshot(asked()));
+    assert!(calling.as_mut().poll(&mut cx).is_pending());
+    called.try_recv().unwrap_err();
+    assert!(calling.as_mut().poll(&mut cx).is_pending());
+    called.try_recv().unwrap();
+    assert_eq!(text(send(&layer, asked()).await).await, "bob");
 }
 
 #[tokio::test]

@@ -63,6 +63,7 @@ const ROWS: &[Row] = &[
     ("limits.max_body_bytes", "16000", |c| c.limits.max_body_bytes == 16_000),
     ("limits.max_audio_bytes", "17", |c| c.limits.max_audio_bytes == 17),
     ("limits.max_in_flight", "18", |c| c.limits.max_in_flight == 18),
+    ("limits.max_unauthenticated", "21", |c| c.limits.max_unauthenticated == 21),
     ("limits.max_streams_per_user", "19", |c| c.limits.max_streams_per_user == 19),
     ("limits.max_tracked_users", "20", |c| c.limits.max_tracked_users == 20),
     ("stream.hold_for", "0s", |c| c.stream.hold_for == secs(0)),
