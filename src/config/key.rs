@@ -161,7 +161,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.idle_timeout", "75s", TIMEOUT,
         "a client's connection without a request is closed after this"),
     key("server.write_timeout", "60s", TIMEOUT,
-        "for a client to take anything of what was sent to it"),
+        "for a client to take at least 1 KiB of what waits for it"),
     key("server.drain_timeout", "25s", SPAN,
         "open streams may take this long to end after SIGTERM; then they are cut"),
     key("server.max_connections", "20000", AT_LEAST_1,

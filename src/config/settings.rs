@@ -84,7 +84,7 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// A client's connection without a request is closed after this.
     pub idle_timeout: Duration,
-    /// For a client to take anything of what was sent to it.
+    /// For a client to take at least 1 KiB of what waits for it.
     pub write_timeout: Duration,
     /// Open streams may take this long to end once the gateway drains.
     pub drain_timeout: Duration,

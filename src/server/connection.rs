@@ -3,23 +3,24 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tower::Service;
 
-use super::io::{Activity, InRequest, Look, Watched, speaks_http2};
+use super::counted::Counted;
+use super::io::{Activity, Look, Requests, Watched, speaks_http2};
+use super::streams::{LEAST_TAKEN, StreamTasks, WriteClock};
 use crate::error::BoxError;
 
 /// What a client may take its time with.
@@ -29,7 +30,7 @@ pub(super) struct Patience {
     pub(super) header_timeout: Duration,
     /// Between two requests.
     pub(super) idle_timeout: Duration,
-    /// For anything that was sent to be taken.
+    /// For a client to take [`LEAST_TAKEN`] bytes of what waits for it, or all of it.
     pub(super) write_timeout: Duration,
     /// The largest head, in bytes.
     pub(super) max_header_bytes: usize,
@@ -77,9 +78,9 @@ pub(super) async fn serve<S, R>(
     };
     let activity = Arc::new(Activity::new(http2));
     let io = TokioIo::new(Watched::new(stream, first, Arc::clone(&activity)));
-    let counted = Counted { service, activity: Arc::clone(&activity) };
-    let served = if http2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
+    let counted = Counted::new(service, Arc::clone(&activity));
+    let served = if let Some(streams) = activity.streams() {
+        let connection = http2::Builder::new(StreamTasks(Arc::clone(streams)))
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(H2_KEEP_ALIVE_TIMEOUT)
@@ -135,9 +136,7 @@ where
     let mut asked = false;
     let tick = tick(&patience);
     let mut timer = pin!(sleep_until(Instant::now() + tick));
-    let mut last = activity.look();
-    let mut since = Instant::now();
-    let mut written_since = Instant::now();
+    let mut clocks = Clocks::new(activity.look(), Instant::now());
     let mut task: Option<Waker> = None;
     poll_fn(|cx| {
         if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
@@ -160,15 +159,13 @@ where
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             timer.as_mut().reset(now + tick);
+            let stuck = activity.streams().and_then(|streams| {
+                let any = streams.cut_slow(now, patience.write_timeout);
+                any.then(|| Waiting { window: streams.window(), sent: streams.sent() })
+            });
             let look = activity.look();
-            if (look.turns, look.head_begun) != (last.turns, last.head_begun) {
-                since = now;
-            }
-            if look.writes != last.writes || !look.blocked {
-                written_since = now;
-            }
-            last = look;
-            match verdict(&look, now - since, now - written_since, &patience) {
+            let for_how_long = clocks.look(look, stuck, now);
+            match verdict(&look, &for_how_long, &patience) {
                 Verdict::GoOn => {}
                 Verdict::Close => {
                     return Poll::Ready(Err("the client took too long".into()));
@@ -193,169 +190,164 @@ enum Verdict {
     GoOn,
 }
 
-fn verdict(look: &Look, unchanged: Duration, unwritten: Duration, patience: &Patience) -> Verdict {
-    if look.blocked && unwritten >= patience.write_timeout {
+/// For how long things have been as they are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    /// No request has begun or ended.
+    unchanged: Duration,
+    /// The same head has been on its way.
+    head: Duration,
+    /// The client has taken too little, of the socket or of the connection's window.
+    slow: Duration,
+}
+
+/// What is known of a connection on which some body waits for a window.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// Bytes that the connection may carry.
+    window: u64,
+    /// Bytes of bodies that it has carried.
+    sent: u64,
+}
+
+/// What is remembered from one look at a connection to the next.
+struct Clocks {
+    last: Look,
+    unchanged_since: Instant,
+    head_since: Instant,
+    socket: WriteClock,
+    window: WriteClock,
+}
+
+impl Clocks {
+    fn new(look: Look, now: Instant) -> Self {
+        let (socket, window) = Default::default();
+        Self { last: look, unchanged_since: now, head_since: now, socket, window }
+    }
+
+    fn look(&mut self, look: Look, waiting: Option<Waiting>, now: Instant) -> Times {
+        let last = std::mem::replace(&mut self.last, look);
+        // On HTTP/2 a head that begins need not become a request.
+        let in_turn = look.requests == Requests::InTurn;
+        if look.turns != last.turns || (in_turn && look.head_begun != last.head_begun) {
+            self.unchanged_since = now;
+        }
+        if !look.head_begun || !last.head_begun || look.heads != last.heads {
+            self.head_since = now;
+        }
+        // While there is room on the connection it is the stream's window that is waited for.
+        let shut = waiting.filter(|waiting| waiting.window < LEAST_TAKEN);
+        let sent = shut.map_or(0, |waiting| waiting.sent);
+        let socket = self.socket.slow_for(look.blocked, false, look.written, now);
+        let window = self.window.slow_for(shut.is_some(), false, sent, now);
+        Times {
+            unchanged: now - self.unchanged_since,
+            head: now - self.head_since,
+            slow: socket.max(window),
+        }
+    }
+}
+
+fn verdict(look: &Look, times: &Times, patience: &Patience) -> Verdict {
+    if times.slow >= patience.write_timeout {
+        return Verdict::Close;
+    }
+    // On HTTP/1 what comes during a request is for later, and while the socket is full nothing is
+    // read on HTTP/2.
+    let due = match look.requests {
+        Requests::InTurn => !look.busy,
+        Requests::AtOnce => !look.blocked,
+    };
+    if due && look.head_begun && times.head >= patience.header_timeout {
         return Verdict::Close;
     }
     if look.busy {
         return Verdict::GoOn;
     }
-    if look.head_begun && unchanged >= patience.header_timeout {
-        return Verdict::Close;
-    }
-    if unchanged >= patience.idle_timeout + patience.header_timeout {
+    if times.unchanged >= patience.idle_timeout + patience.header_timeout.min(patience.idle_timeout)
+    {
         // Asked to finish, it didn't.
         return Verdict::Close;
     }
-    if unchanged >= patience.idle_timeout { Verdict::Finish } else { Verdict::GoOn }
-}
-
-/// The service, telling the connection what it is doing.
-#[derive(Clone)]
-struct Counted<S> {
-    service: S,
-    activity: Arc<Activity>,
-}
-
-impl<S, R> hyper::service::Service<Request<Incoming>> for Counted<S>
-where
-    S: Service<Request<Incoming>, Response = Response<R>> + Clone,
-    R: Body<Error: Into<BoxError>>,
-{
-    type Response = Response<CountedBody<R>>;
-    type Error = S::Error;
-    /// Boxed, so that what a request needed until its head is given back while its stream is open:
-    /// hyper keeps the place of an unboxed one, 1 KiB, for as long as the connection lives.
-    type Future = Pin<Box<CountedFuture<S>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let counted = self.activity.begin(request.version());
-        Box::pin(CountedFuture::Waiting {
-            service: self.service.clone(),
-            request: Some((request, counted)),
-        })
-    }
-}
-
-pin_project! {
-    /// Waits for the service to be ready, and then for its response.
-    #[project = CountedFutureProjection]
-    enum CountedFuture<S: Service<Request<Incoming>>> {
-        Waiting { service: S, request: Option<(Request<Incoming>, InRequest)> },
-        Calling { #[pin] future: S::Future, guard: Option<InRequest> },
-    }
-}
-
-impl<S, R> Future for CountedFuture<S>
-where
-    S: Service<Request<Incoming>, Response = Response<R>>,
-    R: Body<Error: Into<BoxError>>,
-{
-    type Output = Result<Response<CountedBody<R>>, S::Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.as_mut().project() {
-                CountedFutureProjection::Waiting { service, request } => {
-                    std::task::ready!(service.poll_ready(cx))?;
-                    let Some((request, guard)) = request.take() else { return Poll::Pending };
-                    let future = service.call(request);
-                    self.set(CountedFuture::Calling { future, guard: Some(guard) });
-                }
-                CountedFutureProjection::Calling { future, guard } => {
-                    let response = std::task::ready!(future.poll(cx))?;
-                    let guard = guard.take();
-                    if let Some(guard) = &guard {
-                        guard.answers(response.body().size_hint().exact().is_some());
-                    }
-                    let body = |body| CountedBody { body, guard, failed: None, since: None };
-                    return Poll::Ready(Ok(response.map(body)));
-                }
-            }
-        }
-    }
-}
-
-pin_project! {
-    /// A body that counts as a request in progress. It passes its frames on untouched, and an
-    /// error when everything that came before it has been written.
-    struct CountedBody<R> {
-        #[pin]
-        body: R,
-        guard: Option<InRequest>,
-        failed: Option<BoxError>,
-        since: Option<u64>,
-    }
-}
-
-impl<R: Body<Error: Into<BoxError>>> Body for CountedBody<R> {
-    type Data = R::Data;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<R::Data>, BoxError>>> {
-        let mut this = self.project();
-        if this.failed.is_none() {
-            match ready!(this.body.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let (Some(guard), true) = (&this.guard, this.body.is_end_stream()) {
-                        guard.ended();
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Some(Err(error)) => *this.failed = Some(error.into()),
-                None => {
-                    if let Some(guard) = &this.guard {
-                        guard.ended();
-                    }
-                    return Poll::Ready(None);
-                }
-            }
-        }
-        if let Some(guard) = &this.guard {
-            ready!(guard.poll_written(this.since, cx));
-        }
-        Poll::Ready(this.failed.take().map(Err))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    if times.unchanged >= patience.idle_timeout { Verdict::Finish } else { Verdict::GoOn }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PATIENCE: Patience = Patience {
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(60),
+        max_header_bytes: 65_536,
+    };
+
     #[test]
     fn who_is_silent_for_too_long_is_sent_away() {
-        let patience = Patience {
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(60),
-            max_header_bytes: 65_536,
-        };
-        let idle = Look { busy: false, turns: 1, head_begun: false, blocked: false, writes: 0 };
+        let idle = Activity::new(false).look();
+        let head = Look { head_begun: true, ..idle };
+        let multiplexed = Look { requests: Requests::AtOnce, ..head };
+        let busy = Look { busy: true, ..idle };
         let secs = Duration::from_secs;
-        for (look, unchanged, unwritten, expected) in [
-            (idle, 74, 0, Verdict::GoOn),
-            (idle, 75, 0, Verdict::Finish),
-            (idle, 84, 0, Verdict::Finish),
-            (idle, 85, 0, Verdict::Close),
-            (Look { head_begun: true, ..idle }, 9, 0, Verdict::GoOn),
-            (Look { head_begun: true, ..idle }, 10, 0, Verdict::Close),
+        for (look, unchanged, head, slow, expected) in [
+            (idle, 74, 0, 0, Verdict::GoOn),
+            (idle, 75, 0, 0, Verdict::Finish),
+            (idle, 84, 0, 0, Verdict::Finish),
+            (idle, 85, 0, 0, Verdict::Close),
+            (head, 9, 9, 0, Verdict::GoOn),
+            (head, 10, 10, 0, Verdict::Close),
             // A stream may be silent for as long as its model thinks.
-            (Look { busy: true, head_begun: true, ..idle }, 10_000, 0, Verdict::GoOn),
-            (Look { busy: true, blocked: true, ..idle }, 0, 59, Verdict::GoOn),
-            (Look { busy: true, blocked: true, ..idle }, 0, 60, Verdict::Close),
+            (Look { busy: true, ..head }, 10_000, 10_000, 0, Verdict::GoOn),
+            // But a head that has begun beside it is waited for by everything that comes after.
+            (multiplexed, 9, 9, 0, Verdict::GoOn),
+            (Look { busy: true, ..multiplexed }, 0, 10, 0, Verdict::Close),
+            (Look { busy: true, blocked: true, ..multiplexed }, 0, 10, 10, Verdict::GoOn),
+            (busy, 0, 0, 59, Verdict::GoOn),
+            (busy, 0, 0, 60, Verdict::Close),
+            (idle, 0, 0, 60, Verdict::Close),
         ] {
-            assert_eq!(verdict(&look, secs(unchanged), secs(unwritten), &patience), expected);
+            let times = Times { unchanged: secs(unchanged), head: secs(head), slow: secs(slow) };
+            assert_eq!(verdict(&look, &times, &PATIENCE), expected, "{look:?} {times:?}");
         }
+        // Who is asked to finish has no longer for it than for a request to come.
+        let short = Patience { idle_timeout: secs(1), ..PATIENCE };
+        let times = Times { unchanged: secs(2), ..Times::default() };
+        assert_eq!(verdict(&idle, &times, &short), Verdict::Close);
+    }
+
+    #[test]
+    fn each_clock_runs_while_its_own_thing_lasts() {
+        let mut now = Instant::now();
+        let second = Duration::from_secs(1);
+        let first = Activity::new(true).look();
+        let mut clocks = Clocks::new(first, now);
+        let mut look = |look, waiting| {
+            now += second;
+            clocks.look(look, waiting, now)
+        };
+        // Heads that begin and end are no requests.
+        let head = Look { head_begun: true, heads: 1, ..first };
+        assert_eq!(look(head, None).head, Duration::ZERO);
+        let times = look(head, None);
+        assert_eq!((times.head, times.unchanged), (second, 2 * second));
+        let times = look(Look { heads: 2, ..head }, None);
+        assert_eq!((times.head, times.unchanged), (Duration::ZERO, 3 * second));
+        assert_eq!(look(Look { turns: 1, ..first }, None).unchanged, Duration::ZERO);
+
+        // Bytewise reading of a full socket.
+        let blocked = |written| Look { blocked: true, written, ..first };
+        assert_eq!(look(blocked(10_000), None).slow, Duration::ZERO);
+        assert_eq!(look(blocked(10_001), None).slow, second);
+        assert_eq!(look(blocked(11_023), None).slow, 2 * second);
+        assert_eq!(look(blocked(11_024), None).slow, Duration::ZERO);
+
+        // Bytewise opening of the connection's window; a stream's own is not its fault.
+        let waiting = |window, sent| Some(Waiting { window, sent });
+        assert_eq!(look(first, waiting(1023, 65_535)).slow, Duration::ZERO);
+        assert_eq!(look(first, waiting(1023, 65_536)).slow, second);
+        assert_eq!(look(first, waiting(1024, 65_536)).slow, Duration::ZERO);
+        assert_eq!(look(first, waiting(1023, 65_536)).slow, Duration::ZERO);
+        assert_eq!(look(first, None).slow, Duration::ZERO);
     }
 }

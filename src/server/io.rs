@@ -19,6 +19,9 @@ use http::Version;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::Frames;
+use super::streams::{Piece, Stream, Streams};
+
 /// What is known of a connection without asking it.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -26,14 +29,15 @@ pub(super) struct Activity {
     requests: AtomicU32,
     /// Goes up whenever a request begins or ends.
     turns: AtomicU64,
-    /// Bytes have come since the last request began or ended: a head is on its way.
+    /// A head is on its way: bytes have come since the last request began or ended, or, on
+    /// HTTP/2, frames of one.
     unread_head: AtomicBool,
     /// Bytes are waiting for the client to take them.
     blocked: AtomicBool,
-    /// Goes up with everything the client takes.
-    writes: AtomicU64,
-    /// Requests share the connection: what comes between two of them need not be a head.
-    multiplexed: bool,
+    /// Bytes that the client has taken.
+    written: AtomicU64,
+    /// On HTTP/2, where requests share the connection.
+    streams: Option<Arc<Streams>>,
     /// How often the connection has been polled.
     polls: AtomicU64,
     /// Whether anybody waits for everything to be written.
@@ -51,37 +55,61 @@ struct Waiting {
     bodies: Vec<Waker>,
 }
 
+/// How a connection carries its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Requests {
+    /// One after the other: HTTP/1.
+    InTurn,
+    /// Many together: HTTP/2.
+    AtOnce,
+}
+
 /// One look at an [`Activity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) busy: bool,
     pub(super) turns: u64,
+    pub(super) requests: Requests,
     pub(super) head_begun: bool,
+    /// Another number is another head.
+    pub(super) heads: u64,
     pub(super) blocked: bool,
-    pub(super) writes: u64,
+    pub(super) written: u64,
 }
 
 impl Activity {
     /// Of a connection that carries many requests at once, or one after the other.
     pub(super) fn new(multiplexed: bool) -> Self {
-        Self { multiplexed, ..Self::default() }
+        Self { streams: multiplexed.then(Streams::new), ..Self::default() }
     }
 
     pub(super) fn look(&self) -> Look {
+        let turns = self.turns.load(Ordering::Relaxed);
         Look {
             busy: self.requests.load(Ordering::Relaxed) > 0,
-            turns: self.turns.load(Ordering::Relaxed),
-            head_begun: !self.multiplexed && self.unread_head.load(Ordering::Relaxed),
+            turns,
+            requests: if self.streams.is_some() { Requests::AtOnce } else { Requests::InTurn },
+            head_begun: self.unread_head.load(Ordering::Relaxed),
+            heads: self.streams.as_ref().map_or(turns, |streams| streams.heads()),
             blocked: self.blocked.load(Ordering::Relaxed),
-            writes: self.writes.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
         }
+    }
+
+    /// The open streams, on HTTP/2.
+    pub(super) fn streams(&self) -> Option<&Arc<Streams>> {
+        self.streams.as_ref()
     }
 
     /// A request begins; it ends when the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> InRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.turn();
-        InRequest { activity: Arc::clone(self), knows_chunks: version > Version::HTTP_10 }
+        InRequest {
+            activity: Arc::clone(self),
+            knows_chunks: version > Version::HTTP_10,
+            stream: self.streams.as_ref().map(Streams::begin),
+        }
     }
 
     /// The connection is served by this task from now on.
@@ -140,7 +168,9 @@ impl Activity {
 
     fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
-        self.unread_head.store(false, Ordering::Relaxed);
+        if self.streams.is_none() {
+            self.unread_head.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -149,6 +179,8 @@ impl Activity {
 pub(super) struct InRequest {
     activity: Arc<Activity>,
     knows_chunks: bool,
+    /// On HTTP/2.
+    stream: Option<Arc<Stream>>,
 }
 
 impl InRequest {
@@ -169,10 +201,26 @@ impl InRequest {
     pub(super) fn poll_written(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         self.activity.poll_written(since, cx)
     }
+
+    /// Its stream, on HTTP/2.
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        self.stream.as_deref()
+    }
+
+    /// A piece of its response's body, which is given away now.
+    pub(super) fn piece(&self, bytes: Bytes) -> Piece {
+        match &self.stream {
+            Some(stream) => stream.piece(bytes),
+            None => Piece::unwatched(bytes),
+        }
+    }
 }
 
 impl Drop for InRequest {
     fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.end();
+        }
         self.activity.requests.fetch_sub(1, Ordering::Relaxed);
         self.activity.turn();
     }
@@ -184,19 +232,22 @@ pub(super) struct Watched {
     stream: TcpStream,
     /// Was read from it before.
     first: Bytes,
+    /// On HTTP/2.
+    frames: Option<Box<Frames>>,
     activity: Arc<Activity>,
 }
 
 impl Watched {
-    /// `first` is what was read from `stream` already.
+    /// `first` is what was read from `stream` already; on HTTP/2 the preface, and no more.
     pub(super) fn new(stream: TcpStream, first: Bytes, activity: Arc<Activity>) -> Self {
-        Self { stream, first, activity }
+        let frames = activity.streams().map(|_| Box::default());
+        Self { stream, first, frames, activity }
     }
 
     fn wrote(&self, poll: &Poll<io::Result<usize>>) {
         self.activity.blocked.store(poll.is_pending(), Ordering::Relaxed);
-        if poll.is_ready() {
-            self.activity.writes.fetch_add(1, Ordering::Relaxed);
+        if let Poll::Ready(Ok(written)) = poll {
+            self.activity.written.fetch_add(*written as u64, Ordering::Relaxed);
         }
     }
 }
@@ -219,8 +270,18 @@ impl AsyncRead for Watched {
             // An end or an error is there at the next call, too.
             poll = Poll::Ready(Ok(()));
         }
-        if buf.filled().len() > before {
-            self.activity.unread_head.store(true, Ordering::Relaxed);
+        let read = buf.filled().get(before + first..).unwrap_or_default();
+        let watched = &mut *self;
+        match (&mut watched.frames, watched.activity.streams()) {
+            (Some(frames), Some(streams)) => {
+                let seen = frames.read(read);
+                streams.saw(&seen);
+                watched.activity.unread_head.store(seen.in_head, Ordering::Relaxed);
+            }
+            _ if first + read.len() > 0 => {
+                watched.activity.unread_head.store(true, Ordering::Relaxed);
+            }
+            _ => {}
         }
         poll
     }

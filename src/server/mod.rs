@@ -26,8 +26,11 @@
 //! ```
 
 mod connection;
+mod counted;
+mod frames;
 mod health;
 mod io;
+mod streams;
 mod upstream;
 
 use std::future::Future;
@@ -51,10 +54,10 @@ pub use self::health::{Health, HealthFuture, HealthLayer};
 use self::upstream::Backing;
 use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
+use crate::limit::InFlightLayer;
 use crate::openapi::DocsLayer;
 use crate::proxy::Rooms;
 use crate::route::NotFound;
-use crate::limit::InFlightLayer;
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
 use crate::telemetry::TraceLayer;
 

@@ -41,4 +41,5 @@ mod request_ids;
 mod silence;
 mod slow_readers;
 mod support;
+mod windows;
 mod wire;

@@ -67,6 +67,27 @@ async fn a_slow_body_is_a_408() {
     client.expect_end().await;
 }
 
+/// The rest of a body is nothing to wait for once its answer is known.
+#[tokio::test]
+async fn a_body_that_trickles_on_after_its_answer_is_not_waited_for() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("limits.max_in_flight", "1")]).await;
+    let mut client = gateway.connect().await;
+    let request = TestRequest::new("POST", "/sessions").field("transfer-encoding", "chunked");
+    client.send([&request.bytes()[..], b"1\r\n{\r\n"].concat()).await;
+    client.reply().await.refusal(401, "UNAUTHORIZED");
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
+    crate::support::soon(async {
+        loop {
+            every.tick().await;
+            if !client.try_send("1\r\n \r\n").await {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_stream_is_not_idle_however_silent_it_is() {
     let upstream = Upstream::bind().await;

@@ -61,6 +61,37 @@ async fn a_client_that_takes_nothing_is_closed_in_time() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_next_to_nothing_is_closed_in_time() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.write_timeout", "300ms")]).await;
+    let (mut client, peer) = silent_reader(&upstream, &gateway).await;
+    let (_read, mut write) = peer.into_split();
+    let sending = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        let piece = chunk(data(&"x".repeat(16_000)));
+        while write.write_all(&piece).await.is_ok() {}
+    });
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(10));
+    crate::support::soon(async {
+        while !sending.is_finished() {
+            every.tick().await;
+            client.take(1).await;
+        }
+    })
+    .await;
+}
+
+/// Answers that nobody reads are as few as fit between the two, however many are asked for.
+#[tokio::test]
+async fn a_client_that_asks_on_and_reads_nothing_is_closed_in_time() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.write_timeout", "300ms")]).await;
+    let mut client = Client::connect_small(gateway.address).await;
+    let many = TestRequest::new("GET", "//openapi.json").bytes().repeat(100);
+    crate::support::soon(async { while client.try_send(&many).await {} }).await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_without_having_read_frees_the_upstream() {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;

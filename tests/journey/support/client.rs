@@ -127,6 +127,11 @@ impl Client {
         soon(self.tcp.shutdown()).await.unwrap();
     }
 
+    /// Reads this many bytes at most, and forgets them.
+    pub(crate) async fn take(&mut self, bytes: usize) {
+        let _closed = soon(self.tcp.read(&mut vec![0; bytes])).await;
+    }
+
     /// RST.
     pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();

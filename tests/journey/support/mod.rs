@@ -3,6 +3,7 @@
 
 mod chatkit;
 mod client;
+pub(crate) mod frames;
 mod gateway;
 mod http2;
 mod log;

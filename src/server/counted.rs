@@ -1,0 +1,226 @@
+//! The gateway's service, telling the connection what it is doing.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::io::{Activity, InRequest};
+use super::streams::Piece;
+use crate::authenticate::ConnectionCallers;
+use crate::error::BoxError;
+
+/// The service, telling the connection what it is doing.
+#[derive(Clone)]
+pub(super) struct Counted<S> {
+    service: S,
+    activity: Arc<Activity>,
+    /// `None` on HTTP/1, where there is one request at a time.
+    callers: Option<ConnectionCallers>,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(service: S, activity: Arc<Activity>) -> Self {
+        let callers = activity.streams().map(|_| ConnectionCallers::default());
+        Self { service, activity, callers }
+    }
+}
+
+impl<S, R> hyper::service::Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<R>> + Clone,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Response = Response<CountedBody<R>>;
+    type Error = S::Error;
+    /// Boxed, so that what a request needed until its head is given back while its stream is open:
+    /// hyper keeps the place of an unboxed one, 1 KiB, for as long as the connection lives.
+    type Future = Pin<Box<CountedFuture<S>>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(callers) = &self.callers {
+            request.extensions_mut().insert(callers.clone());
+        }
+        let counted = self.activity.begin(request.version());
+        Box::pin(CountedFuture::Waiting {
+            service: self.service.clone(),
+            request: Some((request, counted)),
+        })
+    }
+}
+
+pin_project! {
+    /// Waits for the service to be ready, and then for its response.
+    #[project = CountedFutureProjection]
+    pub(super) enum CountedFuture<S: Service<Request<Incoming>>> {
+        Waiting { service: S, request: Option<(Request<Incoming>, InRequest)> },
+        Calling { #[pin] future: S::Future, guard: Option<InRequest> },
+    }
+}
+
+impl<S, R> Future for CountedFuture<S>
+where
+    S: Service<Request<Incoming>, Response = Response<R>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Output = Result<Response<CountedBody<R>>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                CountedFutureProjection::Waiting { service, request } => {
+                    std::task::ready!(service.poll_ready(cx))?;
+                    let Some((request, guard)) = request.take() else { return Poll::Pending };
+                    let future = service.call(request);
+                    self.set(CountedFuture::Calling { future, guard: Some(guard) });
+                }
+                CountedFutureProjection::Calling { future, guard } => {
+                    let response = std::task::ready!(future.poll(cx))?;
+                    let guard = guard.take();
+                    if let Some(guard) = &guard {
+                        guard.answers(response.body().size_hint().exact().is_some());
+                    }
+                    let body = |body| CountedBody { body, guard, next: Next::Ask };
+                    return Poll::Ready(Ok(response.map(body)));
+                }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A body that counts as a request in progress. It passes its frames on untouched, and an
+    /// error when everything that came before it has been written.
+    ///
+    /// On HTTP/2 it isn't over before all of it is written, or the client's windows have room for
+    /// it: what the server keeps in its buffer once a body is over, nobody can take back.
+    pub(super) struct CountedBody<R> {
+        #[pin]
+        body: R,
+        guard: Option<InRequest>,
+        next: Next,
+    }
+}
+
+/// What comes next of a body.
+enum Next {
+    /// What the body says.
+    Ask,
+    /// The last byte. The server asks for room before it takes this one, and then there is room
+    /// for those before it.
+    LastByte(Piece),
+    /// The trailers, or nothing, when all is written.
+    End(Option<Box<HeaderMap>>),
+    /// The error, when all that can be is written.
+    Fail { error: Option<BoxError>, since: Option<u64> },
+}
+
+impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
+    /// The body's frame as it is passed on, or what is to come first.
+    fn pass(self: Pin<&mut Self>, frame: Frame<Bytes>) -> Option<Frame<Piece>> {
+        let this = self.project();
+        let ends = this.body.is_end_stream();
+        let Some(guard) = this.guard else {
+            return Some(frame.map_data(Piece::unwatched));
+        };
+        if ends {
+            guard.ended();
+        }
+        let frame = match frame.into_data() {
+            Ok(data) => {
+                let mut piece = guard.piece(data);
+                if ends
+                    && guard.stream().is_some_and(|stream| !stream.has_room())
+                    && let Some(last) = piece.split_last()
+                {
+                    *this.next = Next::LastByte(last);
+                }
+                return Some(Frame::data(piece));
+            }
+            Err(frame) => frame,
+        };
+        match frame.into_trailers() {
+            Ok(trailers) => {
+                *this.next = Next::End(Some(Box::new(trailers)));
+                None
+            }
+            // There is no third kind.
+            Err(frame) => Some(frame.map_data(Piece::unwatched)),
+        }
+    }
+}
+
+impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
+    type Data = Piece;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        loop {
+            let mut this = self.as_mut().project();
+            let guard = this.guard.as_ref();
+            match this.next {
+                Next::Ask => match ready!(this.body.as_mut().poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        if let Some(frame) = self.as_mut().pass(frame) {
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                    }
+                    Some(Err(error)) => {
+                        *this.next = Next::Fail { error: Some(error.into()), since: None };
+                    }
+                    None => {
+                        if let Some(guard) = guard {
+                            guard.ended();
+                        }
+                        *this.next = Next::End(None);
+                    }
+                },
+                Next::LastByte(_) => {
+                    let last = std::mem::replace(this.next, Next::End(None));
+                    if let Next::LastByte(last) = last {
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
+                }
+                Next::End(trailers) => {
+                    if let Some(stream) = guard.and_then(InRequest::stream)
+                        && !stream.has_room()
+                    {
+                        ready!(stream.poll_taken(cx));
+                    }
+                    let trailers = trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
+                }
+                Next::Fail { error, since } => {
+                    if let Some(guard) = guard {
+                        ready!(guard.poll_written(since, cx));
+                    }
+                    return Poll::Ready(error.take().map(Err));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.next {
+            Next::Ask | Next::End(None) => self.body.is_end_stream(),
+            Next::LastByte(_) | Next::End(Some(_)) | Next::Fail { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.next {
+            Next::LastByte(_) => SizeHint::with_exact(1),
+            Next::Ask | Next::End(_) | Next::Fail { .. } => self.body.size_hint(),
+        }
+    }
+}
