@@ -106,6 +106,7 @@ impl Rooms {
         let limits = &config.limits;
         let body_limits = BodyLimits {
             max_body_bytes: limits.max_body_bytes,
+            max_json_values: limits.max_json_values,
             max_audio_bytes: limits.max_audio_bytes,
             max_message_chars: limits.max_message_chars,
             max_chat_chars: config.chat.max_message_chars,

@@ -271,6 +271,8 @@ pub(super) const KEYS: &[Key] = &[
         "Unicode scalar values of a message"),
     key("limits.max_body_bytes", "1048576", BYTES,
         "bytes of a request's body"),
+    key("limits.max_json_values", "10000", Shape::Count(100, 10_000_000),
+        "JSON values of a request's body, keys counted; a tool's output, an action's payload and a tag's data are not"),
     key("limits.max_audio_bytes", "26214400", BYTES,
         "bytes of a transcription's audio"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,

@@ -103,6 +103,7 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
     let max_messages = read.limit("limits.max_messages");
     let max_message_chars = read.size("limits.max_message_chars");
     let max_body_bytes = read.size("limits.max_body_bytes");
+    let max_json_values = read.size("limits.max_json_values");
     let max_audio_bytes = read.size("limits.max_audio_bytes");
     let max_in_flight = read.size("limits.max_in_flight");
     let max_unauthenticated = read.size("limits.max_unauthenticated");
@@ -114,6 +115,7 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
         max_messages: NonZeroU32::new(max_messages?),
         max_message_chars: max_message_chars?,
         max_body_bytes: max_body_bytes?,
+        max_json_values: max_json_values?,
         max_audio_bytes: max_audio_bytes?,
         max_in_flight: max_in_flight?,
         max_unauthenticated: max_unauthenticated?,

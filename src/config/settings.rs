@@ -185,6 +185,8 @@ pub struct LimitsConfig {
     pub max_message_chars: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
+    /// JSON values of a request's body, keys counted.
+    pub max_json_values: usize,
     /// Bytes of a transcription's audio.
     pub max_audio_bytes: usize,
     /// Requests and open streams at once.

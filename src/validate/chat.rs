@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 
 use super::call::RunCall;
 use super::layer::Rules;
-use super::{json, negotiate, parse};
+use super::{negotiate, parse};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -69,10 +69,9 @@ pub(super) fn parse(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<ChatCall, Rejection> {
-    let value = json::parse(body).map_err(parse::not_json)?;
-    rules.schemas.check(target.operation(), &value)?;
+    let value = parse::checked(rules, target.operation(), body)?;
     let text = value.get("message").and_then(Value::as_str);
-    parse::check_text(rules.limits.max_chat_chars, text.into_iter(), true)?;
+    parse::check_text(rules.limits.max_chat_chars, text.into_iter(), 0, true)?;
     let conversation = match value.get("conversation_id") {
         Some(Value::Number(number)) => Some(ConversationName::Number(positive(number))),
         Some(Value::String(text)) => Some(ConversationName::Text(text.as_str().into())),

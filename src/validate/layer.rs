@@ -11,6 +11,9 @@ use super::service::Validate;
 pub struct BodyLimits {
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
+    /// The most JSON values of a body, every key counted as one. What is passed on without a look
+    /// at it is not counted: a tool's output, an action's payload, a tag's data.
+    pub max_json_values: usize,
     /// The largest audio, in bytes. Written in base64 in a JSON body it may take a third more,
     /// and `max_body_bytes` beside it.
     pub max_audio_bytes: usize,
@@ -23,10 +26,11 @@ pub struct BodyLimits {
 }
 
 impl Default for BodyLimits {
-    /// 1 MiB, 25 MiB of audio, 10 000 characters, 15 seconds.
+    /// 1 MiB, 10 000 values, 25 MiB of audio, 10 000 characters, 15 seconds.
     fn default() -> Self {
         Self {
             max_body_bytes: 1_048_576,
+            max_json_values: super::json::MAX_VALUES,
             max_audio_bytes: 26_214_400,
             max_message_chars: 10_000,
             max_chat_chars: 10_000,

@@ -58,7 +58,7 @@ pub use call::{
 };
 pub use chat::{ChatCall, ConversationName};
 pub use history::{HistoryCall, Look};
-pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
+pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
 pub use layer::{BodyLimits, UnknownRequests, ValidateLayer};
 pub use openai::{ListPage, NewClientSession, OpenAiCall};
 pub use report::{Report, Violation};

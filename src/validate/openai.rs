@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::layer::Rules;
 use super::report::Report;
-use super::{json as strict, query};
+use super::{parse as bodies, query};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -104,9 +104,7 @@ pub(super) fn parse(
     let thread = || Box::from(target.thread().unwrap_or_default());
     match target.operation() {
         Operation::OpenAiCreateSession => {
-            let value = strict::parse(body)
-                .map_err(|error| Rejection::new(Code::InvalidJson).message(error.to_string()))?;
-            rules.schemas.check(Operation::OpenAiCreateSession, &value)?;
+            let value = bodies::checked(rules, Operation::OpenAiCreateSession, body)?;
             Ok(OpenAiCall::CreateSession(new_session(&value)?))
         }
         // Its body, if there is one, says nothing.

@@ -9,6 +9,9 @@ use crate::rejection::{Code, Rejection};
 /// The most violations that are listed.
 const MAX_VIOLATIONS: usize = 32;
 
+/// The most elements that a schema lets an array have.
+const MAX_ELEMENTS: usize = 256;
+
 /// What a report is about, if nothing else is said.
 const BODY: &str = "body";
 
@@ -79,6 +82,8 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
     if validator.is_valid(body) {
         return Ok(());
     }
+    // All of them are found before the first is told, so there must not be many.
+    let body = &shortened(body);
     let mut violations = Vec::new();
     for error in validator.iter_errors(body) {
         // Not one more than is told: a body may break its schema in a hundred thousand places.
@@ -122,6 +127,19 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
     }
     violations.truncate(MAX_VIOLATIONS);
     Err(Report { violations, of: BODY })
+}
+
+/// The body with no more elements in an array than tell that there are too many.
+fn shortened(body: &Value) -> Value {
+    match body {
+        Value::Array(elements) => {
+            Value::Array(elements.iter().take(MAX_ELEMENTS + 1).map(shortened).collect())
+        }
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(name, value)| (name.clone(), shortened(value))).collect(),
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => body.clone(),
+    }
 }
 
 fn push(violations: &mut Vec<Violation>, pointer: String, message: String) {

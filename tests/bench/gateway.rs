@@ -21,6 +21,7 @@ use chatkit_rest::session::{
     BeginRun, Bound, MemoryStore, NewSession, RunStart, SessionId, SessionStore, Settlement,
     Uncounted,
 };
+use chatkit_rest::surface::Surface;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::Full;
@@ -31,8 +32,12 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A message as a client of some ambition writes it.
 pub(crate) const RUN: &[u8] = br#"{"message":{"content":[{"type":"input_text","text":"Hello, what is the weather like?"}],"attachments":[],"quoted_text":null,"inference_options":{"model":"m","tool_choice":{"id":"t"}}},"metadata":{"a":1}}"#;
 
+/// A service's key, and its digest.
+const KEY: &str = "abc";
+const KEY_SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
 const PREFIX: &str = "/api/v1/chatkit";
-const THREAD: &str = "thr_0123456789";
+pub(crate) const THREAD: &str = "thr_0123456789";
 
 /// What a run begins with, and what it is long because of.
 const PREAMBLE: &[u8] = b"data: {\"type\":\"thread.item.done\",\"item\":{\"id\":\"msg_1\",\
@@ -132,7 +137,8 @@ impl Furnished {
                 format!(
                     "[auth]\nsecret = \"{SECRET}\"\n[upstream]\nurl = \"embedded\"\n[store]\n\
                      url = \"memory:\"\n[limits]\nrequests_per_minute = 4000000000\n\
-                     max_messages = 0\n"
+                     max_messages = 0\n\
+                     [openai]\napi_keys = [{{ name = \"bench\", sha256 = \"{KEY_SHA256}\" }}]\n"
                 ),
             )
             .load()
@@ -143,11 +149,37 @@ impl Furnished {
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Request<Full<Bytes>> {
+        Self::request_of(&self.token, method, format!("{PREFIX}{path}"), body)
+    }
+
+    /// A request for a path of a surface's, with the session's and the thread's ids in it.
+    pub(crate) fn of_surface(
+        &self,
+        surface: Surface,
+        method: &Method,
+        path: &str,
+        body: String,
+    ) -> Request<Full<Bytes>> {
+        let session = self.session.to_string();
+        let path = path
+            .replace("{session_id}", &session)
+            .replace("{thread_id}", &session)
+            .replace("{item_id}", "msg_1")
+            .replace("{user_id}", "ada");
+        let (prefix, token) = match surface {
+            Surface::Rest => (PREFIX, &*self.token),
+            Surface::Chat => ("/api", &*self.token),
+            Surface::OpenAi => ("/v1/chatkit", KEY),
+        };
+        Self::request_of(token, method.clone(), format!("{prefix}{path}"), body)
+    }
+
+    fn request_of(token: &str, method: Method, uri: String, body: String) -> Request<Full<Bytes>> {
         Request::builder()
             .method(method)
-            .uri(format!("{PREFIX}{path}"))
+            .uri(uri)
             .header("host", "127.0.0.1:8080")
-            .header("authorization", format!("Bearer {}", self.token))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
             .header("accept", "*/*")
             .header("user-agent", "bench")

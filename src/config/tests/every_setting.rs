@@ -61,6 +61,7 @@ const ROWS: &[Row] = &[
     ("limits.max_messages", "5", |c| c.limits.max_messages == some(5)),
     ("limits.max_message_chars", "15", |c| c.limits.max_message_chars == 15),
     ("limits.max_body_bytes", "16000", |c| c.limits.max_body_bytes == 16_000),
+    ("limits.max_json_values", "160", |c| c.limits.max_json_values == 160),
     ("limits.max_audio_bytes", "17", |c| c.limits.max_audio_bytes == 17),
     ("limits.max_in_flight", "18", |c| c.limits.max_in_flight == 18),
     ("limits.max_unauthenticated", "21", |c| c.limits.max_unauthenticated == 21),

@@ -7,12 +7,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::call::{ActionCall, FollowUp, Step};
+use super::super::json::Shape;
 use super::super::layer::Rules;
 use super::super::report::Report;
 use super::super::{negotiate, query};
-use super::{checked, defect, is_absent};
+use super::{checked_parts, defect, is_absent};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
+
+/// What is any JSON is passed on without a look.
+static OUTPUT: Shape = Shape::Object(&[("result", Shape::Raw)]);
+static ACTION: Shape = Shape::Object(&[("action", Shape::Object(&[("payload", Shape::Raw)]))]);
 
 /// What was asked for.
 pub(super) enum Asked {
@@ -58,7 +63,12 @@ pub(super) fn parse(
         Operation::RetryItem if is_absent(body) => empty,
         _ => body,
     };
-    checked(rules, operation, body)?;
+    let shape = match operation {
+        Operation::SubmitToolOutput => &OUTPUT,
+        Operation::RunAction => &ACTION,
+        _ => &Shape::Tree,
+    };
+    checked_parts(rules, operation, body, shape)?;
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| defect(&error))?;
     let item = || Box::from(target.other().unwrap_or_default());
     let step = match operation {

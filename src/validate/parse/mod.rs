@@ -5,6 +5,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::call::{Call, Feedback, Page, ThreadPath};
+use super::json::{JsonError, Parsed, Shape};
 use super::layer::Rules;
 use super::{chat, history, json, openai, query};
 use crate::rejection::{Code, Rejection};
@@ -61,8 +62,8 @@ pub(super) fn parse(
         }
         Operation::ListThreads => Ok(Call::ListThreads { session: session() }),
         Operation::CreateRun => {
-            let value = checked(Operation::CreateRun)?;
-            let run = runs::run(rules, headers, body, &value)?;
+            let parsed = checked_parts(rules, Operation::CreateRun, body, &runs::SHAPE)?;
+            let run = runs::run(rules, headers, body, &parsed)?;
             let thread = Box::from(target.thread().unwrap_or_default());
             Ok(Call::CreateRun { session: session(), thread, run })
         }
@@ -107,10 +108,24 @@ fn is_absent(body: &[u8]) -> bool {
 }
 
 /// A body that matches its operation's schema.
-fn checked(rules: &Rules, operation: Operation, body: &[u8]) -> Result<Value, Rejection> {
-    let value = json::parse(body).map_err(not_json)?;
-    rules.schemas.check(operation, &value)?;
-    Ok(value)
+pub(super) fn checked(
+    rules: &Rules,
+    operation: Operation,
+    body: &[u8],
+) -> Result<Value, Rejection> {
+    checked_parts(rules, operation, body, &Shape::Tree).map(|parsed| parsed.value)
+}
+
+/// The same, of a body with parts that stay as they were written.
+fn checked_parts(
+    rules: &Rules,
+    operation: Operation,
+    body: &[u8],
+    shape: &'static Shape,
+) -> Result<Parsed, Rejection> {
+    let parsed = json::read(body, rules.limits.max_json_values, shape).map_err(not_json)?;
+    rules.schemas.check(operation, &parsed.value)?;
+    Ok(parsed)
 }
 
 /// The most items of a page.
@@ -147,8 +162,15 @@ fn feedback(value: &Value) -> Feedback {
     }
 }
 
-pub(super) fn not_json(error: json::JsonError) -> Rejection {
-    Rejection::new(Code::InvalidJson).message(error.to_string())
+pub(super) fn not_json(error: JsonError) -> Rejection {
+    let text = error.to_string();
+    match error {
+        JsonError::TooMany { max } => Rejection::new(Code::PayloadTooLarge)
+            .message(text)
+            .detail("max_json_values", max)
+            .because("the body has more values than limits.max_json_values"),
+        _ => Rejection::new(Code::InvalidJson).message(text),
+    }
 }
 
 pub(super) fn string_at(value: &Value, member: &str) -> Option<String> {

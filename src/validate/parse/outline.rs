@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::super::json::{self, JsonError, MAX_DEPTH};
+use super::super::json::{self, JsonError, MAX_DEPTH, Text};
 
 /// The most values that are looked at. No body of texts has as many.
 const MAX_VALUES: usize = 10_000;
@@ -111,10 +111,6 @@ impl<'a> Visitor<'a> for Members<'_, 'a> {
         Ok(())
     }
 }
-
-/// A text, borrowed where it can be.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().nth(MAX_TEXT_CHARS).map(|(end, _)| end);

@@ -6,17 +6,29 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::super::call::{ChatKitCall, Page};
-use super::super::json;
+use super::super::json::{self, Shape};
 use super::super::layer::{Rules, UnknownRequests};
 use super::super::report::Report;
-use super::runs::{check_text, texts};
+use super::runs::{chars_beside, check_text, texts};
 use super::{not_json, string_at};
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 
+/// What no request has a say in is passed on without a look.
+static SHAPE: Shape = Shape::Object(&[(
+    "params",
+    Shape::Object(&[
+        ("result", Shape::Raw),
+        ("action", Shape::Object(&[("payload", Shape::Raw)])),
+        ("input", Shape::Object(&[("content", TAGS)])),
+    ]),
+)]);
+
+const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Told)]));
+
 pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Rejection> {
-    let value = json::parse(body).map_err(not_json)?;
-    let Value::Object(envelope) = &value else {
+    let parsed = json::read(body, rules.limits.max_json_values, &SHAPE).map_err(not_json)?;
+    let Value::Object(envelope) = &parsed.value else {
         return Err(Report::one("", "must be an object").into());
     };
     let kind = match envelope.get("type") {
@@ -25,7 +37,7 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
         Some(_) => return Err(Report::one("/type", "must be a string").into()),
     };
     match (kind, rules.unknown) {
-        (Some(kind), _) => rules.schemas.check_chatkit(kind, &value)?,
+        (Some(kind), _) => rules.schemas.check_chatkit(kind, &parsed.value)?,
         (None, UnknownRequests::Forward) => {}
         (None, UnknownRequests::Refuse) => {
             let message = "is not a ChatKit request type that is known here";
@@ -45,7 +57,8 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
     attachments.extend(string_at(params, "attachment_id"));
     if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
         let parts = input.get("content").and_then(Value::as_array);
-        check_text(rules.limits.max_message_chars, texts(parts), false)?;
+        let beside = chars_beside(input, &parsed);
+        check_text(rules.limits.max_message_chars, texts(parts), beside, false)?;
     }
     let page = Page {
         limit: params.get("limit").and_then(integer),

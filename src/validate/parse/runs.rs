@@ -7,10 +7,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::call::RunCall;
+use super::super::json::{Parsed, Shape};
 use super::super::layer::Rules;
 use super::super::negotiate;
 use super::defect;
 use crate::rejection::{Code, Rejection};
+
+/// What a tag knows of the thing that it stands for is passed on without a look.
+pub(super) static SHAPE: Shape = Shape::Object(&[(
+    "message",
+    Shape::Object(&[("content", Shape::List(&Shape::Object(&[("data", Shape::Told)])))]),
+)]);
 
 #[derive(Deserialize)]
 struct RunBody<'a> {
@@ -40,20 +47,22 @@ pub(super) fn run(
     rules: &Rules,
     headers: &HeaderMap,
     body: &Bytes,
-    value: &Value,
+    parsed: &Parsed,
 ) -> Result<RunCall, Rejection> {
     let raw: RunBody<'_> = serde_json::from_slice(body).map_err(|error| defect(&error))?;
     let answer = negotiate::answer(raw.stream, headers);
     let metadata = raw.metadata.map(RawValue::to_owned);
-    let message = value.get("message");
+    let message = parsed.value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
-        check_text(rules.limits.max_message_chars, std::iter::once(text), true)?;
+        check_text(rules.limits.max_message_chars, std::iter::once(text), 0, true)?;
         let part = format!(r#"{{"type":"input_text","text":{}}}"#, raw.message.get());
         let part = RawValue::from_string(part).map_err(|error| defect(&error))?;
         return Ok(RunCall { metadata, ..RunCall::new(vec![part], answer) });
     }
-    let parts = message.and_then(|message| message.get("content")).and_then(Value::as_array);
-    check_text(rules.limits.max_message_chars, texts(parts), true)?;
+    let message = message.unwrap_or(&Value::Null);
+    let parts = message.get("content").and_then(Value::as_array);
+    let beside = chars_beside(message, parsed);
+    check_text(rules.limits.max_message_chars, texts(parts), beside, true)?;
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     Ok(RunCall {
@@ -70,14 +79,22 @@ pub(super) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
     parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str))
 }
 
-/// Refuses text that is blank, or has more than `max` characters.
+/// The characters of a message that are not in its text: those of what it quotes, and of what its
+/// tags know, as that is written.
+pub(super) fn chars_beside(message: &Value, parsed: &Parsed) -> usize {
+    let quoted = message.get("quoted_text").and_then(Value::as_str).unwrap_or_default();
+    quoted.chars().count() + parsed.told_chars
+}
+
+/// Refuses text that is blank, or has more than `max` characters together with those `beside` it.
 pub(in super::super) fn check_text<'a>(
     max: usize,
     texts: impl Iterator<Item = &'a str>,
+    beside: usize,
     refuse_blank: bool,
 ) -> Result<(), Rejection> {
     let mut blank = true;
-    let mut chars = 0;
+    let mut chars = beside;
     for text in texts {
         blank = blank && text.chars().all(char::is_whitespace);
         chars += text.chars().count();
@@ -86,7 +103,8 @@ pub(in super::super) fn check_text<'a>(
         return Err(Rejection::new(Code::EmptyMessage));
     }
     if chars > max {
-        let text = format!("The message's text has {chars} characters; at most {max} are allowed.");
+        let what = if beside == 0 { "text has" } else { "text, quoted_text and data have" };
+        let text = format!("The message's {what} {chars} characters; at most {max} are allowed.");
         return Err(Rejection::new(Code::MessageTooLong)
             .message(text)
             .detail("max_message_chars", max)
