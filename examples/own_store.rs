@@ -183,6 +183,13 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("attachment_owner", self.inner.attachment_owner(attachment_id))
     }
 
+    fn attachment_owners(
+        &self,
+        attachment_ids: Vec<String>,
+    ) -> StoreFuture<'_, Vec<Option<UserId>>> {
+        self.counted("attachment_owners", self.inner.attachment_owners(attachment_ids))
+    }
+
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
         self.counted("disown_attachment", self.inner.disown_attachment(attachment_id))
     }

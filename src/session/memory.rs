@@ -228,6 +228,16 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| Some(tables.attachments.get(&attachment_id)?.user_id.clone()))
     }
 
+    fn attachment_owners(
+        &self,
+        attachment_ids: Vec<String>,
+    ) -> StoreFuture<'_, Vec<Option<UserId>>> {
+        self.later(move |tables| {
+            let owner = |id: &String| Some(tables.attachments.get(&**id)?.user_id.clone());
+            attachment_ids.iter().map(owner).collect()
+        })
+    }
+
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
         let attachment_id: Box<str> = attachment_id.into();
         self.later(move |tables| {

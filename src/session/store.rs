@@ -166,6 +166,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The owner of an attachment.
     fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>>;
 
+    /// The owners of these attachments, in their order: one look-up, however many they are.
+    fn attachment_owners(
+        &self,
+        attachment_ids: Vec<String>,
+    ) -> StoreFuture<'_, Vec<Option<UserId>>>;
+
     /// Forgets an attachment; `false` if it was not known.
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 

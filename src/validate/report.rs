@@ -4,13 +4,14 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::{Value, json};
 
+use crate::bounds::MAX_ENTRIES;
 use crate::rejection::{Code, Rejection};
 
 /// The most violations that are listed.
 const MAX_VIOLATIONS: usize = 32;
 
 /// The most elements that a schema lets an array have.
-const MAX_ELEMENTS: usize = 256;
+const MAX_ELEMENTS: usize = MAX_ENTRIES;
 
 /// What a report is about, if nothing else is said.
 const BODY: &str = "body";
@@ -113,6 +114,11 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
             }
             Kind::Constant { expected_value } => {
                 push(&mut violations, place, format!("must be {expected_value}"));
+            }
+            // The name is the client's.
+            Kind::PropertyNames { error } => {
+                let masked = error.masked_with("a member's name").to_string();
+                push(&mut violations, place, format!("is not valid: {masked}"));
             }
             // Nobody is helped by reading those that are long.
             Kind::Pattern { pattern } if pattern.len() > MAX_PATTERN_BYTES => {

@@ -188,6 +188,76 @@ pub fn compile(name: &str) -> Result<Validator, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::{
+        MAX_ANSWER_CHARS, MAX_CURSOR_CHARS, MAX_ENTRIES, MAX_ID_CHARS, MAX_NAME_CHARS,
+    };
+    use crate::principal::MAX_USER_ID_CHARS;
+
+    /// What every schema below `node` says of how long things may be, and what it should.
+    fn bounds(node: &Value, name: &str, found: &mut Vec<String>) {
+        let types = |kind: &str| match &node["type"] {
+            Value::String(only) => only == kind,
+            Value::Array(types) => types.iter().any(|one| one == kind),
+            _ => false,
+        };
+        let mut expect = |keyword: &str, bound: usize| {
+            if node[keyword] != bound {
+                found.push(format!("{name}: {keyword} is {}, not {bound}", node[keyword]));
+            }
+        };
+        let is_fixed = node.get("const").is_some() || node.get("enum").is_some();
+        // Of these the configuration says how long they may be.
+        let is_said = ["text", "quoted_text", "message", "audio_base64"].contains(&name);
+        if types("string") && !is_fixed && !is_said {
+            expect(
+                "maxLength",
+                match name {
+                    "title" | "name" | "mime_type" => MAX_NAME_CHARS,
+                    "user" => MAX_USER_ID_CHARS,
+                    "after" | "before" => MAX_CURSOR_CHARS,
+                    "values" => MAX_ANSWER_CHARS,
+                    "limit" | "size" => 32,
+                    "state_variables" => 8192,
+                    _ => MAX_ID_CHARS,
+                },
+            );
+        }
+        if types("array") {
+            expect("maxItems", MAX_ENTRIES);
+        }
+        let of_any = node.get("additionalProperties").filter(|schema| schema.is_object());
+        if types("object") && of_any.is_some() {
+            let most =
+                if name == "state_variables" { (64, 64) } else { (MAX_ENTRIES, MAX_ID_CHARS) };
+            expect("maxProperties", most.0);
+            if node["propertyNames"]["maxLength"] != most.1 {
+                found.push(format!("{name}: a member's name has no bound"));
+            }
+        }
+        for (member, schema) in node["properties"].as_object().into_iter().flatten() {
+            bounds(schema, member, found);
+        }
+        for schema in [node.get("items"), of_any, node.get("then")].into_iter().flatten() {
+            bounds(schema, name, found);
+        }
+        for schema in node["allOf"].as_array().into_iter().flatten() {
+            bounds(schema, name, found);
+        }
+        for schema in node["$defs"].as_object().into_iter().flat_map(|defs| defs.values()) {
+            bounds(schema, "", found);
+        }
+    }
+
+    #[test]
+    fn whatever_is_named_is_bounded_and_on_every_surface_alike() {
+        for (name, source) in SOURCES {
+            if [".request", ".query", "chatkit/"].iter().any(|kind| name.contains(kind)) {
+                let mut found = Vec::new();
+                bounds(&serde_json::from_str(source).unwrap(), "", &mut found);
+                assert!(found.is_empty(), "{name}: {found:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_schema_compiles_and_is_named_after_its_file() {

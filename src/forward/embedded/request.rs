@@ -2,6 +2,9 @@
 
 use super::item::Answers;
 use super::json::{InvalidJson, Json};
+use crate::bounds::{
+    MAX_ANSWER_CHARS, MAX_CURSOR_CHARS, MAX_ENTRIES, MAX_ID_CHARS, MAX_NAME_CHARS, is_longer,
+};
 
 /// A page's length where the request doesn't say.
 const DEFAULT_LIMIT: i64 = 20;
@@ -104,18 +107,18 @@ impl Request {
 
         Ok(match body.get("type").and_then(Json::as_str).ok_or(Malformed)? {
             "attachments.create" => Self::Reply(R::AttachmentsCreate {
-                name: params.string("name")?,
+                name: params.bounded("name", MAX_NAME_CHARS)?,
                 mime_type: {
                     params.get("size")?.as_lax_integer().ok_or(Malformed)?;
-                    params.string("mime_type")?
+                    params.bounded("mime_type", MAX_NAME_CHARS)?
                 },
             }),
             "attachments.delete" => {
                 Self::Reply(R::AttachmentsDelete { attachment_id: params.string("attachment_id")? })
             }
             "input.transcribe" => Self::Reply(R::InputTranscribe {
-                audio_base64: params.string("audio_base64")?,
-                mime_type: params.string("mime_type")?,
+                audio_base64: params.text("audio_base64")?,
+                mime_type: params.bounded("mime_type", MAX_NAME_CHARS)?,
             }),
             "items.feedback" => {
                 thread_id()?;
@@ -163,7 +166,7 @@ impl Request {
             }),
             "threads.update" => Self::Reply(R::ThreadsUpdate {
                 thread_id: thread_id()?,
-                title: params.string("title")?,
+                title: params.bounded("title", MAX_NAME_CHARS)?,
             }),
             _ => return Err(Malformed),
         })
@@ -187,8 +190,20 @@ impl<'a> Params<'a> {
         self.0.get(key).filter(|value| **value != Json::Null)
     }
 
+    /// A text that is an id, or a name that stands for one.
     fn string(self, key: &str) -> Result<String, Malformed> {
+        self.bounded(key, MAX_ID_CHARS)
+    }
+
+    /// A text that somebody wrote. The SDK has no bounds; who writes to this server directly is
+    /// held to those of the gateway all the same, as all of it is kept.
+    fn text(self, key: &str) -> Result<String, Malformed> {
         Ok(self.get(key)?.as_str().ok_or(Malformed)?.to_owned())
+    }
+
+    fn bounded(self, key: &str, max: usize) -> Result<String, Malformed> {
+        let text = self.get(key)?.as_str().ok_or(Malformed)?;
+        if is_longer(text, max) { Err(Malformed) } else { Ok(text.to_owned()) }
     }
 
     fn optional_string(self, key: &str) -> Result<Option<String>, Malformed> {
@@ -196,7 +211,7 @@ impl<'a> Params<'a> {
     }
 
     fn strings(self, key: &str) -> Result<Vec<String>, Malformed> {
-        strings(self.get(key)?)
+        strings(self.get(key)?, MAX_ID_CHARS)
     }
 
     fn object(self, key: &str) -> Result<Self, Malformed> {
@@ -224,7 +239,10 @@ impl<'a> Params<'a> {
         Ok(PageRequest {
             limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
             descending,
-            after: self.optional_string("after")?,
+            after: match self.present("after") {
+                Some(_) => Some(self.bounded("after", MAX_CURSOR_CHARS)?),
+                None => None,
+            },
         })
     }
 
@@ -234,13 +252,13 @@ impl<'a> Params<'a> {
     }
 }
 
-fn strings(json: &Json) -> Result<Vec<String>, Malformed> {
-    match json {
-        Json::Array(values) => {
-            values.iter().map(|value| value.as_str().map(str::to_owned).ok_or(Malformed)).collect()
-        }
-        _ => Err(Malformed),
+fn strings(json: &Json, max_chars: usize) -> Result<Vec<String>, Malformed> {
+    let Json::Array(values) = json else { return Err(Malformed) };
+    if values.len() > MAX_ENTRIES {
+        return Err(Malformed);
     }
+    let texts = values.iter().map(|value| value.as_str().filter(|t| !is_longer(t, max_chars)));
+    texts.map(|text| text.map(str::to_owned).ok_or(Malformed)).collect()
 }
 
 impl Action {
@@ -257,10 +275,16 @@ impl Action {
 impl Input {
     fn read(params: Params<'_>) -> Result<Self, Malformed> {
         let Json::Array(parts) = params.get("content")? else { return Err(Malformed) };
+        if parts.len() > MAX_ENTRIES {
+            return Err(Malformed);
+        }
         Ok(Self {
             content: parts.iter().map(part).collect::<Result<_, _>>()?,
             attachments: params.strings("attachments")?,
-            quoted_text: params.optional_string("quoted_text")?,
+            quoted_text: match params.present("quoted_text") {
+                Some(_) => Some(params.text("quoted_text")?),
+                None => None,
+            },
             inference_options: inference_options(params.object("inference_options")?)?,
         })
     }
@@ -268,7 +292,7 @@ impl Input {
 
 fn part(part: &Json) -> Result<Json, Malformed> {
     let part = Params::new(part)?;
-    let text = part.string("text")?;
+    let text = part.text("text")?;
     match part.get("type")?.as_str() {
         Some("input_text") => {
             Ok(Json::from([("type", "input_text".into()), ("text", text.into())]))
@@ -316,10 +340,16 @@ impl Submission {
         let mut answers = Vec::new();
         match params.0.get("answers") {
             None => {}
-            Some(Json::Object(entries)) => {
+            Some(Json::Object(entries)) if entries.len() <= MAX_ENTRIES => {
                 for (id, answer) in entries {
                     let answer = Params::new(answer)?;
-                    let values = answer.0.get("values").map_or(Ok(Vec::new()), strings)?;
+                    if is_longer(id, MAX_ID_CHARS) {
+                        return Err(Malformed);
+                    }
+                    let values = match answer.0.get("values") {
+                        Some(values) => strings(values, MAX_ANSWER_CHARS)?,
+                        None => Vec::new(),
+                    };
                     let skipped = answer.flag("skipped")?;
                     answers.push((id.clone(), Answers { values, skipped }));
                 }
@@ -415,6 +445,50 @@ mod tests {
             assert!(!ok(body), "{body}");
         }
         assert!(Request::parse(b"{\"type\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let title = |n: usize| {
+            let title = "é".repeat(n);
+            let params = format!(r#"{{"thread_id":"t","title":"{title}"}}"#);
+            ok(&format!(r#"{{"type":"threads.update","params":{params}}}"#))
+        };
+        assert!(title(255));
+        assert!(!title(256));
+        let file = |n: usize| {
+            let name = "x".repeat(n);
+            let params = format!(r#"{{"name":"{name}","size":1,"mime_type":"a/b"}}"#);
+            ok(&format!(r#"{{"type":"attachments.create","params":{params}}}"#))
+        };
+        assert!(file(255));
+        assert!(!file(500_000));
+        let message = |content: usize, attachments: usize, model: usize| {
+            let list = |each: &str, n| vec![each; n].join(",");
+            ok(&format!(
+                r#"{{"type":"threads.create","params":{{"input":{{"content":[{}],"attachments":[{}],
+                    "inference_options":{{"model":"{}"}}}}}}}}"#,
+                list(r#"{"type":"input_text","text":"x"}"#, content),
+                list("\"a\"", attachments),
+                "m".repeat(model)
+            ))
+        };
+        assert!(message(256, 256, 512));
+        assert!(!message(257, 1, 1));
+        assert!(!message(1, 257, 1));
+        assert!(!message(1, 1, 513));
+        let answers = |answers: usize, values: usize, chars: usize| {
+            let values = vec![format!("\"{}\"", "v".repeat(chars)); values].join(",");
+            let answers: Vec<_> =
+                (0..answers).map(|n| format!(r#""q{n}":{{"values":[{values}]}}"#)).collect();
+            ok(&format!(
+                r#"{{"type":"threads.add_structured_input","params":{{"thread_id":"t","item_id":"i",
+                    "input":{{"answers":{{{}}}}}}}}}"#,
+                answers.join(",")
+            ))
+        };
+        assert!(answers(256, 1, 1) && answers(1, 256, 1) && answers(1, 1, 10_000));
+        assert!(!answers(257, 1, 1) && !answers(1, 257, 1) && !answers(1, 1, 10_001));
     }
 
     #[test]

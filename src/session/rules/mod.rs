@@ -1,5 +1,6 @@
 //! Ownership and limits: [`Call`] → [`Action`].
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -249,8 +250,14 @@ impl Rules {
         principal: &Principal,
         attachments: &[impl AsRef<str> + Sync],
     ) -> Result<(), Rejection> {
-        for id in attachments {
-            match self.store.attachment_owner(id.as_ref()).await.map_err(store_down)? {
+        // Named twice is asked about once.
+        let ids: BTreeSet<&str> = attachments.iter().map(AsRef::as_ref).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = ids.into_iter().map(str::to_owned).collect();
+        for owner in self.store.attachment_owners(ids).await.map_err(store_down)? {
+            match owner {
                 Some(owner) => self.check_owner(principal, &owner, Code::AttachmentNotFound)?,
                 None if self.unknown_attachments == UnknownAttachments::Forward => {}
                 None => return Err(Rejection::new(Code::AttachmentNotFound)),

@@ -393,6 +393,13 @@ pub(super) fn attachment_owner(
     connection.prepare_cached(sql)?.query_row([attachment_id], |row| user_id(row, 0)).optional()
 }
 
+pub(super) fn attachment_owners(
+    connection: &Connection,
+    attachment_ids: &[String],
+) -> Result<Vec<Option<UserId>>> {
+    attachment_ids.iter().map(|id| attachment_owner(connection, id)).collect()
+}
+
 pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) -> Result<bool> {
     let sql = "DELETE FROM attachment WHERE id = ?1";
     connection.prepare_cached(sql)?.execute([attachment_id]).map(|rows| rows > 0)

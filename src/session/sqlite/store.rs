@@ -473,6 +473,15 @@ impl SessionStore for SqliteStore {
         }))
     }
 
+    fn attachment_owners(
+        &self,
+        attachment_ids: Vec<String>,
+    ) -> StoreFuture<'_, Vec<Option<UserId>>> {
+        Box::pin(self.read("could not read attachments", move |connection| {
+            rows::attachment_owners(connection, &attachment_ids)
+        }))
+    }
+
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool> {
         let attachment_id = attachment_id.to_owned();
         self.write("could not forget an attachment", move |connection| {

@@ -1,5 +1,7 @@
 //! Bytes and target → [`Call`]. Pure.
 
+use std::io;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
@@ -7,7 +9,9 @@ use serde_json::Value;
 use super::call::{Call, Feedback, Page, ThreadPath};
 use super::json::{JsonError, Parsed, Shape};
 use super::layer::Rules;
+use super::report::Report;
 use super::{chat, history, json, openai, query};
+use crate::bounds::MAX_METADATA_BYTES;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
@@ -63,6 +67,7 @@ pub(super) fn parse(
         Operation::ListThreads => Ok(Call::ListThreads { session: session() }),
         Operation::CreateRun => {
             let parsed = checked_parts(rules, Operation::CreateRun, body, &runs::SHAPE)?;
+            check_metadata(&parsed.value)?;
             let run = runs::run(rules, headers, body, &parsed)?;
             let thread = Box::from(target.thread().unwrap_or_default());
             Ok(Call::CreateRun { session: session(), thread, run })
@@ -105,6 +110,30 @@ fn is_absent(body: &[u8]) -> bool {
     let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or_default();
     let rest = body.get(begin..).and_then(|body| body.strip_prefix(b"null"));
     body.is_empty() || rest.is_some_and(|rest| rest.iter().all(is_space))
+}
+
+/// Refuses a request's metadata that is too much.
+fn check_metadata(request: &Value) -> Result<(), Rejection> {
+    let Some(metadata) = request.get("metadata") else { return Ok(()) };
+    let mut left = Left(MAX_METADATA_BYTES);
+    serde_json::to_writer(&mut left, metadata).map_err(|_| {
+        let message = format!("must have at most {MAX_METADATA_BYTES} bytes as JSON");
+        Report::one("/metadata", message).into()
+    })
+}
+
+/// How many bytes may still be written. They go nowhere.
+struct Left(usize);
+
+impl io::Write for Left {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A body that matches its operation's schema.

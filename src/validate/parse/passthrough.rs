@@ -1,6 +1,7 @@
 //! ChatKit requests that come as such.
 
 use std::borrow::Cow;
+use std::num::IntErrorKind;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -10,9 +11,12 @@ use super::super::json::{self, Shape};
 use super::super::layer::{Rules, UnknownRequests};
 use super::super::report::Report;
 use super::runs::{chars_beside, check_text, texts};
-use super::{not_json, string_at};
+use super::{check_metadata, defect, not_json, string_at};
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
+
+/// The most rows that a list is asked for. `ChatKit.js` asks for 9999.
+const MAX_LIMIT: i64 = 10_000;
 
 /// What no request has a say in is passed on without a look.
 static SHAPE: Shape = Shape::Object(&[(
@@ -44,6 +48,7 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
             return Err(Report::one("/type", message).into());
         }
     }
+    check_metadata(&parsed.value)?;
     let null = Value::Null;
     let params = envelope.get("params").unwrap_or(&null);
     let input = params.get("input").unwrap_or(&null);
@@ -60,14 +65,20 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
         let beside = chars_beside(input, &parsed);
         check_text(rules.limits.max_message_chars, texts(parts), beside, false)?;
     }
+    let limit = params.get("limit").and_then(integer);
     let page = Page {
-        limit: params.get("limit").and_then(integer),
+        limit: limit.map(|limit| limit.min(MAX_LIMIT)),
         ascending: params.get("order").and_then(Value::as_str) == Some("asc"),
         after: string_at(params, "after"),
     };
+    let is_too_much = limit.is_some_and(|limit| limit > MAX_LIMIT);
+    let body = match kind {
+        Some(RequestType::ItemsList) if is_too_much => with_limit(&parsed.value, MAX_LIMIT)?,
+        _ => body.clone(),
+    };
     Ok(ChatKitCall {
         kind,
-        body: body.clone(),
+        body,
         thread_id: string_at(params, "thread_id"),
         attachments,
         title: string_at(params, "title"),
@@ -75,7 +86,17 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
     })
 }
 
-/// An integer as the upstream reads it: `"2"` and `true` are integers there.
+/// The same request with another limit: the upstream gives as much as it is asked for.
+fn with_limit(request: &Value, limit: i64) -> Result<Bytes, Rejection> {
+    let mut request = request.clone();
+    if let Some(asked) = request.pointer_mut("/params/limit") {
+        *asked = limit.into();
+    }
+    serde_json::to_vec(&request).map(Bytes::from).map_err(|error| defect(&error))
+}
+
+/// An integer as the upstream reads it: `"2"` and `true` are integers there. One that is too large
+/// is the largest.
 fn integer(value: &Value) -> Option<i64> {
     let text: Cow<'_, str> = match value {
         Value::Bool(flag) => return Some(i64::from(*flag)),
@@ -87,5 +108,72 @@ fn integer(value: &Value) -> Option<i64> {
         },
         _ => return None,
     };
-    text.parse().ok()
+    match text.parse() {
+        Ok(integer) => Some(integer),
+        Err(error) => match error.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::layer::BodyLimits;
+    use super::super::super::schemas::Schemas;
+    use super::*;
+
+    #[test]
+    fn a_limit_has_a_limit() {
+        let rules = Rules {
+            schemas: Schemas::compile().unwrap().into(),
+            limits: BodyLimits::default(),
+            unknown: UnknownRequests::Refuse,
+        };
+        let call = |kind: &str, limit: &str| {
+            let params = format!(r#"{{"thread_id": "t", "limit": {limit}, "after": "a"}}"#);
+            let body = Bytes::from(format!(r#"{{"type": "{kind}", "params": {params}}}"#));
+            chatkit(&rules, &body).map(|call| (call, body))
+        };
+        let huge = "1".repeat(30);
+        let text = format!("\"{huge}\"");
+        let negative = format!("-{huge}");
+        for (limit, expected) in [
+            ("9999", Some(9999)),
+            ("10000", Some(10_000)),
+            ("10001", Some(10_000)),
+            ("1e9", Some(10_000)),
+            ("1e30", Some(10_000)),
+            (&*huge, Some(10_000)),
+            (&text, Some(10_000)),
+            ("\" 2 \"", Some(2)),
+            ("true", Some(1)),
+            ("2.0", Some(2)),
+            ("0", Some(0)),
+            ("null", None),
+            ("-1", Some(-1)),
+            (&negative, Some(i64::MIN)),
+        ] {
+            let (call, _) = call("threads.list", limit).unwrap();
+            assert_eq!(call.page.limit, expected, "{limit}");
+        }
+        for limit in ["2.5", "\"x\"", "[]", &format!("\"{}\"", "1".repeat(33))] {
+            assert!(call("threads.list", limit).is_err(), "{limit}");
+            assert!(call("items.list", limit).is_err(), "{limit}");
+        }
+        // What the upstream is asked for is what it gives.
+        for limit in ["9999", "10000", "\"2\"", "-1"] {
+            let (call, body) = call("items.list", limit).unwrap();
+            assert_eq!(call.body, body, "{limit}");
+        }
+        for limit in ["10001", "1000000000", "1e30", &huge, &text] {
+            let (call, _) = call("items.list", limit).unwrap();
+            let sent: Value = serde_json::from_slice(&call.body).unwrap();
+            let params = json!({"thread_id": "t", "limit": 10_000, "after": "a"});
+            assert_eq!(sent, json!({"type": "items.list", "params": params}), "{limit}");
+        }
+    }
 }

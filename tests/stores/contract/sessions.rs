@@ -351,6 +351,8 @@ pub(crate) async fn text_is_never_interpreted(store: &Store) {
     for text in HOSTILE {
         assert_eq!(store.attachment_owner(text).await.unwrap(), Some(user("ada")));
     }
+    let owners = store.attachment_owners(HOSTILE.map(str::to_owned).to_vec()).await.unwrap();
+    assert!(owners.iter().all(|owner| *owner == Some(user("ada"))), "{owners:?}");
     for stranger in ["a", "a\0bc", "A\0b", "''", "x"] {
         assert_eq!(store.by_thread(stranger).await.unwrap(), None, "{stranger:?}");
         assert_eq!(store.attachment_owner(stranger).await.unwrap(), None, "{stranger:?}");
@@ -363,7 +365,12 @@ pub(crate) async fn an_attachment_has_one_owner(store: &Store) {
     assert_eq!(store.own_attachment(&ada, "atc_1").await.unwrap(), Owned::Done);
     assert_eq!(store.own_attachment(&ada, "atc_1").await.unwrap(), Owned::Done);
     assert_eq!(store.own_attachment(&eve, "atc_1").await.unwrap(), Owned::Taken);
-    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(ada));
+    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.own_attachment(&eve, "atc_2").await.unwrap(), Owned::Done);
+    let ids = ["atc_2", "atc_0", "atc_1", "atc_2"].map(str::to_owned).to_vec();
+    let owners = store.attachment_owners(ids).await.unwrap();
+    assert_eq!(owners, [Some(eve.clone()), None, Some(ada), Some(eve.clone())]);
+    assert_eq!(store.attachment_owners(Vec::new()).await.unwrap(), []);
     assert!(store.disown_attachment("atc_1").await.unwrap());
     assert!(!store.disown_attachment("atc_1").await.unwrap());
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), None);
