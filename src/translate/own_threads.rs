@@ -29,10 +29,12 @@ use crate::validate::Page;
 /// What the server takes an absent limit, and 0, for.
 const DEFAULT_LIMIT: i64 = 20;
 
-/// The fewest rows that are asked for at once: the caller's may be rare among them.
-const MIN_LIST_ROWS: i64 = 100;
+/// The rows that are asked for at once, whatever is wanted: the caller's may be rare among them, and
+/// a server gives as many as it is asked for.
+const LIST_ROWS: i64 = 100;
 
-/// The most pages that are read for one page of the caller's own threads.
+/// The most pages that are read for one page of the caller's own threads, beside those that the
+/// threads themselves fill.
 const MAX_LIST_PAGES: usize = 10;
 
 /// How many more than are wanted are read of the store, in the place of those that the upstream has
@@ -70,7 +72,7 @@ where
     }
     let is_from_the_start = own.is_from_the_start();
     let candidates = Candidates::read(&mut own, enough, upstream.max_reply_bytes()).await?;
-    let scan = candidates.look_for(upstream, limit, wanted.ascending).await?;
+    let scan = candidates.look_for(upstream, wanted.ascending).await?;
 
     let is_whole = is_from_the_start && candidates.are_all && candidates.sessions.len() <= enough;
     if is_whole && scan.is_complete() {
@@ -142,7 +144,6 @@ impl Candidates {
     async fn look_for<S, R>(
         &self,
         upstream: &mut Upstream<S>,
-        limit: i64,
         ascending: bool,
     ) -> Result<Scan, Rejection>
     where
@@ -158,12 +159,12 @@ impl Candidates {
         let mut scan = Scan { rows: Vec::new(), missing, ended: false };
         let (mut after, mut bytes) = (None::<String>, 0);
         let mut cursors = HashSet::new();
-        for _ in 0..MAX_LIST_PAGES {
+        let full_pages = wanted.len() / usize::try_from(LIST_ROWS).unwrap_or(usize::MAX);
+        for _ in 0..MAX_LIST_PAGES + full_pages {
             if scan.missing == 0 || bytes > upstream.max_reply_bytes() {
                 break;
             }
-            let rows = limit.max(MIN_LIST_ROWS);
-            let request = envelope::page(None, rows, ascending, after.as_deref());
+            let request = envelope::page(None, LIST_ROWS, ascending, after.as_deref());
             let answer = upstream.json(request).await?;
             bytes += answer.len();
             let page = threads::page(&answer)?;
@@ -357,7 +358,7 @@ mod tests {
                     let body: Value = serde_json::from_slice(&body).unwrap();
                     let params = &body["params"];
                     let rows = usize::try_from(params["limit"].as_u64().unwrap()).unwrap();
-                    assert!(rows >= 100);
+                    assert_eq!(rows, 100);
                     let from = params["after"].as_str().map_or(0, |after| after.parse().unwrap());
                     let listed = listed.lock().unwrap();
                     let to = (from + rows.min(most)).min(listed.len());
@@ -384,7 +385,7 @@ mod tests {
             let wanted = Page { limit: Some(limit), ascending, after: None };
             *self.requests.lock().unwrap() = 0;
             let reply = list(&mut upstream, own, &wanted).await.unwrap();
-            assert!(*self.requests.lock().unwrap() <= 10);
+            assert!(*self.requests.lock().unwrap() <= 10 + self.own.len() / 100);
             let body = reply.into_body().collect().await.unwrap().to_bytes();
             serde_json::from_slice(&body).unwrap()
         }
@@ -543,6 +544,16 @@ mod tests {
                 }
             }
             assert_eq!((shown, pages), (world.in_order(true), vec![200, 150]));
+        });
+    }
+
+    #[test]
+    fn a_list_of_many_is_read_to_its_end() {
+        block_on(async {
+            let world = World::new(1500, 0, 100).await;
+            let page = world.page(9999, false, None).await;
+            assert_eq!(ids(&page).len(), 1500);
+            assert!(page["data"].as_array().unwrap().iter().all(|row| row["real"] == true));
         });
     }
 
