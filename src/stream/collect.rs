@@ -1,5 +1,6 @@
 //! A run read to its end, for an answer in JSON.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -48,12 +49,97 @@ enum Lack {
     Item,
 }
 
+/// Finished items in their order, and where those of an id are. Any number of events may be about
+/// any number of items: none of them is searched for.
+#[derive(Default)]
+struct Items {
+    /// None where one was removed.
+    in_order: Vec<Option<Box<RawValue>>>,
+    /// Never empty.
+    places: HashMap<String, Vec<usize>>,
+}
+
+impl Items {
+    fn has(&self, id: &str) -> bool {
+        self.places.contains_key(id)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.places.entry(item.id).or_default().push(self.in_order.len());
+        self.in_order.push(Some(item.json));
+    }
+
+    /// Puts an item in the place of the last one of its id.
+    fn replace(&mut self, item: Item) {
+        let last = self.places.get(&item.id).filter(|_| !item.id.is_empty());
+        let place = last.and_then(|places| places.last());
+        match place.and_then(|place| self.in_order.get_mut(*place)) {
+            Some(place) => *place = Some(item.json),
+            None => self.push(item),
+        }
+    }
+
+    /// Removes the last one of that id.
+    fn remove(&mut self, id: &str) {
+        let Some(places) = self.places.get_mut(id) else { return };
+        if let Some(item) = places.pop().and_then(|place| self.in_order.get_mut(place)) {
+            *item = None;
+        }
+        if places.is_empty() {
+            self.places.remove(id);
+        }
+    }
+}
+
+/// What was begun and isn't finished, in its order and by its id.
+#[derive(Default)]
+struct Begun {
+    in_order: BTreeMap<u64, String>,
+    places: HashMap<String, VecDeque<u64>>,
+    next: u64,
+}
+
+impl Begun {
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty()
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.places.contains_key(id)
+    }
+
+    fn push(&mut self, id: String) {
+        self.places.entry(id.clone()).or_default().push_back(self.next);
+        self.in_order.insert(self.next, id);
+        self.next += 1;
+    }
+
+    /// Whether the message with this id had been begun.
+    fn finish(&mut self, id: &str) -> bool {
+        let Some(places) = self.places.remove(id) else { return false };
+        for place in places {
+            self.in_order.remove(&place);
+        }
+        true
+    }
+
+    fn finish_first(&mut self) {
+        let Some((_, id)) = self.in_order.pop_first() else { return };
+        if let Some(places) = self.places.get_mut(&id) {
+            places.pop_front();
+            if places.is_empty() {
+                self.places.remove(&id);
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct Collecting {
     event: Vec<u8>,
-    items: Vec<Item>,
+    items: Items,
     /// The ids of the assistant's messages that were begun.
-    begun: Vec<String>,
+    begun: Begun,
     /// The item that the last delta was for, as it was written.
     updated: String,
     lack: Lack,
@@ -93,7 +179,7 @@ impl Collecting {
                 {
                     let id = item.id().unwrap_or_default();
                     // What was finished already isn't begun again.
-                    if id.is_empty() || !self.items.iter().any(|known| known.id == id) {
+                    if id.is_empty() || !self.items.has(&id) {
                         self.begun.push(id);
                     }
                 }
@@ -105,11 +191,9 @@ impl Collecting {
                         !matches!(kind, ItemKind::Unseen | ItemKind::UserMessage)
                     });
                     // Some servers give a message another id when it is done.
-                    if item.kind == Some(ItemKind::AssistantMessage)
-                        && !self.finish(&item.id)
-                        && !self.begun.is_empty()
+                    if item.kind == Some(ItemKind::AssistantMessage) && !self.begun.finish(&item.id)
                     {
-                        self.begun.remove(0);
+                        self.begun.finish_first();
                     }
                     self.items.push(item);
                 }
@@ -119,20 +203,16 @@ impl Collecting {
                     // An answered form, or a completed tool call, was sent in.
                     self.has_answer |=
                         matches!(item.kind, Some(ItemKind::AssistantMessage | ItemKind::Other));
-                    self.finish(&item.id);
-                    let named = |known: &Item| !item.id.is_empty() && known.id == item.id;
-                    match self.items.iter_mut().rfind(|known| named(known)) {
-                        Some(place) => *place = item,
-                        None => self.items.push(item),
-                    }
+                    self.begun.finish(&item.id);
+                    self.items.replace(item);
                 } else if let Some(id) = event.object("item").and_then(|hidden| hidden.id()) {
-                    self.remove(&id);
+                    self.items.remove(&id);
                 }
             }
             Some("thread.item.removed") => {
                 let Some(id) = event.text("item_id") else { return };
-                self.finish(&id);
-                self.remove(&id);
+                self.begun.finish(&id);
+                self.items.remove(&id);
             }
             Some("client_effect" | "notice" | "progress_update") => self.has_effects = true,
             Some(_) | None => {}
@@ -148,7 +228,7 @@ impl Collecting {
         }
         written.clone_into(&mut self.updated);
         let Some(id) = event.text("item_id") else { return };
-        let is_known = self.begun.contains(&id) || self.items.iter().any(|item| item.id == id);
+        let is_known = self.begun.has(&id) || self.items.has(&id);
         let is_message = || {
             let update = event.object("update")?.text("type")?;
             Some(update.starts_with("assistant_message."))
@@ -156,19 +236,6 @@ impl Collecting {
         if !is_known && is_message() == Some(true) {
             self.begun.push(id);
         }
-    }
-
-    fn remove(&mut self, id: &str) {
-        if let Some(position) = self.items.iter().rposition(|item| item.id == id) {
-            self.items.remove(position);
-        }
-    }
-
-    /// Whether the message with this id had been begun.
-    fn finish(&mut self, id: &str) -> bool {
-        let begun = self.begun.len();
-        self.begun.retain(|known| known != id);
-        self.begun.len() < begun
     }
 
     /// The event's item, unless that is hidden.
@@ -180,7 +247,7 @@ impl Collecting {
         };
         let id = item.id().unwrap_or_default();
         if item.is_hidden() {
-            self.finish(&id);
+            self.begun.finish(&id);
             return None;
         }
         let kind = item.item_kind();
@@ -281,9 +348,96 @@ where
     match cause {
         Some(cause) => Err(RunFailure { cause, preamble, events: progress.events }),
         None => Ok(Transcript {
-            items: collecting.items.into_iter().map(|item| item.json).collect(),
+            items: collecting.items.in_order.into_iter().flatten().collect(),
             thread_id: preamble.thread_id,
             has_effects: collecting.has_effects,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(kind: &str, id: &str, n: usize) -> String {
+        match kind {
+            "removed" => format!(r#"{{"type":"thread.item.removed","item_id":"{id}"}}"#),
+            "added" | "done" | "replaced" => format!(
+                r#"{{"type":"thread.item.{kind}","item":{{"id":"{id}","type":"assistant_message","n":{n}}}}}"#
+            ),
+            _ => panic!("{kind}"),
+        }
+    }
+
+    /// The same, where everything is searched for.
+    #[derive(Default)]
+    struct Searching {
+        items: Vec<(String, usize)>,
+        begun: Vec<String>,
+    }
+
+    impl Searching {
+        fn read(&mut self, kind: &str, id: &str, n: usize) {
+            let begun = self.begun.len();
+            if kind != "added" {
+                self.begun.retain(|known| known != id);
+            }
+            let last = self.items.iter().rposition(|(known, _)| known == id);
+            match (kind, last) {
+                ("added", Some(_)) if !id.is_empty() => {}
+                ("added", _) => self.begun.push(id.to_owned()),
+                ("replaced", Some(last)) if !id.is_empty() => self.items[last].1 = n,
+                ("removed", Some(last)) => drop(self.items.remove(last)),
+                ("removed", None) => {}
+                ("done", _) if begun == self.begun.len() && begun > 0 => {
+                    self.begun.remove(0);
+                    self.items.push((id.to_owned(), n));
+                }
+                _ => self.items.push((id.to_owned(), n)),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_would_be_searched_for(
+            events in proptest::collection::vec(
+                (prop_oneof![Just("added"), Just("done"), Just("replaced"), Just("removed")],
+                 prop_oneof![Just(""), Just("a"), Just("b"), Just("c")]),
+                0..40,
+            )
+        ) {
+            let (mut collecting, mut searching) = (Collecting::default(), Searching::default());
+            for (n, (kind, id)) in events.into_iter().enumerate() {
+                collecting.read(&event(kind, id, n));
+                searching.read(kind, id, n);
+                let begun: Vec<_> = collecting.begun.in_order.values().cloned().collect();
+                prop_assert_eq!(&begun, &searching.begun);
+                let places: usize = collecting.begun.places.values().map(VecDeque::len).sum();
+                prop_assert_eq!(places, begun.len());
+            }
+            let items: Vec<_> = collecting.items.in_order.iter().flatten().map(|i| i.get()).collect();
+            let expected = searching.items.iter().map(|(id, n)| {
+                format!(r#"{{"id":"{id}","type":"assistant_message","n":{n}}}"#)
+            });
+            prop_assert_eq!(items, expected.collect::<Vec<_>>());
+        }
+    }
+
+    /// With a search for each event this would be forty thousand million steps.
+    #[test]
+    fn any_number_of_items_is_replaced_and_removed() {
+        const ITEMS: usize = 200_000;
+        let mut collecting = Collecting::default();
+        for kind in ["added", "done", "replaced", "removed"] {
+            for n in 0..ITEMS {
+                collecting.read(&event(kind, &n.to_string(), n));
+            }
+            let items = collecting.items.in_order.iter().flatten().count();
+            assert_eq!(items, if ["done", "replaced"].contains(&kind) { ITEMS } else { 0 });
+        }
+        assert!(collecting.begun.is_empty() && collecting.items.places.is_empty());
     }
 }

@@ -5,6 +5,8 @@
 //! itself is told, so a task that is called "Looking up orders" names no tool, and one that is
 //! called `look_up_orders` does.
 
+use std::collections::HashSet;
+
 use crate::stream::{ItemKind, Object};
 
 /// The longest name of a tool: the Model Context Protocol's.
@@ -25,12 +27,12 @@ pub(super) fn shown(item: &Object<'_>) -> Vec<String> {
             .filter_map(|task| tool_of_task(&task))
             .collect(),
         _ if item.item_kind() == Some(ItemKind::AssistantMessage) => {
-            let mut names = Vec::new();
+            let (mut names, mut known) = (Vec::new(), HashSet::new());
             for name in objects(Some(item), "content")
                 .flat_map(|part| objects(Some(&part), "annotations").collect::<Vec<_>>())
                 .filter_map(|annotation| tool_of_source(&annotation.object("source")?))
             {
-                if !names.contains(&name) {
+                if known.insert(name.clone()) {
                     names.push(name);
                 }
             }

@@ -1,5 +1,7 @@
 //! Thread items → what one-shot chat tells of them.
 
+use std::collections::HashSet;
+
 use std::slice;
 
 use jiff::Timestamp;
@@ -148,8 +150,13 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
 /// Adds a message, and of the tools that it mentions those that its turn doesn't show.
 fn say(said: &mut Vec<Said>, mut message: Said, mentioned: Vec<String>) {
     let turn = said.iter().rev().take_while(|earlier| !earlier.is_users());
-    let shown: Vec<&String> = turn.flat_map(|earlier| &earlier.tool_calls).collect();
-    let new: Vec<String> = mentioned.into_iter().filter(|name| !shown.contains(&name)).collect();
+    // Most messages mention none, and then the turn is not looked through.
+    let new: Vec<String> = if mentioned.is_empty() {
+        Vec::new()
+    } else {
+        let shown: HashSet<&String> = turn.flat_map(|earlier| &earlier.tool_calls).collect();
+        mentioned.into_iter().filter(|name| !shown.contains(name)).collect()
+    };
     match said.last_mut() {
         Some(last) if !message.is_users() && !last.is_users() && message.is_blank() => {
             last.tool_calls.extend(new);

@@ -1,5 +1,7 @@
 //! Messages that are being written, and what becomes of them when the client leaves.
 
+use std::collections::HashMap;
+
 use super::event::{Event, Update};
 use super::item::{AssistantMessage, Content, Item, OutputText, SdkHiddenContext};
 use super::moment::{Moment, new_id};
@@ -14,13 +16,16 @@ use super::store::Store;
 pub(super) struct Pending {
     store: Store,
     thread_id: String,
-    messages: Vec<Item>,
+    /// None where one is finished.
+    messages: Vec<Option<Item>>,
+    /// Where those are that aren't. A delta's message is not searched for among any number of them.
+    places: HashMap<String, usize>,
     ended: bool,
 }
 
 impl Pending {
     pub(super) fn new(store: Store, thread_id: String) -> Self {
-        Self { store, thread_id, messages: Vec::new(), ended: false }
+        Self { store, thread_id, messages: Vec::new(), places: HashMap::new(), ended: false }
     }
 
     pub(super) fn thread_id(&self) -> &str {
@@ -37,13 +42,16 @@ impl Pending {
         match event {
             Event::ItemAdded { item } => {
                 if matches!(item.content, Content::AssistantMessage(_)) {
-                    self.messages.push(item.clone());
+                    self.forget(&item.id);
+                    self.places.insert(item.id.clone(), self.messages.len());
+                    self.messages.push(Some(item.clone()));
                 }
             }
             Event::ItemDone { item } | Event::ItemReplaced { item } => self.forget(&item.id),
             Event::ItemRemoved { item_id } => self.forget(item_id),
             Event::ItemUpdated { item_id, update } => {
-                let message = self.messages.iter_mut().find(|message| message.id == *item_id);
+                let place = self.places.get(item_id).copied();
+                let message = place.and_then(|place| self.messages.get_mut(place)?.as_mut());
                 if let Some(Content::AssistantMessage(message)) =
                     message.map(|item| &mut item.content)
                 {
@@ -55,7 +63,13 @@ impl Pending {
     }
 
     fn forget(&mut self, id: &str) {
-        self.messages.retain(|message| message.id != id);
+        let place = self.places.remove(id);
+        if let Some(message) = place.and_then(|place| self.messages.get_mut(place)) {
+            *message = None;
+        }
+        if self.places.is_empty() {
+            self.messages.clear();
+        }
     }
 }
 
@@ -90,7 +104,8 @@ impl Drop for Pending {
         if self.ended {
             return;
         }
-        let mut items = std::mem::take(&mut self.messages);
+        let messages = std::mem::take(&mut self.messages);
+        let mut items: Vec<Item> = messages.into_iter().flatten().collect();
         items.retain(|item| match &item.content {
             Content::AssistantMessage(message) => {
                 message.content.iter().any(|part| !part.text.trim().is_empty())
