@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::record::Record;
 use super::request_id;
+use super::shown::shown;
 use crate::principal::Identified;
 use crate::rejection::{Code, Refused, X_REQUEST_ID};
 
@@ -48,7 +49,7 @@ where
         let line = Line {
             begun: Instant::now(),
             method: request.method().clone(),
-            path: shown(request.uri().path()),
+            path: shown(request.uri().path()).into(),
             // A copy of its own: a slice of the head would keep the whole read buffer for as
             // long as the stream is open.
             request_id: HeaderValue::from_bytes(request_id.as_bytes()).unwrap_or(request_id),
@@ -159,14 +160,6 @@ impl<R> fmt::Debug for TracedBody<R> {
     }
 }
 
-/// The longest path that is logged whole, in bytes.
-const MAX_PATH_BYTES: usize = 512;
-
-fn shown(path: &str) -> Box<str> {
-    // A request's path is ASCII, so any place is one to cut at.
-    path.get(..MAX_PATH_BYTES).unwrap_or(path).into()
-}
-
 /// The log line of a request; written when it is dropped, which is when all is over.
 struct Line {
     begun: Instant,
@@ -198,13 +191,14 @@ impl Drop for Line {
     fn drop(&mut self) {
         let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
         let code = self.refused.as_ref().map(Refused::code);
-        let cause = self.refused.as_ref().and_then(Refused::cause);
+        let cause = self.refused.as_ref().and_then(Refused::cause).map(shown);
+        let cause = cause.as_deref();
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     target: "chatkit_rest::request",
                     request_id = self.request_id.to_str().unwrap_or_default(),
-                    method = self.method.as_str(),
+                    method = &*shown(self.method.as_str()),
                     path = &*self.path,
                     operation = self.record.operation_name(),
                     chatkit = self.record.chatkit_type(),

@@ -216,3 +216,25 @@ async fn no_token_no_secret_and_nothing_anybody_said_is_ever_logged() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_client_makes_long_is_cut() {
+    let upstream = Upstream::bind().await;
+    let settings = [("server.max_header_bytes", "200000")];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    for (name, method, path) in [
+        ("long-path", "GET".to_owned(), format!("/{}", "p".repeat(60_000))),
+        ("long-method", "M".repeat(30_000), "/sessions".to_owned()),
+    ] {
+        let request = TestRequest::new(&method, &path).user("log-ada").field("x-request-id", name);
+        let request = request.field("user-agent", &"u".repeat(20_000));
+        let mut client = gateway.connect().await;
+        client.send(request.bytes()).await;
+        client.reply().await;
+        let line = line_of(name).await;
+        let (method, path) = (line.get("method"), line.get("path"));
+        assert!(method.len() < 300 && path.len() < 300, "{} {}", method.len(), path.len());
+        assert!(format!("{method}{path}").contains(" bytes)"), "{method} {path}");
+    }
+    assert!(!everything_logged().contains(&"u".repeat(1000)));
+}
