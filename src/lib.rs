@@ -75,7 +75,7 @@ pub mod authenticate;
 #[cfg(all(feature = "authenticate", feature = "session"))]
 pub mod client_secret;
 
-#[cfg(any(feature = "limit", feature = "session"))]
+#[cfg(any(feature = "limit", feature = "validate"))]
 pub mod limit;
 
 #[cfg(feature = "route")]

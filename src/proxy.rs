@@ -52,7 +52,7 @@ use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, 
 use crate::cors::CorsLayer;
 use crate::error::{BoxError, Error};
 use crate::forward::{IdentityHeaders, PublicAddress};
-use crate::limit::{InFlightLayer, PerUserStreams, RateLimitLayer};
+use crate::limit::{BufferedBytes, InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
@@ -180,7 +180,11 @@ impl Rooms {
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
-                .with_unknown_requests(unknown),
+                .with_unknown_requests(unknown)
+                .with_buffered_bytes(BufferedBytes::new(
+                    limits.max_buffered_bytes,
+                    limits.max_buffered_bytes_per_user,
+                )),
             session: SessionLayer::new(store, session_limits)
                 .with_unknown_attachments(unknown_attachments)
                 .with_chat(chat)

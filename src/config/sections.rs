@@ -105,6 +105,8 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
     let max_body_bytes = read.size("limits.max_body_bytes");
     let max_json_values = read.size("limits.max_json_values");
     let max_audio_bytes = read.size("limits.max_audio_bytes");
+    let max_buffered_bytes = read.size("limits.max_buffered_bytes");
+    let max_buffered_bytes_per_user = read.size("limits.max_buffered_bytes_per_user");
     let max_in_flight = read.size("limits.max_in_flight");
     let max_unauthenticated = read.size("limits.max_unauthenticated");
     let max_streams_per_user = read.size("limits.max_streams_per_user");
@@ -117,6 +119,8 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
         max_body_bytes: max_body_bytes?,
         max_json_values: max_json_values?,
         max_audio_bytes: max_audio_bytes?,
+        max_buffered_bytes: max_buffered_bytes?,
+        max_buffered_bytes_per_user: max_buffered_bytes_per_user?,
         max_in_flight: max_in_flight?,
         max_unauthenticated: max_unauthenticated?,
         max_streams_per_user: max_streams_per_user?,

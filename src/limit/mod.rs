@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`RateLimitLayer`] | requests of one user in a minute | 429 `RATE_LIMITED` with `Retry-After` |
 //! | [`InFlightLayer`] | requests and open streams of everyone | 503 `SERVICE_UNAVAILABLE` with `Retry-After` |
+//! | [`BufferedBytes`] | bytes that are kept at once, of everyone and of one user | 503 `SERVICE_UNAVAILABLE` and 429 `RATE_LIMITED`, with `Retry-After` |
 //! | [`PerUserStreams`] | open streams of one user | whatever the room that asks makes of it |
 //!
 //! A request is counted by its verified user and by nothing that a client can choose: not by
@@ -80,12 +81,14 @@ mod body;
 #[cfg(feature = "limit")]
 mod bucket;
 mod in_flight;
+mod memory;
 #[cfg(feature = "limit")]
 mod rate;
 mod streams;
 
 pub use body::Permitted;
 pub use in_flight::{InFlight, InFlightFuture, InFlightLayer, InFlightPermit};
+pub use memory::{BufferPermit, BufferedBytes};
 #[cfg(feature = "limit")]
 pub use rate::{MAX_USERS, RateLimit, RateLimitFuture, RateLimitLayer};
 pub use streams::{PerUserStreams, StreamPermit};

@@ -120,6 +120,7 @@ mod tests {
             schemas: Schemas::compile().unwrap().into(),
             limits,
             unknown: UnknownRequests::Refuse,
+            buffered: None,
         };
         let body = Bytes::copy_from_slice(body.as_bytes());
         parse(&rules, &target("/api/chat"), &HeaderMap::new(), &body)

@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use super::schemas::Schemas;
 use super::service::Validate;
+use crate::limit::BufferedBytes;
 
 /// The bounds of what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub struct ValidateLayer {
     schemas: Arc<Schemas>,
     limits: BodyLimits,
     unknown: UnknownRequests,
+    buffered: Option<BufferedBytes>,
 }
 
 #[derive(Debug)]
@@ -62,12 +64,21 @@ pub(super) struct Rules {
     pub(super) schemas: Arc<Schemas>,
     pub(super) limits: BodyLimits,
     pub(super) unknown: UnknownRequests,
+    pub(super) buffered: Option<BufferedBytes>,
 }
 
 impl ValidateLayer {
     /// Validates with `schemas`, within `limits`.
     pub fn new(schemas: Schemas, limits: BodyLimits) -> Self {
-        Self { schemas: Arc::new(schemas), limits, unknown: UnknownRequests::Refuse }
+        let schemas = Arc::new(schemas);
+        Self { schemas, limits, unknown: UnknownRequests::Refuse, buffered: None }
+    }
+
+    /// Counts the bodies that are being read, and those that are not answered yet, among
+    /// `buffered`.
+    #[must_use]
+    pub fn with_buffered_bytes(self, buffered: BufferedBytes) -> Self {
+        Self { buffered: Some(buffered), ..self }
     }
 
     /// Says what the pass-through does with unknown request types.
@@ -85,6 +96,7 @@ impl<S> Layer<S> for ValidateLayer {
             schemas: Arc::clone(&self.schemas),
             limits: self.limits,
             unknown: self.unknown,
+            buffered: self.buffered.clone(),
         };
         Validate::new(Arc::new(rules), inner)
     }

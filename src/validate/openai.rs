@@ -234,6 +234,7 @@ mod tests {
             schemas: Schemas::compile().unwrap().into(),
             limits: BodyLimits { body_timeout: Duration::ZERO, ..BodyLimits::default() },
             unknown: UnknownRequests::Refuse,
+            buffered: None,
         };
         let router = Router::with_surfaces(&Surfaces::rest("/x").with_openai("/v1")).unwrap();
         let (path, query) = url.split_once('?').map_or((url, None), |(p, q)| (p, Some(q)));

@@ -10,6 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
+use crate::limit::BufferPermit;
 use crate::rejection::{Code, Rejection};
 
 pin_project! {
@@ -23,6 +24,7 @@ pin_project! {
         timeout: Duration,
         first: Option<Bytes>,
         rest: BytesMut,
+        permit: Option<BufferPermit>,
         // Made when the body first keeps us waiting: most come with the head.
         sleep: Option<Pin<Box<Sleep>>>,
     }
@@ -30,7 +32,18 @@ pin_project! {
 
 impl<B: Body<Data = Bytes>> ReadBody<B> {
     pub(super) fn new(body: B, limit_bytes: usize, timeout: Duration) -> Self {
-        Self { body, limit_bytes, timeout, first: None, rest: BytesMut::new(), sleep: None }
+        let rest = BytesMut::new();
+        Self { body, limit_bytes, timeout, first: None, rest, permit: None, sleep: None }
+    }
+
+    /// Has `permit` grow with what is read, and before it is, where its length is known.
+    pub(super) fn with_permit(self, permit: Option<BufferPermit>) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// The permit for what was read.
+    pub(super) fn take_permit(self: Pin<&mut Self>) -> Option<BufferPermit> {
+        self.project().permit.take()
     }
 }
 
@@ -41,6 +54,12 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
         let mut this = self.project();
         if this.first.is_none() && this.body.size_hint().lower() > *this.limit_bytes as u64 {
             return Poll::Ready(Err(too_large(*this.limit_bytes)));
+        }
+        if this.first.is_none()
+            && let Some(permit) = this.permit.as_mut()
+        {
+            let known = usize::try_from(this.body.size_hint().lower()).unwrap_or(usize::MAX);
+            permit.grow_to(known)?;
         }
         loop {
             let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
@@ -69,6 +88,9 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
                     let have = this.first.as_ref().map_or(0, Bytes::len).max(this.rest.len());
                     if have + data.len() > *this.limit_bytes {
                         return Poll::Ready(Err(too_large(*this.limit_bytes)));
+                    }
+                    if let Some(permit) = this.permit.as_mut() {
+                        permit.grow_to(have + data.len())?;
                     }
                     if this.first.is_none() {
                         *this.first = Some(data);
@@ -155,6 +177,31 @@ mod tests {
             }
         }
         Iter(iter)
+    }
+
+    #[tokio::test]
+    async fn what_is_read_is_counted_until_the_permit_is_dropped() {
+        let ada = crate::principal::UserId::parse("ada").unwrap();
+        let kept = crate::limit::BufferedBytes::new(20_000, 20_000);
+        let body = |bytes: usize| Full::new(Bytes::from(vec![b'a'; bytes]));
+        let mut read = Box::pin(
+            ReadBody::new(body(15_000), 99_999, LONG).with_permit(Some(kept.permit(&ada))),
+        );
+        read.as_mut().await.unwrap();
+        assert_eq!(kept.kept(), 15_000);
+        let other = ReadBody::new(body(5001), 99_999, LONG).with_permit(Some(kept.permit(&ada)));
+        assert_eq!(other.await.unwrap_err().code(), Code::RateLimited);
+        let permit = read.as_mut().take_permit();
+        drop(read);
+        assert_eq!(kept.kept(), 15_000);
+        drop(permit);
+        assert_eq!(kept.kept(), 0);
+        // As it comes, where nobody said how much will.
+        let frames = VecDeque::from(vec![Bytes::from(vec![b'a'; 8000]); 3]);
+        let read = ReadBody::new(Stalling(frames), 99_999, LONG);
+        let read = read.with_permit(Some(kept.permit(&ada)));
+        assert_eq!(read.await.unwrap_err().code(), Code::RateLimited);
+        assert_eq!(kept.kept(), 0);
     }
 
     #[tokio::test(start_paused = true)]

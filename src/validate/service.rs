@@ -15,6 +15,7 @@ use super::call::Validated;
 use super::layer::Rules;
 use super::read::ReadBody;
 use super::{chat, negotiate, parse};
+use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};
 use crate::rejection::{RefusalStyle, Rejection};
 use crate::route::{Routed, Target};
@@ -76,7 +77,10 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let principal = body.principal().clone();
-        let read = max_bytes.map(|max| ReadBody::new(body, max, limits.body_timeout));
+        let read = max_bytes.map(|max| {
+            let permit = self.rules.buffered.as_ref().map(|all| all.permit(principal.user_id()));
+            ReadBody::new(body, max, limits.body_timeout).with_permit(permit)
+        });
         let pending =
             Some(Pending { head, target, principal, rules: Arc::clone(&self.rules), inner });
         ResponseFuture { state: State::Reading { read, pending } }
@@ -125,7 +129,8 @@ pin_project! {
     #[project = StateProjection]
     enum State<S: Service<Request<Validated>>, B> {
         Reading { #[pin] read: Option<ReadBody<B>>, pending: Option<Pending<S>> },
-        Calling { #[pin] future: S::Future },
+        // The body is kept until there is a head of the answer, and so is the permit.
+        Calling { #[pin] future: S::Future, permit: Option<BufferPermit> },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },
     }
 }
@@ -143,19 +148,22 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Reading { read, pending } => {
-                    let body = match read.as_pin_mut() {
-                        Some(read) => ready!(read.poll(cx)),
-                        None => Ok(Bytes::new()),
+                    let (body, permit) = match read.as_pin_mut() {
+                        Some(mut read) => {
+                            let body = ready!(read.as_mut().poll(cx));
+                            (body, read.take_permit())
+                        }
+                        None => (Ok(Bytes::new()), None),
                     };
                     // A future that is polled after it was ready has no answer to give.
                     let Some(pending) = pending.take() else { return Poll::Pending };
                     let next = match pending.call(body) {
-                        Ok(future) => State::Calling { future },
+                        Ok(future) => State::Calling { future, permit },
                         Err(refusal) => State::Refused { refusal: Some(refusal) },
                     };
                     this.state.set(next);
                 }
-                StateProjection::Calling { future } => {
+                StateProjection::Calling { future, .. } => {
                     return future.poll(cx);
                 }
                 StateProjection::Refused { refusal } => {

@@ -144,3 +144,45 @@ async fn a_message_and_a_body_have_a_largest_size() {
     client.send(run.bytes()).await;
     upstream.request().await;
 }
+
+#[tokio::test]
+async fn bodies_that_are_being_read_have_a_largest_size_together() {
+    let upstream = Upstream::bind().await;
+    let settings = [
+        ("limits.max_buffered_bytes", "1600000"),
+        ("limits.max_buffered_bytes_per_user", "1200000"),
+        ("limits.max_body_bytes", "1100000"),
+    ];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let large = format!("{{\"title\":\"{}\"}}", "x".repeat(700_000));
+    // A body that was announced, and doesn't come.
+    let mut slow = gateway.connect().await;
+    let head = TestRequest::new("POST", "/sessions")
+        .user("ada")
+        .field("content-type", "application/json")
+        .field("content-length", "1000000");
+    slow.send(head.bytes()).await;
+    slow.send("{").await;
+    let refused = loop {
+        // Until it is there.
+        let reply = gateway.post("ada", "/sessions", &large).await;
+        if reply.status != 400 {
+            break reply;
+        }
+    };
+    refused.refusal(429, "RATE_LIMITED");
+    assert_eq!(refused.field("retry-after"), Some("1"));
+    let others = gateway.post("eve", "/sessions", &large).await;
+    others.refusal(503, "SERVICE_UNAVAILABLE");
+    assert_eq!(others.field("retry-after"), Some("1"));
+    // What is small is let in, and when the first has gone so is what is not.
+    assert_eq!(gateway.post("ada", "/sessions", "{}").await.status, 200);
+    drop(slow);
+    loop {
+        let reply = gateway.post("ada", "/sessions", &large).await;
+        if reply.status != 429 {
+            reply.refusal(400, "INVALID_INPUT");
+            break;
+        }
+    }
+}

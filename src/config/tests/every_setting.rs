@@ -63,6 +63,8 @@ const ROWS: &[Row] = &[
     ("limits.max_body_bytes", "16000", |c| c.limits.max_body_bytes == 16_000),
     ("limits.max_json_values", "160", |c| c.limits.max_json_values == 160),
     ("limits.max_audio_bytes", "17", |c| c.limits.max_audio_bytes == 17),
+    ("limits.max_buffered_bytes", "2000000", |c| c.limits.max_buffered_bytes == 2_000_000),
+    ("limits.max_buffered_bytes_per_user", "1500000", |c| c.limits.max_buffered_bytes_per_user == 1_500_000),
     ("limits.max_in_flight", "18", |c| c.limits.max_in_flight == 18),
     ("limits.max_unauthenticated", "21", |c| c.limits.max_unauthenticated == 21),
     ("limits.max_streams_per_user", "19", |c| c.limits.max_streams_per_user == 19),

@@ -88,6 +88,7 @@ mod tests {
             schemas: Arc::new(Schemas::compile().unwrap()),
             limits: BodyLimits::default(),
             unknown: UnknownRequests::default(),
+            buffered: None,
         };
         parse(&rules, &HeaderMap::new(), body)
     }

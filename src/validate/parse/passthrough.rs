@@ -132,6 +132,7 @@ mod tests {
             schemas: Schemas::compile().unwrap().into(),
             limits: BodyLimits::default(),
             unknown: UnknownRequests::Refuse,
+            buffered: None,
         };
         let call = |kind: &str, limit: &str| {
             let params = format!(r#"{{"thread_id": "t", "limit": {limit}, "after": "a"}}"#);
