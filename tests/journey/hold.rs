@@ -80,7 +80,8 @@ async fn the_hold_ends_with_its_bytes() {
 #[tokio::test]
 async fn a_long_message_is_held_for_as_long_as_a_short_one() {
     let upstream = Upstream::bind().await;
-    let gateway = Gateway::with(&upstream, &[("stream.hold_for", "1h")]).await;
+    let settings = [("stream.hold_for", "1h"), ("limits.max_message_chars", "100000")];
+    let gateway = Gateway::with(&upstream, &settings).await;
     let quoted = "q".repeat(70_000);
     for mode in ["true", "false"] {
         let session = gateway.session("ada").await;
