@@ -75,7 +75,7 @@
 //!     "description": "A user without sessions has an empty list.",
 //!     "steps": [{
 //!         "request": {"method": "GET", "path": "/sessions"},
-//!         "expect": {"status": 200, "json": {"success": true, "data": [], "meta": {"total": 0}}}
+//!         "expect": {"status": 200, "json": {"success": true, "data": [], "meta": {"total": 0, "has_more": false, "after": null}}}
 //!     }]
 //! }"#)?;
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

@@ -67,7 +67,7 @@ fn what_it_prints_works_when_pasted() {
             "{\"success\":true,\"data\":{\"session_id\":",
             "You said: And again",
             "\"message_count\":4",
-            "\"meta\":{\"total\":1}}\n",
+            "\"meta\":{\"total\":1,\"has_more\":false,\"after\":null}}\n",
             "{\"object\":\"list\",\"data\":[{\"id\":\"thr_",
             "HTTP/1.1 403 Forbidden",
             "HTTP/1.1 400 Bad Request",
