@@ -39,9 +39,10 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
-    ConversationIds, Created, Lease, MemoryStore, MessageCount, NewSession, Owned, Ownership,
-    PlacedSession, RunStart, SessionId, SessionRecord, SessionStore, SessionSummary, SessionsPage,
-    Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage, Uncounted,
+    ConversationIds, Created, Found, Lease, MemoryStore, MessageCount, NewSession, Owned,
+    Ownership, PlacedSession, QuarantinedThread, Released, Reuse, RunStart, SessionId,
+    SessionRecord, SessionStore, SessionSummary, SessionsPage, Settlement, StoreFuture, ThreadId,
+    ThreadPlace, ThreadsPage, Uncounted,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -109,23 +110,23 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("adopt", self.inner.adopt(entries))
     }
 
-    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         self.counted("get", self.inner.get(id))
     }
 
-    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         self.counted("by_thread", self.inner.by_thread(thread_id))
     }
 
-    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>> {
         self.counted("ownership", self.inner.ownership(id))
     }
 
-    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<Ownership>>> {
         self.counted("ownership_of_thread", self.inner.ownership_of_thread(thread_id))
     }
 
-    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         self.counted("by_conversation", self.inner.by_conversation(id))
     }
 
@@ -154,6 +155,31 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         now: Timestamp,
     ) -> StoreFuture<'_, Bound> {
         self.counted("bind", self.inner.bind(id, lease, thread_id, now))
+    }
+
+    fn thread_named(
+        &self,
+        id: SessionId,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<Reuse>> {
+        self.counted("thread_named", self.inner.thread_named(id, thread_id, now))
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<ThreadId>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<QuarantinedThread>> {
+        self.counted("quarantined", self.inner.quarantined(after, limit))
+    }
+
+    fn release(&self, thread_id: &str) -> StoreFuture<'_, Released> {
+        self.counted("release", self.inner.release(thread_id))
+    }
+
+    fn delete_quarantined(&self, thread_id: &str, now: Timestamp) -> StoreFuture<'_, bool> {
+        self.counted("delete_quarantined", self.inner.delete_quarantined(thread_id, now))
     }
 
     fn settle(&self, id: SessionId, settlement: Settlement) {

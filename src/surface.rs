@@ -49,7 +49,10 @@ impl Surface {
             }
             (
                 Self::Chat,
-                Code::UpstreamError | Code::UpstreamTimeout | Code::UpstreamUnsupported,
+                Code::ThreadIdReused
+                | Code::UpstreamError
+                | Code::UpstreamTimeout
+                | Code::UpstreamUnsupported,
             ) => StatusCode::SERVICE_UNAVAILABLE,
             (Self::Chat, Code::UpstreamRejected)
                 if matches!(status.as_u16(), 400 | 404 | 409 | 413) =>

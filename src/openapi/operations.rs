@@ -253,7 +253,7 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
     use Code as C;
     const UPSTREAM: [Code; 4] =
         [C::UpstreamRejected, C::UpstreamError, C::UpstreamTimeout, C::UpstreamUnsupported];
-    const RUN: [Code; 3] = [C::Conflict, C::ThreadNotFound, C::RateLimited];
+    const RUN: [Code; 4] = [C::Conflict, C::ThreadNotFound, C::ThreadIdReused, C::RateLimited];
     let (own, asks_upstream, runs): (&[Code], bool, bool) = match operation {
         Operation::CreateSession => (&[C::SessionLimit], false, false),
         Operation::ListSessions => (&[], false, false),
@@ -314,6 +314,12 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
     }
     if runs {
         codes.extend(RUN);
+    }
+    // Whoever may say that there is no such session or thread reads its row.
+    if codes.iter().any(|code| matches!(code, C::SessionNotFound | C::ThreadNotFound))
+        && operation != Operation::OpenAiCancelSession
+    {
+        codes.push(C::ThreadQuarantined);
     }
     codes
 }

@@ -48,8 +48,12 @@ pub enum Code {
     SessionLimit,
     /// The session is unknown.
     SessionNotFound,
+    /// The upstream gave a new thread the id of another session's.
+    ThreadIdReused,
     /// The thread is unknown.
     ThreadNotFound,
+    /// The thread's id was given to two users, so it is nobody's to read or to write.
+    ThreadQuarantined,
     /// The token is missing or not valid.
     Unauthorized,
     /// The body's media type is not the one that is due.
@@ -66,7 +70,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
@@ -82,6 +86,7 @@ impl Code {
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::Conflict,
+        Self::ThreadQuarantined,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::SessionLimit,
@@ -89,6 +94,7 @@ impl Code {
         Self::RateLimited,
         Self::UpstreamRejected,
         Self::UpstreamError,
+        Self::ThreadIdReused,
         Self::UpstreamTimeout,
         Self::UpstreamUnsupported,
         Self::ServiceUnavailable,
@@ -140,6 +146,11 @@ impl Code {
                 S::CONFLICT,
                 "Another request is being carried out on this session; try again.",
             ),
+            Self::ThreadQuarantined => (
+                "THREAD_QUARANTINED",
+                S::CONFLICT,
+                "This conversation is locked for safety; ask the operator of this service.",
+            ),
             Self::PayloadTooLarge => {
                 ("PAYLOAD_TOO_LARGE", S::PAYLOAD_TOO_LARGE, "The body is too large.")
             }
@@ -169,6 +180,11 @@ impl Code {
             Self::UpstreamError => {
                 ("UPSTREAM_ERROR", S::BAD_GATEWAY, "The chat server failed to answer this request.")
             }
+            Self::ThreadIdReused => (
+                "THREAD_ID_REUSED",
+                S::BAD_GATEWAY,
+                "The chat server gave the new conversation an id that is in use; try again.",
+            ),
             Self::UpstreamTimeout => {
                 ("UPSTREAM_TIMEOUT", S::GATEWAY_TIMEOUT, "The chat server took too long to answer.")
             }
@@ -206,7 +222,7 @@ impl Code {
     /// origin's; here the gateway is the origin: sessions, users and limits are its own.
     pub const fn proxy_error(self) -> Option<ProxyError> {
         match self {
-            Self::UpstreamError => Some(ProxyError::HttpProtocolError),
+            Self::ThreadIdReused | Self::UpstreamError => Some(ProxyError::HttpProtocolError),
             Self::UpstreamTimeout => Some(ProxyError::ConnectionReadTimeout),
             Self::Internal | Self::ServiceUnavailable => Some(ProxyError::ProxyInternalError),
             // The upstream has answered, and its status is told.
@@ -229,6 +245,7 @@ impl Code {
             | Self::SessionLimit
             | Self::SessionNotFound
             | Self::ThreadNotFound
+            | Self::ThreadQuarantined
             | Self::Unauthorized
             | Self::UnsupportedMediaType => None,
         }

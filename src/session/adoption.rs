@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::quarantine::Found;
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
 use crate::principal::UserId;
 
@@ -72,6 +73,8 @@ pub enum AdoptionConflict {
     ConversationTaken,
     /// It is known, but not by that id as a conversation.
     OtherConversation,
+    /// The upstream gave its id to another user's thread too.
+    Quarantined,
     /// Another session has that id.
     SessionTaken,
 }
@@ -82,6 +85,7 @@ impl fmt::Display for AdoptionConflict {
             Self::AnotherUser => "it is another user's already",
             Self::ConversationTaken => "another session has that conversation_id",
             Self::OtherConversation => "it is known already, but not by that conversation_id",
+            Self::Quarantined => "its id was given to two users, so it is in quarantine",
             Self::SessionTaken => "another session has that id",
         })
     }
@@ -89,10 +93,16 @@ impl fmt::Display for AdoptionConflict {
 
 impl AdoptedThread {
     /// The outcome where the thread is that session's already.
-    pub(super) fn beside(&self, session: &SessionRecord) -> Adopted {
-        if session.user_id != self.user_id {
+    pub(super) fn beside(&self, session: &Found<SessionRecord>) -> Adopted {
+        if *session.user_id() != self.user_id {
             return Adopted::Conflict(AdoptionConflict::AnotherUser);
         }
+        let session = match session {
+            Found::Open(session) => session,
+            Found::Quarantined { .. } => {
+                return Adopted::Conflict(AdoptionConflict::Quarantined);
+            }
+        };
         let is_known = match self.known_by {
             None => true,
             Some(KnownBy::Conversation(id)) => session.conversation == Some(id),

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::admitted::store_down;
+use super::quarantine::{self, Reuse};
 use super::record::{SessionId, ThreadId};
 use super::store::{BeginRun, Bound, Lease, RunStart, SessionStore, Settlement, Uncounted};
 use crate::error::Error;
 use crate::limit::StreamPermit;
+use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 
 /// A run's place in its session, from admission to its end.
@@ -161,21 +163,52 @@ impl RunClaim {
         }
     }
 
-    /// Stores the id of the thread that this first run made. The future owns what it needs;
-    /// `None` if the session has a thread already.
+    /// Stores the id of the thread that this first run made. Of a later run, which makes none, the
+    /// id is only made sure to be no other user's. The future owns what it needs, and once it is
+    /// polled what it does is done, whether or not somebody waits for it; `None` if it is the thread
+    /// that the run is on.
     pub fn bind(
         &self,
         thread_id: &str,
     ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
-        let Start::First(lease) = self.start else { return None };
+        let lease = match &self.start {
+            Start::First(lease) => Some(*lease),
+            Start::Next(own) | Start::Uncounted { thread_id: own, .. } => {
+                if **own == *thread_id {
+                    return None;
+                }
+                None
+            }
+        };
         let (store, id) = (Arc::clone(&self.store), self.session_id);
         let thread_id = ThreadId::from(thread_id);
+        // In a task of its own: a client that leaves now must not keep it from being known that the
+        // upstream gave it another user's thread.
         Some(async move {
-            match store.bind(id, lease, thread_id, Timestamp::now()).await {
-                Ok(Bound::Done) => Ok(()),
-                Ok(Bound::LeaseLost) => Err(BindError::LeaseLost),
-                Ok(Bound::ThreadTaken) => Err(BindError::ThreadTaken),
-                Err(error) => Err(BindError::Store(error)),
+            let bound = tokio::spawn(async move {
+                let now = Timestamp::now();
+                let named = ThreadId::clone(&thread_id);
+                let bound = match lease {
+                    Some(lease) => store.bind(id, lease, named, now).await,
+                    None => store
+                        .thread_named(id, named, now)
+                        .await
+                        .map(|reuse| reuse.map_or(Bound::Done, Bound::ThreadReused)),
+                };
+                if let Ok(Bound::ThreadReused(reuse)) = &bound {
+                    tell(id, &thread_id, reuse);
+                }
+                bound
+            });
+            match bound.await {
+                Ok(Ok(Bound::Done)) => Ok(()),
+                Ok(Ok(Bound::LeaseLost)) => Err(BindError::LeaseLost),
+                Ok(Ok(Bound::ThreadReused(_))) => Err(BindError::ThreadReused),
+                Ok(Err(error)) => Err(BindError::Store(error)),
+                Err(stopped) => Err(BindError::Store(Error::store(
+                    "could not bind a session",
+                    stopped.to_string(),
+                ))),
             }
         })
     }
@@ -211,6 +244,7 @@ impl Start {
             RunStart::Busy => Err(Rejection::new(Code::Conflict)
                 .message("The session's first message is still being sent; try again.")),
             RunStart::MessageLimit => Err(full(begin)),
+            RunStart::Quarantined => Err(quarantine::refusal()),
             RunStart::Unknown => Err(Rejection::new(Code::SessionNotFound)),
         }
     }
@@ -220,6 +254,31 @@ impl Start {
             Self::First(lease) => Some(*lease),
             Self::Next(_) | Self::Uncounted { .. } => None,
         }
+    }
+}
+
+/// Tells whoever runs the gateway of an id that came twice: nobody else can do anything about it.
+fn tell(id: SessionId, thread_id: &str, reuse: &Reuse) {
+    let Reuse { owner_session, owner, other, quarantined } = reuse;
+    let (owner, other) = (owner.as_str(), other.as_ref().map(UserId::as_str));
+    if let Some(threads_in_quarantine) = quarantined {
+        tracing::error!(
+            thread = thread_id,
+            session = %owner_session,
+            user = owner,
+            other_session = %id,
+            other_user = other,
+            threads_in_quarantine,
+            "the upstream gave two users' threads one id: the thread is in quarantine",
+        );
+    } else {
+        tracing::error!(
+            thread = thread_id,
+            session = %owner_session,
+            user = owner,
+            other_session = %id,
+            "the upstream gave two threads of a user one id",
+        );
     }
 }
 
@@ -260,8 +319,8 @@ pub enum BindError {
     LeaseLost,
     /// The store failed.
     Store(Error),
-    /// The upstream gave the new thread the id of another session's.
-    ThreadTaken,
+    /// The upstream gave the thread the id of another session's.
+    ThreadReused,
 }
 
 impl fmt::Display for BindError {
@@ -269,7 +328,7 @@ impl fmt::Display for BindError {
         f.write_str(match self {
             Self::LeaseLost => "the session's lease was lost before its thread was made",
             Self::Store(_) => "the new thread could not be stored",
-            Self::ThreadTaken => "the upstream gave a new thread an id that is taken",
+            Self::ThreadReused => "the upstream gave a thread the id of another session's",
         })
     }
 }
@@ -278,7 +337,7 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(error),
-            Self::LeaseLost | Self::ThreadTaken => None,
+            Self::LeaseLost | Self::ThreadReused => None,
         }
     }
 }

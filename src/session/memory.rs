@@ -1,18 +1,20 @@
 //! A store that forgets with its process.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::Bound as Edge;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use super::adoption::{self, Adopted, AdoptedThread, Adoption, KnownBy};
+use super::adoption::{self, Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 use super::client_session::{ClientSession, ClientSessionStatus};
 use super::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
+use super::quarantine::{Found, QuarantinedThread, Released, Reuse};
 use super::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
@@ -42,6 +44,8 @@ struct Tables {
     deleted_threads: HashMap<ThreadId, Deleted>,
     /// Those of them that had been adopted; these stay.
     deleted_adopted_threads: HashSet<ThreadId>,
+    /// The session of such a thread, if there is one, is marked.
+    quarantine: BTreeMap<ThreadId, QuarantinedThread>,
     conversations: HashMap<ConversationId, SessionId>,
     /// The last number that was given to a conversation.
     last_number: u64,
@@ -65,6 +69,7 @@ struct Attachment {
 
 struct Stored {
     record: SessionRecord,
+    quarantined: bool,
     adopted: bool,
     bound_at: Option<Timestamp>,
     in_flight: u64,
@@ -114,34 +119,34 @@ impl SessionStore for MemoryStore {
         self.later(move |tables| entries.into_iter().map(|entry| tables.adopt(entry)).collect())
     }
 
-    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
-        self.later(move |tables| Some(tables.sessions.get(&id)?.record.clone()))
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
+        self.later(move |tables| Some(tables.sessions.get(&id)?.found(Stored::record)))
     }
 
-    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
             let id = tables.threads.get(&thread_id)?;
-            Some(tables.sessions.get(id)?.record.clone())
+            Some(tables.sessions.get(id)?.found(Stored::record))
         })
     }
 
-    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
-        self.later(move |tables| Some(tables.sessions.get(&id)?.ownership()))
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>> {
+        self.later(move |tables| Some(tables.sessions.get(&id)?.found(Stored::ownership)))
     }
 
-    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<Ownership>>> {
         let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
             let id = tables.threads.get(&thread_id)?;
-            Some(tables.sessions.get(id)?.ownership())
+            Some(tables.sessions.get(id)?.found(Stored::ownership))
         })
     }
 
-    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         self.later(move |tables| {
             let id = tables.conversations.get(&id)?;
-            Some(tables.sessions.get(id)?.record.clone())
+            Some(tables.sessions.get(id)?.found(Stored::record))
         })
     }
 
@@ -156,7 +161,8 @@ impl SessionStore for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<'_, Option<SessionRecord>> {
         self.later(move |tables| {
-            let record = &mut tables.sessions.get_mut(&id)?.record;
+            let session = tables.sessions.get_mut(&id).filter(|session| !session.quarantined)?;
+            let record = &mut session.record;
             record.title = title;
             record.touch(now);
             Some(record.clone())
@@ -178,6 +184,56 @@ impl SessionStore for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<'_, Bound> {
         self.later(move |tables| tables.bind(id, lease, thread_id, now))
+    }
+
+    fn thread_named(
+        &self,
+        id: SessionId,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<Reuse>> {
+        self.later(move |tables| {
+            let reuse = tables.reuse(id, &thread_id, now)?;
+            reuse.quarantined.is_some().then_some(reuse)
+        })
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<ThreadId>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<QuarantinedThread>> {
+        self.later(move |tables| {
+            let from = after.as_deref().map_or(Edge::Unbounded, Edge::Excluded);
+            let threads = tables.quarantine.range::<str, _>((from, Edge::Unbounded));
+            threads.take(limit).map(|(_, thread)| thread.clone()).collect()
+        })
+    }
+
+    fn release(&self, thread_id: &str) -> StoreFuture<'_, Released> {
+        let thread_id = ThreadId::from(thread_id);
+        self.later(move |tables| {
+            if tables.quarantine.remove(&thread_id).is_none() {
+                return Released::Unknown;
+            }
+            match tables.threads.get(&thread_id).and_then(|id| tables.sessions.get_mut(id)) {
+                Some(session) => {
+                    session.quarantined = false;
+                    Released::ToOwner
+                }
+                None => Released::Id,
+            }
+        })
+    }
+
+    fn delete_quarantined(&self, thread_id: &str, now: Timestamp) -> StoreFuture<'_, bool> {
+        let thread_id = ThreadId::from(thread_id);
+        self.later(move |tables| {
+            let Some(id) = tables.threads.get(&thread_id).copied() else { return false };
+            let Some(thread) = tables.quarantine.get_mut(&thread_id) else { return false };
+            thread.is_deleted = true;
+            tables.remove(id, now)
+        })
     }
 
     fn settle(&self, id: SessionId, settlement: Settlement) {
@@ -360,6 +416,7 @@ impl Tables {
         self.users.entry(user_id).or_default().insert(id);
         let stored = Stored {
             record: record.clone(),
+            quarantined: false,
             adopted: false,
             bound_at: None,
             in_flight: 0,
@@ -396,7 +453,10 @@ impl Tables {
     fn adopt_thread(&mut self, thread: AdoptedThread) -> Adopted {
         let session = self.threads.get(&thread.thread_id).and_then(|id| self.sessions.get(id));
         if let Some(session) = session {
-            return thread.beside(&session.record);
+            return thread.beside(&session.found(Stored::record));
+        }
+        if self.quarantine.contains_key(&thread.thread_id) {
+            return Adopted::Conflict(AdoptionConflict::Quarantined);
         }
         if self.deleted_adopted_threads.contains(&thread.thread_id)
             || self.deleted_threads.contains_key(&thread.thread_id)
@@ -434,6 +494,7 @@ impl Tables {
         let bound_at = Some(record.created_at);
         let stored = Stored {
             record,
+            quarantined: false,
             adopted: true,
             bound_at,
             in_flight: 0,
@@ -457,7 +518,9 @@ impl Tables {
     fn list(&self, page: &SessionsPage) -> Vec<SessionSummary> {
         let ids = self.users.get(&page.user_id).into_iter().flatten();
         let mut places: Vec<_> = ids
-            .filter_map(|id| Some(&self.sessions.get(id)?.record))
+            .filter_map(|id| self.sessions.get(id))
+            .filter(|session| !session.quarantined)
+            .map(|session| &session.record)
             .filter(|record| page.ids.has(record.conversation))
             .map(|record| SessionPlace {
                 updated_at: record.updated_at,
@@ -478,6 +541,7 @@ impl Tables {
         let mut bound: Vec<_> = self
             .sessions
             .values()
+            .filter(|session| !session.quarantined)
             .filter(|session| page.user_id.as_ref().is_none_or(|id| *id == session.record.user_id))
             .filter_map(|session| Some((session.place()?, &session.record)))
             .filter(|(place, _)| above.is_none_or(|above| *place > above))
@@ -493,12 +557,12 @@ impl Tables {
     }
 
     fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
+        if let Some(reuse) = self.reuse(id, &thread_id, now) {
+            return Bound::ThreadReused(reuse);
+        }
         let Some(session) = self.sessions.get_mut(&id) else { return Bound::LeaseLost };
         if session.lease_until.is_none() || session.lease != lease.number() {
             return Bound::LeaseLost;
-        }
-        if self.threads.contains_key(&thread_id) {
-            return Bound::ThreadTaken;
         }
         session.lease_until = None;
         session.record.thread_id = Some(ThreadId::clone(&thread_id));
@@ -508,7 +572,48 @@ impl Tables {
         Bound::Done
     }
 
+    /// What it means that the upstream names that thread in a run of session `id`; `None` if it is
+    /// no other session's. That of another user goes into quarantine.
+    fn reuse(&mut self, id: SessionId, thread_id: &ThreadId, now: Timestamp) -> Option<Reuse> {
+        let other = self.sessions.get(&id).map(|session| session.record.user_id.clone());
+        let (owner_session, owner) = match self.threads.get(thread_id) {
+            Some(owner) if *owner == id => return None,
+            Some(owner) => (*owner, self.sessions.get(owner)?.record.user_id.clone()),
+            None => {
+                let thread = self.quarantine.get(thread_id)?;
+                (thread.owner_session, thread.owner.clone())
+            }
+        };
+        if other.as_ref() == Some(&owner) && !self.quarantine.contains_key(thread_id) {
+            return Some(Reuse { owner_session, owner, other, quarantined: None });
+        }
+        if let Some(session) = self.sessions.get_mut(&owner_session) {
+            session.quarantined = true;
+        }
+        let thread = self.quarantine.entry(ThreadId::clone(thread_id));
+        let thread = thread.or_insert_with(|| QuarantinedThread {
+            thread_id: ThreadId::clone(thread_id),
+            since: whole_microseconds(now),
+            times: 0,
+            owner_session,
+            owner: owner.clone(),
+            other_session: id,
+            other: None,
+            is_deleted: false,
+        });
+        thread.times += 1;
+        thread.other_session = id;
+        thread.other.clone_from(&other);
+        let quarantined = Some(self.quarantine.len() as u64);
+        Some(Reuse { owner_session, owner, other, quarantined })
+    }
+
     fn delete(&mut self, id: SessionId, now: Timestamp) -> bool {
+        let is_kept = self.sessions.get(&id).is_some_and(|session| session.quarantined);
+        !is_kept && self.remove(id, now)
+    }
+
+    fn remove(&mut self, id: SessionId, now: Timestamp) -> bool {
         let Some(stored) = self.sessions.remove(&id) else { return false };
         if let Ok(gone) = now.checked_sub(KEEP_PLACE) {
             self.deleted_threads.retain(|_, deleted| deleted.at >= gone);
@@ -545,6 +650,19 @@ impl SessionRecord {
 }
 
 impl Stored {
+    /// What it is, if its thread is not in quarantine.
+    fn found<T>(&self, open: impl FnOnce(&Self) -> T) -> Found<T> {
+        if self.quarantined {
+            let SessionRecord { id, user_id, .. } = &self.record;
+            return Found::Quarantined { id: *id, user_id: user_id.clone() };
+        }
+        Found::Open(open(self))
+    }
+
+    fn record(&self) -> SessionRecord {
+        self.record.clone()
+    }
+
     fn ownership(&self) -> Ownership {
         let SessionRecord { id, user_id, thread_id, title, .. } = &self.record;
         let (user_id, thread_id) = (user_id.clone(), thread_id.clone());
@@ -556,6 +674,9 @@ impl Stored {
     }
 
     fn begin_run(&mut self, begin: &BeginRun) -> RunStart {
+        if self.quarantined {
+            return RunStart::Quarantined;
+        }
         let bound = self.record.thread_id.clone();
         let is_held = self.lease_until.is_some_and(|until| begin.finds_held(self.leased_at, until));
         if bound.is_none() && is_held {

@@ -15,6 +15,11 @@
 //! A service that holds a key is no user. It is admitted to the OpenAI-compatible API, where it
 //! sees every user's threads and makes [`ClientSession`]s for users, and to nothing else.
 //!
+//! A thread whose id the upstream gave to two users is in quarantine from the moment in which that
+//! is found: the store finds it when it is to bind the second, and everybody who asks for the first
+//! from then on gets neither a [`SessionRecord`] nor an [`Ownership`] of it, and so nothing that could
+//! be done to it.
+//!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
 //!
 //! # Alone
@@ -67,6 +72,7 @@ mod layer;
 mod memory;
 mod needs;
 mod pages;
+mod quarantine;
 mod record;
 mod rules;
 mod service;
@@ -90,6 +96,7 @@ pub(crate) use needs::Needs;
 pub use pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
+pub use quarantine::{Found, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::adoption::{Adopted, Adoption};
 use super::client_session::ClientSession;
 use super::pages::{PlacedSession, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage};
+use super::quarantine::{Found, QuarantinedThread, Released, Reuse};
 use super::record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 use crate::error::Error;
 use crate::principal::UserId;
@@ -66,6 +67,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// them: to make it again is harmless. What was adopted and is [deleted](Self::delete) or
     /// [disowned](Self::disown_attachment) since is [`Adopted::Deleted`] for ever: the entries may
     /// have been written down before. So is, while its place is known, any thread that was deleted.
+    /// What is in quarantine stays there: [`AdoptionConflict::Quarantined`].
+    ///
+    /// [`AdoptionConflict::Quarantined`]: super::AdoptionConflict::Quarantined
     ///
     /// An adopted session was bound when it was created, so that threads stay in their order. It
     /// never counts for [`create`](Self::create)'s limit, and its message count is
@@ -74,29 +78,31 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>>;
 
     /// The session of that id, whoever owns it.
-    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>>;
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
     /// The session that is bound to that upstream thread, whoever owns it.
-    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>>;
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
     /// Whose the session of that id is. Asked for each run, so it must be cheap; a title that is
     /// [settled](Self::settle) and not made durable yet may be left out.
-    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>>;
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>>;
 
     /// Whose the upstream thread is, by the session that is bound to it; as
     /// [`ownership`](Self::ownership).
-    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>>;
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<Ownership>>>;
 
     /// The session that has that id as a conversation, whoever owns it.
-    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>>;
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
-    /// A page of a user's sessions, newest `updated_at` first; ties by newest `created_at`, then id.
+    /// A page of a user's sessions but those in [quarantine](Found::Quarantined), newest `updated_at`
+    /// first; ties by newest `created_at`, then id.
     ///
     /// Who goes on after the [place](SessionPlace::of) of a page's last session meets each session
     /// that is not written to meanwhile once, whatever becomes of the others.
     fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>>;
 
-    /// Sets the title and `updated_at`; `None` if there is no such session.
+    /// Sets the title and `updated_at`; `None` if there is no such session, or it is in
+    /// [quarantine](Found::Quarantined).
     fn set_title(
         &self,
         id: SessionId,
@@ -124,6 +130,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The lease must still be the session's: not settled, not used, and not taken over by
     /// another run after its time was up (time alone doesn't end it). It is used up by success.
     /// Durable before it resolves, because the thread's id is shown to the client right after.
+    ///
+    /// Whatever became of the lease, a thread that is another session's already is
+    /// [`Bound::ThreadReused`]. If that is another user's, the thread goes into quarantine in the
+    /// same step: from then on every process on the store finds its session
+    /// [`Quarantined`](Found::Quarantined), begins no run on it, and leaves it out of lists; the
+    /// session and its counts stay. So it is with an id that is in quarantine already, even if its
+    /// session is [deleted](Self::delete_quarantined).
     fn bind(
         &self,
         id: SessionId,
@@ -131,6 +144,31 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Bound>;
+
+    /// Says that the upstream called a thread so in a run of a session that is bound to another one.
+    /// If it is another user's, or in quarantine, it is dealt with as [`bind`](Self::bind) does;
+    /// else `None`, and nothing happens.
+    fn thread_named(
+        &self,
+        id: SessionId,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<Reuse>>;
+
+    /// The threads in quarantine with ids behind `after`, in the order of their ids' bytes; at most
+    /// `limit`.
+    fn quarantined(
+        &self,
+        after: Option<ThreadId>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<QuarantinedThread>>;
+
+    /// Takes a thread out of quarantine, as if it had never been in it.
+    fn release(&self, thread_id: &str) -> StoreFuture<'_, Released>;
+
+    /// [Deletes](Self::delete) the session of a thread in quarantine; `false` if there is none. The
+    /// id stays there until it is [released](Self::release): upstream, the thread may be there still.
+    fn delete_quarantined(&self, thread_id: &str, now: Timestamp) -> StoreFuture<'_, bool>;
 
     /// Ends a run: counts its messages, gives back its place and, if still held, its lease.
     ///
@@ -152,7 +190,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         messages: u64,
     ) -> StoreFuture<'_, ()>;
 
-    /// Deletes a session; `false` if there was none. Runs in flight may still be settled.
+    /// Deletes a session; `false` if there was none, or it is in [quarantine](Found::Quarantined) and
+    /// stays. Runs in flight may still be settled.
     ///
     /// The [place](Self::place_of_thread) of its thread, if it had one, stays known for a day
     /// after `now`. Some of those that were deleted earlier may go: enough of them that they
@@ -175,7 +214,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Forgets an attachment; `false` if it was not known.
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 
-    /// A page of the sessions that are bound, in the order in which they were; ties by id.
+    /// A page of the sessions that are bound and not in [quarantine](Found::Quarantined), in the order
+    /// in which they were bound; ties by id.
     fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>>;
 
     /// Where a thread stands among the [threads](Self::threads), or stood if its session was
@@ -364,6 +404,8 @@ pub enum RunStart {
     MessageLimit,
     /// The session is bound to this thread.
     Next(ThreadId),
+    /// The session's thread is in [quarantine](Found::Quarantined).
+    Quarantined,
     /// The session is bound to this thread, whose messages nobody has counted. Nothing is begun.
     Uncounted {
         /// The thread.
@@ -392,7 +434,7 @@ impl Lease {
 }
 
 /// The outcome of [`SessionStore::bind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Bound {
     /// The session is bound; the lease is used up.
@@ -400,7 +442,7 @@ pub enum Bound {
     /// The lease ran out and somebody else has or had it, or the session is gone.
     LeaseLost,
     /// Another session is bound to that thread: the upstream used an id twice.
-    ThreadTaken,
+    ThreadReused(Reuse),
 }
 
 /// How a run ended, for [`SessionStore::settle`].

@@ -26,8 +26,8 @@
 //! | `bytes` | always | of the answer's body, as far as it was sent |
 //! | `duration_ms` | always | from the request's head to the end of the answer's body |
 //!
-//! The level is `ERROR` for `INTERNAL`, `WARN` for `UPSTREAM_ERROR`, `UPSTREAM_TIMEOUT` and
-//! `SERVICE_UNAVAILABLE`, and `INFO` for everything else.
+//! The level is `ERROR` for `INTERNAL`, `WARN` for `UPSTREAM_ERROR`, `UPSTREAM_TIMEOUT`,
+//! `THREAD_ID_REUSED` and `SERVICE_UNAVAILABLE`, and `INFO` for everything else.
 //!
 //! # Alone
 //! ```

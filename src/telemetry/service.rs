@@ -217,7 +217,12 @@ impl Drop for Line {
         }
         match code {
             Some(Code::Internal) => log!(error),
-            Some(Code::UpstreamError | Code::UpstreamTimeout | Code::ServiceUnavailable) => {
+            Some(
+                Code::UpstreamError
+                | Code::ThreadIdReused
+                | Code::UpstreamTimeout
+                | Code::ServiceUnavailable,
+            ) => {
                 log!(warn);
             }
             // The upstream broke off or fell silent after the status was sent.

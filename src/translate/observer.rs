@@ -61,7 +61,7 @@ pub(super) fn unbound(error: &(dyn std::error::Error + 'static)) -> Option<Rejec
     let code = match error {
         BindError::LeaseLost => Code::Conflict,
         BindError::Store(_) => Code::ServiceUnavailable,
-        BindError::ThreadTaken => Code::UpstreamError,
+        BindError::ThreadReused => Code::ThreadIdReused,
     };
     Some(Rejection::new(code).because(crate::error::chain(error)))
 }

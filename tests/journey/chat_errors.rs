@@ -51,6 +51,20 @@ async fn second(settings: &[(&'static str, &str)], goes_on: bool) -> Reply {
     gateway.send(ask(&json!({ "message": "hi", "conversation_id": id }).to_string())).await
 }
 
+/// What ada gets, whose conversation it was, and eve, whose thread was called like hers.
+async fn twice() -> (Reply, Reply) {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let _upstream =
+        upstream.answer(|_| stream_answer(&format!("{}{MESSAGE_DONE}", preamble("thr_1"))));
+    let first = gateway.send(ask(HI)).await.json();
+    let eves = TestRequest::new("POST", "//api/chat").user("eve").json(HI);
+    let eves = gateway.send(eves).await;
+    let id = &first["conversation_id"];
+    let again = json!({ "message": "hi", "conversation_id": id }).to_string();
+    (gateway.send(ask(&again)).await, eves)
+}
+
 async fn provoke(code: Code) -> Option<(u16, Reply)> {
     let unknown = r#"{"message":"hi","conversation_id":"7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11"}"#;
     let long = format!("{{\"message\":\"{}\"}}", "x".repeat(10_001));
@@ -88,6 +102,8 @@ async fn provoke(code: Code) -> Option<(u16, Reply)> {
         Code::UpstreamUnsupported => {
             (503, answered("HTTP/1.1 501 X\r\ncontent-length: 0\r\n\r\n").await)
         }
+        Code::ThreadIdReused => (503, twice().await.1),
+        Code::ThreadQuarantined => (409, twice().await.0),
         Code::ServiceUnavailable => (503, full().await),
         _ => return None,
     })

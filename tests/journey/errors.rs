@@ -66,6 +66,8 @@ rows! {
     unauthorized: Unauthorized => super::unauthorized();
     forbidden: Forbidden => super::forbidden();
     session_not_found: SessionNotFound => post("/sessions/7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11/threads", "{}");
+    thread_id_reused: ThreadIdReused => super::thread_id_reused();
+    thread_quarantined: ThreadQuarantined => super::thread_quarantined();
     thread_not_found: ThreadNotFound => super::thread_not_found();
     item_not_found: ItemNotFound => super::item_not_found();
     attachment_not_found: AttachmentNotFound => post("", "{\"type\":\"attachments.delete\",\"params\":{\"attachment_id\":\"atc_1\"}}");
@@ -134,6 +136,29 @@ async fn forbidden() -> Reply {
     let gateway = Gateway::start(&upstream).await;
     let session = gateway.session("ada").await;
     gateway.get("eve", &format!("/sessions/{session}")).await
+}
+
+/// Ada's session on `thr_1`, and what eve got when her thread was called so too.
+async fn twice(gateway: &Gateway, upstream: &Upstream) -> (String, Reply) {
+    let adas = gateway.bound(upstream, "ada", "thr_1").await;
+    let eves = gateway.session("eve").await;
+    let mut client = gateway.say("eve", &eves).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(stream_answer(&format!("{}{MESSAGE_DONE}", preamble("thr_1")))).await;
+    (adas, client.reply().await)
+}
+
+async fn thread_id_reused() -> Reply {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    twice(&gateway, &upstream).await.1
+}
+
+async fn thread_quarantined() -> Reply {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let (session, _) = twice(&gateway, &upstream).await;
+    gateway.get("ada", &format!("/sessions/{session}")).await
 }
 
 async fn thread_not_found() -> Reply {

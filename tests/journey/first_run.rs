@@ -265,7 +265,7 @@ async fn a_thread_id_that_another_session_has_is_refused() {
     let (mut peer, _) = upstream.request().await;
     peer.send(stream_answer(&format!("{}{MESSAGE_DONE}", preamble("thr_1")))).await;
     let reply = client.reply().await;
-    reply.refusal(502, "UPSTREAM_ERROR");
+    reply.refusal(502, "THREAD_ID_REUSED");
     assert!(!reply.text().contains("msg_a"), "{}", reply.text());
 }
 

@@ -36,6 +36,7 @@ mod logs;
 mod model;
 mod passthrough;
 mod patience;
+mod quarantine;
 mod replicas;
 mod request_ids;
 mod silence;

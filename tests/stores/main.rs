@@ -74,6 +74,19 @@ contract! {
         numbers_are_never_given_again,
         an_id_that_is_taken_is_refused_and_nothing_is_made,
         a_session_that_is_discarded_leaves_its_id_free;
+    quarantine:
+        an_id_that_comes_twice_locks_its_thread,
+        what_is_locked_is_nobodys,
+        pages_go_on_past_what_is_locked,
+        a_conversation_that_is_locked_is_found_so,
+        two_threads_of_one_user_lock_nothing,
+        a_lost_lease_hides_no_id_that_came_twice,
+        a_later_run_may_name_its_own_thread_and_a_new_one,
+        a_release_gives_it_back_as_it_was,
+        a_deleted_session_leaves_its_id_locked,
+        the_id_of_a_deleted_session_is_nobodys,
+        of_many_first_runs_with_one_id_one_is_bound_and_then_locked,
+        the_locked_are_told_in_pages;
     sessions:
         a_session_is_stored_as_it_was_given,
         whose_a_thread_is_is_told_anew_each_time,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, MessageCount,
+    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, Found, MessageCount,
     NewConversation, NewSession, Owned, RunStart, SessionRecord, Settlement, SqliteOptions,
     SqliteStore, ThreadId, ThreadsPage,
 };
@@ -40,7 +40,7 @@ async fn reopening_keeps_everything() {
     let store = directory.store();
     assert_eq!(get(&store, bound).await, before);
     assert_eq!((before.message_count, before.updated_at), (MessageCount::Known(2), at(9)));
-    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(before));
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(Found::Open(before)));
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("ada")));
     assert!(matches!(begin(&store, leased, at(29)).await, RunStart::Busy));
     assert_eq!(bind(&store, leased, lease, "thr_2").await, Bound::Done);
@@ -86,7 +86,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
 
     let store = directory.store();
-    let found = store.by_thread("thr_1").await.unwrap().unwrap();
+    let found = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap();
     assert_eq!(found.id.to_string(), "00112233-4455-4067-8899-aabbccddeeff");
     assert_eq!(
         (found.title.as_deref(), found.message_count),
@@ -155,7 +155,7 @@ async fn an_older_program_lets_nobody_past_an_unknown_count() {
     assert!(seen > i64::from(u32::MAX));
     let settle = "UPDATE session SET message_count = min(message_count + 2, 9007199254740992)";
     assert_eq!(old.execute(settle, ()).unwrap(), 1);
-    let id = store.by_thread("thr_1").await.unwrap().unwrap().id;
+    let id = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap().id;
     assert_eq!(get(&store, id).await.message_count.known(), None);
     let recount = "UPDATE session SET message_count = 6 WHERE message_count = ?1";
     assert_eq!(old.execute(recount, [seen]).unwrap(), 1);
@@ -180,6 +180,8 @@ async fn what_an_older_program_has_bound_is_listed() {
         ALTER TABLE session DROP COLUMN leased_at;
         ALTER TABLE session DROP COLUMN adopted;
         ALTER TABLE attachment DROP COLUMN adopted;
+        DROP TABLE quarantine;
+        ALTER TABLE session DROP COLUMN quarantined_at;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",
     )
@@ -372,7 +374,7 @@ async fn whose_a_thread_is_is_seen_across_two_processes_stores() {
     let (one, other) = (directory.store(), open(&directory.file()));
     let owner = async |store: &Store| {
         let owned = store.ownership_of_thread("thr_1").await.unwrap();
-        owned.map(|owned| (owned.id, owned.user_id))
+        owned.and_then(Found::open).map(|owned| (owned.id, owned.user_id))
     };
     let hers = create_bound(&one, "ada", "thr_1").await;
     assert_eq!(owner(&one).await, Some((hers, user("ada"))));

@@ -119,7 +119,7 @@ pub(crate) async fn bind(store: &Store, id: SessionId, lease: Lease, thread_id: 
 }
 
 pub(crate) async fn get(store: &Store, id: SessionId) -> SessionRecord {
-    store.get(id).await.unwrap().unwrap()
+    store.get(id).await.unwrap().unwrap().open().unwrap()
 }
 
 /// All sessions of a user in the order of the list, which is read in pages.

@@ -184,6 +184,7 @@ impl Report {
             | (
                 AdoptionConflict::ConversationTaken
                 | AdoptionConflict::OtherConversation
+                | AdoptionConflict::Quarantined
                 | AdoptionConflict::SessionTaken,
                 _,
             ) => "",

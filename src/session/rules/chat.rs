@@ -126,11 +126,9 @@ impl Rules {
         principal: &Principal,
         id: Option<ConversationId>,
     ) -> Result<SessionRecord, Rejection> {
-        let unknown = || Rejection::new(Code::SessionNotFound);
-        let record = self.store.by_conversation(id.ok_or_else(unknown)?).await;
-        let record = record.map_err(store_down)?.ok_or_else(unknown)?;
-        self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
-        Ok(record)
+        let id = id.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
+        let found = self.store.by_conversation(id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::SessionNotFound)
     }
 }
 

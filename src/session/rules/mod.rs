@@ -14,6 +14,7 @@ use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::layer::UnknownAttachments;
+use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
 use crate::session::store::{
     BeginRun, Created, NewConversation, NewSession, SessionStore, Uncounted,
@@ -174,19 +175,17 @@ impl Rules {
         let Some(id) = SessionId::parse(id) else {
             return Err(Rejection::new(Code::SessionNotFound));
         };
-        let record = self.store.get(id).await.map_err(store_down)?;
-        let record = record.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
-        self.check_owner(principal, &record.user_id, Code::SessionNotFound)?;
-        Ok(record)
+        let found = self.store.get(id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::SessionNotFound)
     }
 
     /// That the session of that id is the caller's: all that a run needs to know of it.
     async fn own_session(&self, principal: &Principal, id: &str) -> Result<Ownership, Rejection> {
-        let unknown = || Rejection::new(Code::SessionNotFound);
-        let id = SessionId::parse(id).ok_or_else(unknown)?;
-        let owned = self.store.ownership(id).await.map_err(store_down)?.ok_or_else(unknown)?;
-        self.check_owner(principal, &owned.user_id, Code::SessionNotFound)?;
-        Ok(owned)
+        let Some(id) = SessionId::parse(id) else {
+            return Err(Rejection::new(Code::SessionNotFound));
+        };
+        let found = self.store.ownership(id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::SessionNotFound)
     }
 
     /// The session that a run's path names, and whether it has a title.
@@ -240,7 +239,7 @@ impl Rules {
             None => self.store.ownership_of_thread(thread).await,
         };
         if let Some(other) = other.map_err(store_down)? {
-            self.check_owner(principal, &other.user_id, Code::ThreadNotFound)?;
+            self.check_owner(principal, other.user_id(), Code::ThreadNotFound)?;
         }
         Err(Rejection::new(Code::ThreadNotFound))
     }
@@ -305,10 +304,8 @@ impl Rules {
         principal: &Principal,
         thread_id: &str,
     ) -> Result<SessionId, Rejection> {
-        let owned = self.store.ownership_of_thread(thread_id).await.map_err(store_down)?;
-        let owned = owned.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
-        self.check_owner(principal, &owned.user_id, Code::ThreadNotFound)?;
-        Ok(owned.id)
+        let found = self.store.ownership_of_thread(thread_id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::ThreadNotFound).map(|owned| owned.id)
     }
 
     /// The session of an upstream thread, if it is the caller's.
@@ -317,9 +314,20 @@ impl Rules {
         principal: &Principal,
         thread_id: &str,
     ) -> Result<SessionRecord, Rejection> {
-        let record = self.store.by_thread(thread_id).await.map_err(store_down)?;
-        let record = record.ok_or_else(|| Rejection::new(Code::ThreadNotFound))?;
-        self.check_owner(principal, &record.user_id, Code::ThreadNotFound)?;
-        Ok(record)
+        let found = self.store.by_thread(thread_id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::ThreadNotFound)
+    }
+
+    /// What was found, if it is the caller's and may be read and written. Only the owner learns that
+    /// it is in quarantine.
+    fn own_found<T: OfUser>(
+        &self,
+        principal: &Principal,
+        found: Option<Found<T>>,
+        unknown: Code,
+    ) -> Result<T, Rejection> {
+        let found = found.ok_or_else(|| Rejection::new(unknown))?;
+        self.check_owner(principal, found.user_id(), unknown)?;
+        found.admit()
     }
 }

@@ -14,6 +14,7 @@ use crate::session::admitted::{
 };
 use crate::session::client_session::ClientSession;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
+use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
 use crate::session::store::ClientSessionCreated;
 use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
@@ -154,7 +155,8 @@ impl Rules {
         {
             found = self.store.get(id).await.map_err(store_down)?;
         }
-        Ok(found.filter(|record| record.thread_id.is_some()))
+        let record = found.map(Found::admit).transpose()?;
+        Ok(record.filter(|record| record.thread_id.is_some()))
     }
 }
 

@@ -87,7 +87,7 @@ impl Rules {
         let session = self.store.by_thread(cursor).await.map_err(store_down)?;
         let place = match session {
             // Somebody else's is told like one that nobody has.
-            Some(session) if session.user_id == *principal.user_id() => {
+            Some(session) if session.user_id() == principal.user_id() => {
                 self.store.place_of_thread(cursor).await.map_err(store_down)?
             }
             Some(_) | None => None,

@@ -25,6 +25,9 @@ impl SqliteStore {
         let Some(head) = self.readers().read(read)? else {
             return Ok(Some(RunStart::Unknown));
         };
+        if head.is_quarantined {
+            return Ok(Some(RunStart::Quarantined));
+        }
         let Some(thread_id) = head.thread_id else { return Ok(None) };
         if matches!(room.uncounted, Uncounted::Counted { .. })
             && head.message_count.known().is_none()
@@ -74,6 +77,7 @@ enum Leased {
     Busy,
     First(Lease, Head),
     MessageLimit,
+    Quarantined,
     Unknown,
 }
 
@@ -84,6 +88,9 @@ fn lease(
     begin: &BeginRun,
 ) -> rusqlite::Result<Leased> {
     let Some(head) = rows::head(connection, id)? else { return Ok(Leased::Unknown) };
+    if head.is_quarantined {
+        return Ok(Leased::Quarantined);
+    }
     if let Some(thread_id) = head.thread_id.clone() {
         let counted = match head.message_count {
             MessageCount::AtLeast(by) if !queue.tallies(|tallies| tallies.is_busy(id)) => {
@@ -139,6 +146,7 @@ impl Begun {
                 RunStart::First(lease)
             }
             Leased::MessageLimit => RunStart::MessageLimit,
+            Leased::Quarantined => RunStart::Quarantined,
             Leased::Unknown => RunStart::Unknown,
         };
         Self { queue, id, start: Some(start) }

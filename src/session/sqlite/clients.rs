@@ -37,7 +37,8 @@ pub(super) fn keep_place(connection: &Connection, id: SessionId, now: Timestamp)
     }
     // A server that was set up anew may use an id again: the last place counts.
     let sql = "INSERT OR REPLACE INTO deleted_thread (thread_id, session_id, bound_at, deleted_at)
-        SELECT thread_id, id, bound_at, ?2 FROM session WHERE id = ?1 AND bound_at IS NOT NULL";
+        SELECT thread_id, id, bound_at, ?2 FROM session
+        WHERE id = ?1 AND bound_at IS NOT NULL AND quarantined_at IS NULL";
     connection.prepare_cached(sql)?.execute(params![id.as_bytes(), now.as_microsecond()]).map(drop)
 }
 

@@ -96,7 +96,8 @@ pub(super) fn sessions_sql(ids: ConversationIds, range: Range) -> String {
     };
     format!(
         "SELECT id, conversation, title, created_at, updated_at, message_count, adopted
-        FROM session INDEXED BY {index} WHERE user_id = ?1{like}{behind}
+        FROM session INDEXED BY {index}
+        WHERE user_id = ?1 AND quarantined_at IS NULL{like}{behind}
         ORDER BY updated_at DESC, created_at DESC, id"
     )
 }
@@ -132,7 +133,7 @@ fn of_user(
 ) -> Result<Option<(SessionSummary, bool)>> {
     let sql = "SELECT id, conversation, title, created_at, updated_at, message_count, adopted,
             thread_id IS NOT NULL
-        FROM session WHERE id = ?1 AND user_id = ?2";
+        FROM session WHERE id = ?1 AND user_id = ?2 AND quarantined_at IS NULL";
     let found = connection
         .prepare_cached(sql)?
         .query_row(params![id.as_bytes(), page.user_id.as_str()], |row| {
@@ -193,7 +194,7 @@ pub(super) fn threads(
 pub(super) fn threads_sql(page: &ThreadsPage) -> String {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation, bound_at
-        FROM session WHERE bound_at IS NOT NULL"
+        FROM session WHERE bound_at IS NOT NULL AND quarantined_at IS NULL"
         .to_owned();
     let mut parameters = 0;
     // Writing to a `String` does not fail.

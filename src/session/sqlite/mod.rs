@@ -23,6 +23,7 @@ mod begin;
 mod clients;
 mod files;
 mod lists;
+mod quarantine;
 mod readers;
 mod rows;
 mod schema;

@@ -7,13 +7,15 @@
 use std::num::NonZeroU64;
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::clients;
+use super::quarantine;
 use super::tally::Pending;
 use crate::principal::UserId;
-use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption};
+use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption, AdoptionConflict};
+use crate::session::quarantine::Found;
 use crate::session::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
@@ -35,45 +37,68 @@ pub(super) struct Head {
     /// When a lease was given, and its end if it was not given back.
     pub(super) leased_at: Option<i64>,
     pub(super) lease_until: Option<i64>,
+    pub(super) is_quarantined: bool,
 }
 
-pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<SessionRecord>> {
+pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<Found<SessionRecord>>> {
     let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
-            adopted, conversation
+            adopted, conversation, quarantined_at
         FROM session WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], record).optional()
+    let found = |row: &Row<'_>| found(row, 9, record);
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], found).optional()
 }
 
 pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head>> {
-    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at
+    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at, quarantined_at
         FROM session WHERE id = ?1";
     let head = |row: &Row<'_>| {
         let (thread_id, lease_until, leased_at) = (row.get(0)?, row.get(3)?, row.get(4)?);
-        Ok(Head { thread_id, message_count: message_count(row, 1)?, leased_at, lease_until })
+        let (message_count, is_quarantined) = (message_count(row, 1)?, !is_null(row, 5)?);
+        Ok(Head { thread_id, message_count, leased_at, lease_until, is_quarantined })
     };
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
 }
 
-pub(super) fn ownership(connection: &Connection, id: SessionId) -> Result<Option<Ownership>> {
-    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL FROM session WHERE id = ?1";
+pub(super) fn ownership(
+    connection: &Connection,
+    id: SessionId,
+) -> Result<Option<Found<Ownership>>> {
+    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL, quarantined_at
+        FROM session WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], owned).optional()
 }
 
 pub(super) fn ownership_of_thread(
     connection: &Connection,
     thread_id: &str,
-) -> Result<Option<Ownership>> {
-    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL FROM session WHERE thread_id = ?1";
+) -> Result<Option<Found<Ownership>>> {
+    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL, quarantined_at
+        FROM session WHERE thread_id = ?1";
     connection.prepare_cached(sql)?.query_row([thread_id], owned).optional()
 }
 
-fn owned(row: &Row<'_>) -> Result<Ownership> {
-    Ok(Ownership {
-        id: session_id(row, 0)?,
-        user_id: user_id(row, 1)?,
-        thread_id: row.get(2)?,
-        titled: row.get(3)?,
+fn owned(row: &Row<'_>) -> Result<Found<Ownership>> {
+    found(row, 4, |row| {
+        Ok(Ownership {
+            id: session_id(row, 0)?,
+            user_id: user_id(row, 1)?,
+            thread_id: row.get(2)?,
+            titled: row.get(3)?,
+        })
     })
+}
+
+/// What a row says of a session whose id and owner are its first columns, and whose mark is in
+/// column `mark`.
+fn found<T>(
+    row: &Row<'_>,
+    mark: usize,
+    open: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Found<T>> {
+    if is_null(row, mark)? {
+        return open(row).map(Found::Open);
+    }
+    Ok(Found::Quarantined { id: session_id(row, 0)?, user_id: user_id(row, 1)? })
 }
 
 pub(super) fn id_of_thread(connection: &Connection, thread_id: &str) -> Result<Option<SessionId>> {
@@ -130,6 +155,20 @@ pub(super) fn create(
         .map(Created::Session)
 }
 
+/// Does all of it, or nothing if a statement fails.
+pub(super) fn whole<T>(connection: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Within the transaction of the batch, in which others' calls are too.
+    connection.execute_batch("SAVEPOINT whole")?;
+    let outcome = work();
+    if outcome.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK TO whole")?;
+    }
+    if !connection.is_autocommit() {
+        connection.execute_batch("RELEASE whole")?;
+    }
+    outcome
+}
+
 /// Adopts all of them, or none if a statement fails.
 pub(super) fn adopt_all(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
     adopt_until(connection, entries, || false)
@@ -142,16 +181,7 @@ pub(super) fn adopt_until(
     entries: &[Adoption],
     is_over: impl FnMut() -> bool,
 ) -> Result<Vec<Adopted>> {
-    // Within the transaction of the batch, in which others' calls are too.
-    connection.execute_batch("SAVEPOINT adopt")?;
-    let adopted = adopt_each(connection, entries, is_over);
-    if adopted.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK TO adopt")?;
-    }
-    if !connection.is_autocommit() {
-        connection.execute_batch("RELEASE adopt")?;
-    }
-    adopted
+    whole(connection, || adopt_each(connection, entries, is_over))
 }
 
 fn adopt_each(
@@ -208,6 +238,7 @@ fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopt
         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8, 1
         WHERE NOT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?3)
             AND NOT EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?3)
+            AND NOT EXISTS (SELECT 1 FROM quarantine WHERE thread_id = ?3)
         ON CONFLICT DO NOTHING";
     let added = connection.prepare_cached(sql)?.execute(params![
         thread.session_id().as_bytes(),
@@ -224,6 +255,9 @@ fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopt
     }
     let known = match id_of_thread(connection, &thread.thread_id)? {
         Some(id) => get(connection, id)?,
+        None if quarantine::has(connection, &thread.thread_id)? => {
+            return Ok(Adopted::Conflict(AdoptionConflict::Quarantined));
+        }
         None if is_deleted(connection, &thread.thread_id)? => return Ok(Adopted::Deleted),
         None => None,
     };
@@ -261,7 +295,8 @@ pub(super) fn set_title(
     title: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<SessionRecord>> {
-    let sql = "UPDATE session SET title = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1
+    let sql = "UPDATE session SET title = ?2, updated_at = max(updated_at, ?3)
+        WHERE id = ?1 AND quarantined_at IS NULL
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation";
     connection
@@ -289,6 +324,10 @@ pub(super) fn bind(
     thread_id: &str,
     now: Timestamp,
 ) -> Result<Bound> {
+    // First: what the upstream has done to the thread it has done, whoever holds the lease.
+    if let Some(reuse) = quarantine::reuse(connection, id, thread_id, now)? {
+        return Ok(Bound::ThreadReused(reuse));
+    }
     let sql = "SELECT lease FROM session WHERE id = ?1 AND lease_until IS NOT NULL";
     let held = connection
         .prepare_cached(sql)?
@@ -296,9 +335,6 @@ pub(super) fn bind(
         .optional()?;
     if held != Some(lease.number()) {
         return Ok(Bound::LeaseLost);
-    }
-    if id_of_thread(connection, thread_id)?.is_some() {
-        return Ok(Bound::ThreadTaken);
     }
     let sql = "UPDATE session SET thread_id = ?2, updated_at = max(updated_at, ?3), bound_at = ?3,
         lease_until = NULL WHERE id = ?1";
@@ -368,7 +404,7 @@ pub(super) fn set_message_count(
 /// of no more use, and the place of a thread that is still there is not asked for.
 pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool> {
     clients::keep_place(connection, id, now)?;
-    let sql = "DELETE FROM session WHERE id = ?1";
+    let sql = "DELETE FROM session WHERE id = ?1 AND quarantined_at IS NULL";
     connection.prepare_cached(sql)?.execute([id.as_bytes()]).map(|rows| rows > 0)
 }
 
@@ -407,13 +443,16 @@ pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) ->
 
 /// Reads of each table, by the names of its columns, what comes first.
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
-    const FIRST: [&str; 7] = [
+    const FIRST: [&str; 8] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
-            lease_until, leased_at, bound_at, conversation, adopted FROM session NOT INDEXED LIMIT 1",
+            lease_until, leased_at, bound_at, conversation, adopted, quarantined_at
+            FROM session NOT INDEXED LIMIT 1",
         "SELECT id, user_id, adopted FROM attachment NOT INDEXED LIMIT 1",
         "SELECT thread_id, session_id, bound_at, deleted_at FROM deleted_thread
             NOT INDEXED LIMIT 1",
         "SELECT kind, id FROM deleted_adoption NOT INDEXED LIMIT 1",
+        "SELECT thread_id, since, times, session_id, user_id, other_session_id, other_user_id
+            FROM quarantine NOT INDEXED LIMIT 1",
         "SELECT last FROM conversation_sequence LIMIT 1",
         "SELECT id, user_id, created_at, expires_at, cancelled_at, requests_per_minute, details
             FROM client_session NOT INDEXED LIMIT 1",
@@ -464,6 +503,10 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
 }
 
+fn is_null(row: &Row<'_>, column: usize) -> Result<bool> {
+    Ok(row.get_ref(column)? == ValueRef::Null)
+}
+
 /// A count in `column`, and in the one behind it whether the session was adopted.
 pub(super) fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount> {
     let stored: i64 = row.get(column)?;
@@ -474,7 +517,7 @@ pub(super) fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount
     count(row, column).map(MessageCount::Known)
 }
 
-fn count(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64> {
     let count: i64 = row.get(column)?;
     u64::try_from(count).map_err(|_| out_of_range(column, count))
 }

@@ -115,10 +115,23 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX session_by_users_conversation
         ON session (user_id, updated_at DESC, created_at DESC) WHERE conversation IS NOT NULL;
 ",
+    // A thread whose id was given to two users. The row of its session may be gone.
+    "
+    ALTER TABLE session ADD COLUMN quarantined_at INTEGER;
+    CREATE TABLE quarantine (
+        thread_id TEXT PRIMARY KEY,
+        since INTEGER NOT NULL,
+        times INTEGER NOT NULL,
+        session_id BLOB NOT NULL CHECK (length(session_id) = 16),
+        user_id TEXT NOT NULL,
+        other_session_id BLOB NOT NULL CHECK (length(other_session_id) = 16),
+        other_user_id TEXT
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

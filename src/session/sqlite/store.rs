@@ -13,6 +13,7 @@ use super::alone::OpenFile;
 use super::clients;
 use super::files::Files;
 use super::lists::{self, Overlays};
+use super::quarantine;
 use super::readers::Readers;
 use super::rows;
 use super::schema::{self, is_locked};
@@ -24,6 +25,7 @@ use crate::session::client_session::ClientSession;
 use crate::session::pages::{
     PlacedSession, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
+use crate::session::quarantine::{Found, QuarantinedThread, Released, Reuse};
 use crate::session::record::{
     ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,
 };
@@ -321,7 +323,7 @@ impl SqliteStore {
         outcome.map_err(|error| Error::store(context, error))
     }
 
-    async fn record(&self, id: SessionId) -> Result<Option<SessionRecord>, Error> {
+    async fn found(&self, id: SessionId) -> Result<Option<Found<SessionRecord>>, Error> {
         self.corrected(id, move |connection| rows::get(connection, id)).await
     }
 
@@ -329,15 +331,15 @@ impl SqliteStore {
     pub(super) async fn corrected(
         &self,
         id: SessionId,
-        read: impl Fn(&Connection) -> rusqlite::Result<Option<SessionRecord>> + Send + 'static,
-    ) -> Result<Option<SessionRecord>, Error> {
+        read: impl Fn(&Connection) -> rusqlite::Result<Option<Found<SessionRecord>>> + Send + 'static,
+    ) -> Result<Option<Found<SessionRecord>>, Error> {
         // Asked before the row is read: what is not in it is in the row.
         let overlay = self.queue().tallies(|tallies| tallies.overlay(id));
-        let mut record = self.read("could not read a session", read).await?;
-        if let (Some(record), Some(overlay)) = (&mut record, overlay) {
+        let mut found = self.read("could not read a session", read).await?;
+        if let (Some(Found::Open(record)), Some(overlay)) = (&mut found, overlay) {
             overlay.correct(record);
         }
-        Ok(record)
+        Ok(found)
     }
 }
 
@@ -355,11 +357,11 @@ impl SessionStore for SqliteStore {
         self.write("could not adopt", move |connection| rows::adopt_all(connection, &entries))
     }
 
-    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<SessionRecord>> {
-        Box::pin(self.record(id))
+    fn get(&self, id: SessionId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
+        Box::pin(self.found(id))
     }
 
-    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         let thread_id = ThreadId::from(thread_id);
         Box::pin(async move {
             let id = self
@@ -367,30 +369,30 @@ impl SessionStore for SqliteStore {
                 .await?;
             // A second read by its id, because the tally has to be asked before the row.
             match id {
-                Some(id) => self.record(id).await,
+                Some(id) => self.found(id).await,
                 None => Ok(None),
             }
         })
     }
 
-    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Ownership>> {
+    fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>> {
         Box::pin(self.read("could not read whose a session is", move |c| rows::ownership(c, id)))
     }
 
-    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Ownership>> {
+    fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<Ownership>>> {
         let thread_id = ThreadId::from(thread_id);
         Box::pin(self.read("could not read whose a thread is", move |connection| {
             rows::ownership_of_thread(connection, &thread_id)
         }))
     }
 
-    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<SessionRecord>> {
+    fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<Found<SessionRecord>>> {
         Box::pin(async move {
             let id = self
                 .read("could not read a conversation", move |c| rows::id_of_conversation(c, id))
                 .await?;
             match id {
-                Some(id) => self.record(id).await,
+                Some(id) => self.found(id).await,
                 None => Ok(None),
             }
         })
@@ -426,6 +428,41 @@ impl SessionStore for SqliteStore {
     ) -> StoreFuture<'_, Bound> {
         self.write("could not bind a session", move |connection| {
             rows::bind(connection, id, lease, &thread_id, now)
+        })
+    }
+
+    fn thread_named(
+        &self,
+        id: SessionId,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Option<Reuse>> {
+        self.write("could not look at a thread", move |connection| {
+            let reuse = quarantine::reuse(connection, id, &thread_id, now)?;
+            Ok(reuse.filter(|reuse| reuse.quarantined.is_some()))
+        })
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<ThreadId>,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<QuarantinedThread>> {
+        let context = "could not list the threads in quarantine";
+        let work =
+            move |connection: &Connection| quarantine::list(connection, after.as_deref(), limit);
+        Box::pin(self.queue().call(Access::Read, context, work, |threads| threads))
+    }
+
+    fn release(&self, thread_id: &str) -> StoreFuture<'_, Released> {
+        let thread_id = thread_id.to_owned();
+        self.write("could not release a thread", move |c| quarantine::release(c, &thread_id))
+    }
+
+    fn delete_quarantined(&self, thread_id: &str, now: Timestamp) -> StoreFuture<'_, bool> {
+        let thread_id = thread_id.to_owned();
+        self.write("could not delete a session", move |connection| {
+            quarantine::delete(connection, &thread_id, now)
         })
     }
 

@@ -38,22 +38,28 @@ pub(crate) fn listen() {
 
 /// The line of the request with this id, once it is written.
 pub(crate) async fn line_of(request_id: &str) -> Line {
+    let is_it = |line: &Line| {
+        line.target == "chatkit_rest::request" && line.get("request_id") == request_id
+    };
+    matching(is_it).await.remove(0)
+}
+
+/// The lines with such a field, once there is one.
+pub(crate) async fn log_of(name: &str, value: &str) -> Vec<Line> {
+    matching(|line| line.get(name) == value).await
+}
+
+async fn matching(is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
     soon(async {
         loop {
             let mut more = std::pin::pin!(MORE.notified());
             more.as_mut().enable();
-            let found = LINES
-                .lock()
-                .unwrap()
-                .iter()
-                .find(|line| {
-                    line.target == "chatkit_rest::request" && line.get("request_id") == request_id
-                })
-                .cloned();
-            match found {
-                Some(line) => return line,
-                None => more.await,
+            let found: Vec<_> =
+                LINES.lock().unwrap().iter().filter(|line| is_it(line)).cloned().collect();
+            if !found.is_empty() {
+                return found;
             }
+            more.await;
         }
     })
     .await

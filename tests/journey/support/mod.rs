@@ -19,7 +19,7 @@ pub(crate) use self::chatkit::{
 pub(crate) use self::client::{Client, End, Reply};
 pub(crate) use self::gateway::{Folder, Gateway, PREFIX, SECRET, TestRequest, token, token_with};
 pub(crate) use self::http2::{Http2, read};
-pub(crate) use self::log::{everything_logged, line_of, listen};
+pub(crate) use self::log::{everything_logged, line_of, listen, log_of};
 pub(crate) use self::upstream::{Answering, Peer, Received, Upstream};
 
 /// What a test waits for must come soon, or not at all.

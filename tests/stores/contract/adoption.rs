@@ -47,7 +47,7 @@ async fn adopt(store: &Store, entry: Adoption) -> Adopted {
 
 async fn adopted(store: &Store, user_id: &str, thread_id: &str) -> SessionId {
     assert_eq!(adopt(store, Adoption::Thread(thread(user_id, thread_id))).await, Adopted::Done);
-    store.by_thread(thread_id).await.unwrap().unwrap().id
+    store.by_thread(thread_id).await.unwrap().unwrap().open().unwrap().id
 }
 
 /// Begins a run without a lease to come.
@@ -82,7 +82,7 @@ pub(crate) async fn a_thread_becomes_a_session_as_it_was_given(store: &Store) {
         ..thread("ada", "thr_1")
     };
     assert_eq!(adopt(store, Adoption::Thread(entry)).await, Adopted::Done);
-    let record = store.by_thread("thr_1").await.unwrap().unwrap();
+    let record = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap();
     let expected = SessionRecord {
         id: record.id,
         user_id: user("ada"),
@@ -124,7 +124,7 @@ pub(crate) async fn what_is_known_stays_as_it_is(store: &Store) {
     for thread_id in ["thr_1", "thr_own"] {
         let again = AdoptedThread { title: Some("other".into()), ..thread("ada", thread_id) };
         assert_eq!(adopt(store, Adoption::Thread(again)).await, Adopted::Known);
-        let id = store.by_thread(thread_id).await.unwrap().unwrap().id;
+        let id = store.by_thread(thread_id).await.unwrap().unwrap().open().unwrap().id;
         let same = known_by(thread("ada", thread_id), KnownBy::Session(id));
         assert_eq!(adopt(store, same).await, Adopted::Known);
     }
@@ -251,7 +251,7 @@ pub(crate) async fn adopted_text_is_never_interpreted(store: &Store) {
         let title = Some(text.to_owned());
         let entry = AdoptedThread { title: title.clone(), ..thread("ada", text) };
         assert_eq!(adopt(store, Adoption::Thread(entry)).await, Adopted::Done);
-        let record = store.by_thread(text).await.unwrap().unwrap();
+        let record = store.by_thread(text).await.unwrap().unwrap().open().unwrap();
         assert_eq!((record.thread_id.as_deref(), record.title), (Some(text), title));
         assert_eq!(adopt(store, attachment("ada", text)).await, Adopted::Done);
         assert_eq!(store.attachment_owner(text).await.unwrap(), Some(user("ada")));
@@ -267,7 +267,7 @@ pub(crate) async fn the_adopted_take_nobodys_place(store: &Store) {
     assert!(matches!(created().await, Created::Session(_)));
     assert!(matches!(created().await, Created::LimitReached));
     // Used or not, they are none of those that were made here.
-    let id = store.by_thread("thr_0").await.unwrap().unwrap().id;
+    let id = store.by_thread("thr_0").await.unwrap().unwrap().open().unwrap().id;
     assert!(matches!(begin_uncounted(store, id, None, Uncounted::Begin).await, RunStart::Next(_)));
     store.settle(id, messages(2));
     assert!(matches!(created().await, Created::LimitReached));
@@ -290,7 +290,7 @@ pub(crate) async fn numbers_go_on_behind_the_adopted(store: &Store) {
         let entry = known_by(thread("ada", thread_id), integer(number));
         assert_eq!(adopt(store, entry).await, Adopted::Done);
         let KnownBy::Conversation(id) = integer(number) else { panic!("a number") };
-        let found = store.by_conversation(id).await.unwrap().unwrap();
+        let found = store.by_conversation(id).await.unwrap().unwrap().open().unwrap();
         assert_eq!(found.thread_id.as_deref(), Some(thread_id));
         assert_eq!(next().await, after);
     }

@@ -41,7 +41,7 @@ pub(crate) async fn threads_are_in_the_order_of_their_binding(store: &Store) {
     assert_eq!(threads(store, of("ada")).await, ["b", "c"]);
     assert_eq!(threads(store, of("Ada")).await, [""; 0]);
     let placed = store.threads(of("bob")).await.unwrap().remove(0);
-    assert_eq!(placed.record, store.by_thread("a").await.unwrap().unwrap());
+    assert_eq!(placed.record, store.by_thread("a").await.unwrap().unwrap().open().unwrap());
     assert_eq!(placed.place, ThreadPlace { bound_at: at(10), id: placed.record.id });
     assert_eq!(store.place_of_thread("a").await.unwrap(), Some(placed.place));
     assert_eq!(store.place_of_thread("A").await.unwrap(), None);

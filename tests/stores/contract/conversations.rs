@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use chatkit_rest::session::{
-    ConversationId, Created, NewConversation, NewSession, SessionRecord, Settlement,
+    ConversationId, Created, Found, NewConversation, NewSession, SessionRecord, Settlement,
 };
 use tokio::task::JoinSet;
 
@@ -39,7 +39,7 @@ pub(crate) async fn a_session_is_found_by_its_id_as_a_conversation(store: &Store
     assert_eq!(drawn.conversation, Some(ConversationId::Conv(0x0f3a_91c2)));
     for record in [numbered, drawn] {
         let found = store.by_conversation(record.conversation.unwrap()).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&record));
+        assert_eq!(found, Some(Found::Open(record.clone())));
         assert_eq!(get(store, record.id).await, record);
         assert_eq!(list(store, &record.user_id).await, std::slice::from_ref(&record));
         let title = store.set_title(record.id, None, at(0)).await.unwrap().unwrap();
@@ -69,7 +69,7 @@ pub(crate) async fn numbers_are_never_given_again(store: &Store) {
     numbers.dedup();
     assert_eq!(numbers.len(), 20);
     let last = numbers[19];
-    let record = store.by_conversation(integer(last)).await.unwrap().unwrap();
+    let record = store.by_conversation(integer(last)).await.unwrap().unwrap().open().unwrap();
     assert!(store.delete(record.id, at(0)).await.unwrap());
     assert_eq!(store.by_conversation(integer(last)).await.unwrap(), None);
     assert!(next(store).await > last);

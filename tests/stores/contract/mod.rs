@@ -3,5 +3,6 @@
 pub(crate) mod adoption;
 pub(crate) mod clients;
 pub(crate) mod conversations;
+pub(crate) mod quarantine;
 pub(crate) mod runs;
 pub(crate) mod sessions;

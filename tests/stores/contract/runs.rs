@@ -3,7 +3,8 @@
 use std::task::Poll;
 
 use chatkit_rest::session::{
-    Bound, Lease, MessageCount, NewSession, RunStart, SessionId, Settlement, ThreadId,
+    Bound, Found, Lease, MessageCount, NewSession, Released, RunStart, SessionId, Settlement,
+    ThreadId,
 };
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
@@ -135,7 +136,7 @@ pub(crate) async fn a_lease_binds_once(store: &Store) {
     assert_eq!(bind(store, id, lease, "thr_2").await, Bound::LeaseLost);
     let record = get(store, id).await;
     assert_eq!(record.thread_id, Some(ThreadId::from("thr_1")));
-    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(record));
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(Found::Open(record)));
     assert_eq!(store.by_thread("thr_2").await.unwrap(), None);
     let nobody = SessionId::random();
     assert_eq!(bind(store, nobody, lease, "thr_3").await, Bound::LeaseLost);
@@ -145,8 +146,9 @@ pub(crate) async fn a_thread_belongs_to_one_session(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let id = create(store, "eve").await;
     let lease = first(store, id, at(0)).await;
-    assert_eq!(bind(store, id, lease, "thr_1").await, Bound::ThreadTaken);
-    assert_eq!(store.by_thread("thr_1").await.unwrap().unwrap().id, owner);
+    assert!(matches!(bind(store, id, lease, "thr_1").await, Bound::ThreadReused(_)));
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::ToOwner);
+    assert_eq!(store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap().id, owner);
     assert_eq!(get(store, id).await.thread_id, None);
     // The lease is still held, and good for another thread.
     assert!(matches!(begin(store, id, at(1)).await, RunStart::Busy));
@@ -263,7 +265,7 @@ pub(crate) async fn what_is_settled_is_seen_at_once(store: &Store) {
         store.settle(id, Settlement { title, touched_at, ..messages(2) });
         let record = match round % 3 {
             0 => get(store, id).await,
-            1 => store.by_thread("thr_1").await.unwrap().unwrap(),
+            1 => store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap(),
             _ => list(store, &user("ada")).await.remove(0),
         };
         assert_eq!(record.message_count, MessageCount::Known(2 * u64::from(round)));

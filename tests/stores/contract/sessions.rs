@@ -1,9 +1,9 @@
 //! Sessions, titles, lists and attachments.
 
 use chatkit_rest::session::{
-    Bound, ConversationIds, Created, MessageCount, NewConversation, NewSession, Owned, Ownership,
-    RunStart, SessionId, SessionPlace, SessionRecord, SessionSummary, SessionsPage, Settlement,
-    ThreadId,
+    Bound, ConversationIds, Created, Found, MessageCount, NewConversation, NewSession, Owned,
+    Ownership, RunStart, SessionId, SessionPlace, SessionRecord, SessionSummary, SessionsPage,
+    Settlement, ThreadId,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -57,11 +57,9 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
 
 pub(crate) async fn whose_a_thread_is_is_told_anew_each_time(store: &Store) {
     let id = create(store, "ada").await;
-    let owned = |user_id: &str, id, thread_id: Option<&str>, titled| Ownership {
-        id,
-        user_id: user(user_id),
-        thread_id: thread_id.map(ThreadId::from),
-        titled,
+    let owned = |user_id: &str, id, thread_id: Option<&str>, titled| {
+        let (user_id, thread_id) = (user(user_id), thread_id.map(ThreadId::from));
+        Found::Open(Ownership { id, user_id, thread_id, titled })
     };
     assert_eq!(store.ownership(id).await.unwrap(), Some(owned("ada", id, None, false)));
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
@@ -342,7 +340,7 @@ pub(crate) async fn text_is_never_interpreted(store: &Store) {
         assert_eq!(bind(store, id, lease, text).await, Bound::Done, "{text:?}");
         let title = Some(text.to_owned());
         store.set_title(id, title.clone(), at(2)).await.unwrap();
-        let record = store.by_thread(text).await.unwrap().unwrap();
+        let record = store.by_thread(text).await.unwrap().unwrap().open().unwrap();
         assert_eq!((record.id, &record.title), (id, &title));
         assert_eq!(record.thread_id, Some(ThreadId::from(text)));
         assert_eq!(record, get(store, id).await);

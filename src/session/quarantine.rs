@@ -1,0 +1,126 @@
+//! Threads whose id the upstream gave twice.
+//!
+//! What two users said may be in such a thread, so from then on it is nobody's to read or to write.
+//! Whatever the store gives out about one session is a [`Found`], in which one whose thread is in
+//! quarantine has neither a [`SessionRecord`] nor an [`Ownership`]: without those, nothing can be done
+//! to a session or shown of it.
+
+use jiff::Timestamp;
+
+use super::record::{Ownership, SessionId, SessionRecord, ThreadId};
+use crate::principal::UserId;
+use crate::rejection::{Code, Rejection};
+
+/// A session as the store has it, as far as was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// Its owner may read and write it.
+    Open(T),
+    /// Its thread is in quarantine.
+    Quarantined {
+        /// The session.
+        id: SessionId,
+        /// Its owner.
+        user_id: UserId,
+    },
+}
+
+impl<T> Found<T> {
+    /// The session, unless its thread is in quarantine.
+    pub fn open(self) -> Option<T> {
+        match self {
+            Self::Open(session) => Some(session),
+            Self::Quarantined { .. } => None,
+        }
+    }
+
+    /// The session; to be asked when it is known that the caller may learn of it.
+    ///
+    /// # Errors
+    /// If its thread is in quarantine.
+    pub(super) fn admit(self) -> Result<T, Rejection> {
+        self.open().ok_or_else(refusal)
+    }
+
+    /// The owner, who alone may learn that it is in quarantine.
+    pub(super) fn user_id(&self) -> &UserId
+    where
+        T: OfUser,
+    {
+        match self {
+            Self::Open(session) => session.user_id(),
+            Self::Quarantined { user_id, .. } => user_id,
+        }
+    }
+}
+
+/// What says whose a session is.
+pub(super) trait OfUser {
+    /// The owner.
+    fn user_id(&self) -> &UserId;
+}
+
+impl OfUser for SessionRecord {
+    fn user_id(&self) -> &UserId {
+        &self.user_id
+    }
+}
+
+impl OfUser for Ownership {
+    fn user_id(&self) -> &UserId {
+        &self.user_id
+    }
+}
+
+/// The refusal of everything that is about a thread in quarantine.
+pub(super) fn refusal() -> Rejection {
+    Rejection::new(Code::ThreadQuarantined).because("its thread is in quarantine")
+}
+
+/// A thread's id that the upstream gave a second time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// The session that had it.
+    pub owner_session: SessionId,
+    /// Whose that is, or was.
+    pub owner: UserId,
+    /// Whose session the upstream gave it to then; `None` if that session is gone.
+    pub other: Option<UserId>,
+    /// How many threads are in quarantine now, this one among them; `None` if it isn't, because
+    /// both sessions are one user's.
+    pub quarantined: Option<u64>,
+}
+
+/// A thread in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedThread {
+    /// The upstream's id of it.
+    pub thread_id: ThreadId,
+    /// Since when. Microseconds' precision.
+    pub since: Timestamp,
+    /// How often the upstream has given the id to others than its owner.
+    pub times: u64,
+    /// The session that had it first.
+    pub owner_session: SessionId,
+    /// Whose that is, or was.
+    pub owner: UserId,
+    /// The session that the upstream gave it to last; it was never bound to the thread.
+    pub other_session: SessionId,
+    /// Whose that was; `None` if it was gone.
+    pub other: Option<UserId>,
+    /// The owner's session was [deleted](super::SessionStore::delete_quarantined); the id is never
+    /// bound or adopted all the same.
+    pub is_deleted: bool,
+}
+
+/// The outcome of [`SessionStore::release`](super::SessionStore::release).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Released {
+    /// The thread is its first owner's again.
+    ToOwner,
+    /// Its session is deleted; the id may be given to a new thread.
+    Id,
+    /// It is not in quarantine.
+    Unknown,
+}

@@ -1,0 +1,122 @@
+//! The statements about threads in quarantine.
+//!
+//! `quarantine` has a row for each, and the row of its session, while there is one, has a
+//! `quarantined_at`: both are written in one transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+
+use super::rows::{self, count, session_id, timestamp, user_id};
+use crate::principal::UserId;
+use crate::session::quarantine::{QuarantinedThread, Released, Reuse};
+use crate::session::record::{SessionId, ThreadId};
+
+/// What it means that the upstream names that thread in a run of session `id`; `None` if it is no
+/// other session's. That of another user goes into quarantine.
+pub(super) fn reuse(
+    connection: &Connection,
+    id: SessionId,
+    thread_id: &str,
+    now: Timestamp,
+) -> Result<Option<Reuse>> {
+    let sql = "SELECT id, user_id, quarantined_at IS NOT NULL FROM session WHERE thread_id = ?1
+        UNION ALL SELECT session_id, user_id, 1 FROM quarantine WHERE thread_id = ?1 LIMIT 1";
+    let owner = |row: &Row<'_>| Ok((session_id(row, 0)?, user_id(row, 1)?, row.get(2)?));
+    let owner = connection.prepare_cached(sql)?.query_row([thread_id], owner).optional()?;
+    let Some((owner_session, owner, is_quarantined)): Option<(_, _, bool)> = owner else {
+        return Ok(None);
+    };
+    if owner_session == id {
+        return Ok(None);
+    }
+    let sql = "SELECT user_id FROM session WHERE id = ?1";
+    let other = connection
+        .prepare_cached(sql)?
+        .query_row([id.as_bytes()], |row| user_id(row, 0))
+        .optional()?;
+    if other.as_ref() == Some(&owner) && !is_quarantined {
+        return Ok(Some(Reuse { owner_session, owner, other, quarantined: None }));
+    }
+    let row = params![
+        thread_id,
+        now.as_microsecond(),
+        owner_session.as_bytes(),
+        owner.as_str(),
+        id.as_bytes(),
+        other.as_ref().map(UserId::as_str),
+    ];
+    let quarantined = rows::whole(connection, || {
+        let sql = "INSERT INTO quarantine
+                (thread_id, since, times, session_id, user_id, other_session_id, other_user_id)
+            VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6)
+            ON CONFLICT DO UPDATE SET times = times + 1,
+                other_session_id = excluded.other_session_id,
+                other_user_id = excluded.other_user_id";
+        connection.prepare_cached(sql)?.execute(row)?;
+        let sql = "UPDATE session SET quarantined_at = ?2
+            WHERE thread_id = ?1 AND quarantined_at IS NULL";
+        connection.prepare_cached(sql)?.execute(params![thread_id, now.as_microsecond()])?;
+        let sql = "SELECT count(*) FROM quarantine";
+        connection.prepare_cached(sql)?.query_row((), |row| count(row, 0))
+    })?;
+    Ok(Some(Reuse { owner_session, owner, other, quarantined: Some(quarantined) }))
+}
+
+/// Whether a thread's id is in quarantine.
+pub(super) fn has(connection: &Connection, thread_id: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE thread_id = ?1)";
+    connection.prepare_cached(sql)?.query_row([thread_id], |row| row.get(0))
+}
+
+pub(super) fn list(
+    connection: &Connection,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<QuarantinedThread>> {
+    let sql =
+        "SELECT thread_id, since, times, session_id, user_id, other_session_id, other_user_id,
+            NOT EXISTS (SELECT 1 FROM session WHERE session.thread_id = quarantine.thread_id)
+        FROM quarantine WHERE ?1 IS NULL OR thread_id > ?1 ORDER BY thread_id LIMIT ?2";
+    let thread = |row: &Row<'_>| {
+        let other: Option<String> = row.get(6)?;
+        Ok(QuarantinedThread {
+            thread_id: row.get::<_, ThreadId>(0)?,
+            since: timestamp(row, 1)?,
+            times: count(row, 2)?,
+            owner_session: session_id(row, 3)?,
+            owner: user_id(row, 4)?,
+            other_session: session_id(row, 5)?,
+            other: other.map(|_| user_id(row, 6)).transpose()?,
+            is_deleted: row.get(7)?,
+        })
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.query_map(params![after, limit], thread)?.collect()
+}
+
+pub(super) fn release(connection: &Connection, thread_id: &str) -> Result<Released> {
+    rows::whole(connection, || {
+        let sql = "DELETE FROM quarantine WHERE thread_id = ?1";
+        if connection.prepare_cached(sql)?.execute([thread_id])? == 0 {
+            return Ok(Released::Unknown);
+        }
+        Ok(match open(connection, thread_id)? {
+            Some(_) => Released::ToOwner,
+            None => Released::Id,
+        })
+    })
+}
+
+pub(super) fn delete(connection: &Connection, thread_id: &str, now: Timestamp) -> Result<bool> {
+    rows::whole(connection, || match open(connection, thread_id)? {
+        Some(id) => rows::delete(connection, id, now),
+        None => Ok(false),
+    })
+}
+
+/// Takes the mark from the thread's session, if it has one that is marked.
+fn open(connection: &Connection, thread_id: &str) -> Result<Option<SessionId>> {
+    let sql = "UPDATE session SET quarantined_at = NULL
+        WHERE thread_id = ?1 AND quarantined_at IS NOT NULL RETURNING id";
+    connection.prepare_cached(sql)?.query_row([thread_id], |row| session_id(row, 0)).optional()
+}

@@ -1,0 +1,278 @@
+//! Threads whose id came twice.
+
+use chatkit_rest::session::{
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Found, MessageCount,
+    QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement, ThreadId, ThreadsPage,
+};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    Store, at, begin, bind, create, create_bound, first, get, list, messages, new_session, user,
+};
+
+/// `thr_1`, that of ada's and then given to eve: both sessions.
+async fn quarantined(store: &Store) -> (SessionId, SessionId) {
+    let (owner, other) = (create_bound(store, "ada", "thr_1").await, create(store, "eve").await);
+    let lease = first(store, other, at(0)).await;
+    let reuse = reused(store, other, lease).await;
+    assert_eq!(reuse.quarantined, Some(1));
+    store.settle(other, Settlement { lease: Some(lease), ..Settlement::default() });
+    (owner, other)
+}
+
+async fn reused(store: &Store, id: SessionId, lease: chatkit_rest::session::Lease) -> Reuse {
+    match bind(store, id, lease, "thr_1").await {
+        Bound::ThreadReused(reuse) => reuse,
+        bound => panic!("{bound:?}"),
+    }
+}
+
+async fn all(store: &Store) -> Vec<QuarantinedThread> {
+    store.quarantined(None, 100).await.unwrap()
+}
+
+fn page(user_id: Option<&str>) -> ThreadsPage {
+    let user_id = user_id.map(user);
+    ThreadsPage { user_id, ascending: true, after: None, until: None, limit: 100 }
+}
+
+fn adoption(user_id: &str) -> Vec<Adoption> {
+    vec![Adoption::Thread(AdoptedThread {
+        thread_id: "thr_1".into(),
+        user_id: user(user_id),
+        title: None,
+        created_at: at(0),
+        updated_at: at(0),
+        known_by: None,
+    })]
+}
+
+pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let other = create(store, "eve").await;
+    let lease = first(store, other, at(0)).await;
+    let reuse = reused(store, other, lease).await;
+    let expected = Reuse {
+        owner_session: owner,
+        owner: user("ada"),
+        other: Some(user("eve")),
+        quarantined: Some(1),
+    };
+    assert_eq!(reuse, expected);
+    let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
+    assert_eq!(store.get(owner).await.unwrap(), locked);
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), locked);
+    let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
+    assert_eq!(store.ownership(owner).await.unwrap(), locked);
+    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), locked);
+    // She who got it has nothing of it, and her lease is good for another thread.
+    assert_eq!(get(store, other).await.thread_id, None);
+    assert!(matches!(begin(store, other, at(1)).await, RunStart::Busy));
+    assert_eq!(bind(store, other, lease, "thr_2").await, Bound::Done);
+    let expected = QuarantinedThread {
+        thread_id: "thr_1".into(),
+        since: at(1),
+        times: 1,
+        owner_session: owner,
+        owner: user("ada"),
+        other_session: other,
+        other: Some(user("eve")),
+        is_deleted: false,
+    };
+    assert_eq!(all(store).await, [expected]);
+}
+
+pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
+    let (owner, _) = quarantined(store).await;
+    assert!(matches!(begin(store, owner, at(0)).await, RunStart::Quarantined));
+    assert_eq!(store.set_title(owner, Some("mine".into()), at(9)).await.unwrap(), None);
+    assert!(!store.delete(owner, at(9)).await.unwrap());
+    assert_eq!(list(store, &user("ada")).await, []);
+    assert_eq!(store.threads(page(Some("ada"))).await.unwrap(), []);
+    assert_eq!(store.threads(page(None)).await.unwrap(), []);
+    for (adopter, conflict) in
+        [("ada", AdoptionConflict::Quarantined), ("eve", AdoptionConflict::AnotherUser)]
+    {
+        let adopted = store.adopt(adoption(adopter)).await.unwrap();
+        assert_eq!(adopted, [Adopted::Conflict(conflict)]);
+    }
+    assert_eq!(all(store).await.len(), 1);
+}
+
+pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
+    let (mut open, other) = (Vec::new(), create_bound(store, "eve", "thr_eve").await);
+    for n in 0..20 {
+        let thread = format!("thr_{n}");
+        let id = create_bound(store, "ada", &thread).await;
+        if n % 3 == 0 {
+            open.push(id);
+        } else {
+            store.thread_named(other, thread.into(), at(2)).await.unwrap().unwrap();
+        }
+    }
+    open.sort_unstable();
+    let listed: Vec<_> = list(store, &user("ada")).await.iter().map(|record| record.id).collect();
+    assert_eq!(listed, open, "all of one moment, so in the order of their ids");
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = ThreadsPage { after, limit: 2, ..page(Some("ada")) };
+        let placed = store.threads(page).await.unwrap();
+        after = placed.last().map(|placed| placed.place);
+        seen.extend(placed.iter().map(|placed| placed.record.id));
+        if placed.len() < 2 {
+            break;
+        }
+    }
+    assert_eq!(seen, open);
+}
+
+pub(crate) async fn a_conversation_that_is_locked_is_found_so(store: &Store) {
+    use chatkit_rest::session::{ConversationId, Created, NewConversation, NewSession};
+    let conversation = Some(NewConversation::Conv(7));
+    let session = NewSession { conversation, ..new_session("ada") };
+    let Created::Session(record) = store.create(session, None).await.unwrap() else { panic!() };
+    let lease = first(store, record.id, at(0)).await;
+    assert_eq!(bind(store, record.id, lease, "thr_1").await, Bound::Done);
+    let other = create(store, "eve").await;
+    let lease = first(store, other, at(0)).await;
+    reused(store, other, lease).await;
+    let found = store.by_conversation(ConversationId::Conv(7)).await.unwrap();
+    assert_eq!(found, Some(Found::Quarantined { id: record.id, user_id: user("ada") }));
+}
+
+pub(crate) async fn two_threads_of_one_user_lock_nothing(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let other = create(store, "ada").await;
+    let lease = first(store, other, at(0)).await;
+    let reuse = reused(store, other, lease).await;
+    assert_eq!((reuse.quarantined, reuse.owner_session), (None, owner));
+    assert_eq!(get(store, owner).await.thread_id, Some(ThreadId::from("thr_1")));
+    assert_eq!(get(store, other).await.thread_id, None);
+    assert_eq!(all(store).await, []);
+}
+
+pub(crate) async fn a_lost_lease_hides_no_id_that_came_twice(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let other = create(store, "eve").await;
+    let late = first(store, other, at(0)).await;
+    first(store, other, at(30)).await;
+    reused(store, other, late).await;
+    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    // Nor does a session that is gone, whose user nobody knows any more.
+    let owner = create_bound(store, "ada", "thr_2").await;
+    let gone = SessionId::random();
+    match bind(store, gone, late, "thr_2").await {
+        Bound::ThreadReused(reuse) => assert_eq!((reuse.other, reuse.quarantined), (None, Some(2))),
+        bound => panic!("{bound:?}"),
+    }
+    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+}
+
+pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let other = create_bound(store, "eve", "thr_2").await;
+    let mine = create_bound(store, "ada", "thr_3").await;
+    for (id, named) in [(owner, "thr_1"), (owner, "thr_new"), (mine, "thr_1")] {
+        assert_eq!(store.thread_named(id, named.into(), at(2)).await.unwrap(), None, "{named}");
+    }
+    assert_eq!(all(store).await, []);
+    let reuse = store.thread_named(other, "thr_1".into(), at(2)).await.unwrap().unwrap();
+    assert_eq!((reuse.owner_session, reuse.quarantined), (owner, Some(1)));
+    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get(other).await.unwrap(), Some(Found::Open(_))));
+}
+
+pub(crate) async fn a_release_gives_it_back_as_it_was(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    store.settle(owner, messages(3));
+    let before = get(store, owner).await;
+    // A run that has begun before ends after it, and is counted.
+    assert!(matches!(begin(store, owner, at(0)).await, RunStart::Next(_)));
+    let other = create(store, "eve").await;
+    let lease = first(store, other, at(0)).await;
+    reused(store, other, lease).await;
+    store.settle(owner, messages(2));
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::ToOwner);
+    let mut after = get(store, owner).await;
+    assert_eq!(after.message_count, MessageCount::Known(5));
+    after.message_count = before.message_count;
+    assert_eq!(after, before);
+    assert_eq!(list(store, &user("ada")).await.len(), 1);
+    assert!(matches!(begin(store, owner, at(0)).await, RunStart::Next(_)));
+    assert_eq!(all(store).await, []);
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::Unknown);
+    // The same once more.
+    assert_eq!(reused(store, other, lease).await.quarantined, Some(1));
+}
+
+pub(crate) async fn a_deleted_session_leaves_its_id_locked(store: &Store) {
+    let (owner, other) = quarantined(store).await;
+    assert!(store.delete_quarantined("thr_1", at(5)).await.unwrap());
+    assert!(!store.delete_quarantined("thr_1", at(5)).await.unwrap());
+    assert_eq!(store.get(owner).await.unwrap(), None);
+    assert_eq!(store.by_thread("thr_1").await.unwrap(), None);
+    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
+    assert!(all(store).await[0].is_deleted);
+    // Upstream, the thread may be there still, with what both wrote: nobody gets it.
+    for id in [other, create(store, "ada").await, create(store, "bob").await] {
+        let lease = first(store, id, at(200_000)).await;
+        assert_eq!(reused(store, id, lease).await.quarantined, Some(1));
+        assert_eq!(get(store, id).await.thread_id, None);
+    }
+    assert_eq!((all(store).await[0].times, all(store).await.len()), (4, 1));
+    let adopted = store.adopt(adoption("ada")).await.unwrap();
+    assert_eq!(adopted, [Adopted::Conflict(AdoptionConflict::Quarantined)]);
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::Id);
+    create_bound(store, "bob", "thr_1").await;
+}
+
+pub(crate) async fn the_id_of_a_deleted_session_is_nobodys(store: &Store) {
+    let id = create_bound(store, "ada", "thr_1").await;
+    assert!(store.delete(id, at(0)).await.unwrap());
+    let other = create_bound(store, "eve", "thr_1").await;
+    assert_eq!(get(store, other).await.thread_id, Some(ThreadId::from("thr_1")));
+    assert_eq!(all(store).await, []);
+    for nobodys in ["thr_1", "thr_2", ""] {
+        assert_eq!(store.release(nobodys).await.unwrap(), Released::Unknown);
+        assert!(!store.delete_quarantined(nobodys, at(0)).await.unwrap());
+    }
+    assert_eq!(get(store, other).await.user_id, user("eve"));
+}
+
+pub(crate) async fn of_many_first_runs_with_one_id_one_is_bound_and_then_locked(store: &Store) {
+    let mut calls = JoinSet::new();
+    for n in 0..20 {
+        let store = store.clone();
+        calls.spawn(async move {
+            let id = create(&store, &format!("user {n}")).await;
+            let lease = first(&store, id, at(0)).await;
+            (id, bind(&store, id, lease, "thr_1").await)
+        });
+    }
+    let outcomes = calls.join_all().await;
+    let done: Vec<_> = outcomes.iter().filter(|(_, bound)| *bound == Bound::Done).collect();
+    let [(owner, _)] = *done else { panic!("{outcomes:?}") };
+    assert!(matches!(store.get(*owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    let all = all(store).await;
+    assert_eq!((all.len(), all[0].times, all[0].owner_session), (1, 19, *owner));
+}
+
+pub(crate) async fn the_locked_are_told_in_pages(store: &Store) {
+    for n in 0..7 {
+        let thread = format!("thr_{n}");
+        create_bound(store, "ada", &thread).await;
+        let other = create_bound(store, "eve", &format!("own_{n}")).await;
+        store.thread_named(other, thread.into(), at(2)).await.unwrap().unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.quarantined(after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        after = page.last().map(|thread| thread.thread_id.clone());
+        seen.extend(page.into_iter().map(|thread| thread.thread_id.to_string()));
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..7).map(|n| format!("thr_{n}")).collect::<Vec<_>>());
+}
