@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Contract { failed: usize },
     /// A second signal ended the gateway before its streams had ended.
     Interrupted,
+    /// The thread is not in quarantine.
+    NotQuarantined { thread: String },
     /// Something outside failed.
     Runtime(Error),
     /// The command line asks for something that can't be.
@@ -37,6 +39,7 @@ impl Failure {
             | Self::AdoptNothing { .. }
             | Self::Contract { .. }
             | Self::Interrupted
+            | Self::NotQuarantined { .. }
             | Self::Runtime(_) => 1,
         }
     }
@@ -74,6 +77,9 @@ impl fmt::Display for Failure {
             Self::Contract { failed: 1 } => f.write_str("error: 1 fixture failed"),
             Self::Contract { failed } => write!(f, "error: {failed} fixtures failed"),
             Self::Interrupted => f.write_str("error: ended by a second signal; streams were cut"),
+            Self::NotQuarantined { thread } => {
+                write!(f, "error: no session of {thread:?} is in quarantine; see quarantine list")
+            }
             Self::Runtime(error) => write!(f, "error: {}", error.chain()),
             Self::Usage(text) => write!(f, "error: {text}"),
         }

@@ -13,6 +13,7 @@ mod logging;
 mod model;
 mod openapi;
 mod output;
+mod quarantine;
 mod serve;
 mod settings;
 mod shutdown;
@@ -48,6 +49,7 @@ enum Command {
     Contract(contract::Contract),
     Demo(demo::Demo),
     Openapi(openapi::Openapi),
+    Quarantine(quarantine::Quarantine),
     Serve(serve::Serve),
     Token(token::Token),
 }
@@ -61,6 +63,7 @@ impl Arguments {
             Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),
             Command::Openapi(openapi) => openapi.run(),
+            Command::Quarantine(quarantine) => quarantine.run(),
             Command::Serve(serve) => serve.run(),
             Command::Token(token) => token.run(),
         }

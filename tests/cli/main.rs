@@ -1,11 +1,16 @@
 //! The program as a user meets it: arguments and environment in, output and exit code out.
 
-#![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what carries the tests may panic like them"
+)]
 
 mod adopt;
 mod adopt_beside;
 mod contract;
 mod demo;
+mod quarantine;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -70,6 +75,7 @@ fn help_teaches_each_command() {
         ("check", &["--config", "--listen", "--upstream", "--store"]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("openapi", &["--config"]),
+        ("quarantine", &["list", "release", "delete", "--config", "--store"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
         ("token", &["--sub", "--service", "--ttl", "--claim", "--config"]),
     ] {

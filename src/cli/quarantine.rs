@@ -1,0 +1,189 @@
+//! `chatkit-rest quarantine`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use chatkit_rest::config::StoreUrl;
+use chatkit_rest::error::Error;
+use chatkit_rest::principal::UserId;
+use chatkit_rest::session::{QuarantinedThread, Released, SessionStore, SqliteStore};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::settings::file_and_environment;
+use super::{Failure, output};
+
+/// How many threads are read of the store at once.
+const PAGE: usize = 500;
+
+/// See to the threads whose id was given to two users
+///
+/// An upstream whose ids are short gives one of them twice some day. Its thread then has what two
+/// users wrote. The gateway refuses the second (`THREAD_ID_REUSED`), logs an error with both users, and
+/// locks the thread: from then on nobody reads or writes it, its owner neither (`THREAD_QUARANTINED`),
+/// until it is released or deleted here.
+///
+/// Look at the thread in the ChatKit server's own store, take out what the other user wrote, and
+/// release it; or delete it there, and its session here. And give the server longer ids, see "Ids of
+/// threads" in the README.
+///
+/// A gateway may run on the store meanwhile; it obeys at once.
+///
+/// Exit code: 0 if it is done, 1 if the thread is not in quarantine or the store fails, 2 if there is
+/// no store.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  chatkit-rest quarantine list --config gateway.toml
+  chatkit-rest quarantine release thr_0f3a91c2 --config gateway.toml
+  chatkit-rest quarantine delete thr_0f3a91c2 --store sqlite:/var/lib/chatkit-rest/sessions.db")]
+pub(super) struct Quarantine {
+    #[command(subcommand)]
+    step: Step,
+
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// Where sessions are kept: `sqlite:FILE` (setting `store.url`)
+    #[arg(long, value_name = "URL", global = true)]
+    store: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Step {
+    /// Print the threads in quarantine: whose each is, and who got its id then
+    List {
+        /// As JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a thread back to its first owner, who sees all that is in it; where its session was
+    /// deleted, let its id be given to a new thread
+    Release {
+        /// The upstream's id of the thread
+        #[arg(value_name = "THREAD_ID")]
+        thread: String,
+    },
+    /// Delete the session of a thread, which stays upstream; its id stays locked until it is released
+    Delete {
+        /// The upstream's id of the thread
+        #[arg(value_name = "THREAD_ID")]
+        thread: String,
+    },
+}
+
+impl Quarantine {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut sources = file_and_environment(self.config);
+        if let Some(store) = self.store {
+            sources = sources.flag("--store", "store.url", store);
+        }
+        let settings = sources.load_store()?;
+        let StoreUrl::Sqlite(path) = &settings.url else {
+            return Err(Failure::Usage(
+                "store.url is memory:, which only its gateway can see; expected sqlite:FILE".into(),
+            ));
+        };
+        let store = open(path)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::io("could not start the runtime", error))?;
+        match self.step {
+            Step::List { json } => runtime.block_on(list(&store, json)),
+            Step::Release { thread } => runtime.block_on(release(&store, thread)),
+            Step::Delete { thread } => runtime.block_on(delete(&store, thread)),
+        }
+    }
+}
+
+/// A store that is there: to make one would hide that another was meant.
+fn open(path: &Path) -> Result<SqliteStore, Failure> {
+    if !path.exists() {
+        return Err(Failure::Usage(format!("there is no session store {}", path.display())));
+    }
+    Ok(SqliteStore::open(path)?)
+}
+
+async fn list(store: &SqliteStore, as_json: bool) -> Result<(), Failure> {
+    let mut after = None;
+    let mut is_first = true;
+    loop {
+        let threads = store.quarantined(after, PAGE).await?;
+        let mut text = String::new();
+        for thread in &threads {
+            line(&mut text, thread, as_json, is_first);
+            is_first = false;
+        }
+        output::print(&text)?;
+        if threads.len() < PAGE {
+            break;
+        }
+        after = threads.into_iter().next_back().map(|thread| thread.thread_id);
+    }
+    if is_first && !as_json {
+        output::print("No thread is in quarantine.\n")?;
+    }
+    Ok(())
+}
+
+/// Writes one thread. Ids are texts from outside: quoted, they can't do anything to a terminal.
+fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: bool) {
+    let QuarantinedThread {
+        thread_id,
+        since,
+        times,
+        owner_session,
+        owner,
+        other_session,
+        other,
+        is_deleted,
+    } = thread;
+    let state = if *is_deleted { "deleted" } else { "locked" };
+    let other = other.as_ref().map(UserId::as_str);
+    // Writing to a `String` does not fail.
+    let _ = if as_json {
+        let line = json!({
+            "thread_id": &**thread_id,
+            "state": state,
+            "since": since.to_string(),
+            "times": times,
+            "owner": {"user_id": owner.as_str(), "session_id": owner_session.to_string()},
+            "other": {"user_id": other, "session_id": other_session.to_string()},
+        });
+        writeln!(text, "{line}")
+    } else {
+        if is_first {
+            let _ = writeln!(text, "THREAD  STATE  SINCE  TIMES  OWNER  OTHER");
+        }
+        let (thread_id, owner) = (&**thread_id, owner.as_str());
+        let other = other.map_or_else(|| "-".to_owned(), |user| format!("{user:?}"));
+        writeln!(text, "{thread_id:?}  {state}  {since:.0}  {times}  {owner:?}  {other}")
+    };
+}
+
+async fn release(store: &SqliteStore, thread: String) -> Result<(), Failure> {
+    let text = match store.release(&thread).await? {
+        Released::Unknown => return Err(Failure::NotQuarantined { thread }),
+        Released::ToOwner => format!(
+            "Released: {thread:?} is its first owner's again, who sees all that is in it now.\n"
+        ),
+        Released::Id => format!("Released: a new thread may have the id {thread:?} again.\n"),
+    };
+    Ok(output::print(&text)?)
+}
+
+async fn delete(store: &SqliteStore, thread: String) -> Result<(), Failure> {
+    if !store.delete_quarantined(&thread, Timestamp::now()).await? {
+        return Err(Failure::NotQuarantined { thread });
+    }
+    Ok(output::print(&format!(
+        "Deleted: the session of {thread:?} is gone; its owner's list no longer has it.\n\
+         The thread is in the ChatKit server still, with what both users wrote. Delete it there, in the\n\
+         server's own store: over the gateway nobody can.\n\
+         Until then its id stays locked, so that no new thread gets it. When the thread is gone, let the\n\
+         id be used again: chatkit-rest quarantine release {thread:?}\n"
+    ))?)
+}
