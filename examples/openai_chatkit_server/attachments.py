@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from chatkit.store import AttachmentStore, Store
 from chatkit.types import (
     Attachment,
@@ -24,6 +26,10 @@ class Attachments(AttachmentStore[RequestContext]):
     def __init__(self, store: Store[RequestContext]) -> None:
         self._store = store
         self._bytes: dict[str, bytes] = {}
+
+    def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
+        # As in stores.py.
+        return super().generate_attachment_id(mime_type, context) + secrets.token_hex(12)
 
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
         if input.size > MAX_BYTES:

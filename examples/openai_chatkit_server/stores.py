@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 from typing import Any, Callable, TypeVar
 
-from chatkit.store import NotFoundError, Store
+from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import Attachment, Page, ThreadItem, ThreadMetadata
 from pydantic import TypeAdapter
 
@@ -45,7 +46,19 @@ def _page(rows: list[T], after: str | None, limit: int, order: str, key: Callabl
     return Page(data=data, has_more=has_more, after=key(data[-1]) if has_more and data else None)
 
 
-class MemoryStore(Store[RequestContext]):
+class LongIds(Store[RequestContext]):
+    """Ids with 96 random bits more than the SDK's, which are 32: of those, one comes twice some day."""
+
+    def generate_thread_id(self, context: RequestContext) -> str:
+        return super().generate_thread_id(context) + secrets.token_hex(12)
+
+    def generate_item_id(
+        self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext
+    ) -> str:
+        return super().generate_item_id(item_type, thread, context) + secrets.token_hex(12)
+
+
+class MemoryStore(LongIds):
     """Everything in dictionaries, copied on the way in and out; gone when the process ends."""
 
     def __init__(self) -> None:
@@ -127,7 +140,7 @@ class QuickstartStore(MemoryStore):
         self.threads[thread.id] = thread
 
 
-class SqliteStore(Store[RequestContext]):
+class SqliteStore(LongIds):
     """Everything in one SQLite file, so that it outlives the process.
 
     Calls are made on a worker thread, one after the other. Like with every store that really

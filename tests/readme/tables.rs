@@ -48,3 +48,12 @@ fn the_typescript_is_the_one_that_is_run() {
     let snippet = section("typescript").trim_start_matches("```ts\n").trim_end_matches("```");
     assert_eq!(snippet, include_str!("../../examples/openai_clients/threads.ts"));
 }
+
+#[test]
+fn the_ids_are_those_of_the_server_that_is_run() {
+    let snippet = section("ids").trim_start_matches("```python\n").trim_end_matches("```");
+    let (class, rest) = snippet.split_once('\n').unwrap();
+    let server = include_str!("../../examples/openai_chatkit_server/stores.py");
+    // Between the two it says what the class is.
+    assert!(server.contains(class) && server.contains(rest), "{snippet}");
+}
