@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
-use super::pages::{PlacedSession, SessionSummary, ThreadsPage};
+use super::cursors::{Cursors, List};
+use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use super::store::{Owned, SessionStore};
 use crate::error::Error;
@@ -214,11 +215,28 @@ impl ThreadDirectory {
 #[derive(Debug)]
 pub struct OwnThreads {
     directory: ThreadDirectory,
+    user: UserId,
+    cursors: Cursors,
 }
 
 impl OwnThreads {
-    pub(crate) fn new(directory: ThreadDirectory) -> Self {
-        Self { directory }
+    pub(super) fn new(directory: ThreadDirectory, user: UserId, cursors: Cursors) -> Self {
+        Self { directory, user, cursors }
+    }
+
+    /// Those of `user` in a store, for a test.
+    #[cfg(all(test, feature = "translate"))]
+    pub(crate) fn of(store: Arc<dyn SessionStore>, page: ThreadsPage, user: UserId) -> Self {
+        let cursors = Cursors::new(Arc::clone(&store));
+        Self::new(ThreadDirectory::new(store, page, None, false), user, cursors)
+    }
+
+    /// The cursor with which their caller, and nobody else, goes on after a place.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn cursor(&self, place: ThreadPlace) -> Result<String, Rejection> {
+        self.cursors.write(List::Threads, &self.user, &place.write()).await
     }
 
     /// Whether none is before the [next](Self::next).

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::client_session::SecretSigner;
+use super::cursors::Cursors;
 use super::rules::{ChatSettings, Rules, SessionLimits};
 use super::service::Session;
 use super::store::SessionStore;
@@ -72,6 +73,7 @@ impl<S> Layer<S> for SessionLayer {
             limits: self.limits,
             streams: self.streams.clone(),
             unknown_attachments: self.unknown_attachments,
+            cursors: Cursors::new(Arc::clone(&self.store)),
             chat: self.chat,
             signer: self.signer.clone(),
         };

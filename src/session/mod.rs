@@ -68,6 +68,7 @@ mod admitted;
 mod adoption;
 mod claim;
 mod client_session;
+mod cursors;
 mod layer;
 mod memory;
 mod needs;

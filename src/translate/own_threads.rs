@@ -81,7 +81,11 @@ where
     }
     let Cut { data, next } = candidates.cut(scan)?;
     let data = data.iter().map(|thread| &**thread).collect();
-    reply::json(&OwnPage { data, has_more: next.is_some(), after: next.map(ThreadPlace::write) })
+    let after = match next {
+        Some(place) => Some(own.cursor(place).await?),
+        None => None,
+    };
+    reply::json(&OwnPage { data, has_more: after.is_some(), after })
 }
 
 /// Those of the caller's threads of which a page is made, in the store's order.
@@ -272,7 +276,7 @@ mod tests {
     use crate::principal::UserId;
     use crate::session::{
         BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
-        ThreadDirectory, ThreadsPage, Uncounted,
+        ThreadsPage, Uncounted,
     };
 
     /// The caller's threads, and an upstream that lists them and others' in any order.
@@ -377,11 +381,14 @@ mod tests {
                 ..TranslateSettings::default()
             };
             let mut upstream = Upstream::with(service, settings);
-            let after = after.map(|after| ThreadPlace::parse(after).unwrap());
+            let after = after.map(|after| {
+                let (place, _seal) = after.split_once('~').unwrap();
+                ThreadPlace::parse(place).unwrap()
+            });
             let page =
                 ThreadsPage { user_id: Some(ada()), ascending, after, until: None, limit: 0 };
             let store = Arc::<MemoryStore>::clone(&self.store);
-            let own = OwnThreads::new(ThreadDirectory::new(store, page, None, false));
+            let own = OwnThreads::of(store, page, ada());
             let wanted = Page { limit: Some(limit), ascending, after: None };
             *self.requests.lock().unwrap() = 0;
             let reply = list(&mut upstream, own, &wanted).await.unwrap();

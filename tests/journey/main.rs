@@ -19,6 +19,7 @@ mod chat;
 mod chat_errors;
 mod conversations;
 mod cors;
+mod cursors;
 mod cuts;
 mod drain;
 mod embedded;

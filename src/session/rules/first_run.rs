@@ -85,14 +85,17 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::principal::UserId;
+    use crate::session::cursors::Cursors;
     use crate::session::{
         ChatSettings, MemoryStore, SessionLimits, SessionsPage, UnknownAttachments,
     };
 
     #[tokio::test]
     async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
+        let store = Arc::new(MemoryStore::new());
         let rules = Rules {
-            store: Arc::new(MemoryStore::new()),
+            cursors: Cursors::new(Arc::<MemoryStore>::clone(&store)),
+            store,
             limits: SessionLimits::default(),
             streams: None,
             chat: ChatSettings::default(),

@@ -4,6 +4,7 @@ use super::{ConversationIds, Rules};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::admitted::{Action, Conversation, SessionPage, store_down};
+use crate::session::cursors::List;
 use crate::session::pages::{SessionPlace, SessionsPage};
 use crate::session::record::ConversationId;
 use crate::validate::{HistoryCall, Look, Report};
@@ -34,7 +35,7 @@ impl Rules {
         after: Option<&str>,
     ) -> Result<SessionPage, Rejection> {
         let ids = self.chat.ids;
-        let mut page = self.sessions(principal, ids, limit, after, "conversations").await?;
+        let mut page = self.sessions(principal, List::Conversations, ids, limit, after).await?;
         if ids == ConversationIds::Uuid {
             // They have the session's own, whatever else they were given once.
             page.sessions.iter_mut().for_each(|session| session.conversation = None);
@@ -46,18 +47,22 @@ impl Rules {
     pub(super) async fn sessions(
         &self,
         principal: &Principal,
+        list: List,
         ids: ConversationIds,
         limit: usize,
         after: Option<&str>,
-        what: &str,
     ) -> Result<SessionPage, Rejection> {
         let user_id = principal.user_id();
         let after = match after {
             None => None,
-            Some(cursor) => Some(SessionPlace::parse(cursor, user_id).ok_or_else(|| {
-                Rejection::from(Report::one("/after", "must be a cursor").of_query())
-                    .message(format!("The parameter after is no cursor of these {what}."))
-            })?),
+            Some(cursor) => {
+                let text = self.cursors.read(list, user_id, cursor).await?;
+                Some(text.and_then(SessionPlace::parse).ok_or_else(|| {
+                    let list = list.name();
+                    Rejection::from(Report::one("/after", "must be a cursor").of_query())
+                        .message(format!("The parameter after is no cursor of these {list}."))
+                })?)
+            }
         };
         // One more than is wanted tells whether there are more.
         let more = limit.saturating_add(1);
@@ -65,8 +70,10 @@ impl Rules {
         let mut sessions = self.store.list(page).await.map_err(store_down)?;
         let has_more = sessions.len() > limit;
         sessions.truncate(limit);
-        let last = sessions.last().filter(|_| has_more).map(SessionPlace::of);
-        let next = last.map(|place| place.write(user_id));
+        let next = match sessions.last().filter(|_| has_more).map(SessionPlace::of) {
+            Some(place) => Some(self.cursors.write(list, user_id, &place.write()).await?),
+            None => None,
+        };
         Ok(SessionPage::new(user_id.clone(), sessions, next))
     }
 

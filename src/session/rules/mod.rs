@@ -13,6 +13,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
+use crate::session::cursors::{Cursors, List};
 use crate::session::layer::UnknownAttachments;
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
@@ -63,6 +64,7 @@ pub(super) struct Rules {
     pub(super) limits: SessionLimits,
     pub(super) streams: Option<PerUserStreams>,
     pub(super) unknown_attachments: UnknownAttachments,
+    pub(super) cursors: Cursors,
     pub(super) chat: ChatSettings,
     pub(super) signer: Option<Arc<dyn SecretSigner>>,
 }
@@ -86,7 +88,7 @@ impl Rules {
             }
             Call::ListSessions { limit, after } => {
                 let (all, after) = (ConversationIds::Uuid, after.as_deref());
-                let listed = self.sessions(principal, all, limit, after, "sessions").await?;
+                let listed = self.sessions(principal, List::Sessions, all, limit, after).await?;
                 Ok(Action::Listed(listed))
             }
             Call::GetSession { session } => self.owned(principal, &session).await.map(Action::Get),

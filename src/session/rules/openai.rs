@@ -130,7 +130,9 @@ impl Rules {
     /// The place that a parameter names: a thread's, or that of one which was deleted not long ago.
     async fn cursor(&self, pointer: &str, id: Option<&str>) -> Result<Option<Cursor>, Rejection> {
         let Some(id) = id else { return Ok(None) };
-        let thread_id = self.find_bound(id).await?.and_then(|record| record.thread_id);
+        // Of one in quarantine its place is told, as of one that is deleted.
+        let found = self.find(id).await?.and_then(Found::open);
+        let thread_id = found.and_then(|record| record.thread_id);
         let place = self.store.place_of_thread(thread_id.as_deref().unwrap_or(id)).await;
         let place = place.map_err(store_down)?.ok_or_else(|| {
             let name = pointer.trim_start_matches('/');
@@ -141,22 +143,22 @@ impl Rules {
     }
 
     async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {
-        let record = self.find_bound(thread).await?;
-        record.map(|record| self.own(record)).ok_or_else(|| {
+        let record = self.find(thread).await?.map(Found::admit).transpose()?;
+        let bound = record.filter(|record| record.thread_id.is_some());
+        bound.map(|record| self.own(record)).ok_or_else(|| {
             Rejection::new(Code::ThreadNotFound).message("No thread found with this id.")
         })
     }
 
     /// The session of a thread, by the upstream's id of it or by its own.
-    async fn find_bound(&self, id: &str) -> Result<Option<SessionRecord>, Rejection> {
+    async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
         let mut found = self.store.by_thread(id).await.map_err(store_down)?;
         if found.is_none()
             && let Some(id) = SessionId::parse(id)
         {
             found = self.store.get(id).await.map_err(store_down)?;
         }
-        let record = found.map(Found::admit).transpose()?;
-        Ok(record.filter(|record| record.thread_id.is_some()))
+        Ok(found)
     }
 }
 

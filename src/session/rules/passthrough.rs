@@ -8,6 +8,7 @@ use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Effect, OwnThreads, ThreadDirectory, store_down};
+use crate::session::cursors::List;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::validate::{ChatKitCall, Report};
 
@@ -58,7 +59,8 @@ impl Rules {
                     limit: 0,
                 };
                 let directory = ThreadDirectory::new(Arc::clone(&self.store), page, None, false);
-                Effect::ListThreads(OwnThreads::new(directory))
+                let user = principal.user_id().clone();
+                Effect::ListThreads(OwnThreads::new(directory, user, self.cursors.clone()))
             }
             (Some(T::AttachmentsCreate), _) => {
                 Effect::CreateAttachment(self.attachments(principal))
@@ -81,7 +83,8 @@ impl Rules {
         principal: &Principal,
         cursor: &str,
     ) -> Result<ThreadPlace, Rejection> {
-        if let Some(place) = ThreadPlace::parse(cursor) {
+        let sealed = self.cursors.read(List::Threads, principal.user_id(), cursor).await?;
+        if let Some(place) = sealed.and_then(ThreadPlace::parse) {
             return Ok(place);
         }
         let session = self.store.by_thread(cursor).await.map_err(store_down)?;
