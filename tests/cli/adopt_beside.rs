@@ -37,10 +37,12 @@ impl Adopting {
     }
 
     fn give(&mut self, threads: usize) {
-        let lines: String = (self.given..self.given + threads)
-            .map(|n| format!("{{\"thread_id\":\"thr_{n}\",\"user_id\":\"user_{}\"}}\n", n % 50))
-            .collect();
-        self.stdin.write_all(lines.as_bytes()).unwrap();
+        let mut lines = Vec::new();
+        for n in self.given..self.given + threads {
+            let user = n % 50;
+            writeln!(lines, "{{\"thread_id\":\"thr_{n}\",\"user_id\":\"user_{user}\"}}").unwrap();
+        }
+        self.stdin.write_all(&lines).unwrap();
         self.stdin.flush().unwrap();
         self.given += threads;
     }
