@@ -41,7 +41,8 @@ def before_call(context, case, kwargs):
             case.body = {**case.body, "params": params}
     if isinstance(case.body, dict) and len(json.dumps(case.body)) > 9000:
         case.body = cut(case.body)
-    if "OpenAI" in (case.operation.tags or []) or "/conversations" in case.path:
+    is_own_list = "/conversations" in case.path or case.path.endswith("/sessions")
+    if is_own_list or "OpenAI" in (case.operation.tags or []):
         case.query = {name: query[name] for name in query if name not in ("after", "before")}
 
 
