@@ -97,8 +97,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// A page of a user's sessions but those in [quarantine](Found::Quarantined), newest `updated_at`
     /// first; ties by newest `created_at`, then id.
     ///
-    /// Who goes on after the [place](SessionPlace::of) of a page's last session meets each session
-    /// that is not written to meanwhile once, whatever becomes of the others.
+    /// Who goes on after the [place](super::SessionPlace::of) of a page's last session meets each
+    /// session that is not written to meanwhile once, whatever becomes of the others.
     fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>>;
 
     /// Sets the title and `updated_at`; `None` if there is no such session, or it is in
