@@ -330,9 +330,8 @@ pub(crate) async fn runs_that_counted_at_once_stop_at_the_limit(store: &Store) {
     for _ in 0..50 {
         let store = store.clone();
         calls.spawn(async move {
-            let RunStart::Uncounted { .. } = begin_of(&store, id, max(10), at(0)).await else {
-                return begin_of(&store, id, max(10), at(0)).await;
-            };
+            let start = begin_of(&store, id, max(10), at(0)).await;
+            let RunStart::Uncounted { .. } = start else { return start };
             tokio::task::yield_now().await;
             begin_uncounted(&store, id, Some(10), counted(7)).await
         });
