@@ -361,6 +361,8 @@ impl Fields {
             return;
         }
         match self.value_slot() {
+            // The first, if there are several: it may have been told before the others came.
+            Slot::Type if self.kind.is_some() => {}
             Slot::Type => self.kind = Some(kind(&self.name(), self.after_output)),
             Slot::ItemType => {
                 let name = self.name().into_owned();
@@ -375,7 +377,7 @@ impl Fields {
                 self.signs.saw_role(&name);
             }
             Slot::ItemId => self.item_id = self.text(),
-            Slot::ThreadId => self.thread_id = self.text(),
+            Slot::ThreadId => self.thread(),
             Slot::Title => self.title = self.text(),
             Slot::Code => self.code = self.text(),
             Slot::Message => self.message = self.text(),
@@ -396,12 +398,19 @@ impl Fields {
         }
     }
 
+    /// The first id stays, if there are several: it may have been told before the others came.
+    fn thread(&mut self) {
+        if self.thread_id.is_none() {
+            self.thread_id = self.text();
+        }
+    }
+
     fn end_number(&mut self) {
         if self.capturing.take().is_none() {
             return;
         }
         match self.value_slot() {
-            Slot::ThreadId => self.thread_id = self.text(),
+            Slot::ThreadId => self.thread(),
             Slot::ItemId => self.item_id = self.text(),
             Slot::AllowRetry
             | Slot::Code

@@ -98,3 +98,28 @@ fn what_is_longer_than_is_kept_is_left_out() {
     let Told::Event(fact) = &recorder.told()[0] else { panic!("nothing announced") };
     assert_eq!((fact.id.as_deref(), fact.title.as_deref()), (None, Some("t")));
 }
+
+#[test]
+fn what_comes_twice_is_told_alike_however_it_is_cut() {
+    let twice = [
+        r#"{"type":"thread.created","thread":{"id":"thr_1","id":"thr_2"}}"#,
+        r#"{"type":"thread.created","thread":{"id":"thr_1"},"thread":{"id":7}}"#,
+        r#"{"type":"thread.created","thread":{"id":"thr_1"},"type":"error"}"#,
+        // No JSON at all, and not told from it in the middle.
+        r#"{"type":"thread.created","thread":{"id":"thr_1"e"created_at":"2026"}}"#,
+    ];
+    for json in twice {
+        let stream = event(json);
+        let told = |frames: &[_]| {
+            let recorder = Recorder::default();
+            drain(Watch::new(Script::frames(frames), recorder.clone())).1.unwrap();
+            recorder.told()
+        };
+        let whole = told(&[stream.clone()]);
+        assert!(whole.contains(&Told::Created("thr_1".into())), "{whole:?}");
+        for at in 0..stream.len() {
+            let cut = [stream.slice(..at), stream.slice(at..)];
+            assert_eq!(told(&cut), whole, "{json} cut at {at}");
+        }
+    }
+}
