@@ -355,8 +355,12 @@ impl Fields {
         }
         if !captured {
             // A name that is longer than any that is known.
-            if self.value_slot() == Slot::ItemType {
-                self.item_type(b"?");
+            match self.value_slot() {
+                Slot::ItemType => self.item_type(b"?"),
+                Slot::Type if self.kind.is_none() => {
+                    self.kind = Some(kind(b"?", self.after_output));
+                }
+                _ => {}
             }
             return;
         }

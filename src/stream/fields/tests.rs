@@ -141,3 +141,16 @@ fn what_is_too_long_or_broken_gives_no_field() {
         assert_eq!(read(json).0.kind, None, "{json}");
     }
 }
+
+#[test]
+fn an_event_of_a_long_type_says_something_however_it_is_cut() {
+    let json = format!(r#"{{"type":"{}","text":"x"}}"#, "unknown".repeat(20));
+    for after_output in [false, true] {
+        for size in [1, 10, json.len()] {
+            let mut fields = Fields::new();
+            fields.after_output = after_output;
+            let _ = json.as_bytes().chunks(size).all(|piece| fields.feed(piece));
+            assert!(!fields.says_nothing(), "pieces of {size}");
+        }
+    }
+}
