@@ -130,7 +130,7 @@ async fn whatever_was_not_given_is_refused_alike() {
         "own.1.thr_0",
         "~",
         " ",
-        &"x".repeat(3000),
+        &"x".repeat(2000),
     ] {
         for gateway in [&gateway, &replica] {
             let refused = bytes(&ask(gateway, threads(Some(cursor))).await);

@@ -41,6 +41,7 @@ fn proxy_status(code: Code) -> Option<&'static str> {
     match code {
         Code::UpstreamRejected => Some("chatkit-rest; received-status=400"),
         Code::UpstreamError => Some("chatkit-rest; error=http_protocol_error; received-status=500"),
+        Code::ThreadIdReused => Some("chatkit-rest; error=http_protocol_error"),
         Code::UpstreamTimeout => Some("chatkit-rest; error=connection_read_timeout"),
         Code::UpstreamUnsupported => Some("chatkit-rest; received-status=501"),
         Code::ServiceUnavailable => Some("chatkit-rest; error=connection_limit_reached"),
