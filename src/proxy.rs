@@ -143,11 +143,14 @@ impl Rooms {
             Some(url) => PublicAddress::Known(url.clone()),
             None => PublicAddress::OfRequest,
         };
+        let buffered =
+            BufferedBytes::new(limits.max_buffered_bytes, limits.max_buffered_bytes_per_user);
         let translation = TranslateSettings {
             identity,
             public_address,
             utc_offset: config.upstream.utc_offset,
             max_reply_bytes: config.upstream.max_reply_bytes,
+            buffered: Some(buffered.clone()),
             max_errands: limits.max_in_flight,
             hold: HoldPolicy {
                 hold_for: config.stream.hold_for,
@@ -181,10 +184,7 @@ impl Rooms {
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             validate: ValidateLayer::new(Schemas::compile()?, body_limits)
                 .with_unknown_requests(unknown)
-                .with_buffered_bytes(BufferedBytes::new(
-                    limits.max_buffered_bytes,
-                    limits.max_buffered_bytes_per_user,
-                )),
+                .with_buffered_bytes(buffered),
             session: SessionLayer::new(store, session_limits)
                 .with_unknown_attachments(unknown_attachments)
                 .with_chat(chat)

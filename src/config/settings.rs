@@ -189,7 +189,7 @@ pub struct LimitsConfig {
     pub max_json_values: usize,
     /// Bytes of a transcription's audio.
     pub max_audio_bytes: usize,
-    /// Bytes of requests' bodies in memory at once.
+    /// Bytes of what is read whole in memory at once.
     pub max_buffered_bytes: usize,
     /// Those of one user.
     pub max_buffered_bytes_per_user: usize,

@@ -16,6 +16,7 @@ use super::lines::{Lines, Sink};
 use super::object::{Object, text};
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
+use crate::rejection::Rejection;
 
 /// What a run left behind.
 #[derive(Debug, Default)]
@@ -289,14 +290,16 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    collect_run(watch, max_bytes, Silence::Fails).await
+    collect_run(watch, max_bytes, Silence::Fails, |_| Ok(())).await
 }
 
-/// [`collect`], where a run may be silent.
+/// [`collect`], where a run may be silent and `make_room` is asked for so many bytes before they
+/// are read into.
 pub(crate) async fn collect_run<B, O>(
     watch: Watch<B, O>,
     max_bytes: usize,
     silence: Silence,
+    mut make_room: impl FnMut(usize) -> Result<(), Rejection>,
 ) -> Result<Transcript, RunFailure>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -315,6 +318,9 @@ where
                 bytes += data.len();
                 if bytes > max_bytes {
                     break Some(RunFailureCause::TooLarge);
+                }
+                if let Err(rejection) = make_room(bytes) {
+                    break Some(RunFailureCause::Crowded(rejection));
                 }
                 lines.feed(data, &mut collecting);
                 let progress = watch.as_mut().progress();

@@ -1,6 +1,7 @@
 //! How a run can fail before its status is fixed.
 
 use crate::error::BoxError;
+use crate::rejection::Rejection;
 
 /// What the preamble told before the run failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum RunFailureCause {
     ErrorEvent(RunError),
     /// The answer is longer than may be collected.
     TooLarge,
+    /// There is no room for so much of the answer: what to say of it.
+    Crowded(Rejection),
     /// The answer that was collected lacks what can't be read: an item that is none, or a message
     /// that was begun and never finished.
     Unreadable,

@@ -122,6 +122,7 @@ impl Rejection {
             RunFailureCause::TooLarge => Self::new(Code::UpstreamError)
                 .with_proxy_error(ProxyError::HttpResponseBodySize)
                 .because("the answer is longer than may be collected"),
+            RunFailureCause::Crowded(rejection) => rejection,
             RunFailureCause::Unreadable => Self::new(Code::UpstreamError)
                 .because("the answer lacks an item that can't be read"),
             RunFailureCause::Broken(error) => Self::of_broken_exchange(&*error),

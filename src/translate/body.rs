@@ -9,6 +9,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
+use crate::limit::BufferPermit;
 use crate::stream::{FlushFirst, RunBody, RunObserver};
 
 pin_project! {
@@ -18,7 +19,7 @@ pin_project! {
     #[allow(missing_docs, reason = "named for what they hold")]
     pub enum ReplyBody<R, O: RunObserver> {
         /// A JSON document of the gateway's: a reply, or a refusal.
-        Json { #[pin] body: Full<Bytes> },
+        Json { #[pin] body: Full<Bytes>, permit: Option<BufferPermit> },
         /// An answer of the upstream's, passed on untouched.
         Passthru { #[pin] body: R, flush: FlushFirst },
         /// A run, passed on untouched.
@@ -32,13 +33,25 @@ impl<R, O: RunObserver> ReplyBody<R, O> {
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self::Json { body: Full::new(bytes) }
+        Self::Json { body: Full::new(bytes), permit: None }
+    }
+
+    /// Has a document count until it is out, or nobody wants it any more: who reads slowly keeps it
+    /// in memory. What has been carried out is not refused for its answer.
+    pub(super) fn covered_by(&mut self, permit: Option<BufferPermit>) {
+        if let Self::Json { body, permit: covering } = self
+            && let Some(mut permit) = permit
+        {
+            let bytes = body.size_hint().exact().unwrap_or_default();
+            permit.cover(usize::try_from(bytes).unwrap_or_default());
+            *covering = Some(permit).filter(|permit| !permit.is_empty());
+        }
     }
 }
 
 impl<R, O: RunObserver> From<Full<Bytes>> for ReplyBody<R, O> {
     fn from(body: Full<Bytes>) -> Self {
-        Self::Json { body }
+        Self::Json { body, permit: None }
     }
 }
 
@@ -55,9 +68,13 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
-            ReplyBodyProjection::Json { body } => {
-                body.poll_frame(cx).map_err(|never| match never {})
-            }
+            ReplyBodyProjection::Json { body, permit } => body
+                .poll_frame(cx)
+                .map_err(|never| match never {})
+                .map_ok(|frame| match permit.take() {
+                    Some(permit) => frame.map_data(|bytes| permit.held_by(bytes)),
+                    None => frame,
+                }),
             ReplyBodyProjection::Passthru { body, flush } => {
                 flush.poll(cx, |cx| body.poll_frame(cx).map_err(Into::into))
             }
@@ -67,7 +84,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Json { body } => body.is_end_stream(),
+            Self::Json { body, .. } => body.is_end_stream(),
             Self::Passthru { body, flush } => !flush.has_failed() && body.is_end_stream(),
             Self::Run { body } => body.is_end_stream(),
         }
@@ -75,9 +92,52 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Json { body } => body.size_hint(),
+            Self::Json { body, .. } => body.size_hint(),
             Self::Passthru { body, .. } => body.size_hint(),
             Self::Run { body } => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::limit::BufferedBytes;
+    use crate::principal::UserId;
+    use crate::stream::{Binding, End, Event};
+
+    struct Nobody;
+
+    impl RunObserver for Nobody {
+        fn thread_created(&mut self, _: &str) -> Option<Binding> {
+            None
+        }
+
+        fn event(&mut self, _: Event<'_>) {}
+
+        fn ended(&mut self, _: End) {}
+    }
+
+    #[tokio::test]
+    async fn a_document_counts_until_its_bytes_are_gone() {
+        let ada = UserId::parse("ada").unwrap();
+        let buffered = BufferedBytes::new(10_000, 10_000);
+        let permit = || Some(buffered.permit(&ada));
+        let mut body = ReplyBody::<Full<Bytes>, Nobody>::whole(Bytes::from(vec![b'a'; 20_000]));
+        body.covered_by(permit());
+        assert_eq!(buffered.kept(), 20_000);
+        let frame = body.frame().await.unwrap().unwrap();
+        assert!(body.is_end_stream());
+        drop(body);
+        // A slow reader's connection has it.
+        assert_eq!((frame.data_ref().unwrap().len(), buffered.kept()), (20_000, 20_000));
+        drop(frame);
+        assert_eq!(buffered.kept(), 0);
+
+        let mut small = ReplyBody::<Full<Bytes>, Nobody>::whole(Bytes::from_static(b"{}"));
+        small.covered_by(permit());
+        assert_eq!((buffered.kept(), small.frame().await.is_some()), (0, true));
     }
 }

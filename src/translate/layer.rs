@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use super::errand::Errands;
 use super::service::Translate;
 use crate::forward::{IdentityHeaders, PublicAddress};
+use crate::limit::BufferedBytes;
 use crate::stream::HoldPolicy;
 use crate::surface::ACTED;
 
@@ -23,6 +24,8 @@ pub struct TranslateSettings {
     pub utc_offset: Offset,
     /// The largest answer that is read whole, in bytes.
     pub max_reply_bytes: usize,
+    /// What is read whole, or written in one piece, counts among these; `None`: it isn't counted.
+    pub buffered: Option<BufferedBytes>,
     /// How much may be under way at once that is finished whether or not its client waits.
     pub max_errands: usize,
     /// How long and how much of a run is held before its status is fixed.
@@ -32,8 +35,17 @@ pub struct TranslateSettings {
     pub acted: String,
 }
 
+impl TranslateSettings {
+    /// The largest answer that is read whole: never more than a user may keep, which would be
+    /// refused however often it was tried.
+    pub(super) fn largest_reply(&self) -> usize {
+        let largest = self.buffered.as_ref().map_or(usize::MAX, BufferedBytes::largest);
+        self.max_reply_bytes.min(largest)
+    }
+}
+
 impl Default for TranslateSettings {
-    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB, 1000 errands, the default hold, and [`ACTED`].
+    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 errands, the default hold, and [`ACTED`].
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
@@ -41,6 +53,7 @@ impl Default for TranslateSettings {
             public_address: PublicAddress::Untold,
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,
+            buffered: None,
             max_errands: 1000,
             hold: HoldPolicy::default(),
             acted: ACTED.to_owned(),

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tower_service::Service;
 
+use super::sender::Kept;
 use super::service::Reply;
 use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads, time};
@@ -71,7 +72,9 @@ where
         return reply::json(&OwnPage { data: Vec::new(), has_more: false, after: None });
     }
     let is_from_the_start = own.is_from_the_start();
-    let candidates = Candidates::read(&mut own, enough, upstream.max_reply_bytes()).await?;
+    let mut kept = upstream.sender.permit();
+    let candidates =
+        Candidates::read(&mut own, enough, upstream.max_reply_bytes(), &mut kept).await?;
     let scan = candidates.look_for(upstream, wanted.ascending).await?;
 
     let is_whole = is_from_the_start && candidates.are_all && candidates.sessions.len() <= enough;
@@ -126,6 +129,7 @@ impl Candidates {
         own: &mut OwnThreads,
         enough: usize,
         max_bytes: usize,
+        kept: &mut Kept,
     ) -> Result<Self, Rejection> {
         let mut left = enough.saturating_add(SPARE_ROWS);
         let (mut sessions, mut bytes) = (Vec::new(), 0);
@@ -135,6 +139,7 @@ impl Candidates {
             let is_last = page.len() < rows;
             left -= page.len();
             bytes += page.iter().map(size).sum::<usize>();
+            kept.grow_to(bytes)?;
             sessions.extend(page);
             if is_last {
                 return Ok(Self { sessions, are_all: true, enough });
@@ -162,12 +167,14 @@ impl Candidates {
         let missing = wanted.values().filter(|is_first| **is_first).count();
         let mut scan = Scan { rows: Vec::new(), missing, ended: false };
         let (mut after, mut bytes) = (None::<String>, 0);
+        let (mut kept, mut bytes_of_rows) = (upstream.sender.permit(), 0);
         let mut cursors = HashSet::new();
         let full_pages = wanted.len() / usize::try_from(LIST_ROWS).unwrap_or(usize::MAX);
         for _ in 0..MAX_LIST_PAGES + full_pages {
             if scan.missing == 0 || bytes > upstream.max_reply_bytes() {
                 break;
             }
+            kept.grow_to(bytes_of_rows)?;
             let request = envelope::page(None, LIST_ROWS, ascending, after.as_deref());
             let answer = upstream.json(request).await?;
             bytes += answer.len();
@@ -176,6 +183,7 @@ impl Candidates {
                 let Some(id) = threads::id(thread) else { continue };
                 if let Some(is_first) = wanted.remove(id.as_str()) {
                     scan.missing -= usize::from(is_first);
+                    bytes_of_rows += thread.get().len();
                     scan.rows.push((id, (*thread).to_owned()));
                 }
             }

@@ -137,7 +137,10 @@ where
     let mut cursors: HashSet<String> = place.after.iter().cloned().collect();
     let mut ids_are_cursors = false;
     let (mut bytes, mut was_empty) = (0, true);
+    let mut kept = upstream.sender.permit();
     for number in 1..=MAX_PAGES {
+        // For what was read of the pages before, which are gone themselves.
+        kept.grow_to(bytes).map_err(Failure::Crowded)?;
         let rows = if number == 1 && place.skip == 0 { range.limit } else { MANY_ROWS };
         let answer = upstream.json(ask(rows, place.after.as_deref())).await?;
         bytes += answer.len();

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::body::ReplyBody;
 use super::follow_ups::{self, Want};
 use super::observer::{self, SessionObserver};
+use super::sender::Kept;
 use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
 use super::time::whole_microseconds;
@@ -20,7 +21,9 @@ use super::{envelope, head, messages, reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
-use crate::stream::{RunFailure, RunFailureCause, Silence, Watch, collect_run, hold_run};
+use crate::stream::{
+    RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
+};
 use crate::validate::{Answer, RunCall};
 
 /// Sends the user's message and answers with what comes of it.
@@ -96,6 +99,8 @@ pub(super) struct Done {
     pub(super) items: Vec<Box<RawValue>>,
     /// The client was told to do something that is no item.
     pub(super) has_effects: bool,
+    /// Room for them.
+    _kept: Kept,
 }
 
 impl Done {
@@ -183,11 +188,14 @@ where
     {
         let silence = self.silence();
         let Self { watch, thread_id, needs, .. } = self;
-        match collect_run(watch, exchange.settings.max_reply_bytes, silence).await {
+        let mut kept = exchange.upstream.sender.permit();
+        let max_bytes = exchange.upstream.max_reply_bytes();
+        match collect_run(watch, max_bytes, silence, |bytes| kept.grow_to(bytes)).await {
             Ok(transcript) => {
                 let made = transcript.thread_id.as_deref().map(ThreadId::from);
                 let thread_id = made.or(thread_id).ok_or_else(threadless)?;
-                Ok(Done { thread_id, items: transcript.items, has_effects: transcript.has_effects })
+                let Transcript { items, has_effects, .. } = transcript;
+                Ok(Done { thread_id, items, has_effects, _kept: kept })
             }
             Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
         }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
 use super::layer::TranslateSettings;
 use super::upstream::{INCREMENTAL, JSON, YES};
+use crate::limit::BufferPermit;
 use crate::principal::UserId;
+use crate::rejection::Rejection;
 
 /// The caller, as the upstream is told of them.
 ///
@@ -21,6 +24,26 @@ pub(super) struct Sender {
     head: Arc<Parts>,
     user: UserId,
     keeps_token: bool,
+}
+
+/// Room for what is read whole, which is given back with it. Where nothing is counted there is
+/// always some.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Option<BufferPermit>);
+
+impl Kept {
+    /// Makes room for `bytes`, all in all.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Rejection> {
+        self.0.as_mut().map_or(Ok(()), |permit| permit.grow_to(bytes))
+    }
+
+    /// These bytes, for which there is room as long as they are kept.
+    pub(super) fn held_by(self, bytes: Bytes) -> Bytes {
+        match self.0 {
+            Some(permit) => permit.held_by(bytes),
+            None => bytes,
+        }
+    }
 }
 
 impl Sender {
@@ -36,6 +59,11 @@ impl Sender {
 
     pub(super) fn settings(&self) -> &TranslateSettings {
         &self.settings
+    }
+
+    /// A permit for what is read on their behalf.
+    pub(super) fn permit(&self) -> Kept {
+        Kept(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
     }
 
     /// The fields of a request in JSON.

@@ -91,8 +91,15 @@ where
         Box::pin(async move {
             let (head, admitted) = request.into_parts();
             let head = Arc::new(head);
+            let permit = settings
+                .buffered
+                .as_ref()
+                .map(|buffered| buffered.permit(admitted.principal().user_id()));
             match carry_out(settings, errands, known, service, &head, admitted).await {
-                Ok(response) => Ok(response),
+                Ok(mut response) => {
+                    response.body_mut().covered_by(permit);
+                    Ok(response)
+                }
                 Err(rejection) => {
                     Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
                 }

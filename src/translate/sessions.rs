@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
-use super::upstream::Failure;
 use super::{envelope, messages, reply, threads};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -38,10 +37,10 @@ where
     let (is_there, status) = match exchange.upstream.json(get).await {
         Ok(thread) => (true, status(&thread)),
         // Who doesn't answer at all is not asked a second time.
-        Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
+        Err(failure) if failure.is_the_last() => return Err(failure.into()),
         Err(_) => (false, None),
     };
-    let items = exchange.upstream.all_items(thread_id).await?;
+    let (items, _kept) = exchange.upstream.all_items(thread_id).await?;
     let (messages, counted) =
         messages::messages(&items, exchange.settings.utc_offset, record.created_at);
     // A thread that is lost looks like one without items, and is no reason to begin anew.

@@ -11,8 +11,10 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::plain::{Plain, PlainPage, PlainThread};
+use super::sender::Kept;
 use super::upstream::{Failure, Upstream};
 use super::{envelope, time};
+use crate::bounds::{MAX_CURSOR_CHARS, is_longer};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, ProxyError, Rejection};
@@ -48,6 +50,10 @@ impl<'a> Page<'a> {
         after: Option<String>,
     ) -> Result<Self, Failure> {
         let after = after.filter(|after| !after.is_empty());
+        // Nobody could send it back, and many pages' cursors are kept.
+        if after.as_deref().is_some_and(|after| is_longer(after, MAX_CURSOR_CHARS)) {
+            return Err(Failure::Protocol("the upstream's cursor is too long"));
+        }
         let has_more = has_more.unwrap_or(after.is_some());
         if has_more && after.is_none() {
             return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
@@ -192,13 +198,15 @@ where
     ///
     /// Pages follow the upstream's cursor, however short they are: hidden items are filtered
     /// out after paging, so a page may be empty and not the last. A cursor that comes twice
-    /// would go on for ever (stores begin anew on one they don't know) and is a fault.
+    /// would go on for ever (stores begin anew on one they don't know) and is a fault. There is
+    /// room for them as long as what comes with them is kept.
     pub(super) async fn all_items(
         &mut self,
         thread_id: &str,
-    ) -> Result<Vec<Box<RawValue>>, Failure> {
+    ) -> Result<(Vec<Box<RawValue>>, Kept), Failure> {
         let mut items = Vec::new();
         let mut bytes = 0;
+        let mut kept = self.sender.permit();
         let mut cursors = HashSet::new();
         let mut after: Option<String> = None;
         for _ in 0..MAX_ITEM_PAGES {
@@ -215,11 +223,14 @@ where
             items.extend(
                 page.data.iter().filter(|item| !is_hidden(item)).map(|item| (*item).to_owned()),
             );
-            let Some(next) = page.next() else { return Ok(items) };
-            if !cursors.insert(next.to_owned()) {
+            after = page.next().map(str::to_owned);
+            // It is not kept beside what was read of it.
+            drop(reply);
+            kept.grow_to(bytes).map_err(Failure::Crowded)?;
+            let Some(next) = &after else { return Ok((items, kept)) };
+            if !cursors.insert(next.clone()) {
                 return Err(Failure::Protocol("the upstream's cursor goes round"));
             }
-            after = Some(next.to_owned());
         }
         Err(Failure::Protocol("the upstream's items don't end"))
     }
@@ -361,6 +372,18 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
+
+    #[test]
+    fn a_cursor_that_nobody_could_send_back_is_none() {
+        for (chars, is_one) in [(MAX_CURSOR_CHARS, true), (MAX_CURSOR_CHARS + 1, false)] {
+            let after = "é".repeat(chars);
+            // As nearly every server writes it, and oddly.
+            for has_more in ["true", "1"] {
+                let text = format!(r#"{{"data":[],"has_more":{has_more},"after":"{after}"}}"#);
+                assert_eq!(page(text.as_bytes()).is_ok(), is_one, "{chars} {has_more}");
+            }
+        }
+    }
 
     #[test]
     fn a_page_that_is_not_the_last_says_where_the_next_one_is() {

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 #[cfg(test)]
 use super::layer::TranslateSettings;
-use super::sender::Sender;
+use super::sender::{Kept, Sender};
 use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
@@ -66,6 +66,8 @@ pub(super) enum Failure {
     Broken(BoxError),
     /// A 200 that is not what the protocol promises.
     Protocol(&'static str),
+    /// There is no room for a 200: what to say of it.
+    Crowded(Rejection),
     /// A 200 that can't be read, and what RFC 9209 calls that.
     Unread(&'static str, ProxyError),
     /// Another status than 200.
@@ -86,6 +88,12 @@ impl Failure {
         matches!(self, Self::Status { status: StatusCode::INTERNAL_SERVER_ERROR, .. })
     }
 
+    /// Whoever asked is not to ask for anything else: the upstream doesn't answer at all, or there is
+    /// no room for what it answers.
+    pub(super) fn is_the_last(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Crowded(_))
+    }
+
     /// The upstream said itself that the thing isn't there.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::NOT_FOUND, .. })
@@ -96,6 +104,7 @@ impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Broken(error) => Self::of_broken_exchange(&*error),
+            Failure::Crowded(rejection) => rejection,
             Failure::Protocol(what) => Self::new(Code::UpstreamError).because(what),
             Failure::Unread(what, error) => {
                 Self::new(Code::UpstreamError).with_proxy_error(error).because(what)
@@ -125,7 +134,7 @@ impl From<Failure> for Rejection {
 impl<S> Upstream<S> {
     /// The largest answer that is read whole.
     pub(super) fn max_reply_bytes(&self) -> usize {
-        self.sender.settings().max_reply_bytes
+        self.sender.settings().largest_reply()
     }
 
     /// One that `service` is, asked by somebody.
@@ -205,16 +214,23 @@ where
         if !is_json(response.headers()) {
             return Err(Failure::NOT_JSON);
         }
-        read(response.into_body(), self.max_reply_bytes()).await
+        read(response.into_body(), self.max_reply_bytes(), self.sender.permit()).await
     }
 }
 
-/// Reads a whole answer of at most `max_bytes`.
-async fn read<R>(body: R, max_bytes: usize) -> Result<Bytes, Failure>
+/// Reads a whole answer of at most `max_bytes`, for which there is room as long as it is kept.
+async fn read<R>(body: R, max_bytes: usize, mut kept: Kept) -> Result<Bytes, Failure>
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    const TOO_LARGE: Failure =
+        Failure::Unread("the upstream's answer is too large", ProxyError::HttpResponseBodySize);
     let mut body = pin!(body);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > max_bytes {
+        return Err(TOO_LARGE);
+    }
+    kept.grow_to(announced).map_err(Failure::Crowded)?;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
@@ -224,12 +240,11 @@ where
             Some(Err(error)) => return Err(Failure::Broken(error.into())),
         };
         let Ok(data) = frame.into_data() else { continue };
-        if first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len() > max_bytes {
-            return Err(Failure::Unread(
-                "the upstream's answer is too large",
-                ProxyError::HttpResponseBodySize,
-            ));
+        let bytes = first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len();
+        if bytes > max_bytes {
+            return Err(TOO_LARGE);
         }
+        kept.grow_to(bytes).map_err(Failure::Crowded)?;
         match &first {
             None => first = Some(data),
             Some(first) => {
@@ -240,5 +255,69 @@ where
             }
         }
     }
-    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    let whole = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
+    Ok(kept.held_by(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::limit::BufferedBytes;
+    use crate::principal::UserId;
+
+    /// A body in pieces, and how many of them were taken.
+    fn pieces(sizes: &[usize]) -> impl Body<Data = Bytes, Error = Infallible> {
+        struct Pieces(Vec<usize>);
+        impl futures_core::Stream for Pieces {
+            type Item = Result<Frame<Bytes>, Infallible>;
+
+            fn poll_next(
+                mut self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Self::Item>> {
+                let piece = self.0.pop().map(|size| Ok(Frame::data(vec![b'a'; size].into())));
+                std::task::Poll::Ready(piece)
+            }
+        }
+        StreamBody::new(Pieces(sizes.iter().rev().copied().collect()))
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_as_it_comes_and_until_it_is_dropped() {
+        let buffered = BufferedBytes::new(300_000, 200_000);
+        let settings =
+            TranslateSettings { buffered: Some(buffered.clone()), ..TranslateSettings::default() };
+        let upstream = Upstream::with((), settings);
+        assert_eq!(upstream.max_reply_bytes(), 200_000);
+        let kept = || upstream.sender.permit();
+
+        // What is small is free, and what is not is counted in steps.
+        let small = read(pieces(&[4000, 96]), 200_000, kept()).await.unwrap();
+        assert_eq!((small.len(), buffered.kept()), (4096, 0));
+        let first = read(pieces(&[5000, 1, 70_000]), 200_000, kept()).await.unwrap();
+        assert_eq!((first.len(), buffered.kept()), (75_001, 5000 + 65_536 + 65_536));
+        let refusal = read(pieces(&[50_000; 4]), 200_000, kept()).await.unwrap_err();
+        assert!(matches!(&refusal, Failure::Crowded(_)) && refusal.is_the_last());
+        assert_eq!(Rejection::from(refusal).status(), 429);
+        // What was announced is counted before it comes.
+        let announced = Full::new(Bytes::from(vec![b'a'; 63_929]));
+        assert!(read(announced, 200_000, kept()).await.is_err());
+        drop(first);
+        assert_eq!(buffered.kept(), 0);
+
+        // Others are refused for what is everybody's, and nobody for what never would do.
+        let eve = UserId::parse("eve").unwrap();
+        let mut hers = buffered.permit(&eve);
+        hers.grow_to(200_000).unwrap();
+        let refusal = read(pieces(&[100_001]), 200_000, kept()).await.unwrap_err();
+        assert_eq!(Rejection::from(refusal).code(), Code::ServiceUnavailable);
+        let announced = Full::new(Bytes::from(vec![b'a'; 200_001]));
+        let refusal = read(announced, 200_000, kept()).await.unwrap_err();
+        assert_eq!(Rejection::from(refusal).code(), Code::UpstreamError);
+    }
 }

@@ -78,7 +78,10 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let principal = body.principal().clone();
         let read = max_bytes.map(|max| {
-            let permit = self.rules.buffered.as_ref().map(|all| all.permit(principal.user_id()));
+            let buffered = self.rules.buffered.as_ref();
+            // What there never is room for is too large, however often it is tried.
+            let max = buffered.map_or(max, |buffered| max.min(buffered.largest()));
+            let permit = buffered.map(|buffered| buffered.permit(principal.user_id()));
             ReadBody::new(body, max, limits.body_timeout).with_permit(permit)
         });
         let pending =

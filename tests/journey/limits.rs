@@ -1,8 +1,8 @@
 //! Limits of requests, of streams, and of everything together.
 
 use crate::support::{
-    End, Gateway, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream, options,
-    preamble, user_done,
+    End, Gateway, JSON_HEAD, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream,
+    chunk, data, json_answer, options, preamble, soon, user_done,
 };
 
 #[tokio::test]
@@ -184,5 +184,90 @@ async fn bodies_that_are_being_read_have_a_largest_size_together() {
             reply.refusal(400, "INVALID_INPUT");
             break;
         }
+    }
+}
+
+/// Beside a large answer that doesn't end, one more of the same user's is too much, however it was
+/// asked for; others have theirs.
+#[tokio::test]
+async fn answers_that_are_being_read_have_a_largest_size_together() {
+    let upstream = Upstream::bind().await;
+    let settings = [
+        ("limits.max_buffered_bytes", "2400000"),
+        ("limits.max_buffered_bytes_per_user", "1200000"),
+    ];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let others = gateway.bound(&upstream, "eve", "thr_2").await;
+    let thread = |session: &str| format!("/sessions/{session}/threads/{session}");
+    let title = "x".repeat(700_000);
+    let body = format!("{{\"id\":\"thr_1\",\"title\":\"{title}\"}}");
+    // A body that a user without room may not send: when that is so tells what is counted.
+    let large = format!("{{\"title\":\"{title}\"}}");
+    let is_crowded = async || gateway.post("ada", "/sessions", &large).await.status == 429;
+
+    let get = TestRequest::new("GET", &thread(&session)).user("ada");
+    let words = TestRequest::new("POST", "/transcriptions").user("ada");
+    let chat = TestRequest::new("POST", "//api/chat").user("ada").json("{\"message\":\"hi\"}");
+    let update =
+        "{\"type\":\"threads.update\",\"params\":{\"thread_id\":\"thr_1\",\"title\":\"t\"}}";
+    let requests = [
+        (get.clone(), false),
+        (TestRequest::new("GET", &format!("/sessions/{session}")).user("ada"), false),
+        (TestRequest::new("GET", &format!("{}/items", thread(&session))).user("ada"), false),
+        (words.field("content-type", "audio/wav").body("RIFF"), false),
+        (TestRequest::new("POST", "").user("ada").json(update), false),
+        (
+            TestRequest::new("POST", "")
+                .user("ada")
+                .json("{\"type\":\"threads.list\",\"params\":{}}"),
+            false,
+        ),
+        (TestRequest::run(&session).user("ada").field("accept", "application/json"), true),
+        (chat.field("accept", "application/json"), true),
+    ];
+    for (n, (request, is_run)) in requests.iter().enumerate() {
+        let mut first = gateway.connect().await;
+        first.send(get.bytes()).await;
+        let (mut sending, _) = upstream.request().await;
+        sending.send(format!("{JSON_HEAD}content-length: {}\r\n\r\n", body.len())).await;
+        sending.send(&body[..100]).await;
+        soon(async { while !is_crowded().await {} }).await;
+
+        let mut client = gateway.connect().await;
+        client.send(request.bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        if *is_run {
+            // A client of this kind is told nothing before the end.
+            peer.send(STREAM_HEAD).await;
+            peer.send_chunk(format!("{}{MESSAGE_START}", preamble("thr_3"))).await;
+            peer.send_chunk(data(&format!("{{\"type\":\"x\",\"x\":\"{title}\"}}"))).await;
+        } else {
+            peer.send(format!("{JSON_HEAD}transfer-encoding: chunked\r\n\r\n")).await;
+            peer.send(&chunk(&body)[..body.len() - 100]).await;
+        }
+        let refused = client.reply_to("POST").await;
+        assert_eq!((refused.status, n), (429, n), "{}", refused.text());
+        assert_eq!(refused.field("retry-after"), Some("1"));
+        assert!(refused.text().contains("RATE_LIMITED"), "{}", refused.text());
+        peer.expect_closed().await;
+
+        let mut other = gateway.connect().await;
+        other.send(TestRequest::new("GET", &thread(&others)).user("eve").bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(json_answer(&body)).await;
+        assert_eq!(other.reply().await.status, 200);
+        peer.close();
+
+        // All of it is given back, whether the answer ends or its client goes.
+        if n % 2 == 0 {
+            sending.send(&body[100..]).await;
+            assert_eq!(first.reply().await.status, 200);
+            sending.close();
+        } else {
+            drop(first);
+            sending.expect_closed().await;
+        }
+        soon(async { while is_crowded().await {} }).await;
     }
 }

@@ -14,12 +14,13 @@ use tower_service::Service;
 use super::Exchange;
 use super::find::remove;
 use super::threads::not_found;
+use crate::bounds::{MAX_ID_CHARS, is_longer};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::stream::{Object, text};
 use crate::translate::service::Reply;
-use crate::translate::upstream::{Detachable, Failure, Upstream};
+use crate::translate::upstream::{Detachable, Upstream};
 use crate::translate::{attachments, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
@@ -102,7 +103,7 @@ where
         let answer = match upstream.json(request).await {
             Ok(answer) => answer,
             // Who doesn't answer at all is not asked a second time.
-            Err(failure @ Failure::Broken(_)) => return Err(failure.into()),
+            Err(failure) if failure.is_the_last() => return Err(failure.into()),
             Err(failure) => {
                 not_deleted(&failure.into());
                 return Ok(found);
@@ -164,6 +165,8 @@ fn files(item: &RawValue) -> Vec<String> {
             Some(file) => file.id(),
             None => text(file).map(Cow::into_owned),
         })
+        // Longer ones are nobody's.
+        .filter(|id| !is_longer(id, MAX_ID_CHARS))
         .collect()
 }
 
@@ -185,5 +188,8 @@ mod tests {
             let item = RawValue::from_string(item.to_owned()).unwrap();
             assert_eq!(files(&item), expected);
         }
+        let longest = "é".repeat(MAX_ID_CHARS);
+        let item = format!(r#"{{"attachments":["{longest}","{longest}x"]}}"#);
+        assert_eq!(files(&RawValue::from_string(item).unwrap()), [longest]);
     }
 }

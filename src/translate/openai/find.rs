@@ -14,6 +14,7 @@ use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 use crate::session::{OwnedSession, ThreadId, store_down};
 use crate::stream::Object;
+use crate::translate::sender::{Kept, Sender};
 use crate::translate::upstream::{Failure, Upstream};
 use crate::translate::{envelope, threads};
 
@@ -43,11 +44,15 @@ pub(super) struct Listing {
     /// How many pages may yet be asked for.
     left: usize,
     is_whole: bool,
+    /// What the rows took when they were read, and room for that.
+    bytes: usize,
+    kept: Option<Kept>,
 }
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { rows: HashMap::new(), after: None, left: MAX_PAGES, is_whole: false }
+        let (rows, after, left) = (HashMap::new(), None, MAX_PAGES);
+        Self { rows, after, left, is_whole: false, bytes: 0, kept: None }
     }
 }
 
@@ -65,7 +70,7 @@ impl Listing {
         let answer = upstream.json(envelope::page(None, ROWS, ascending, after)).await?;
         let page = threads::page(&answer)?;
         let mut listing = Self::default();
-        listing.add(&page);
+        listing.add(&page, &upstream.sender)?;
         if after.is_none() {
             listing.is_whole = !page.has_more;
             if !ascending {
@@ -84,9 +89,13 @@ impl Listing {
         self.rows.contains_key(thread_id)
     }
 
-    fn add(&mut self, page: &threads::Page<'_>) {
-        let rows = page.data.iter().filter_map(|row| Told::read(&Object::of(row)?));
-        self.rows.extend(rows.map(|row| (ThreadId::from(row.id()), row)));
+    fn add(&mut self, page: &threads::Page<'_>, sender: &Sender) -> Result<(), Failure> {
+        for row in page.data.iter().filter_map(|row| Told::read(&Object::of(row)?)) {
+            self.bytes += row.bytes();
+            self.rows.insert(ThreadId::from(row.id()), row);
+        }
+        let kept = self.kept.get_or_insert_with(|| sender.permit());
+        kept.grow_to(self.bytes).map_err(Failure::Crowded)
     }
 
     fn go_on(&mut self, next: Option<&str>) {
@@ -96,26 +105,36 @@ impl Listing {
     }
 
     /// Reads on until the thread is there, or as far as is allowed.
-    async fn find<S, R>(&mut self, upstream: &mut Upstream<S>, thread_id: &str) -> Option<Told>
+    ///
+    /// # Errors
+    /// If there is no room for what is read.
+    async fn find<S, R>(
+        &mut self,
+        upstream: &mut Upstream<S>,
+        thread_id: &str,
+    ) -> Result<Option<Told>, Failure>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         loop {
             if let Some(told) = self.take(thread_id) {
-                return Some(told);
+                return Ok(Some(told));
             }
             if self.is_whole || self.left == 0 {
-                return None;
+                return Ok(None);
             }
             let request = envelope::page(None, ROWS, false, self.after.as_deref());
-            let answer = upstream.json(request).await;
+            let answer = match upstream.json(request).await {
+                Err(failure @ Failure::Crowded(_)) => return Err(failure),
+                answer => answer,
+            };
             let page = answer.as_ref().ok().and_then(|answer| threads::page(answer).ok());
             let Some(page) = page else {
                 self.left = 0;
-                return None;
+                return Ok(None);
             };
-            self.add(&page);
+            self.add(&page, &upstream.sender)?;
             self.is_whole = !page.has_more;
             self.go_on(page.next());
         }
@@ -159,14 +178,17 @@ where
             threads::page(&answer).ok().map(|page| page.data.is_empty() && !page.has_more)
         }
         // Who doesn't answer at all is asked nothing more.
-        Err(failure @ Failure::Broken(_)) => return Found::Unknown { failure, is_empty: false },
+        Err(failure) if failure.is_the_last() => {
+            return Found::Unknown { failure, is_empty: false };
+        }
         Err(_) => None,
     };
     match listing.find(upstream, thread_id).await {
-        Some(told) => Found::Told(told),
-        None if is_empty == Some(false) => Found::Told(Told::nothing_of(thread_id)),
-        None if listing.is_whole => Found::Lost,
-        None => Found::Unknown { failure, is_empty: is_empty == Some(true) },
+        Err(failure) => Found::Unknown { failure, is_empty: false },
+        Ok(Some(told)) => Found::Told(told),
+        Ok(None) if is_empty == Some(false) => Found::Told(Told::nothing_of(thread_id)),
+        Ok(None) if listing.is_whole => Found::Lost,
+        Ok(None) => Found::Unknown { failure, is_empty: is_empty == Some(true) },
     }
 }
 

@@ -18,7 +18,6 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{SessionRecord, ThreadDirectory, ThreadId};
 use crate::stream::Object;
 use crate::translate::service::Reply;
-use crate::translate::upstream::Failure;
 use crate::translate::{reply, time};
 
 /// How many threads that the upstream has lost are passed over for one page.
@@ -51,6 +50,16 @@ impl Told {
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What its texts take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let reason = match &self.status {
+            Some(Status::Locked { reason } | Status::Closed { reason }) => reason.as_ref(),
+            Some(Status::Active) | None => None,
+        };
+        let texts = [self.created_at.as_ref(), self.title.as_ref(), reason];
+        self.id.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }
 
@@ -170,7 +179,7 @@ where
         let found = lists.find(exchange, &directory, &record, thread_id, &ahead).await;
         match found {
             Found::Told(told) => data.push(show(&record, told, offset)),
-            Found::Unknown { failure: failure @ Failure::Broken(_), .. } => {
+            Found::Unknown { failure, .. } if failure.is_the_last() => {
                 return Err(failure.into());
             }
             // It has answered nothing of use yet: that is not about this thread.
@@ -247,7 +256,7 @@ impl Lists {
                 Err(failure) if failure.is_bare_500() || failure.is_not_found() => {
                     Listing::default()
                 }
-                Err(failure @ Failure::Broken(_)) => {
+                Err(failure) if failure.is_the_last() => {
                     return Found::Unknown { failure, is_empty: false };
                 }
                 Err(failure) if is_first => return Found::Unknown { failure, is_empty: false },
