@@ -9,7 +9,7 @@
 pub(crate) const MAX_ID_CHARS: usize = 512;
 
 /// The most characters of a title, of a file's name, or of a media type.
-#[cfg(any(feature = "embedded", test))]
+#[cfg(any(feature = "embedded", feature = "session", test))]
 pub(crate) const MAX_NAME_CHARS: usize = 255;
 
 /// The most characters of a cursor. They are the upstream's, and may have more than an id in them.
@@ -32,4 +32,41 @@ pub(crate) const MAX_METADATA_BYTES: usize = 65_536;
 #[cfg(any(feature = "embedded", feature = "translate"))]
 pub(crate) fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().count() > max
+}
+
+/// The beginning of `text`, at most `chars` scalar values long, without a part of what is seen as
+/// one character: an emoji, a flag, a letter with its accents. One that is longer by itself is cut.
+#[cfg(any(feature = "embedded", feature = "session"))]
+pub(crate) fn cut(text: &str, chars: usize) -> &str {
+    let Some((limit, _)) = text.char_indices().nth(chars) else { return text };
+    let mut cursor = unicode_segmentation::GraphemeCursor::new(limit, text.len(), true);
+    let end = match cursor.is_boundary(text, 0) {
+        Ok(false) => cursor.prev_boundary(text, 0).ok().flatten(),
+        Ok(true) | Err(_) => None,
+    };
+    let end = end.filter(|end| *end > 0).unwrap_or(limit);
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(all(test, any(feature = "embedded", feature = "session")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_inside_of_what_is_seen_as_one_character() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466}";
+        let flag = "\u{1f1e9}\u{1f1ea}";
+        for cluster in [family, flag, "e\u{301}", "\u{1f44d}\u{1f3fd}", "\u{1112}\u{1161}\u{11ab}"]
+        {
+            let length = cluster.chars().count();
+            for fill in MAX_NAME_CHARS - 10..=MAX_NAME_CHARS {
+                let text = "x".repeat(fill) + &cluster.repeat(3);
+                let fits = 3.min((MAX_NAME_CHARS - fill) / length);
+                let expected = "x".repeat(fill) + &cluster.repeat(fits);
+                assert_eq!(cut(&text, MAX_NAME_CHARS), expected, "{fill}");
+            }
+        }
+        let heap = "e".to_owned() + &"\u{301}".repeat(500);
+        assert_eq!(cut(&heap, MAX_NAME_CHARS).chars().count(), MAX_NAME_CHARS);
+    }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::quarantine::Found;
 use super::record::{ConversationId, SessionId, SessionRecord, ThreadId};
+use crate::bounds::{MAX_NAME_CHARS, cut};
 use crate::principal::UserId;
 
 /// Something that a ChatKit server has already, and whose it is; for
@@ -92,6 +93,13 @@ impl fmt::Display for AdoptionConflict {
 }
 
 impl AdoptedThread {
+    /// Makes a server's title one of a session's: its first 255 characters, as of those that a run
+    /// tells, and none where it is empty.
+    pub fn title(mut title: String) -> Option<String> {
+        title.truncate(cut(&title, MAX_NAME_CHARS).len());
+        Some(title).filter(|title| !title.is_empty())
+    }
+
     /// The outcome where the thread is that session's already.
     pub(super) fn beside(&self, session: &Found<SessionRecord>) -> Adopted {
         if *session.user_id() != self.user_id {

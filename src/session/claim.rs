@@ -10,6 +10,7 @@ use super::admitted::store_down;
 use super::quarantine::{self, Reuse};
 use super::record::{SessionId, ThreadId};
 use super::store::{BeginRun, Bound, Lease, RunStart, SessionStore, Settlement, Uncounted};
+use crate::bounds::{MAX_NAME_CHARS, cut};
 use crate::error::Error;
 use crate::limit::StreamPermit;
 use crate::principal::UserId;
@@ -224,10 +225,11 @@ impl RunClaim {
         self.settlement.messages += u64::from(self.counts);
     }
 
-    /// The upstream calls the thread so.
+    /// The upstream calls the thread so. As much of it is learnt as a client's title may have, 255
+    /// characters.
     pub fn learn_title(&mut self, title: &str) {
         if self.learns_titles {
-            self.settlement.title = Some(Some(title.to_owned()));
+            self.settlement.title = Some(Some(cut(title, MAX_NAME_CHARS).to_owned()));
         }
     }
 }

@@ -17,7 +17,10 @@ use super::item::{ItemKind, Signs};
 /// one of them is a `\u` escape.
 const MAX_NAME_BYTES: usize = 120;
 const MAX_ID_BYTES: usize = 512;
+/// More than the longest title that is kept has, however it is written.
 const MAX_TITLE_BYTES: usize = 4096;
+/// The longest of what is one character: an escaped surrogate pair.
+const MAX_CHAR_BYTES: usize = 12;
 const MAX_MESSAGE_BYTES: usize = 8192;
 
 /// Where a string or literal of interest belongs.
@@ -335,10 +338,21 @@ impl Fields {
     fn capture(&mut self, bytes: &[u8]) {
         if let Some(limit) = self.capturing {
             if self.raw.len() + bytes.len() > limit {
-                self.capturing = None;
+                self.overflow(bytes, limit);
             } else {
                 self.raw.extend_from_slice(bytes);
             }
+        }
+    }
+
+    /// Of a title, its beginning will do.
+    #[cold]
+    fn overflow(&mut self, bytes: &[u8], limit: usize) {
+        if !self.in_key && self.value_slot() == Slot::Title {
+            let room = limit.saturating_sub(self.raw.len());
+            self.raw.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        } else {
+            self.capturing = None;
         }
     }
 
@@ -382,7 +396,7 @@ impl Fields {
             }
             Slot::ItemId => self.item_id = self.text(),
             Slot::ThreadId => self.thread(),
-            Slot::Title => self.title = self.text(),
+            Slot::Title => self.title = self.beginning(),
             Slot::Code => self.code = self.text(),
             Slot::Message => self.message = self.text(),
             Slot::AllowRetry
@@ -480,6 +494,20 @@ impl Fields {
         } else {
             Cow::Borrowed(&self.raw)
         }
+    }
+
+    /// The same of a string whose end may be missing, within a character or between two.
+    fn beginning(&mut self) -> Option<String> {
+        if self.raw.len() < MAX_TITLE_BYTES {
+            return self.text();
+        }
+        for _ in 0..MAX_CHAR_BYTES {
+            if let Some(text) = self.text() {
+                return Some(text);
+            }
+            self.raw.pop();
+        }
+        None
     }
 
     /// The captured string, unescaped; `None` if it is not valid.

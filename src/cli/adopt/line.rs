@@ -18,9 +18,6 @@ use super::lines::MAX_LINE_BYTES;
 /// The longest id, in bytes, that the gateway reads in an upstream's events.
 const MAX_ID_BYTES: usize = 512;
 
-/// The same of titles; longer ones are cut.
-const MAX_TITLE_BYTES: usize = 4096;
-
 /// The largest conversation id. Numbers that are given later are greater, and clients can read exactly
 /// what is below 2^53: this leaves half of all that there are.
 const MAX_NUMBER: u64 = 1 << 52;
@@ -131,7 +128,7 @@ impl Reading {
         Ok(Some(Adoption::Thread(AdoptedThread {
             thread_id: ThreadId::from(thread_id),
             user_id,
-            title: text_of("title", members.title)?.and_then(title),
+            title: text_of("title", members.title)?.and_then(AdoptedThread::title),
             created_at,
             updated_at: updated_at.unwrap_or(created_at),
             known_by: members.conversation_id.map(known_by).transpose()?,
@@ -243,14 +240,6 @@ fn id(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
         1..=MAX_ID_BYTES => Ok(Some(id)),
         _ => Err(Fault::of(field, format!("must have at most {MAX_ID_BYTES} bytes"))),
     }
-}
-
-/// An empty title is none.
-fn title(mut title: String) -> Option<String> {
-    let whole = |end: &usize| title.is_char_boundary(*end);
-    let end = (0..=MAX_TITLE_BYTES.min(title.len())).rev().find(whole).unwrap_or(0);
-    title.truncate(end);
-    Some(title).filter(|title| !title.is_empty())
 }
 
 fn known_by(value: Value) -> Result<KnownBy, Fault> {

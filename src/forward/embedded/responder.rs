@@ -12,6 +12,7 @@ use super::moment::{Moment, new_id};
 use super::outlet::Outlet;
 use super::request::Action;
 use super::thread::{Status, Thread};
+use crate::bounds;
 
 /// What a [`Responder`]'s methods return: a future that emits events through its [`Turn`] and
 /// ends with the turn.
@@ -135,9 +136,10 @@ impl Turn {
         self.thread.with(|thread| thread.title.clone())
     }
 
-    /// Gives the thread a title. Clients are told after the next event, or at the end.
+    /// Gives the thread a title, of which 255 characters are kept. Clients are told after the next event, or at the end.
     pub fn set_title(&mut self, title: impl Into<String>) {
-        let title = title.into();
+        let mut title = title.into();
+        title.truncate(bounds::cut(&title, bounds::MAX_NAME_CHARS).len());
         self.thread.with(|thread| thread.title = Some(title));
     }
 

@@ -14,6 +14,7 @@ fn read(json: &str) -> (Fields, bool) {
     assert_eq!(fields.thread_id, single.thread_id);
     assert_eq!(fields.item_id, single.item_id);
     assert_eq!(fields.message, single.message);
+    assert_eq!(fields.title, single.title);
     (fields, more)
 }
 
@@ -153,4 +154,33 @@ fn an_event_of_a_long_type_says_something_however_it_is_cut() {
             assert!(!fields.says_nothing(), "pieces of {size}");
         }
     }
+}
+
+#[test]
+fn of_a_long_title_the_beginning_is_read() {
+    let pairs = r"\ud83d\ude00".repeat(2000);
+    for (title, beginning, more) in [
+        ("é".repeat(4000), "é", 2048),
+        (format!("x{}", "é".repeat(4000)), "xé", 2047),
+        (pairs.clone(), "\u{1f600}", 341),
+        (format!("x{pairs}"), "x\u{1f600}", 341),
+        (format!("{}{pairs}", "x".repeat(4090)), "x", 4090),
+        (r#"\""#.repeat(4000), "\"", 2048),
+        (format!("x{}", r#"\""#.repeat(4000)), "x\"", 2047),
+    ] {
+        let json =
+            format!(r#"{{"thread":{{"title":"{title}","id":"thr_1"}},"type":"thread.updated"}}"#);
+        let (fields, _) = read(&json);
+        let read = fields.title.unwrap();
+        assert!(read.starts_with(beginning), "{beginning}");
+        assert_eq!(
+            read.trim_start_matches('x').chars().count().max(read.matches('x').count()),
+            more
+        );
+        assert_eq!(fields.thread_id.as_deref(), Some("thr_1"));
+    }
+    // What is no text is none, however long.
+    let broken =
+        format!(r#"{{"type":"thread.updated","thread":{{"title":"{}"}}}}"#, r"\q".repeat(3000));
+    assert_eq!(read(&broken).0.title, None);
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use unicode_segmentation::GraphemeCursor;
-
 use super::super::event::{Event, Level, Update};
 use super::super::item::{
     Content, EndOfTurn, GeneratedImage, HiddenContext, Item, TaskContent, ToolCall, ToolCallStatus,
@@ -16,6 +14,7 @@ use super::super::responder::{Answer, Failure, Responder, Turn};
 use super::super::thread::Status;
 use super::command::Command;
 use super::scenes;
+use crate::bounds;
 
 /// The longest title that is made of a message, in scalar values.
 const TITLE_CHARS: usize = 60;
@@ -160,20 +159,7 @@ fn echo(text: &str) -> String {
 
 fn title(text: &str) -> Option<String> {
     let line = text.trim().lines().next()?;
-    Some(cut(line, TITLE_CHARS).trim_end().to_owned()).filter(|title| !title.is_empty())
-}
-
-/// The beginning of `text`, at most `chars` scalar values long, without a part of what is seen as
-/// one character: an emoji, a flag, a letter with its accents. One that is longer by itself is cut.
-fn cut(text: &str, chars: usize) -> &str {
-    let Some((limit, _)) = text.char_indices().nth(chars) else { return text };
-    let mut cursor = GraphemeCursor::new(limit, text.len(), true);
-    let end = match cursor.is_boundary(text, 0) {
-        Ok(false) => cursor.prev_boundary(text, 0).ok().flatten(),
-        Ok(true) | Err(_) => None,
-    };
-    let end = end.filter(|end| *end > 0).unwrap_or(limit);
-    text.get(..end).unwrap_or_default()
+    Some(bounds::cut(line, TITLE_CHARS).trim_end().to_owned()).filter(|title| !title.is_empty())
 }
 
 async fn say(turn: &mut Turn, text: &str) {
@@ -293,22 +279,6 @@ async fn workflow(turn: &mut Turn) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_title_is_never_cut_inside_of_what_is_seen_as_one_character() {
-        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466}";
-        let flag = "\u{1f1e9}\u{1f1ea}";
-        for cluster in [family, flag, "e\u{301}", "\u{1f44d}\u{1f3fd}", "\u{1112}\u{1161}\u{11ab}"]
-        {
-            let length = cluster.chars().count();
-            for fill in TITLE_CHARS - 10..=TITLE_CHARS {
-                let text = "x".repeat(fill) + &cluster.repeat(3);
-                let title = title(&text).unwrap();
-                let fits = 3.min((TITLE_CHARS - fill) / length);
-                assert_eq!(title, "x".repeat(fill) + &cluster.repeat(fits), "{fill}");
-            }
-        }
-    }
 
     #[test]
     fn a_title_is_bounded_and_its_beginning() {
