@@ -110,6 +110,9 @@ pub mod error;
 
 mod accept;
 
+#[cfg(any(feature = "embedded", feature = "forward", feature = "session"))]
+mod shown;
+
 #[cfg(any(feature = "embedded", feature = "validate"))]
 mod bounds;
 

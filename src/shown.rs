@@ -7,7 +7,7 @@ const MAX_BYTES: usize = 256;
 
 /// A text of a client's or an upstream's, for a log line: whole if it is short, else its beginning
 /// and how long it was.
-pub(super) fn shown(text: &str) -> Cow<'_, str> {
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_BYTES {
         return Cow::Borrowed(text);
     }

@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::shown::shown;
+
 /// Names that are kept; clients choose them, so there is an end.
 const MAX_NAMES: usize = 64;
 
@@ -35,10 +37,10 @@ impl LeftOut {
     #[cold]
     pub(super) fn tell(&self, name: &str) {
         // Field names are ASCII.
-        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name);
-        match self.note(name) {
+        let kept = name.get(..MAX_NAME_BYTES).unwrap_or(name);
+        match self.note(kept) {
             News::First => tracing::info!(
-                header = name,
+                header = &*shown(name),
                 "a client's header is not passed on to the upstream: it is not in \
                  upstream.forward_headers"
             ),

@@ -21,7 +21,8 @@ use tower::Service;
 use super::counted::Counted;
 use super::io::{Activity, Look, Requests, Watched, speaks_http2};
 use super::streams::{LEAST_TAKEN, StreamTasks, WriteClock};
-use crate::error::BoxError;
+use crate::error::{BoxError, chain};
+use crate::shown::shown;
 
 /// What a client may take its time with.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +101,7 @@ pub(super) async fn serve<S, R>(
     match served {
         Ok(()) => {}
         // A client that leaves, or a stream that was cut for it: the request's line says so.
-        Err(error) => tracing::debug!(error = %crate::error::chain(&*error), "connection ended"),
+        Err(error) => tracing::debug!(error = &*shown(&chain(&*error)), "connection ended"),
     }
 }
 

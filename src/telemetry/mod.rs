@@ -58,7 +58,6 @@ mod layer;
 mod record;
 mod request_id;
 mod service;
-mod shown;
 
 pub use layer::{TraceLayer, UserLayer};
 pub use record::Record;

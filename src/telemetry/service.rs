@@ -12,9 +12,9 @@ use tower_service::Service;
 
 use super::record::Record;
 use super::request_id;
-use super::shown::shown;
 use crate::principal::Identified;
 use crate::rejection::{Code, Refused, X_REQUEST_ID};
+use crate::shown::shown;
 
 /// The service that gives requests their ids and logs them.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use tracing::Level;
 
 use crate::support::{
-    Gateway, MESSAGE_DONE, MESSAGE_START, SECRET, STREAM_HEAD, TestRequest, Upstream,
+    Gateway, MESSAGE_DONE, MESSAGE_START, SECRET, STREAM_HEAD, TestRequest, Upstream, error_event,
     everything_logged, line_of, preamble, stream_answer, token,
 };
 
@@ -237,4 +237,38 @@ async fn what_a_client_makes_long_is_cut() {
         assert!(format!("{method}{path}").contains(" bytes)"), "{method} {path}");
     }
     assert!(!everything_logged().contains(&"u".repeat(1000)));
+}
+
+#[tokio::test]
+async fn what_an_upstream_makes_long_is_cut() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let session = gateway.session("log-ada").await;
+    let long = "lengthy_".repeat(7500);
+    for (name, code) in [("long-code", &*long), ("short-code", "a_code")] {
+        let mut client = gateway.connect().await;
+        let request = TestRequest::run(&session).user("log-ada").field("x-request-id", name);
+        client.send(request.field("accept", "application/json").bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(stream_answer(&error_event(code, Some(&long), true))).await;
+        client.reply().await.refusal(502, "UPSTREAM_ERROR");
+        let cause = line_of(name).await.get("cause").to_owned();
+        assert!(cause.contains("an error event") && cause.len() < 300, "{cause}");
+    }
+    assert!(!everything_logged().contains(&"lengthy_".repeat(33)));
+}
+
+#[tokio::test]
+async fn what_is_long_in_a_header_that_is_not_passed_on_is_cut() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.max_header_bytes", "200000")]).await;
+    let session = gateway.bound(&upstream, "log-ada", "thr_1").await;
+    let mut client = gateway.connect().await;
+    let name = format!("x-{}", "drawnout-".repeat(6000));
+    client.send(TestRequest::run(&session).user("log-ada").field(&name, "v").bytes()).await;
+    let (_peer, _) = upstream.request().await;
+    let logged = everything_logged();
+    assert!(logged.contains(&"drawnout-".repeat(25)));
+    assert!(!logged.contains(&"drawnout-".repeat(33)));
+    assert!(logged.contains("… (54002 bytes)"), "{}", logged.len());
 }

@@ -235,3 +235,24 @@ async fn when_the_client_leaves_the_model_is_told() {
     drop(client);
     peer.expect_closed().await;
 }
+
+#[tokio::test]
+async fn what_a_model_makes_long_is_not_written_whole() {
+    let api = Upstream::bind().await;
+    let gateway = gateway(&api).await;
+    let long = "outspun_".repeat(7500);
+    let report = json!({"error": {"code": &long, "type": &long, "message": &long}}).to_string();
+    let refused = format!(
+        "HTTP/1.1 400 {long}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{report}",
+        report.len()
+    );
+    let in_the_stream = stream_answer(&data(&report));
+    let named = stream_answer(&format!("event: error\n{}", data(&report)));
+    for answer in [refused.into_bytes(), in_the_stream, named] {
+        let reply = run(&gateway, &api, &[answer]).await;
+        assert!(!reply.text().contains("outspun_"), "{}", reply.text());
+    }
+    let logged = everything_logged();
+    assert!(logged.contains("the model did not answer"));
+    assert!(!logged.contains(&"outspun_".repeat(33)));
+}

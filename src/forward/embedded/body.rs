@@ -10,7 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::outlet::Outlet;
 use super::run::Cut;
+use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind};
+use crate::shown::shown;
 
 /// The body of an answer of [`Embedded`](super::Embedded).
 ///
@@ -70,7 +72,7 @@ fn cut(cut: Cut) -> ForwardError {
     let error = ForwardError::new(ForwardErrorKind::BodyCut);
     match cut {
         Cut::Broken(source) => {
-            tracing::warn!(error = crate::error::chain(&*source), "a run failed");
+            tracing::warn!(error = &*shown(&chain(&*source)), "a run failed");
             error.with(source)
         }
         Cut::Impossible(reason) => {

@@ -21,7 +21,8 @@ use super::responder::{Answer, Failure, SharedThread, Turn};
 use super::rows;
 use super::service::Server;
 use super::thread::{Attachment, Thread};
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, chain};
+use crate::shown::shown;
 
 /// Why a run was cut: what would be an unhandled exception in the SDK.
 #[derive(Debug)]
@@ -223,7 +224,7 @@ impl Run {
                 self.fail("stream.error", None, allow_retry).await
             }
             Err(Stop::Server(error)) => {
-                tracing::warn!(error = crate::error::chain(&*error), "an event was not stored");
+                tracing::warn!(error = &*shown(&chain(&*error)), "an event was not stored");
                 self.fail("stream.error", None, true).await
             }
         };

@@ -25,6 +25,7 @@ use super::run::{Cut, Run};
 use super::store::Store;
 use crate::error::{BoxError, Error, chain};
 use crate::forward::{ForwardError, ForwardErrorKind};
+use crate::shown::shown;
 
 /// The largest request that is read, in bytes.
 const MAX_REQUEST: usize = 64 << 20;
@@ -183,7 +184,7 @@ fn full(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<
 
 fn log(cut: &Cut) {
     match cut {
-        Cut::Broken(error) => tracing::warn!(error = chain(&**error), "a request failed"),
+        Cut::Broken(error) => tracing::warn!(error = &*shown(&chain(&**error)), "a request failed"),
         Cut::Impossible(reason) => tracing::debug!(reason, "a request failed"),
         Cut::Wanted => {}
     }

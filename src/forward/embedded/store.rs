@@ -13,6 +13,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Error, chain};
+use crate::shown::shown;
 
 /// Calls that wait for the thread; more wait in their callers.
 const QUEUE: usize = 256;
@@ -136,7 +137,7 @@ impl Store {
     {
         let job: Job = Box::new(move |connection| {
             if let Err(error) = within(connection, TransactionBehavior::Immediate, change) {
-                tracing::warn!(error = chain(&error), "a cancelled run was not stored");
+                tracing::warn!(error = &*shown(&chain(&error)), "a cancelled run was not stored");
             }
         });
         match &*self.0 {

@@ -18,6 +18,7 @@ use crate::bounds::{MAX_ID_CHARS, is_longer};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
+use crate::shown::shown;
 use crate::stream::{Object, text};
 use crate::translate::service::Reply;
 use crate::translate::upstream::{Detachable, Upstream};
@@ -135,8 +136,8 @@ where
 }
 
 fn not_deleted(rejection: &Rejection) {
-    let cause = rejection.cause().unwrap_or_default();
-    tracing::warn!(cause, "a thread's attachments were not deleted with it");
+    let cause = shown(rejection.cause().unwrap_or_default());
+    tracing::warn!(cause = &*cause, "a thread's attachments were not deleted with it");
 }
 
 async fn delete_file<S, R>(

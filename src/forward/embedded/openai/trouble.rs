@@ -8,6 +8,7 @@ use super::request::Told;
 use super::retry::Advice;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind, UpstreamUrl};
+use crate::shown::shown;
 
 /// What went wrong with one answer.
 #[derive(Debug)]
@@ -120,6 +121,7 @@ impl Trouble {
             Self::Empty => ("empty", None, None),
             Self::Exchange(error) => {
                 let error = chain(error);
+                let error = &*shown(&error);
                 tracing::warn!(kind = "exchange", error, %url, then, "the model did not answer");
                 return;
             }
