@@ -253,7 +253,7 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
     use Code as C;
     const UPSTREAM: [Code; 4] =
         [C::UpstreamRejected, C::UpstreamError, C::UpstreamTimeout, C::UpstreamUnsupported];
-    const RUN: [Code; 4] = [C::Conflict, C::ThreadNotFound, C::ThreadIdReused, C::RateLimited];
+    const RUN: [Code; 3] = [C::Conflict, C::ThreadNotFound, C::ThreadIdReused];
     let (own, asks_upstream, runs): (&[Code], bool, bool) = match operation {
         Operation::CreateSession => (&[C::SessionLimit], false, false),
         Operation::ListSessions => (&[], false, false),
@@ -280,13 +280,14 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
         | Operation::SubmitToolOutput
         | Operation::SubmitStructuredInput
         | Operation::RunAction => (&[C::SessionNotFound, C::ItemNotFound], true, true),
-        Operation::CreateAttachment => (&[], true, false),
+        Operation::CreateAttachment => (&[C::AttachmentIdReused], true, false),
         Operation::DeleteAttachment => (&[C::AttachmentNotFound], true, false),
         Operation::CreateTranscription => (&[], true, false),
         Operation::Passthrough => (
             &[
                 C::SessionNotFound,
                 C::AttachmentNotFound,
+                C::AttachmentIdReused,
                 C::MessageTooLong,
                 C::MessageLimit,
                 C::SessionLimit,
@@ -311,6 +312,8 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
     let mut codes = own.to_vec();
     if asks_upstream {
         codes.extend(UPSTREAM);
+        // Too much of the user's may be in memory, as it may with a body.
+        codes.push(C::RateLimited);
     }
     if runs {
         codes.extend(RUN);

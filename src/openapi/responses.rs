@@ -165,6 +165,7 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     let body = operations::takes(operation);
     if body != Takes::Nothing {
         codes.extend([C::RequestTimeout, C::PayloadTooLarge, C::UnsupportedMediaType]);
+        codes.push(C::RateLimited);
         // A body that breaks off before its end is one that isn't JSON.
         codes.push(C::InvalidJson);
     }

@@ -10,6 +10,8 @@ use super::ProxyError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Code {
+    /// The upstream gave a new attachment the id of somebody else's.
+    AttachmentIdReused,
     /// The attachment is unknown.
     AttachmentNotFound,
     /// Something else is being done to the same thing right now.
@@ -70,7 +72,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
@@ -95,6 +97,7 @@ impl Code {
         Self::UpstreamRejected,
         Self::UpstreamError,
         Self::ThreadIdReused,
+        Self::AttachmentIdReused,
         Self::UpstreamTimeout,
         Self::UpstreamUnsupported,
         Self::ServiceUnavailable,
@@ -102,6 +105,7 @@ impl Code {
     ];
 
     /// THE TABLE: code → wire name, status, and the client's text where a room has none better.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -185,6 +189,11 @@ impl Code {
                 S::BAD_GATEWAY,
                 "The chat server gave the new conversation an id that is in use; try again.",
             ),
+            Self::AttachmentIdReused => (
+                "ATTACHMENT_ID_REUSED",
+                S::BAD_GATEWAY,
+                "The chat server gave the new attachment an id that is in use; try again.",
+            ),
             Self::UpstreamTimeout => {
                 ("UPSTREAM_TIMEOUT", S::GATEWAY_TIMEOUT, "The chat server took too long to answer.")
             }
@@ -222,7 +231,9 @@ impl Code {
     /// origin's; here the gateway is the origin: sessions, users and limits are its own.
     pub const fn proxy_error(self) -> Option<ProxyError> {
         match self {
-            Self::ThreadIdReused | Self::UpstreamError => Some(ProxyError::HttpProtocolError),
+            Self::AttachmentIdReused | Self::ThreadIdReused | Self::UpstreamError => {
+                Some(ProxyError::HttpProtocolError)
+            }
             Self::UpstreamTimeout => Some(ProxyError::ConnectionReadTimeout),
             Self::Internal | Self::ServiceUnavailable => Some(ProxyError::ProxyInternalError),
             // The upstream has answered, and its status is told.

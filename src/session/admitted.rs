@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::route::Operation;
+use crate::shown::shown;
 use crate::validate::{
     ActionCall, ChatKitCall, Feedback, FollowUp, ListPage, Page, RunCall, TranscriptionCall,
 };
@@ -346,14 +347,28 @@ impl Attachments {
 
     /// Records a new attachment.
     ///
+    /// One that has the id of somebody else's stays theirs: the file that the upstream keeps by that
+    /// id may be both, so nothing is to be uploaded there, and nothing deleted. Whoever runs the
+    /// gateway is told, since nobody else can do anything about it.
+    ///
     /// # Errors
     /// If the store fails, or the upstream gave it an id that somebody else's has.
     pub async fn created(&self, attachment_id: &str) -> Result<(), Rejection> {
         let owned = self.store.own_attachment(&self.owner, attachment_id).await;
         match owned.map_err(store_down)? {
             Owned::Done => Ok(()),
-            Owned::Taken => Err(Rejection::new(Code::UpstreamError)
-                .because("the upstream gave a new attachment an id that is taken")),
+            Owned::Taken => {
+                // Gone again, or not to be told, it is no less of an event.
+                let first = self.store.attachment_owner(attachment_id).await.ok().flatten();
+                tracing::error!(
+                    attachment = &*shown(attachment_id),
+                    user = first.as_ref().map(UserId::as_str),
+                    other_user = self.owner.as_str(),
+                    "the upstream gave two users' attachments one id: it is the first one's",
+                );
+                Err(Rejection::new(Code::AttachmentIdReused)
+                    .because("the upstream gave a new attachment an id that is taken"))
+            }
         }
     }
 

@@ -27,7 +27,7 @@
 //! | `duration_ms` | always | from the request's head to the end of the answer's body |
 //!
 //! The level is `ERROR` for `INTERNAL`, `WARN` for `UPSTREAM_ERROR`, `UPSTREAM_TIMEOUT`,
-//! `THREAD_ID_REUSED` and `SERVICE_UNAVAILABLE`, and `INFO` for everything else.
+//! `THREAD_ID_REUSED`, `ATTACHMENT_ID_REUSED` and `SERVICE_UNAVAILABLE`, and `INFO` for everything else.
 //!
 //! # Alone
 //! ```

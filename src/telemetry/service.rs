@@ -220,6 +220,7 @@ impl Drop for Line {
             Some(
                 Code::UpstreamError
                 | Code::ThreadIdReused
+                | Code::AttachmentIdReused
                 | Code::UpstreamTimeout
                 | Code::ServiceUnavailable,
             ) => {

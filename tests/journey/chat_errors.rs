@@ -10,7 +10,8 @@ use crate::support::{
 
 /// What no question can meet: it names no item and no attachment, and a defect that is known is
 /// mended.
-const UNREACHABLE: [Code; 3] = [Code::AttachmentNotFound, Code::ItemNotFound, Code::Internal];
+const UNREACHABLE: [Code; 4] =
+    [Code::AttachmentIdReused, Code::AttachmentNotFound, Code::ItemNotFound, Code::Internal];
 
 fn ask(body: &str) -> TestRequest {
     TestRequest::new("POST", "//api/chat").user("ada").json(body)

@@ -4,8 +4,8 @@
 use chatkit_rest::rejection::Code;
 
 use crate::support::{
-    Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, created, preamble,
-    stream_answer, token,
+    Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, created,
+    everything_logged, json_answer, preamble, stream_answer, token,
 };
 
 /// A test for each code, and the list of those that have one.
@@ -41,7 +41,9 @@ fn proxy_status(code: Code) -> Option<&'static str> {
     match code {
         Code::UpstreamRejected => Some("chatkit-rest; received-status=400"),
         Code::UpstreamError => Some("chatkit-rest; error=http_protocol_error; received-status=500"),
-        Code::ThreadIdReused => Some("chatkit-rest; error=http_protocol_error"),
+        Code::ThreadIdReused | Code::AttachmentIdReused => {
+            Some("chatkit-rest; error=http_protocol_error")
+        }
         Code::UpstreamTimeout => Some("chatkit-rest; error=connection_read_timeout"),
         Code::UpstreamUnsupported => Some("chatkit-rest; received-status=501"),
         Code::ServiceUnavailable => Some("chatkit-rest; error=connection_limit_reached"),
@@ -68,6 +70,7 @@ rows! {
     forbidden: Forbidden => super::forbidden();
     session_not_found: SessionNotFound => post("/sessions/7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11/threads", "{}");
     thread_id_reused: ThreadIdReused => super::thread_id_reused();
+    attachment_id_reused: AttachmentIdReused => super::attachment_id_reused();
     thread_quarantined: ThreadQuarantined => super::thread_quarantined();
     thread_not_found: ThreadNotFound => super::thread_not_found();
     item_not_found: ItemNotFound => super::item_not_found();
@@ -168,6 +171,31 @@ async fn thread_not_found() -> Reply {
     let session = gateway.session("ada").await;
     let path = format!("/sessions/{session}/threads/thr_none/runs");
     gateway.post("ada", &path, "{\"message\":\"hi\"}").await
+}
+
+async fn attachment_id_reused() -> Reply {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let file = r#"{"name":"plan.txt","size":3,"mime_type":"text/plain"}"#;
+    let create = async |user: &str| {
+        let mut client = gateway.connect().await;
+        let request = TestRequest::new("POST", "/attachments").user(user).json(file);
+        client.send(request.bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(json_answer(r#"{"id":"atc_twice","upload_url":"http://planted.test"}"#)).await;
+        peer.close();
+        client.reply().await
+    };
+    assert_eq!(create("twice-ada").await.status, 200);
+    let reply = create("twice-eve").await;
+    assert!(!reply.text().contains("planted"), "{}", reply.text());
+    // Nothing is deleted that is the first one's, and the log names both.
+    upstream.expect_no_connection();
+    let logged = everything_logged();
+    for named in ["attachments one id", "atc_twice", "twice-ada", "twice-eve"] {
+        assert!(logged.contains(named), "{named}");
+    }
+    reply
 }
 
 async fn item_not_found() -> Reply {
