@@ -3,6 +3,8 @@
 //! The schemas say the same (a test holds them to it). What is said in a message has limits of its
 //! own in the configuration.
 
+use std::collections::HashSet;
+
 /// The most characters of an id, or of a name that stands for one: of a thread, an item, an
 /// attachment, a model, a tool, an action, a tag, its group, a question.
 #[cfg(any(feature = "embedded", feature = "translate", test))]
@@ -21,8 +23,19 @@ pub(crate) const MAX_CURSOR_CHARS: usize = 2048;
 pub(crate) const MAX_ANSWER_CHARS: usize = 10_000;
 
 /// The most entries of a list: parts, attachments, items, answers, values. An id that is there twice
-/// is two.
+/// is one.
 pub(crate) const MAX_ENTRIES: usize = 256;
+
+/// The most entries of a list of ids, those that are there twice among them.
+pub(crate) const MAX_IDS: usize = 4096;
+
+/// Whether a list names more than it may: ids that are there twice count once.
+pub(crate) fn names_too_many(ids: &[impl AsRef<str>]) -> bool {
+    ids.len() > MAX_ENTRIES && {
+        let named: HashSet<&str> = ids.iter().map(AsRef::as_ref).collect();
+        named.len() > MAX_ENTRIES
+    }
+}
 
 /// The most bytes of a request's metadata, written as JSON without white space.
 #[cfg(feature = "validate")]

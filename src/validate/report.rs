@@ -4,14 +4,14 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::{Value, json};
 
-use crate::bounds::MAX_ENTRIES;
+use crate::bounds::MAX_IDS;
 use crate::rejection::{Code, Rejection};
 
 /// The most violations that are listed.
 const MAX_VIOLATIONS: usize = 32;
 
 /// The most elements that a schema lets an array have.
-const MAX_ELEMENTS: usize = MAX_ENTRIES;
+const MAX_ELEMENTS: usize = MAX_IDS;
 
 /// What a report is about, if nothing else is said.
 const BODY: &str = "body";

@@ -3,7 +3,8 @@
 use super::item::Answers;
 use super::json::{InvalidJson, Json};
 use crate::bounds::{
-    MAX_ANSWER_CHARS, MAX_CURSOR_CHARS, MAX_ENTRIES, MAX_ID_CHARS, MAX_NAME_CHARS, is_longer,
+    MAX_ANSWER_CHARS, MAX_CURSOR_CHARS, MAX_ENTRIES, MAX_ID_CHARS, MAX_IDS, MAX_NAME_CHARS,
+    is_longer, names_too_many,
 };
 
 /// A page's length where the request doesn't say.
@@ -122,7 +123,7 @@ impl Request {
             }),
             "items.feedback" => {
                 thread_id()?;
-                params.strings("item_ids")?;
+                params.ids("item_ids")?;
                 match params.string("kind")?.as_str() {
                     "positive" | "negative" => Self::Reply(R::ItemsFeedback),
                     _ => return Err(Malformed),
@@ -210,8 +211,9 @@ impl<'a> Params<'a> {
         self.present(key).map(|_| self.string(key)).transpose()
     }
 
-    fn strings(self, key: &str) -> Result<Vec<String>, Malformed> {
-        strings(self.get(key)?, MAX_ID_CHARS)
+    fn ids(self, key: &str) -> Result<Vec<String>, Malformed> {
+        let ids = strings(self.get(key)?, MAX_IDS, MAX_ID_CHARS)?;
+        if names_too_many(&ids) { Err(Malformed) } else { Ok(ids) }
     }
 
     fn object(self, key: &str) -> Result<Self, Malformed> {
@@ -252,9 +254,9 @@ impl<'a> Params<'a> {
     }
 }
 
-fn strings(json: &Json, max_chars: usize) -> Result<Vec<String>, Malformed> {
+fn strings(json: &Json, max: usize, max_chars: usize) -> Result<Vec<String>, Malformed> {
     let Json::Array(values) = json else { return Err(Malformed) };
-    if values.len() > MAX_ENTRIES {
+    if values.len() > max {
         return Err(Malformed);
     }
     let texts = values.iter().map(|value| value.as_str().filter(|t| !is_longer(t, max_chars)));
@@ -280,7 +282,7 @@ impl Input {
         }
         Ok(Self {
             content: parts.iter().map(part).collect::<Result<_, _>>()?,
-            attachments: params.strings("attachments")?,
+            attachments: params.ids("attachments")?,
             quoted_text: match params.present("quoted_text") {
                 Some(_) => Some(params.text("quoted_text")?),
                 None => None,
@@ -347,7 +349,7 @@ impl Submission {
                         return Err(Malformed);
                     }
                     let values = match answer.0.get("values") {
-                        Some(values) => strings(values, MAX_ANSWER_CHARS)?,
+                        Some(values) => strings(values, MAX_ENTRIES, MAX_ANSWER_CHARS)?,
                         None => Vec::new(),
                     };
                     let skipped = answer.flag("skipped")?;
@@ -469,13 +471,23 @@ mod tests {
                 r#"{{"type":"threads.create","params":{{"input":{{"content":[{}],"attachments":[{}],
                     "inference_options":{{"model":"{}"}}}}}}}}"#,
                 list(r#"{"type":"input_text","text":"x"}"#, content),
-                list("\"a\"", attachments),
+                // Each of them twice.
+                (0..2 * attachments)
+                    .map(|n| format!("\"a{}\"", n / 2))
+                    .collect::<Vec<_>>()
+                    .join(","),
                 "m".repeat(model)
             ))
         };
         assert!(message(256, 256, 512));
         assert!(!message(257, 1, 1));
         assert!(!message(1, 257, 1));
+        let ids = |n: usize| {
+            let ids = vec!["\"a\""; n].join(",");
+            let params = format!(r#"{{"thread_id":"t","item_ids":[{ids}],"kind":"positive"}}"#);
+            ok(&format!(r#"{{"type":"items.feedback","params":{params}}}"#))
+        };
+        assert!(ids(4096) && !ids(4097));
         assert!(!message(1, 1, 513));
         let answers = |answers: usize, values: usize, chars: usize| {
             let values = vec![format!("\"{}\"", "v".repeat(chars)); values].join(",");

@@ -11,7 +11,7 @@ use super::json::{JsonError, Parsed, Shape};
 use super::layer::Rules;
 use super::report::Report;
 use super::{chat, history, json, openai, query};
-use crate::bounds::MAX_METADATA_BYTES;
+use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
@@ -76,7 +76,7 @@ pub(super) fn parse(
         Operation::ListItems => Ok(Call::ListItems(thread(), page(rules, query)?)),
         Operation::CreateFeedback => {
             let value = checked(Operation::CreateFeedback)?;
-            Ok(Call::CreateFeedback(thread(), feedback(&value)))
+            Ok(Call::CreateFeedback(thread(), feedback(&value)?))
         }
         Operation::RetryItem
         | Operation::SubmitToolOutput
@@ -183,12 +183,25 @@ fn page(rules: &Rules, query: Option<&str>) -> Result<Page, Rejection> {
     })
 }
 
-fn feedback(value: &Value) -> Feedback {
-    let item_ids = value.get("item_ids").and_then(Value::as_array).into_iter().flatten();
-    Feedback {
-        item_ids: item_ids.filter_map(|id| id.as_str().map(str::to_owned)).collect(),
-        kind: string_at(value, "kind").unwrap_or_default(),
+fn feedback(value: &Value) -> Result<Feedback, Report> {
+    let item_ids = texts_at(value, "item_ids");
+    check_ids("/item_ids", &item_ids)?;
+    Ok(Feedback { item_ids, kind: string_at(value, "kind").unwrap_or_default() })
+}
+
+/// The texts in a list.
+fn texts_at(value: &Value, name: &str) -> Vec<String> {
+    let texts = value.get(name).and_then(Value::as_array).into_iter().flatten();
+    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
+/// Refuses a list of ids at `pointer` that names too many.
+fn check_ids(pointer: &str, ids: &[impl AsRef<str>]) -> Result<(), Report> {
+    if names_too_many(ids) {
+        let message = format!("must name at most {MAX_ENTRIES} different ones");
+        return Err(Report::one(pointer, message));
     }
+    Ok(())
 }
 
 pub(super) fn not_json(error: JsonError) -> Rejection {

@@ -11,7 +11,7 @@ use super::super::json::{self, Shape};
 use super::super::layer::{Rules, UnknownRequests};
 use super::super::report::Report;
 use super::runs::{chars_beside, check_text, texts};
-use super::{check_metadata, defect, not_json, string_at};
+use super::{check_ids, check_metadata, defect, not_json, string_at, texts_at};
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 
@@ -52,13 +52,11 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
     let null = Value::Null;
     let params = envelope.get("params").unwrap_or(&null);
     let input = params.get("input").unwrap_or(&null);
-    let mut attachments: Vec<String> = input
-        .get("attachments")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|id| id.as_str().map(str::to_owned))
-        .collect();
+    let mut attachments = texts_at(input, "attachments");
+    check_ids("/params/input/attachments", &attachments)?;
+    if kind == Some(RequestType::ItemsFeedback) {
+        check_ids("/params/item_ids", &texts_at(params, "item_ids"))?;
+    }
     attachments.extend(string_at(params, "attachment_id"));
     if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
         let parts = input.get("content").and_then(Value::as_array);

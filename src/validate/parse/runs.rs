@@ -10,7 +10,7 @@ use super::super::call::RunCall;
 use super::super::json::{Parsed, Shape};
 use super::super::layer::Rules;
 use super::super::negotiate;
-use super::defect;
+use super::{check_ids, defect};
 use crate::rejection::{Code, Rejection};
 
 /// What a tag knows of the thing that it stands for is passed on without a look.
@@ -65,6 +65,7 @@ pub(super) fn run(
     check_text(rules.limits.max_message_chars, texts(parts), beside, true)?;
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
+    check_ids("/message/attachments", &message.attachments)?;
     Ok(RunCall {
         content: message.content.into_iter().map(RawValue::to_owned).collect(),
         attachments: message.attachments,
