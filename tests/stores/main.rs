@@ -2,7 +2,8 @@
 //!
 //! `contract` has a function for each promise of `SessionStore`; here each becomes a test of
 //! each store. What only the SQLite store promises is in `sqlite`, what happens to it when its
-//! process is killed in `killed`, and what when others come while much is written in `alone`.
+//! process is killed in `killed`, what when others come while much is written in `alone`, and what is
+//! limited across processes in `shared`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,8 @@
 mod alone;
 mod contract;
 mod killed;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod shared;
 mod sqlite;
 mod support;
 

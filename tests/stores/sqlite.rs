@@ -46,8 +46,8 @@ async fn reopening_keeps_everything() {
     assert_eq!(bind(&store, leased, lease, "thr_2").await, Bound::Done);
     drop(store);
     assert_eq!(integrity(&directory.file()), "ok");
-    let log = directory.file().with_extension("db-wal");
-    assert!(!log.exists(), "a store that was closed is one file");
+    let files = std::fs::read_dir(directory.file().parent().unwrap()).unwrap().count();
+    assert_eq!(files, 1, "a store that was closed is one file");
 }
 
 /// What version 0.1.0 made, with two sessions that are bound and one that isn't.
@@ -210,7 +210,8 @@ fn a_new_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();
     let store = directory.store();
-    for extension in ["db", "db-wal"] {
+    let runs = cfg!(all(target_os = "linux", target_pointer_width = "64")).then_some("db-runs");
+    for extension in ["db", "db-wal"].into_iter().chain(runs) {
         let path = directory.file().with_extension(extension);
         let mode = std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{extension}");

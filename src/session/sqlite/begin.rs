@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::rows::{self, Head};
-use super::schema::is_locked;
+use super::schema::{is_locked, lock_failed};
 use super::store::SqliteStore;
-use super::tally::{Found, Room};
+use super::tally::{Found, Holder, Room};
 use super::writer::{Access, Queue};
 use crate::error::Error;
 use crate::session::record::{MessageCount, SessionId, ThreadId};
@@ -21,7 +21,7 @@ impl SqliteStore {
         room: Room,
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
     ) -> rusqlite::Result<Option<RunStart>> {
-        let _pin = Pin::new(self.queue(), id);
+        let Some(lock) = Lock::take(self.queue(), id)? else { return Ok(None) };
         let Some(head) = self.readers().read(read)? else {
             return Ok(Some(RunStart::Unknown));
         };
@@ -36,6 +36,7 @@ impl SqliteStore {
             return Ok(None);
         }
         let found = self.queue().tallies(|tallies| tallies.begin(id, head.message_count, room));
+        drop(lock);
         Ok(Some(next(found, thread_id)))
     }
 
@@ -91,6 +92,8 @@ fn lease(
     if head.is_quarantined {
         return Ok(Leased::Quarantined);
     }
+    // Nobody else writes now, so the row is what it was before; the lock is held until the run has begun.
+    queue.lock(id)?;
     if let Some(thread_id) = head.thread_id.clone() {
         let counted = match head.message_count {
             MessageCount::AtLeast(by) if !queue.tallies(|tallies| tallies.is_busy(id)) => {
@@ -110,7 +113,7 @@ fn lease(
         return Ok(Leased::Busy);
     }
     let (row, room) = (head.message_count, Room::from(begin));
-    if queue.tallies(|tallies| tallies.room(id, row, room)) == Found::Full {
+    if queue.tallies(|tallies| tallies.room_in_batch(id, row, room)) == Found::Full {
         return Ok(Leased::MessageLimit);
     }
     let lease = rows::lease(connection, id, begin)?;
@@ -129,12 +132,8 @@ impl Begun {
     fn new(queue: Arc<Queue>, id: SessionId, room: Room, leased: Leased) -> Self {
         let start = match leased {
             Leased::Bound(thread_id, head, written) => {
-                let found = queue.tallies(|tallies| {
-                    if let Some(count) = written {
-                        tallies.recounted(id, count);
-                    }
-                    tallies.begin(id, written.unwrap_or(head.message_count), room)
-                });
+                let row = written.unwrap_or(head.message_count);
+                let found = queue.tallies(|tallies| tallies.begin(id, row, room));
                 next(found, thread_id)
             }
             Leased::Busy => RunStart::Busy,
@@ -169,21 +168,23 @@ impl Drop for Begun {
     }
 }
 
-/// Keeps a session's entry in the tally while its row is read.
-struct Pin<'a> {
+/// A session's lock, to begin a run on the spot.
+struct Lock<'a> {
     queue: &'a Queue,
     id: SessionId,
 }
 
-impl<'a> Pin<'a> {
-    fn new(queue: &'a Queue, id: SessionId) -> Self {
-        queue.tallies(|tallies| tallies.pin(id));
-        Self { queue, id }
+impl<'a> Lock<'a> {
+    /// None if somebody else has it.
+    fn take(queue: &'a Queue, id: SessionId) -> rusqlite::Result<Option<Self>> {
+        let locked = queue.tallies(|tallies| tallies.lock(id, Holder::Caller));
+        // Made only if it is, for to drop it gives it back.
+        Ok(locked.map_err(|error| lock_failed(&error))?.then(|| Self { queue, id }))
     }
 }
 
-impl Drop for Pin<'_> {
+impl Drop for Lock<'_> {
     fn drop(&mut self) {
-        self.queue.tallies(|tallies| tallies.unpin(self.id));
+        self.queue.tallies(|tallies| tallies.unlock(self.id));
     }
 }

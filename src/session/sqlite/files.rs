@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::ffi;
 
+use super::locks::{self, Locks};
+
 /// How long what was seen last is gone by.
 const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
-/// The file and what SQLite has beside it, as they were when they were opened.
+/// The file and what is beside it, as they were when they were opened.
 #[derive(Debug)]
 pub(super) struct Files {
     opened: Vec<(PathBuf, Option<Identity>)>,
@@ -44,13 +46,14 @@ impl Files {
     #[expect(clippy::disallowed_methods, reason = "no time that a test would have to pause")]
     pub(super) fn of(path: &Path) -> std::io::Result<Self> {
         // The log and its index are there for as long as anybody has the file open.
-        let opened = ["", "-wal", "-shm"].map(|suffix| {
+        let runs = Locks::EXIST.then_some(locks::SUFFIX);
+        let opened = ["", "-wal", "-shm"].into_iter().chain(runs).map(|suffix| {
             let mut path = path.to_owned().into_os_string();
             path.push(suffix);
             let metadata = std::fs::metadata(&path)?;
             Ok((PathBuf::from(path), identity(&metadata)))
         });
-        let opened = opened.into_iter().collect::<std::io::Result<_>>()?;
+        let opened = opened.collect::<std::io::Result<_>>()?;
         let (are_lost, asked) = (AtomicBool::new(false), AtomicU64::new(0));
         Ok(Self { opened, are_lost, since: Instant::now(), asked })
     }
@@ -75,7 +78,7 @@ impl Files {
         if !self.are_lost.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let text = "its file, or the log beside it, was deleted or replaced while it was open; \
+        let text = "its file, or one beside it, was deleted or replaced while it was open; \
             restart the gateway";
         let problem = ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED);
         Err(rusqlite::Error::SqliteFailure(problem, Some(text.to_owned())))

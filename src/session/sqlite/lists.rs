@@ -7,10 +7,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, params};
 
 use super::rows::{conversation, message_count, record, session_id, timestamp};
+use super::schema::still_locked;
+use super::store::MAX_ATTEMPTS;
 use super::tally::Overlay;
+use super::writer::Queue;
 use crate::principal::UserId;
 use crate::session::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
@@ -21,14 +24,31 @@ use crate::session::rules::ConversationIds;
 /// What rows read after it was taken must be corrected by, by their ids.
 pub(super) type Overlays = HashMap<SessionId, Overlay>;
 
+/// The rows of one moment, for sessions change their places while they are written to, and what they
+/// must be corrected by.
+pub(super) fn snapshot<'a>(
+    connection: &'a Connection,
+    queue: &Queue,
+) -> Result<(Transaction<'a>, Overlays)> {
+    for _ in 0..MAX_ATTEMPTS {
+        // Asked before the rows are read: what is not in it is in them.
+        let (overlays, commits) = queue.tallies(|tallies| (tallies.overlays(), tallies.commits()));
+        let snapshot = connection.unchecked_transaction()?;
+        // The moment is that of the first read.
+        snapshot.prepare_cached("SELECT 1 FROM session LIMIT 1")?.exists(())?;
+        if overlays.is_empty() || queue.tallies(|tallies| tallies.commits()) == commits {
+            return Ok((snapshot, overlays));
+        }
+    }
+    Err(still_locked("it is written to again and again"))
+}
+
 /// A page of a user's sessions.
 pub(super) fn sessions(
-    connection: &Connection,
+    snapshot: &Connection,
     page: &SessionsPage,
     overlays: &Overlays,
 ) -> Result<Vec<SessionSummary>> {
-    // Of one moment: sessions change their places while they are written to.
-    let snapshot = connection.unchecked_transaction()?;
     let mut listed = Vec::new();
     for range in ranges(page.after) {
         let mut statement = snapshot.prepare_cached(&sessions_sql(page.ids, range))?;
@@ -42,7 +62,7 @@ pub(super) fn sessions(
         }
     }
     for (id, overlay) in overlays {
-        let Some((mut session, is_bound)) = of_user(&snapshot, *id, page)? else { continue };
+        let Some((mut session, is_bound)) = of_user(snapshot, *id, page)? else { continue };
         if overlay.discards(is_bound) {
             continue;
         }

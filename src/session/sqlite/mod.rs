@@ -12,6 +12,8 @@
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
 //! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
 //!   ended have left to be written.
+//! - `places`: what processes tell one another of that, by `locks` on bytes of a file.
+//! - `watch`: the thread that looks for other processes.
 //!
 //! Order rests on two rules. The writer takes the whole queue *and* everything that has been
 //! settled in one step, and writes the settled first: a call made after
@@ -23,6 +25,8 @@ mod begin;
 mod clients;
 mod files;
 mod lists;
+mod locks;
+mod places;
 mod quarantine;
 mod readers;
 mod rows;
@@ -31,6 +35,7 @@ mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod writer;
 
 pub use store::{SqliteOptions, SqliteStore};

@@ -360,6 +360,18 @@ pub(super) fn begin_to_write(
     outcome
 }
 
+/// Some bytes of the file could not be locked.
+pub(super) fn lock_failed(error: &std::io::Error) -> rusqlite::Error {
+    let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_LOCK);
+    rusqlite::Error::SqliteFailure(problem, Some(error.to_string()))
+}
+
+/// Somebody else has locked some bytes of the file for too long.
+pub(super) fn still_locked(why: &str) -> rusqlite::Error {
+    let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    rusqlite::Error::SqliteFailure(problem, Some(why.to_owned()))
+}
+
 /// Whether somebody else has the file locked.
 pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();

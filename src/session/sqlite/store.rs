@@ -13,6 +13,7 @@ use super::alone::OpenFile;
 use super::clients;
 use super::files::Files;
 use super::lists::{self, Overlays};
+use super::places::Places;
 use super::quarantine;
 use super::readers::Readers;
 use super::rows;
@@ -40,16 +41,19 @@ use crate::session::store::{
 ///   it is acknowledged; writes that wait at the same time share one commit. What
 ///   [`settle`](SessionStore::settle) leaves is written soon after, and tried again every
 ///   second while that fails.
-/// - **Exact within a process.** A second process may use the file during a rolling restart:
-///   the limit of sessions and the lease of a first run hold across both; only runs *in flight*
-///   in the one are not seen in the other's message limits.
+/// - **Exact across processes.** Others may use the file at the same time, on the same machine: every
+///   limit and the lease of a first run hold across all of them, on Linux the limit of messages too with
+///   those in flight. A process that ends, however it does, has none in flight any more. While several
+///   processes have the file open, a run takes some more system calls; a store that is opened beside
+///   others waits up to a quarter of a second for them to notice. At most 63 stores have one file open.
 /// - **Point reads on the spot.** `get`, `ownership`, `by_thread`, `by_conversation`,
 ///   `attachment_owner`, `client_session` and `begin_run` of a bound session read on the thread that
 ///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Lists
 ///   are read by the same connections on the runtime's threads for what blocks, eight at once.
 ///   Everything else goes through a thread of the store's own, so a slow disk holds up no other request.
-/// - **Its own file.** Once the file, or the log that SQLite has beside it, was deleted or replaced,
-///   calls fail: a write at once, a read within about a second.
+/// - **Its own files.** Once the file, or the log that SQLite has beside it, or the empty file `-runs`
+///   by which processes tell one another of their runs, was deleted or replaced, calls fail: a write at
+///   once, a read within about a second.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
 ///   at the latest if the file is locked: once for the batch before it, once for its own.
 ///
@@ -84,6 +88,9 @@ pub struct SqliteStore {
     /// How long a list waits for a file that is locked.
     patience: Duration,
 }
+
+/// Attempts to read what runs left, between two commits of such. A read takes some microseconds.
+pub(super) const MAX_ATTEMPTS: usize = 64;
 
 /// How many lists are read at once; others wait. Each has a connection and a page in memory.
 const MAX_LISTS: usize = 8;
@@ -141,12 +148,16 @@ impl SqliteOptions {
         } else {
             None
         };
+        let places = if self.nameless { Ok(Places::default()) } else { Places::open(&path) };
+        let places = places.map_err(|error| {
+            Error::io(format!("could not share the session store {}", path.display()), error)
+        })?;
         let files = if self.nameless { None } else { Some(Files::of(&path)) };
         let files = files.transpose().map_err(|error| {
             Error::io(format!("could not find the session store {}", path.display()), error)
         })?;
         let files = files.map(Arc::new);
-        let writer = Writer::start(connection, self.busy_timeout, files.clone())
+        let writer = Writer::start(connection, self.busy_timeout, files.clone(), places)
             .map_err(|error| Error::io("could not start the session store's thread", error))?;
         Ok(SqliteStore {
             readers: Arc::new(Readers::new(path, files.clone())),
@@ -309,9 +320,10 @@ impl SqliteStore {
         let work = move || {
             // Held until it is done, though nobody may wait for it any more.
             let _permit = permit;
-            // Asked before the rows are read: what is not in it is in them.
-            let overlays = queue.tallies(|tallies| tallies.overlays());
-            readers.read_patiently(patience, |connection| read(connection, &overlays))
+            readers.read_patiently(patience, |connection| {
+                let (snapshot, overlays) = lists::snapshot(connection, &queue)?;
+                read(&snapshot, &overlays)
+            })
         };
         let outcome = match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
@@ -331,15 +343,29 @@ impl SqliteStore {
     pub(super) async fn corrected(
         &self,
         id: SessionId,
-        read: impl Fn(&Connection) -> rusqlite::Result<Option<Found<SessionRecord>>> + Send + 'static,
+        read: impl Fn(&Connection) -> rusqlite::Result<Option<Found<SessionRecord>>>
+        + Clone
+        + Send
+        + 'static,
     ) -> Result<Option<Found<SessionRecord>>, Error> {
-        // Asked before the row is read: what is not in it is in the row.
-        let overlay = self.queue().tallies(|tallies| tallies.overlay(id));
-        let mut found = self.read("could not read a session", read).await?;
-        if let (Some(Found::Open(record)), Some(overlay)) = (&mut found, overlay) {
-            overlay.correct(record);
+        let context = "could not read a session";
+        for _ in 0..MAX_ATTEMPTS {
+            // Asked before the row is read: what is not in it is in the row.
+            let (overlay, commits) =
+                self.queue().tallies(|tallies| (tallies.overlay(id), tallies.commits()));
+            let mut found = self.read(context, read.clone()).await?;
+            if let Some(overlay) = overlay {
+                if self.queue().tallies(|tallies| tallies.commits()) != commits {
+                    // Some of it may be in the row by now.
+                    continue;
+                }
+                if let Some(Found::Open(record)) = &mut found {
+                    overlay.correct(record);
+                }
+            }
+            return Ok(found);
         }
-        Ok(found)
+        Err(Error::store(context, "it is written to again and again"))
     }
 }
 
@@ -476,20 +502,14 @@ impl SessionStore for SqliteStore {
         seen: MessageCount,
         messages: u64,
     ) -> StoreFuture<'_, ()> {
-        let (queue, context) = (Arc::clone(self.queue()), "could not set a message count");
-        let recounted = move |count: Option<MessageCount>| {
-            if let Some(count) = count {
-                queue.tallies(|tallies| tallies.recounted(id, count));
+        let queue = Arc::clone(self.queue());
+        self.write("could not set a message count", move |connection| {
+            queue.lock(id)?;
+            if !queue.tallies(|tallies| tallies.is_busy(id)) {
+                rows::set_message_count(connection, id, seen, messages)?;
             }
-        };
-        let tallies = Arc::clone(self.queue());
-        let work = move |connection: &Connection| {
-            if tallies.tallies(|tallies| tallies.is_busy(id)) {
-                return Ok(None);
-            }
-            rows::set_message_count(connection, id, seen, messages)
-        };
-        Box::pin(self.queue().call(Access::Write, context, work, recounted))
+            Ok(())
+        })
     }
 
     fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {

@@ -1,18 +1,22 @@
 //! What is known of a session beyond its row.
 //!
 //! A session has an entry while a run is in flight, while something settled is not yet
-//! committed, or while a caller that is about to begin a run has it pinned; then it is removed.
-//! So the map is as large as what goes on, not as what is stored.
+//! committed, or while somebody has its lock; then it is removed. So the map is as large as what goes
+//! on, not as what is stored.
 //!
-//! Counts are absolute (`written` is what the row says, not an increment on whatever a reader
-//! happens to see), because a reader can't tell whether its snapshot of the row is from before
-//! or after a commit. A pin keeps the entry while a row is being read, so that the count read
-//! can't be taken for current when the entry came and went in between.
+//! A session's messages are those in its row, those here, and those that other processes have marked
+//! (see `places`). Its lock is held by whoever decides on a run, from before the row is read, and by the
+//! writer, from before it commits the count until it is not here any more: so who decides counts each
+//! message once, whatever other processes write. Who only shows a count has no lock. A row that was read
+//! while no commit [began or ended](Tallies::commits) lacks what is here, but for what is being
+//! committed at that time: then the row's new count is known, for nobody else can write.
 
 use std::collections::HashMap;
+use std::io;
 
 use jiff::Timestamp;
 
+use super::places::{Places, Seen};
 use crate::session::pages::SessionSummary;
 use crate::session::record::{MessageCount, SessionId, SessionRecord};
 use crate::session::store::{BeginRun, Lease, Settlement, Uncounted, whole_microseconds};
@@ -23,6 +27,19 @@ pub(super) struct Tallies {
     entries: HashMap<SessionId, Tally>,
     /// The sessions whose entry has something `pending`, each once.
     dirty: Vec<SessionId>,
+    places: Places,
+    /// The sessions whose lock the writer has.
+    batch: Vec<SessionId>,
+    commits: u64,
+}
+
+/// Who has a session's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Somebody who begins a run on the spot.
+    Caller,
+    /// The writer, for what is in its batch. It may take it again and again.
+    Writer,
 }
 
 /// What a run asks for.
@@ -54,11 +71,15 @@ pub(super) enum Found {
 #[derive(Debug, Default)]
 struct Tally {
     in_flight: u64,
-    pins: u64,
-    /// The row's message count; none until somebody has read it.
-    written: Option<MessageCount>,
+    locked: Option<Holder>,
+    /// What other processes had marked when it was locked.
+    others: u64,
+    /// What this one has marked.
+    marked: u64,
     /// Handed to the writer, not known to be committed.
     writing: Option<Pending>,
+    /// What the row's count is once `writing` is committed, while it is.
+    committing: Option<MessageCount>,
     /// Not yet handed to the writer.
     pending: Option<Pending>,
 }
@@ -79,53 +100,143 @@ pub(super) struct Pending {
 #[expect(clippy::option_option, reason = "a title taken away is not a title left alone")]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overlay {
-    messages: Option<MessageCount>,
+    /// Those that are not in the row.
+    messages: u64,
+    /// The row's count without them, whatever it says.
+    row: Option<MessageCount>,
     title: Option<Option<String>>,
     touched_at: Option<Timestamp>,
     discard_unbound: bool,
 }
 
 impl Tallies {
-    /// Keeps the entry until [`unpin`](Self::unpin).
-    pub(super) fn pin(&mut self, id: SessionId) {
-        self.entries.entry(id).or_default().pins += 1;
+    pub(super) fn new(places: Places) -> Self {
+        Self { places, ..Self::default() }
     }
 
-    pub(super) fn unpin(&mut self, id: SessionId) {
-        if let Some(tally) = self.entries.get_mut(&id) {
-            tally.pins = tally.pins.saturating_sub(1);
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Takes a session's lock, which keeps its entry; `false` if somebody else has it.
+    ///
+    /// # Errors
+    /// If it can't be told.
+    pub(super) fn lock(&mut self, id: SessionId, holder: Holder) -> io::Result<bool> {
+        let tally = self.entries.entry(id).or_default();
+        if let Some(already) = tally.locked {
+            return Ok((already, holder) == (Holder::Writer, Holder::Writer));
+        }
+        match self.places.lock(id) {
+            Ok(Some(others)) => {
+                (tally.locked, tally.others) = (Some(holder), others);
+                if holder == Holder::Writer {
+                    self.batch.push(id);
+                }
+                Ok(true)
+            }
+            refused => {
+                self.remove_if_idle(id);
+                refused.map(|_| false)
+            }
+        }
+    }
+
+    pub(super) fn unlock(&mut self, id: SessionId) {
+        let Some(tally) = self.entries.get_mut(&id) else { return };
+        if tally.locked.take().is_some() {
+            log(self.places.unlock(id));
         }
         self.remove_if_idle(id);
     }
 
-    /// Whether there is a place for a run. `row` is the count in the session's row, of the present
-    /// transaction or read under a pin.
-    pub(super) fn room(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
-        let tally = self.entries.get(&id);
-        let settled = tally.map_or(row, |tally| tally.settled(row));
-        let messages = match settled {
+    /// Gives all locks back that the writer has.
+    pub(super) fn unlock_batch(&mut self) {
+        for id in std::mem::take(&mut self.batch) {
+            self.unlock(id);
+        }
+    }
+
+    /// Looks for other processes. The sessions whose messages are to be [marked](Self::mark) now, if
+    /// some are; then it is to be [said](Self::all_marked).
+    ///
+    /// # Errors
+    /// If there is no telling.
+    pub(super) fn look(&mut self) -> io::Result<Option<Vec<SessionId>>> {
+        match self.places.look()? {
+            Seen::Same => return Ok(None),
+            Seen::Unmarked => {}
+            Seen::Company => {
+                // As if they had been locked since. Nobody else locks anything yet.
+                for (id, _) in self.entries.iter().filter(|(_, tally)| tally.locked.is_some()) {
+                    self.places.lock(*id)?;
+                }
+            }
+            Seen::Nobody => {
+                self.entries.values_mut().for_each(|tally| tally.marked = 0);
+                return Ok(None);
+            }
+        }
+        let unmarked = self.entries.iter().filter(|(_, tally)| tally.marked != tally.messages());
+        Ok(Some(unmarked.map(|(id, _)| *id).collect()))
+    }
+
+    /// Marks a session's messages, as many as they are.
+    pub(super) fn mark(&mut self, id: SessionId) -> io::Result<()> {
+        if self.places.marks()
+            && let Some(tally) = self.entries.get_mut(&id)
+        {
+            let messages = tally.messages();
+            if messages != tally.marked {
+                self.places.mark(id, tally.marked, messages)?;
+                tally.marked = messages;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets other processes decide.
+    pub(super) fn all_marked(&mut self) -> io::Result<()> {
+        self.places.all_marked()
+    }
+
+    /// Whether there is a place for a run of a session that is locked, where `row` is the count that is
+    /// committed.
+    fn room(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
+        let writing = self.entries.get(&id).and_then(|tally| tally.writing.as_ref());
+        self.room_in_batch(id, row.plus(writing.map_or(0, |writing| writing.messages)), room)
+    }
+
+    /// The same where `row` is the count in the writer's transaction, which has what was handed over.
+    pub(super) fn room_in_batch(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
+        let idle = Tally::default();
+        let tally = self.entries.get(&id).unwrap_or(&idle);
+        let pending = tally.pending.as_ref().map_or(0, |pending| pending.messages);
+        let messages = match row.plus(pending) {
             MessageCount::Known(messages) => messages,
             MessageCount::AtLeast(seen) => match room.uncounted.at_most(seen) {
                 Some(messages) => messages,
                 None => return Found::Uncounted { seen },
             },
         };
-        let messages = messages.saturating_add(tally.map_or(0, |tally| tally.in_flight));
+        let messages = messages.saturating_add(tally.in_flight).saturating_add(tally.others);
         if room.max.is_some_and(|max| messages >= max) { Found::Full } else { Found::Place }
     }
 
-    /// Whether a run is in flight, or left something that is not in the row yet.
+    /// Whether a run of a session that is locked is in flight, here or elsewhere, or left something
+    /// that is not in the row yet.
     pub(super) fn is_busy(&self, id: SessionId) -> bool {
-        self.entries.get(&id).is_some_and(|tally| tally.in_flight > 0 || tally.pending.is_some())
+        self.entries
+            .get(&id)
+            .is_some_and(|tally| tally.in_flight > 0 || tally.others > 0 || tally.pending.is_some())
     }
 
     /// Takes a place for a run if there is [room](Self::room).
     pub(super) fn begin(&mut self, id: SessionId, row: MessageCount, room: Room) -> Found {
         let found = self.room(id, row, room);
         if found == Found::Place {
-            let tally = self.entries.entry(id).or_default();
-            tally.written.get_or_insert(row);
-            tally.in_flight += 1;
+            self.entries.entry(id).or_default().in_flight += 1;
+            log(self.mark(id));
         }
         found
     }
@@ -135,11 +246,8 @@ impl Tallies {
         let pending = Pending::from(settlement);
         let tally = self.entries.entry(id).or_default();
         tally.in_flight = tally.in_flight.saturating_sub(1);
-        if pending == Pending::default() {
-            self.remove_if_idle(id);
-            return false;
-        }
-        match &mut tally.pending {
+        let is_first = match &mut tally.pending {
+            _ if pending == Pending::default() => false,
             Some(earlier) => {
                 earlier.add(pending);
                 false
@@ -149,7 +257,10 @@ impl Tallies {
                 self.dirty.push(id);
                 self.dirty.len() == 1
             }
-        }
+        };
+        log(self.mark(id));
+        self.remove_if_idle(id);
+        is_first
     }
 
     pub(super) fn overlay(&self, id: SessionId) -> Option<Overlay> {
@@ -178,32 +289,46 @@ impl Tallies {
         taken
     }
 
-    /// What was handed over is committed, and this is the count of the row; none if there is
-    /// no such session any more.
-    pub(super) fn written(&mut self, id: SessionId, count: Option<MessageCount>) {
-        if let Some(tally) = self.entries.get_mut(&id) {
-            tally.writing = None;
-            tally.written = count.or(tally.written);
+    /// How often a commit of counts has begun or ended.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// What was handed over is about to be committed, and these will be the counts of the rows; none
+    /// where there is no such session any more.
+    pub(super) fn committing(&mut self, counts: &[(SessionId, Option<MessageCount>)]) {
+        self.commits += 1;
+        for (id, count) in counts {
+            if let Some(tally) = self.entries.get_mut(id) {
+                tally.committing = *count;
+            }
         }
+    }
+
+    /// That has come to an end: each of those is [`written`](Self::written) or not.
+    pub(super) fn committed(&mut self) {
+        self.commits += 1;
+    }
+
+    /// What was handed over is committed.
+    pub(super) fn written(&mut self, id: SessionId) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            (tally.writing, tally.committing) = (None, None);
+        }
+        log(self.mark(id));
         self.remove_if_idle(id);
     }
 
     /// What was handed over is to be written with the next batch.
     pub(super) fn not_written(&mut self, id: SessionId) {
         let Some(tally) = self.entries.get_mut(&id) else { return };
+        tally.committing = None;
         let Some(mut earlier) = tally.writing.take() else { return };
         match tally.pending.take() {
             Some(later) => earlier.add(later),
             None => self.dirty.push(id),
         }
         tally.pending = Some(earlier);
-    }
-
-    /// The row's count was replaced, and that is committed.
-    pub(super) fn recounted(&mut self, id: SessionId, count: MessageCount) {
-        if let Some(tally) = self.entries.get_mut(&id) {
-            tally.written = Some(count);
-        }
     }
 
     fn remove_if_idle(&mut self, id: SessionId) {
@@ -220,24 +345,47 @@ impl Tallies {
 
 impl Tally {
     fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.pins == 0 && self.writing.is_none() && self.pending.is_none()
+        self.in_flight == 0
+            && self.locked.is_none()
+            && self.writing.is_none()
+            && self.pending.is_none()
     }
 
     fn overlay(&self) -> Option<Overlay> {
-        let mut all = self.writing.clone().or_else(|| self.pending.clone())?;
-        if let (Some(_), Some(pending)) = (&self.writing, &self.pending) {
-            all.add(pending.clone());
+        let (earlier, later) = match (&self.writing, &self.pending) {
+            (Some(earlier), later) => (earlier, later.as_ref()),
+            (None, Some(earlier)) => (earlier, None),
+            (None, None) => return None,
+        };
+        let mut all = earlier.clone();
+        if let Some(later) = later {
+            all.add(later.clone());
         }
-        let Pending { messages, title, touched_at, lease: _, discard_unbound } = all;
-        let messages = self.written.map(|written| written.plus(messages));
-        Some(Overlay { messages, title, touched_at, discard_unbound })
+        let Pending { mut messages, title, touched_at, lease: _, discard_unbound } = all;
+        let row = self.committing;
+        if row.is_some() {
+            messages = self.pending.as_ref().map_or(0, |pending| pending.messages);
+        }
+        Some(Overlay { messages, row, title, touched_at, discard_unbound })
     }
 
-    /// The count with what ended runs have left to be written.
-    fn settled(&self, row: MessageCount) -> MessageCount {
-        let unwritten = [&self.writing, &self.pending];
-        let unwritten = unwritten.into_iter().flatten().map(|pending| pending.messages);
-        unwritten.fold(self.written.unwrap_or(row), MessageCount::plus)
+    /// What ended runs have left to be written.
+    fn settled(&self) -> u64 {
+        let unwritten = [&self.writing, &self.pending].into_iter().flatten();
+        unwritten.fold(0, |messages, pending| pending.messages.saturating_add(messages))
+    }
+
+    /// Those that are not in the row.
+    fn messages(&self) -> u64 {
+        self.settled().saturating_add(self.in_flight)
+    }
+}
+
+/// A lock of one's own bytes fails only if the kernel has no memory for it, and then there is nobody to
+/// tell: the run has begun or is over. The next change of the session's tries again.
+fn log(marked: io::Result<()>) {
+    if let Err(error) = marked {
+        tracing::error!(%error, "session store: could not tell other processes of a run");
     }
 }
 
@@ -283,7 +431,7 @@ impl Overlay {
         updated_at: &mut Timestamp,
         title: &mut Option<String>,
     ) {
-        *message_count = self.messages.unwrap_or(*message_count);
+        *message_count = self.row.unwrap_or(*message_count).plus(self.messages);
         *updated_at = (*updated_at).max(self.touched_at.unwrap_or(*updated_at));
         if let Some(new) = &self.title {
             title.clone_from(new);
@@ -319,26 +467,48 @@ mod tests {
         };
         full(&tallies, 3);
         assert_eq!(tallies.take_dirty().len(), 1);
-        // Whether the commit has happened or not, the count a reader brings makes no difference.
         full(&tallies, 3);
-        full(&tallies, 4);
-        tallies.written(id, Some(Known(4)));
+        tallies.written(id);
         full(&tallies, 4);
         assert!(!tallies.settle(id, messages(0)), "nothing to write");
         assert_eq!(tallies.len(), 0);
     }
 
     #[test]
-    fn a_pin_shields_a_stale_count() {
+    fn who_has_no_lock_finds_the_count_while_it_is_committed() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
-        tallies.pin(id);
-        let stale = Known(0);
-        assert_eq!(tallies.begin(id, Known(0), NO_LIMIT), Found::Place);
+        assert_eq!(tallies.begin(id, Known(3), NO_LIMIT), Found::Place);
         tallies.settle(id, messages(2));
         tallies.take_dirty();
-        tallies.written(id, Some(Known(2)));
-        assert_eq!(tallies.room(id, stale, of(2)), Found::Full);
-        tallies.unpin(id);
+        tallies.settle(id, messages(1));
+        let shown = |tallies: &Tallies, row| {
+            let overlay = tallies.overlay(id).unwrap();
+            let (mut count, mut at, mut title) = (Known(row), Timestamp::UNIX_EPOCH, None);
+            overlay.apply(&mut count, &mut at, &mut title);
+            count
+        };
+        // Another process has written three messages meanwhile.
+        assert_eq!(shown(&tallies, 6), Known(9));
+        let before = tallies.commits();
+        tallies.committing(&[(id, Some(Known(8)))]);
+        assert_eq!([shown(&tallies, 6), shown(&tallies, 8)], [Known(9), Known(9)]);
+        tallies.committed();
+        tallies.written(id);
+        assert_eq!(shown(&tallies, 8), Known(9));
+        assert_eq!(tallies.commits() - before, 2);
+    }
+
+    #[test]
+    fn a_lock_is_one_holders() {
+        let (id, mut tallies) = (SessionId::random(), Tallies::default());
+        let lock = |tallies: &mut Tallies, holder| tallies.lock(id, holder).unwrap();
+        assert!(lock(&mut tallies, Holder::Caller));
+        assert!(!lock(&mut tallies, Holder::Caller) && !lock(&mut tallies, Holder::Writer));
+        tallies.unlock(id);
+        assert!(lock(&mut tallies, Holder::Writer) && lock(&mut tallies, Holder::Writer));
+        assert!(!lock(&mut tallies, Holder::Caller));
+        assert_eq!(tallies.len(), 1);
+        tallies.unlock_batch();
         assert_eq!(tallies.len(), 0);
     }
 
@@ -354,7 +524,7 @@ mod tests {
         tallies.take_dirty();
         tallies.settle(id, Settlement { title: title("b"), lease: lease(1), ..messages(2) });
         let overlay = tallies.overlay(id).unwrap();
-        assert_eq!((overlay.messages, overlay.title), (Some(Known(3)), title("b")));
+        assert_eq!((overlay.messages, overlay.row, overlay.title), (3, None, title("b")));
         tallies.not_written(id);
         assert!(!tallies.settle(id, messages(4)), "the writer has been told already");
         let merged = Pending {
@@ -365,7 +535,7 @@ mod tests {
             discard_unbound: false,
         };
         assert_eq!(tallies.take_dirty(), [(id, merged)]);
-        tallies.written(id, None);
+        tallies.written(id);
         assert_eq!((tallies.len(), tallies.overlay(id)), (0, None));
     }
 }

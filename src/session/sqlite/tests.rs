@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::tally::Room;
 use super::writer::Access;
-use super::{SqliteOptions, SqliteStore, lists, rows, schema};
+use super::{SqliteOptions, SqliteStore, lists, locks, rows, schema};
 use crate::principal::UserId;
 use crate::session::pages::{SessionPlace, SessionsPage, ThreadPlace, ThreadsPage};
 use crate::session::record::{MessageCount, SessionId, ThreadId};
@@ -338,7 +338,7 @@ async fn a_row_read_before_a_commit_is_corrected_after_it() {
     assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
     let release = hold_writer(&store).await;
     store.settle(id, Settlement { messages: 2, ..Settlement::default() });
-    let release = std::sync::Mutex::new(Some(release));
+    let release = Arc::new(std::sync::Mutex::new(Some(release)));
     let queue = Arc::clone(store.queue());
     let read = move |connection: &Connection| {
         let before = rows::get(connection, id);
@@ -359,25 +359,48 @@ async fn a_row_read_before_a_commit_is_corrected_after_it() {
 }
 
 #[tokio::test]
-async fn a_count_read_before_a_commit_does_not_outlive_it() {
+async fn a_count_is_not_committed_while_somebody_goes_by_it() {
     let directory = Directory::new();
     let store = directory.store();
     let id = bound(&store).await;
     let of_one = Room { max: Some(1), uncounted: Uncounted::Tell };
+    assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
     let read = |connection: &Connection| {
         let before = rows::head(connection, id);
-        // Another run comes and goes meanwhile.
-        let begun = store.begin_bound(id, of_one, |connection| rows::head(connection, id));
-        assert!(matches!(begun.unwrap(), Some(RunStart::Next(_))));
         store.settle(id, Settlement { messages: 1, ..Settlement::default() });
-        while store.queue().tallies(|tallies| tallies.overlay(id)).is_some() {
+        // The writer has taken it, and waits.
+        let overlay = || store.queue().tallies(|tallies| tallies.overlay(id));
+        while store.queue().tallies(|tallies| tallies.is_dirty()) {
             std::thread::yield_now();
         }
+        assert!(overlay().is_some());
+        // Nor does another run begin on the spot.
+        let begun = store.begin_bound(id, of_one, |connection| rows::head(connection, id));
+        assert!(begun.unwrap().is_none());
         before
     };
     let begun = store.begin_bound(id, of_one, read).unwrap();
     assert!(matches!(begun, Some(RunStart::MessageLimit)), "{begun:?}");
+    store.ping().await.unwrap();
     assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+}
+
+#[tokio::test]
+async fn what_is_written_in_a_runs_own_batch_is_counted_once() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let session = session(None);
+    assert!(create(&store, &session).await);
+    let RunStart::First(lease) = begin(&store, session.id).await else { panic!("unbound") };
+    let release = hold_writer(&store).await;
+    // It showed a message, and came to nothing.
+    let settled = Settlement { lease: Some(lease), messages: 1, ..Settlement::default() };
+    store.settle(session.id, settled);
+    let max_messages = std::num::NonZeroU32::new(2);
+    let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
+    let run = BeginRun { max_messages, lease: Duration::from_secs(30), now, uncounted };
+    let (begun, ()) = tokio::join!(store.begin_run(session.id, run), async { drop(release) });
+    assert!(matches!(begun.unwrap(), RunStart::First(_)));
 }
 
 #[tokio::test]
@@ -447,7 +470,8 @@ async fn a_table_that_cannot_be_read_is_found() {
 #[cfg(unix)]
 #[tokio::test]
 async fn nothing_is_written_to_a_file_that_is_not_at_its_path() {
-    for suffix in ["", "-wal", "-shm"] {
+    let runs = locks::Locks::EXIST.then_some(locks::SUFFIX);
+    for suffix in ["", "-wal", "-shm"].into_iter().chain(runs) {
         for replaced in [false, true] {
             let directory = Directory::new();
             let store = directory.store();

@@ -8,17 +8,19 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::files::Files;
+use super::places::Places;
 use super::rows;
-use super::schema::begin_to_write;
-use super::tally::{Pending, Tallies};
+use super::schema::{begin_to_write, lock_failed, still_locked};
+use super::tally::{Holder, Pending, Tallies};
+use super::watch::Watch;
 use crate::error::{Error, chain};
-use crate::session::record::{MessageCount, SessionId};
+use crate::session::record::SessionId;
 use crate::session::store::Settlement;
 
 /// Calls that may wait. Each belongs to a request in progress (or one that was just dropped),
@@ -32,6 +34,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 
 /// have them already, and a commit for each would cost more than the run.
 const SETTLE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 200 });
 
+/// How long it is slept before a session's lock is tried again.
+const TRY_EVERY: Duration = Duration::from_micros(100);
+
 /// Whether a call needs the file's one write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
@@ -42,6 +47,7 @@ pub(super) enum Access {
 /// The store's side of the writer thread. Dropping it writes what is left and joins the thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    _watch: Watch,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,6 +56,8 @@ pub(super) struct Queue {
     state: Mutex<State>,
     work: Condvar,
     files: Option<Arc<Files>>,
+    /// How long is waited for what somebody else has locked.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -58,6 +66,8 @@ struct State {
     tallies: Tallies,
     /// Somebody wants to know whether the files are still there.
     look: bool,
+    /// Until when the batch waits for sessions' locks, if it had to wait for one.
+    deadline: Option<Instant>,
     /// No call is taken on any more; what is here is still to be done.
     closed: bool,
     /// Nobody is left to do it.
@@ -70,8 +80,10 @@ trait Task: Send {
     /// Nobody waits for the answer.
     fn is_abandoned(&self) -> bool;
     fn run(&mut self, connection: &Connection);
-    /// Called once the batch is committed, or has failed.
-    fn finish(self: Box<Self>, batch: Result<(), Arc<rusqlite::Error>>);
+    /// Called once the batch is committed, or has failed, while the locks of its sessions are held.
+    fn finish(&mut self, batch: Result<(), Arc<rusqlite::Error>>);
+    /// Called when they are not any more.
+    fn answer(self: Box<Self>);
 }
 
 struct Call<W, T, D, U> {
@@ -79,7 +91,8 @@ struct Call<W, T, D, U> {
     context: &'static str,
     work: Option<W>,
     outcome: Option<rusqlite::Result<T>>,
-    done: D,
+    done: Option<D>,
+    answer: Option<Result<U, Error>>,
     reply: oneshot::Sender<Result<U, Error>>,
 }
 
@@ -90,14 +103,16 @@ impl Writer {
         connection: Connection,
         patience: Duration,
         files: Option<Arc<Files>>,
+        places: Places,
     ) -> std::io::Result<Self> {
-        let queue = Queue { state: Mutex::default(), work: Condvar::new(), files };
-        let queue = Arc::new(queue);
+        let state = Mutex::new(State { tallies: Tallies::new(places), ..State::default() });
+        let queue = Arc::new(Queue { state, work: Condvar::new(), files, patience });
+        let watch = Watch::start(&queue, patience)?;
         let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
             let queue = Arc::clone(&queue);
-            move || queue.serve(&connection, patience)
+            move || queue.serve(&connection)
         })?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self { queue, _watch: watch, thread: Some(thread) })
     }
 
     pub(super) fn queue(&self) -> &Arc<Queue> {
@@ -136,9 +151,9 @@ impl Queue {
         done: impl FnOnce(T) -> U + Send + 'static,
     ) -> Result<U, Error> {
         let (reply, answer) = oneshot::channel();
-        let work = Some(work);
-        self.push(Box::new(Call { access, context, work, outcome: None, done, reply }))
-            .map_err(|why| Error::store(context, why))?;
+        let (work, done) = (Some(work), Some(done));
+        let call = Call { access, context, work, outcome: None, done, answer: None, reply };
+        self.push(Box::new(call)).map_err(|why| Error::store(context, why))?;
         answer.await.unwrap_or_else(|_| Err(Error::store(context, "its writer has ended")))
     }
 
@@ -157,6 +172,30 @@ impl Queue {
     /// `inspect` must be short: every call on the store waits for it.
     pub(super) fn tallies<R>(&self, inspect: impl FnOnce(&mut Tallies) -> R) -> R {
         inspect(&mut self.state().tallies)
+    }
+
+    /// Takes a session's lock, in a task that writes or before settled runs are committed, until the
+    /// batch is done.
+    ///
+    /// Who has it meanwhile waits for nothing: it decides on a run, or has just committed. So this is
+    /// short, unless that process was stopped right there, or this one has to wait until another has
+    /// marked its messages.
+    #[expect(clippy::disallowed_methods, reason = "on the writer's own thread")]
+    pub(super) fn lock(&self, id: SessionId) -> rusqlite::Result<()> {
+        loop {
+            let mut state = self.state();
+            let locked = state.tallies.lock(id, Holder::Writer);
+            if locked.map_err(|error| lock_failed(&error))? {
+                return Ok(());
+            }
+            // One for the whole batch.
+            let deadline = *state.deadline.get_or_insert_with(|| Instant::now() + self.patience);
+            drop(state);
+            if Instant::now() >= deadline {
+                return Err(still_locked("another process has the session locked"));
+            }
+            std::thread::sleep(TRY_EVERY);
+        }
     }
 
     /// Has the writer look whether the files are still there. Nobody waits for that.
@@ -184,11 +223,11 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, connection: &Connection, patience: Duration) {
+    fn serve(&self, connection: &Connection) {
         let _closed = CloseAtEnd(self);
         let mut failed = false;
         while let Some((tasks, settled)) = self.next(failed) {
-            failed = !self.write(connection, patience, tasks, &settled);
+            failed = !self.write(connection, tasks, &settled);
         }
     }
 
@@ -231,63 +270,76 @@ impl Queue {
     fn write(
         &self,
         connection: &Connection,
-        patience: Duration,
         mut tasks: VecDeque<Box<dyn Task>>,
         settled: &[(SessionId, Pending)],
     ) -> bool {
         tasks.retain(|task| !task.is_abandoned());
         let are_there = self.files.as_ref().map_or(Ok(()), |files| files.look());
         let batch = if tasks.is_empty() && settled.is_empty() {
-            Ok(Vec::new())
+            Ok(())
         } else {
             are_there
-                .and_then(|()| transact(connection, patience, &mut tasks, settled))
+                .and_then(|()| self.transact(connection, &mut tasks, settled))
                 .map_err(Arc::new)
         };
         // Before anybody is answered, so that who was told of a commit finds it everywhere.
-        self.tallies(|tallies| match &batch {
-            Ok(counts) => counts.iter().for_each(|&(id, count)| tallies.written(id, count)),
-            Err(_) => settled.iter().for_each(|&(id, _)| tallies.not_written(id)),
+        self.tallies(|tallies| {
+            if !settled.is_empty() {
+                tallies.committed();
+            }
+            for &(id, _) in settled {
+                if batch.is_ok() { tallies.written(id) } else { tallies.not_written(id) }
+            }
         });
         if let Err(error) = &batch {
             let (calls, settled) = (tasks.len(), settled.len());
             tracing::error!(error = chain(&**error), calls, settled, "session store: not written");
         }
+        for task in &mut tasks {
+            task.finish(batch.as_ref().copied().map_err(Arc::clone));
+        }
+        let mut state = self.state();
+        state.tallies.unlock_batch();
+        state.deadline = None;
+        drop(state);
         for task in tasks {
-            task.finish(batch.as_ref().map(|_| ()).map_err(Arc::clone));
+            task.answer();
         }
         batch.is_ok()
     }
-}
 
-/// One transaction of everything, the settled first. Returns their rows' new counts.
-fn transact(
-    connection: &Connection,
-    patience: Duration,
-    tasks: &mut VecDeque<Box<dyn Task>>,
-    settled: &[(SessionId, Pending)],
-) -> rusqlite::Result<Vec<(SessionId, Option<MessageCount>)>> {
-    let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
-    let transaction = if writes {
-        begin_to_write(connection, patience)?
-    } else {
-        Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?
-    };
-    let mut counts = Vec::with_capacity(settled.len());
-    for (id, pending) in settled {
-        counts.push((*id, rows::settle(&transaction, *id, pending)?));
-    }
-    for task in tasks {
-        task.run(&transaction);
-        // A statement that fails is undone alone, but after some errors (a full disk, a failed
-        // read) SQLite may roll back everything: then there is nothing left to commit.
-        if transaction.is_autocommit() {
-            let abort = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
-            return Err(rusqlite::Error::SqliteFailure(abort, None));
+    /// One transaction of everything, the settled first.
+    fn transact(
+        &self,
+        connection: &Connection,
+        tasks: &mut VecDeque<Box<dyn Task>>,
+        settled: &[(SessionId, Pending)],
+    ) -> rusqlite::Result<()> {
+        let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
+        let transaction = if writes {
+            begin_to_write(connection, self.patience)?
+        } else {
+            Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?
+        };
+        let mut counts = Vec::with_capacity(settled.len());
+        for (id, pending) in settled {
+            self.lock(*id)?;
+            counts.push((*id, rows::settle(&transaction, *id, pending)?));
         }
+        for task in tasks {
+            task.run(&transaction);
+            // A statement that fails is undone alone, but after some errors (a full disk, a failed
+            // read) SQLite may roll back everything: then there is nothing left to commit.
+            if transaction.is_autocommit() {
+                let abort = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+                return Err(rusqlite::Error::SqliteFailure(abort, None));
+            }
+        }
+        if !settled.is_empty() {
+            self.tallies(|tallies| tallies.committing(&counts));
+        }
+        transaction.commit()
     }
-    transaction.commit()?;
-    Ok(counts)
 }
 
 impl<W, T, D, U> Task for Call<W, T, D, U>
@@ -309,16 +361,24 @@ where
         self.outcome = self.work.take().map(|work| work(connection));
     }
 
-    fn finish(self: Box<Self>, batch: Result<(), Arc<rusqlite::Error>>) {
-        let Self { context, outcome, done, reply, .. } = *self;
-        let answer = match (batch, outcome) {
-            (_, Some(Err(error))) => Err(Error::store(context, error)),
-            (Err(error), _) => Err(Error::store(context, error)),
-            (Ok(()), Some(Ok(value))) => Ok(done(value)),
-            (Ok(()), None) => Err(Error::store(context, "it was left out")),
+    fn finish(&mut self, batch: Result<(), Arc<rusqlite::Error>>) {
+        let left_out = || Error::store(self.context, "it was left out");
+        let answer = match (batch, self.outcome.take()) {
+            (_, Some(Err(error))) => Err(Error::store(self.context, error)),
+            (Err(error), _) => Err(Error::store(self.context, error)),
+            (Ok(()), Some(Ok(value))) => {
+                self.done.take().map(|done| done(value)).ok_or_else(left_out)
+            }
+            (Ok(()), None) => Err(left_out()),
         };
-        // The asker may have gone since; what was done stays done.
-        let _ = reply.send(answer);
+        self.answer = Some(answer);
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(answer) = self.answer {
+            // The asker may have gone since; what was done stays done.
+            let _ = self.reply.send(answer);
+        }
     }
 }
 

@@ -1,0 +1,303 @@
+//! What processes on one file tell one another of the messages that are in no row yet.
+//!
+//! They do so by [locks](super::locks) on bytes of a file, where nothing is ever stored. A lock costs no
+//! write, and it is gone with its process, however that ends. Each session has a range of bytes: the first
+//! one is *its lock*, and behind it each process has a part in which it has one byte locked for each
+//! message of its own, in flight or not yet written: they are *marked*.
+//!
+//! The limit of messages is exact because of two rules:
+//!
+//! 1. Who decides on a run of a session, or commits its count, has the session's lock, from before it
+//!    reads the row or commits until its marks are right. So whoever has the lock finds each message
+//!    once: in the row, in its own tally, or marked by its process.
+//! 2. Who may have messages that are not marked has [`UNMARKED`] locked, which one process at most
+//!    has, and nobody else decides anything meanwhile.
+//!
+//! A process that is alone has the second lock, and neither marks its messages nor locks sessions: it
+//! makes no system call for a run. It looks for others each [`LOOK_EVERY`]. Who comes shows itself by its
+//! number, a byte that it has locked for as long as it has the file open, *before* it looks whether
+//! `UNMARKED` is free. If it is, it stays so: whoever locks it from then on finds the number, and lets go.
+//! If it isn't, its owner finds the number sooner or later, marks all that it has, and lets go.
+//!
+//! Whoever closes the file last removes it. So who shows itself, and who removes the file, has [`DOOR`]
+//! locked meanwhile, and opens another file if what it has is no more the one that others find.
+//!
+//! Two sessions have one range by accident, one pair in 2^40. Then each finds the other's messages too:
+//! less may pass than could, never more.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use super::locks::Locks;
+use crate::session::record::SessionId;
+
+/// How long it takes at most until a process that is alone notices that another has come.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 250 });
+
+/// Where the ranges of sessions begin.
+const SESSIONS: u64 = 1 << 62;
+
+/// The length of a session's range, and of a process's part of it. The first part is the session's lock.
+const RANGE: u64 = PART * (MAX_NUMBER + 1);
+const PART: u64 = 1 << 16;
+
+/// How many ranges there are, in bits: they end where files do.
+const RANGE_BITS: u32 = 40;
+
+/// Processes have numbers from 1 to this one.
+const MAX_NUMBER: u64 = 63;
+
+/// The bytes of the numbers: that of number 1 is the second.
+const NUMBERS: u64 = SESSIONS - 1024;
+const ALL_NUMBERS: Range<u64> = NUMBERS + 1..NUMBERS + 1 + MAX_NUMBER;
+
+/// The byte of who may have messages that are not marked.
+const UNMARKED: Range<u64> = SESSIONS - 2048..SESSIONS - 2047;
+
+/// The byte of who comes or goes.
+const DOOR: Range<u64> = SESSIONS - 4096..SESSIONS - 4095;
+
+/// How long, and how often, somebody is waited for who has `DOOR` for some microseconds.
+const KNOCK_EVERY: Duration = Duration::from_millis(1);
+const KNOCKS: u32 = 5000;
+
+const _: () = assert!(SESSIONS + (RANGE << RANGE_BITS) == 1 << 63);
+
+/// This process's locks.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// None if nobody else can come, or if that can't be told.
+    locks: Option<Locks>,
+    number: u64,
+    mode: Mode,
+    /// What is locked of the sessions' ranges, by their first bytes.
+    held: HashMap<u64, Held>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    /// Has `UNMARKED`, and marks nothing.
+    #[default]
+    Alone,
+    /// Has `UNMARKED`, and marks whatever changes; what was there before is still to be marked.
+    Marking,
+    /// Everything is marked, and nobody has what isn't.
+    Shared,
+    /// Somebody else may have messages that are not marked.
+    Waiting,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    locks: u32,
+    marks: u64,
+}
+
+/// What was seen of other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing new.
+    Same,
+    /// Somebody came: from now on everything is to be marked, and then [said](Places::all_marked).
+    Company,
+    /// That is still to be done.
+    Unmarked,
+    /// All others have gone: nothing is marked any more.
+    Nobody,
+}
+
+impl Places {
+    /// Shows itself to others that have the store at `path` open.
+    ///
+    /// # Errors
+    /// If there can be no locks, or too many have it open.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        if !Locks::EXIST {
+            return Ok(Self::default());
+        }
+        for _ in 0..KNOCKS {
+            let locks = Locks::open(path)?;
+            if !locks.try_lock(DOOR)? {
+                #[expect(clippy::disallowed_methods, reason = "who opens a store may block")]
+                std::thread::sleep(KNOCK_EVERY);
+            } else if locks.is_there()? {
+                let number = take_number(&locks)?;
+                locks.unlock(DOOR)?;
+                let (mode, held) = (Mode::Waiting, HashMap::new());
+                return Ok(Self { locks: Some(locks), number, mode, held });
+            }
+        }
+        Err(io::Error::other("another process is about to open or to close it, and doesn't go on"))
+    }
+
+    /// Whether others have to be looked for.
+    pub(super) fn is_open(&self) -> bool {
+        self.locks.is_some()
+    }
+
+    /// Whether nothing can be decided yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.mode == Mode::Waiting
+    }
+
+    /// Whether messages are to be marked.
+    pub(super) fn marks(&self) -> bool {
+        matches!(self.mode, Mode::Marking | Mode::Shared)
+    }
+
+    /// Looks for others.
+    pub(super) fn look(&mut self) -> io::Result<Seen> {
+        let Some(locks) = &self.locks else { return Ok(Seen::Same) };
+        let others = || locks.locked(&ALL_NUMBERS).map(|others| others.is_some());
+        match self.mode {
+            Mode::Alone if others()? => {
+                self.mode = Mode::Marking;
+                Ok(Seen::Company)
+            }
+            Mode::Alone => Ok(Seen::Same),
+            Mode::Marking => Ok(Seen::Unmarked),
+            Mode::Waiting if locks.locked(&UNMARKED)?.is_some() => Ok(Seen::Same),
+            Mode::Waiting | Mode::Shared => {
+                self.mode = Mode::Shared;
+                if others()? || !locks.try_lock(UNMARKED)? {
+                    return Ok(Seen::Same);
+                }
+                // Somebody may have come before it was locked, and found it free.
+                if others().inspect_err(|_| drop(locks.unlock(UNMARKED)))? {
+                    locks.unlock(UNMARKED)?;
+                    return Ok(Seen::Same);
+                }
+                locks.unlock(SESSIONS..SESSIONS + (RANGE << RANGE_BITS))?;
+                self.held = HashMap::new();
+                self.mode = Mode::Alone;
+                Ok(Seen::Nobody)
+            }
+        }
+    }
+
+    /// Lets others decide: everything is marked.
+    pub(super) fn all_marked(&mut self) -> io::Result<()> {
+        if let (Some(locks), Mode::Marking) = (&self.locks, self.mode) {
+            locks.unlock(UNMARKED)?;
+            self.mode = Mode::Shared;
+        }
+        Ok(())
+    }
+
+    /// Takes a session's lock, and counts what others have marked of it; none if somebody else has
+    /// the lock, or nothing can be decided yet.
+    pub(super) fn lock(&mut self, id: SessionId) -> io::Result<Option<u64>> {
+        let locks = match (&self.locks, self.mode) {
+            (Some(locks), Mode::Marking | Mode::Shared) => locks,
+            (_, Mode::Waiting) => return Ok(None),
+            (None, _) | (_, Mode::Alone) => return Ok(Some(0)),
+        };
+        let first = range(id);
+        if self.held.get(&first).is_some_and(|held| held.locks > 0)
+            || !locks.try_lock(first..first + 1)?
+        {
+            return Ok(None);
+        }
+        let others = match count(locks, first + PART..first + RANGE) {
+            Ok(others) => others,
+            Err(error) => {
+                locks.unlock(first..first + 1)?;
+                return Err(error);
+            }
+        };
+        self.held.entry(first).or_default().locks += 1;
+        Ok(Some(others))
+    }
+
+    /// Gives a session's lock back.
+    pub(super) fn unlock(&mut self, id: SessionId) -> io::Result<()> {
+        let (Some(locks), true) = (&self.locks, self.marks()) else { return Ok(()) };
+        let first = range(id);
+        let Some(held) = self.held.get_mut(&first) else { return Ok(()) };
+        held.locks = held.locks.saturating_sub(1);
+        if held.locks > 0 {
+            return Ok(());
+        }
+        if held.marks == 0 {
+            self.held.remove(&first);
+        }
+        locks.unlock(first..first + 1)
+    }
+
+    /// Marks so many messages of a session, of which so many `were` marked.
+    pub(super) fn mark(&mut self, id: SessionId, were: u64, messages: u64) -> io::Result<()> {
+        let (Some(locks), true) = (&self.locks, self.marks()) else { return Ok(()) };
+        let first = range(id);
+        let held = self.held.entry(first).or_default();
+        let marks = held.marks.saturating_sub(were).saturating_add(messages);
+        // Beyond that there are no bytes; no limit that is of use is so high.
+        let byte = |marks: u64| first + self.number * PART + marks.min(PART);
+        let (from, to) = (byte(held.marks), byte(marks));
+        if from < to && !locks.try_lock(from..to)? {
+            return Err(io::Error::other("another process has the same number"));
+        }
+        if to < from {
+            locks.unlock(to..from)?;
+        }
+        held.marks = marks;
+        if held.marks == 0 && held.locks == 0 {
+            self.held.remove(&first);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let Some(locks) = &self.locks else { return };
+        let is_last = || {
+            Ok::<_, io::Error>(
+                locks.try_lock(DOOR)?
+                    && locks.locked(&ALL_NUMBERS)?.is_none()
+                    && locks.is_there()?,
+            )
+        };
+        // It may as well stay.
+        if is_last().unwrap_or(false) {
+            let _ = locks.remove();
+        }
+    }
+}
+
+fn take_number(locks: &Locks) -> io::Result<u64> {
+    for number in 1..=MAX_NUMBER {
+        if locks.try_lock(NUMBERS + number..NUMBERS + number + 1)? {
+            return Ok(number);
+        }
+    }
+    Err(io::Error::other("too many processes have it open"))
+}
+
+/// The first byte of a session's range.
+fn range(id: SessionId) -> u64 {
+    let bits = u128::from_be_bytes(*id.as_bytes());
+    // The ids of adopted sessions need not be random.
+    #[expect(clippy::cast_possible_truncation, reason = "each half in its turn")]
+    let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    SESSIONS + (mixed >> (u64::BITS - RANGE_BITS)) * RANGE
+}
+
+/// How many of `bytes` others have locked.
+fn count(locks: &Locks, bytes: Range<u64>) -> io::Result<u64> {
+    let (mut counted, mut rest) = (0, vec![bytes]);
+    while let Some(bytes) = rest.pop() {
+        if bytes.is_empty() {
+            continue;
+        }
+        // Any of them, not the first.
+        if let Some(locked) = locks.locked(&bytes)? {
+            counted += locked.end.saturating_sub(locked.start);
+            rest.push(bytes.start..locked.start);
+            rest.push(locked.end..bytes.end);
+        }
+    }
+    Ok(counted)
+}
