@@ -36,7 +36,8 @@ impl<B: Body<Data = Bytes>> ReadBody<B> {
         Self { body, limit_bytes, timeout, first: None, rest, permit: None, sleep: None }
     }
 
-    /// Has `permit` grow with what is read, and before it is, where its length is known.
+    /// Has `permit` grow with what is read. What is only announced takes nothing: who announces much
+    /// and sends nothing would keep everybody else out.
     pub(super) fn with_permit(self, permit: Option<BufferPermit>) -> Self {
         Self { permit, ..self }
     }
@@ -54,12 +55,6 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
         let mut this = self.project();
         if this.first.is_none() && this.body.size_hint().lower() > *this.limit_bytes as u64 {
             return Poll::Ready(Err(too_large(*this.limit_bytes)));
-        }
-        if this.first.is_none()
-            && let Some(permit) = this.permit.as_mut()
-        {
-            let known = usize::try_from(this.body.size_hint().lower()).unwrap_or(usize::MAX);
-            permit.grow_to(known)?;
         }
         loop {
             let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
@@ -202,6 +197,47 @@ mod tests {
         let read = read.with_permit(Some(kept.permit(&ada)));
         assert_eq!(read.await.unwrap_err().code(), Code::RateLimited);
         assert_eq!(kept.kept(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_only_announced_takes_no_room() {
+        /// As many bytes, of which `0` has come.
+        struct Announced(Stalling, u64);
+
+        impl Body for Announced {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+                Pin::new(&mut self.0).poll_frame(cx)
+            }
+
+            fn size_hint(&self) -> http_body::SizeHint {
+                http_body::SizeHint::with_exact(self.1)
+            }
+        }
+
+        let ada = crate::principal::UserId::parse("ada").unwrap();
+        let kept = crate::limit::BufferedBytes::new(20_000, 20_000);
+        let reading = |sizes: &[usize], bytes| {
+            let frames = sizes.iter().map(|size| Bytes::from(vec![b'a'; *size]));
+            let body = Announced(Stalling(frames.collect()), bytes);
+            let read = ReadBody::new(body, 20_000, LONG).with_permit(Some(kept.permit(&ada)));
+            Box::pin(read)
+        };
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut silent: Vec<_> = (0..5).map(|_| reading(&[], 20_000)).collect();
+        assert!(silent.iter_mut().all(|read| read.as_mut().poll(&mut cx).is_pending()));
+        assert_eq!(kept.kept(), 0);
+        let mut slow = reading(&[10_000], 20_000);
+        assert!(slow.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(kept.kept(), 10_000);
+        // What would never do is refused before any of it comes.
+        let refusal = reading(&[], 20_001).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::PayloadTooLarge);
     }
 
     #[tokio::test(start_paused = true)]
