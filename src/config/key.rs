@@ -278,7 +278,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.max_buffered_bytes", "268435456", Shape::Count(1 << 20, 1 << 40),
         "bytes of what is read whole, requests' bodies and the upstream's answers, that are in memory at once; more are a 503"),
     key("limits.max_buffered_bytes_per_user", "67108864", Shape::Count(1 << 20, 1 << 40),
-        "the same of one user: by default two answers of `upstream.max_reply_bytes` at once; more are a 429"),
+        "the same of one user: by default two answers of `upstream.max_reply_bytes` at once; more are a 429; what is larger by itself than this or all is never read"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,
         "requests and open streams at once"),
     key("limits.max_unauthenticated", "512", AT_LEAST_1,

@@ -159,6 +159,9 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
             note(key, text);
         }
     }
+    for (key, text) in unreadable(config) {
+        note(key, text);
+    }
     if config.openai.enabled && config.openai.api_keys.is_empty() {
         for key in ["openai.enabled", "openai.path"] {
             // Who says nothing of them has no use for them.
@@ -170,4 +173,25 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
         }
     }
     notes
+}
+
+/// The limits of a single body or answer for which there never is room, so that less is allowed than
+/// they say.
+fn unreadable(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
+    let limits = &config.limits;
+    let of_all = ("limits.max_buffered_bytes", limits.max_buffered_bytes);
+    let of_user = ("limits.max_buffered_bytes_per_user", limits.max_buffered_bytes_per_user);
+    let (budget, room) = if of_all.1 < of_user.1 { of_all } else { of_user };
+    let base64 = limits.max_audio_bytes.div_ceil(3).saturating_mul(4);
+    let audio = base64.saturating_add(limits.max_body_bytes);
+    [
+        ("upstream.max_reply_bytes", config.upstream.max_reply_bytes, "an answer"),
+        ("limits.max_body_bytes", limits.max_body_bytes, "a body"),
+        ("limits.max_audio_bytes", audio, "a body with so much audio in base64"),
+    ]
+    .into_iter()
+    .filter(move |(_, bytes, _)| *bytes > room)
+    .map(move |(key, bytes, what)| {
+        (key, format!("{what} of {bytes} bytes is never read: it does not fit in {budget} ({room})"))
+    })
 }

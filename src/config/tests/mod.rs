@@ -119,6 +119,36 @@ fn settings_without_effect_and_weak_ones_are_noted() {
 }
 
 #[test]
+fn limits_of_what_there_never_is_room_for_are_noted() {
+    let noted = |settings: &[(&'static str, &str)]| {
+        let all = settings.iter();
+        let sources =
+            all.fold(complete(), |sources, (key, value)| sources.set("test", key, *value));
+        let notes = sources.load().unwrap().notes;
+        notes.iter().map(|note| (note.key().to_owned(), note.to_string())).collect::<Vec<_>>()
+    };
+    let (all, user) = ("limits.max_buffered_bytes", "limits.max_buffered_bytes_per_user");
+    let (body, audio) = ("limits.max_body_bytes", "limits.max_audio_bytes");
+    let reply = "upstream.max_reply_bytes";
+    for (settings, budget, expected) in [
+        (&[(user, "2000000")][..], user, &[reply, audio][..]),
+        (&[(all, "2000000")], all, &[reply, audio]),
+        (&[(all, "2000000"), (body, "3000000")], all, &[reply, body, audio]),
+        (&[(all, "2000000"), (user, "1500000")], user, &[reply, audio]),
+        (&[(reply, "67108864")], user, &[]),
+        (&[(reply, "67108865")], user, &[reply]),
+        // A third more, and what may be around it.
+        (&[(audio, "49545216")], user, &[]),
+        (&[(audio, "49545217")], user, &[audio]),
+    ] {
+        let notes = noted(settings);
+        let keys: Vec<_> = notes.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, expected, "{settings:?}");
+        assert!(notes.iter().all(|(_, text)| text.contains(&format!("fit in {budget} ("))));
+    }
+}
+
+#[test]
 fn a_public_address_that_is_told_to_nobody_is_noted() {
     let noted = |settings: &[(&'static str, &str)]| {
         let all = settings.iter();
