@@ -1,6 +1,7 @@
 //! What [`ChatKitRest`](super::ChatKitRest) has from the host: its fallback, and its word about who
 //! is calling.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -134,19 +135,46 @@ impl<F: Service<Request<B>>, B> fmt::Debug for FallbackFuture<F, B> {
     }
 }
 
-/// Whether some router might take `path` for `closed`: percent-encoding, case, and doubled or
-/// trailing slashes make no difference.
+/// How often a path is decoded: a server decodes once, and each one in front of it once more.
+const DECODINGS: usize = 8;
+
+/// Whether some router might take `path` for `closed`. Neither how often it is percent-encoded, nor
+/// case, nor doubled or trailing slashes make a difference, and nothing does that servers take away:
+/// `.` and `..`, the parameters of a segment, spaces at its end, and all from a NUL on; and some read
+/// `\` as `/`.
 fn is_same(path: &str, closed: &str) -> bool {
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-    let mut expected = closed.split('/').filter(|segment| !segment.is_empty());
-    loop {
-        match (segments.next(), expected.next()) {
-            (None, None) => return true,
-            (Some(a), Some(b)) if a.eq_ignore_ascii_case(b) => {}
-            _ => return false,
+    let (path, closed) = (decoded(path), decoded(closed));
+    let (path, closed) = (segments(&path), segments(&closed));
+    path.len() == closed.len() && path.iter().zip(&closed).all(|(a, b)| a.eq_ignore_ascii_case(b))
+}
+
+/// `path` without its percent-encoding, however often it was encoded.
+fn decoded(path: &str) -> Cow<'_, str> {
+    let mut path = Cow::Borrowed(path);
+    for _ in 0..DECODINGS {
+        match percent_decode_str(&path).decode_utf8_lossy() {
+            Cow::Borrowed(_) => break,
+            Cow::Owned(decoded) => path = Cow::Owned(decoded),
         }
     }
+    path
+}
+
+/// What is left of a decoded path for a router to compare.
+fn segments(path: &str) -> Vec<&str> {
+    let path = path.split('\0').next().unwrap_or_default();
+    let mut segments = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        let segment = segment.split(';').next().unwrap_or_default().trim_end();
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    segments
 }
 
 /// Turns the host's `Principal` extension into the proof that the rooms ask for. A part of
@@ -243,5 +271,48 @@ mod tests {
             assert!(!is_same(path, "/chatkit"), "{path}");
         }
         assert!(is_same("/", "/"));
+        assert!(is_same("/my%20kit", "/my%20kit") && is_same("/my%2520kit", "/my%20kit"));
+        assert!(!is_same("/my", "/my%20kit") && !is_same("/mykit", "/my%20kit"));
+    }
+
+    #[test]
+    fn what_a_server_takes_away_from_a_path_opens_no_closed_one() {
+        for path in [
+            "/./chatkit",
+            "/chatkit/.",
+            "/x/../chatkit",
+            "/../chatkit",
+            "/chatkit/x/..",
+            "/%2e/chatkit",
+            "/x/%2E%2e/chatkit",
+            "/%2563hatkit",
+            "/%25252563hatkit",
+            "/chatkit;a=b",
+            "/chatkit%3ba=b/",
+            "/;a/chatkit",
+            "/chatkit%00",
+            "/chatkit%00/x",
+            "/chatkit%20",
+            "/chatkit%09",
+            "/chatkit%20;a",
+            "/\\chatkit",
+            "/x%5c..%5cchatkit",
+        ] {
+            assert!(is_same(path, "/chatkit"), "{path}");
+        }
+        for path in [
+            "/chatkits",
+            "/chat",
+            "/chatkit2/x",
+            "/chatkit/..",
+            "/chatkit/../x",
+            "/chatkit.",
+            "/.chatkit",
+            "/x;/chatkit",
+            "/%00chatkit",
+            "/chat%20kit",
+        ] {
+            assert!(!is_same(path, "/chatkit"), "{path}");
+        }
     }
 }
