@@ -41,6 +41,11 @@ pub(crate) fn names_too_many(ids: &[impl AsRef<str>]) -> bool {
 #[cfg(feature = "validate")]
 pub(crate) const MAX_METADATA_BYTES: usize = 65_536;
 
+/// The most bytes of a request's members that are not known here, the same way: names and values of
+/// all of them together.
+#[cfg(feature = "validate")]
+pub(crate) const MAX_EXTRA_BYTES: usize = 65_536;
+
 /// Whether a text has more characters than `max`.
 #[cfg(any(feature = "embedded", feature = "translate"))]
 pub(crate) fn is_longer(text: &str, max: usize) -> bool {

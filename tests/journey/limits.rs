@@ -145,6 +145,35 @@ async fn a_message_and_a_body_have_a_largest_size() {
     upstream.request().await;
 }
 
+/// What nobody knows is passed on: no text gets around the limit of messages by it.
+#[tokio::test]
+async fn members_that_are_not_known_have_a_largest_size_together() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[]).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let thread = format!("/sessions/{session}/threads/{session}");
+    let much = "x".repeat(65_536);
+    let part = format!("{{\"type\":\"input_text\",\"text\":\"a\",\"x\":\"{much}\"}}");
+    let action = format!("{{\"type\":\"go\",\"x\":\"{much}\"}}");
+    let run = format!("{{\"message\":{{\"role\":\"user\",\"content\":[{part}]}}}}");
+    let input = format!("{{\"content\":[{part}],\"attachments\":[],\"inference_options\":{{}}}}");
+    let chatkit = |kind: &str, params: &str| {
+        format!("{{\"type\":\"{kind}\",\"params\":{{\"thread_id\":\"thr_1\",{params}}}}}")
+    };
+    let said = format!("\"input\":{input}");
+    let acted = format!("\"action\":{action}");
+    for (path, body, pointer) in [
+        (format!("{thread}/runs"), run, "/message/content/0"),
+        (format!("{thread}/actions"), format!("{{{acted}}}"), "/action"),
+        (String::new(), chatkit("threads.add_user_message", &said), "/params/input/content/0"),
+        (String::new(), chatkit("threads.custom_action", &acted), "/params/action"),
+        (String::new(), chatkit("threads.sync_custom_action", &acted), "/params/action"),
+    ] {
+        let error = gateway.post("ada", &path, &body).await.refusal(400, "INVALID_INPUT");
+        assert_eq!(error["details"]["errors"][0]["pointer"], *pointer, "{error}");
+    }
+}
+
 #[tokio::test]
 async fn bodies_that_are_being_read_have_a_largest_size_together() {
     let upstream = Upstream::bind().await;

@@ -11,6 +11,7 @@ use super::super::json::Shape;
 use super::super::layer::Rules;
 use super::super::report::Report;
 use super::super::{negotiate, query};
+use super::extra::{self, check_extra};
 use super::{checked_parts, defect, is_absent};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -68,7 +69,10 @@ pub(super) fn parse(
         Operation::RunAction => &ACTION,
         _ => &Shape::Tree,
     };
-    checked_parts(rules, operation, body, shape)?;
+    let parsed = checked_parts(rules, operation, body, shape)?;
+    if operation == Operation::RunAction {
+        check_extra(&parsed.value, &extra::ACTED)?;
+    }
     let body: Body<'_> = serde_json::from_slice(body).map_err(|error| defect(&error))?;
     let item = || Box::from(target.other().unwrap_or_default());
     let step = match operation {

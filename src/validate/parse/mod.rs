@@ -17,11 +17,13 @@ use crate::route::{Operation, Target};
 use crate::surface::Surface;
 
 mod audio;
+mod extra;
 mod follow_ups;
 mod outline;
 mod passthrough;
 mod runs;
 
+use extra::check_extra;
 pub(super) use runs::check_text;
 
 /// Parses the body of a request for `target`.
@@ -68,6 +70,7 @@ pub(super) fn parse(
         Operation::CreateRun => {
             let parsed = checked_parts(rules, Operation::CreateRun, body, &runs::SHAPE)?;
             check_metadata(&parsed.value)?;
+            check_extra(&parsed.value, &extra::RUN)?;
             let run = runs::run(rules, headers, body, &parsed)?;
             let thread = Box::from(target.thread().unwrap_or_default());
             Ok(Call::CreateRun { session: session(), thread, run })

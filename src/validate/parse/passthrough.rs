@@ -10,6 +10,7 @@ use super::super::call::{ChatKitCall, Page};
 use super::super::json::{self, Shape};
 use super::super::layer::{Rules, UnknownRequests};
 use super::super::report::Report;
+use super::extra::{self, check_extra};
 use super::runs::{chars_beside, check_text, texts};
 use super::{check_ids, check_metadata, defect, not_json, string_at, texts_at};
 use crate::protocol::RequestType;
@@ -49,6 +50,9 @@ pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Reject
         }
     }
     check_metadata(&parsed.value)?;
+    if let Some(known) = kind.and_then(extra::of_chatkit) {
+        check_extra(&parsed.value, known)?;
+    }
     let null = Value::Null;
     let params = envelope.get("params").unwrap_or(&null);
     let input = params.get("input").unwrap_or(&null);
