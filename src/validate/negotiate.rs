@@ -7,6 +7,7 @@ use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::call::Answer;
 use super::layer::BodyLimits;
+use super::read::SizeLimit;
 use crate::accept::quality;
 use crate::media_type;
 use crate::rejection::{Code, Rejection};
@@ -95,7 +96,7 @@ pub(super) fn body(
     operation: Operation,
     headers: &HeaderMap,
     limits: &BodyLimits,
-) -> Result<usize, Rejection> {
+) -> Result<SizeLimit, Rejection> {
     let refuse = |message| Err(Rejection::new(Code::UnsupportedMediaType).message(message));
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return refuse("The body must not have a content coding.");
@@ -105,15 +106,15 @@ pub(super) fn body(
     if operation == Operation::CreateTranscription {
         if json {
             let base64 = limits.max_audio_bytes.div_ceil(3).saturating_mul(4);
-            return Ok(base64.saturating_add(limits.max_body_bytes));
+            return Ok(SizeLimit::Body(base64.saturating_add(limits.max_body_bytes)));
         }
         if audio(headers).is_some() {
-            return Ok(limits.max_audio_bytes);
+            return Ok(SizeLimit::Audio(limits.max_audio_bytes));
         }
         return refuse("The body must be audio, or application/json in UTF-8; see Content-Type.");
     }
     if json {
-        return Ok(limits.max_body_bytes);
+        return Ok(SizeLimit::Body(limits.max_body_bytes));
     }
     refuse("The body must be application/json in UTF-8; see the Content-Type header.")
 }
@@ -139,9 +140,9 @@ mod tests {
     fn audio_has_a_type_and_a_limit_of_its_own() {
         let limits = BodyLimits { max_body_bytes: 10, max_audio_bytes: 7, ..BodyLimits::default() };
         for (value, mime_type, max) in [
-            ("audio/webm;codecs=opus", Some("audio/webm"), Some(7)),
-            (" Audio/OGG ; codecs=\"opus\"", Some("audio/ogg"), Some(7)),
-            ("application/json", None, Some(22)),
+            ("audio/webm;codecs=opus", Some("audio/webm"), Some(SizeLimit::Audio(7))),
+            (" Audio/OGG ; codecs=\"opus\"", Some("audio/ogg"), Some(SizeLimit::Audio(7))),
+            ("application/json", None, Some(SizeLimit::Body(22))),
             ("video/webm", None, None),
             ("audio/", None, None),
             ("audio/a b", None, None),
@@ -152,7 +153,11 @@ mod tests {
             let found = body(Operation::CreateTranscription, &headers, &limits);
             assert_eq!(found.ok(), max, "{value}");
             let elsewhere = body(Operation::CreateRun, &headers, &limits);
-            assert_eq!(elsewhere.ok(), max.filter(|_| mime_type.is_none()).map(|_| 10), "{value}");
+            assert_eq!(
+                elsewhere.ok(),
+                max.filter(|_| mime_type.is_none()).map(|_| SizeLimit::Body(10)),
+                "{value}"
+            );
         }
     }
 

@@ -14,13 +14,13 @@ use crate::limit::BufferPermit;
 use crate::rejection::{Code, Rejection};
 
 pin_project! {
-    /// Reads a body of at most `limit_bytes` within `timeout`.
+    /// Reads a body within its limit and `timeout`.
     ///
     /// A body of one frame is not copied. Cancel-safe: dropping it drops the body.
     pub(super) struct ReadBody<B> {
         #[pin]
         body: B,
-        limit_bytes: usize,
+        limit: SizeLimit,
         timeout: Duration,
         first: Option<Bytes>,
         rest: BytesMut,
@@ -31,9 +31,9 @@ pin_project! {
 }
 
 impl<B: Body<Data = Bytes>> ReadBody<B> {
-    pub(super) fn new(body: B, limit_bytes: usize, timeout: Duration) -> Self {
+    pub(super) fn new(body: B, limit: SizeLimit, timeout: Duration) -> Self {
         let rest = BytesMut::new();
-        Self { body, limit_bytes, timeout, first: None, rest, permit: None, sleep: None }
+        Self { body, limit, timeout, first: None, rest, permit: None, sleep: None }
     }
 
     /// Has `permit` grow with what is read. What is only announced takes nothing: who announces much
@@ -53,8 +53,8 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.first.is_none() && this.body.size_hint().lower() > *this.limit_bytes as u64 {
-            return Poll::Ready(Err(too_large(*this.limit_bytes)));
+        if this.first.is_none() && this.body.size_hint().lower() > this.limit.bytes() as u64 {
+            return Poll::Ready(Err(this.limit.too_large()));
         }
         loop {
             let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
@@ -81,8 +81,8 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let have = this.first.as_ref().map_or(0, Bytes::len).max(this.rest.len());
-                    if have + data.len() > *this.limit_bytes {
-                        return Poll::Ready(Err(too_large(*this.limit_bytes)));
+                    if have + data.len() > this.limit.bytes() {
+                        return Poll::Ready(Err(this.limit.too_large()));
                     }
                     if let Some(permit) = this.permit.as_mut() {
                         permit.grow_to(have + data.len())?;
@@ -103,10 +103,39 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
     }
 }
 
-pub(super) fn too_large(limit_bytes: usize) -> Rejection {
-    Rejection::new(Code::PayloadTooLarge)
-        .message(format!("The body is larger than {limit_bytes} bytes."))
-        .detail("max_body_bytes", limit_bytes)
+/// The most bytes of what is sent, by the setting that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SizeLimit {
+    /// `limits.max_body_bytes`, and what is allowed beside.
+    Body(usize),
+    /// `limits.max_audio_bytes`
+    Audio(usize),
+}
+
+impl SizeLimit {
+    pub(super) fn bytes(self) -> usize {
+        let (Self::Body(bytes) | Self::Audio(bytes)) = self;
+        bytes
+    }
+
+    /// The same, or less.
+    pub(super) fn at_most(self, max: usize) -> Self {
+        match self {
+            Self::Body(bytes) => Self::Body(bytes.min(max)),
+            Self::Audio(bytes) => Self::Audio(bytes.min(max)),
+        }
+    }
+
+    pub(super) fn too_large(self) -> Rejection {
+        let (what, detail) = match self {
+            Self::Body(_) => ("body", "max_body_bytes"),
+            Self::Audio(_) => ("audio", "max_audio_bytes"),
+        };
+        let bytes = self.bytes();
+        Rejection::new(Code::PayloadTooLarge)
+            .message(format!("The {what} is larger than {bytes} bytes."))
+            .detail(detail, bytes)
+    }
 }
 
 #[cfg(test)]
@@ -140,14 +169,15 @@ mod tests {
     #[tokio::test]
     async fn one_frame_is_not_copied() {
         let data = Bytes::from_static(b"{}");
-        let read = ReadBody::new(Full::new(data.clone()), 2, LONG).await.unwrap();
+        let read = ReadBody::new(Full::new(data.clone()), SizeLimit::Body(2), LONG).await.unwrap();
         assert_eq!(read.as_ptr(), data.as_ptr());
     }
 
     #[tokio::test]
     async fn size_is_bounded_with_and_without_a_length() {
-        let error =
-            ReadBody::new(Full::new(Bytes::from_static(b"123")), 2, LONG).await.unwrap_err();
+        let error = ReadBody::new(Full::new(Bytes::from_static(b"123")), SizeLimit::Body(2), LONG)
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), Code::PayloadTooLarge);
         let frames = |n: usize| {
             let frames = (0..n).map(|_| {
@@ -155,9 +185,9 @@ mod tests {
             });
             StreamBody::new(tokio_stream_iter(frames))
         };
-        let read = ReadBody::new(frames(3), 6, LONG).await.unwrap();
+        let read = ReadBody::new(frames(3), SizeLimit::Body(6), LONG).await.unwrap();
         assert_eq!(read, "ababab");
-        let error = ReadBody::new(frames(4), 6, LONG).await.unwrap_err();
+        let error = ReadBody::new(frames(4), SizeLimit::Body(6), LONG).await.unwrap_err();
         assert_eq!(error.code(), Code::PayloadTooLarge);
     }
 
@@ -180,11 +210,13 @@ mod tests {
         let kept = crate::limit::BufferedBytes::new(20_000, 20_000);
         let body = |bytes: usize| Full::new(Bytes::from(vec![b'a'; bytes]));
         let mut read = Box::pin(
-            ReadBody::new(body(15_000), 99_999, LONG).with_permit(Some(kept.permit(&ada))),
+            ReadBody::new(body(15_000), SizeLimit::Body(99_999), LONG)
+                .with_permit(Some(kept.permit(&ada))),
         );
         read.as_mut().await.unwrap();
         assert_eq!(kept.kept(), 15_000);
-        let other = ReadBody::new(body(5001), 99_999, LONG).with_permit(Some(kept.permit(&ada)));
+        let other = ReadBody::new(body(5001), SizeLimit::Body(99_999), LONG)
+            .with_permit(Some(kept.permit(&ada)));
         assert_eq!(other.await.unwrap_err().code(), Code::RateLimited);
         let permit = read.as_mut().take_permit();
         drop(read);
@@ -193,7 +225,7 @@ mod tests {
         assert_eq!(kept.kept(), 0);
         // As it comes, where nobody said how much will.
         let frames = VecDeque::from(vec![Bytes::from(vec![b'a'; 8000]); 3]);
-        let read = ReadBody::new(Stalling(frames), 99_999, LONG);
+        let read = ReadBody::new(Stalling(frames), SizeLimit::Body(99_999), LONG);
         let read = read.with_permit(Some(kept.permit(&ada)));
         assert_eq!(read.await.unwrap_err().code(), Code::RateLimited);
         assert_eq!(kept.kept(), 0);
@@ -225,7 +257,8 @@ mod tests {
         let reading = |sizes: &[usize], bytes| {
             let frames = sizes.iter().map(|size| Bytes::from(vec![b'a'; *size]));
             let body = Announced(Stalling(frames.collect()), bytes);
-            let read = ReadBody::new(body, 20_000, LONG).with_permit(Some(kept.permit(&ada)));
+            let read = ReadBody::new(body, SizeLimit::Body(20_000), LONG)
+                .with_permit(Some(kept.permit(&ada)));
             Box::pin(read)
         };
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -244,7 +277,7 @@ mod tests {
     async fn a_body_that_stalls_is_given_up() {
         let body = Stalling(VecDeque::from([Bytes::from_static(b"{")]));
         let begun = tokio::time::Instant::now();
-        let error = ReadBody::new(body, 100, LONG).await.unwrap_err();
+        let error = ReadBody::new(body, SizeLimit::Body(100), LONG).await.unwrap_err();
         assert_eq!(error.code(), Code::RequestTimeout);
         assert_eq!(begun.elapsed(), LONG);
     }

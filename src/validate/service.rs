@@ -66,8 +66,8 @@ where
             }
             negotiate::body(operation, &head.headers, limits).map(Some)
         });
-        let max_bytes = match checked {
-            Ok(max_bytes) => max_bytes,
+        let limit = match checked {
+            Ok(limit) => limit,
             Err(rejection) => {
                 let refusal = Some((rejection, RefusalStyle::of_parts(&head)));
                 return ResponseFuture { state: State::Refused { refusal } };
@@ -77,10 +77,10 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let principal = body.principal().clone();
-        let read = max_bytes.map(|max| {
+        let read = limit.map(|max| {
             let buffered = self.rules.buffered.as_ref();
             // What there never is room for is too large, however often it is tried.
-            let max = buffered.map_or(max, |buffered| max.min(buffered.largest()));
+            let max = buffered.map_or(max, |buffered| max.at_most(buffered.largest()));
             let permit = buffered.map(|buffered| buffered.permit(principal.user_id()));
             ReadBody::new(body, max, limits.body_timeout).with_permit(permit)
         });

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use super::super::call::{Audio, TranscriptionCall};
 use super::super::layer::Rules;
 use super::super::negotiate;
-use super::super::read::too_large;
+use super::super::read::SizeLimit;
 use super::super::report::Report;
 use super::not_json;
 use super::outline::{Outline, outline};
@@ -48,7 +48,7 @@ pub(super) fn parse(
         return Err(Report::one("/audio_base64", message).into());
     };
     if bytes > rules.limits.max_audio_bytes {
-        return Err(too_large(rules.limits.max_audio_bytes));
+        return Err(SizeLimit::Audio(rules.limits.max_audio_bytes).too_large());
     }
     let base64 = match base64 {
         Cow::Borrowed(base64) => body.slice_ref(base64.as_bytes()),
