@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::shown::shown;
 
@@ -10,17 +10,21 @@ const MAX_NAMES: usize = 64;
 /// What is kept of a name.
 const MAX_NAME_BYTES: usize = 128;
 
+/// How long names that left no room for others are kept, since the first of them: nobody can use up
+/// what others would be told of for longer.
+const FULL_FOR: Duration = Duration::from_secs(3600);
+
 /// Logs each header field that isn't passed on once, without its value, so that who misses one
 /// learns of the setting, and a client that sends it every time fills no log.
-pub(super) struct LeftOut {
-    names: [OnceLock<Box<str>>; MAX_NAMES],
-    is_full: AtomicBool,
-}
+#[derive(Default)]
+pub(super) struct LeftOut(RwLock<Names>);
 
-impl Default for LeftOut {
-    fn default() -> Self {
-        Self { names: [const { OnceLock::new() }; MAX_NAMES], is_full: AtomicBool::new(false) }
-    }
+#[derive(Default)]
+struct Names {
+    names: Vec<Box<str>>,
+    since: Option<Instant>,
+    /// Whether it was said that there are too many.
+    is_full: bool,
 }
 
 /// Whether there is something to say.
@@ -38,7 +42,7 @@ impl LeftOut {
     pub(super) fn tell(&self, name: &str) {
         // Field names are ASCII.
         let kept = name.get(..MAX_NAME_BYTES).unwrap_or(name);
-        match self.note(kept) {
+        match self.note(kept, Instant::now) {
             News::First => tracing::info!(
                 header = &*shown(name),
                 "a client's header is not passed on to the upstream: it is not in \
@@ -47,32 +51,45 @@ impl LeftOut {
             News::TooMany => tracing::info!(
                 names = MAX_NAMES,
                 "so many headers of clients are not passed on to the upstream; no more of them \
-                 are named"
+                 are named for a while"
             ),
             News::Known => {}
         }
     }
 
-    fn note(&self, name: &str) -> News {
-        for slot in &self.names {
-            let mut is_new = false;
-            let kept = slot.get_or_init(|| {
-                is_new = true;
-                name.into()
-            });
-            if is_new {
-                return News::First;
-            }
-            if **kept == *name {
-                return News::Known;
-            }
+    /// `now` is asked for names that are not known only.
+    fn note(&self, name: &str, now: impl FnOnce() -> Instant) -> News {
+        if self.0.read().unwrap_or_else(PoisonError::into_inner).has(name) {
+            return News::Known;
         }
-        if self.is_full.swap(true, Ordering::Relaxed) { News::Known } else { News::TooMany }
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have brought it meanwhile.
+        if kept.has(name) { News::Known } else { kept.add(name, now()) }
     }
 
     #[cfg(test)]
-    pub(super) fn told(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().filter_map(|slot| slot.get().map(|name| &**name))
+    pub(super) fn told(&self) -> Vec<String> {
+        self.0.read().unwrap().names.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|kept| **kept == *name)
+    }
+
+    fn add(&mut self, name: &str, now: Instant) -> News {
+        if self.names.len() == MAX_NAMES {
+            let is_over = |since| now.saturating_duration_since(since) >= FULL_FOR;
+            if !self.since.is_some_and(is_over) {
+                let is_news = !std::mem::replace(&mut self.is_full, true);
+                return if is_news { News::TooMany } else { News::Known };
+            }
+            *self = Self::default();
+        }
+        self.since.get_or_insert(now);
+        self.names.push(name.into());
+        News::First
     }
 }
 
@@ -88,15 +105,21 @@ mod tests {
 
     #[test]
     fn each_name_is_news_once_and_there_is_an_end() {
+        let begin = Instant::now();
         let left_out = LeftOut::default();
+        let note = |name: &str, after| left_out.note(name, || begin + Duration::from_secs(after));
         for index in 0..MAX_NAMES {
             let name = format!("x-{index}");
-            assert_eq!(left_out.note(&name), News::First);
-            assert_eq!(left_out.note(&name), News::Known);
+            assert_eq!(note(&name, 0), News::First);
+            assert_eq!(note(&name, 0), News::Known);
         }
-        assert_eq!(left_out.note("x-more"), News::TooMany);
-        assert_eq!(left_out.note("x-more"), News::Known);
-        assert_eq!(left_out.note("x-others"), News::Known);
-        assert_eq!(left_out.note("x-0"), News::Known);
+        assert_eq!(note("x-more", 0), News::TooMany);
+        assert_eq!(note("x-more", 0), News::Known);
+        assert_eq!(note("x-others", 3599), News::Known);
+        assert_eq!(note("x-0", 3600), News::Known);
+        // Who has used it all up has done so for an hour.
+        assert_eq!(note("x-more", 3600), News::First);
+        assert_eq!(left_out.told(), ["x-more"]);
+        assert_eq!(note("x-0", 3600), News::First);
     }
 }
