@@ -192,6 +192,9 @@ fn unreadable(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     .into_iter()
     .filter(move |(_, bytes, _)| *bytes > room)
     .map(move |(key, bytes, what)| {
-        (key, format!("{what} of {bytes} bytes is never read: it does not fit in {budget} ({room})"))
+        (
+            key,
+            format!("{what} of {bytes} bytes is never read: it does not fit in {budget} ({room})"),
+        )
     })
 }

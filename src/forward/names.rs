@@ -163,17 +163,20 @@ pub(super) fn is_everyday(name: &str) -> bool {
 
 /// Fields of an answer that give orders to a web server in front, which would carry them out in the
 /// gateway's name: to send a file or another address's answer in place of this one (nginx, Apache,
-/// lighttpd, `LiteSpeed`, Perlbal, H2O, nginx's `mod_zip`), to store it, or to take this gateway for
-/// unwell (Envoy).
+/// lighttpd, `LiteSpeed`, Perlbal, H2O, nginx's `mod_zip`), to store it, to go on with another request
+/// (Next.js, those that read a method from a field), or to take this gateway for unwell (Envoy).
 #[cfg(feature = "translate")]
 pub(crate) fn is_order(name: &str) -> bool {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 12] = [
         "x-accel-",
         "x-archive-",
         "x-envoy-",
+        "x-http-method",
         "x-lighttpd-",
         "x-litespeed-",
         "x-lscache",
+        "x-method-override",
+        "x-middleware-",
         "x-reproxy-",
         "x-send-file",
         "x-sendfile",
