@@ -31,8 +31,9 @@ const OTHER_PURPOSES: [&str; 6] = ["id", "logout", "offline", "refresh", "rt", "
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TokenType {
     /// All but those that say that they are something else: by a `typ` of ID, logout or refresh
-    /// tokens (`id+jwt`, `logout+jwt`, `refresh+jwt`, …), or by a claim (`typ`, `type`, `token_type`
-    /// or `token_use` that is `refresh`, `id` or `logout`; `events` of a security event).
+    /// tokens (`id+jwt`, `logout+jwt`, `refresh+jwt`, `Refresh`, …), or by a claim (`typ`, `type`,
+    /// `token_type` or `token_use` that is or has `refresh`, `id` or `logout`; `events` of a
+    /// security event).
     ///
     /// Most issuers say nothing, or `JWT`, which passes. So does an ID token that doesn't say in
     /// so many words that it is one.
@@ -47,22 +48,21 @@ pub enum TokenType {
 
 impl TokenType {
     pub(super) fn check(&self, typ: Option<&str>, claims: &Members) -> Result<(), InvalidToken> {
-        let typ = typ.map(bare);
         match self {
             Self::DangerAny => return Ok(()),
             Self::Only(only) => {
-                if !typ.is_some_and(|typ| typ.eq_ignore_ascii_case(bare(only))) {
+                if !typ.is_some_and(|typ| bare(typ).eq_ignore_ascii_case(bare(only))) {
                     return Err(InvalidToken::Type);
                 }
             }
             Self::NotAnother => {
-                if typ.is_some_and(|typ| is_any(typ, &OTHER_TYPES)) {
+                if typ.is_some_and(is_for_another) {
                     return Err(InvalidToken::Purpose);
                 }
             }
         }
-        let says = |name: &str| claims.get(name).and_then(Value::as_str);
-        if PURPOSES.iter().filter_map(|name| says(name)).any(is_for_another) || is_event(claims) {
+        let mut says = PURPOSES.iter().filter_map(|name| claims.get(name));
+        if says.any(says_another) || is_event(claims) {
             return Err(InvalidToken::Purpose);
         }
         Ok(())
@@ -82,15 +82,27 @@ fn is_any(word: &str, words: &[&str]) -> bool {
     words.iter().any(|other| word.eq_ignore_ascii_case(other))
 }
 
+/// Whether a claim says so: by its text, or by one of several.
+fn says_another(claim: &Value) -> bool {
+    match claim {
+        Value::String(purpose) => is_for_another(purpose),
+        Value::Array(several) => several.iter().filter_map(Value::as_str).any(is_for_another),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+/// Whether a media type, with or without parameters, or a word is that of another token.
 fn is_for_another(purpose: &str) -> bool {
-    if is_any(bare(purpose), &OTHER_TYPES) {
+    let media = purpose.split(';').next().unwrap_or_default();
+    let media = bare(media.trim()).trim();
+    if is_any(media, &OTHER_TYPES) {
         return true;
     }
     // Longer than any of the words.
-    if purpose.len() > 32 {
+    if media.len() > 32 {
         return false;
     }
-    let word: String = purpose.chars().filter(char::is_ascii_alphanumeric).collect();
+    let word: String = media.chars().filter(char::is_ascii_alphanumeric).collect();
     let word = word.to_ascii_lowercase();
     is_any(word.strip_suffix("token").unwrap_or(&word), &OTHER_PURPOSES)
 }

@@ -91,6 +91,18 @@ fn a_token_that_says_it_is_for_something_else_is_refused() {
         "rt+jwt",
         "secevent+jwt",
         "dpop+jwt",
+        " id+jwt",
+        "id+jwt; charset=utf-8",
+        "application/id+jwt ;v=1",
+        "ID",
+        "id_token",
+        "Refresh",
+        "refresh_token",
+        "RefreshToken",
+        "application/refresh_token; a=b",
+        "logout_token",
+        "Logout",
+        "Offline",
     ] {
         let found = verifier.verify(&typed(typ, "iat", NOW)).err();
         assert_eq!(found, Some(InvalidToken::Purpose), "{typ}");
@@ -109,6 +121,11 @@ fn a_token_that_says_it_is_for_something_else_is_refused() {
         ("token_type", json!("refresh")),
         ("token_type", json!("id_token")),
         ("tokenType", json!("refreshToken")),
+        ("type", json!(["refresh"])),
+        ("type", json!([7, "user", "Refresh_Token"])),
+        ("token_use", json!(["id"])),
+        ("token_use", json!(" id ")),
+        ("typ", json!("refresh+jwt; charset=utf-8")),
         ("events", json!({ BACKCHANNEL: {} })),
     ] {
         let found = verifier.verify(&typed("JWT", name, value.clone())).err();
@@ -120,7 +137,7 @@ fn a_token_that_says_it_is_for_something_else_is_refused() {
 #[test]
 fn a_token_that_says_nothing_of_it_or_access_is_taken() {
     let verifier = hs256().build().unwrap();
-    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt", "", "x+jwt"] {
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+jwt", "", "x+jwt", "at+jwt; a=id", ";"] {
         assert!(verifier.verify(&typed(typ, "iat", NOW)).is_ok(), "{typ}");
     }
     for (name, value) in [
@@ -131,6 +148,8 @@ fn a_token_that_says_nothing_of_it_or_access_is_taken() {
         ("type", json!("user")),
         ("type", json!("identity")),
         ("type", json!(7)),
+        ("type", json!(["access", 7, null, ["refresh"]])),
+        ("type", json!({ "refresh": true })),
         ("type", json!("refresh ".repeat(100))),
         ("token_type", json!("access")),
         ("token_type", json!("Bearer")),
