@@ -47,6 +47,14 @@ pub enum TokenType {
 }
 
 impl TokenType {
+    /// Whether it asks for a type that says of itself that it is not for access.
+    pub(crate) fn asks_for_another(&self) -> bool {
+        match self {
+            Self::Only(only) => is_for_another(only),
+            Self::NotAnother | Self::DangerAny => false,
+        }
+    }
+
     pub(super) fn check(&self, typ: Option<&str>, claims: &Members) -> Result<(), InvalidToken> {
         match self {
             Self::DangerAny => return Ok(()),

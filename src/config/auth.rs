@@ -162,14 +162,24 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
 
 /// `any` is no type that is registered or could be, as it has no `+jwt`.
 fn token_type(text: &str) -> Result<TokenType, String> {
-    // RFC 6838 section 4.2, after `application/`.
-    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+/".contains(c);
+    // `application/` may be left out (RFC 7515 section 4.1.9).
+    let (kind, subtype) = text.split_once('/').unwrap_or(("application", text));
     match text {
         "" => Ok(TokenType::NotAnother),
-        "any" => Ok(TokenType::DangerAny),
-        text if text.chars().all(plain) => Ok(TokenType::Only(text.to_owned())),
+        text if text.eq_ignore_ascii_case("any") => Ok(TokenType::DangerAny),
+        text if is_restricted_name(kind) && is_restricted_name(subtype) => {
+            Ok(TokenType::Only(text.to_owned()))
+        }
         _ => Err("is no media type".into()),
     }
+}
+
+/// What either part of a media type is (RFC 6838 section 4.2).
+fn is_restricted_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c);
+    text.len() <= 127
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(plain)
 }
 
 /// The key that fits the algorithms; a fault where it is missing or the other one is there too.
@@ -359,6 +369,12 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
         }
         AuthConfig::Jwt(jwt) => {
             let mut notes = Vec::new();
+            if jwt.token_type.asks_for_another() {
+                notes.push((
+                    "auth.token_type",
+                    "is the type of tokens that are not for access, and lets in no others".into(),
+                ));
+            }
             if let AuthKey::Secret(secret) = &jwt.key {
                 let needed = jwt.algorithms.iter().map(|it| it.min_secret_bytes()).max();
                 let (needed, is) = (needed.unwrap_or(32), secret.expose().len());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use self::every_setting::toml_of;
 use super::layers::variable;
 use super::*;
+use crate::authenticate::TokenType;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -173,6 +174,37 @@ fn a_public_address_that_is_told_to_nobody_is_noted() {
     ] {
         let text = noted(&[("server.public_url", url), upstream]);
         assert_eq!(text.contains("ends with rest.prefix (/api/v1/chatkit)"), twice, "{url} {text}");
+    }
+}
+
+#[test]
+fn a_token_type_is_one_that_a_token_can_have() {
+    let load = |text: &str| complete().set("test", "auth.token_type", text).load();
+    let only = |text: &str| TokenType::Only(text.into());
+    let longest = "a".repeat(127);
+    for (text, is) in [
+        ("", TokenType::NotAnother),
+        ("any", TokenType::DangerAny),
+        ("ANY", TokenType::DangerAny),
+        ("Any", TokenType::DangerAny),
+        ("at+jwt", only("at+jwt")),
+        ("JWT", only("JWT")),
+        ("Application/At+JWT", only("Application/At+JWT")),
+        (&longest, only(&longest)),
+    ] {
+        let loaded = load(text).unwrap();
+        assert_eq!(jwt(&loaded.config).token_type, is, "{text}");
+        assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    }
+    let long = "a".repeat(128);
+    for text in ["/", "application/", "/at+jwt", "a/b/c", "+jwt", " any", "at+jwt;a=b", "é", &long]
+    {
+        let faults = load(text).unwrap_err().to_string();
+        assert!(faults.contains("is no media type; expected a type such as"), "{text}: {faults}");
+    }
+    for text in ["id+jwt", "application/logout+jwt", "Refresh", "id_token"] {
+        let notes = load(text).unwrap().notes;
+        assert_eq!(notes.iter().map(Note::key).collect::<Vec<_>>(), ["auth.token_type"], "{text}");
     }
 }
 
