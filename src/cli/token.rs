@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chatkit_rest::authenticate::TokenType;
 use chatkit_rest::config::{self, ApiKey, AuthConfig, AuthKey, JwtConfig};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
@@ -20,9 +21,10 @@ use super::{Failure, output};
 /// Mint a token for development, or draw a service's key
 ///
 /// Signs a JWT with the configured secret (`auth.secret`, first of `auth.algorithms`) and prints it.
-/// It has `iss` and `aud` where they are configured, and the user's id in `auth.user_claim`. Only a
-/// gateway that verifies with a secret has what it takes to make tokens; with a public key they
-/// come from whoever holds the private one.
+/// It has `iss` and `aud` where they are configured, the user's id in `auth.user_claim`, and in its
+/// header the `typ` that `auth.token_type` asks for (`JWT` where that names none). Only a gateway
+/// that verifies with a secret has what it takes to make tokens; with a public key they come from
+/// whoever holds the private one.
 ///
 /// With --service it draws a key for the OpenAI-compatible routes instead, and prints it and the
 /// setting that lets its holder in. The gateway needs only the key's SHA-256, so keep the key itself
@@ -110,7 +112,12 @@ pub(super) fn mint(
     }
     all.insert(jwt.user_claim.clone(), user.as_str().into());
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
-    jsonwebtoken::encode(&Header::new(algorithm), &all, &key)
+    let mut header = Header::new(algorithm);
+    match &jwt.token_type {
+        TokenType::Only(only) => header.typ = Some(only.clone()),
+        TokenType::NotAnother | TokenType::DangerAny => {}
+    }
+    jsonwebtoken::encode(&header, &all, &key)
         .map_err(|_| Failure::Runtime(Error::config("the token could not be signed")))
 }
 

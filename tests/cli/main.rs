@@ -214,6 +214,23 @@ fn a_token_is_what_the_configuration_verifies() {
 }
 
 #[test]
+fn a_token_has_the_type_that_is_asked_for() {
+    for (setting, typ) in [
+        ("", "JWT"),
+        ("any", "JWT"),
+        ("at+jwt", "at+jwt"),
+        ("application/x+jwt", "application/x+jwt"),
+    ] {
+        let variables =
+            [("CHATKIT_REST__AUTH__SECRET", SECRET), ("CHATKIT_REST__AUTH__TOKEN_TYPE", setting)];
+        let ran = run(&["token", "--sub", "ada"], &variables);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{setting}");
+        let header = jsonwebtoken::decode_header(ran.out.trim()).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(typ), "{setting}");
+    }
+}
+
+#[test]
 fn a_token_is_refused_where_it_could_not_be_verified() {
     let pem = File::new(include_str!("../../fixtures/keys/rsa.public.pem"));
     for (variables, reason) in [
