@@ -308,7 +308,7 @@ pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Re
             danger_short_secret,
             ..
         }) => {
-            let needed = algorithms.iter().map(|it| it.min_secret_bytes()).max().unwrap_or(0);
+            let needed = needed_bytes(algorithms);
             (secret, "auth.secret", "auth.secret_file", needed, *danger_short_secret)
         }
         AuthConfig::Anonymous(_) | AuthConfig::Jwt(_) => return,
@@ -336,9 +336,62 @@ fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
     Some(vec![AuthKey::PublicKey { path, pem }])
 }
 
+/// The mode, and the settings that say nothing in it.
+pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'static str]) {
+    match auth {
+        AuthConfig::Jwt(_) => {
+            ("jwt", &["auth.anonymous_user", "auth.shared_secret", "auth.shared_secret_file"])
+        }
+        AuthConfig::Anonymous(_) => (
+            "none",
+            &[
+                "auth.algorithms",
+                "auth.secret",
+                "auth.secret_file",
+                "auth.public_key_file",
+                "auth.issuer",
+                "auth.audience",
+                "auth.user_claim",
+                "auth.token_type",
+                "auth.leeway",
+                "auth.cookie",
+            ],
+        ),
+    }
+}
+
+/// The note on a permission to have a short secret, where there is no such secret.
+fn needless_danger(auth: &AuthConfig) -> Option<(&'static str, String)> {
+    let (danger, why) = match auth {
+        AuthConfig::Anonymous(AnonymousConfig { shared_secret, danger_short_secret, .. }) => {
+            let why = match shared_secret {
+                None => Some("there is no auth.shared_secret"),
+                Some(secret) => (secret.expose().len() >= MIN_EXPOSED_SECRET_BYTES)
+                    .then_some("auth.shared_secret is long enough"),
+            };
+            (*danger_short_secret, why)
+        }
+        AuthConfig::Jwt(JwtConfig { key, algorithms, danger_short_secret, .. }) => {
+            let why = match key {
+                AuthKey::PublicKey { .. } => Some("tokens are verified with a public key"),
+                AuthKey::Secret(secret) => (secret.expose().len() >= needed_bytes(algorithms))
+                    .then_some("the secret is long enough"),
+            };
+            (*danger_short_secret, why)
+        }
+    };
+    let why = why.filter(|_| danger)?;
+    Some(("auth.danger_short_secret", format!("has no effect: {why}")))
+}
+
+/// What the secret of these algorithms must have.
+fn needed_bytes(algorithms: &[Algorithm]) -> usize {
+    algorithms.iter().map(|it| it.min_secret_bytes()).max().unwrap_or(0)
+}
+
 /// What is allowed but probably not meant, as setting and text.
 pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
-    match auth {
+    let mut notes = match auth {
         AuthConfig::Anonymous(AnonymousConfig { user, shared_secret: None, .. }) => {
             let user = user.as_str();
             vec![(
@@ -376,8 +429,7 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
                 ));
             }
             if let AuthKey::Secret(secret) = &jwt.key {
-                let needed = jwt.algorithms.iter().map(|it| it.min_secret_bytes()).max();
-                let (needed, is) = (needed.unwrap_or(32), secret.expose().len());
+                let (needed, is) = (needed_bytes(&jwt.algorithms), secret.expose().len());
                 let at_an_end = |c: char| c.is_whitespace() || c.is_control();
                 if secret.expose().starts_with(at_an_end) || secret.expose().ends_with(at_an_end) {
                     notes.push((
@@ -398,5 +450,7 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
             }
             notes
         }
-    }
+    };
+    notes.extend(needless_danger(auth));
+    notes
 }

@@ -225,6 +225,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Whether the value that counts is another than the default.
+    pub(super) fn differs(&self, name: &str) -> bool {
+        let top = self.layers.top(name).map(|setting| &setting.value);
+        let default = key::find(name).map(|key| Value::Word(key.default.into()));
+        match (top, default) {
+            (Some(top), Some(default)) => !top.says_the_same(&default),
+            (top, default) => top.is_some() != default.is_some(),
+        }
+    }
+
     /// Where the value that counts came from, if it is not the default.
     pub(super) fn set_by(&self, name: &str) -> Option<Origin> {
         Some(self.layers.origin(name)).filter(|origin| *origin != Origin::Default)

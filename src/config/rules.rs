@@ -103,12 +103,9 @@ pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
     for (key, text) in auth::notes(&config.auth) {
         note(key, text);
     }
-    if matches!(config.auth, AuthConfig::Jwt(_)) {
-        for key in ["auth.anonymous_user", "auth.shared_secret", "auth.shared_secret_file"] {
-            if read.set_by(key).is_some() {
-                note(key, "has no effect with auth.mode = \"jwt\"".into());
-            }
-        }
+    let (mode, idle) = auth::without_effect(&config.auth);
+    for key in idle.iter().filter(|key| read.differs(key)) {
+        note(key, format!("has no effect with auth.mode = {mode:?}"));
     }
     if matches!(&config.auth, AuthConfig::Anonymous(auth) if auth.shared_secret.is_some())
         && config.upstream.forward_authorization

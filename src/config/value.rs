@@ -53,6 +53,23 @@ impl Value {
         }
     }
 
+    /// Whether it is the same as what a layer says that knows only text.
+    pub(super) fn says_the_same(&self, word: &Self) -> bool {
+        match self {
+            Self::Boolean(value) => word.boolean() == Some(*value),
+            Self::Integer(value) => word.integer() == Some(*value),
+            Self::Text(text) | Self::Word(text) => word.text() == Some(text),
+            Self::List(entries) => word.list().is_some_and(|words| {
+                entries.len() == words.len()
+                    && entries
+                        .iter()
+                        .zip(words.iter())
+                        .all(|(entry, word)| entry.says_the_same(word))
+            }),
+            Self::Table(_) | Self::Other(_) => false,
+        }
+    }
+
     /// What it is, without saying what it says.
     pub(super) fn kind(&self) -> &'static str {
         match self {

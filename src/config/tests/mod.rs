@@ -178,6 +178,63 @@ fn a_public_address_that_is_told_to_nobody_is_noted() {
 }
 
 #[test]
+fn what_another_mode_has_no_use_for_is_noted_unless_it_is_the_default() {
+    let noted = |text: &str| {
+        let loaded = Sources::new().toml("x.toml", format!("[auth]\n{text}")).load();
+        let notes = loaded.unwrap_or_else(|faults| panic!("{faults}")).notes;
+        let idle = notes.iter().filter(|note| note.to_string().contains("has no effect"));
+        idle.map(|note| note.key().to_owned()).collect::<Vec<_>>()
+    };
+    let none = "mode = \"none\"\nalgorithms = [\"HS512\"]\nsecret = \"x\"\nissuer = \"x\"\n\
+                audience = \"x\"\nuser_claim = \"uid\"\ntoken_type = \"at+jwt\"\nleeway = \"1s\"\n\
+                cookie = \"c\"\ndanger_short_secret = true";
+    assert_eq!(
+        noted(none),
+        [
+            "auth.danger_short_secret",
+            "auth.algorithms",
+            "auth.secret",
+            "auth.issuer",
+            "auth.audience",
+            "auth.user_claim",
+            "auth.token_type",
+            "auth.leeway",
+            "auth.cookie",
+        ]
+    );
+    let same = "mode = \"none\"\nalgorithms = [\"HS256\"]\nsecret = \"\"\nissuer = \"\"\n\
+                leeway = \"60s\"\ndanger_short_secret = false";
+    assert_eq!(noted(same), [""; 0]);
+    let jwt =
+        format!("secret = \"{SECRET}\"\nshared_secret = \"\"\nanonymous_user = \"anonymous\"");
+    assert_eq!(noted(&jwt), [""; 0]);
+}
+
+#[test]
+fn permission_for_a_short_secret_is_noted_beside_a_long_one() {
+    let noted = |more: &[(&'static str, &str)]| {
+        let set = Sources::new().set("test", "auth.danger_short_secret", "true");
+        let set = more.iter().fold(set, |set, (key, value)| set.set("test", key, *value));
+        let notes = set.load().unwrap_or_else(|faults| panic!("{faults}")).notes;
+        notes.iter().any(|note| note.key() == "auth.danger_short_secret")
+    };
+    let none = ("auth.mode", "none");
+    let pem = TemporaryFile::new(RSA_PUBLIC);
+    let pem = ("auth.public_key_file", pem.path.to_str().unwrap());
+    for (more, is) in [
+        (&[("auth.secret", SECRET)][..], true),
+        (&[("auth.secret", SECRET), ("auth.algorithms", "HS512")], false),
+        (&[("auth.secret", "short")], false),
+        (&[("auth.algorithms", "RS256"), pem], true),
+        (&[none], true),
+        (&[none, ("auth.shared_secret", "0123456789abcdef")], true),
+        (&[none, ("auth.shared_secret", "0123456789abcde")], false),
+    ] {
+        assert_eq!(noted(more), is, "{more:?}");
+    }
+}
+
+#[test]
 fn a_token_type_is_one_that_a_token_can_have() {
     let load = |text: &str| complete().set("test", "auth.token_type", text).load();
     let only = |text: &str| TokenType::Only(text.into());
