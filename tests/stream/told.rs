@@ -115,7 +115,7 @@ fn what_comes_twice_is_told_alike_however_it_is_cut() {
             drain(Watch::new(Script::frames(frames), recorder.clone())).1.unwrap();
             recorder.told()
         };
-        let whole = told(&[stream.clone()]);
+        let whole = told(std::slice::from_ref(&stream));
         assert!(whole.contains(&Told::Created("thr_1".into())), "{whole:?}");
         for at in 0..stream.len() {
             let cut = [stream.slice(..at), stream.slice(at..)];
