@@ -11,8 +11,9 @@ use super::{Failure, output};
 /// Read the whole configuration and report every fault
 ///
 /// Reads the file, the environment and the flags exactly as `serve` does, and the key files they
-/// name, but listens nowhere and connects to nothing. Prints which settings are not at their
-/// defaults and where they came from, or every fault with the place it is in and what was expected.
+/// name, but listens nowhere and connects to nothing. Prints the settings that are set
+/// anywhere, be it to their defaults, and where they came from, or every fault with the place it is
+/// in and what was expected; of a file that is not TOML, that alone.
 /// Secrets are not printed.
 ///
 /// Exit code: 0 if `serve` would take the configuration, 2 if not.
@@ -42,11 +43,14 @@ fn report(loaded: &Loaded) -> String {
         let _ = writeln!(text, "note: {note}");
     }
     let _ = match loaded.settings.len() {
-        1 => writeln!(text, "The configuration is fine: 1 setting, the others at their defaults."),
+        1 => writeln!(
+            text,
+            "The configuration is fine: 1 setting is set, the others are at their defaults."
+        ),
         set => {
             writeln!(
                 text,
-                "The configuration is fine: {set} settings, the others at their defaults."
+                "The configuration is fine: {set} settings are set, the others are at their defaults."
             )
         }
     };

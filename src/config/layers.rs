@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Fault, Origin};
+use super::error::{Fault, Faults, Origin};
 use super::file::BYTE_ORDER_MARK;
 use super::hint;
 use super::key::{self, Key};
@@ -64,8 +64,14 @@ impl Layers {
     }
 }
 
-/// Adds a TOML file's text to `layers`.
-pub(super) fn read_toml(path: &Path, text: &str, layers: &mut Layers, faults: &mut Vec<Fault>) {
+/// Adds a TOML file's text to `layers`; what is wrong with its syntax is an error, after which
+/// nobody can tell what it says.
+pub(super) fn read_toml(
+    path: &Path,
+    text: &str,
+    layers: &mut Layers,
+    faults: &mut Vec<Fault>,
+) -> Result<(), Faults> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let file = |offset: Option<usize>| Origin::File {
         path: path.into(),
@@ -74,12 +80,16 @@ pub(super) fn read_toml(path: &Path, text: &str, layers: &mut Layers, faults: &m
             .map(|above| above.matches('\n').count() + 1),
     };
     // `message` speaks of the syntax only; `Display` would print the line, secret and all.
-    faults.extend(errors.iter().map(|error| Fault {
+    let broken = errors.iter().map(|error| Fault {
         key: None,
         origin: file(error.span().map(|span| span.start)),
         problem: format!("not TOML: {}", error.message()),
         hint: None,
-    }));
+    });
+    let broken: Vec<_> = broken.collect();
+    if !broken.is_empty() {
+        return Err(Faults(broken));
+    }
     let mut unknown = |name: String, origin, problem: String, hint: Option<&str>| {
         let hint = hint.map(str::to_owned);
         faults.push(Fault { key: Some(name), origin, problem, hint });
@@ -119,6 +129,7 @@ pub(super) fn read_toml(path: &Path, text: &str, layers: &mut Layers, faults: &m
             _ => unknown(name.into(), origin, not_a_setting(name), hint::nearest_key(name)),
         }
     }
+    Ok(())
 }
 
 type Entry<'t, 'i> = (&'t toml::Spanned<toml::de::DeString<'i>>, &'t toml::Spanned<DeValue<'i>>);

@@ -81,9 +81,10 @@ impl Sources {
     ///
     /// # Errors
     /// Every fault there is: names that are not known, values that are not what was expected,
-    /// and settings that contradict one another.
+    /// and settings that contradict one another. Of a file that is not TOML, that alone: what it
+    /// would have said is not known.
     pub fn load(self) -> Result<Loaded, Faults> {
-        let (layers, lookalikes, faults) = self.layers();
+        let (layers, lookalikes, faults) = self.layers()?;
         let mut read = Reader { layers: &layers, faults };
         let config = config(&mut read);
         if let Some(config) = &config {
@@ -106,7 +107,7 @@ impl Sources {
     /// # Errors
     /// Names that are not known anywhere, and what is wrong with the settings in question.
     pub fn load_store(self) -> Result<StoreSettings, Faults> {
-        let (layers, _, faults) = self.layers();
+        let (layers, _, faults) = self.layers()?;
         let mut read = Reader { layers: &layers, faults };
         let store = sections::store(&mut read);
         let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
@@ -121,11 +122,12 @@ impl Sources {
     }
 
     /// What each layer says, the names that are nearly those of settings, and what isn't one.
-    fn layers(self) -> (Layers, Vec<(&'static str, String)>, Vec<Fault>) {
+    #[expect(clippy::type_complexity, reason = "it has no other use")]
+    fn layers(self) -> Result<(Layers, Vec<(&'static str, String)>, Vec<Fault>), Faults> {
         let mut layers = Layers::defaults();
         let mut faults = Vec::new();
         match self.file {
-            Some((path, Ok(text))) => layers::read_toml(&path, &text, &mut layers, &mut faults),
+            Some((path, Ok(text))) => layers::read_toml(&path, &text, &mut layers, &mut faults)?,
             Some((path, Err(problem))) => faults.push(unreadable(&path, &problem)),
             None => {}
         }
@@ -141,7 +143,7 @@ impl Sources {
                 }),
             }
         }
-        (layers, lookalikes, faults)
+        Ok((layers, lookalikes, faults))
     }
 }
 

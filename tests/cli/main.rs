@@ -135,7 +135,7 @@ fn check_tells_what_is_set_and_where() {
         "store.url = \"memory:\" (flag --store)".into(),
         format!("limits.max_sessions = 3 (file {path}, line 2)"),
         format!("note: auth.anonymous_user (file {path}, line 4): has no effect with auth.mode"),
-        "The configuration is fine: 5 settings, the others at their defaults.".into(),
+        "The configuration is fine: 5 settings are set, the others are at their defaults.".into(),
     ] {
         assert!(ran.out.contains(&line), "{line}\n\nnot in\n\n{}", ran.out);
     }

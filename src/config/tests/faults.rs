@@ -83,16 +83,27 @@ fn broken_toml_is_told_by_line_and_without_its_text() {
     let text = faults.to_string();
     assert!(text.contains("file x.toml, line 3: not TOML: "), "{text}");
     assert!(!text.contains("planted") && !format!("{faults:?}").contains("planted"), "{text}");
+    assert!(faults.iter().all(|fault| fault.key().is_none()), "{text}");
+}
+
+#[test]
+fn what_a_broken_file_would_have_said_is_no_fault() {
+    for file in ["listen = ", "listen = \n[limits]\nmax_sessions = 3", "[auth\nsecert = 1"] {
+        let faults = Sources::new().toml("x.toml", file).load().unwrap_err();
+        assert!(faults.to_string().starts_with("file x.toml, line 1: not TOML: "), "{faults}");
+        assert!(faults.iter().all(|fault| fault.key().is_none()), "{faults}");
+        let faults = Sources::new().toml("x.toml", file).load_store().unwrap_err();
+        assert!(faults.iter().all(|fault| fault.key().is_none()), "{faults}");
+    }
 }
 
 #[test]
 fn a_section_that_is_none_and_a_table_that_is_no_section_are_faults() {
     let text = complete()
-        .toml("x.toml", "auth = \"planted\"\n[listen]\nport = 1\n[auth.extra]\na = 1")
+        .toml("x.toml", "auth = \"planted\"\n[listen]\nport = 1")
         .load()
         .unwrap_err()
         .to_string();
-    // `auth` twice is not TOML either.
     assert!(text.contains("listen (file x.toml, line 2): found a table; expected an address"));
     let text = complete().toml("x.toml", "auth = \"planted\"").load().unwrap_err().to_string();
     assert_eq!(
