@@ -37,6 +37,39 @@ impl From<String> for Refusal {
     }
 }
 
+/// The most problems of one list that are named.
+const MAX_PROBLEMS: usize = 8;
+
+/// What is wrong with a list, each named once.
+#[derive(Default)]
+struct Problems {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl Problems {
+    fn add(&mut self, problem: String) {
+        if self.named.contains(&problem) {
+            return;
+        }
+        if self.named.len() < MAX_PROBLEMS {
+            self.named.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// The end of a sentence that begins with the list.
+    fn into_text(self) -> String {
+        let named = self.named.join(", ");
+        if self.more == 0 { named } else { format!("{named}, and {} more", self.more) }
+    }
+}
+
 impl Reader<'_> {
     /// Reads a setting from every layer that has it, so that a wrong value is found even where
     /// a later layer hides it; the last one counts.
@@ -194,7 +227,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A list of texts.
+    /// A list of texts. Every entry that is at fault by itself is named.
     pub(super) fn list<T>(
         &mut self,
         name: &'static str,
@@ -202,10 +235,24 @@ impl Reader<'_> {
     ) -> Option<T> {
         self.each(name, |_, value| {
             let entries = value.list().ok_or(Refusal::TYPE)?;
-            let texts: Option<Vec<_>> = entries.iter().map(Value::text).collect();
-            let texts =
-                texts.ok_or_else(|| Refusal::from("has an entry that is no text".to_owned()))?;
-            parse(&texts).map_err(Refusal::from)
+            let texts: Vec<_> = entries.iter().filter_map(Value::text).collect();
+            let whole = parse(&texts);
+            let mut problems = Problems::default();
+            if texts.len() < entries.len() {
+                problems.add("has an entry that is no text".into());
+            }
+            if whole.is_err() {
+                let alone = texts.iter().map(std::slice::from_ref);
+                alone.filter_map(|text| parse(text).err()).for_each(|why| problems.add(why));
+            }
+            match whole {
+                // That there is none of may be the fault of what is no text.
+                Err(why) if !texts.is_empty() || entries.is_empty() => problems.add(why),
+                Err(_) => {}
+                Ok(list) if problems.is_empty() => return Ok(list),
+                Ok(_) => {}
+            }
+            Err(Refusal::from(problems.into_text()))
         })
     }
 
@@ -213,15 +260,17 @@ impl Reader<'_> {
         self.each(name, |_, value| {
             let entries = value.list().ok_or(Refusal::TYPE)?;
             let mut keys: Vec<ApiKey> = Vec::new();
+            let mut problems = Problems::default();
             for (index, entry) in entries.iter().enumerate() {
-                let key = api_key(entry)
-                    .map_err(|why| format!("has entry {}, which {why}", index + 1))?;
-                if keys.iter().any(|other| other.name == key.name) {
-                    return Err(Refusal::from(format!("has two keys named {:?}", key.name)));
+                match api_key(entry) {
+                    Ok(key) if keys.iter().any(|other| other.name == key.name) => {
+                        problems.add(format!("has two keys named {:?}", key.name));
+                    }
+                    Ok(key) => keys.push(key),
+                    Err(why) => problems.add(format!("has entry {}, which {why}", index + 1)),
                 }
-                keys.push(key);
             }
-            Ok(keys)
+            if problems.is_empty() { Ok(keys) } else { Err(problems.into_text().into()) }
         })
     }
 

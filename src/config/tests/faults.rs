@@ -98,6 +98,35 @@ fn what_a_broken_file_would_have_said_is_no_fault() {
 }
 
 #[test]
+fn every_entry_at_fault_of_a_list_is_named() {
+    let faults = |key: &'static str, list: &str| {
+        let (section, leaf) = key.split_once('.').unwrap();
+        let text = format!("[{section}]\n{leaf} = {list}");
+        complete().toml("x.toml", &text).load().unwrap_err().to_string()
+    };
+    let names = faults("upstream.forward_headers", r#"["x y", "x-a", "", "cookie", "host", 7]"#);
+    for part in ["\"x y\", which", "\"\", which", "\"cookie\", which", "\"host\", which", "no text"]
+    {
+        assert_eq!(names.matches(&format!("has {part}")).count(), usize::from(part != "no text"));
+        assert!(names.contains(part), "{part}\n\nnot in\n\n{names}");
+    }
+    let origins = faults("cors.allowed_origins", r#"["*", "null", "https://a", "https://b/"]"#);
+    for part in ["\"null\", which is no origin", "goes on after the host", "beside other origins"] {
+        assert!(origins.contains(part), "{part}\n\nnot in\n\n{origins}");
+    }
+    let algorithms = faults("auth.algorithms", r#"["HS256", "none", "hs256"]"#);
+    assert!(algorithms.contains("has \"none\"") && algorithms.contains("has \"hs256\""));
+    assert!(!faults("auth.algorithms", "[7]").contains("is empty"));
+    let keys = faults("openai.api_keys", r#"[{ name = "a" }, "sk-planted", 7]"#);
+    assert!(keys.contains("has entry 1") && keys.contains("has entry 3"), "{keys}");
+    assert!(!keys.contains("planted"), "{keys}");
+    let many: Vec<_> = (0..20).map(|number| format!("\"x {number}\"")).collect();
+    let many = faults("upstream.forward_headers", &format!("[{}]", many.join(", ")));
+    assert_eq!(many.matches("which is not a header's name").count(), 8, "{many}");
+    assert!(many.contains(", and 12 more; expected a list of"), "{many}");
+}
+
+#[test]
 fn a_section_that_is_none_and_a_table_that_is_no_section_are_faults() {
     let text = complete()
         .toml("x.toml", "auth = \"planted\"\n[listen]\nport = 1")
