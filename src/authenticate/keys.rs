@@ -48,8 +48,9 @@ impl KeySet {
     ) -> Result<Self, Error> {
         check_secret(secret).map_err(|why| Error::config(format!("the JWT secret {why}")))?;
         if secret.len() < min_bytes {
+            let plural = if secret.len() == 1 { "" } else { "s" };
             return Err(Error::config(format!(
-                "the JWT secret has {} bytes and needs at least {min_bytes} (RFC 7518 \
+                "the JWT secret has {} byte{plural} and needs at least {min_bytes} (RFC 7518 \
                  section 3.2): a shorter one can be guessed from any token; `openssl rand -hex \
                  {min_bytes}` makes a good one",
                 secret.len(),

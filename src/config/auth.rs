@@ -319,9 +319,9 @@ pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Re
     }
     let is_empty = read.layers.top(inline).is_some_and(|top| top.value.text() == Some(""));
     let from_file = is_empty || read.layers.rank(file) > read.layers.rank(inline);
-    let make = needed.max(MIN_SHARED_SECRET_BYTES);
+    let (is, make) = (bytes(is), needed.max(MIN_SHARED_SECRET_BYTES));
     let problem = format!(
-        "has {is} bytes and can be guessed, while listen is {listen} ({}), which others can \
+        "has {is} and can be guessed, while listen is {listen} ({}), which others can \
          reach; expected at least {needed} (make one with `openssl rand -hex {make}`), or \
          auth.danger_short_secret = true",
         read.layers.origin("listen")
@@ -384,6 +384,10 @@ fn needless_danger(auth: &AuthConfig) -> Option<(&'static str, String)> {
     Some(("auth.danger_short_secret", format!("has no effect: {why}")))
 }
 
+fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
+}
+
 /// What the secret of these algorithms must have.
 fn needed_bytes(algorithms: &[Algorithm]) -> usize {
     algorithms.iter().map(|it| it.min_secret_bytes()).max().unwrap_or(0)
@@ -409,11 +413,11 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
             )];
             let is = secret.expose().len();
             if is < MIN_SHARED_SECRET_BYTES {
-                let needed = MIN_SHARED_SECRET_BYTES;
+                let (is, needed) = (bytes(is), MIN_SHARED_SECRET_BYTES);
                 notes.push((
                     "auth.shared_secret",
                     format!(
-                        "has {is} bytes and can be guessed; use {needed} (make one with `openssl \
+                        "has {is} and can be guessed; use {needed} (make one with `openssl \
                          rand -hex {needed}`)"
                     ),
                 ));
@@ -439,10 +443,11 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
                     ));
                 }
                 if is < needed {
+                    let is = bytes(is);
                     notes.push((
                         "auth.secret",
                         format!(
-                            "has {is} bytes and can be guessed; RFC 7518 asks for {needed} (make \
+                            "has {is} and can be guessed; RFC 7518 asks for {needed} (make \
                              one with `openssl rand -hex {needed}`)"
                         ),
                     ));

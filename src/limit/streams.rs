@@ -46,8 +46,12 @@ impl PerUserStreams {
 
     /// The refusal for a user who has no place left: 429, to come back in a second.
     pub fn refusal(&self) -> Rejection {
+        let message = match self.shared.max {
+            1 => "At most 1 stream may be open at once.".to_owned(),
+            max => format!("At most {max} streams may be open at once."),
+        };
         Rejection::new(Code::RateLimited)
-            .message(format!("At most {} streams may be open at once.", self.shared.max))
+            .message(message)
             .because("the user has as many streams open as may be")
             .retry_after(1)
     }
@@ -110,6 +114,14 @@ mod tests {
 
     fn user(id: &str) -> UserId {
         UserId::parse(id).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_how_many_there_may_be() {
+        for (max, says) in [(1, "At most 1 stream may be"), (2, "At most 2 streams may be")] {
+            let refusal = PerUserStreams::new(max).refusal();
+            assert!(format!("{refusal:?}").contains(says), "{refusal:?}");
+        }
     }
 
     #[test]

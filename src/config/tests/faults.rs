@@ -324,6 +324,8 @@ fn a_short_secret_is_refused_where_others_can_try_it() {
         Sources::new().toml("x.toml", &text).load()
     };
     let open = "listen = \"0.0.0.0:1\"\n";
+    let one = load("HS256", 1, open).unwrap_err().to_string();
+    assert!(one.contains("has 1 byte and can be guessed"), "{one}");
     for (algorithm, needed) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
         let faults = load(algorithm, needed - 1, open).unwrap_err().to_string();
         let expected = format!(
