@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -51,6 +52,7 @@ where
         let counted = self.activity.begin(request.version());
         Box::pin(CountedFuture::Waiting {
             service: self.service.clone(),
+            is_head: request.method() == Method::HEAD,
             request: Some((request, counted)),
         })
     }
@@ -60,8 +62,8 @@ pin_project! {
     /// Waits for the service to be ready, and then for its response.
     #[project = CountedFutureProjection]
     pub(super) enum CountedFuture<S: Service<Request<Incoming>>> {
-        Waiting { service: S, request: Option<(Request<Incoming>, InRequest)> },
-        Calling { #[pin] future: S::Future, guard: Option<InRequest> },
+        Waiting { service: S, is_head: bool, request: Option<(Request<Incoming>, InRequest)> },
+        Calling { #[pin] future: S::Future, is_head: bool, guard: Option<InRequest> },
     }
 }
 
@@ -75,19 +77,31 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project() {
-                CountedFutureProjection::Waiting { service, request } => {
-                    std::task::ready!(service.poll_ready(cx))?;
+                CountedFutureProjection::Waiting { service, is_head, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let is_head = *is_head;
                     let Some((request, guard)) = request.take() else { return Poll::Pending };
                     let future = service.call(request);
-                    self.set(CountedFuture::Calling { future, guard: Some(guard) });
+                    self.set(CountedFuture::Calling { future, is_head, guard: Some(guard) });
                 }
-                CountedFutureProjection::Calling { future, guard } => {
-                    let response = std::task::ready!(future.poll(cx))?;
+                CountedFutureProjection::Calling { future, is_head, guard } => {
+                    let mut response = ready!(future.poll(cx))?;
                     let guard = guard.take();
-                    if let Some(guard) = &guard {
-                        guard.answers(response.body().size_hint().exact().is_some());
-                    }
-                    let body = |body| CountedBody { body, guard, next: Next::Ask };
+                    let length = response.body().size_hint().exact();
+                    let next = if *is_head {
+                        // No length is better than that of a body which isn't there for a GET.
+                        if let Some(length @ 1..) = length {
+                            let headers = response.headers_mut();
+                            headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+                        }
+                        Next::Nothing
+                    } else {
+                        if let Some(guard) = &guard {
+                            guard.answers(length.is_some());
+                        }
+                        Next::Ask
+                    };
+                    let body = |body| CountedBody { body, guard, next };
                     return Poll::Ready(Ok(response.map(body)));
                 }
             }
@@ -113,6 +127,8 @@ pin_project! {
 enum Next {
     /// What the body says.
     Ask,
+    /// The end, whatever the body says: a HEAD is answered. HTTP/1's server would know that.
+    Nothing,
     /// The last byte. The server asks for room before it takes this one, and then there is room
     /// for those before it.
     LastByte(Piece),
@@ -185,6 +201,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
                         *this.next = Next::End(None);
                     }
                 },
+                Next::Nothing => return Poll::Ready(None),
                 Next::LastByte(_) => {
                     let last = std::mem::replace(this.next, Next::End(None));
                     if let Next::LastByte(last) = last {
@@ -213,12 +230,14 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
     fn is_end_stream(&self) -> bool {
         match &self.next {
             Next::Ask | Next::End(None) => self.body.is_end_stream(),
+            Next::Nothing => true,
             Next::LastByte(_) | Next::End(Some(_)) | Next::Fail { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.next {
+            Next::Nothing => SizeHint::with_exact(0),
             Next::LastByte(_) => SizeHint::with_exact(1),
             Next::Ask | Next::End(_) | Next::Fail { .. } => self.body.size_hint(),
         }

@@ -93,7 +93,8 @@ where
             response.headers_mut().insert(X_REQUEST_ID, line.request_id.clone());
             line.status = Some(response.status());
             line.refused = response.extensions_mut().remove::<Refused>();
-            // Nobody asks such a body for its end.
+            // Such a body need not be asked for its end: HTTP/1 knows that of a HEAD, and `Server`
+            // sees to it on HTTP/2.
             if line.method == Method::HEAD || response.body().is_end_stream() {
                 line.outcome = Some("complete");
             }

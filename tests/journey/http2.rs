@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS, RawHttp2, head};
 use crate::support::{
     Gateway, Http2, MESSAGE_DELTA, MESSAGE_START, STREAM_HEAD, Upstream, chunk, preamble, read,
     soon,
@@ -36,6 +37,43 @@ async fn an_operation_that_answers_json() {
     let (head, refused) = reply(client.post("ada", "/nothing", "{}")).await;
     assert_eq!(head.status, 404);
     assert_eq!(refused["error"]["code"], "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_answer_to_head_is_the_head_of_its_get_and_no_more() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let mut client = RawHttp2::connect(gateway.address, 1 << 20).await;
+    let mut stream = 1;
+    for path in
+        ["//healthz", "//readyz", "//docs", "//openapi.json", "//nothing", "/sessions", "/x"]
+    {
+        for user in [Some("ada"), None] {
+            let block = head("HEAD", path, user);
+            client.send(&[Frame::new(HEADERS, END_HEADERS | END_STREAM, stream, block)]).await;
+            let answer = client.until(HEADERS, stream).await.pop().unwrap();
+            assert_ne!(answer.flags & END_STREAM, 0, "{path}");
+            stream += 2;
+        }
+    }
+    // Nothing comes after them.
+    client.send(&[Frame::get(stream, "/sessions", Some("ada"))]).await;
+    let frames = client.until(DATA, stream).await;
+    assert!(frames.iter().all(|frame| frame.stream == stream || frame.stream == 0), "{frames:?}");
+
+    let client = Http2::connect(gateway.address).await;
+    for path in ["/sessions", "/nothing"] {
+        let mut lengths = Vec::new();
+        for method in ["HEAD", "GET"] {
+            let request = client.request(method, path, "ada").body(Full::default()).unwrap();
+            let (head, mut body) = soon(client.send(request)).await.unwrap().unwrap().into_parts();
+            let (bytes, error) = read(&mut body).await;
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(bytes.is_empty(), method == "HEAD");
+            lengths.push(head.headers["content-length"].clone());
+        }
+        assert_eq!(lengths[0], lengths[1]);
+    }
 }
 
 #[tokio::test]
