@@ -48,6 +48,8 @@ const MAX_H2_STREAMS: u32 = 250;
 const H2_STREAM_WINDOW_BYTES: u32 = 65_535;
 const H2_MAX_SEND_BUFFER_BYTES: usize = 65_536;
 const H2_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// For a PING that nothing is in front of. What waits in front of one has the write time-out too,
+/// and is looked after by that alone.
 const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end. `draining` turning true asks it to end after what it does.
@@ -84,7 +86,7 @@ pub(super) async fn serve<S, R>(
         let connection = http2::Builder::new(StreamTasks(Arc::clone(streams)))
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(H2_KEEP_ALIVE_TIMEOUT)
+            .keep_alive_timeout(patience.write_timeout + H2_KEEP_ALIVE_TIMEOUT)
             .max_concurrent_streams(MAX_H2_STREAMS)
             .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
             .max_send_buf_size(H2_MAX_SEND_BUFFER_BYTES)

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes};
 use http::Version;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::frames::Frames;
 use super::streams::{Piece, Stream, Streams};
@@ -352,8 +352,26 @@ pub(super) async fn speaks_http2(stream: &mut TcpStream) -> io::Result<(bool, By
     Ok((false, said.into()))
 }
 
+/// Bytes that wait in the system for a client that takes no more at present.
+///
+/// Without a bound they are up to several megabytes, and nothing more is written before a third of
+/// them is taken: a client that reads 20 kB a second all the time looks like one that doesn't read.
+/// What is on its way to the client doesn't count, so the bound costs no throughput, but a
+/// wake-up for every half of it at worst.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT_BYTES: u32 = 64 * 1024;
+
+/// Listens, for connections of which little waits in the system.
+pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    // Each connection has it from the listener. A system without it is as good as before.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+    Ok(listener)
+}
+
 /// Takes connections, at a slower pace while the system has no room for more.
-pub(super) async fn accept(listener: &tokio::net::TcpListener) -> (TcpStream, SocketAddr) {
+pub(super) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

@@ -195,7 +195,7 @@ impl Server {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
+    io::listen(address)
         .await
         .map_err(|error| Error::io(format!("could not listen on {address}"), error))
 }

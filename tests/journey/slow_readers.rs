@@ -81,6 +81,29 @@ async fn a_client_that_takes_next_to_nothing_is_closed_in_time() {
     .await;
 }
 
+/// What the system holds for a client is little enough that it is seen to take it.
+#[tokio::test]
+async fn a_client_that_takes_a_little_all_the_time_is_not_cut() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.write_timeout", "3s")]).await;
+    let (mut client, peer) = silent_reader(&upstream, &gateway).await;
+    let (_read, mut write) = peer.into_split();
+    let sending = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt as _;
+        let piece = chunk(data(&"x".repeat(16_000)));
+        while write.write_all(&piece).await.is_ok() {}
+    });
+    // 25 kB a second, for twice as long as it may take nothing.
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(40));
+    for _ in 0..150 {
+        every.tick().await;
+        client.take(1000).await;
+    }
+    assert!(!sending.is_finished());
+    client.reset();
+    crate::support::soon(sending).await.unwrap();
+}
+
 /// Answers that nobody reads are as few as fit between the two, however many are asked for.
 #[tokio::test]
 async fn a_client_that_asks_on_and_reads_nothing_is_closed_in_time() {
