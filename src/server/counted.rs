@@ -113,8 +113,9 @@ pin_project! {
     /// A body that counts as a request in progress. It passes its frames on untouched, and an
     /// error when everything that came before it has been written.
     ///
-    /// On HTTP/2 it isn't over before all of it is written, or the client's windows have room for
-    /// it: what the server keeps in its buffer once a body is over, nobody can take back.
+    /// On HTTP/2 it isn't over before all of it is written, unless it is small and the client's
+    /// windows have room for it: what the server keeps in its buffer once a body is over, nobody can
+    /// take back.
     pub(super) struct CountedBody<R> {
         #[pin]
         body: R,
@@ -129,9 +130,9 @@ enum Next {
     Ask,
     /// The end, whatever the body says: a HEAD is answered. HTTP/1's server would know that.
     Nothing,
-    /// The last byte. The server asks for room before it takes this one, and then there is room
-    /// for those before it.
-    LastByte(Piece),
+    /// The last byte, when those before it are written. The server asks for room before it takes
+    /// this one.
+    LastByte(Bytes),
     /// The trailers, or nothing, when all is written.
     End(Option<Box<HeaderMap>>),
     /// The error, when all that can be is written.
@@ -153,7 +154,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
             Ok(data) => {
                 let mut piece = guard.piece(data);
                 if ends
-                    && guard.stream().is_some_and(|stream| !stream.has_room())
+                    && guard.stream().is_some_and(|stream| !stream.may_end())
                     && let Some(last) = piece.split_last()
                 {
                     *this.next = Next::LastByte(last);
@@ -202,15 +203,21 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
                     }
                 },
                 Next::Nothing => return Poll::Ready(None),
-                Next::LastByte(_) => {
-                    let last = std::mem::replace(this.next, Next::End(None));
-                    if let Next::LastByte(last) = last {
-                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                Next::LastByte(last) => {
+                    if let Some(stream) = guard.and_then(InRequest::stream) {
+                        ready!(stream.poll_taken(cx));
                     }
+                    let last = std::mem::take(last);
+                    let piece = match guard {
+                        Some(guard) => guard.piece(last),
+                        None => Piece::unwatched(last),
+                    };
+                    *this.next = Next::End(None);
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
                 Next::End(trailers) => {
                     if let Some(stream) = guard.and_then(InRequest::stream)
-                        && !stream.has_room()
+                        && !stream.may_end()
                     {
                         ready!(stream.poll_taken(cx));
                     }

@@ -25,6 +25,10 @@ use super::frames::Seen;
 /// that do.
 pub(super) const LEAST_TAKEN: u64 = 1024;
 
+/// A body of so many bytes in all may be over before it is written, if the client's windows have
+/// room for it: then it is over at once, and takes no more than this of memory.
+const SMALL_BODY_BYTES: u64 = 16 * 1024;
+
 /// For how long too little has been taken of what waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WriteClock {
@@ -190,11 +194,17 @@ impl Stream {
 
     /// Whether the client's windows are known to have room for all that was given away. They may
     /// have though it isn't known: where a stream was opened further.
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         let windows = &self.all;
         self.handed.load(Ordering::Relaxed) <= windows.stream_window.load(Ordering::Relaxed)
             && windows.handed.load(Ordering::Relaxed)
                 <= windows.connection_window.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body's end may come before what was given away is written. The client can take
+    /// a window back, and needn't read: then who is over holds memory without a place or a clock.
+    pub(super) fn may_end(&self) -> bool {
+        self.handed.load(Ordering::Relaxed) <= SMALL_BODY_BYTES && self.has_room()
     }
 
     /// Ready when all that was given away is written, or never will be.
@@ -255,10 +265,14 @@ impl Piece {
         Self { bytes, stream: None }
     }
 
-    /// Takes the last byte off, unless it is the only one.
-    pub(super) fn split_last(&mut self) -> Option<Self> {
+    /// Takes the last byte back, unless it is the only one: it isn't given away any longer.
+    pub(super) fn split_last(&mut self) -> Option<Bytes> {
         let at = self.bytes.len().checked_sub(1).filter(|at| *at > 0)?;
-        Some(Self { bytes: self.bytes.split_off(at), stream: self.stream.clone() })
+        if let Some(stream) = &self.stream {
+            stream.handed.fetch_sub(1, Ordering::Relaxed);
+            stream.all.handed.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(self.bytes.split_off(at))
     }
 }
 
@@ -394,18 +408,33 @@ mod tests {
     }
 
     #[test]
-    fn the_last_byte_of_a_piece_is_counted_once() {
+    fn the_last_byte_of_a_piece_is_counted_when_it_is_given_away() {
         let streams = Streams::new();
         let stream = streams.begin();
         let mut piece = stream.piece(Bytes::from_static(b"123"));
-        let mut last = piece.split_last().unwrap();
-        assert_eq!((piece.chunk(), last.chunk()), (&b"12"[..], &b"3"[..]));
-        assert!(last.split_last().is_none());
+        let last = piece.split_last().unwrap();
+        assert_eq!((piece.chunk(), &last[..]), (&b"12"[..], &b"3"[..]));
         piece.advance(2);
+        assert!(!stream.waits());
+        let mut last = stream.piece(last);
         assert!(stream.waits());
+        assert!(last.split_last().is_none());
         last.advance(1);
         assert!(!stream.waits());
+        assert_eq!(streams.sent(), 3);
         assert!(stream.piece(Bytes::new()).split_last().is_none());
+    }
+
+    #[test]
+    fn only_a_small_body_may_end_before_it_is_written() {
+        let streams = Streams::new();
+        let window = 1 << 31;
+        streams.saw(&Seen { stream_window: window, connection_window: window, ..Seen::default() });
+        let stream = streams.begin();
+        let _small = stream.piece(Bytes::from_static(&[0; 16 * 1024]));
+        assert!(stream.may_end());
+        let _more = stream.piece(Bytes::from_static(b"1"));
+        assert!(stream.has_room() && !stream.may_end());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use crate::support::frames::{
 };
 use crate::support::{
     Gateway, MESSAGE_DELTA, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream, chunk, data,
-    preamble, soon,
+    json_answer, preamble, soon,
 };
 
 const QUICK: [(&str, &str); 2] = [("server.write_timeout", "300ms"), ("stream.hold_for", "0s")];
@@ -156,6 +156,38 @@ async fn a_run_that_has_ended_is_not_ended_for_who_did_not_take_it() {
     assert_cut(&client.until(RST_STREAM, 1).await, 1);
     // Nothing of it is left.
     assert_eq!(gateway.get("ada", "/sessions").await.status, 200);
+}
+
+/// What has gone to the server's memory is not taken, whatever the windows were.
+#[tokio::test]
+async fn a_window_that_is_taken_back_frees_nobody_from_the_clock() {
+    let upstream = Upstream::bind().await;
+    let settings = [("server.write_timeout", "1s"), ("limits.max_in_flight", "1")];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let mut client = RawHttp2::connect(gateway.address, (1 << 31) - 1).await;
+    let path = format!("/sessions/{session}/threads/{session}/items");
+    client.send(&[Frame::window(0, 1 << 30), Frame::get(1, &path, Some("ada"))]).await;
+    let (mut peer, _) = upstream.request().await;
+    let item = serde_json::json!({
+        "id": "msg_1",
+        "thread_id": "thr_1",
+        "created_at": "2026-11-21T03:43:12.5",
+        "type": "user_message",
+        "content": [{"type": "input_text", "text": "x".repeat(7 << 20)}],
+        "attachments": [],
+        "inference_options": {},
+    });
+    let items = serde_json::json!({"data": [item], "has_more": false, "after": null});
+    peer.send(json_answer(&items.to_string())).await;
+    let answer = client.until(HEADERS, 1).await.pop().unwrap();
+    // `:status: 200` of the static table.
+    assert_eq!(answer.payload[0], 0x88);
+    // It has its place for as long as it isn't taken.
+    assert_eq!(gateway.get("eve", "/sessions").await.status, 503);
+    client.send(&[Frame::settings(0)]).await;
+    assert_cut(&client.until(RST_STREAM, 1).await, 1);
+    assert_eq!(gateway.get("eve", "/sessions").await.status, 200);
 }
 
 #[tokio::test]
