@@ -251,6 +251,14 @@ mod tests {
     }
 
     #[test]
+    fn queries_may_have_parameters_that_nobody_knows() {
+        for (name, source) in SOURCES.iter().filter(|(name, _)| name.ends_with(".query")) {
+            let schema: Value = serde_json::from_str(source).unwrap();
+            assert!(schema.get("additionalProperties").is_none(), "{name}");
+        }
+    }
+
+    #[test]
     fn whatever_is_named_is_bounded_and_on_every_surface_alike() {
         for (name, source) in SOURCES {
             if [".request", ".query", "chatkit/"].iter().any(|kind| name.contains(kind)) {
