@@ -28,6 +28,8 @@ pub struct RunClaim {
     store: Arc<dyn SessionStore>,
     session_id: SessionId,
     start: Start,
+    /// What the thread that this first run made is called.
+    made: Option<ThreadId>,
     settlement: Settlement,
     learns_titles: bool,
     counts: bool,
@@ -64,6 +66,7 @@ impl RunClaim {
             store,
             session_id,
             start,
+            made: None,
             settlement,
             learns_titles: true,
             counts: true,
@@ -164,25 +167,27 @@ impl RunClaim {
         }
     }
 
-    /// Stores the id of the thread that this first run made. Of a later run, which makes none, the
-    /// id is only made sure to be no other user's. The future owns what it needs, and once it is
-    /// polled what it does is done, whether or not somebody waits for it; `None` if it is the thread
-    /// that the run is on.
+    /// Stores the id of the thread that this first run made. Any other that the upstream names, then
+    /// or in a later run, which makes none, is only made sure to be no other user's. The future owns
+    /// what it needs, and once it is polled what it does is done, whether or not somebody waits for it;
+    /// `None` if it is the thread that the run is on, or has made.
     pub fn bind(
-        &self,
+        &mut self,
         thread_id: &str,
     ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
-        let lease = match &self.start {
-            Start::First(lease) => Some(*lease),
-            Start::Next(own) | Start::Uncounted { thread_id: own, .. } => {
-                if **own == *thread_id {
-                    return None;
-                }
-                None
-            }
+        let (own, lease) = match &self.start {
+            Start::First(lease) => (self.made.as_ref(), Some(*lease)),
+            Start::Next(own) | Start::Uncounted { thread_id: own, .. } => (Some(own), None),
         };
+        if own.is_some_and(|own| **own == *thread_id) {
+            return None;
+        }
+        let lease = lease.filter(|_| own.is_none());
         let (store, id) = (Arc::clone(&self.store), self.session_id);
         let thread_id = ThreadId::from(thread_id);
+        if lease.is_some() {
+            self.made = Some(ThreadId::clone(&thread_id));
+        }
         // In a task of its own: a client that leaves now must not keep it from being known that the
         // upstream gave it another user's thread.
         Some(async move {

@@ -7,7 +7,8 @@ use super::lines::{Lines, Sink};
 
 /// What a scanner tells.
 pub(crate) trait Listener {
-    /// A `thread.created` is passing and its id is known; its event may not be complete yet.
+    /// A `thread.created` is passing and its id is known; its event may not be complete yet. Told of
+    /// each such event, once.
     fn thread_created(&mut self, thread_id: &str);
 
     /// An event is complete.
@@ -24,6 +25,7 @@ pub(crate) trait Listener {
 pub(crate) struct Scanner {
     lines: Lines,
     fields: Fields,
+    /// The thread that the event makes has been told of.
     announced: bool,
 }
 
@@ -88,5 +90,6 @@ impl<L: Listener> Sink for Reader<'_, L> {
         self.listener.event(Event { kind, item_kind, id, title, error, says_nothing });
         self.fields.after_output = self.listener.after_output();
         self.fields.reset();
+        *self.announced = false;
     }
 }

@@ -1,5 +1,6 @@
 //! The body that looks on.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -20,8 +21,9 @@ pub type Binding = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 /// Looks on while a run's bytes pass. It can't alter, end or, but for the one case of
 /// [`thread_created`](Self::thread_created), delay them.
 pub trait RunObserver: Send + 'static {
-    /// The id of the run's new thread is known. Its frame waits for the binding, if there is
-    /// one; if that fails, the stream ends with its error.
+    /// A `thread.created` says what the run's new thread is called. A run has one such event; whatever
+    /// else comes is told all the same. Its frame waits for the binding, if there is one; if that
+    /// fails, the stream ends with its error.
     fn thread_created(&mut self, thread_id: &str) -> Option<Binding>;
 
     /// An event passed.
@@ -117,8 +119,11 @@ struct Watcher<O: RunObserver> {
 }
 
 struct Parked {
-    binding: Binding,
+    /// In the order of their events. More than one is an upstream's fault.
+    bindings: VecDeque<Binding>,
     frame: Option<Frame<Bytes>>,
+    /// Of those that are done, the first that failed.
+    bound: Result<(), BoxError>,
 }
 
 impl<B, O: RunObserver> Watch<B, O> {
@@ -236,13 +241,13 @@ struct Listening<'a, O> {
     progress: &'a mut Progress,
     observer: &'a mut O,
     makes_thread: bool,
-    binding: Option<Binding>,
+    bindings: VecDeque<Binding>,
 }
 
 impl<O: RunObserver> Listener for Listening<'_, O> {
     fn thread_created(&mut self, thread_id: &str) {
-        self.progress.preamble.thread_id = Some(thread_id.to_owned());
-        self.binding = self.observer.thread_created(thread_id);
+        self.progress.preamble.thread_id.get_or_insert_with(|| thread_id.to_owned());
+        self.bindings.extend(self.observer.thread_created(thread_id));
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -351,17 +356,26 @@ where
                 progress: &mut watcher.progress,
                 observer: &mut watcher.observer,
                 makes_thread: watcher.makes_thread,
-                binding: None,
+                bindings: VecDeque::new(),
             };
             watcher.scanner.feed(data, &mut listening);
-            match listening.binding {
-                None => return Poll::Ready(Some(Ok(frame))),
-                Some(binding) => watcher.parked = Some(Parked { binding, frame: Some(frame) }),
+            let bindings = listening.bindings;
+            if bindings.is_empty() {
+                return Poll::Ready(Some(Ok(frame)));
             }
+            watcher.parked = Some(Parked { bindings, frame: Some(frame), bound: Ok(()) });
         }
         if let Some(parked) = &mut watcher.parked {
-            let bound = ready!(parked.binding.as_mut().poll(cx));
-            let frame = parked.frame.take();
+            while let Some(binding) = parked.bindings.front_mut() {
+                let bound = ready!(binding.as_mut().poll(cx));
+                parked.bindings.pop_front();
+                // What the others are to notice they notice whatever became of this one.
+                if parked.bound.is_ok() {
+                    parked.bound = bound;
+                }
+            }
+            let (frame, bound) =
+                (parked.frame.take(), std::mem::replace(&mut parked.bound, Ok(())));
             watcher.parked = None;
             return match bound {
                 Ok(()) => Poll::Ready(frame.map(Ok)),

@@ -130,41 +130,69 @@ enum Way {
     PassThrough,
     /// A thread of hers is there; the upstream names another one in its next run.
     Later,
+    /// Her new thread is named first.
+    Second,
+    SecondJson,
+    SecondPassThrough,
 }
 
 impl Way {
-    const ALL: [Self; 6] =
-        [Self::Events, Self::Json, Self::Chat, Self::ChatEvents, Self::PassThrough, Self::Later];
+    const ALL: [Self; 9] = [
+        Self::Events,
+        Self::Json,
+        Self::Chat,
+        Self::ChatEvents,
+        Self::PassThrough,
+        Self::Later,
+        Self::Second,
+        Self::SecondJson,
+        Self::SecondPassThrough,
+    ];
 
     async fn go(self, gateway: &Gateway, upstream: &Upstream, thread: &str) {
         let session = match self {
             Self::Later => gateway.bound(upstream, "eve", "thr_eve").await,
-            Self::Events | Self::Json => gateway.session("eve").await,
-            Self::Chat | Self::ChatEvents | Self::PassThrough => String::new(),
+            Self::Events | Self::Json | Self::Second | Self::SecondJson => {
+                gateway.session("eve").await
+            }
+            Self::Chat | Self::ChatEvents | Self::PassThrough | Self::SecondPassThrough => {
+                String::new()
+            }
         };
         let hi = r#"{"message":"hi"}"#;
         let request = match self {
-            Self::Events | Self::Later => TestRequest::run(&session),
-            Self::Json => TestRequest::run(&session).field("accept", "application/json"),
+            Self::Events | Self::Later | Self::Second => TestRequest::run(&session),
+            Self::Json | Self::SecondJson => TestRequest::run(&session).field("accept", "application/json"),
             Self::Chat => TestRequest::new("POST", "//api/chat").json(hi),
             Self::ChatEvents => {
                 TestRequest::new("POST", "//api/chat").json(hi).field("accept", "text/event-stream")
             }
-            Self::PassThrough => TestRequest::new("POST", "").json(
+            Self::PassThrough | Self::SecondPassThrough => TestRequest::new("POST", "").json(
                 r#"{"type":"threads.create","params":{"input":{"content":[],"attachments":[],"inference_options":{}}}}"#,
             ),
         };
         let mut client = gateway.connect().await;
         client.send(request.user("eve").bytes()).await;
         let (mut peer, _) = upstream.request().await;
-        let events = format!("{}{MESSAGE_DONE}", preamble(thread));
+        let own = match self {
+            Self::Second | Self::SecondJson | Self::SecondPassThrough => {
+                created(&format!("{thread}_own"))
+            }
+            Self::Events
+            | Self::Json
+            | Self::Chat
+            | Self::ChatEvents
+            | Self::PassThrough
+            | Self::Later => String::new(),
+        };
+        let events = format!("{own}{}{MESSAGE_DONE}", preamble(thread));
         peer.send(stream_answer(&events)).await;
         match self {
-            Self::Events | Self::Json | Self::Later => {
+            Self::Events | Self::Json | Self::Later | Self::Second | Self::SecondJson => {
                 expect_nothing_told(&client.reply().await, 502);
             }
             Self::Chat | Self::ChatEvents => expect_nothing_told(&client.reply().await, 503),
-            Self::PassThrough => {
+            Self::PassThrough | Self::SecondPassThrough => {
                 // Its status is out before the upstream has said anything.
                 client.head().await;
                 let (body, end) = client.body().await;

@@ -104,17 +104,50 @@ async fn the_binding_wakes_the_stream() {
     assert_eq!(reading.await.unwrap().into_data().unwrap(), event(CREATED));
 }
 
+/// Whatever came before it: only its observer knows which thread is whose.
 #[test]
-fn only_the_first_new_thread_is_bound() {
-    let bindings = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = bindings.clone();
-    let recorder = Recorder::binding(move || {
-        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Box::pin(std::future::ready(Ok(())))
-    });
-    let (out, _) = drain(Watch::new(Script::text(&[CREATED, CREATED, DELTA]), recorder.clone()));
-    assert_eq!(out.len(), 3);
-    assert_eq!(bindings.load(std::sync::atomic::Ordering::SeqCst), 1);
-    let created = recorder.told().iter().filter(|told| matches!(told, Told::Created(_))).count();
-    assert_eq!(created, 1);
+fn each_new_thread_is_told_of_once_and_bound_before_it_is_seen() {
+    const ANOTHER: &str = r#"{"thread":{"id":"thr_2"},"type":"thread.created"}"#;
+    let created = |recorder: &Recorder| {
+        let of = |told: &Told| matches!(told, Told::Created(_));
+        recorder.told().into_iter().filter(of).collect::<Vec<_>>()
+    };
+    let both = [Told::Created("thr_1".to_owned()), Told::Created("thr_2".to_owned())];
+    let apart = [event(CREATED), event(DELTA), event(ANOTHER), event(DELTA)];
+    let together = [Bytes::from(apart.concat())];
+    for (frames, seen) in [(&apart[..], 2), (&together, 0)] {
+        for failing in 0..3 {
+            let bindings = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let done = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let (counted, counts) = (bindings.clone(), done.clone());
+            let recorder = Recorder::binding(move || {
+                let n = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let done = counts.clone();
+                Box::pin(async move {
+                    done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    if n == failing { Err(format!("not stored {n}").into()) } else { Ok(()) }
+                })
+            });
+            let (out, end) = drain(Watch::new(Script::frames(frames), recorder.clone()));
+            if failing == 2 {
+                assert_eq!((out.len(), end.is_ok()), (frames.len(), true));
+            } else {
+                assert_eq!(end.unwrap_err().to_string(), format!("not stored {failing}"));
+                assert_eq!(out.len(), if failing == 0 { 0 } else { seen });
+                assert_eq!(recorder.end(), Some(End::Cancelled));
+            }
+            // With the first one failed, the rest of its frame is looked at all the same.
+            let told = if failing == 0 && frames.len() > 1 { &both[..1] } else { &both[..] };
+            assert_eq!(created(&recorder), told);
+            assert_eq!(done.load(std::sync::atomic::Ordering::SeqCst), told.len());
+        }
+    }
+}
+
+#[test]
+fn the_first_new_thread_is_the_runs() {
+    const ANOTHER: &str = r#"{"type":"thread.created","thread":{"id":"thr_2"}}"#;
+    let frames = Script::text(&[CREATED, ANOTHER]).then(Step::Cut);
+    let failure = now(hold(Watch::new(frames, Recorder::default()), HoldPolicy::default()));
+    assert_eq!(failure.unwrap_err().preamble.thread_id.as_deref(), Some("thr_1"));
 }
