@@ -271,8 +271,8 @@ impl SqliteStore {
         schema::log_bytes(self.readers.path())
     }
 
-    /// Connections for a point read, or for the beginning of a run.
-    pub(super) fn readers(&self) -> &Readers {
+    /// Connections for reading, and for the beginning of a run.
+    pub(super) fn readers(&self) -> &Arc<Readers> {
         if self.files.as_ref().is_some_and(|files| files.are_due()) {
             self.queue().look();
         }
@@ -315,7 +315,7 @@ impl SqliteStore {
         let failed = |why: &str| Error::store(context, why.to_owned());
         let permit = Arc::clone(&self.lists).acquire_owned().await;
         let permit = permit.map_err(|_| failed("it is closed"))?;
-        let (readers, queue) = (Arc::clone(&self.readers), Arc::clone(self.queue()));
+        let (readers, queue) = (Arc::clone(self.readers()), Arc::clone(self.queue()));
         let patience = self.patience;
         let work = move || {
             // Held until it is done, though nobody may wait for it any more.

@@ -518,3 +518,17 @@ async fn who_only_reads_notices_too_that_the_file_is_gone() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn who_only_lists_notices_too_that_the_file_is_gone() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let (user_id, ids) = (UserId::parse("ada").unwrap(), ConversationIds::Uuid);
+    let page = SessionsPage { user_id, ids, after: None, limit: 9 };
+    store.list(page.clone()).await.unwrap();
+    std::fs::rename(directory.file(), directory.file().with_extension("away")).unwrap();
+    // As above.
+    while store.list(page.clone()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
