@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::Error;
 
@@ -158,6 +158,7 @@ pub(super) fn open_for_writing(path: &Path, busy_timeout: Duration) -> Result<Co
     check_ownership(&connection)
         .map_err(|error| Error::store(failed("read"), error))?
         .map_err(|refusal| Error::store(failed("use"), refusal))?;
+    check_writable(&connection).map_err(|error| Error::store(failed("write to"), error))?;
     prepare(&connection, busy_timeout).map_err(|error| Error::store(failed("prepare"), error))?;
     Ok(connection)
 }
@@ -297,6 +298,23 @@ fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), Strin
     Ok(Ok(()))
 }
 
+/// SQLite opens for reading only what it may not write to, and says nothing until there is something to
+/// write.
+fn check_writable(connection: &Connection) -> rusqlite::Result<()> {
+    if !connection.is_readonly(MAIN_DB)? {
+        return Ok(());
+    }
+    let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+    let text = "the file can't be written; let the gateway's user write to it".to_owned();
+    Err(rusqlite::Error::SqliteFailure(problem, Some(text)))
+}
+
+/// Writes to the file what it says already: a page goes to the log as with any other change.
+pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+    // An update of a row to what it is writes nothing.
+    connection.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
 fn prepare(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     if use_log(connection)? != "wal" {
         // Readers would block the writer, and be blocked by it.
@@ -380,4 +398,25 @@ pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
 
 fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
     connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As SQLite opens it for whoever may not write to it; root may.
+    #[test]
+    fn a_file_that_can_only_be_read_is_refused() {
+        let name = format!("chatkit-rest-read-only-{}", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(name);
+        drop(open_for_writing(&path, Duration::ZERO).unwrap());
+        let connection = open_for_reading(&path).unwrap();
+        // Nothing else that is done with a file that is up to date fails.
+        prepare(&connection, Duration::ZERO).unwrap();
+        let refusal = check_writable(&connection).unwrap_err();
+        assert_eq!(refusal.sqlite_error_code(), Some(ErrorCode::ReadOnly));
+        assert!(write_again(&connection).is_err());
+        drop(connection);
+        remove(&path);
+    }
 }

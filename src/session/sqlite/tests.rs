@@ -532,3 +532,16 @@ async fn who_only_lists_notices_too_that_the_file_is_gone() {
         tokio::task::yield_now().await;
     }
 }
+
+/// That a disk is full is seen only by who writes to it.
+#[tokio::test]
+async fn a_ping_changes_the_file() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let other = rusqlite::Connection::open(directory.file()).unwrap();
+    let version =
+        || other.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+    let before = version();
+    store.ping().await.unwrap();
+    assert_ne!(version(), before);
+}
