@@ -139,6 +139,10 @@ impl SqliteOptions {
         let path = std::path::absolute(path)
             .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
         let connection = schema::open_for_writing(&path, self.busy_timeout)?;
+        // What SQLite has beside the file is beside where a link leads to.
+        #[cfg(unix)]
+        let path = std::fs::canonicalize(&path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
         let file = if self.bulk {
             schema::prepare_for_bulk(&connection)
                 .map_err(|error| Error::store("could not prepare the session store", error))?;

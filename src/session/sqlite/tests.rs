@@ -545,3 +545,19 @@ async fn a_ping_changes_the_file() {
     store.ping().await.unwrap();
     assert_ne!(version(), before);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_the_file_is_the_file() {
+    let (directory, elsewhere) = (Directory::new(), Directory::new());
+    let store = directory.store();
+    let session = session(None);
+    assert!(create(&store, &session).await);
+    std::os::unix::fs::symlink(directory.file(), elsewhere.file()).unwrap();
+    let linked = elsewhere.store();
+    assert!(linked.get(session.id).await.unwrap().is_some());
+    // With the same locks, which are in a file beside it.
+    drop((store, linked));
+    assert_eq!(std::fs::read_dir(&elsewhere.0).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
+}
