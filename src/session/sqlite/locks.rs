@@ -68,10 +68,17 @@ mod linux {
         }
 
         /// Locks `bytes`; `false` if another has one of them. What it has already it keeps.
+        ///
+        /// # Errors
+        /// [`ErrorKind::Unsupported`] where there are no such locks.
         pub(in super::super) fn try_lock(&self, bytes: Range<u64>) -> Result<bool> {
             match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&flock(libc::F_WRLCK, &bytes)?)) {
                 Ok(_) => Ok(true),
                 Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+                // What a kernel says that doesn't know them, as that of gVisor.
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                    Err(ErrorKind::Unsupported.into())
+                }
                 Err(error) => Err(error.into()),
             }
         }

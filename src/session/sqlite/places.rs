@@ -112,15 +112,27 @@ pub(super) enum Seen {
 impl Places {
     /// Shows itself to others that have the store at `path` open.
     ///
+    /// Where the system has no such locks, it is as if it were alone.
+    ///
     /// # Errors
-    /// If there can be no locks, or too many have it open.
+    /// If the file of locks can't be opened or locked, or too many have it open.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if !Locks::EXIST {
             return Ok(Self::default());
         }
         for _ in 0..KNOCKS {
             let locks = Locks::open(path)?;
-            if !locks.try_lock(DOOR)? {
+            let door = match locks.try_lock(DOOR) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    tracing::warn!(
+                        "session store: no locks here that other processes see: if several have it \
+                         open, the limit of messages doesn't count those of the others in flight"
+                    );
+                    return Ok(Self::default());
+                }
+                door => door?,
+            };
+            if !door {
                 #[expect(clippy::disallowed_methods, reason = "who opens a store may block")]
                 std::thread::sleep(KNOCK_EVERY);
             } else if locks.is_there()? {

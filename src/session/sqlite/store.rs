@@ -13,6 +13,7 @@ use super::alone::OpenFile;
 use super::clients;
 use super::files::Files;
 use super::lists::{self, Overlays};
+use super::locks;
 use super::places::Places;
 use super::quarantine;
 use super::readers::Readers;
@@ -154,7 +155,8 @@ impl SqliteOptions {
         };
         let places = if self.nameless { Ok(Places::default()) } else { Places::open(&path) };
         let places = places.map_err(|error| {
-            Error::io(format!("could not share the session store {}", path.display()), error)
+            let path = path.display();
+            Error::io(format!("could not lock {path}{}, beside the store", locks::SUFFIX), error)
         })?;
         let files = if self.nameless { None } else { Some(Files::of(&path)) };
         let files = files.transpose().map_err(|error| {

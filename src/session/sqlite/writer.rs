@@ -390,6 +390,8 @@ impl Drop for CloseAtEnd<'_> {
         let mut state = self.0.state();
         state.closed = true;
         state.ended = true;
+        // If it panicked in a batch; else other processes could begin no run of those sessions.
+        state.tallies.unlock_batch();
         let left = std::mem::take(&mut state.tasks);
         let unwritten = state.tallies.is_dirty();
         drop(state);
