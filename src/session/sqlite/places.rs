@@ -55,7 +55,7 @@ const NUMBERS: u64 = SESSIONS - 1024;
 const ALL_NUMBERS: Range<u64> = NUMBERS + 1..NUMBERS + 1 + MAX_NUMBER;
 
 /// The byte of who may have messages that are not marked.
-const UNMARKED: Range<u64> = SESSIONS - 2048..SESSIONS - 2047;
+pub(super) const UNMARKED: Range<u64> = SESSIONS - 2048..SESSIONS - 2047;
 
 /// The byte of who comes or goes.
 const DOOR: Range<u64> = SESSIONS - 4096..SESSIONS - 4095;

@@ -609,7 +609,12 @@ impl SessionStore for SqliteStore {
         Box::pin(async move {
             self.read_list(context, |connection, _| rows::read_each_table(connection)).await?;
             // A transaction that changes nothing succeeds on a disk that is full, too.
-            self.write(context, schema::write_again).await
+            self.write(context, schema::write_again).await?;
+            if self.queue().tallies(|tallies| tallies.places().is_waiting()) {
+                let why = "another process that has it open was stopped, and no run can begin";
+                return Err(Error::store(context, why.to_owned()));
+            }
+            Ok(())
         })
     }
 }

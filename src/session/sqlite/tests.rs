@@ -561,3 +561,19 @@ async fn a_link_to_the_file_is_the_file() {
     assert_eq!(std::fs::read_dir(&elsewhere.0).unwrap().count(), 1);
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
 }
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn a_ping_tells_of_a_process_that_keeps_all_runs_from_beginning() {
+    let directory = Directory::new();
+    drop(directory.store());
+    let stopped = locks::Locks::open(&directory.file()).unwrap();
+    assert!(stopped.try_lock(super::places::UNMARKED).unwrap());
+    let short = SqliteOptions::new().busy_timeout(Duration::from_millis(1));
+    let store = short.open(&directory.file()).unwrap();
+    assert!(store.ping().await.unwrap_err().chain().contains("was stopped"));
+    drop(stopped);
+    while store.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
