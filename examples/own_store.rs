@@ -150,20 +150,22 @@ impl<S: SessionStore> SessionStore for Counted<S> {
     fn bind(
         &self,
         id: SessionId,
+        user_id: &UserId,
         lease: Lease,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Bound> {
-        self.counted("bind", self.inner.bind(id, lease, thread_id, now))
+        self.counted("bind", self.inner.bind(id, user_id, lease, thread_id, now))
     }
 
     fn thread_named(
         &self,
         id: SessionId,
+        user_id: &UserId,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Reuse>> {
-        self.counted("thread_named", self.inner.thread_named(id, thread_id, now))
+        self.counted("thread_named", self.inner.thread_named(id, user_id, thread_id, now))
     }
 
     fn quarantined(
@@ -284,7 +286,7 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
     let RunStart::Busy = store.begin_run(id, begin).await? else {
         return Err("two first messages at once must not make two threads".into());
     };
-    let Bound::Done = store.bind(id, lease, ThreadId::from("thr_1"), now).await? else {
+    let Bound::Done = store.bind(id, &ada, lease, ThreadId::from("thr_1"), now).await? else {
         return Err("the lease is still the session's".into());
     };
     // What the user said, and what was answered.

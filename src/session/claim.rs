@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -27,14 +28,27 @@ use crate::rejection::{Code, Rejection};
 pub struct RunClaim {
     store: Arc<dyn SessionStore>,
     session_id: SessionId,
+    user_id: UserId,
     start: Start,
     /// What the thread that this first run made is called.
     made: Option<ThreadId>,
     settlement: Settlement,
+    /// The run's end, once its thread is being bound.
+    binding: Option<Arc<Ending>>,
     learns_titles: bool,
     counts: bool,
     showed_something: bool,
     _permit: Option<StreamPermit>,
+}
+
+/// Settles a run when it has ended and its thread is bound or not, whichever is later: a settlement
+/// that overtook a bind would take the session, or its lease, away from it.
+struct Ending {
+    store: Arc<dyn SessionStore>,
+    session_id: SessionId,
+    settlement: OnceLock<Settlement>,
+    /// What the run told is of a thread that is not the session's.
+    is_unbound: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +68,7 @@ impl RunClaim {
     pub(super) async fn begin(
         store: Arc<dyn SessionStore>,
         session_id: SessionId,
+        user_id: &UserId,
         begin: BeginRun,
         permit: Option<StreamPermit>,
     ) -> Result<Self, Rejection> {
@@ -65,9 +80,11 @@ impl RunClaim {
         Ok(Self {
             store,
             session_id,
+            user_id: user_id.clone(),
             start,
             made: None,
             settlement,
+            binding: None,
             learns_titles: true,
             counts: true,
             showed_something: false,
@@ -169,8 +186,8 @@ impl RunClaim {
 
     /// Stores the id of the thread that this first run made. Any other that the upstream names, then
     /// or in a later run, which makes none, is only made sure to be no other user's. The future owns
-    /// what it needs, and once it is polled what it does is done, whether or not somebody waits for it;
-    /// `None` if it is the thread that the run is on, or has made.
+    /// what it needs, and once it is polled what it does is done, whether or not somebody waits for it,
+    /// and before the run is settled; `None` if it is the thread that the run is on, or has made.
     pub fn bind(
         &mut self,
         thread_id: &str,
@@ -183,7 +200,15 @@ impl RunClaim {
             return None;
         }
         let lease = lease.filter(|_| own.is_none());
-        let (store, id) = (Arc::clone(&self.store), self.session_id);
+        let (id, user_id) = (self.session_id, self.user_id.clone());
+        let ending = Arc::clone(self.binding.get_or_insert_with(|| {
+            Arc::new(Ending {
+                store: Arc::clone(&self.store),
+                session_id: id,
+                settlement: OnceLock::new(),
+                is_unbound: AtomicBool::new(false),
+            })
+        }));
         let thread_id = ThreadId::from(thread_id);
         if lease.is_some() {
             self.made = Some(ThreadId::clone(&thread_id));
@@ -194,15 +219,19 @@ impl RunClaim {
             let bound = tokio::spawn(async move {
                 let now = Timestamp::now();
                 let named = ThreadId::clone(&thread_id);
+                let store = &ending.store;
                 let bound = match lease {
-                    Some(lease) => store.bind(id, lease, named, now).await,
+                    Some(lease) => store.bind(id, &user_id, lease, named, now).await,
                     None => store
-                        .thread_named(id, named, now)
+                        .thread_named(id, &user_id, named, now)
                         .await
                         .map(|reuse| reuse.map_or(Bound::Done, Bound::ThreadReused)),
                 };
                 if let Ok(Bound::ThreadReused(reuse)) = &bound {
                     tell(id, &thread_id, reuse);
+                }
+                if !matches!(bound, Ok(Bound::Done)) {
+                    ending.is_unbound.store(true, Ordering::Release);
                 }
                 bound
             });
@@ -267,7 +296,7 @@ impl Start {
 /// Tells whoever runs the gateway of an id that came twice: nobody else can do anything about it.
 fn tell(id: SessionId, thread_id: &str, reuse: &Reuse) {
     let Reuse { owner_session, owner, other, quarantined } = reuse;
-    let (owner, other) = (owner.as_str(), other.as_ref().map(UserId::as_str));
+    let (owner, other) = (owner.as_str(), other.as_str());
     if let Some(threads_in_quarantine) = quarantined {
         tracing::error!(
             thread = thread_id,
@@ -305,6 +334,23 @@ impl Drop for RunClaim {
         if self.showed_something || settlement.title.is_some() {
             settlement.touched_at = Some(Timestamp::now());
         }
+        match self.binding.take() {
+            // Nobody else sets it.
+            Some(ending) => drop(ending.settlement.set(settlement)),
+            None => self.store.settle(self.session_id, settlement),
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Some(settlement) = self.settlement.take() else { return };
+        let settlement = if *self.is_unbound.get_mut() {
+            let Settlement { lease, discard_unbound, .. } = settlement;
+            Settlement { lease, discard_unbound, ..Settlement::default() }
+        } else {
+            settlement
+        };
         self.store.settle(self.session_id, settlement);
     }
 }

@@ -179,21 +179,25 @@ impl SessionStore for MemoryStore {
     fn bind(
         &self,
         id: SessionId,
+        user_id: &UserId,
         lease: Lease,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Bound> {
-        self.later(move |tables| tables.bind(id, lease, thread_id, now))
+        let user_id = user_id.clone();
+        self.later(move |tables| tables.bind(id, user_id, lease, thread_id, now))
     }
 
     fn thread_named(
         &self,
         id: SessionId,
+        user_id: &UserId,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Reuse>> {
+        let user_id = user_id.clone();
         self.later(move |tables| {
-            let reuse = tables.reuse(id, &thread_id, now)?;
+            let reuse = tables.reuse(id, user_id, &thread_id, now)?;
             reuse.quarantined.is_some().then_some(reuse)
         })
     }
@@ -556,8 +560,15 @@ impl Tables {
         bound.into_iter().take(page.limit).map(placed).collect()
     }
 
-    fn bind(&mut self, id: SessionId, lease: Lease, thread_id: ThreadId, now: Timestamp) -> Bound {
-        if let Some(reuse) = self.reuse(id, &thread_id, now) {
+    fn bind(
+        &mut self,
+        id: SessionId,
+        user_id: UserId,
+        lease: Lease,
+        thread_id: ThreadId,
+        now: Timestamp,
+    ) -> Bound {
+        if let Some(reuse) = self.reuse(id, user_id, &thread_id, now) {
             return Bound::ThreadReused(reuse);
         }
         let Some(session) = self.sessions.get_mut(&id) else { return Bound::LeaseLost };
@@ -572,10 +583,15 @@ impl Tables {
         Bound::Done
     }
 
-    /// What it means that the upstream names that thread in a run of session `id`; `None` if it is
-    /// no other session's. That of another user goes into quarantine.
-    fn reuse(&mut self, id: SessionId, thread_id: &ThreadId, now: Timestamp) -> Option<Reuse> {
-        let other = self.sessions.get(&id).map(|session| session.record.user_id.clone());
+    /// What it means that the upstream names that thread in a run of session `id`, which is or was
+    /// `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
+    fn reuse(
+        &mut self,
+        id: SessionId,
+        other: UserId,
+        thread_id: &ThreadId,
+        now: Timestamp,
+    ) -> Option<Reuse> {
         let (owner_session, owner) = match self.threads.get(thread_id) {
             Some(owner) if *owner == id => return None,
             Some(owner) => (*owner, self.sessions.get(owner)?.record.user_id.clone()),
@@ -584,7 +600,7 @@ impl Tables {
                 (thread.owner_session, thread.owner.clone())
             }
         };
-        if other.as_ref() == Some(&owner) && !self.quarantine.contains_key(thread_id) {
+        if other == owner && !self.quarantine.contains_key(thread_id) {
             return Some(Reuse { owner_session, owner, other, quarantined: None });
         }
         if let Some(session) = self.sessions.get_mut(&owner_session) {
@@ -603,7 +619,7 @@ impl Tables {
         });
         thread.times += 1;
         thread.other_session = id;
-        thread.other.clone_from(&other);
+        thread.other = Some(other.clone());
         let quarantined = Some(self.quarantine.len() as u64);
         Some(Reuse { owner_session, owner, other, quarantined })
     }

@@ -84,8 +84,8 @@ pub struct Reuse {
     pub owner_session: SessionId,
     /// Whose that is, or was.
     pub owner: UserId,
-    /// Whose session the upstream gave it to then; `None` if that session is gone.
-    pub other: Option<UserId>,
+    /// Whose session the upstream gave it to then.
+    pub other: UserId,
     /// How many threads are in quarantine now, this one among them; `None` if it isn't, because
     /// both sessions are one user's.
     pub quarantined: Option<u64>,

@@ -131,8 +131,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// another run after its time was up (time alone doesn't end it). It is used up by success.
     /// Durable before it resolves, because the thread's id is shown to the client right after.
     ///
-    /// Whatever became of the lease, a thread that is another session's already is
-    /// [`Bound::ThreadReused`]. If that is another user's, the thread goes into quarantine in the
+    /// Whatever became of the lease and of the session, which is or was `user_id`'s, a thread that is
+    /// another session's already is [`Bound::ThreadReused`]. If that is another user's, the thread goes into quarantine in the
     /// same step: from then on every process on the store finds its session
     /// [`Quarantined`](Found::Quarantined), begins no run on it, and leaves it out of lists; the
     /// session and its counts stay. So it is with an id that is in quarantine already, even if its
@@ -140,6 +140,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn bind(
         &self,
         id: SessionId,
+        user_id: &UserId,
         lease: Lease,
         thread_id: ThreadId,
         now: Timestamp,
@@ -151,6 +152,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn thread_named(
         &self,
         id: SessionId,
+        user_id: &UserId,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Reuse>>;

@@ -341,7 +341,8 @@ mod tests {
                 panic!()
             };
             let thread = format!("thr_{n}");
-            let bound = self.store.bind(id, lease, thread.clone().into(), now).await.unwrap();
+            let bound =
+                self.store.bind(id, &ada(), lease, thread.clone().into(), now).await.unwrap();
             assert_eq!(bound, Bound::Done);
             self.own.push((id, thread.clone()));
             self.listed.lock().unwrap().push(thread.clone());

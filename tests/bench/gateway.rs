@@ -203,14 +203,14 @@ impl Furnished {
 async fn bound_session(store: &MemoryStore, id: SessionId) {
     let now = Timestamp::now();
     let user_id = UserId::parse("ada").unwrap();
-    let session = NewSession { id, user_id, title: None, conversation: None, now };
+    let session = NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
     let _ = store.create(session, None).await.unwrap();
     let (max_messages, lease) = (NonZeroU32::new(1), Duration::from_secs(45));
     let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
     let RunStart::First(lease) = store.begin_run(id, begin).await.unwrap() else {
         panic!("a first run");
     };
-    let bound = store.bind(id, lease, THREAD.into(), now).await.unwrap();
+    let bound = store.bind(id, &user_id, lease, THREAD.into(), now).await.unwrap();
     assert_eq!(bound, Bound::Done);
     store.settle(id, Settlement { lease: Some(lease), ..Settlement::default() });
 }

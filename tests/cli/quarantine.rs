@@ -35,13 +35,14 @@ impl Db {
     async fn first_run(&self, user: &str, thread: &str) -> (SessionId, Bound) {
         let (id, now) = (SessionId::random(), Timestamp::now());
         let user_id = UserId::parse(user).unwrap();
-        let session = NewSession { id, user_id, title: None, conversation: None, now };
+        let session =
+            NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
         let _ = self.gateway.create(session, NonZeroU32::new(1000)).await.unwrap();
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
         let begin = BeginRun { max_messages: None, lease, now, uncounted };
         let start = self.gateway.begin_run(id, begin).await.unwrap();
         let RunStart::First(lease) = start else { panic!("{start:?}") };
-        (id, self.gateway.bind(id, lease, ThreadId::from(thread), now).await.unwrap())
+        (id, self.gateway.bind(id, &user_id, lease, ThreadId::from(thread), now).await.unwrap())
     }
 
     /// Ada's session, whose thread eve's was called like.

@@ -286,6 +286,84 @@ async fn who_leaves_while_it_is_found_hides_nothing() {
     assert_eq!(store(&folder).quarantined(None, 9).await.unwrap().len(), 1);
 }
 
+/// A one-shot chat, or a first run of `session`, that is told its thread's id while its bind has to
+/// wait behind another write, and whose client leaves then.
+async fn leave_while_it_is_bound(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    folder: &Folder,
+    request: TestRequest,
+    thread: &str,
+) {
+    let mut client = gateway.connect().await;
+    client.send(request.bytes()).await;
+    let (mut peer, _) = upstream.request().await;
+    let path = folder.store();
+    let lock = rusqlite::Connection::open(path.strip_prefix("sqlite:").unwrap()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut writes = gateway.connect().await;
+    writes.send(TestRequest::new("POST", "/sessions").user("zoe").json("{}").bytes()).await;
+    gateway.settle().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(created(thread)).await;
+    gateway.settle().await;
+    drop(client);
+    peer.expect_closed().await;
+    gateway.settle().await;
+    lock.execute_batch("COMMIT").unwrap();
+    assert_eq!(writes.reply().await.status, 200);
+    // Behind the bind, which is done then.
+    gateway.session("zoe").await;
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_thread_waits_to_be_bound_changes_nothing_of_it() {
+    let folder = Folder::new();
+    let upstream = Upstream::bind().await;
+    let gateway = gateway(&folder, &upstream).await;
+    let chat = |user: &str| {
+        let request = TestRequest::new("POST", "//api/chat").json(r#"{"message":"hi"}"#);
+        request.field("accept", "text/event-stream").user(user)
+    };
+
+    // Another user's thread.
+    gateway.bound(&upstream, "ada", "thr_hers").await;
+    leave_while_it_is_bound(&gateway, &upstream, &folder, chat("eve"), "thr_hers").await;
+    assert_eq!(log_of("thread", "thr_hers").await[0].get("other_user"), "eve");
+    let quarantined = store(&folder).quarantined(None, 9).await.unwrap();
+    assert_eq!(quarantined[0].other.as_ref().unwrap().as_str(), "eve");
+
+    // A thread of the same user's.
+    gateway.bound(&upstream, "sam", "thr_own").await;
+    leave_while_it_is_bound(&gateway, &upstream, &folder, chat("sam"), "thr_own").await;
+    log_of("thread", "thr_own").await;
+    assert_eq!(store(&folder).quarantined(None, 9).await.unwrap().len(), 1);
+
+    // A new one.
+    let session = gateway.session("leo").await;
+    let run = TestRequest::run(&session).user("leo");
+    for (request, thread) in [(run, "thr_new"), (chat("lea"), "thr_chat")] {
+        leave_while_it_is_bound(&gateway, &upstream, &folder, request, thread).await;
+        assert!(store(&folder).by_thread(thread).await.unwrap().is_some(), "{thread}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_anothers_thread_is_none_of_the_sessions() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    gateway.bound(&upstream, "ada", "thr_counted").await;
+    let session = gateway.session("eve").await;
+    let before = gateway.get("eve", &format!("/sessions/{session}")).await;
+    let mut client = gateway.say("eve", &session).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(stream_answer(&format!("{}{MESSAGE_DONE}", preamble("thr_counted")))).await;
+    client.reply().await.refusal(502, "THREAD_ID_REUSED");
+    peer.close();
+    let after = gateway.get("eve", &format!("/sessions/{session}")).await;
+    assert_eq!(after.data(), before.data());
+}
+
 #[tokio::test]
 async fn two_threads_of_one_user_with_one_id_lock_nothing() {
     let upstream = Upstream::bind().await;

@@ -84,6 +84,7 @@ contract! {
         a_conversation_that_is_locked_is_found_so,
         two_threads_of_one_user_lock_nothing,
         a_lost_lease_hides_no_id_that_came_twice,
+        a_session_that_is_gone_was_somebodys,
         a_later_run_may_name_its_own_thread_and_a_new_one,
         a_release_gives_it_back_as_it_was,
         a_deleted_session_leaves_its_id_locked,

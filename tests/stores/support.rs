@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, ConversationIds, Created, Lease, MemoryStore, NewSession, RunStart, SessionId,
-    SessionPlace, SessionRecord, SessionStore, SessionSummary, SessionsPage, Settlement,
+    BeginRun, Bound, ConversationIds, Created, Found, Lease, MemoryStore, NewSession, RunStart,
+    SessionId, SessionPlace, SessionRecord, SessionStore, SessionSummary, SessionsPage, Settlement,
     SqliteStore, ThreadId, Uncounted,
 };
 use jiff::Timestamp;
@@ -114,8 +114,14 @@ pub(crate) async fn first(store: &Store, id: SessionId, now: Timestamp) -> Lease
     }
 }
 
+/// Binds a session; one that is gone was eve's.
 pub(crate) async fn bind(store: &Store, id: SessionId, lease: Lease, thread_id: &str) -> Bound {
-    store.bind(id, lease, ThreadId::from(thread_id), at(1)).await.unwrap()
+    let user_id = match store.get(id).await.unwrap() {
+        Some(Found::Open(record)) => record.user_id,
+        Some(Found::Quarantined { user_id, .. }) => user_id,
+        None => user("eve"),
+    };
+    store.bind(id, &user_id, lease, ThreadId::from(thread_id), at(1)).await.unwrap()
 }
 
 pub(crate) async fn get(store: &Store, id: SessionId) -> SessionRecord {

@@ -106,7 +106,7 @@ impl Rules {
             }
         };
         let permit = if streams { self.stream_permit(principal)? } else { None };
-        let claim = self.begin_run(id, titled, self.chat.max_messages, permit).await?;
+        let claim = self.begin_run(principal, id, titled, self.chat.max_messages, permit).await?;
         Ok((claim, conversation))
     }
 

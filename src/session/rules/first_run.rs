@@ -50,7 +50,7 @@ impl Rules {
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         let permit = if first.streams { self.stream_permit(principal)? } else { None };
         let record = self.add_conversation(principal, first, NewConversation::random).await?;
-        match self.begin_run(record.id, false, first.max_messages, permit).await {
+        match self.begin_run(principal, record.id, false, first.max_messages, permit).await {
             Ok(claim) => Ok((claim.discarding_unbound(), record.conversation)),
             Err(rejection) => {
                 self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;

@@ -100,7 +100,7 @@ impl Rules {
                 let mut record = self.own_record(principal, &session).await?;
                 let mut claim = None;
                 if record.thread_id.is_none() {
-                    let held = self.begin_run(record.id, true, None, None).await?;
+                    let held = self.begin_run(principal, record.id, true, None, None).await?;
                     record.thread_id = held.thread_id().cloned();
                     claim = Some(held);
                 }
@@ -275,11 +275,12 @@ impl Rules {
         max_messages: Option<NonZeroU32>,
     ) -> Result<RunClaim, Rejection> {
         let permit = self.stream_permit(principal)?;
-        self.begin_run(id, titled, max_messages, permit).await
+        self.begin_run(principal, id, titled, max_messages, permit).await
     }
 
     async fn begin_run(
         &self,
+        principal: &Principal,
         id: SessionId,
         titled: bool,
         max_messages: Option<NonZeroU32>,
@@ -291,7 +292,9 @@ impl Rules {
             now: Timestamp::now(),
             uncounted: Uncounted::Tell,
         };
-        let claim = RunClaim::begin(Arc::clone(&self.store), id, begin, permit).await?;
+        let claim =
+            RunClaim::begin(Arc::clone(&self.store), id, principal.user_id(), begin, permit)
+                .await?;
         Ok(if titled { claim.keeping_title() } else { claim })
     }
 

@@ -11,11 +11,12 @@ use crate::principal::UserId;
 use crate::session::quarantine::{QuarantinedThread, Released, Reuse};
 use crate::session::record::{SessionId, ThreadId};
 
-/// What it means that the upstream names that thread in a run of session `id`; `None` if it is no
-/// other session's. That of another user goes into quarantine.
+/// What it means that the upstream names that thread in a run of session `id`, which is or was
+/// `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
 pub(super) fn reuse(
     connection: &Connection,
     id: SessionId,
+    other: UserId,
     thread_id: &str,
     now: Timestamp,
 ) -> Result<Option<Reuse>> {
@@ -29,12 +30,7 @@ pub(super) fn reuse(
     if owner_session == id {
         return Ok(None);
     }
-    let sql = "SELECT user_id FROM session WHERE id = ?1";
-    let other = connection
-        .prepare_cached(sql)?
-        .query_row([id.as_bytes()], |row| user_id(row, 0))
-        .optional()?;
-    if other.as_ref() == Some(&owner) && !is_quarantined {
+    if other == owner && !is_quarantined {
         return Ok(Some(Reuse { owner_session, owner, other, quarantined: None }));
     }
     let row = params![
@@ -43,7 +39,7 @@ pub(super) fn reuse(
         owner_session.as_bytes(),
         owner.as_str(),
         id.as_bytes(),
-        other.as_ref().map(UserId::as_str),
+        other.as_str(),
     ];
     let quarantined = rows::whole(connection, || {
         let sql = "INSERT INTO quarantine

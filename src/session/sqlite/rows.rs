@@ -320,12 +320,13 @@ pub(super) fn lease(connection: &Connection, id: SessionId, begin: &BeginRun) ->
 pub(super) fn bind(
     connection: &Connection,
     id: SessionId,
+    user_id: UserId,
     lease: Lease,
     thread_id: &str,
     now: Timestamp,
 ) -> Result<Bound> {
     // First: what the upstream has done to the thread it has done, whoever holds the lease.
-    if let Some(reuse) = quarantine::reuse(connection, id, thread_id, now)? {
+    if let Some(reuse) = quarantine::reuse(connection, id, user_id, thread_id, now)? {
         return Ok(Bound::ThreadReused(reuse));
     }
     let sql = "SELECT lease FROM session WHERE id = ?1 AND lease_until IS NOT NULL";

@@ -454,23 +454,27 @@ impl SessionStore for SqliteStore {
     fn bind(
         &self,
         id: SessionId,
+        user_id: &UserId,
         lease: Lease,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Bound> {
+        let user_id = user_id.clone();
         self.write("could not bind a session", move |connection| {
-            rows::bind(connection, id, lease, &thread_id, now)
+            rows::bind(connection, id, user_id, lease, &thread_id, now)
         })
     }
 
     fn thread_named(
         &self,
         id: SessionId,
+        user_id: &UserId,
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Reuse>> {
+        let user_id = user_id.clone();
         self.write("could not look at a thread", move |connection| {
-            let reuse = quarantine::reuse(connection, id, &thread_id, now)?;
+            let reuse = quarantine::reuse(connection, id, user_id, &thread_id, now)?;
             Ok(reuse.filter(|reuse| reuse.quarantined.is_some()))
         })
     }

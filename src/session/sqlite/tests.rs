@@ -148,7 +148,8 @@ async fn what_is_locked_is_in_no_list_though_something_of_it_is_to_be_written() 
     let store = directory.store();
     let id = bound(&store).await;
     assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
-    let named = store.thread_named(SessionId::random(), "t".into(), Timestamp::UNIX_EPOCH).await;
+    let (other, eve) = (SessionId::random(), UserId::parse("eve").unwrap());
+    let named = store.thread_named(other, &eve, "t".into(), Timestamp::UNIX_EPOCH).await;
     assert!(named.unwrap().is_some());
     let release = hold_writer(&store).await;
     store.settle(id, Settlement { messages: 2, ..Settlement::default() });
@@ -273,7 +274,9 @@ async fn a_full_disk_is_an_error_and_loses_nothing() {
 
     // What needs no room goes on.
     let RunStart::First(lease) = begin(&store, first.id).await else { panic!("unbound") };
-    let bound = store.bind(first.id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH).await;
+    let bound = store
+        .bind(first.id, &first.user_id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH)
+        .await;
     assert_eq!(bound.unwrap(), Bound::Done);
     limit_pages(1 << 20).await.unwrap();
     assert!(create(&store, &big).await);
@@ -324,7 +327,9 @@ async fn bound(store: &SqliteStore) -> SessionId {
     let session = session(None);
     assert!(create(store, &session).await);
     let RunStart::First(lease) = begin(store, session.id).await else { panic!("unbound") };
-    let bound = store.bind(session.id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH).await;
+    let bound = store
+        .bind(session.id, &session.user_id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH)
+        .await;
     assert_eq!(bound.unwrap(), Bound::Done);
     store.settle(session.id, Settlement::default());
     session.id
@@ -413,7 +418,8 @@ async fn nothing_of_a_session_stays_in_memory() {
         assert!(create(&store, &session).await);
         let RunStart::First(lease) = begin(&store, session.id).await else { panic!("unbound") };
         let thread_id = ThreadId::from(format!("thr_{round}"));
-        let bound = store.bind(session.id, lease, thread_id, Timestamp::UNIX_EPOCH).await;
+        let bound =
+            store.bind(session.id, &session.user_id, lease, thread_id, Timestamp::UNIX_EPOCH).await;
         assert_eq!(bound.unwrap(), Bound::Done);
         assert!(matches!(begin(&store, session.id).await, RunStart::Next(_)));
         assert_eq!(queue.tallies(|tallies| tallies.len()), 1);

@@ -42,7 +42,8 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
         let (lease, uncounted) = (Duration::from_secs(9), Uncounted::Tell);
         let begin = BeginRun { max_messages: None, lease, now, uncounted };
         let RunStart::First(lease) = store.begin_run(id, begin).await.unwrap() else { panic!() };
-        let bound = store.bind(id, lease, format!("thr_{n}").into(), now).await.unwrap();
+        let bound =
+            store.bind(id, &user(owner), lease, format!("thr_{n}").into(), now).await.unwrap();
         assert_eq!(bound, Bound::Done);
     }
     store

@@ -303,7 +303,7 @@ async fn is_furnished(store: &MemoryStore) -> bool {
             uncounted: Uncounted::Begin,
         };
         let Ok(RunStart::First(lease)) = store.begin_run(id, begin).await else { return false };
-        let bound = store.bind(id, lease, ThreadId::from(thread), now).await;
+        let bound = store.bind(id, &user_id, lease, ThreadId::from(thread), now).await;
         let Ok(Bound::Done) = bound else { return false };
         store.settle(id, Settlement::default());
         let attachment = thread.replace("thr_", "atc_");

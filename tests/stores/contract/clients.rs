@@ -22,7 +22,7 @@ async fn threads(store: &Store, page: ThreadsPage) -> Vec<String> {
 async fn bound_at(store: &Store, user_id: &str, thread_id: &str, seconds: i64) -> SessionId {
     let id = create(store, user_id).await;
     let lease = first(store, id, at(0)).await;
-    let bound = store.bind(id, lease, thread_id.into(), at(seconds)).await.unwrap();
+    let bound = store.bind(id, &user(user_id), lease, thread_id.into(), at(seconds)).await.unwrap();
     assert_eq!(bound, Bound::Done);
     id
 }

@@ -55,7 +55,7 @@ pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
     let expected = Reuse {
         owner_session: owner,
         owner: user("ada"),
-        other: Some(user("eve")),
+        other: user("eve"),
         quarantined: Some(1),
     };
     assert_eq!(reuse, expected);
@@ -107,7 +107,7 @@ pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
         if n % 3 == 0 {
             open.push(id);
         } else {
-            store.thread_named(other, thread.into(), at(2)).await.unwrap().unwrap();
+            store.thread_named(other, &user("eve"), thread.into(), at(2)).await.unwrap().unwrap();
         }
     }
     open.sort_unstable();
@@ -158,14 +158,28 @@ pub(crate) async fn a_lost_lease_hides_no_id_that_came_twice(store: &Store) {
     first(store, other, at(30)).await;
     reused(store, other, late).await;
     assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
-    // Nor does a session that is gone, whose user nobody knows any more.
-    let owner = create_bound(store, "ada", "thr_2").await;
-    let gone = SessionId::random();
-    match bind(store, gone, late, "thr_2").await {
-        Bound::ThreadReused(reuse) => assert_eq!((reuse.other, reuse.quarantined), (None, Some(2))),
+}
+
+pub(crate) async fn a_session_that_is_gone_was_somebodys(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let gone = create(store, "ada").await;
+    let lease = first(store, gone, at(0)).await;
+    assert!(store.delete(gone, at(1)).await.unwrap());
+    let bind = async |whose: &str| match store
+        .bind(gone, &user(whose), lease, "thr_1".into(), at(1))
+        .await
+        .unwrap()
+    {
+        Bound::ThreadReused(reuse) => (reuse.other, reuse.quarantined),
         bound => panic!("{bound:?}"),
-    }
+    };
+    assert_eq!(bind("ada").await, (user("ada"), None));
+    let named = store.thread_named(gone, &user("ada"), "thr_1".into(), at(1)).await.unwrap();
+    assert_eq!(named, None);
+    assert_eq!(get(store, owner).await.thread_id, Some(ThreadId::from("thr_1")));
+    assert_eq!(bind("eve").await, (user("eve"), Some(1)));
     assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert_eq!(all(store).await[0].other, Some(user("eve")));
 }
 
 pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &Store) {
@@ -173,10 +187,12 @@ pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &St
     let other = create_bound(store, "eve", "thr_2").await;
     let mine = create_bound(store, "ada", "thr_3").await;
     for (id, named) in [(owner, "thr_1"), (owner, "thr_new"), (mine, "thr_1")] {
-        assert_eq!(store.thread_named(id, named.into(), at(2)).await.unwrap(), None, "{named}");
+        let reuse = store.thread_named(id, &user("ada"), named.into(), at(2)).await.unwrap();
+        assert_eq!(reuse, None, "{named}");
     }
     assert_eq!(all(store).await, []);
-    let reuse = store.thread_named(other, "thr_1".into(), at(2)).await.unwrap().unwrap();
+    let reuse =
+        store.thread_named(other, &user("eve"), "thr_1".into(), at(2)).await.unwrap().unwrap();
     assert_eq!((reuse.owner_session, reuse.quarantined), (owner, Some(1)));
     assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
     assert!(matches!(store.get(other).await.unwrap(), Some(Found::Open(_))));
@@ -262,7 +278,7 @@ pub(crate) async fn the_locked_are_told_in_pages(store: &Store) {
         let thread = format!("thr_{n}");
         create_bound(store, "ada", &thread).await;
         let other = create_bound(store, "eve", &format!("own_{n}")).await;
-        store.thread_named(other, thread.into(), at(2)).await.unwrap().unwrap();
+        store.thread_named(other, &user("eve"), thread.into(), at(2)).await.unwrap().unwrap();
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {

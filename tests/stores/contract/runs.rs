@@ -120,7 +120,8 @@ pub(crate) async fn a_late_settle_leaves_the_next_lease_alone(store: &Store) {
 pub(crate) async fn a_lease_that_nobody_took_over_still_binds(store: &Store) {
     let id = create(store, "ada").await;
     let lease = first(store, id, at(0)).await;
-    let bound = store.bind(id, lease, ThreadId::from("thr_1"), at(600)).await.unwrap();
+    let bound =
+        store.bind(id, &user("ada"), lease, ThreadId::from("thr_1"), at(600)).await.unwrap();
     assert_eq!(bound, Bound::Done);
     assert_eq!(get(store, id).await.updated_at, at(600));
 }
