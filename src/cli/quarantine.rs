@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use chatkit_rest::config::StoreUrl;
 use chatkit_rest::error::Error;
-use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{QuarantinedThread, Released, SessionStore, SqliteStore};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -17,15 +16,15 @@ use super::{Failure, output};
 /// How many threads are read of the store at once.
 const PAGE: usize = 500;
 
-/// See to the threads whose id was given to two users
+/// See to the threads whose id was given to several users
 ///
 /// An upstream whose ids are short gives one of them twice some day. Its thread then has what two
-/// users wrote. The gateway refuses the second (`THREAD_ID_REUSED`), logs an error with both users, and
+/// users wrote, or more. The gateway refuses all but the first (`THREAD_ID_REUSED`), logs an error with both users, and
 /// locks the thread: from then on nobody reads or writes it, its owner neither (`THREAD_QUARANTINED`),
 /// until it is released or deleted here.
 ///
-/// Look at the thread in the ChatKit server's own store, take out what the other user wrote, and
-/// release it; or delete it there, and its session here. And give the server longer ids, see "Ids of
+/// Look at the thread in the ChatKit server's own store, take out what the others wrote (`list`
+/// names them, with --json the first 100 and since when), and release it; or delete it there, and its session here. And give the server longer ids, see "Ids of
 /// threads" in the README.
 ///
 /// A gateway may run on the store meanwhile; it obeys at once.
@@ -53,7 +52,7 @@ pub(super) struct Quarantine {
 
 #[derive(Debug, Subcommand)]
 enum Step {
-    /// Print the threads in quarantine: whose each is, and who got its id then
+    /// Print the threads in quarantine: whose each is, and which others got its id then
     List {
         /// As JSON Lines
         #[arg(long)]
@@ -137,12 +136,11 @@ fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: 
         times,
         owner_session,
         owner,
-        other_session,
-        other,
+        others,
+        more_others,
         is_deleted,
     } = thread;
     let state = if *is_deleted { "deleted" } else { "locked" };
-    let other = other.as_ref().map(UserId::as_str);
     // Writing to a `String` does not fail.
     let _ = if as_json {
         let line = json!({
@@ -151,16 +149,28 @@ fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: 
             "since": since.to_string(),
             "times": times,
             "owner": {"user_id": owner.as_str(), "session_id": owner_session.to_string()},
-            "other": {"user_id": other, "session_id": other_session.to_string()},
+            "others": others.iter().map(|other| json!({
+                "user_id": other.user_id.as_str(),
+                "session_id": other.session_id.to_string(),
+                "since": other.since.to_string(),
+            })).collect::<Vec<_>>(),
+            "more_others": more_others,
         });
         writeln!(text, "{line}")
     } else {
         if is_first {
-            let _ = writeln!(text, "THREAD  STATE  SINCE  TIMES  OWNER  OTHER");
+            let _ = writeln!(text, "THREAD  STATE  SINCE  TIMES  OWNER  OTHERS");
         }
         let (thread_id, owner) = (&**thread_id, owner.as_str());
-        let other = other.map_or_else(|| "-".to_owned(), |user| format!("{user:?}"));
-        writeln!(text, "{thread_id:?}  {state}  {since:.0}  {times}  {owner:?}  {other}")
+        let _ = write!(text, "{thread_id:?}  {state}  {since:.0}  {times}  {owner:?}  ");
+        for (n, other) in others.iter().enumerate() {
+            let before = if n == 0 { "" } else { ", " };
+            let _ = write!(text, "{before}{:?}", other.user_id.as_str());
+        }
+        if *more_others > 0 {
+            let _ = write!(text, " and {more_others} times more");
+        }
+        writeln!(text)
     };
 }
 
@@ -181,7 +191,7 @@ async fn delete(store: &SqliteStore, thread: String) -> Result<(), Failure> {
     }
     Ok(output::print(&format!(
         "Deleted: the session of {thread:?} is gone; its owner's list no longer has it.\n\
-         The thread is in the ChatKit server still, with what both users wrote. Delete it there, in the\n\
+         The thread is in the ChatKit server still, with what all of them wrote. Delete it there, in the\n\
          server's own store: over the gateway nobody can.\n\
          Until then its id stays locked, so that no new thread gets it. When the thread is gone, let the\n\
          id be used again: chatkit-rest quarantine release {thread:?}\n"

@@ -14,7 +14,7 @@ use super::client_session::{ClientSession, ClientSessionStatus};
 use super::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
-use super::quarantine::{Found, QuarantinedThread, Released, Reuse};
+use super::quarantine::{Found, MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse};
 use super::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
@@ -613,13 +613,18 @@ impl Tables {
             times: 0,
             owner_session,
             owner: owner.clone(),
-            other_session: id,
-            other: None,
+            others: Vec::new(),
+            more_others: 0,
             is_deleted: false,
         });
         thread.times += 1;
-        thread.other_session = id;
-        thread.other = Some(other.clone());
+        let is_known = other == owner || thread.others.iter().any(|known| known.user_id == other);
+        if !is_known && thread.others.len() < MAX_OTHERS {
+            let since = whole_microseconds(now);
+            thread.others.push(Newcomer { user_id: other.clone(), session_id: id, since });
+        } else if !is_known {
+            thread.more_others += 1;
+        }
         let quarantined = Some(self.quarantine.len() as u64);
         Some(Reuse { owner_session, owner, other, quarantined })
     }

@@ -97,7 +97,7 @@ pub(crate) use needs::Needs;
 pub use pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
-pub use quarantine::{Found, QuarantinedThread, Released, Reuse};
+pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 pub use rules::{ChatSettings, ConversationIds, SessionLimits};
 pub use service::Session;

@@ -91,6 +91,9 @@ pub struct Reuse {
     pub quarantined: Option<u64>,
 }
 
+/// How many of the others are kept by name: an upstream that knows but one id has them all.
+pub(super) const MAX_OTHERS: usize = 100;
+
 /// A thread in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedThread {
@@ -98,19 +101,30 @@ pub struct QuarantinedThread {
     pub thread_id: ThreadId,
     /// Since when. Microseconds' precision.
     pub since: Timestamp,
-    /// How often the upstream has given the id to others than its owner.
+    /// How often the upstream has given the id again, to whomever.
     pub times: u64,
     /// The session that had it first.
     pub owner_session: SessionId,
     /// Whose that is, or was.
     pub owner: UserId,
-    /// The session that the upstream gave it to last; it was never bound to the thread.
-    pub other_session: SessionId,
-    /// Whose that was; `None` if it was gone.
-    pub other: Option<UserId>,
+    /// The other users that it was given to, in that order: the first 100.
+    pub others: Vec<Newcomer>,
+    /// How often it was given to users that are none of those.
+    pub more_others: u64,
     /// The owner's session was [deleted](super::SessionStore::delete_quarantined); the id is never
     /// bound or adopted all the same.
     pub is_deleted: bool,
+}
+
+/// Another user that a thread's id was given to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The user.
+    pub user_id: UserId,
+    /// The first session of theirs that was given it; it was never bound to the thread.
+    pub session_id: SessionId,
+    /// Since when. Microseconds' precision.
+    pub since: Timestamp,
 }
 
 /// The outcome of [`SessionStore::release`](super::SessionStore::release).

@@ -80,12 +80,16 @@ async fn what_is_in_quarantine_is_listed_and_released_beside_a_gateway() {
     assert!(lines[1].starts_with("\"thr_\\u{1b}[2J\"  locked  "), "{}", ran.out);
     assert!(lines[2].starts_with("\"thr_1\"  locked  "), "{}", ran.out);
     assert!(lines[2].ends_with("  1  \"ada\"  \"eve\""), "{}", ran.out);
+    assert!(matches!(db.first_run("bob", "thr_1").await.1, Bound::ThreadReused(_)));
+    let ran = db.run(&["list"]);
+    assert!(ran.out.ends_with("  2  \"ada\"  \"eve\", \"bob\"\n"), "{}", ran.out);
     let ran = db.run(&["list", "--json"]);
     let line: Value = serde_json::from_str(ran.out.lines().nth(1).unwrap()).unwrap();
     assert_eq!((&line["thread_id"], &line["state"]), (&"thr_1".into(), &"locked".into()));
     assert_eq!(line["owner"]["user_id"], "ada");
     assert_eq!(line["owner"]["session_id"], id.to_string());
-    assert_eq!(line["other"]["user_id"], "eve");
+    assert_eq!(line["others"][0]["user_id"], "eve");
+    assert_eq!(line["others"][1]["user_id"], "bob");
 
     let found = db.gateway.get(id).await.unwrap().unwrap();
     assert!(matches!(found, Found::Quarantined { .. }));

@@ -239,14 +239,14 @@ async fn a_thread_whose_id_comes_twice_is_nobodys_until_it_is_released() {
         }
         let quarantined = store(&folder).quarantined(None, 9).await.unwrap();
         assert_eq!(quarantined.len(), 1, "{way:?}");
-        assert_eq!(quarantined[0].other.as_ref().unwrap().as_str(), "eve");
+        assert_eq!(quarantined[0].others[0].user_id.as_str(), "eve");
         // One error for whoever runs it, with both users.
         let lines = log_of("thread", &thread).await;
         let [line] = &*lines else { panic!("{lines:?}") };
         assert_eq!(line.level, tracing::Level::ERROR);
         assert_eq!((line.get("user"), line.get("other_user")), ("ada", "eve"));
         assert_eq!((line.get("session"), line.get("threads_in_quarantine")), (&*session, "1"));
-        assert_eq!(line.get("other_session"), quarantined[0].other_session.to_string());
+        assert_eq!(line.get("other_session"), quarantined[0].others[0].session_id.to_string());
 
         assert_eq!(store(&folder).release(&thread).await.unwrap(), Released::ToOwner);
         for known in [&here, &there] {
@@ -331,7 +331,7 @@ async fn who_leaves_while_a_thread_waits_to_be_bound_changes_nothing_of_it() {
     leave_while_it_is_bound(&gateway, &upstream, &folder, chat("eve"), "thr_hers").await;
     assert_eq!(log_of("thread", "thr_hers").await[0].get("other_user"), "eve");
     let quarantined = store(&folder).quarantined(None, 9).await.unwrap();
-    assert_eq!(quarantined[0].other.as_ref().unwrap().as_str(), "eve");
+    assert_eq!(quarantined[0].others[0].user_id.as_str(), "eve");
 
     // A thread of the same user's.
     gateway.bound(&upstream, "sam", "thr_own").await;

@@ -83,6 +83,7 @@ contract! {
         pages_go_on_past_what_is_locked,
         a_conversation_that_is_locked_is_found_so,
         two_threads_of_one_user_lock_nothing,
+        all_who_got_an_id_are_known_up_to_a_hundred,
         a_lost_lease_hides_no_id_that_came_twice,
         a_session_that_is_gone_was_somebodys,
         a_later_run_may_name_its_own_thread_and_a_new_one,

@@ -181,6 +181,7 @@ async fn what_an_older_program_has_bound_is_listed() {
         ALTER TABLE session DROP COLUMN adopted;
         ALTER TABLE attachment DROP COLUMN adopted;
         DROP TABLE quarantine;
+        DROP TABLE quarantine_other;
         ALTER TABLE session DROP COLUMN quarantined_at;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",

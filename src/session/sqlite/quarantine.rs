@@ -1,14 +1,14 @@
 //! The statements about threads in quarantine.
 //!
-//! `quarantine` has a row for each, and the row of its session, while there is one, has a
-//! `quarantined_at`: both are written in one transaction.
+//! `quarantine` has a row for each, `quarantine_other` one for each other user it was given to, and the
+//! row of its session, while there is one, has a `quarantined_at`: all are written in one transaction.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::rows::{self, count, session_id, timestamp, user_id};
 use crate::principal::UserId;
-use crate::session::quarantine::{QuarantinedThread, Released, Reuse};
+use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse};
 use crate::session::record::{SessionId, ThreadId};
 
 /// What it means that the upstream names that thread in a run of session `id`, which is or was
@@ -33,22 +33,19 @@ pub(super) fn reuse(
     if other == owner && !is_quarantined {
         return Ok(Some(Reuse { owner_session, owner, other, quarantined: None }));
     }
-    let row = params![
-        thread_id,
-        now.as_microsecond(),
-        owner_session.as_bytes(),
-        owner.as_str(),
-        id.as_bytes(),
-        other.as_str(),
-    ];
     let quarantined = rows::whole(connection, || {
         let sql = "INSERT INTO quarantine
-                (thread_id, since, times, session_id, user_id, other_session_id, other_user_id)
-            VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6)
-            ON CONFLICT DO UPDATE SET times = times + 1,
-                other_session_id = excluded.other_session_id,
-                other_user_id = excluded.other_user_id";
-        connection.prepare_cached(sql)?.execute(row)?;
+                (thread_id, since, times, session_id, user_id, more_others)
+            VALUES (?1, ?2, 1, ?3, ?4, 0) ON CONFLICT DO UPDATE SET times = times + 1";
+        connection.prepare_cached(sql)?.execute(params![
+            thread_id,
+            now.as_microsecond(),
+            owner_session.as_bytes(),
+            owner.as_str(),
+        ])?;
+        if other != owner {
+            keep_other(connection, id, &other, thread_id, now)?;
+        }
         let sql = "UPDATE session SET quarantined_at = ?2
             WHERE thread_id = ?1 AND quarantined_at IS NULL";
         connection.prepare_cached(sql)?.execute(params![thread_id, now.as_microsecond()])?;
@@ -56,6 +53,37 @@ pub(super) fn reuse(
         connection.prepare_cached(sql)?.query_row((), |row| count(row, 0))
     })?;
     Ok(Some(Reuse { owner_session, owner, other, quarantined: Some(quarantined) }))
+}
+
+/// Keeps who was given a thread's id, once and as long as there is room; counts who isn't kept.
+fn keep_other(
+    connection: &Connection,
+    id: SessionId,
+    other: &UserId,
+    thread_id: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM quarantine_other WHERE thread_id = ?1 AND user_id = ?2)";
+    let ids = [thread_id, other.as_str()];
+    if connection.prepare_cached(sql)?.query_row(ids, |row| row.get(0))? {
+        return Ok(());
+    }
+    let sql = "INSERT INTO quarantine_other (thread_id, user_id, session_id, since)
+        SELECT ?1, ?2, ?3, ?4
+        WHERE (SELECT count(*) FROM quarantine_other WHERE thread_id = ?1) < ?5";
+    let kept = connection.prepare_cached(sql)?.execute(params![
+        thread_id,
+        other.as_str(),
+        id.as_bytes(),
+        now.as_microsecond(),
+        i64::try_from(MAX_OTHERS).unwrap_or(i64::MAX),
+    ])?;
+    if kept == 0 {
+        let sql = "UPDATE quarantine SET more_others = more_others + 1 WHERE thread_id = ?1";
+        connection.prepare_cached(sql)?.execute([thread_id])?;
+    }
+    Ok(())
 }
 
 /// Whether a thread's id is in quarantine.
@@ -69,25 +97,34 @@ pub(super) fn list(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<QuarantinedThread>> {
-    let sql =
-        "SELECT thread_id, since, times, session_id, user_id, other_session_id, other_user_id,
+    let sql = "SELECT thread_id, since, times, session_id, user_id, more_others,
             NOT EXISTS (SELECT 1 FROM session WHERE session.thread_id = quarantine.thread_id)
         FROM quarantine WHERE ?1 IS NULL OR thread_id > ?1 ORDER BY thread_id LIMIT ?2";
     let thread = |row: &Row<'_>| {
-        let other: Option<String> = row.get(6)?;
+        let thread_id: ThreadId = row.get(0)?;
         Ok(QuarantinedThread {
-            thread_id: row.get::<_, ThreadId>(0)?,
+            others: others(connection, &thread_id)?,
+            thread_id,
             since: timestamp(row, 1)?,
             times: count(row, 2)?,
             owner_session: session_id(row, 3)?,
             owner: user_id(row, 4)?,
-            other_session: session_id(row, 5)?,
-            other: other.map(|_| user_id(row, 6)).transpose()?,
-            is_deleted: row.get(7)?,
+            more_others: count(row, 5)?,
+            is_deleted: row.get(6)?,
         })
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection.prepare_cached(sql)?.query_map(params![after, limit], thread)?.collect()
+}
+
+fn others(connection: &Connection, thread_id: &str) -> Result<Vec<Newcomer>> {
+    let sql = "SELECT user_id, session_id, since FROM quarantine_other WHERE thread_id = ?1
+        ORDER BY since, user_id";
+    let other = |row: &Row<'_>| {
+        let (user_id, session_id) = (user_id(row, 0)?, session_id(row, 1)?);
+        Ok(Newcomer { user_id, session_id, since: timestamp(row, 2)? })
+    };
+    connection.prepare_cached(sql)?.query_map([thread_id], other)?.collect()
 }
 
 pub(super) fn release(connection: &Connection, thread_id: &str) -> Result<Released> {
@@ -96,6 +133,8 @@ pub(super) fn release(connection: &Connection, thread_id: &str) -> Result<Releas
         if connection.prepare_cached(sql)?.execute([thread_id])? == 0 {
             return Ok(Released::Unknown);
         }
+        let sql = "DELETE FROM quarantine_other WHERE thread_id = ?1";
+        connection.prepare_cached(sql)?.execute([thread_id])?;
         Ok(match open(connection, thread_id)? {
             Some(_) => Released::ToOwner,
             None => Released::Id,

@@ -444,7 +444,7 @@ pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) ->
 
 /// Reads of each table, by the names of its columns, what comes first.
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
-    const FIRST: [&str; 8] = [
+    const FIRST: [&str; 9] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
             lease_until, leased_at, bound_at, conversation, adopted, quarantined_at
             FROM session NOT INDEXED LIMIT 1",
@@ -452,8 +452,9 @@ pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
         "SELECT thread_id, session_id, bound_at, deleted_at FROM deleted_thread
             NOT INDEXED LIMIT 1",
         "SELECT kind, id FROM deleted_adoption NOT INDEXED LIMIT 1",
-        "SELECT thread_id, since, times, session_id, user_id, other_session_id, other_user_id
+        "SELECT thread_id, since, times, session_id, user_id, more_others
             FROM quarantine NOT INDEXED LIMIT 1",
+        "SELECT thread_id, user_id, session_id, since FROM quarantine_other NOT INDEXED LIMIT 1",
         "SELECT last FROM conversation_sequence LIMIT 1",
         "SELECT id, user_id, created_at, expires_at, cancelled_at, requests_per_minute, details
             FROM client_session NOT INDEXED LIMIT 1",

@@ -115,7 +115,8 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX session_by_users_conversation
         ON session (user_id, updated_at DESC, created_at DESC) WHERE conversation IS NOT NULL;
 ",
-    // A thread whose id was given to two users. The row of its session may be gone.
+    // A thread whose id was given to two users. The row of its session may be gone; the others' are not
+    // looked at.
     "
     ALTER TABLE session ADD COLUMN quarantined_at INTEGER;
     CREATE TABLE quarantine (
@@ -124,8 +125,14 @@ const MIGRATIONS: &[&str] = &[
         times INTEGER NOT NULL,
         session_id BLOB NOT NULL CHECK (length(session_id) = 16),
         user_id TEXT NOT NULL,
-        other_session_id BLOB NOT NULL CHECK (length(other_session_id) = 16),
-        other_user_id TEXT
+        more_others INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE quarantine_other (
+        thread_id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        session_id BLOB NOT NULL CHECK (length(session_id) = 16),
+        since INTEGER NOT NULL,
+        PRIMARY KEY (thread_id, user_id)
     ) STRICT, WITHOUT ROWID;
 ",
 ];

@@ -1,7 +1,7 @@
 //! Threads whose id came twice.
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Found, MessageCount,
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Found, MessageCount, Newcomer,
     QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement, ThreadId, ThreadsPage,
 };
 use tokio::task::JoinSet;
@@ -75,8 +75,8 @@ pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
         times: 1,
         owner_session: owner,
         owner: user("ada"),
-        other_session: other,
-        other: Some(user("eve")),
+        others: vec![Newcomer { user_id: user("eve"), session_id: other, since: at(1) }],
+        more_others: 0,
         is_deleted: false,
     };
     assert_eq!(all(store).await, [expected]);
@@ -151,6 +151,37 @@ pub(crate) async fn two_threads_of_one_user_lock_nothing(store: &Store) {
     assert_eq!(all(store).await, []);
 }
 
+pub(crate) async fn all_who_got_an_id_are_known_up_to_a_hundred(store: &Store) {
+    create_bound(store, "ada", "thr_1").await;
+    create_bound(store, "ada", "thr_2").await;
+    let again = async |whose: &str, thread: &str, second: i64| {
+        let (id, user_id) = (SessionId::random(), user(whose));
+        let named = store.thread_named(id, &user_id, thread.into(), at(second)).await;
+        named.unwrap().unwrap();
+        Newcomer { user_id, session_id: id, since: at(second) }
+    };
+    let mut others = vec![again("eve", "thr_1", 9).await, again("bob", "thr_1", 10).await];
+    again("ada", "thr_1", 11).await;
+    again("eve", "thr_1", 12).await;
+    again("eve", "thr_2", 12).await;
+    let thread = &all(store).await[0];
+    assert_eq!((&thread.others, thread.more_others, thread.times), (&others, 0, 4));
+    for n in 0..100 {
+        let other = again(&format!("user {n}"), "thr_1", 20 + n).await;
+        if others.len() < 100 {
+            others.push(other);
+        }
+    }
+    again("eve", "thr_1", 200).await;
+    let thread = &all(store).await[0];
+    assert_eq!((&thread.others, thread.more_others, thread.times), (&others, 2, 105));
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::ToOwner);
+    let other = again("eve", "thr_1", 300).await;
+    let threads = all(store).await;
+    assert_eq!((&*threads[0].others, threads[0].more_others), (&[other][..], 0));
+    assert_eq!(threads[1].others.len(), 1);
+}
+
 pub(crate) async fn a_lost_lease_hides_no_id_that_came_twice(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let other = create(store, "eve").await;
@@ -179,7 +210,7 @@ pub(crate) async fn a_session_that_is_gone_was_somebodys(store: &Store) {
     assert_eq!(get(store, owner).await.thread_id, Some(ThreadId::from("thr_1")));
     assert_eq!(bind("eve").await, (user("eve"), Some(1)));
     assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
-    assert_eq!(all(store).await[0].other, Some(user("eve")));
+    assert_eq!(all(store).await[0].others[0].user_id, user("eve"));
 }
 
 pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &Store) {
