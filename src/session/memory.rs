@@ -390,7 +390,9 @@ impl Tables {
         if self.sessions.contains_key(&id) {
             return Err(Error::store("could not create a session", "its id is in use"));
         }
-        let made = |id: &&SessionId| self.sessions.get(id).is_some_and(|stored| !stored.adopted);
+        let made = |id: &&SessionId| {
+            self.sessions.get(id).is_some_and(|stored| !stored.adopted && !stored.quarantined)
+        };
         let has = self.users.get(&user_id).into_iter().flatten().filter(made).count();
         if max_sessions.is_some_and(|max| has as u64 >= u64::from(max.get())) {
             return Ok(Created::LimitReached);

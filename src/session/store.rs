@@ -49,7 +49,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// nothing of whose a thread is: they ask for each request.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`; those that were
-    /// [adopted](Self::adopt) are none of them.
+    /// [adopted](Self::adopt), or are in [quarantine](Found::Quarantined), are none of them.
     ///
     /// Counting, giving it its id as a conversation, and adding are one step. An id that a session
     /// has already is an error.

@@ -80,6 +80,7 @@ contract! {
     quarantine:
         an_id_that_comes_twice_locks_its_thread,
         what_is_locked_is_nobodys,
+        what_is_locked_leaves_its_owner_room,
         pages_go_on_past_what_is_locked,
         a_conversation_that_is_locked_is_found_so,
         two_threads_of_one_user_lock_nothing,

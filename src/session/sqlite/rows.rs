@@ -122,7 +122,8 @@ pub(super) fn create(
     let user_id = session.user_id.as_str();
     if let Some(max) = max_sessions {
         let sql = "SELECT count(*) FROM
-            (SELECT 1 FROM session WHERE user_id = ?1 AND adopted = 0 LIMIT ?2)";
+            (SELECT 1 FROM session WHERE user_id = ?1 AND adopted = 0 AND quarantined_at IS NULL
+                LIMIT ?2)";
         let has: u32 =
             connection.prepare_cached(sql)?.query_row(params![user_id, max], |row| row.get(0))?;
         if has >= max {

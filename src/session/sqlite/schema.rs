@@ -119,6 +119,9 @@ const MIGRATIONS: &[&str] = &[
     // looked at.
     "
     ALTER TABLE session ADD COLUMN quarantined_at INTEGER;
+    DROP INDEX session_made_for_user;
+    CREATE INDEX session_made_for_user ON session (user_id)
+        WHERE adopted = 0 AND quarantined_at IS NULL;
     CREATE TABLE quarantine (
         thread_id TEXT PRIMARY KEY,
         since INTEGER NOT NULL,

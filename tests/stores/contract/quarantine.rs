@@ -1,13 +1,15 @@
 //! Threads whose id came twice.
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Found, MessageCount, Newcomer,
-    QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement, ThreadId, ThreadsPage,
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Created, Found, MessageCount,
+    Newcomer, QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement, ThreadId,
+    ThreadsPage,
 };
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Store, at, begin, bind, create, create_bound, first, get, list, messages, new_session, user,
+    Store, at, begin, bind, create, create_bound, first, get, list, max, messages, new_session,
+    user,
 };
 
 /// `thr_1`, that of ada's and then given to eve: both sessions.
@@ -99,6 +101,18 @@ pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
     assert_eq!(all(store).await.len(), 1);
 }
 
+pub(crate) async fn what_is_locked_leaves_its_owner_room(store: &Store) {
+    quarantined(store).await;
+    let created = store.create(new_session("ada"), max(1)).await.unwrap();
+    assert!(matches!(created, Created::Session(_)), "{created:?}");
+    let refused = async || store.create(new_session("ada"), max(1)).await.unwrap();
+    assert!(matches!(refused().await, Created::LimitReached));
+    assert_eq!(store.release("thr_1").await.unwrap(), Released::ToOwner);
+    assert!(matches!(refused().await, Created::LimitReached));
+    let created = store.create(new_session("ada"), max(2)).await.unwrap();
+    assert!(matches!(created, Created::LimitReached), "{created:?}");
+}
+
 pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
     let (mut open, other) = (Vec::new(), create_bound(store, "eve", "thr_eve").await);
     for n in 0..20 {
@@ -127,7 +141,7 @@ pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
 }
 
 pub(crate) async fn a_conversation_that_is_locked_is_found_so(store: &Store) {
-    use chatkit_rest::session::{ConversationId, Created, NewConversation, NewSession};
+    use chatkit_rest::session::{ConversationId, NewConversation, NewSession};
     let conversation = Some(NewConversation::Conv(7));
     let session = NewSession { conversation, ..new_session("ada") };
     let Created::Session(record) = store.create(session, None).await.unwrap() else { panic!() };
