@@ -39,7 +39,7 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
-    ConversationIds, Created, Found, Lease, MemoryStore, MessageCount, NewSession, Owned,
+    ConversationIds, Created, Deletion, Found, Lease, MemoryStore, MessageCount, NewSession, Owned,
     Ownership, PlacedSession, QuarantinedThread, Released, Reuse, RunStart, SessionId,
     SessionRecord, SessionStore, SessionSummary, SessionsPage, Settlement, StoreFuture, ThreadId,
     ThreadPlace, ThreadsPage, Uncounted,
@@ -199,7 +199,7 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("set_message_count", self.inner.set_message_count(id, seen, messages))
     }
 
-    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, Deletion> {
         self.counted("delete", self.inner.delete(id, now))
     }
 

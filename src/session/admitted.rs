@@ -9,8 +9,9 @@ use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::cursors::{Cursors, List};
 use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
+use super::quarantine;
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
-use super::store::{Owned, SessionStore};
+use super::store::{Deletion, Owned, SessionStore};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
@@ -318,9 +319,13 @@ impl OwnedSession {
     /// Deletes the session; to be called when its thread is gone.
     ///
     /// # Errors
-    /// If the store fails.
-    pub async fn delete(&self) -> Result<bool, Error> {
-        self.store.delete(self.record.id, Timestamp::now()).await
+    /// If the store fails, or the thread has come into quarantine since the session was admitted: it
+    /// stays then.
+    pub async fn delete(&self) -> Result<(), Rejection> {
+        match self.store.delete(self.record.id, Timestamp::now()).await.map_err(store_down)? {
+            Deletion::Done | Deletion::Unknown => Ok(()),
+            Deletion::Quarantined => Err(quarantine::refusal()),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::record::{
     ThreadId,
 };
 use super::store::{
-    BeginRun, Bound, ClientSessionCreated, Created, KEEP_EXPIRED, KEEP_PLACE, Lease,
+    BeginRun, Bound, ClientSessionCreated, Created, Deletion, KEEP_EXPIRED, KEEP_PLACE, Lease,
     NewConversation, NewSession, Owned, RunStart, SessionStore, Settlement, StoreFuture,
     whole_microseconds,
 };
@@ -247,7 +247,7 @@ impl SessionStore for MemoryStore {
         session.settle(settlement);
         if discard && session.record.thread_id.is_none() {
             // Unbound, so there is no place to be kept.
-            tables.delete(id, Timestamp::MIN);
+            tables.remove(id, Timestamp::MIN);
         }
     }
 
@@ -267,7 +267,7 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, Deletion> {
         self.later(move |tables| tables.delete(id, now))
     }
 
@@ -631,9 +631,11 @@ impl Tables {
         Some(Reuse { owner_session, owner, other, quarantined })
     }
 
-    fn delete(&mut self, id: SessionId, now: Timestamp) -> bool {
-        let is_kept = self.sessions.get(&id).is_some_and(|session| session.quarantined);
-        !is_kept && self.remove(id, now)
+    fn delete(&mut self, id: SessionId, now: Timestamp) -> Deletion {
+        if self.sessions.get(&id).is_some_and(|session| session.quarantined) {
+            return Deletion::Quarantined;
+        }
+        if self.remove(id, now) { Deletion::Done } else { Deletion::Unknown }
     }
 
     fn remove(&mut self, id: SessionId, now: Timestamp) -> bool {

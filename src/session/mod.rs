@@ -104,6 +104,6 @@ pub use service::Session;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewConversation, NewSession, Owned,
-    RunStart, SessionStore, Settlement, StoreFuture, Uncounted,
+    BeginRun, Bound, ClientSessionCreated, Created, Deletion, Lease, NewConversation, NewSession,
+    Owned, RunStart, SessionStore, Settlement, StoreFuture, Uncounted,
 };

@@ -192,13 +192,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         messages: u64,
     ) -> StoreFuture<'_, ()>;
 
-    /// Deletes a session; `false` if there was none, or it is in [quarantine](Found::Quarantined) and
-    /// stays. Runs in flight may still be settled.
+    /// Deletes a session, unless it is in [quarantine](Found::Quarantined). Runs in flight may still be
+    /// settled.
     ///
     /// The [place](Self::place_of_thread) of its thread, if it had one, stays known for a day
     /// after `now`. Some of those that were deleted earlier may go: enough of them that they
     /// don't pile up.
-    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool>;
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, Deletion>;
 
     /// Records that an attachment belongs to a user. [`Owned::Taken`] if it is somebody else's
     /// already; the same owner twice is fine.
@@ -318,6 +318,18 @@ pub enum Created {
     LimitReached,
     /// The session as it was stored.
     Session(SessionRecord),
+}
+
+/// The outcome of [`SessionStore::delete`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Deletion {
+    /// It is deleted.
+    Done,
+    /// Its thread is in [quarantine](Found::Quarantined), so it stays.
+    Quarantined,
+    /// There is no such session.
+    Unknown,
 }
 
 /// What [`SessionStore::begin_run`] needs to know.

@@ -479,7 +479,7 @@ mod tests {
                         Some((_, true)) => made.push(world.add().await),
                         Some((n, false)) => {
                             if let Some((id, thread)) = world.own.get(n).cloned() {
-                                world.store.delete(id, Timestamp::now()).await.unwrap();
+                                let _ = world.store.delete(id, Timestamp::now()).await.unwrap();
                                 world.lose(&thread);
                                 lost.push(thread);
                             }

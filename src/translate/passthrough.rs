@@ -123,7 +123,7 @@ where
         Err(rejection) => rejection.code() == Code::ThreadNotFound,
     };
     if gone {
-        session.delete().await.map_err(store_down)?;
+        session.delete().await?;
     }
     Ok(reply::whole(answer?))
 }

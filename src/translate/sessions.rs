@@ -109,7 +109,7 @@ where
             return Err(failure.into());
         }
     }
-    session.delete().await.map_err(store_down)?;
+    session.delete().await?;
     drop(claim);
     reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
 }

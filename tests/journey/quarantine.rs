@@ -2,13 +2,15 @@
 //! thread, on whatever surface, over whichever gateway, until it is released.
 
 use chatkit_rest::config::ApiKey;
+use chatkit_rest::principal::UserId;
 use chatkit_rest::rejection::Code;
-use chatkit_rest::session::{Released, SessionStore as _, SqliteStore};
+use chatkit_rest::session::{Released, SessionId, SessionStore as _, SqliteStore};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
-    End, Folder, Gateway, MESSAGE_DONE, Reply, STREAM_HEAD, TestRequest, Upstream, created, log_of,
-    options, preamble, stream_answer, user_done,
+    End, Folder, Gateway, MESSAGE_DONE, Reply, STREAM_HEAD, TestRequest, Upstream, created,
+    json_answer, log_of, options, preamble, stream_answer, user_done,
 };
 
 const KEY: &str = "sk-planted-key";
@@ -284,6 +286,44 @@ async fn who_leaves_while_it_is_found_hides_nothing() {
     let lines = log_of("thread", "thr_left").await;
     assert_eq!(lines[0].get("other_user"), "eve");
     assert_eq!(store(&folder).quarantined(None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_deletes_a_thread_that_is_locked_meanwhile_is_told() {
+    let folder = Folder::new();
+    let upstream = Upstream::bind().await;
+    let gateway = gateway(&folder, &upstream).await;
+    for (thread, of_service) in [("thr_rest", false), ("thr_pass", false), ("thr_service", true)] {
+        let session = gateway.bound(&upstream, "ada", thread).await;
+        let request = match thread {
+            "thr_rest" => TestRequest::new("DELETE", &format!("/sessions/{session}")),
+            "thr_pass" => TestRequest::new("POST", "").json(
+                &json!({"type": "threads.delete", "params": {"thread_id": thread}}).to_string(),
+            ),
+            _ => service("DELETE", &format!("/threads/{thread}")),
+        };
+        let request = if of_service { request } else { request.user("ada") };
+        let mut client = gateway.connect().await;
+        client.send(request.bytes()).await;
+        let (mut peer, mut received) = upstream.request().await;
+        if of_service {
+            // What is in it is looked at first.
+            assert_eq!(received.json()["type"], "items.list");
+            peer.send(json_answer(r#"{"data":[],"has_more":false}"#)).await;
+            peer.close();
+            (peer, received) = upstream.request().await;
+        }
+        assert_eq!(received.json()["type"], "threads.delete");
+        let (id, eve) = (SessionId::random(), UserId::parse("eve").unwrap());
+        let named = store(&folder).thread_named(id, &eve, thread.into(), Timestamp::now()).await;
+        assert!(named.unwrap().is_some());
+        peer.send(json_answer("{}")).await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status, 409, "{thread}: {}", reply.text());
+        peer.close();
+        let read = gateway.get("ada", &format!("/sessions/{session}")).await;
+        read.refusal(409, "THREAD_QUARANTINED");
+    }
 }
 
 /// A one-shot chat, or a first run of `session`, that is told its thread's id while its bind has to

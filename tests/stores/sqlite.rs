@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, Found, MessageCount,
-    NewConversation, NewSession, Owned, RunStart, SessionRecord, Settlement, SqliteOptions,
-    SqliteStore, ThreadId, ThreadsPage,
+    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, Deletion, Found,
+    MessageCount, NewConversation, NewSession, Owned, RunStart, SessionRecord, Settlement,
+    SqliteOptions, SqliteStore, ThreadId, ThreadsPage,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
@@ -381,7 +381,7 @@ async fn whose_a_thread_is_is_seen_across_two_processes_stores() {
     let hers = create_bound(&one, "ada", "thr_1").await;
     assert_eq!(owner(&one).await, Some((hers, user("ada"))));
     assert_eq!(owner(&other).await, Some((hers, user("ada"))));
-    assert!(other.delete(hers, at(2)).await.unwrap());
+    assert_eq!(other.delete(hers, at(2)).await.unwrap(), Deletion::Done);
     assert_eq!(owner(&one).await, None);
     let his = create_bound(&other, "bob", "thr_1").await;
     assert_eq!(owner(&one).await, Some((his, user("bob"))));

@@ -53,7 +53,8 @@ impl Rules {
         match self.begin_run(principal, record.id, false, first.max_messages, permit).await {
             Ok(claim) => Ok((claim.discarding_unbound(), record.conversation)),
             Err(rejection) => {
-                self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;
+                // It has no thread, so it can't be in quarantine.
+                let _ = self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;
                 Err(rejection)
             }
         }

@@ -10,6 +10,7 @@ use super::rows::{self, count, session_id, timestamp, user_id};
 use crate::principal::UserId;
 use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse};
 use crate::session::record::{SessionId, ThreadId};
+use crate::session::store::Deletion;
 
 /// What it means that the upstream names that thread in a run of session `id`, which is or was
 /// `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
@@ -144,7 +145,7 @@ pub(super) fn release(connection: &Connection, thread_id: &str) -> Result<Releas
 
 pub(super) fn delete(connection: &Connection, thread_id: &str, now: Timestamp) -> Result<bool> {
     rows::whole(connection, || match open(connection, thread_id)? {
-        Some(id) => rows::delete(connection, id, now),
+        Some(id) => Ok(rows::delete(connection, id, now)? == Deletion::Done),
         None => Ok(false),
     })
 }

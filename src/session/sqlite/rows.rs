@@ -20,7 +20,9 @@ use crate::session::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
 };
-use crate::session::store::{BeginRun, Bound, Created, Lease, NewConversation, NewSession, Owned};
+use crate::session::store::{
+    BeginRun, Bound, Created, Deletion, Lease, NewConversation, NewSession, Owned,
+};
 
 /// A count stays here rather than overflow, by whatever an upstream makes it grow. That of an adopted
 /// session stays below: from here on is what went by where nobody has counted.
@@ -404,10 +406,14 @@ pub(super) fn set_message_count(
 
 /// Several statements, of which the first may stay when a later one fails: what they removed was
 /// of no more use, and the place of a thread that is still there is not asked for.
-pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<bool> {
+pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<Deletion> {
     clients::keep_place(connection, id, now)?;
     let sql = "DELETE FROM session WHERE id = ?1 AND quarantined_at IS NULL";
-    connection.prepare_cached(sql)?.execute([id.as_bytes()]).map(|rows| rows > 0)
+    if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
+        return Ok(Deletion::Done);
+    }
+    let stays = head(connection, id)?.is_some_and(|head| head.is_quarantined);
+    Ok(if stays { Deletion::Quarantined } else { Deletion::Unknown })
 }
 
 pub(super) fn own_attachment(

@@ -32,7 +32,7 @@ use crate::session::record::{
     ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,
 };
 use crate::session::store::{
-    BeginRun, Bound, ClientSessionCreated, Created, Lease, NewSession, Owned, RunStart,
+    BeginRun, Bound, ClientSessionCreated, Created, Deletion, Lease, NewSession, Owned, RunStart,
     SessionStore, Settlement, StoreFuture,
 };
 
@@ -522,7 +522,7 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, bool> {
+    fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, Deletion> {
         self.write("could not delete a session", move |c| rows::delete(c, id, now))
     }
 

@@ -13,7 +13,7 @@ use crate::session::pages::{SessionPlace, SessionsPage, ThreadPlace, ThreadsPage
 use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::rules::ConversationIds;
 use crate::session::store::{
-    BeginRun, Bound, Created, NewSession, RunStart, SessionStore, Settlement, Uncounted,
+    BeginRun, Bound, Created, Deletion, NewSession, RunStart, SessionStore, Settlement, Uncounted,
 };
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -425,7 +425,8 @@ async fn nothing_of_a_session_stays_in_memory() {
         assert_eq!(queue.tallies(|tallies| tallies.len()), 1);
         store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
         store.settle(session.id, Settlement::default());
-        assert!(store.delete(session.id, Timestamp::UNIX_EPOCH).await.unwrap());
+        let deleted = store.delete(session.id, Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(deleted, Deletion::Done);
         assert!(matches!(begin(&store, session.id).await, RunStart::Unknown));
         assert_eq!(queue.tallies(|tallies| tallies.len()), 0);
     }

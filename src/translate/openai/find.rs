@@ -12,7 +12,7 @@ use super::threads::Told;
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
-use crate::session::{OwnedSession, ThreadId, store_down};
+use crate::session::{OwnedSession, ThreadId};
 use crate::stream::Object;
 use crate::translate::sender::{Kept, Sender};
 use crate::translate::upstream::{Failure, Upstream};
@@ -237,5 +237,5 @@ where
             return Err(failure.into());
         }
     }
-    session.delete().await.map_err(store_down).map(drop)
+    session.delete().await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chatkit_rest::session::{
     Adopted, AdoptedThread, Adoption, AdoptionConflict as Conflict, BeginRun, ConversationId,
-    Created, KnownBy, MessageCount, NewConversation, NewSession, RunStart, SessionId,
+    Created, Deletion, KnownBy, MessageCount, NewConversation, NewSession, RunStart, SessionId,
     SessionRecord, Settlement, ThreadId, ThreadsPage, Uncounted,
 };
 use jiff::SignedDuration;
@@ -201,8 +201,8 @@ pub(crate) async fn what_was_deleted_here_does_not_come_back(store: &Store) {
     assert_eq!(adopt(store, attachment("ada", "atc_1")).await, Adopted::Done);
     let made = create_bound(store, "ada", "thr_made").await;
     let made_too = create_bound(store, "ada", "thr_made_too").await;
-    assert!(store.delete(id, at(0)).await.unwrap());
-    assert!(store.delete(made, at(0)).await.unwrap());
+    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
+    assert_eq!(store.delete(made, at(0)).await.unwrap(), Deletion::Done);
     assert!(store.disown_attachment("atc_1").await.unwrap());
     for user_id in ["ada", "bob"] {
         for thread_id in ["thr_1", "thr_made"] {
@@ -217,7 +217,7 @@ pub(crate) async fn what_was_deleted_here_does_not_come_back(store: &Store) {
     assert_eq!(store.attachment_owner("atc_1").await.unwrap(), None);
 
     // Nor when the places of deleted threads are forgotten.
-    assert!(store.delete(made_too, at(DAY + 1)).await.unwrap());
+    assert_eq!(store.delete(made_too, at(DAY + 1)).await.unwrap(), Deletion::Done);
     assert_eq!(store.place_of_thread("thr_1").await.unwrap(), None);
     assert_eq!(adopt(store, Adoption::Thread(thread("ada", "thr_1"))).await, Adopted::Deleted);
     assert_eq!(adopt(store, attachment("ada", "atc_1")).await, Adopted::Deleted);
@@ -271,7 +271,7 @@ pub(crate) async fn the_adopted_take_nobodys_place(store: &Store) {
     assert!(matches!(begin_uncounted(store, id, None, Uncounted::Begin).await, RunStart::Next(_)));
     store.settle(id, messages(2));
     assert!(matches!(created().await, Created::LimitReached));
-    assert!(store.delete(id, at(0)).await.unwrap());
+    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
     assert!(matches!(created().await, Created::LimitReached));
     assert_eq!(list(store, &user("ada")).await.len(), 6);
 }

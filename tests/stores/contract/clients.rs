@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 
 use chatkit_rest::session::{
-    Bound, ClientSession, ClientSessionCreated, ClientSessionStatus, SessionId, ThreadPlace,
-    ThreadsPage,
+    Bound, ClientSession, ClientSessionCreated, ClientSessionStatus, Deletion, SessionId,
+    ThreadPlace, ThreadsPage,
 };
 use tokio::task::JoinSet;
 
@@ -69,7 +69,7 @@ pub(crate) async fn a_page_of_threads_lies_between_its_cursors(store: &Store) {
     assert_eq!(threads(store, before).await, ["a", "b"]);
 
     // A place is one whether or not something is there.
-    assert!(store.delete(ids[1], at(5)).await.unwrap());
+    assert_eq!(store.delete(ids[1], at(5)).await.unwrap(), Deletion::Done);
     assert_eq!(threads(store, between(true, 1, None)).await, ["c", "d"]);
     assert_eq!(threads(store, between(false, 3, Some(1))).await, ["c"]);
     assert_eq!(threads(store, page(10)).await, ["a", "c", "d"]);
@@ -89,7 +89,7 @@ pub(crate) async fn the_place_of_a_deleted_thread_is_known_for_a_day(store: &Sto
         ids.push(bound_at(store, "ada", &format!("thr_{n}"), n.try_into().unwrap()).await);
     }
     for id in &ids[..old] {
-        assert!(store.delete(*id, at(1000)).await.unwrap());
+        assert_eq!(store.delete(*id, at(1000)).await.unwrap(), Deletion::Done);
     }
     let known = async |n: usize| store.place_of_thread(&format!("thr_{n}")).await.unwrap();
     assert_eq!(known(0).await, Some(place(&ids, 0)));
@@ -97,11 +97,11 @@ pub(crate) async fn the_place_of_a_deleted_thread_is_known_for_a_day(store: &Sto
 
     // Who was never bound had no place, and deleting them is no reason to forget others in vain.
     let unbound = create(store, "ada").await;
-    assert!(store.delete(unbound, at(1000 + DAY)).await.unwrap());
+    assert_eq!(store.delete(unbound, at(1000 + DAY)).await.unwrap(), Deletion::Done);
     assert_eq!(known(0).await, Some(place(&ids, 0)));
 
     for n in [old, old + 1] {
-        assert!(store.delete(ids[n], at(1001 + DAY)).await.unwrap());
+        assert_eq!(store.delete(ids[n], at(1001 + DAY)).await.unwrap(), Deletion::Done);
         assert_eq!(known(n).await, Some(place(&ids, n)));
     }
     for n in 0..old {
@@ -112,7 +112,7 @@ pub(crate) async fn the_place_of_a_deleted_thread_is_known_for_a_day(store: &Sto
     let again = bound_at(store, "bob", "thr_71", 2000).await;
     let new = ThreadPlace { bound_at: at(2000), id: again };
     assert_eq!(known(71).await, Some(new));
-    assert!(store.delete(again, at(2001 + DAY)).await.unwrap());
+    assert_eq!(store.delete(again, at(2001 + DAY)).await.unwrap(), Deletion::Done);
     assert_eq!(known(71).await, Some(new));
 }
 
@@ -130,7 +130,7 @@ pub(crate) async fn who_deletes_what_a_page_shows_goes_on_behind_it(store: &Stor
         for placed in &records {
             last = placed.record.thread_id.as_deref().map(str::to_owned);
             seen.extend(last.clone());
-            assert!(store.delete(placed.record.id, at(100)).await.unwrap());
+            assert_eq!(store.delete(placed.record.id, at(100)).await.unwrap(), Deletion::Done);
         }
         if records.is_empty() {
             break;

@@ -3,7 +3,8 @@
 use std::num::NonZeroU64;
 
 use chatkit_rest::session::{
-    ConversationId, Created, Found, NewConversation, NewSession, SessionRecord, Settlement,
+    ConversationId, Created, Deletion, Found, NewConversation, NewSession, SessionRecord,
+    Settlement,
 };
 use tokio::task::JoinSet;
 
@@ -70,7 +71,7 @@ pub(crate) async fn numbers_are_never_given_again(store: &Store) {
     assert_eq!(numbers.len(), 20);
     let last = numbers[19];
     let record = store.by_conversation(integer(last)).await.unwrap().unwrap().open().unwrap();
-    assert!(store.delete(record.id, at(0)).await.unwrap());
+    assert_eq!(store.delete(record.id, at(0)).await.unwrap(), Deletion::Done);
     assert_eq!(store.by_conversation(integer(last)).await.unwrap(), None);
     assert!(next(store).await > last);
 }
@@ -101,7 +102,7 @@ pub(crate) async fn an_id_that_is_taken_is_refused_and_nothing_is_made(store: &S
     // Of the two reasons the limit is told.
     let full = session_with(made[0].user_id.as_str(), conversation);
     assert!(matches!(store.create(full, max(1)).await.unwrap(), Created::LimitReached));
-    assert!(store.delete(made[0].id, at(0)).await.unwrap());
+    assert_eq!(store.delete(made[0].id, at(0)).await.unwrap(), Deletion::Done);
     create(store, "eve", conversation).await;
 }
 

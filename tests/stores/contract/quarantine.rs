@@ -1,9 +1,9 @@
 //! Threads whose id came twice.
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Created, Found, MessageCount,
-    Newcomer, QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement, ThreadId,
-    ThreadsPage,
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Created, Deletion, Found,
+    MessageCount, Newcomer, QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement,
+    ThreadId, ThreadsPage,
 };
 use tokio::task::JoinSet;
 
@@ -88,7 +88,9 @@ pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
     let (owner, _) = quarantined(store).await;
     assert!(matches!(begin(store, owner, at(0)).await, RunStart::Quarantined));
     assert_eq!(store.set_title(owner, Some("mine".into()), at(9)).await.unwrap(), None);
-    assert!(!store.delete(owner, at(9)).await.unwrap());
+    assert_eq!(store.delete(owner, at(9)).await.unwrap(), Deletion::Quarantined);
+    let nobodys = SessionId::random();
+    assert_eq!(store.delete(nobodys, at(9)).await.unwrap(), Deletion::Unknown);
     assert_eq!(list(store, &user("ada")).await, []);
     assert_eq!(store.threads(page(Some("ada"))).await.unwrap(), []);
     assert_eq!(store.threads(page(None)).await.unwrap(), []);
@@ -209,7 +211,7 @@ pub(crate) async fn a_session_that_is_gone_was_somebodys(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let gone = create(store, "ada").await;
     let lease = first(store, gone, at(0)).await;
-    assert!(store.delete(gone, at(1)).await.unwrap());
+    assert_eq!(store.delete(gone, at(1)).await.unwrap(), Deletion::Done);
     let bind = async |whose: &str| match store
         .bind(gone, &user(whose), lease, "thr_1".into(), at(1))
         .await
@@ -289,7 +291,7 @@ pub(crate) async fn a_deleted_session_leaves_its_id_locked(store: &Store) {
 
 pub(crate) async fn the_id_of_a_deleted_session_is_nobodys(store: &Store) {
     let id = create_bound(store, "ada", "thr_1").await;
-    assert!(store.delete(id, at(0)).await.unwrap());
+    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
     let other = create_bound(store, "eve", "thr_1").await;
     assert_eq!(get(store, other).await.thread_id, Some(ThreadId::from("thr_1")));
     assert_eq!(all(store).await, []);

@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use chatkit_rest::session::{
-    Bound, Found, Lease, MessageCount, NewSession, Released, RunStart, SessionId, Settlement,
-    ThreadId,
+    Bound, Deletion, Found, Lease, MessageCount, NewSession, Released, RunStart, SessionId,
+    Settlement, ThreadId,
 };
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
@@ -155,7 +155,7 @@ pub(crate) async fn a_thread_belongs_to_one_session(store: &Store) {
     assert!(matches!(begin(store, id, at(1)).await, RunStart::Busy));
     assert_eq!(bind(store, id, lease, "thr_2").await, Bound::Done);
     // A deleted session's thread is nobody's.
-    assert!(store.delete(owner, at(0)).await.unwrap());
+    assert_eq!(store.delete(owner, at(0)).await.unwrap(), Deletion::Done);
     assert_eq!(store.by_thread("thr_1").await.unwrap(), None);
     create_bound(store, "bob", "thr_1").await;
 }
@@ -345,7 +345,7 @@ pub(crate) async fn a_deleted_session_is_settled_in_silence(store: &Store) {
     assert!(matches!(begin(store, bound, at(0)).await, RunStart::Next(_)));
     let lease = first(store, unbound, at(0)).await;
     for id in [bound, unbound] {
-        assert!(store.delete(id, at(0)).await.unwrap());
+        assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
     }
     assert_eq!(bind(store, unbound, lease, "thr_2").await, Bound::LeaseLost);
     store.settle(bound, Settlement { title: Some(Some("t".to_owned())), ..messages(2) });

@@ -1,9 +1,9 @@
 //! Sessions, titles, lists and attachments.
 
 use chatkit_rest::session::{
-    Bound, ConversationIds, Created, Found, MessageCount, NewConversation, NewSession, Owned,
-    Ownership, RunStart, SessionId, SessionPlace, SessionRecord, SessionSummary, SessionsPage,
-    Settlement, ThreadId,
+    Bound, ConversationIds, Created, Deletion, Found, MessageCount, NewConversation, NewSession,
+    Owned, Ownership, RunStart, SessionId, SessionPlace, SessionRecord, SessionSummary,
+    SessionsPage, Settlement, ThreadId,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -71,7 +71,7 @@ pub(crate) async fn whose_a_thread_is_is_told_anew_each_time(store: &Store) {
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), hers);
 
     // The upstream gives the id to another.
-    assert!(store.delete(id, at(2)).await.unwrap());
+    assert_eq!(store.delete(id, at(2)).await.unwrap(), Deletion::Done);
     assert_eq!(store.ownership(id).await.unwrap(), None);
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
     let his = create_bound(store, "bob", "thr_1").await;
@@ -115,8 +115,8 @@ pub(crate) async fn deleting_makes_room(store: &Store) {
         store.create(new_session("ada"), max(1)).await.unwrap(),
         Created::LimitReached
     ));
-    assert!(store.delete(id, at(0)).await.unwrap());
-    assert!(!store.delete(id, at(0)).await.unwrap());
+    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
+    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Unknown);
     assert_eq!(store.get(id).await.unwrap(), None);
     assert_eq!(list(store, &user("ada")).await, []);
     let created = store.create(new_session("ada"), max(1)).await.unwrap();
@@ -187,7 +187,7 @@ pub(crate) async fn pages_of_sessions_follow_one_another(store: &Store) {
         assert_eq!(ids_behind(store, Some(nobody), 4).await, expected[n / 3 * 3..]);
     }
     for (n, session) in all.iter().enumerate() {
-        assert!(store.delete(session.id, at(20)).await.unwrap());
+        assert_eq!(store.delete(session.id, at(20)).await.unwrap(), Deletion::Done);
         let place = SessionPlace::of(session);
         assert_eq!(ids_behind(store, Some(place), 5).await, expected[n + 1..]);
     }
@@ -222,7 +222,7 @@ pub(crate) async fn what_is_written_meanwhile_moves_nobody_else(store: &Store) {
             store.settle(id, Settlement { touched_at, ..messages(2) });
         }
         if round == 2 {
-            assert!(store.delete(last.id, at(300)).await.unwrap());
+            assert_eq!(store.delete(last.id, at(300)).await.unwrap(), Deletion::Done);
         }
     }
     let mut once = shown.clone();
