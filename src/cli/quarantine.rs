@@ -85,32 +85,37 @@ impl Quarantine {
                 "store.url is memory:, which only its gateway can see; expected sqlite:FILE".into(),
             ));
         };
-        let store = open(path)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::io("could not start the runtime", error))?;
+        // To make one would hide that another was meant.
+        if !path.exists() {
+            return Err(Failure::Usage(format!("there is no session store {}", path.display())));
+        }
         match self.step {
-            Step::List { json } => runtime.block_on(list(&store, json)),
-            Step::Release { thread } => runtime.block_on(release(&store, thread)),
-            Step::Delete { thread } => runtime.block_on(delete(&store, thread)),
+            Step::List { json } => list(path, json),
+            Step::Release { thread } => wait(release(&open(path)?, thread)),
+            Step::Delete { thread } => wait(delete(&open(path)?, thread)),
         }
     }
 }
 
-/// A store that is there: to make one would hide that another was meant.
+/// A file that is of this version, so that opening it changes nothing.
 fn open(path: &Path) -> Result<SqliteStore, Failure> {
-    if !path.exists() {
-        return Err(Failure::Usage(format!("there is no session store {}", path.display())));
-    }
+    SqliteStore::read_quarantine(path, None, 0)?;
     Ok(SqliteStore::open(path)?)
 }
 
-async fn list(store: &SqliteStore, as_json: bool) -> Result<(), Failure> {
+fn wait(step: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("could not start the runtime", error))?
+        .block_on(step)
+}
+
+fn list(path: &Path, as_json: bool) -> Result<(), Failure> {
     let mut after = None;
     let mut is_first = true;
     loop {
-        let threads = store.quarantined(after, PAGE).await?;
+        let threads = SqliteStore::read_quarantine(path, after.as_ref(), PAGE)?;
         let mut text = String::new();
         for thread in &threads {
             line(&mut text, thread, as_json, is_first);

@@ -102,15 +102,16 @@ impl AdoptedThread {
 
     /// The outcome where the thread is that session's already.
     pub(super) fn beside(&self, session: &Found<SessionRecord>) -> Adopted {
-        if *session.user_id() != self.user_id {
-            return Adopted::Conflict(AdoptionConflict::AnotherUser);
-        }
         let session = match session {
             Found::Open(session) => session,
+            // Whoever its owner is can't delete it.
             Found::Quarantined { .. } => {
                 return Adopted::Conflict(AdoptionConflict::Quarantined);
             }
         };
+        if session.user_id != self.user_id {
+            return Adopted::Conflict(AdoptionConflict::AnotherUser);
+        }
         let is_known = match self.known_by {
             None => true,
             Some(KnownBy::Conversation(id)) => session.conversation == Some(id),

@@ -118,6 +118,31 @@ async fn a_deleted_session_leaves_its_id_locked_until_it_is_released() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_older_is_left_as_it_is() {
+    let db = Db::new();
+    db.twice("thr_1").await;
+    let version = |version: u32| {
+        let file = rusqlite::Connection::open(&db.path).unwrap();
+        file.pragma_update(None, "user_version", version).unwrap();
+    };
+    version(6);
+    for arguments in [&["list"][..], &["list", "--json"], &["release", "thr_1"]] {
+        let ran = db.run(arguments);
+        assert_eq!((ran.code, &*ran.out), (1, ""), "{arguments:?}");
+        assert!(ran.err.contains("its version is 6: a newer gateway"), "{}", ran.err);
+    }
+    version(7);
+    assert_eq!(db.run(&["list"]).out.lines().count(), 2);
+    let path = std::env::temp_dir().join(format!("chatkit-rest-{}.db", uuid::Uuid::new_v4()));
+    std::fs::write(&path, "").unwrap();
+    let ran = run(&["quarantine", "list", "--store", &format!("sqlite:{}", path.display())], &[]);
+    assert_eq!((ran.code, &*ran.out), (1, ""));
+    assert!(ran.err.contains("its version is 0: a newer gateway"), "{}", ran.err);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_not_made() {
     let db = Db::new();
     for step in ["release", "delete"] {

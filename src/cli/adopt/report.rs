@@ -24,6 +24,9 @@ const TOLD: u64 = 20;
 const ANOTHERS: &str = "; restore the backup of the store, or delete the session as that user, which \
     deletes the thread upstream too";
 
+/// What can be done about a thread in quarantine.
+const QUARANTINED: &str = "; chatkit-rest quarantine --help says what to do";
+
 /// What becomes of things of one kind.
 #[derive(Default)]
 struct Counts {
@@ -180,11 +183,11 @@ impl Report {
         let (field, id) = named(entry);
         let next = match (conflict, entry) {
             (AdoptionConflict::AnotherUser, Adoption::Thread(_)) => ANOTHERS,
+            (AdoptionConflict::Quarantined, _) => QUARANTINED,
             (AdoptionConflict::AnotherUser, Adoption::Attachment { .. })
             | (
                 AdoptionConflict::ConversationTaken
                 | AdoptionConflict::OtherConversation
-                | AdoptionConflict::Quarantined
                 | AdoptionConflict::SessionTaken,
                 _,
             ) => "",

@@ -241,6 +241,29 @@ pub(super) fn check_usable(path: &Path, busy_timeout: Duration) -> Result<(), Er
         .map_err(|refusal| Error::store(failed("use"), refusal))
 }
 
+/// Opens the file for reading only, if it is of this version.
+///
+/// # Errors
+/// If there is none, or it can't be read within `busy_timeout`, or belongs to another program or to
+/// another version.
+pub(super) fn open_current(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
+    let failed = |what: &str| format!("could not {what} the session store {}", path.display());
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout)
+        .map_err(|error| Error::store(failed("open"), error))?;
+    let read_failed = |error| Error::store(failed("read"), error);
+    check_ownership(&connection)
+        .map_err(read_failed)?
+        .map_err(|refusal| Error::store(failed("use"), refusal))?;
+    let version: u32 = pragma(&connection, "user_version").map_err(read_failed)?;
+    if version < VERSION {
+        let refusal = format!(
+            "its version is {version}: a newer gateway, which knows {VERSION}, has to open it first"
+        );
+        return Err(Error::store(failed("use"), refusal));
+    }
+    Ok(connection)
+}
+
 /// Copies the file as it is at this moment. The copy is for its owner only.
 pub(super) fn copy(from: &Path, to: &Path, busy_timeout: Duration) -> Result<(), Error> {
     let failed = || format!("could not copy the session store {}", from.display());

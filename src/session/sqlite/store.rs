@@ -277,6 +277,23 @@ impl SqliteStore {
         schema::log_bytes(self.readers.path())
     }
 
+    /// The threads in [quarantine](SessionStore::quarantined) of the file at `path`, which is only read.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// If there is no such file, or it isn't of this program's version, or can't be read.
+    pub fn read_quarantine(
+        path: &Path,
+        after: Option<&ThreadId>,
+        limit: usize,
+    ) -> Result<Vec<QuarantinedThread>, Error> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
+        let connection = schema::open_current(&absolute, SqliteOptions::new().busy_timeout)?;
+        quarantine::list(&connection, after.map(|id| &**id), limit)
+            .map_err(|error| Error::store("could not list the threads in quarantine", error))
+    }
+
     /// Connections for reading, and for the beginning of a run.
     pub(super) fn readers(&self) -> &Arc<Readers> {
         if self.files.as_ref().is_some_and(|files| files.are_due()) {

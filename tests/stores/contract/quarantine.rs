@@ -94,11 +94,9 @@ pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
     assert_eq!(list(store, &user("ada")).await, []);
     assert_eq!(store.threads(page(Some("ada"))).await.unwrap(), []);
     assert_eq!(store.threads(page(None)).await.unwrap(), []);
-    for (adopter, conflict) in
-        [("ada", AdoptionConflict::Quarantined), ("eve", AdoptionConflict::AnotherUser)]
-    {
+    for adopter in ["ada", "eve"] {
         let adopted = store.adopt(adoption(adopter)).await.unwrap();
-        assert_eq!(adopted, [Adopted::Conflict(conflict)]);
+        assert_eq!(adopted, [Adopted::Conflict(AdoptionConflict::Quarantined)]);
     }
     assert_eq!(all(store).await.len(), 1);
 }
