@@ -47,6 +47,8 @@ pub enum End {
     Idle,
     /// The upstream broke off.
     Truncated,
+    /// Its new thread could not be bound, so nothing of it was passed on.
+    Unbound,
 }
 
 impl End {
@@ -58,6 +60,7 @@ impl End {
             Self::Failed => "failed",
             Self::Idle => "idle",
             Self::Truncated => "truncated",
+            Self::Unbound => "unbound",
         }
     }
 }
@@ -380,7 +383,7 @@ where
             return match bound {
                 Ok(()) => Poll::Ready(frame.map(Ok)),
                 Err(error) => {
-                    watcher.end(End::Cancelled);
+                    watcher.end(End::Unbound);
                     Poll::Ready(Some(Err(error)))
                 }
             };

@@ -175,7 +175,7 @@ struct Line {
 }
 
 impl Line {
-    /// `complete`, `refused`, `failed`, `truncated`, `idle` or `cancelled`.
+    /// `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound` or `cancelled`.
     fn outcome(&self) -> &'static str {
         if self.refused.is_some() {
             return "refused";
@@ -227,8 +227,8 @@ impl Drop for Line {
             ) => {
                 log!(warn);
             }
-            // The upstream broke off or fell silent after the status was sent.
-            None if matches!(self.outcome(), "truncated" | "idle") => log!(warn),
+            // The upstream broke off, fell silent or used an id again after the status was sent.
+            None if matches!(self.outcome(), "truncated" | "idle" | "unbound") => log!(warn),
             _ => log!(info),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     End, Folder, Gateway, MESSAGE_DONE, Reply, STREAM_HEAD, TestRequest, Upstream, created,
-    json_answer, log_of, options, preamble, stream_answer, user_done,
+    json_answer, line_of, log_of, options, preamble, stream_answer, user_done,
 };
 
 const KEY: &str = "sk-planted-key";
@@ -196,10 +196,12 @@ impl Way {
             Self::Chat | Self::ChatEvents => expect_nothing_told(&client.reply().await, 503),
             Self::PassThrough | Self::SecondPassThrough => {
                 // Its status is out before the upstream has said anything.
-                client.head().await;
+                let head = client.head().await;
                 let (body, end) = client.body().await;
                 assert_eq!(String::from_utf8_lossy(&body), "");
                 assert_ne!(end, End::Clean);
+                let line = line_of(head.field("x-request-id").unwrap()).await;
+                assert_eq!((line.level, line.get("outcome")), (tracing::Level::WARN, "unbound"));
             }
         }
         peer.close();
