@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::shown::shown;
 
@@ -21,7 +23,7 @@ pub(super) struct LeftOut(RwLock<Names>);
 
 #[derive(Default)]
 struct Names {
-    names: Vec<Box<str>>,
+    told: Vec<Box<str>>,
     since: Option<Instant>,
     /// Whether it was said that there are too many.
     is_full: bool,
@@ -69,17 +71,17 @@ impl LeftOut {
 
     #[cfg(test)]
     pub(super) fn told(&self) -> Vec<String> {
-        self.0.read().unwrap().names.iter().map(ToString::to_string).collect()
+        self.0.read().unwrap().told.iter().map(ToString::to_string).collect()
     }
 }
 
 impl Names {
     fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|kept| **kept == *name)
+        self.told.iter().any(|kept| **kept == *name)
     }
 
     fn add(&mut self, name: &str, now: Instant) -> News {
-        if self.names.len() == MAX_NAMES {
+        if self.told.len() == MAX_NAMES {
             let is_over = |since| now.saturating_duration_since(since) >= FULL_FOR;
             if !self.since.is_some_and(is_over) {
                 let is_news = !std::mem::replace(&mut self.is_full, true);
@@ -88,7 +90,7 @@ impl Names {
             *self = Self::default();
         }
         self.since.get_or_insert(now);
-        self.names.push(name.into());
+        self.told.push(name.into());
         News::First
     }
 }

@@ -252,7 +252,10 @@ mod tests {
 
     #[test]
     fn queries_may_have_parameters_that_nobody_knows() {
-        for (name, source) in SOURCES.iter().filter(|(name, _)| name.ends_with(".query")) {
+        for (name, source) in SOURCES {
+            if !name.split('.').any(|part| part == "query") {
+                continue;
+            }
             let schema: Value = serde_json::from_str(source).unwrap();
             assert!(schema.get("additionalProperties").is_none(), "{name}");
         }

@@ -142,10 +142,10 @@ fn limits_of_what_there_never_is_room_for_are_noted() {
         (&[(audio, "49545216")], user, &[]),
         (&[(audio, "49545217")], user, &[audio]),
     ] {
-        let notes = noted(settings);
-        let keys: Vec<_> = notes.iter().map(|(key, _)| key).collect();
+        let said = noted(settings);
+        let keys: Vec<_> = said.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, expected, "{settings:?}");
-        assert!(notes.iter().all(|(_, text)| text.contains(&format!("fit in {budget} ("))));
+        assert!(said.iter().all(|(_, text)| text.contains(&format!("fit in {budget} ("))));
     }
 }
 

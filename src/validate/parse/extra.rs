@@ -98,7 +98,7 @@ fn count(value: &Value, known: &Known, left: &mut Left) -> Result<(), String> {
             for (name, value) in object {
                 match members.iter().find(|(known, _)| known == name) {
                     Some((_, known)) => {
-                        count(value, known, left).map_err(|pointer| format!("/{name}{pointer}"))?
+                        count(value, known, left).map_err(|pointer| format!("/{name}{pointer}"))?;
                     }
                     None => serde_json::to_writer(&mut *left, &(name, value))
                         .map_err(|_| String::new())?,
