@@ -77,7 +77,7 @@ fn an_id_that_cannot_be_stored_ends_the_stream_unseen() {
     let (out, end) = drain(Watch::new(Script::text(&[CREATED, DELTA]), recorder.clone()));
     assert!(out.is_empty());
     assert_eq!(end.unwrap_err().to_string(), "not stored");
-    assert_eq!(recorder.end(), Some(End::Cancelled));
+    assert_eq!(recorder.end(), Some(End::Unbound));
 
     let (gate, recorder) = waiting();
     gate.open(Err(()));
@@ -87,7 +87,7 @@ fn an_id_that_cannot_be_stored_ends_the_stream_unseen() {
         matches!(failure.cause, RunFailureCause::Broken(error) if error.to_string() == "not stored")
     );
     assert_eq!(failure.preamble.thread_id.as_deref(), Some("thr_1"));
-    assert_eq!(recorder.end(), Some(End::Cancelled));
+    assert_eq!(recorder.end(), Some(End::Unbound));
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ fn each_new_thread_is_told_of_once_and_bound_before_it_is_seen() {
             } else {
                 assert_eq!(end.unwrap_err().to_string(), format!("not stored {failing}"));
                 assert_eq!(out.len(), if failing == 0 { 0 } else { seen });
-                assert_eq!(recorder.end(), Some(End::Cancelled));
+                assert_eq!(recorder.end(), Some(End::Unbound));
             }
             // With the first one failed, the rest of its frame is looked at all the same.
             let told = if failing == 0 && frames.len() > 1 { &both[..1] } else { &both[..] };
