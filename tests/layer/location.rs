@@ -72,7 +72,8 @@ async fn leads_to_what_was_made(outer: &str, prefix: &str) {
 }
 
 fn paths() -> impl Strategy<Value = String> {
-    let segment = "[a-zA-Z0-9_~!$&'()+,;=@.:-]{1,6}|[a-z]%2F[a-z]";
+    // axum takes no segment that begins with a colon: that was a parameter once.
+    let segment = "[a-zA-Z0-9_~!$&'()+,;=@.-][a-zA-Z0-9_~!$&'()+,;=@.:-]{0,5}|[a-z]%2F[a-z]";
     let segment = segment.prop_filter("a dot segment", |segment| segment != "." && segment != "..");
     let segments = prop::collection::vec(segment, 0..4);
     segments.prop_map(|segments| segments.into_iter().flat_map(|of| ["/".to_owned(), of]).collect())
