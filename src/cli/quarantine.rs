@@ -10,8 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::settings::file_and_environment;
-use super::{Failure, output};
+use super::{Failure, output, settings};
 
 /// How many threads are read of the store at once.
 const PAGE: usize = 500;
@@ -75,11 +74,7 @@ enum Step {
 
 impl Quarantine {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut sources = file_and_environment(self.config);
-        if let Some(store) = self.store {
-            sources = sources.flag("--store", "store.url", store);
-        }
-        let settings = sources.load_store()?;
+        let settings = settings::store(self.config, self.store)?;
         let StoreUrl::Sqlite(path) = &settings.url else {
             return Err(Failure::Usage(
                 "store.url is memory:, which only its gateway can see; expected sqlite:FILE".into(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chatkit_rest::config::{Faults, Loaded, Sources};
+use chatkit_rest::config::{Faults, Loaded, Sources, StoreSettings};
 use clap::Args;
 
 /// Where settings come from. Flags win over the environment, which wins over the file.
@@ -40,6 +40,18 @@ impl Settings {
         }
         sources.load()
     }
+}
+
+/// The settings of a store that is worked on beside its gateway, `store` being the flag's.
+pub(super) fn store(
+    config: Option<PathBuf>,
+    store: Option<String>,
+) -> Result<StoreSettings, Faults> {
+    let mut sources = file_and_environment(config);
+    if let Some(store) = store {
+        sources = sources.flag("--store", "store.url", store);
+    }
+    sources.load_store()
 }
 
 /// The layers below the flags.

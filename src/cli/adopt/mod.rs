@@ -13,8 +13,7 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::settings::file_and_environment;
-use super::{Failure, output};
+use super::{Failure, output, settings};
 use input::{Input, Stop};
 use line::{Fault, Reading};
 use lines::{Line, Lines};
@@ -117,11 +116,7 @@ const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Adopt {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut sources = file_and_environment(self.config);
-        if let Some(store) = self.store {
-            sources = sources.flag("--store", "store.url", store);
-        }
-        let settings = sources.load_store()?;
+        let settings = settings::store(self.config, self.store)?;
         let StoreUrl::Sqlite(path) = &settings.url else {
             return Err(Failure::Usage(
                 "store.url is memory:, which no gateway would find again; expected sqlite:FILE"
