@@ -35,8 +35,8 @@
 //!     it, and passes it on untouched.
 //!
 //! Every refusal, from any of them, is one row of [`rejection`]. What one step has proved is in
-//! the type of the body that it hands on ([`Authenticated`](principal::Authenticated), `Routed`,
-//! `Validated`, `Admitted`), so a step can't be left out or put in another order by mistake.
+//! the type of the body that it hands on ([`Authenticated`](principal::Authenticated), `Routed`), so a
+//! step can't be left out or put in another order by mistake.
 //!
 //! # Features
 //!
@@ -86,6 +86,9 @@ pub mod validate;
 
 #[cfg(feature = "session")]
 pub mod session;
+
+#[cfg(feature = "translate")]
+pub mod operation;
 
 #[cfg(feature = "translate")]
 pub mod translate;

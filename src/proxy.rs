@@ -54,16 +54,17 @@ use crate::error::{BoxError, Error};
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{BufferedBytes, InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::openapi::DocsLayer;
+use crate::operation::OperationLayer;
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
 use crate::server::HealthLayer;
 use crate::session::{
-    ChatSettings, ConversationIds, SessionLayer, SessionLimits, SessionStore, UnknownAttachments,
+    ChatSettings, ConversationIds, Desk, SessionLimits, SessionStore, UnknownAttachments,
 };
 use crate::stream::HoldPolicy;
 use crate::telemetry::{TraceLayer, UserLayer};
-use crate::translate::{TranslateLayer, TranslateSettings};
-use crate::validate::{BodyLimits, Schemas, UnknownRequests, ValidateLayer};
+use crate::translate::TranslateSettings;
+use crate::validate::{BodyLimits, Reader, Schemas, UnknownRequests};
 
 /// The rooms of the gateway, furnished.
 #[derive(Clone, Debug)]
@@ -76,9 +77,7 @@ pub struct Rooms {
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
     route: RouteLayer,
-    validate: ValidateLayer,
-    session: SessionLayer,
-    translate: TranslateLayer,
+    operations: OperationLayer,
 }
 
 impl Rooms {
@@ -170,6 +169,14 @@ impl Rooms {
             .service_keys(service_keys(config)?)
             .client_secrets(Arc::<StoredSecrets>::clone(&secrets))
             .max_unauthenticated(limits.max_unauthenticated);
+        let reader = Reader::new(Schemas::compile()?, body_limits)
+            .with_unknown_requests(unknown)
+            .with_buffered_bytes(buffered);
+        let desk = Desk::new(store, session_limits)
+            .with_unknown_attachments(unknown_attachments)
+            .with_chat(chat)
+            .with_streams(PerUserStreams::new(limits.max_streams_per_user))
+            .with_client_secrets(secrets);
         Ok(Self {
             surface: SurfaceLayer::new(surfaces.clone()),
             cors: cors(config),
@@ -182,22 +189,14 @@ impl Rooms {
             authenticate,
             rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
-            validate: ValidateLayer::new(Schemas::compile()?, body_limits)
-                .with_unknown_requests(unknown)
-                .with_buffered_bytes(buffered),
-            session: SessionLayer::new(store, session_limits)
-                .with_unknown_attachments(unknown_attachments)
-                .with_chat(chat)
-                .with_streams(PerUserStreams::new(limits.max_streams_per_user))
-                .with_client_secrets(secrets),
-            translate: TranslateLayer::new(translation),
+            operations: OperationLayer::new(reader, desk, translation),
         })
     }
 
     /// Waits for what is finished though its client has left; see
-    /// [`TranslateLayer::finished`].
+    /// [`OperationLayer::finished`].
     pub async fn finished(&self) {
-        self.translate.finished().await;
+        self.operations.finished().await;
     }
 
     /// Puts the rooms around an upstream.
@@ -249,11 +248,9 @@ impl Rooms {
             // By verified user: a forged token costs nobody else anything.
             .layer(self.rate.clone())
             .layer(self.route.clone())
-            // The body is read here, when it is known who sends it and what it is for.
-            .layer(self.validate.clone())
-            .layer(self.session.clone())
-            // On the way back, the stream room's work is done in here.
-            .layer(self.translate.clone())
+            // The body is read here, when it is known who sends it and what it is for; on the way
+            // back, the stream room's work is done in here.
+            .layer(self.operations.clone())
             .service(upstream)
     }
 }

@@ -13,49 +13,12 @@ use super::quarantine;
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
 use super::store::{Deletion, Owned, SessionStore};
 use crate::error::Error;
-use crate::principal::{Principal, UserId};
+use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
-use crate::route::Operation;
 use crate::shown::shown;
 use crate::validate::{
     ActionCall, ChatKitCall, Feedback, FollowUp, ListPage, Page, RunCall, TranscriptionCall,
 };
-
-/// A request whose caller owns everything it names.
-///
-/// Only this room makes one.
-#[derive(Debug)]
-pub struct Admitted {
-    principal: Principal,
-    operation: Operation,
-    action: Action,
-}
-
-impl Admitted {
-    pub(super) fn new(principal: Principal, operation: Operation, action: Action) -> Self {
-        Self { principal, operation, action }
-    }
-
-    /// The verified caller.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// The operation.
-    pub fn operation(&self) -> Operation {
-        self.operation
-    }
-
-    /// What may be done.
-    pub fn action(&self) -> &Action {
-        &self.action
-    }
-
-    /// Takes it apart.
-    pub fn into_parts(self) -> (Principal, Operation, Action) {
-        (self.principal, self.operation, self.action)
-    }
-}
 
 /// What is left to be done.
 #[derive(Debug)]

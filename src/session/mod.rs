@@ -1,8 +1,8 @@
 //! Who owns which conversation, and how much of it they may have.
 //!
 //! Every session, thread and attachment that a request names is looked up in the
-//! [`SessionStore`] before anything is forwarded; what comes out is an [`Admitted`], in which
-//! only the caller's own things are left. It holds in front of an upstream that knows no users.
+//! [`SessionStore`] before anything is forwarded: at a [`Desk`], which gives out only what is the
+//! caller's. It holds in front of an upstream that knows no users.
 //!
 //! A run gets a [`RunClaim`]: its place among the session's messages, and, for a session's
 //! first message, the right to bind the thread that it makes. The claim settles itself when it
@@ -21,62 +21,18 @@
 //! be done to it.
 //!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
-//!
-//! # Alone
-//! ```
-//! use std::convert::Infallible;
-//! use std::num::NonZeroU32;
-//! use std::sync::Arc;
-//!
-//! use bytes::Bytes;
-//! use chatkit_rest::principal::{Authenticated, Principal, UserId};
-//! use chatkit_rest::route::{RouteLayer, Router};
-//! use chatkit_rest::session::{Action, Admitted, MemoryStore, SessionLayer, SessionLimits};
-//! use chatkit_rest::validate::{BodyLimits, Schemas, ValidateLayer};
-//! use http::{Request, Response};
-//! use http_body_util::Full;
-//! use tower::{Service, ServiceBuilder, service_fn};
-//!
-//! /// What is left to do for a request that was admitted; here, to say what that is.
-//! async fn carry_out(request: Request<Admitted>) -> Result<Response<Full<Bytes>>, Infallible> {
-//!     Ok(Response::new(Full::from(match request.body().action() {
-//!         Action::Created(session) => format!("{} made a session", session.user_id),
-//!         other => format!("{other:?}"),
-//!     })))
-//! }
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let limits = SessionLimits { max_sessions: NonZeroU32::new(1), ..SessionLimits::default() };
-//! let mut service = ServiceBuilder::new()
-//!     .layer(RouteLayer::new(Router::new("/chat")?))
-//!     .layer(ValidateLayer::new(Schemas::compile()?, BodyLimits::default()))
-//!     .layer(SessionLayer::new(Arc::new(MemoryStore::new()), limits))
-//!     .service(service_fn(carry_out));
-//!
-//! let ada = Principal::new(UserId::parse("ada")?);
-//! let request = Request::post("/chat/sessions")
-//!     .body(Authenticated::new(ada, Full::<Bytes>::default()))?;
-//! assert_eq!(service.call(request.clone()).await?.status(), 200);
-//! // She has as many as she may have.
-//! assert_eq!(service.call(request).await?.status(), 429);
-//! # Ok(())
-//! # }
-//! ```
 
 mod admitted;
 mod adoption;
 mod claim;
 mod client_session;
 mod cursors;
-mod layer;
 mod memory;
 mod needs;
 mod pages;
 mod quarantine;
 mod record;
 mod rules;
-mod service;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -84,13 +40,12 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Admitted, Attachments, Conversation, Effect, OpenAiAction, OwnThreads, OwnedSession,
-    SessionPage, ThreadDirectory,
+    Action, Attachments, Conversation, Effect, OpenAiAction, OwnThreads, OwnedSession, SessionPage,
+    ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
-pub use layer::{SessionLayer, UnknownAttachments};
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;
@@ -99,8 +54,7 @@ pub use pages::{
 };
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
-pub use rules::{ChatSettings, ConversationIds, SessionLimits};
-pub use service::Session;
+pub use rules::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{

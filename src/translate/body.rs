@@ -38,7 +38,7 @@ impl<R, O: RunObserver> ReplyBody<R, O> {
 
     /// Has a document count until it is out, or nobody wants it any more: who reads slowly keeps it
     /// in memory. What has been carried out is not refused for its answer.
-    pub(super) fn covered_by(&mut self, permit: Option<BufferPermit>) {
+    pub(crate) fn covered_by(&mut self, permit: Option<BufferPermit>) {
         if let Self::Json { body, permit: covering } = self
             && let Some(mut permit) = permit
         {

@@ -1,4 +1,4 @@
-//! Everything from *route* to *translate*, for a host application.
+//! Everything from *route* inwards, for a host application.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,13 +10,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::host::{RequirePrincipal, Theirs};
-use super::layer::{TranslateLayer, TranslateSettings};
-use super::service::Translate;
+use super::settings::TranslateSettings;
 use crate::error::Error;
+use crate::operation::{OperationLayer, Operations};
 use crate::route::{NotFound, Route, RouteLayer, Router};
-use crate::session::{Session, SessionLayer, SessionLimits, SessionStore};
+use crate::session::{Desk, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
-use crate::validate::{BodyLimits, Schemas, Validate, ValidateLayer};
+use crate::validate::{BodyLimits, Reader, Schemas};
 
 /// REST, and [one-shot chat](Self::with_chat), in front of a service that speaks ChatKit.
 ///
@@ -136,9 +136,7 @@ pub struct ChatKitRestLayer<B, F = NotFound> {
     surfaces: Surfaces,
     route: RouteLayer,
     fallback: F,
-    validate: ValidateLayer,
-    session: SessionLayer,
-    translate: TranslateLayer,
+    operations: OperationLayer,
     endpoint_is_open: bool,
     body: PhantomData<fn(B)>,
 }
@@ -154,9 +152,11 @@ impl<B> ChatKitRestLayer<B> {
             route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
             surfaces,
             fallback: NotFound,
-            validate: ValidateLayer::new(Schemas::compile()?, BodyLimits::default()),
-            session: SessionLayer::new(store, SessionLimits::default()),
-            translate: TranslateLayer::new(TranslateSettings::default()),
+            operations: OperationLayer::new(
+                Reader::new(Schemas::compile()?, BodyLimits::default()),
+                Desk::new(store, SessionLimits::default()),
+                TranslateSettings::default(),
+            ),
             endpoint_is_open: false,
             body: PhantomData,
         })
@@ -167,24 +167,14 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// Sends each request for a path that is none of ours to `fallback`, with its path, headers and
     /// body as they came. What `fallback` fails with is answered here, with 502 or 504.
     pub fn with_fallback<G>(self, fallback: G) -> ChatKitRestLayer<B, G> {
-        let Self { surfaces, route, fallback: _, validate, session, translate, .. } = self;
-        let (endpoint_is_open, body) = (self.endpoint_is_open, PhantomData);
-        ChatKitRestLayer {
-            surfaces,
-            route,
-            fallback,
-            validate,
-            session,
-            translate,
-            endpoint_is_open,
-            body,
-        }
+        let Self { surfaces, route, fallback: _, operations, endpoint_is_open, body } = self;
+        ChatKitRestLayer { surfaces, route, fallback, operations, endpoint_is_open, body }
     }
 
     /// Serves one-shot chat as well: `POST {prefix}/chat`, and `POST {prefix}/{user_id}/chat` for
     /// the user who is calling, and what was said by `GET {prefix}/conversations` and the paths below
     /// it, of that user's too. Conversations are sessions, under the rules of
-    /// [`SessionLayer::with_chat`]; the longest message is
+    /// [`Desk::with_chat`]; the longest message is
     /// [`BodyLimits::max_chat_chars`].
     ///
     /// # Errors
@@ -204,20 +194,20 @@ impl<B, F> ChatKitRestLayer<B, F> {
 
     /// Replaces the bounds of bodies, or what unknown request types meet.
     #[must_use]
-    pub fn with_validation(self, validate: ValidateLayer) -> Self {
-        Self { validate, ..self }
+    pub fn with_reader(self, reader: Reader) -> Self {
+        Self { operations: self.operations.with_reader(reader), ..self }
     }
 
     /// Replaces the store or its limits.
     #[must_use]
-    pub fn with_sessions(self, session: SessionLayer) -> Self {
-        Self { session, ..self }
+    pub fn with_desk(self, desk: Desk) -> Self {
+        Self { operations: self.operations.with_desk(desk), ..self }
     }
 
     /// Replaces the endpoint, the identity header, the hold.
     #[must_use]
-    pub fn with_translation(self, settings: TranslateSettings) -> Self {
-        Self { translate: TranslateLayer::new(settings), ..self }
+    pub fn with_settings(self, settings: TranslateSettings) -> Self {
+        Self { operations: self.operations.with_settings(settings), ..self }
     }
 
     /// The service of these settings in front of `upstream`, for who has no stack of layers.
@@ -227,8 +217,8 @@ impl<B, F> ChatKitRestLayer<B, F> {
     where
         F: Clone,
     {
-        let rooms = self.validate.layer(self.session.layer(self.translate.layer(upstream)));
-        let closed = (!self.endpoint_is_open).then(|| self.translate.endpoint().path());
+        let rooms = self.operations.layer(upstream);
+        let closed = (!self.endpoint_is_open).then(|| self.operations.endpoint().path());
         let fallback = Theirs::new(self.fallback.clone(), closed);
         let route = self.route.clone().with_fallback(fallback);
         ChatKitRest {
@@ -238,9 +228,9 @@ impl<B, F> ChatKitRestLayer<B, F> {
     }
 
     /// Waits for what is finished though its client has left; see
-    /// [`TranslateLayer::finished`].
+    /// [`OperationLayer::finished`].
     pub async fn finished(&self) {
-        self.translate.finished().await;
+        self.operations.finished().await;
     }
 
     /// Lets requests from outside reach the endpoint's path in the fallback. Where the fallback is
@@ -258,9 +248,7 @@ impl<B, F: Clone> Clone for ChatKitRestLayer<B, F> {
             surfaces: self.surfaces.clone(),
             route: self.route.clone(),
             fallback: self.fallback.clone(),
-            validate: self.validate.clone(),
-            session: self.session.clone(),
-            translate: self.translate.clone(),
+            operations: self.operations.clone(),
             endpoint_is_open: self.endpoint_is_open,
             body: PhantomData,
         }
@@ -269,7 +257,9 @@ impl<B, F: Clone> Clone for ChatKitRestLayer<B, F> {
 
 impl<B, F> fmt::Debug for ChatKitRestLayer<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChatKitRestLayer").field("session", &self.session).finish_non_exhaustive()
+        f.debug_struct("ChatKitRestLayer")
+            .field("operations", &self.operations)
+            .finish_non_exhaustive()
     }
 }
 
@@ -282,7 +272,7 @@ impl<S, B, F: Clone> Layer<S> for ChatKitRestLayer<B, F> {
 }
 
 /// The rooms of [`ChatKitRest`], outermost first.
-pub type Rooms<S, F> = Route<RequirePrincipal<Validate<Session<Translate<S>>>>, Theirs<F>>;
+pub type Rooms<S, F> = Route<RequirePrincipal<Operations<S>>, Theirs<F>>;
 
 /// The service of [`ChatKitRestLayer`].
 pub struct ChatKitRest<S, B, F = NotFound> {

@@ -14,14 +14,14 @@ use crate::rejection::{Code, ProxyError, Rejection};
 /// place among the requests back, so errands have a bound of their own; and nobody's connection
 /// stands for them, so whoever stops the process has to wait for them.
 #[derive(Clone, Debug)]
-pub(super) struct Errands {
+pub(crate) struct Errands {
     places: Arc<Semaphore>,
     max: u32,
 }
 
 impl Errands {
     /// At most `max` at once.
-    pub(super) fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         let max = u32::try_from(max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         // As many as the permits that are asked for at the end, on any platform.
         Self { places: Arc::new(Semaphore::new(usize::try_from(max).unwrap_or(0))), max }
@@ -49,7 +49,7 @@ impl Errands {
     }
 
     /// Waits until none is under way. None begins meanwhile: they are refused.
-    pub(super) async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         // Only closing fails it, and nobody does.
         let _all = self.places.acquire_many(self.max).await;
     }

@@ -279,7 +279,7 @@ mod tests {
     use serde_json::{Value, json};
     use tower::service_fn;
 
-    use super::super::layer::TranslateSettings;
+    use super::super::settings::TranslateSettings;
     use super::*;
     use crate::principal::UserId;
     use crate::session::{

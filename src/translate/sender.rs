@@ -7,7 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::layer::TranslateSettings;
+use super::settings::TranslateSettings;
 use super::upstream::{INCREMENTAL, JSON, YES};
 use crate::limit::BufferPermit;
 use crate::principal::UserId;

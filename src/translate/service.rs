@@ -1,22 +1,18 @@
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
+//! [`Action`] → the exchanges with the upstream, and the reply.
+
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Response};
 use http_body::Body;
-use http_body_util::Full;
-use tower_service::Service;
 
 use super::body::ReplyBody;
 use super::errand::Errands;
-use super::layer::TranslateSettings;
 use super::observer::SessionObserver;
 use super::sender::Sender;
+use super::settings::TranslateSettings;
 use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use super::{
@@ -24,31 +20,17 @@ use super::{
     sessions, transcriptions,
 };
 use crate::error::BoxError;
-use crate::rejection::{Code, RefusalStyle, Rejection};
-use crate::session::{Action, Admitted};
+use crate::principal::Principal;
+use crate::rejection::{Code, Rejection};
+use crate::session::Action;
 use crate::telemetry::Record;
 
 /// The last segment of the path at which sessions are made, which a reference that is relative to
 /// it has to repeat (RFC 3986 section 5.2.3).
 const SESSIONS: &str = "sessions";
 
-/// The translating service. See the [module's documentation](super).
-#[derive(Clone, Debug)]
-pub struct Translate<S> {
-    settings: Arc<TranslateSettings>,
-    errands: Errands,
-    known: Known,
-    inner: S,
-}
-
-impl<S> Translate<S> {
-    pub(super) fn new(settings: Arc<TranslateSettings>, errands: Errands, inner: S) -> Self {
-        Self { settings, errands, known: Known::default(), inner }
-    }
-}
-
 /// What an operation comes to.
-pub(super) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejection>;
+pub(crate) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejection>;
 
 /// What an operation needs to be carried out: the upstream, and what the reply depends on.
 pub(super) struct Exchange<S> {
@@ -58,69 +40,19 @@ pub(super) struct Exchange<S> {
     pub(super) record: Option<Record>,
 }
 
-impl<S, R> Service<Request<Admitted>> for Translate<S>
-where
-    S: Service<
-            Request<Full<Bytes>>,
-            Response = Response<R>,
-            Future: Send,
-            Error: Into<BoxError> + Send,
-        > + Clone
-        + Send
-        + 'static,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    type Response = Response<ReplyBody<R, SessionObserver>>;
-    /// Whatever the upstream fails with becomes an answer.
-    type Error = Infallible;
-    /// Boxed: an operation may ask the upstream several times. It is dropped with the head, so
-    /// that an open stream doesn't carry it.
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    /// Always ready: the upstream is waited for when it is asked, so that an operation that
-    /// doesn't ask it needs none.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Admitted>) -> Self::Future {
-        let settings = Arc::clone(&self.settings);
-        let errands = self.errands.clone();
-        let known = self.known.clone();
-        let service = self.inner.clone();
-        Box::pin(async move {
-            let (head, admitted) = request.into_parts();
-            let head = Arc::new(head);
-            let permit = settings
-                .buffered
-                .as_ref()
-                .map(|buffered| buffered.permit(admitted.principal().user_id()));
-            match carry_out(settings, errands, known, service, &head, admitted).await {
-                Ok(mut response) => {
-                    response.body_mut().covered_by(permit);
-                    Ok(response)
-                }
-                Err(rejection) => {
-                    Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
-                }
-            }
-        })
-    }
-}
-
-async fn carry_out<S, R>(
+pub(crate) async fn carry_out<S, R>(
     settings: Arc<TranslateSettings>,
     errands: Errands,
     known: Known,
     service: S,
     head: &Arc<Parts>,
-    admitted: Admitted,
+    principal: Principal,
+    mut action: Action,
 ) -> Reply<R>
 where
     S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let (principal, _, mut action) = admitted.into_parts();
     let record = head.extensions.get::<Record>().cloned();
     let upstream = |service: S| {
         let (settings, head) = (Arc::clone(&settings), Arc::clone(head));

@@ -39,7 +39,7 @@ const MAX_TEXT_BYTES: usize = 8192;
 /// seen the upstream know. One that it takes back, by going back to an older version, is then taken
 /// for one that it fails at.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known(Arc<AtomicU8>);
+pub(crate) struct Known(Arc<AtomicU8>);
 
 impl Known {
     /// The upstream has carried out a request of this type.

@@ -10,9 +10,9 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-#[cfg(test)]
-use super::layer::TranslateSettings;
 use super::sender::{Kept, Sender};
+#[cfg(test)]
+use super::settings::TranslateSettings;
 use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
@@ -37,7 +37,7 @@ pub(super) struct Upstream<S> {
 }
 
 /// A service that speaks ChatKit, and that a task of its own may ask.
-pub(super) trait Detachable<R>:
+pub(crate) trait Detachable<R>:
     Service<
         Request<Full<Bytes>>,
         Response = Response<R>,

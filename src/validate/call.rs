@@ -8,39 +8,7 @@ use serde_json::value::RawValue;
 use super::chat::ChatCall;
 use super::history::HistoryCall;
 use super::openai::OpenAiCall;
-use crate::principal::Principal;
 use crate::protocol::RequestType;
-use crate::route::Operation;
-
-/// A request that is well-formed, and who sent it.
-///
-/// Only this room makes one.
-#[derive(Debug)]
-pub struct Validated {
-    principal: Principal,
-    call: Call,
-}
-
-impl Validated {
-    pub(super) fn new(principal: Principal, call: Call) -> Self {
-        Self { principal, call }
-    }
-
-    /// The verified caller.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// What they ask for.
-    pub fn call(&self) -> &Call {
-        &self.call
-    }
-
-    /// Takes the two apart.
-    pub fn into_parts(self) -> (Principal, Call) {
-        (self.principal, self.call)
-    }
-}
 
 /// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
 #[derive(Debug)]
@@ -77,34 +45,6 @@ pub struct ThreadPath {
     pub session: Box<str>,
     /// The thread's: the session's own id, or the upstream's.
     pub thread: Box<str>,
-}
-
-impl Call {
-    /// The operation.
-    pub fn operation(&self) -> Operation {
-        match self {
-            Self::CreateSession { .. } => Operation::CreateSession,
-            Self::ListSessions { .. } => Operation::ListSessions,
-            Self::GetSession { .. } => Operation::GetSession,
-            Self::UpdateSession { .. } => Operation::UpdateSession,
-            Self::DeleteSession { .. } => Operation::DeleteSession,
-            Self::CreateThread { .. } => Operation::CreateThread,
-            Self::ListThreads { .. } => Operation::ListThreads,
-            Self::CreateRun { .. } => Operation::CreateRun,
-            Self::GetThread(_) => Operation::GetThread,
-            Self::ListItems(..) => Operation::ListItems,
-            Self::CreateFeedback(..) => Operation::CreateFeedback,
-            Self::FollowUp(_, follow_up) => follow_up.step.operation(),
-            Self::SyncAction(..) => Operation::RunAction,
-            Self::CreateAttachment(_) => Operation::CreateAttachment,
-            Self::DeleteAttachment { .. } => Operation::DeleteAttachment,
-            Self::CreateTranscription(_) => Operation::CreateTranscription,
-            Self::Passthrough(_) => Operation::Passthrough,
-            Self::Chat(call) => call.operation(),
-            Self::History(call) => call.operation(),
-            Self::OpenAi(call) => call.operation(),
-        }
-    }
 }
 
 /// One user message, in raw JSON so that not a byte of it changes.
@@ -182,17 +122,6 @@ pub enum Step {
     },
     /// An action.
     Action(ActionCall),
-}
-
-impl Step {
-    fn operation(&self) -> Operation {
-        match self {
-            Self::Retry { .. } => Operation::RetryItem,
-            Self::ToolOutput { .. } => Operation::SubmitToolOutput,
-            Self::StructuredInput { .. } => Operation::SubmitStructuredInput,
-            Self::Action(_) => Operation::RunAction,
-        }
-    }
 }
 
 /// What a widget, or the client itself, wants done.

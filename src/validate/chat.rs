@@ -9,11 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use super::call::RunCall;
-use super::layer::Rules;
+use super::reader::Reader;
 use super::{negotiate, parse};
-use crate::principal::Principal;
-use crate::rejection::{Code, Rejection};
-use crate::route::{Operation, Target};
+use crate::rejection::Rejection;
+use crate::route::Target;
 
 /// A question.
 #[derive(Debug)]
@@ -36,24 +35,6 @@ pub enum ConversationName {
     Text(Box<str>),
 }
 
-impl ChatCall {
-    pub(super) fn operation(&self) -> Operation {
-        if self.user.is_some() { Operation::ChatForUser } else { Operation::Chat }
-    }
-}
-
-/// Whether the path is the caller's. Known before the body is read, whatever is in it.
-///
-/// It is 403 for everybody else's name, whether there is such a user or not: nothing is told by it.
-pub(super) fn check_user(target: &Target, principal: &Principal) -> Result<(), Rejection> {
-    if target.operation().names_user() && target.other() != Some(principal.user_id().as_str()) {
-        return Err(Rejection::new(Code::Forbidden)
-            .message("This path is another user's.")
-            .because("the path names another user"));
-    }
-    Ok(())
-}
-
 #[derive(Deserialize)]
 struct ChatBody<'a> {
     #[serde(borrow)]
@@ -64,7 +45,7 @@ struct ChatBody<'a> {
 
 /// The message is forwarded as it was written.
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     target: &Target,
     headers: &HeaderMap,
     body: &Bytes,
@@ -103,7 +84,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::principal::UserId;
+    use crate::rejection::Code;
     use crate::route::Router;
     use crate::surface::Surfaces;
     use crate::validate::{Answer, BodyLimits, SOURCES, Schemas, UnknownRequests};
@@ -116,7 +97,7 @@ mod tests {
     fn call(body: &str) -> Result<ChatCall, (u16, Code)> {
         let limits =
             BodyLimits { max_message_chars: 1, max_chat_chars: 5, ..BodyLimits::default() };
-        let rules = Rules {
+        let rules = Reader {
             schemas: Schemas::compile().unwrap().into(),
             limits,
             unknown: UnknownRequests::Refuse,
@@ -180,22 +161,6 @@ mod tests {
             assert_eq!(call(body).map_err(|(_, code)| code).unwrap_err(), code, "{body}");
         }
         assert!(call(r#"{"message":"ÄÖÜ👋ß"}"#).is_ok());
-    }
-
-    #[test]
-    fn a_path_is_its_users() {
-        let ada = Principal::new(UserId::parse("ada/é").unwrap());
-        for (path, ok) in [
-            ("/api/chat", true),
-            ("/api/ada%2F%C3%A9/chat", true),
-            ("/api/ada%2fé/chat", true),
-            ("/api/Ada%2F%C3%A9/chat", false),
-            ("/api/ada%2F%C3%A9%20/chat", false),
-            ("/api/eve/chat", false),
-        ] {
-            let checked = check_user(&target(path), &ada).map_err(|rejection| rejection.code());
-            assert_eq!(checked, if ok { Ok(()) } else { Err(Code::Forbidden) }, "{path}");
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::layer::Rules;
+use super::reader::Reader;
 use super::{parse as bodies, query};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -43,19 +43,8 @@ pub enum Look {
     },
 }
 
-impl HistoryCall {
-    pub(super) fn operation(&self) -> Operation {
-        match (&self.look, self.user.is_some()) {
-            (Look::Conversations { .. }, false) => Operation::ListConversations,
-            (Look::Conversations { .. }, true) => Operation::ListConversationsForUser,
-            (Look::Messages { .. }, false) => Operation::GetConversation,
-            (Look::Messages { .. }, true) => Operation::GetConversationForUser,
-        }
-    }
-}
-
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     target: &Target,
     query: Option<&str>,
 ) -> Result<HistoryCall, Rejection> {

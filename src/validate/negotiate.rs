@@ -6,8 +6,8 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::call::Answer;
-use super::layer::BodyLimits;
 use super::read::SizeLimit;
+use super::reader::BodyLimits;
 use crate::accept::quality;
 use crate::media_type;
 use crate::rejection::{Code, Rejection};

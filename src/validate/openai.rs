@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::layer::Rules;
+use super::reader::Reader;
 use super::report::Report;
 use super::{parse as bodies, query};
 use crate::principal::UserId;
@@ -82,21 +82,8 @@ pub struct ListPage {
     pub before: Option<String>,
 }
 
-impl OpenAiCall {
-    pub(super) fn operation(&self) -> Operation {
-        match self {
-            Self::CreateSession(_) => Operation::OpenAiCreateSession,
-            Self::CancelSession { .. } => Operation::OpenAiCancelSession,
-            Self::ListThreads { .. } => Operation::OpenAiListThreads,
-            Self::GetThread { .. } => Operation::OpenAiGetThread,
-            Self::DeleteThread { .. } => Operation::OpenAiDeleteThread,
-            Self::ListItems { .. } => Operation::OpenAiListItems,
-        }
-    }
-}
-
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     target: &Target,
     query: Option<&str>,
     body: &Bytes,
@@ -180,7 +167,7 @@ fn user_id(id: &str) -> Result<UserId, Report> {
 
 /// The parameters of a list, which the schema let pass.
 fn page(
-    rules: &Rules,
+    rules: &Reader,
     operation: Operation,
     query: Option<&str>,
     names: &[&str],
@@ -223,14 +210,14 @@ mod tests {
 
     use http::Method;
 
-    use super::super::layer::{BodyLimits, UnknownRequests};
+    use super::super::reader::{BodyLimits, UnknownRequests};
     use super::super::schemas::Schemas;
     use super::*;
     use crate::route::Router;
     use crate::surface::Surfaces;
 
     fn parsed(method: &Method, url: &str, body: &'static str) -> Result<OpenAiCall, Rejection> {
-        let rules = Rules {
+        let rules = Reader {
             schemas: Schemas::compile().unwrap().into(),
             limits: BodyLimits { body_timeout: Duration::ZERO, ..BodyLimits::default() },
             unknown: UnknownRequests::Refuse,

@@ -17,7 +17,7 @@ pin_project! {
     /// Reads a body within its limit and `timeout`.
     ///
     /// A body of one frame is not copied. Cancel-safe: dropping it drops the body.
-    pub(super) struct ReadBody<B> {
+    pub(crate) struct ReadBody<B> {
         #[pin]
         body: B,
         limit: SizeLimit,
@@ -43,7 +43,7 @@ impl<B: Body<Data = Bytes>> ReadBody<B> {
     }
 
     /// The permit for what was read.
-    pub(super) fn take_permit(self: Pin<&mut Self>) -> Option<BufferPermit> {
+    pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<BufferPermit> {
         self.project().permit.take()
     }
 }

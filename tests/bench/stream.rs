@@ -8,7 +8,6 @@
 )]
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
@@ -17,19 +16,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, Verifier};
-use chatkit_rest::principal::{Authenticated, Principal, UserId};
-use chatkit_rest::route::{RouteLayer, Router};
+use chatkit_rest::principal::UserId;
+use chatkit_rest::route::Router;
 use chatkit_rest::session::{
     BeginRun, MemoryStore, NewSession, SessionId, SessionStore, Settlement, SqliteStore, Uncounted,
 };
 use chatkit_rest::stream::{HoldPolicy, NoObserver, Watch, hold};
-use chatkit_rest::validate::{BodyLimits, Schemas, ValidateLayer, Validated, parse_json};
+use chatkit_rest::validate::parse_json;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use http::{Method, Request, Response};
+use http::Method;
 use http_body::{Body, Frame};
-use http_body_util::Full;
 use jiff::Timestamp;
-use tower::{Layer as _, ServiceExt as _, service_fn};
 
 #[path = "gateway.rs"]
 mod gateway;
@@ -173,38 +170,12 @@ fn whole(c: &mut Criterion) {
     answer("gateway/run_of_50", &|| furnished.run());
 }
 
-/// From the request to the claim: what a run costs before its upstream is asked.
+/// From a path to its operation.
 fn routing(c: &mut Criterion) {
     let router = Router::new("/api/v1/chatkit").unwrap();
     let path = "/api/v1/chatkit/sessions/0198c0de-0000-4000-8000-000000000000/threads/thr_1/runs";
     c.bench_function("route/create_run", |b| {
         b.iter(|| router.route(&Method::POST, black_box(path)));
-    });
-    let layers = (
-        RouteLayer::new(router),
-        ValidateLayer::new(Schemas::compile().unwrap(), BodyLimits::default()),
-    );
-    let validated = service_fn(|request: Request<Validated>| {
-        black_box(request.body().principal());
-        ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
-    });
-    let service = layers.layer(validated);
-    let principal = Principal::new(UserId::parse("ada").unwrap());
-    c.bench_function("validate/create_run", |b| {
-        b.iter_batched(
-            || {
-                let body = Full::new(Bytes::from_static(gateway::RUN));
-                Request::post(path)
-                    .header("content-type", "application/json")
-                    .body(Authenticated::new(principal.clone(), body))
-                    .unwrap()
-            },
-            |request| {
-                let mut answer = pin!(service.clone().oneshot(request));
-                answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
-            },
-            BatchSize::SmallInput,
-        );
     });
 }
 

@@ -1,9 +1,8 @@
 //! One-shot chat: the conversation that is meant, or a new one.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
-use super::Rules;
+use super::Desk;
 use super::first_run::FirstRun;
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
@@ -55,9 +54,9 @@ impl ConversationIds {
     }
 }
 
-impl Rules {
+impl Desk {
     pub(super) async fn chat(
-        self: &Arc<Self>,
+        &self,
         principal: &Principal,
         call: ChatCall,
     ) -> Result<Action, Rejection> {

@@ -1,11 +1,10 @@
 //! A session that is made together with its first run, and for it.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{ConversationIds, Rules};
+use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::store_down;
@@ -27,17 +26,17 @@ pub(super) struct FirstRun {
     pub(super) streams: bool,
 }
 
-impl Rules {
+impl Desk {
     /// Makes a session and begins its first run. If that comes to nothing the session is gone.
     pub(super) async fn session_for_run(
-        self: &Arc<Self>,
+        &self,
         principal: &Principal,
         first: FirstRun,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         // A task of its own, so that a client that leaves can't stop it between the two: it ends
         // with a claim, and dropping that takes the session away again.
-        let (rules, principal) = (Arc::clone(self), principal.clone());
-        let begun = tokio::spawn(async move { rules.create_for_run(&principal, first).await });
+        let (desk, principal) = (self.clone(), principal.clone());
+        let begun = tokio::spawn(async move { desk.create_for_run(&principal, first).await });
         begun.await.map_err(|_| {
             Rejection::new(Code::Internal).because("the task for a session was stopped")
         })?
@@ -84,25 +83,16 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::principal::UserId;
-    use crate::session::cursors::Cursors;
-    use crate::session::{
-        ChatSettings, MemoryStore, SessionLimits, SessionsPage, UnknownAttachments,
-    };
+    use crate::session::{MemoryStore, SessionLimits, SessionStore as _, SessionsPage};
 
     #[tokio::test]
     async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
         let store = Arc::new(MemoryStore::new());
-        let rules = Rules {
-            cursors: Cursors::new(Arc::<MemoryStore>::clone(&store)),
-            store,
-            limits: SessionLimits::default(),
-            streams: None,
-            chat: ChatSettings::default(),
-            signer: None,
-            unknown_attachments: UnknownAttachments::Refuse,
-        };
+        let desk = Desk::new(Arc::<MemoryStore>::clone(&store), SessionLimits::default());
         let ada = Principal::new(UserId::parse("ada").unwrap());
         let ids = ConversationIds::Conv;
         let first = FirstRun { max_sessions: None, max_messages: None, ids, streams: false };
@@ -114,7 +104,7 @@ mod tests {
                 drawn += 1;
                 NewConversation::Conv(all.next().unwrap())
             };
-            match (rules.add_conversation(&ada, first, draw).await, expected) {
+            match (desk.add_conversation(&ada, first, draw).await, expected) {
                 (Ok(record), Some(bits)) => {
                     assert_eq!(record.conversation, Some(ConversationId::Conv(bits)));
                 }
@@ -124,6 +114,6 @@ mod tests {
         }
         assert_eq!(drawn, 1 + 3 + MAX_DRAWS);
         let page = SessionsPage { user_id: ada.user_id().clone(), ids, after: None, limit: 9 };
-        assert_eq!(rules.store.list(page).await.unwrap().len(), 2);
+        assert_eq!(store.list(page).await.unwrap().len(), 2);
     }
 }

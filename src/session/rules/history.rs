@@ -1,6 +1,6 @@
 //! Pages of sessions, and one-shot chat's history: which conversations there are, and which is meant.
 
-use super::{ConversationIds, Rules};
+use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::admitted::{Action, Conversation, SessionPage, store_down};
@@ -9,7 +9,7 @@ use crate::session::pages::{SessionPlace, SessionsPage};
 use crate::session::record::ConversationId;
 use crate::validate::{HistoryCall, Look, Report};
 
-impl Rules {
+impl Desk {
     pub(super) async fn history(
         &self,
         principal: &Principal,

@@ -14,7 +14,6 @@ use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
-use crate::session::layer::UnknownAttachments;
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
 use crate::session::store::{
@@ -57,31 +56,72 @@ impl Default for SessionLimits {
     }
 }
 
-/// What the room decides with.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) store: Arc<dyn SessionStore>,
-    pub(super) limits: SessionLimits,
-    pub(super) streams: Option<PerUserStreams>,
-    pub(super) unknown_attachments: UnknownAttachments,
-    pub(super) cursors: Cursors,
-    pub(super) chat: ChatSettings,
-    pub(super) signer: Option<Arc<dyn SecretSigner>>,
+/// What the id of an attachment that nobody is known to own meets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownAttachments {
+    /// It is let through: clients upload files past the gateway, and nobody can tell whose they
+    /// are. Somebody else's are refused all the same.
+    Forward,
+    /// It is refused.
+    #[default]
+    Refuse,
 }
 
-impl Rules {
-    pub(super) async fn admit(
-        self: &Arc<Self>,
+/// The desk at which it is found out whether a caller may: the store, and the rules of what is in it.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    store: Arc<dyn SessionStore>,
+    limits: SessionLimits,
+    streams: Option<PerUserStreams>,
+    unknown_attachments: UnknownAttachments,
+    cursors: Cursors,
+    chat: ChatSettings,
+    signer: Option<Arc<dyn SecretSigner>>,
+}
+
+impl Desk {
+    /// Keeps sessions in `store`, within `limits`.
+    pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
+        Self {
+            cursors: Cursors::new(Arc::clone(&store)),
+            store,
+            limits,
+            streams: None,
+            unknown_attachments: UnknownAttachments::Refuse,
+            chat: ChatSettings::default(),
+            signer: None,
+        }
+    }
+
+    /// Limits how many runs a user may have under way; a run counts until its body ends.
+    #[must_use]
+    pub fn with_streams(self, streams: PerUserStreams) -> Self {
+        Self { streams: Some(streams), ..self }
+    }
+
+    /// Says what becomes of attachments that nobody is known to own.
+    #[must_use]
+    pub fn with_unknown_attachments(self, unknown_attachments: UnknownAttachments) -> Self {
+        Self { unknown_attachments, ..self }
+    }
+
+    /// Replaces the rules of one-shot chat.
+    #[must_use]
+    pub fn with_chat(self, chat: ChatSettings) -> Self {
+        Self { chat, ..self }
+    }
+
+    /// Makes the secrets of client sessions. Without it the OpenAI-compatible API has none.
+    #[must_use]
+    pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
+        Self { signer: Some(signer), ..self }
+    }
+
+    pub(crate) async fn admit(
+        &self,
         principal: &Principal,
         call: Call,
     ) -> Result<Action, Rejection> {
-        // The name of a service's key may be some user's id, and a user is not to see what is
-        // other users'.
-        if principal.is_service() != matches!(call, Call::OpenAi(_)) {
-            return Err(Rejection::new(Code::Forbidden)
-                .message("These credentials are not for this API.")
-                .because("a service's key is for the OpenAI-compatible API, and for that alone"));
-        }
         match call {
             Call::CreateSession { title } => {
                 self.create(principal, title).await.map(Action::Created)

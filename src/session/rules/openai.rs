@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Rules;
+use super::Desk;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{
@@ -41,7 +41,7 @@ fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
     Timestamp::from_second(end).unwrap_or(Timestamp::MAX)
 }
 
-impl Rules {
+impl Desk {
     /// A service may see every user's threads: whose they are is only to be known.
     pub(super) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
         let action = match call {

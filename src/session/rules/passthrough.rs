@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::first_run::FirstRun;
-use super::{ConversationIds, Rules};
+use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -12,10 +12,10 @@ use crate::session::cursors::List;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::validate::{ChatKitCall, Report};
 
-impl Rules {
+impl Desk {
     /// Looks up everything that a ChatKit request names.
     pub(super) async fn passthrough(
-        self: &Arc<Self>,
+        &self,
         principal: &Principal,
         call: &ChatKitCall,
     ) -> Result<Effect, Rejection> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Rules;
+use super::Desk;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -12,7 +12,7 @@ use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
 use crate::validate::{Call, FollowUp, Step, ThreadPath};
 
-impl Rules {
+impl Desk {
     /// What belongs to a thread or to a user.
     pub(super) async fn rest(
         &self,

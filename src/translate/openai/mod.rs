@@ -11,9 +11,9 @@ use http_body::Body;
 use serde::Serialize;
 
 use super::errand::Errands;
-use super::layer::TranslateSettings;
 use super::sender::Sender;
 use super::service::Reply;
+use super::settings::TranslateSettings;
 use super::unknown::Known;
 use super::upstream::{Detachable, Upstream};
 use crate::error::BoxError;

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::super::call::{Audio, TranscriptionCall};
-use super::super::layer::Rules;
 use super::super::negotiate;
 use super::super::read::SizeLimit;
+use super::super::reader::Reader;
 use super::super::report::Report;
 use super::not_json;
 use super::outline::{Outline, outline};
@@ -21,7 +21,7 @@ const AUDIO: &str = "audio_base64";
 const MIME_TYPE: &str = "mime_type";
 
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<TranscriptionCall, Rejection> {
@@ -78,13 +78,13 @@ fn decoded_len(text: &str) -> Option<usize> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::layer::BodyLimits;
+    use super::super::super::reader::BodyLimits;
     use super::super::super::schemas::Schemas;
     use super::*;
     use crate::validate::UnknownRequests;
 
     fn parsed(body: &Bytes) -> Result<TranscriptionCall, Rejection> {
-        let rules = Rules {
+        let rules = Reader {
             schemas: Arc::new(Schemas::compile().unwrap()),
             limits: BodyLimits::default(),
             unknown: UnknownRequests::default(),

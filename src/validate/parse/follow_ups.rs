@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::super::call::{ActionCall, FollowUp, Step};
 use super::super::json::Shape;
-use super::super::layer::Rules;
+use super::super::reader::Reader;
 use super::super::report::Report;
 use super::super::{negotiate, query};
 use super::extra::{self, check_extra};
@@ -51,7 +51,7 @@ fn null() -> &'static RawValue {
 
 /// The schema has said which of the members are there.
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     target: &Target,
     query: Option<&str>,
     headers: &HeaderMap,

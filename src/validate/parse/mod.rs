@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::call::{Call, Feedback, Page, ThreadPath};
 use super::json::{JsonError, Parsed, Shape};
-use super::layer::Rules;
+use super::reader::Reader;
 use super::report::Report;
 use super::{chat, history, json, openai, query};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
@@ -28,7 +28,7 @@ pub(super) use runs::check_text;
 
 /// Parses the body of a request for `target`.
 pub(super) fn parse(
-    rules: &Rules,
+    rules: &Reader,
     target: &Target,
     query: Option<&str>,
     headers: &HeaderMap,
@@ -141,7 +141,7 @@ impl io::Write for Left {
 
 /// A body that matches its operation's schema.
 pub(super) fn checked(
-    rules: &Rules,
+    rules: &Reader,
     operation: Operation,
     body: &[u8],
 ) -> Result<Value, Rejection> {
@@ -150,7 +150,7 @@ pub(super) fn checked(
 
 /// The same, of a body with parts that stay as they were written.
 fn checked_parts(
-    rules: &Rules,
+    rules: &Reader,
     operation: Operation,
     body: &[u8],
     shape: &'static Shape,
@@ -166,7 +166,7 @@ const MAX_PAGE_ITEMS: i64 = 100;
 /// The sessions of a page unless the query says so, and the most.
 const MAX_PAGE_SESSIONS: u64 = 100;
 
-fn sessions(rules: &Rules, query: Option<&str>) -> Result<Call, Rejection> {
+fn sessions(rules: &Reader, query: Option<&str>) -> Result<Call, Rejection> {
     let value = query::parse(query, &["limit", "after"])?;
     rules.schemas.check_query(Operation::ListSessions, &value)?;
     let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(MAX_PAGE_SESSIONS);
@@ -175,7 +175,7 @@ fn sessions(rules: &Rules, query: Option<&str>) -> Result<Call, Rejection> {
     Ok(Call::ListSessions { limit, after })
 }
 
-fn page(rules: &Rules, query: Option<&str>) -> Result<Page, Rejection> {
+fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
     let value = query::parse(query, &["limit", "order", "after"])?;
     rules.schemas.check_query(Operation::ListItems, &value)?;
     let limit = value.get("limit").and_then(Value::as_i64);

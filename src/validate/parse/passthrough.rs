@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::call::{ChatKitCall, Page};
 use super::super::json::{self, Shape};
-use super::super::layer::{Rules, UnknownRequests};
+use super::super::reader::{Reader, UnknownRequests};
 use super::super::report::Report;
 use super::extra::{self, check_extra};
 use super::runs::{chars_beside, check_text, texts};
@@ -31,7 +31,7 @@ static SHAPE: Shape = Shape::Object(&[(
 
 const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Told)]));
 
-pub(super) fn chatkit(rules: &Rules, body: &Bytes) -> Result<ChatKitCall, Rejection> {
+pub(super) fn chatkit(rules: &Reader, body: &Bytes) -> Result<ChatKitCall, Rejection> {
     let parsed = json::read(body, rules.limits.max_json_values, &SHAPE).map_err(not_json)?;
     let Value::Object(envelope) = &parsed.value else {
         return Err(Report::one("", "must be an object").into());
@@ -124,13 +124,13 @@ fn integer(value: &Value) -> Option<i64> {
 mod tests {
     use serde_json::json;
 
-    use super::super::super::layer::BodyLimits;
+    use super::super::super::reader::BodyLimits;
     use super::super::super::schemas::Schemas;
     use super::*;
 
     #[test]
     fn a_limit_has_a_limit() {
-        let rules = Rules {
+        let rules = Reader {
             schemas: Schemas::compile().unwrap().into(),
             limits: BodyLimits::default(),
             unknown: UnknownRequests::Refuse,

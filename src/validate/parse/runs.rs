@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::super::call::RunCall;
 use super::super::json::{Parsed, Shape};
-use super::super::layer::Rules;
 use super::super::negotiate;
+use super::super::reader::Reader;
 use super::{check_ids, defect};
 use crate::rejection::{Code, Rejection};
 
@@ -44,7 +44,7 @@ struct MessageBody<'a> {
 /// The schema has been checked: what is taken apart here is the raw text, so that the parts are
 /// forwarded as they were written.
 pub(super) fn run(
-    rules: &Rules,
+    rules: &Reader,
     headers: &HeaderMap,
     body: &Bytes,
     parsed: &Parsed,

@@ -1,11 +1,6 @@
-use std::sync::Arc;
-
 use http::Uri;
 use jiff::tz::Offset;
-use tower_layer::Layer;
 
-use super::errand::Errands;
-use super::service::Translate;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::BufferedBytes;
 use crate::stream::HoldPolicy;
@@ -58,39 +53,5 @@ impl Default for TranslateSettings {
             hold: HoldPolicy::default(),
             acted: ACTED.to_owned(),
         }
-    }
-}
-
-/// Puts the translation in front of a service that speaks ChatKit.
-#[derive(Clone, Debug)]
-pub struct TranslateLayer {
-    settings: Arc<TranslateSettings>,
-    errands: Errands,
-}
-
-impl TranslateLayer {
-    /// Translates by `settings`.
-    pub fn new(settings: TranslateSettings) -> Self {
-        let errands = Errands::new(settings.max_errands);
-        Self { settings: Arc::new(settings), errands }
-    }
-
-    /// Waits for what is finished though its client has left: attachments and threads that are
-    /// being made or deleted. To be called, within a time of the caller's, when no more requests
-    /// come and the process is about to end.
-    pub async fn finished(&self) {
-        self.errands.finished().await;
-    }
-
-    pub(super) fn endpoint(&self) -> &Uri {
-        &self.settings.endpoint
-    }
-}
-
-impl<S> Layer<S> for TranslateLayer {
-    type Service = Translate<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Translate::new(Arc::clone(&self.settings), self.errands.clone(), inner)
     }
 }

@@ -1,11 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_layer::Layer;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
 
+use super::call::Call;
+use super::read::ReadBody;
 use super::schemas::Schemas;
-use super::service::Validate;
+use super::{negotiate, parse};
 use crate::limit::BufferedBytes;
+use crate::principal::UserId;
+use crate::rejection::Rejection;
+use crate::route::{Operation, Target};
 
 /// The bounds of what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,28 +57,26 @@ pub enum UnknownRequests {
     Refuse,
 }
 
-/// Puts validation in front of a service. See the [module's documentation](super).
+/// How requests are read: by which schemas, and within which bounds.
 #[derive(Clone, Debug)]
-pub struct ValidateLayer {
-    schemas: Arc<Schemas>,
-    limits: BodyLimits,
-    unknown: UnknownRequests,
-    buffered: Option<BufferedBytes>,
+pub struct Reader {
+    pub(crate) schemas: Arc<Schemas>,
+    pub(crate) limits: BodyLimits,
+    pub(crate) unknown: UnknownRequests,
+    pub(crate) buffered: Option<BufferedBytes>,
 }
 
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) schemas: Arc<Schemas>,
-    pub(super) limits: BodyLimits,
-    pub(super) unknown: UnknownRequests,
-    pub(super) buffered: Option<BufferedBytes>,
-}
-
-impl ValidateLayer {
-    /// Validates with `schemas`, within `limits`.
+impl Reader {
+    /// Reads by `schemas`, within `limits`.
     pub fn new(schemas: Schemas, limits: BodyLimits) -> Self {
         let schemas = Arc::new(schemas);
         Self { schemas, limits, unknown: UnknownRequests::Refuse, buffered: None }
+    }
+
+    /// Replaces the bounds.
+    #[must_use]
+    pub fn with_limits(self, limits: BodyLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Counts the bodies that are being read, and those that are not answered yet, among
@@ -86,18 +91,35 @@ impl ValidateLayer {
     pub fn with_unknown_requests(self, unknown: UnknownRequests) -> Self {
         Self { unknown, ..self }
     }
-}
 
-impl<S> Layer<S> for ValidateLayer {
-    type Service = Validate<S>;
+    /// What reads an operation's body, if it has one and the head says that it can be what is due.
+    pub(crate) fn body<B: Body<Data = Bytes>>(
+        &self,
+        operation: Operation,
+        headers: &HeaderMap,
+        body: B,
+        user: &UserId,
+    ) -> Result<Option<ReadBody<B>>, Rejection> {
+        negotiate::acceptable(operation, headers)?;
+        if !operation.has_body() || body.is_end_stream() {
+            return Ok(None);
+        }
+        let max = negotiate::body(operation, headers, &self.limits)?;
+        let buffered = self.buffered.as_ref();
+        // What there never is room for is too large, however often it is tried.
+        let max = buffered.map_or(max, |buffered| max.at_most(buffered.largest()));
+        let permit = buffered.map(|buffered| buffered.permit(user));
+        Ok(Some(ReadBody::new(body, max, self.limits.body_timeout).with_permit(permit)))
+    }
 
-    fn layer(&self, inner: S) -> Self::Service {
-        let rules = Rules {
-            schemas: Arc::clone(&self.schemas),
-            limits: self.limits,
-            unknown: self.unknown,
-            buffered: self.buffered.clone(),
-        };
-        Validate::new(Arc::new(rules), inner)
+    /// What a request asks for.
+    pub(crate) fn parse(
+        &self,
+        target: &Target,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<Call, Rejection> {
+        parse::parse(self, target, query, headers, body)
     }
 }

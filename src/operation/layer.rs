@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use http::Uri;
+use tower_layer::Layer;
+
+use super::service::Operations;
+use crate::session::Desk;
+use crate::translate::{Errands, TranslateSettings};
+use crate::validate::Reader;
+
+/// Carries the operations out in front of a service that speaks ChatKit. See the
+/// [module's documentation](super).
+#[derive(Clone, Debug)]
+pub struct OperationLayer {
+    pub(super) reader: Reader,
+    pub(super) desk: Desk,
+    pub(super) settings: Arc<TranslateSettings>,
+    pub(super) errands: Errands,
+}
+
+impl OperationLayer {
+    /// Reads with `reader`, asks at `desk` who may, and asks the upstream by `settings`.
+    pub fn new(reader: Reader, desk: Desk, settings: TranslateSettings) -> Self {
+        let errands = Errands::new(settings.max_errands);
+        Self { reader, desk, settings: Arc::new(settings), errands }
+    }
+
+    /// Replaces how requests are read.
+    #[must_use]
+    pub fn with_reader(self, reader: Reader) -> Self {
+        Self { reader, ..self }
+    }
+
+    /// Replaces the store and its rules.
+    #[must_use]
+    pub fn with_desk(self, desk: Desk) -> Self {
+        Self { desk, ..self }
+    }
+
+    /// Replaces how the upstream is asked.
+    #[must_use]
+    pub fn with_settings(self, settings: TranslateSettings) -> Self {
+        Self::new(self.reader, self.desk, settings)
+    }
+
+    /// Waits for what is finished though its client has left: attachments and threads that are
+    /// being made or deleted. To be called, within a time of the caller's, when no more requests
+    /// come and the process is about to end.
+    pub async fn finished(&self) {
+        self.errands.finished().await;
+    }
+
+    pub(crate) fn endpoint(&self) -> &Uri {
+        &self.settings.endpoint
+    }
+}
+
+impl<S> Layer<S> for OperationLayer {
+    type Service = Operations<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Operations::new(self.clone().into(), inner)
+    }
+}

@@ -1,0 +1,204 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+
+use super::layer::OperationLayer;
+use crate::error::BoxError;
+use crate::limit::BufferPermit;
+use crate::principal::{Identified, Principal};
+use crate::rejection::{Code, RefusalStyle, Rejection};
+use crate::route::{Routed, Target};
+use crate::surface::Surface;
+use crate::telemetry::Record;
+use crate::translate::{self, Detachable, Known, Reply, ReplyBody, SessionObserver};
+
+/// The service of [`OperationLayer`].
+#[derive(Clone, Debug)]
+pub struct Operations<S> {
+    rooms: Arc<OperationLayer>,
+    known: Known,
+    inner: S,
+}
+
+impl<S> Operations<S> {
+    pub(super) fn new(rooms: OperationLayer, inner: S) -> Self {
+        Self { rooms: Arc::new(rooms), known: Known::default(), inner }
+    }
+}
+
+impl<S, B, R> Service<Request<Routed<B>>> for Operations<S>
+where
+    S: Service<
+            Request<Full<Bytes>>,
+            Response = Response<R>,
+            Future: Send,
+            Error: Into<BoxError> + Send,
+        > + Clone
+        + Send
+        + 'static,
+    B: Body<Data = Bytes> + Identified + Send + 'static,
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<ReplyBody<R, SessionObserver>>;
+    /// Whatever fails becomes an answer.
+    type Error = Infallible;
+    /// Boxed, once for all steps: a store's futures and the upstream's are in it. It is dropped with
+    /// the head, so that an open stream doesn't carry it.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    /// Always ready: the upstream is waited for when it is asked, so that an operation that
+    /// doesn't ask it needs none.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
+        let Self { rooms, known, inner } = self.clone();
+        let (head, body) = request.into_parts();
+        let (target, body) = body.into_parts();
+        let principal = body.principal().clone();
+        let asked = Asked { rooms, head: Arc::new(head), target, principal };
+        Box::pin(asked.respond(body, inner, known))
+    }
+}
+
+/// A request whose operation is known, on its way through the steps.
+struct Asked {
+    rooms: Arc<OperationLayer>,
+    head: Arc<Parts>,
+    target: Target,
+    principal: Principal,
+}
+
+impl Asked {
+    async fn respond<S, B, R>(
+        self,
+        body: B,
+        inner: S,
+        known: Known,
+    ) -> Result<Response<ReplyBody<R, SessionObserver>>, Infallible>
+    where
+        S: Detachable<R> + Clone,
+        B: Body<Data = Bytes>,
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let head = Arc::clone(&self.head);
+        let buffered = self.rooms.settings.buffered.as_ref();
+        let permit = buffered.map(|buffered| buffered.permit(self.principal.user_id()));
+        match self.steps(body, inner, known).await {
+            Ok(mut response) => {
+                response.body_mut().covered_by(permit);
+                Ok(response)
+            }
+            Err(rejection) => {
+                Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
+            }
+        }
+    }
+
+    async fn steps<S, B, R>(self, body: B, inner: S, known: Known) -> Reply<R>
+    where
+        S: Detachable<R> + Clone,
+        B: Body<Data = Bytes>,
+        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let (body, _room) = self.read(body).await?;
+        let query = self.head.uri.query();
+        let reader = &self.rooms.reader;
+        let call = reader.parse(&self.target, query, &self.head.headers, &body)?;
+        drop(body);
+        self.check_credentials()?;
+        let action = self.rooms.desk.admit(&self.principal, call).await?;
+        if let Some(record) = self.record() {
+            record.admitted(&action);
+        }
+        let (settings, errands) = (Arc::clone(&self.rooms.settings), self.rooms.errands.clone());
+        let Self { head, principal, .. } = self;
+        translate::carry_out(settings, errands, known, inner, &head, principal, action).await
+    }
+
+    fn record(&self) -> Option<&Record> {
+        self.head.extensions.get()
+    }
+
+    /// Reads the body within its bounds, once the head says that it can be what is due. What was
+    /// read counts as long as the permit is kept.
+    async fn read<B>(&self, body: B) -> Result<(Bytes, Option<BufferPermit>), Rejection>
+    where
+        B: Body<Data = Bytes>,
+    {
+        if let Some(record) = self.record() {
+            record.operation(self.target.operation());
+        }
+        let user = self.principal.user_id();
+        check_user(&self.target, &self.principal)?;
+        let Some(read) =
+            self.rooms.reader.body(self.target.operation(), &self.head.headers, body, user)?
+        else {
+            return Ok((Bytes::new(), None));
+        };
+        let mut read = pin!(read);
+        let body = read.as_mut().await?;
+        Ok((body, read.as_mut().take_permit()))
+    }
+
+    /// The name of a service's key may be some user's id, and a user is not to see what is other
+    /// users'.
+    fn check_credentials(&self) -> Result<(), Rejection> {
+        let is_for_services = self.target.operation().surface() == Surface::OpenAi;
+        if self.principal.is_service() != is_for_services {
+            return Err(Rejection::new(Code::Forbidden)
+                .message("These credentials are not for this API.")
+                .because("a service's key is for the OpenAI-compatible API, and for that alone"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the path is the caller's. Known before the body is read, whatever is in it.
+///
+/// It is 403 for everybody else's name, whether there is such a user or not: nothing is told by it.
+fn check_user(target: &Target, principal: &Principal) -> Result<(), Rejection> {
+    if target.operation().names_user() && target.other() != Some(principal.user_id().as_str()) {
+        return Err(Rejection::new(Code::Forbidden)
+            .message("This path is another user's.")
+            .because("the path names another user"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::UserId;
+    use crate::route::Router;
+    use crate::surface::Surfaces;
+
+    #[test]
+    fn a_path_is_its_users() {
+        let surfaces = Surfaces::rest("/v1").with_chat("/api");
+        let router = Router::with_surfaces(&surfaces).unwrap();
+        let target = |path| router.route(&http::Method::POST, path).unwrap();
+        let ada = Principal::new(UserId::parse("ada/é").unwrap());
+        for (path, ok) in [
+            ("/api/chat", true),
+            ("/api/ada%2F%C3%A9/chat", true),
+            ("/api/ada%2fé/chat", true),
+            ("/api/Ada%2F%C3%A9/chat", false),
+            ("/api/ada%2F%C3%A9%20/chat", false),
+            ("/api/eve/chat", false),
+        ] {
+            let checked = check_user(&target(path), &ada).map_err(|rejection| rejection.code());
+            assert_eq!(checked, if ok { Ok(()) } else { Err(Code::Forbidden) }, "{path}");
+        }
+    }
+}
