@@ -32,7 +32,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, ServiceExt};
-use chatkit_rest::forward::embedded::Embedded;
+use chatkit_rest::embedded::Embedded;
 use chatkit_rest::principal::{Principal, UserId};
 use chatkit_rest::session::MemoryStore;
 use chatkit_rest::translate::ChatKitRestLayer;

@@ -44,8 +44,8 @@
 //! |---|---|
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
-//! | `embedded` | a ChatKit server in this process: [`forward::embedded`] |
-//! | `openai` | a language model that answers there: [`forward::embedded::openai`] |
+//! | `embedded` | a ChatKit server in this process: [`embedded`] |
+//! | `openai` | a language model that answers there: [`embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
 //! | `server` | all rooms in order, the listener and the document: [`proxy`], [`server`], [`openapi`] |
@@ -94,6 +94,9 @@ pub mod operation;
 pub mod translate;
 
 pub mod forward;
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
 
 #[cfg(feature = "stream")]
 pub mod stream;

@@ -12,7 +12,7 @@
 //!
 //! use bytes::Bytes;
 //! use chatkit_rest::config::Sources;
-//! use chatkit_rest::forward::embedded::Embedded;
+//! use chatkit_rest::embedded::Embedded;
 //! use chatkit_rest::proxy::Rooms;
 //! use chatkit_rest::server::HealthLayer;
 //! use chatkit_rest::session::MemoryStore;

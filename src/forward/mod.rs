@@ -96,8 +96,6 @@ mod client_headers;
 mod connect;
 #[cfg(feature = "forward")]
 mod connection;
-#[cfg(feature = "embedded")]
-pub mod embedded;
 #[cfg(feature = "forward")]
 mod future;
 #[cfg(feature = "forward")]
@@ -149,5 +147,7 @@ pub(crate) use names::{dashed, is_order};
 pub use public::{InvalidPublicUrl, PublicAddress, PublicUrl};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;
+#[cfg(feature = "openai")]
+pub(crate) use timeouts::after;
 #[cfg(feature = "forward")]
 pub use uri::{InvalidUpstreamUrl, UpstreamUrl};

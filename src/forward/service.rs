@@ -70,13 +70,13 @@ impl HttpUpstream {
 
     /// How long an answer may take to begin.
     #[cfg(feature = "openai")]
-    pub(super) fn first_byte_timeout(&self) -> Duration {
+    pub(crate) fn first_byte_timeout(&self) -> Duration {
         self.shared.timeouts.first_byte
     }
 
     /// How long an answer may be silent.
     #[cfg(feature = "openai")]
-    pub(super) fn idle_timeout(&self) -> Duration {
+    pub(crate) fn idle_timeout(&self) -> Duration {
         self.shared.timeouts.idle
     }
 

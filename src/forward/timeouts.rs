@@ -149,7 +149,7 @@ impl Alarm {
 }
 
 /// `now + duration`, at most some thirty years ahead.
-pub(super) fn after(now: Instant, duration: Duration) -> Instant {
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     now + duration.min(FAR)
 }

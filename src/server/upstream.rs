@@ -16,9 +16,9 @@ use super::health::Probe;
 use crate::config::{
     Config, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
 };
+use crate::embedded::openai::{OpenAiResponder, completions_url};
+use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::error::Error;
-use crate::forward::embedded::openai::{OpenAiResponder, completions_url};
-use crate::forward::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
 
 /// The upstream of a [`Server`](super::Server).

@@ -1,6 +1,6 @@
 //! Clients that leave.
 
-use chatkit_rest::forward::embedded::{Embedded, Json};
+use chatkit_rest::embedded::{Embedded, Json};
 use http_body::Body;
 use http_body_util::BodyExt;
 

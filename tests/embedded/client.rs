@@ -1,7 +1,7 @@
 //! A client that knows how the stream is framed.
 
 use bytes::Bytes;
-use chatkit_rest::forward::embedded::{Embedded, EmbeddedBody, Json};
+use chatkit_rest::embedded::{Embedded, EmbeddedBody, Json};
 use chatkit_rest::forward::{ForwardError, ForwardErrorKind};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};

@@ -1,8 +1,8 @@
 //! The ways in which a ChatKit server fails.
 
 use bytes::Bytes;
+use chatkit_rest::embedded::{Answer, Embedded, Failure, Responder, Turn};
 use chatkit_rest::forward::ForwardErrorKind;
-use chatkit_rest::forward::embedded::{Answer, Embedded, Failure, Responder, Turn};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;

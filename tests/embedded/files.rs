@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chatkit_rest::forward::embedded::Embedded;
+use chatkit_rest::embedded::Embedded;
 use rusqlite::Connection;
 
 use crate::client::{add, create, create_body, items, kind, next, op, send, string, text_of};

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
-use chatkit_rest::forward::embedded::{
+use chatkit_rest::embedded::openai::{OpenAiResponder, completions_url};
+use chatkit_rest::embedded::{
     self, Content, Embedded, EmbeddedBody, EndOfTurn, Json, Responder, Turn,
 };
 use chatkit_rest::forward::{HttpUpstream, HttpUpstreamBuilder};

@@ -1,6 +1,6 @@
 //! Lists.
 
-use chatkit_rest::forward::embedded::{Embedded, Json};
+use chatkit_rest::embedded::{Embedded, Json};
 
 use crate::client::{add, array, create, op, server, string, text_of};
 

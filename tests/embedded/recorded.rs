@@ -4,7 +4,7 @@
 //! The messages' texts were exchanged for the commands of `Echo`; of deltas in a row only the
 //! first is kept.
 
-use chatkit_rest::forward::embedded::Json;
+use chatkit_rest::embedded::Json;
 
 use crate::client::{array, json, kind, op, post, quoted, server, string};
 

@@ -1,6 +1,6 @@
 //! All sixteen requests when all is well.
 
-use chatkit_rest::forward::embedded::Json;
+use chatkit_rest::embedded::Json;
 
 use crate::client::{add, array, create, items, json, kind, op, server, string, text_of};
 

@@ -1,6 +1,6 @@
 //! Texts go through unharmed.
 
-use chatkit_rest::forward::embedded::Json;
+use chatkit_rest::embedded::Json;
 use proptest::prelude::*;
 
 use crate::client::{create, items, kind, server, string, text_of};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use chatkit_rest::embedded::Embedded;
 use chatkit_rest::error::BoxError;
-use chatkit_rest::forward::embedded::Embedded;
 use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
 use chatkit_rest::principal::{Principal, UserId};
 use chatkit_rest::session::MemoryStore;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chatkit_rest::config::Config;
-use chatkit_rest::forward::embedded::Embedded;
+use chatkit_rest::embedded::Embedded;
 use chatkit_rest::openapi::document;
 use chatkit_rest::proxy::Rooms;
 use chatkit_rest::server::{HealthLayer, Server};

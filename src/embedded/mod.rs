@@ -29,7 +29,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use chatkit_rest::forward::embedded::Embedded;
+//! use chatkit_rest::embedded::Embedded;
 //! use http_body_util::{BodyExt, Full};
 //! use tower_service::Service;
 //!
@@ -51,7 +51,7 @@
 //! A responder of one's own is a future that emits events:
 //!
 //! ```
-//! use chatkit_rest::forward::embedded::{Answer, Embedded, Responder, Turn};
+//! use chatkit_rest::embedded::{Answer, Embedded, Responder, Turn};
 //!
 //! #[derive(Debug)]
 //! struct Polite;

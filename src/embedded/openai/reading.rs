@@ -14,8 +14,7 @@ use super::chunks::{Chunks, Close, Patience};
 use super::events::Piece;
 use super::report::value;
 use super::trouble::Trouble;
-use crate::forward::timeouts::after;
-use crate::forward::{ForwardError, ForwardErrorKind, UpstreamBody};
+use crate::forward::{ForwardError, ForwardErrorKind, UpstreamBody, after};
 
 /// How much of a refusal is read for its reason, in bytes.
 const MAX_REFUSAL: usize = 16 << 10;

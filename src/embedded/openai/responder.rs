@@ -18,10 +18,9 @@ use super::report::Report;
 use super::request::{Completion, MAX_MESSAGES, Told, refused};
 use super::retry::{Advice, Retries};
 use super::trouble::Trouble;
-use crate::forward::timeouts::after;
 use crate::forward::{
-    ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamUrl, is_event_stream,
-    is_json,
+    ForwardError, ForwardErrorKind, HttpUpstream, InvalidUpstreamUrl, UpstreamUrl, after,
+    is_event_stream, is_json,
 };
 
 /// The address of the chat completions of the API at `base`, such as `http://127.0.0.1:11434/v1`:

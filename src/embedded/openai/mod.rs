@@ -6,8 +6,8 @@
 //!
 //! ```
 //! use chatkit_rest::forward::HttpUpstream;
-//! use chatkit_rest::forward::embedded::Embedded;
-//! use chatkit_rest::forward::embedded::openai::{OpenAiResponder, completions_url};
+//! use chatkit_rest::embedded::Embedded;
+//! use chatkit_rest::embedded::openai::{OpenAiResponder, completions_url};
 //! use std::time::Duration;
 //!
 //! let api = HttpUpstream::builder(completions_url("http://127.0.0.1:11434/v1")?)
