@@ -16,8 +16,6 @@
 
 use http::{Extensions, StatusCode};
 
-use crate::rejection::Code;
-
 /// One of the API's faces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Surface {
@@ -34,33 +32,6 @@ impl Surface {
     /// The surface that a request came to, if its layer has said so; else REST.
     pub fn of_extensions(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
-    }
-
-    /// The status of a refusal here, where REST has `status` for it, and one-shot chat `invalid`
-    /// for what is well written and says the wrong thing.
-    ///
-    /// One-shot chat calls everything that goes wrong behind it 503: there, a 404 of the upstream's would
-    /// mean a conversation that is unknown. What the upstream says to the user (422), and that
-    /// there is too much (429), stay what they are.
-    pub fn status(self, code: Code, status: StatusCode, invalid: InvalidStatus) -> StatusCode {
-        match (self, code) {
-            (Self::Chat, Code::InvalidInput | Code::EmptyMessage | Code::MessageTooLong) => {
-                invalid.status()
-            }
-            (
-                Self::Chat,
-                Code::ThreadIdReused
-                | Code::UpstreamError
-                | Code::UpstreamTimeout
-                | Code::UpstreamUnsupported,
-            ) => StatusCode::SERVICE_UNAVAILABLE,
-            (Self::Chat, Code::UpstreamRejected)
-                if matches!(status.as_u16(), 400 | 404 | 409 | 413) =>
-            {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            _ => status,
-        }
     }
 }
 
