@@ -58,6 +58,7 @@
 
 mod layer;
 mod service;
+mod tell;
 
 pub use layer::OperationLayer;
 pub use service::Operations;

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::layer::OperationLayer;
+use super::tell::tell;
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};
@@ -119,7 +120,7 @@ impl Asked {
         self.check_credentials()?;
         let action = self.rooms.desk.admit(&self.principal, call).await?;
         if let Some(record) = self.record() {
-            record.admitted(&action);
+            tell(&action, record);
         }
         let (settings, errands) = (Arc::clone(&self.rooms.settings), self.rooms.errands.clone());
         let Self { head, principal, .. } = self;
@@ -137,7 +138,7 @@ impl Asked {
         B: Body<Data = Bytes>,
     {
         if let Some(record) = self.record() {
-            record.operation(self.target.operation());
+            record.operation(self.target.operation().name());
         }
         let user = self.principal.user_id();
         check_user(&self.target, &self.principal)?;

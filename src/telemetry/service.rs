@@ -180,11 +180,7 @@ impl Line {
         if self.refused.is_some() {
             return "refused";
         }
-        match (self.record.end(), self.outcome) {
-            (Some(end), _) => end.as_str(),
-            (None, Some(outcome)) => outcome,
-            (None, None) => "cancelled",
-        }
+        self.record.end().or(self.outcome).unwrap_or("cancelled")
     }
 }
 

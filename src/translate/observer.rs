@@ -50,7 +50,7 @@ impl RunObserver for SessionObserver {
 
     fn ended(&mut self, end: End) {
         if let Some(record) = &self.record {
-            record.ended(end);
+            record.ended(end.as_str());
         }
     }
 }

@@ -1,0 +1,64 @@
+//! What the log is told of a request that was admitted.
+
+use uuid::Uuid;
+
+use crate::session::{Action, Effect, OpenAiAction};
+use crate::telemetry::Record;
+
+/// Tells whom a service acts for, where that is one user, the session, and the type of a request
+/// on the pass-through.
+pub(super) fn tell(action: &Action, record: &Record) {
+    let on_behalf = match action {
+        Action::OpenAi(OpenAiAction::Session(session, _)) => Some(&session.user_id),
+        Action::OpenAi(OpenAiAction::ListThreads(directory, _)) => directory.user(),
+        Action::OpenAi(
+            OpenAiAction::GetThread(session)
+            | OpenAiAction::DeleteThread(session, _)
+            | OpenAiAction::ListItems(session, _),
+        ) => Some(&session.record().user_id),
+        _ => None,
+    };
+    if let Some(user) = on_behalf {
+        record.on_behalf_of(user);
+    }
+    let session = match action {
+        Action::Created(session)
+        | Action::Thread(session)
+        | Action::Threads(session)
+        | Action::GetThread(session) => Some(session.id),
+        Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
+            Some(session.record().id)
+        }
+        Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
+            Some(claim.session_id())
+        }
+        Action::Conversation(conversation, _) => Some(conversation.record.id),
+        Action::ListItems(session, ..)
+        | Action::Feedback(session, ..)
+        | Action::SyncAction(session, ..) => Some(*session),
+        Action::Passthrough(call, effect) => {
+            if let Some(kind) = call.kind {
+                record.chatkit(kind.as_str());
+            }
+            match effect {
+                Effect::Run(claim) => Some(claim.session_id()),
+                Effect::Update(session) | Effect::Delete(session) => Some(session.record().id),
+                _ => None,
+            }
+        }
+        Action::OpenAi(
+            OpenAiAction::GetThread(session)
+            | OpenAiAction::DeleteThread(session, _)
+            | OpenAiAction::ListItems(session, _),
+        ) => Some(session.record().id),
+        Action::Listed(_)
+        | Action::Conversations(_)
+        | Action::OpenAi(_)
+        | Action::CreateAttachment(..)
+        | Action::DeleteAttachment(..)
+        | Action::Transcribe(_) => None,
+    };
+    if let Some(session) = session {
+        record.session(Uuid::from_bytes(*session.as_bytes()));
+    }
+}
