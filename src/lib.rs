@@ -48,7 +48,7 @@
 //! | `openai` | a language model that answers there: [`embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
-//! | `server` | all rooms in order, the listener and the document: [`proxy`], [`server`], [`openapi`] |
+//! | `server` | all rooms in order, the listener, health and the document: [`proxy`], [`server`], [`health`], [`openapi`] |
 //! | `contract` | what `server` has, fixtures and their runner: [`contract`] |
 //! | `cli` | the program |
 //!
@@ -62,6 +62,9 @@ pub mod server;
 
 #[cfg(feature = "server")]
 pub mod proxy;
+
+#[cfg(feature = "server")]
+pub mod health;
 
 #[cfg(feature = "server")]
 pub mod openapi;

@@ -14,7 +14,7 @@
 //! use chatkit_rest::config::Sources;
 //! use chatkit_rest::embedded::Embedded;
 //! use chatkit_rest::proxy::Rooms;
-//! use chatkit_rest::server::HealthLayer;
+//! use chatkit_rest::health::HealthLayer;
 //! use chatkit_rest::session::MemoryStore;
 //! use http::Request;
 //! use http_body_util::Full;
@@ -52,12 +52,12 @@ use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, 
 use crate::cors::CorsLayer;
 use crate::error::{BoxError, Error};
 use crate::forward::{IdentityHeaders, PublicAddress};
+use crate::health::HealthLayer;
 use crate::limit::{BufferedBytes, InFlightLayer, PerUserStreams, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::operation::OperationLayer;
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
-use crate::server::HealthLayer;
 use crate::session::{
     ChatSettings, ConversationIds, Desk, SessionLimits, SessionStore, UnknownAttachments,
 };

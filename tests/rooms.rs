@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pairs that still do. Nobody adds one; who undoes one takes it out.
-const STILL: &[(&str, &str)] = &[("proxy", "server")];
+const STILL: &[(&str, &str)] = &[];
 
 /// For each room, the rooms that it names, and where.
 type Imports = BTreeMap<String, BTreeMap<String, Vec<String>>>;

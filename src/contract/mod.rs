@@ -62,7 +62,7 @@
 //! use chatkit_rest::contract::{self, Fixture, Target};
 //! use chatkit_rest::error::Error;
 //! use chatkit_rest::proxy::Rooms;
-//! use chatkit_rest::server::HealthLayer;
+//! use chatkit_rest::health::HealthLayer;
 //! use chatkit_rest::session::MemoryStore;
 //! use tower::{ServiceBuilder, util::MapResponseLayer};
 //!

@@ -19,8 +19,9 @@ use super::upstream::ScriptedUpstream;
 use crate::config::Config;
 use crate::error::BoxError;
 use crate::forward::{InvalidUpstreamUrl, UpstreamUrl};
+use crate::health::HealthLayer;
 use crate::proxy::Rooms;
-use crate::server::{HealthLayer, Server};
+use crate::server::Server;
 use crate::session::MemoryStore;
 
 /// Where the REST routes are unless a base URL has a path.

@@ -28,7 +28,6 @@
 mod connection;
 mod counted;
 mod frames;
-mod health;
 mod io;
 mod streams;
 mod upstream;
@@ -50,10 +49,10 @@ use tokio::time::timeout;
 use tower::{Layer as _, Service};
 
 use self::connection::Patience;
-pub use self::health::{Health, HealthFuture, HealthLayer};
 use self::upstream::Backing;
 use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
+use crate::health::HealthLayer;
 use crate::limit::InFlightLayer;
 use crate::openapi::DocsLayer;
 use crate::proxy::Rooms;

@@ -12,7 +12,6 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::health::Probe;
 use crate::config::{
     Config, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
 };
@@ -20,6 +19,7 @@ use crate::embedded::openai::{OpenAiResponder, completions_url};
 use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::error::Error;
 use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
+use crate::health::Probe;
 
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]

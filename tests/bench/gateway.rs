@@ -14,9 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chatkit_rest::config::Sources;
 use chatkit_rest::error::BoxError;
+use chatkit_rest::health::HealthLayer;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::proxy::Rooms;
-use chatkit_rest::server::HealthLayer;
 use chatkit_rest::session::{
     BeginRun, Bound, MemoryStore, NewSession, RunStart, SessionId, SessionStore, Settlement,
     Uncounted,

@@ -15,7 +15,7 @@ use chatkit_rest::config::{Config, Sources};
 use chatkit_rest::error::BoxError;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::proxy::Rooms;
-use chatkit_rest::server::HealthLayer;
+use chatkit_rest::health::HealthLayer;
 use chatkit_rest::session::{
     BeginRun, Bound, ConversationIds, Created, MemoryStore, NewSession, Owned, RunStart, SessionId,
     SessionStore, SessionsPage, Settlement, ThreadId, Uncounted,

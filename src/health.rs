@@ -25,7 +25,7 @@ use crate::session::SessionStore;
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
 /// Whether the upstream can be reached. Resolves to the reason if it can't.
-pub(super) type Probe =
+pub(crate) type Probe =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// Answers `/healthz` and `/readyz`, and lets everything else pass.
@@ -57,7 +57,7 @@ impl Fault {
 }
 
 impl HealthLayer {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         probe: Probe,
         draining: watch::Receiver<bool>,
