@@ -128,6 +128,9 @@ mod bounds;
 #[cfg(feature = "server")]
 mod cors;
 
+#[cfg(feature = "stream")]
+mod sse;
+
 #[cfg(any(feature = "forward", feature = "stream", feature = "validate"))]
 mod media_type;
 

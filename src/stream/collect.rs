@@ -12,11 +12,11 @@ use super::failure::{RunFailure, RunFailureCause};
 use super::fields::Fields;
 use super::hold::{AFTER_ERROR, Patience, Silence};
 use super::item::ItemKind;
-use super::lines::{Lines, Sink};
 use super::object::{Object, text};
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
+use crate::sse::{Lines, Sink};
 
 /// What a run left behind.
 #[derive(Debug, Default)]

@@ -42,7 +42,6 @@ mod flush;
 mod hold;
 mod item;
 mod layer;
-mod lines;
 mod object;
 mod scan;
 mod watch;
@@ -51,8 +50,6 @@ mod watch;
 pub(crate) use collect::collect_run;
 #[cfg(feature = "translate")]
 pub(crate) use hold::{Silence, hold_run};
-#[cfg(feature = "openai")]
-pub(crate) use lines::{Lines, Sink};
 #[cfg(any(feature = "openai", feature = "translate"))]
 pub(crate) use object::{Object, list, text};
 

@@ -3,7 +3,7 @@
 use super::event::{ErrorEvent, Event, EventKind};
 use super::fields::Fields;
 use super::item::ItemKind;
-use super::lines::{Lines, Sink};
+use crate::sse::{Lines, Sink};
 
 /// What a scanner tells.
 pub(crate) trait Listener {

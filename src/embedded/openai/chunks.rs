@@ -6,7 +6,7 @@ use super::chunk::finite;
 use super::events::{Certainty, Events, Piece};
 use super::trouble::Trouble;
 use crate::forward::ForwardError;
-use crate::stream::Lines;
+use crate::sse::Lines;
 
 /// The longest stream, in bytes: a chunk for every letter of the longest answer, or endless
 /// comments.

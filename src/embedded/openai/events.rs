@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::chunk::{Chunk, Finish, Said};
 use super::report::{Report, is_keep_alive};
 use super::trouble::Trouble;
-use crate::stream::Sink;
+use crate::sse::Sink;
 
 /// The longest event that is read, in bytes. A chunk has some hundred.
 pub(super) const MAX_EVENT: usize = 256 << 10;
