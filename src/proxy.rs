@@ -48,7 +48,7 @@ use tower_http::cors::{self, AllowHeaders, AllowOrigin};
 
 use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
 use crate::client_secret::StoredSecrets;
-use crate::config::{self, AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config, IdFormat};
+use crate::config::{AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config};
 use crate::cors::CorsLayer;
 use crate::error::{BoxError, Error};
 use crate::forward::{IdentityHeaders, PublicAddress};
@@ -58,13 +58,11 @@ use crate::openapi::DocsLayer;
 use crate::operation::OperationLayer;
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
-use crate::session::{
-    ChatSettings, ConversationIds, Desk, SessionLimits, SessionStore, UnknownAttachments,
-};
+use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
 use crate::telemetry::{TraceLayer, UserLayer};
 use crate::translate::TranslateSettings;
-use crate::validate::{BodyLimits, Reader, Schemas, UnknownRequests};
+use crate::validate::{BodyLimits, Reader, Schemas};
 
 /// The rooms of the gateway, furnished.
 #[derive(Clone, Debug)]
@@ -111,14 +109,6 @@ impl Rooms {
             max_chat_chars: config.chat.max_message_chars,
             body_timeout: config.server.body_timeout,
         };
-        let unknown = match config.passthrough.unknown {
-            config::UnknownRequests::Forward => UnknownRequests::Forward,
-            config::UnknownRequests::Refuse => UnknownRequests::Refuse,
-        };
-        let unknown_attachments = match config.attachments.unknown {
-            config::UnknownAttachments::Forward => UnknownAttachments::Forward,
-            config::UnknownAttachments::Refuse => UnknownAttachments::Refuse,
-        };
         let session_limits = SessionLimits {
             max_sessions: limits.max_sessions,
             max_messages: limits.max_messages,
@@ -126,11 +116,7 @@ impl Rooms {
             lease: config.upstream.first_run_lease(),
         };
         let chat = ChatSettings {
-            ids: match config.chat.id_format {
-                IdFormat::Conv => ConversationIds::Conv,
-                IdFormat::Integer => ConversationIds::Integer,
-                IdFormat::Uuid => ConversationIds::Uuid,
-            },
+            ids: config.chat.id_format,
             max_sessions: config.chat.max_sessions,
             max_messages: config.chat.max_messages,
         };
@@ -170,10 +156,10 @@ impl Rooms {
             .client_secrets(Arc::<StoredSecrets>::clone(&secrets))
             .max_unauthenticated(limits.max_unauthenticated);
         let reader = Reader::new(Schemas::compile()?, body_limits)
-            .with_unknown_requests(unknown)
+            .with_unknown_requests(config.passthrough.unknown)
             .with_buffered_bytes(buffered);
         let desk = Desk::new(store, session_limits)
-            .with_unknown_attachments(unknown_attachments)
+            .with_unknown_attachments(config.attachments.unknown)
             .with_chat(chat)
             .with_streams(PerUserStreams::new(limits.max_streams_per_user))
             .with_client_secrets(secrets);

@@ -27,35 +27,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the ids of one-shot conversations look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdFormat {
-    /// `conv_` and 8 hexadecimal digits.
-    Conv,
-    /// A positive whole number.
-    Integer,
-    /// A UUID v4.
-    Uuid,
-}
-
-/// What happens to a ChatKit request of a type that is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownRequests {
-    /// It is forwarded, though the ids in it can't be checked.
-    Forward,
-    /// It is refused.
-    Refuse,
-}
-
-/// What happens to the id of an attachment that nobody is known to own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownAttachments {
-    /// It is forwarded, though nobody can tell whose it is.
-    Forward,
-    /// It is refused.
-    Refuse,
-}
-
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

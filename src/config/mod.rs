@@ -88,9 +88,7 @@ pub use algorithm::Algorithm;
 pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
-pub use meaning::{
-    ApiKey, IdFormat, LogFormat, LogLevel, Secret, UnknownAttachments, UnknownRequests, duration,
-};
+pub use meaning::{ApiKey, LogFormat, LogLevel, Secret, duration};
 pub use reference::reference;
 pub use settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig,

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::meaning::{self, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
+use super::meaning::{self, LogFormat, LogLevel};
 use super::reader::Reader;
 use super::settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
@@ -15,7 +15,9 @@ use super::settings::{
 };
 use super::store::StoreUrl;
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
+use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
+use crate::validate::UnknownRequests;
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "is not an IP address with a port".to_owned())
@@ -156,9 +158,12 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
     })
 }
 
-pub(super) fn id_format(read: &mut Reader<'_>) -> Option<IdFormat> {
-    let formats =
-        [("uuid", IdFormat::Uuid), ("integer", IdFormat::Integer), ("conv", IdFormat::Conv)];
+pub(super) fn id_format(read: &mut Reader<'_>) -> Option<ConversationIds> {
+    let formats = [
+        ("uuid", ConversationIds::Uuid),
+        ("integer", ConversationIds::Integer),
+        ("conv", ConversationIds::Conv),
+    ];
     read.choice("chat.id_format", &formats)
 }
 

@@ -9,11 +9,13 @@ use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
 use super::embedded::EmbeddedConfig;
-use super::meaning::{ApiKey, IdFormat, LogFormat, LogLevel, UnknownAttachments, UnknownRequests};
+use super::meaning::{ApiKey, LogFormat, LogLevel};
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 use crate::forward::{ClientHeaders, PublicUrl};
+use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::{InvalidStatus, Surfaces};
+use crate::validate::UnknownRequests;
 
 /// All settings, made by [`Sources::load`](super::Sources::load). The reference in the
 /// [module's documentation](super#reference) has their names in files, defaults and ranges.
@@ -222,7 +224,7 @@ pub struct ChatConfig {
     /// Path below which they are.
     pub path: BasePath,
     /// What their conversation ids look like.
-    pub id_format: IdFormat,
+    pub id_format: ConversationIds,
     /// Their answer where the assistant did something and said nothing. Empty: none.
     pub acted: String,
     /// How they refuse what is JSON and not what is expected.

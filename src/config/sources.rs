@@ -12,13 +12,14 @@ use super::error::{Fault, Faults, Note, Origin};
 use super::file;
 use super::key::{self, Shape};
 use super::layers::{self, Layers};
-use super::meaning::{self, IdFormat};
+use super::meaning;
 use super::reader::Reader;
 use super::rules;
 use super::sections;
 use super::settings::Config;
 use super::store::StoreUrl;
 use super::value::Value;
+use crate::session::ConversationIds;
 
 /// The layers of a configuration. Later ones win: defaults, file, environment, flags; in which
 /// order they are named here makes no difference. See the [module's documentation](super).
@@ -179,7 +180,7 @@ pub struct StoreSettings {
     /// Zone of the upstream's times, which name none.
     pub utc_offset: Offset,
     /// What the ids of one-shot chat's conversations look like.
-    pub id_format: IdFormat,
+    pub id_format: ConversationIds,
 }
 
 /// A setting that some layer set.

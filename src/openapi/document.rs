@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, TAGS, Takes};
 use super::responses::{self, Refusals};
 use super::{schemas, service};
-use crate::config::{AuthConfig, Config, UnknownRequests};
+use crate::config::{AuthConfig, Config};
 use crate::error::Error;
 use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::{Surface, Surfaces};
+use crate::validate::UnknownRequests;
 
 /// The OpenAPI 3.1 document of a gateway with this configuration. Its members are sorted by
 /// name, and the same configuration always gives the same document.

@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Config, IdFormat};
+use crate::config::Config;
 use crate::error::Error;
 use crate::principal::MAX_USER_ID_CHARS;
+use crate::session::ConversationIds;
 use crate::validate::SOURCES;
 
 /// A text with something in it that is no white space, in the words of Rust's
@@ -170,9 +171,9 @@ fn shape_conversation_ids(
     const LISTED: &str = "/properties/conversations/items/properties/conversation_id";
     const OWN: &str = "/properties/conversation_id";
     let shape = match config.chat.id_format {
-        IdFormat::Uuid => json!({ "type": "string", "format": "uuid" }),
-        IdFormat::Integer => json!({ "type": "integer", "minimum": 1 }),
-        IdFormat::Conv => json!({ "type": "string", "pattern": "^conv_[0-9a-f]{8}$" }),
+        ConversationIds::Uuid => json!({ "type": "string", "format": "uuid" }),
+        ConversationIds::Integer => json!({ "type": "integer", "minimum": 1 }),
+        ConversationIds::Conv => json!({ "type": "string", "pattern": "^conv_[0-9a-f]{8}$" }),
     };
     for (schema, pointer, or_null) in [
         ("chat.request", OWN, true),

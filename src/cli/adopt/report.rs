@@ -6,9 +6,8 @@ use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use chatkit_rest::config::IdFormat;
 use chatkit_rest::error::Error;
-use chatkit_rest::session::{Adoption, AdoptionConflict, ConversationId, KnownBy};
+use chatkit_rest::session::{Adoption, AdoptionConflict, ConversationId, ConversationIds, KnownBy};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -241,7 +240,7 @@ impl Report {
     }
 
     /// The sum of it all, and how many lines were not adopted.
-    pub(super) fn finish(mut self, id_format: IdFormat) -> Result<(String, u64), Error> {
+    pub(super) fn finish(mut self, id_format: ConversationIds) -> Result<(String, u64), Error> {
         self.stop()?;
         let conflicts = self.threads.conflicts + self.attachments.conflicts;
         let deleted = self.threads.deleted + self.attachments.deleted;
@@ -261,7 +260,7 @@ impl Report {
         Ok((self.sum(id_format), self.refused + conflicts))
     }
 
-    fn sum(&self, id_format: IdFormat) -> String {
+    fn sum(&self, id_format: ConversationIds) -> String {
         // Writing to a `String` does not fail.
         let mut text = String::new();
         let elapsed = self.begun.elapsed();
@@ -283,9 +282,9 @@ impl Report {
         let _ = writeln!(text, "users: {}", self.users);
         let Ids { conv, integer, uuid } = self.ids;
         for (kind, count, is_reached) in [
-            ("conv", conv, id_format == IdFormat::Conv),
-            ("integer", integer, id_format == IdFormat::Integer),
-            ("uuid", uuid, id_format == IdFormat::Uuid),
+            ("conv", conv, id_format == ConversationIds::Conv),
+            ("integer", integer, id_format == ConversationIds::Integer),
+            ("uuid", uuid, id_format == ConversationIds::Uuid),
         ] {
             if count > 0 && !is_reached {
                 let ids = if count == 1 { "id is" } else { "ids are" };

@@ -4,7 +4,9 @@ use super::*;
 use crate::authenticate::TokenType;
 use crate::config::key::{KEYS, Shape};
 use crate::forward::ClientHeaders;
+use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
+use crate::validate::UnknownRequests;
 
 /// A key's name, a value other than its default, and whether a configuration has that value.
 type Row = (&'static str, &'static str, fn(&Config) -> bool);
@@ -73,7 +75,7 @@ const ROWS: &[Row] = &[
     ("stream.hold_bytes", "0", |c| c.stream.hold_bytes == 0),
     ("chat.enabled", "false", |c| !c.chat.enabled),
     ("chat.path", "/talk", |c| c.chat.path.as_str() == "/talk"),
-    ("chat.id_format", "conv", |c| c.chat.id_format == IdFormat::Conv),
+    ("chat.id_format", "conv", |c| c.chat.id_format == ConversationIds::Conv),
     ("chat.acted", "Done.", |c| c.chat.acted == "Done."),
     ("chat.invalid_status", "400", |c| c.chat.invalid_status == InvalidStatus::BadRequest),
     ("chat.max_message_chars", "21", |c| c.chat.max_message_chars == 21),
