@@ -33,9 +33,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, ServiceExt};
 use chatkit_rest::embedded::Embedded;
+use chatkit_rest::host::ChatKitRestLayer;
 use chatkit_rest::principal::{Principal, UserId};
 use chatkit_rest::session::MemoryStore;
-use chatkit_rest::translate::ChatKitRestLayer;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder};
 

@@ -11,7 +11,7 @@
 //!
 //! - **The program**, `chatkit-rest serve`, as a reverse proxy in front of the server.
 //!   `chatkit-rest demo` needs no server. The README is its manual.
-//! - **One layer in your application**: [`translate::ChatKitRestLayer`] puts REST in front of your
+//! - **One layer in your application**: [`host::ChatKitRestLayer`] puts REST in front of your
 //!   own ChatKit endpoint and leaves authentication to you (`examples/axum_app.rs`).
 //!   [`server::Server`] is the whole program as a value (`examples/reverse_proxy.rs`).
 //! - **Single rooms.** Each step below is a [`tower_layer::Layer`] with a feature, a page and an
@@ -89,6 +89,9 @@ pub mod validate;
 
 #[cfg(feature = "session")]
 pub mod session;
+
+#[cfg(feature = "translate")]
+pub mod host;
 
 #[cfg(feature = "translate")]
 pub mod operation;

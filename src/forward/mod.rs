@@ -34,7 +34,7 @@
 //!
 //! Nor does it know anybody: whoever reaches it reaches the ChatKit server, by whatever path and as
 //! whomever the request's fields say. What is open to clients is
-//! `translate::ChatKitRestLayer` or `proxy::Rooms` around it, never the upstream itself.
+//! `host::ChatKitRestLayer` or `proxy::Rooms` around it, never the upstream itself.
 //!
 //! # Example
 //!

@@ -8,15 +8,11 @@
 //! missing thread is told from a crash on the failure path only, because a ChatKit server
 //! answers both alike. Creating a session or a thread asks the upstream nothing.
 //!
-//! [`ChatKitRestLayer`] is the whole way from *route* to here for a host application that
-//! verifies its callers itself; `examples/axum_app.rs` shows it.
-//!
 //! What this room does not do: it decides nothing about who may do what, and it never writes
 //! into a run's bytes; only answers in JSON are the gateway's own.
 
 mod attachments;
 mod body;
-mod bundle;
 mod chat;
 mod count;
 mod envelope;
@@ -24,7 +20,6 @@ mod errand;
 mod follow_ups;
 mod head;
 mod history;
-mod host;
 mod items;
 mod messages;
 mod observer;
@@ -48,9 +43,7 @@ mod unknown;
 mod upstream;
 
 pub use body::ReplyBody;
-pub use bundle::{ChatKitRest, ChatKitRestLayer, Rooms};
 pub(crate) use errand::Errands;
-pub use host::{FallbackFuture, HostFuture, RequirePrincipal, Theirs};
 pub use observer::SessionObserver;
 pub(crate) use service::{Reply, carry_out};
 pub use settings::TranslateSettings;

@@ -9,13 +9,13 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::host::{RequirePrincipal, Theirs};
-use super::settings::TranslateSettings;
+use super::theirs::{RequirePrincipal, Theirs};
 use crate::error::Error;
 use crate::operation::{OperationLayer, Operations};
 use crate::route::{NotFound, Route, RouteLayer, Router};
 use crate::session::{Desk, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
+use crate::translate::TranslateSettings;
 use crate::validate::{BodyLimits, Reader, Schemas};
 
 /// REST, and [one-shot chat](Self::with_chat), in front of a service that speaks ChatKit.
@@ -70,7 +70,7 @@ use crate::validate::{BodyLimits, Reader, Schemas};
 /// use bytes::Bytes;
 /// use chatkit_rest::principal::{Principal, UserId};
 /// use chatkit_rest::session::MemoryStore;
-/// use chatkit_rest::translate::ChatKitRestLayer;
+/// use chatkit_rest::host::ChatKitRestLayer;
 /// # type Upstream = tower::util::BoxCloneService<
 /// #     Request<Full<Bytes>>, http::Response<Full<Bytes>>, std::convert::Infallible>;
 /// use http::Request;
@@ -110,7 +110,7 @@ use crate::validate::{BodyLimits, Reader, Schemas};
 /// #
 /// # use bytes::Bytes;
 /// # use chatkit_rest::session::MemoryStore;
-/// # use chatkit_rest::translate::ChatKitRestLayer;
+/// # use chatkit_rest::host::ChatKitRestLayer;
 /// # use http::{Request, Response};
 /// # use http_body_util::Full;
 /// # use tower::{Layer, Service, service_fn};
