@@ -1,6 +1,6 @@
 //! THE MAP: a request's way through the gateway, outermost room first.
 //!
-//! [`Rooms`] are the layers, each made of its part of the configuration; [`Rooms::around`] puts
+//! [`Rooms`] are the layers, which the configuration makes of its parts; [`Rooms::around`] puts
 //! them around an upstream, in the one order that holds. What a room needs from those before it
 //! is in the type of the request's body, so most other orders don't compile.
 //!
@@ -39,30 +39,24 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
-use tower_http::cors::{self, AllowHeaders, AllowOrigin};
 
-use crate::authenticate::{AuthenticateLayer, ServiceKeys, Trust, Verifier};
+use crate::authenticate::AuthenticateLayer;
 use crate::client_secret::StoredSecrets;
-use crate::config::{AllowedOrigins, AnonymousConfig, AuthConfig, AuthKey, Config};
+use crate::config::Config;
 use crate::cors::CorsLayer;
 use crate::error::{BoxError, Error};
-use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::health::HealthLayer;
-use crate::limit::{BufferedBytes, InFlightLayer, PerUserStreams, RateLimitLayer};
+use crate::limit::{InFlightLayer, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::operation::OperationLayer;
-use crate::principal::UserId;
-use crate::route::{Operation, RouteLayer, Router, SurfaceLayer};
-use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
-use crate::stream::HoldPolicy;
+use crate::route::{RouteLayer, SurfaceLayer};
+use crate::session::SessionStore;
 use crate::telemetry::{TraceLayer, UserLayer};
-use crate::translate::TranslateSettings;
-use crate::validate::{BodyLimits, Reader, Schemas};
 
 /// The rooms of the gateway, furnished.
 #[derive(Clone, Debug)]
@@ -100,82 +94,21 @@ impl Rooms {
         health: HealthLayer,
         in_flight: InFlightLayer,
     ) -> Result<Self, Error> {
-        let limits = &config.limits;
-        let body_limits = BodyLimits {
-            max_body_bytes: limits.max_body_bytes,
-            max_json_values: limits.max_json_values,
-            max_audio_bytes: limits.max_audio_bytes,
-            max_message_chars: limits.max_message_chars,
-            max_chat_chars: config.chat.max_message_chars,
-            body_timeout: config.server.body_timeout,
-        };
-        let session_limits = SessionLimits {
-            max_sessions: limits.max_sessions,
-            max_messages: limits.max_messages,
-            hide_foreign: config.session.hide_foreign,
-            lease: config.upstream.first_run_lease(),
-        };
-        let chat = ChatSettings {
-            ids: config.chat.id_format,
-            max_sessions: config.chat.max_sessions,
-            max_messages: config.chat.max_messages,
-        };
-        let identity = IdentityHeaders::new(config.upstream.user_header.clone())?
-            .forward_authorization(config.upstream.forward_authorization)
-            .forward_headers(config.upstream.forward_headers.clone())?;
-        let public_address = match &config.server.public_url {
-            _ if !config.upstream.forwarded => PublicAddress::Untold,
-            Some(url) => PublicAddress::Known(url.clone()),
-            None => PublicAddress::OfRequest,
-        };
-        let buffered =
-            BufferedBytes::new(limits.max_buffered_bytes, limits.max_buffered_bytes_per_user);
-        let translation = TranslateSettings {
-            identity,
-            public_address,
-            utc_offset: config.upstream.utc_offset,
-            max_reply_bytes: config.upstream.max_reply_bytes,
-            buffered: Some(buffered.clone()),
-            max_errands: limits.max_in_flight,
-            hold: HoldPolicy {
-                hold_for: config.stream.hold_for,
-                hold_bytes: config.stream.hold_bytes,
-                preamble_bytes: HoldPolicy::echo_of(
-                    limits.max_body_bytes,
-                    config.stream.hold_bytes,
-                ),
-            },
-            acted: config.chat.acted.clone(),
-            ..TranslateSettings::default()
-        };
-        let requests_per_minute = limits.requests_per_minute.map_or(0, std::num::NonZeroU32::get);
-        let surfaces = config.surfaces();
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
-        let authenticate = authenticate(config)?
-            .service_keys(service_keys(config)?)
-            .client_secrets(Arc::<StoredSecrets>::clone(&secrets))
-            .max_unauthenticated(limits.max_unauthenticated);
-        let reader = Reader::new(Schemas::compile()?, body_limits)
-            .with_unknown_requests(config.passthrough.unknown)
-            .with_buffered_bytes(buffered);
-        let desk = Desk::new(store, session_limits)
-            .with_unknown_attachments(config.attachments.unknown)
-            .with_chat(chat)
-            .with_streams(PerUserStreams::new(limits.max_streams_per_user))
-            .with_client_secrets(secrets);
+        let desk = config.desk(store).with_client_secrets(Arc::<StoredSecrets>::clone(&secrets));
         Ok(Self {
-            surface: SurfaceLayer::new(surfaces.clone()),
-            cors: cors(config),
+            surface: SurfaceLayer::new(config.surfaces()),
+            cors: config.cors_layer(),
             health,
             docs: match config.admin.listen {
                 None => DocsLayer::new(config)?,
                 Some(_) => DocsLayer::elsewhere(),
             },
             in_flight,
-            authenticate,
-            rate: RateLimitLayer::with_max_users(requests_per_minute, limits.max_tracked_users),
-            route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
-            operations: OperationLayer::new(reader, desk, translation),
+            authenticate: config.authenticate_layer(secrets)?,
+            rate: config.rate_limit_layer(),
+            route: config.route_layer()?,
+            operations: config.operation_layer(desk)?,
         })
     }
 
@@ -239,106 +172,4 @@ impl Rooms {
             .layer(self.operations.clone())
             .service(upstream)
     }
-}
-
-fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
-    let keys: Result<Vec<_>, Error> = config
-        .openai
-        .api_keys
-        .iter()
-        .map(|key| {
-            let name = UserId::parse(&key.name);
-            let name =
-                name.map_err(|_| Error::config("openai.api_keys has a name that is none"))?;
-            Ok((name, key.sha256))
-        })
-        .collect();
-    Ok(ServiceKeys::new(keys?))
-}
-
-fn authenticate(config: &Config) -> Result<AuthenticateLayer, Error> {
-    let jwt = match &config.auth {
-        AuthConfig::Anonymous(anonymous) => return Ok(trusting(anonymous, config)),
-        AuthConfig::Jwt(jwt) => jwt,
-    };
-    let mut verifier = Verifier::builder()
-        .algorithms(jwt.algorithms.iter().copied())
-        .user_claim(&jwt.user_claim)
-        .token_type(jwt.token_type.clone())
-        .leeway(jwt.leeway);
-    verifier = match &jwt.key {
-        AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
-        // Whether a short one will do was decided when the configuration was read.
-        AuthKey::Secret(secret) => verifier.danger_short_secret(secret.expose().as_bytes()),
-    };
-    if let Some(issuer) = &jwt.issuer {
-        verifier = verifier.issuer(issuer);
-    }
-    if let Some(audience) = &jwt.audience {
-        verifier = verifier.audience(audience);
-    }
-    let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
-    if let Some(cookie) = &jwt.cookie {
-        layer = layer.cookie(cookie);
-    }
-    Ok(allow_origins(layer, config))
-}
-
-fn allow_origins(layer: AuthenticateLayer, config: &Config) -> AuthenticateLayer {
-    match &config.cors.allowed_origins {
-        // Never with a cookie, and what it means without one is said where callers are believed.
-        AllowedOrigins::Any => layer,
-        AllowedOrigins::List(origins) => {
-            layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()))
-        }
-    }
-}
-
-fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
-    let mut trust = Trust::everyone_is(anonymous.user.clone());
-    let surfaces = config.surfaces();
-    for operation in Operation::ALL.into_iter().filter(|operation| operation.names_user()) {
-        if let Some(prefix) = surfaces.prefix(operation.surface()) {
-            trust = trust.user_of_path(&format!("{prefix}{}", operation.route().1));
-        }
-    }
-    if let Some(secret) = &anonymous.shared_secret {
-        trust = trust.shared_secret(secret.expose());
-    }
-    if config.cors.allowed_origins == AllowedOrigins::Any {
-        trust = trust.danger_any_page();
-    }
-    allow_origins(AuthenticateLayer::danger_trust(trust), config)
-}
-
-fn cors(config: &Config) -> Option<CorsLayer> {
-    let origins = match &config.cors.allowed_origins {
-        AllowedOrigins::List(origins) if origins.is_empty() => return None,
-        AllowedOrigins::List(origins) => AllowOrigin::list(origins.iter().cloned()),
-        AllowedOrigins::Any => AllowOrigin::any(),
-    };
-    let any = matches!(config.cors.allowed_origins, AllowedOrigins::Any);
-    let cookie = matches!(&config.auth, AuthConfig::Jwt(jwt) if jwt.cookie.is_some());
-    let headers = |names: &'static [&'static str]| {
-        names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
-    };
-    Some(CorsLayer(
-        cors::CorsLayer::new()
-            .allow_origin(origins)
-            .allow_credentials(cookie && !any)
-            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-            // Integrators send headers of their own; the origin is what decides.
-            .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers(headers(&[
-                "location",
-                "ratelimit",
-                "ratelimit-policy",
-                "retry-after",
-                "www-authenticate",
-                "x-conversation-id",
-                "x-request-id",
-            ]))
-            .max_age(std::time::Duration::from_secs(7200))
-            .vary([http::header::ORIGIN]),
-    ))
 }

@@ -73,6 +73,8 @@ mod layers;
 mod meaning;
 mod reader;
 mod reference;
+#[cfg(feature = "server")]
+mod rooms;
 mod rules;
 mod secret;
 mod sections;

@@ -1,0 +1,226 @@
+//! The rooms as they are configured: each layer made of its part of the settings.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method, header};
+use tower_http::cors::{self, AllowHeaders, AllowOrigin};
+
+use super::auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
+use super::settings::Config;
+use super::web::AllowedOrigins;
+use crate::authenticate::{AuthenticateLayer, ClientSecrets, ServiceKeys, Trust, Verifier};
+use crate::cors::CorsLayer;
+use crate::error::Error;
+use crate::forward::{IdentityHeaders, PublicAddress};
+use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
+use crate::operation::OperationLayer;
+use crate::principal::UserId;
+use crate::route::{Operation, RouteLayer, Router};
+use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
+use crate::stream::HoldPolicy;
+use crate::translate::TranslateSettings;
+use crate::validate::{BodyLimits, Reader, Schemas};
+
+impl Config {
+    /// Makes the layer that answers calls from web pages; `None`: there are none.
+    pub(crate) fn cors_layer(&self) -> Option<CorsLayer> {
+        let origins = match &self.cors.allowed_origins {
+            AllowedOrigins::List(origins) if origins.is_empty() => return None,
+            AllowedOrigins::List(origins) => AllowOrigin::list(origins.iter().cloned()),
+            AllowedOrigins::Any => AllowOrigin::any(),
+        };
+        let any = matches!(self.cors.allowed_origins, AllowedOrigins::Any);
+        let cookie = matches!(&self.auth, AuthConfig::Jwt(jwt) if jwt.cookie.is_some());
+        let headers = |names: &'static [&'static str]| {
+            names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
+        };
+        Some(CorsLayer(
+            cors::CorsLayer::new()
+                .allow_origin(origins)
+                .allow_credentials(cookie && !any)
+                .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+                // Integrators send headers of their own; the origin is what decides.
+                .allow_headers(AllowHeaders::mirror_request())
+                .expose_headers(headers(&[
+                    "location",
+                    "ratelimit",
+                    "ratelimit-policy",
+                    "retry-after",
+                    "www-authenticate",
+                    "x-conversation-id",
+                    "x-request-id",
+                ]))
+                .max_age(Duration::from_secs(7200))
+                .vary([header::ORIGIN]),
+        ))
+    }
+
+    /// Makes the layer that verifies callers, client sessions by `secrets`.
+    pub(crate) fn authenticate_layer(
+        &self,
+        secrets: Arc<dyn ClientSecrets>,
+    ) -> Result<AuthenticateLayer, Error> {
+        let layer = match &self.auth {
+            AuthConfig::Anonymous(anonymous) => trusting(anonymous, self),
+            AuthConfig::Jwt(jwt) => verifying(jwt)?,
+        };
+        Ok(allow_origins(layer, self)
+            .service_keys(service_keys(self)?)
+            .client_secrets(secrets)
+            .max_unauthenticated(self.limits.max_unauthenticated))
+    }
+
+    /// Makes the layer that counts a user's requests.
+    pub(crate) fn rate_limit_layer(&self) -> RateLimitLayer {
+        let requests_per_minute = self.limits.requests_per_minute.map_or(0, NonZeroU32::get);
+        RateLimitLayer::with_max_users(requests_per_minute, self.limits.max_tracked_users)
+    }
+
+    /// Makes the layer that finds operations on the surfaces that are served.
+    pub(crate) fn route_layer(&self) -> Result<RouteLayer, Error> {
+        Ok(RouteLayer::new(Router::with_surfaces(&self.surfaces())?))
+    }
+
+    /// Makes the layer that carries operations out, for whom `desk` lets.
+    pub(crate) fn operation_layer(&self, desk: Desk) -> Result<OperationLayer, Error> {
+        let limits = &self.limits;
+        // One count, of what is read of requests and of what is read of the upstream's answers.
+        let buffered =
+            BufferedBytes::new(limits.max_buffered_bytes, limits.max_buffered_bytes_per_user);
+        let reader = Reader::new(Schemas::compile()?, self.body_limits())
+            .with_unknown_requests(self.passthrough.unknown)
+            .with_buffered_bytes(buffered.clone());
+        Ok(OperationLayer::new(reader, desk, self.translate_settings(buffered)?))
+    }
+
+    fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            max_body_bytes: self.limits.max_body_bytes,
+            max_json_values: self.limits.max_json_values,
+            max_audio_bytes: self.limits.max_audio_bytes,
+            max_message_chars: self.limits.max_message_chars,
+            max_chat_chars: self.chat.max_message_chars,
+            body_timeout: self.server.body_timeout,
+        }
+    }
+
+    /// Makes the desk that knows whose is what, by `store`.
+    pub(crate) fn desk(&self, store: Arc<dyn SessionStore>) -> Desk {
+        Desk::new(store, self.session_limits())
+            .with_unknown_attachments(self.attachments.unknown)
+            .with_chat(self.chat_settings())
+            .with_streams(PerUserStreams::new(self.limits.max_streams_per_user))
+    }
+
+    fn session_limits(&self) -> SessionLimits {
+        SessionLimits {
+            max_sessions: self.limits.max_sessions,
+            max_messages: self.limits.max_messages,
+            hide_foreign: self.session.hide_foreign,
+            lease: self.upstream.first_run_lease(),
+        }
+    }
+
+    fn chat_settings(&self) -> ChatSettings {
+        ChatSettings {
+            ids: self.chat.id_format,
+            max_sessions: self.chat.max_sessions,
+            max_messages: self.chat.max_messages,
+        }
+    }
+
+    fn translate_settings(&self, buffered: BufferedBytes) -> Result<TranslateSettings, Error> {
+        let (limits, upstream, stream) = (&self.limits, &self.upstream, &self.stream);
+        let identity = IdentityHeaders::new(upstream.user_header.clone())?
+            .forward_authorization(upstream.forward_authorization)
+            .forward_headers(upstream.forward_headers.clone())?;
+        let public_address = match &self.server.public_url {
+            _ if !upstream.forwarded => PublicAddress::Untold,
+            Some(url) => PublicAddress::Known(url.clone()),
+            None => PublicAddress::OfRequest,
+        };
+        Ok(TranslateSettings {
+            identity,
+            public_address,
+            utc_offset: upstream.utc_offset,
+            max_reply_bytes: upstream.max_reply_bytes,
+            buffered: Some(buffered),
+            max_errands: limits.max_in_flight,
+            hold: HoldPolicy {
+                hold_for: stream.hold_for,
+                hold_bytes: stream.hold_bytes,
+                preamble_bytes: HoldPolicy::echo_of(limits.max_body_bytes, stream.hold_bytes),
+            },
+            acted: self.chat.acted.clone(),
+            ..TranslateSettings::default()
+        })
+    }
+}
+
+fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
+    let mut verifier = Verifier::builder()
+        .algorithms(jwt.algorithms.iter().copied())
+        .user_claim(&jwt.user_claim)
+        .token_type(jwt.token_type.clone())
+        .leeway(jwt.leeway);
+    verifier = match &jwt.key {
+        AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
+        // Whether a short one will do was decided when the configuration was read.
+        AuthKey::Secret(secret) => verifier.danger_short_secret(secret.expose().as_bytes()),
+    };
+    if let Some(issuer) = &jwt.issuer {
+        verifier = verifier.issuer(issuer);
+    }
+    if let Some(audience) = &jwt.audience {
+        verifier = verifier.audience(audience);
+    }
+    let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
+    if let Some(cookie) = &jwt.cookie {
+        layer = layer.cookie(cookie);
+    }
+    Ok(layer)
+}
+
+fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
+    let mut trust = Trust::everyone_is(anonymous.user.clone());
+    let surfaces = config.surfaces();
+    for operation in Operation::ALL.into_iter().filter(|operation| operation.names_user()) {
+        if let Some(prefix) = surfaces.prefix(operation.surface()) {
+            trust = trust.user_of_path(&format!("{prefix}{}", operation.route().1));
+        }
+    }
+    if let Some(secret) = &anonymous.shared_secret {
+        trust = trust.shared_secret(secret.expose());
+    }
+    if config.cors.allowed_origins == AllowedOrigins::Any {
+        trust = trust.danger_any_page();
+    }
+    AuthenticateLayer::danger_trust(trust)
+}
+
+fn allow_origins(layer: AuthenticateLayer, config: &Config) -> AuthenticateLayer {
+    match &config.cors.allowed_origins {
+        // Never with a cookie, and what it means without one is said where callers are believed.
+        AllowedOrigins::Any => layer,
+        AllowedOrigins::List(origins) => {
+            layer.allowed_origins(origins.iter().filter_map(|origin| origin.to_str().ok()))
+        }
+    }
+}
+
+fn service_keys(config: &Config) -> Result<ServiceKeys, Error> {
+    let keys: Result<Vec<_>, Error> = config
+        .openai
+        .api_keys
+        .iter()
+        .map(|key| {
+            let name = UserId::parse(&key.name);
+            let name =
+                name.map_err(|_| Error::config("openai.api_keys has a name that is none"))?;
+            Ok((name, key.sha256))
+        })
+        .collect();
+    Ok(ServiceKeys::new(keys?))
+}
