@@ -100,10 +100,7 @@ impl Rooms {
             surface: SurfaceLayer::new(config.surfaces()),
             cors: config.cors_layer(),
             health,
-            docs: match config.admin.listen {
-                None => DocsLayer::new(config)?,
-                Some(_) => DocsLayer::elsewhere(),
-            },
+            docs: config.docs_layer()?,
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
             rate: config.rate_limit_layer(),

@@ -30,7 +30,7 @@ pub(super) struct Openapi {
 impl Openapi {
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = file_and_environment(self.config).load()?;
-        let document = document(&loaded.config)?;
+        let document = document(&loaded.config.facts())?;
         let mut text = serde_json::to_string_pretty(&document)
             .map_err(|error| Error::io("the document could not be written", error.into()))?;
         text.push('\n');

@@ -15,6 +15,7 @@ use crate::cors::CorsLayer;
 use crate::error::Error;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
+use crate::openapi::{Callers, DocsLayer, Facts};
 use crate::operation::OperationLayer;
 use crate::principal::UserId;
 use crate::route::{Operation, RouteLayer, Router};
@@ -24,6 +25,35 @@ use crate::translate::TranslateSettings;
 use crate::validate::{BodyLimits, Reader, Schemas};
 
 impl Config {
+    /// What the document tells of this gateway.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            surfaces: self.surfaces(),
+            is_elsewhere: self.admin.listen.is_some(),
+            callers: match &self.auth {
+                AuthConfig::Anonymous(anonymous) => {
+                    Callers::Believed { by_shared_secret: anonymous.shared_secret.is_some() }
+                }
+                AuthConfig::Jwt(jwt) => Callers::Tokens { cookie: jwt.cookie.clone() },
+            },
+            has_client_secrets: self.openai.enabled && !self.openai.api_keys.is_empty(),
+            bodies: self.body_limits(),
+            unknown_requests: self.passthrough.unknown,
+            sessions: self.session_limits(),
+            chat: self.chat_settings(),
+            requests_per_minute: self.limits.requests_per_minute,
+            max_streams_per_user: self.limits.max_streams_per_user,
+        }
+    }
+
+    /// Makes the layer that has the document, unless it is on a listener of its own.
+    pub(crate) fn docs_layer(&self) -> Result<DocsLayer, Error> {
+        match self.admin.listen {
+            None => DocsLayer::new(&self.facts()),
+            Some(_) => Ok(DocsLayer::elsewhere()),
+        }
+    }
+
     /// Makes the layer that answers calls from web pages; `None`: there are none.
     pub(crate) fn cors_layer(&self) -> Option<CorsLayer> {
         let origins = match &self.cors.allowed_origins {

@@ -5,37 +5,37 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::facts::{Callers, Facts};
 use super::operations::{self, TAGS, Takes};
 use super::responses::{self, Refusals};
 use super::{schemas, service};
-use crate::config::{AuthConfig, Config};
 use crate::error::Error;
 use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::{Surface, Surfaces};
 use crate::validate::UnknownRequests;
 
-/// The OpenAPI 3.1 document of a gateway with this configuration. Its members are sorted by
-/// name, and the same configuration always gives the same document.
+/// The OpenAPI 3.1 document of a gateway of which this is so. Its members are sorted by name, and
+/// the same facts always give the same document.
 ///
 /// # Errors
 /// If an embedded schema is not what it should be; a test rules that out.
-pub fn document(config: &Config) -> Result<Value, Error> {
-    let surfaces = config.surfaces();
-    let mut schemas = schemas::components(config)?;
+pub fn document(facts: &Facts) -> Result<Value, Error> {
+    let surfaces = &facts.surfaces;
+    let mut schemas = schemas::components(facts)?;
     let mut paths: Map<String, Value> = Map::new();
     let mut refusals = Map::new();
     for operation in Operation::ALL {
-        let Some(path) = path(&surfaces, operation) else { continue };
+        let Some(path) = path(surfaces, operation) else { continue };
         let (method, _) = operation.route();
-        let described = describe(operation, config, &surfaces, &schemas, &mut refusals);
+        let described = describe(operation, facts, surfaces, &schemas, &mut refusals);
         add(&mut paths, &path, &method.as_str().to_ascii_lowercase(), described);
     }
-    for (path, described) in service::paths(config) {
+    for (path, described) in service::paths(facts) {
         add(&mut paths, path, "get", described);
     }
-    refusals.insert("404.NOT_FOUND".into(), responses::alone(config, Code::NotFound));
-    let wrong_method = responses::alone(config, Code::MethodNotAllowed);
+    refusals.insert("404.NOT_FOUND".into(), responses::alone(facts, Code::NotFound));
+    let wrong_method = responses::alone(facts, Code::MethodNotAllowed);
     refusals.insert("405.METHOD_NOT_ALLOWED".into(), wrong_method);
     let used = used(&paths, &refusals, &schemas);
     schemas.retain(|name, _| used.contains(name));
@@ -49,16 +49,17 @@ pub fn document(config: &Config) -> Result<Value, Error> {
         "info": {
             "title": "chatkit-rest",
             "summary": "A REST gateway for self-hosted ChatKit servers.",
-            "description": introduction(config),
+            "description": introduction(facts),
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-        "servers": [match config.admin.listen {
+        "servers": [if facts.is_elsewhere {
+            json!({ "url": "/", "description":
+                "This gateway's public address. This document is on another listener." })
+        } else {
             // Relative to where this document is, so that whatever leads there leads here.
-            None => json!({ "url": ".", "description": "This gateway." }),
-            Some(_) => json!({ "url": "/", "description":
-                "This gateway's public address. This document is on another listener." }),
+            json!({ "url": ".", "description": "This gateway." })
         }],
         "tags": tags,
         "paths": paths,
@@ -66,7 +67,7 @@ pub fn document(config: &Config) -> Result<Value, Error> {
             "schemas": schemas,
             "responses": refusals,
             "headers": responses::headers(),
-            "securitySchemes": security_schemes(config),
+            "securitySchemes": security_schemes(facts),
         },
     }))
 }
@@ -86,7 +87,7 @@ fn add(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
 
 fn describe(
     operation: Operation,
-    config: &Config,
+    facts: &Facts,
     surfaces: &Surfaces,
     schemas: &Map<String, Value>,
     components: &mut Map<String, Value>,
@@ -94,10 +95,10 @@ fn describe(
     let words = operations::words(operation);
     let query = query_parameters(operation, schemas);
     let Refusals { by_status: mut answers, components: used } =
-        responses::refusals(operation, config, !query.is_empty());
+        responses::refusals(operation, facts, !query.is_empty());
     components.extend(used);
     let links = links(operation, surfaces);
-    answers.insert("200".into(), responses::success(operation, config, links));
+    answers.insert("200".into(), responses::success(operation, facts, links));
     let mut parameters = path_parameters(operation);
     parameters.extend(query);
     let mut described = json!({
@@ -107,9 +108,9 @@ fn describe(
         "description": words.description,
         "parameters": parameters,
         "responses": answers,
-        "security": security(operation.surface(), config),
+        "security": security(operation.surface(), facts),
     });
-    if let (Some(body), Value::Object(members)) = (body(operation, config), &mut described) {
+    if let (Some(body), Value::Object(members)) = (body(operation, facts), &mut described) {
         members.insert("requestBody".into(), body);
     }
     described
@@ -169,8 +170,8 @@ fn query_parameters(operation: Operation, schemas: &Map<String, Value>) -> Vec<V
         .collect()
 }
 
-fn body(operation: Operation, config: &Config) -> Option<Value> {
-    let max = config.limits.max_body_bytes;
+fn body(operation: Operation, facts: &Facts) -> Option<Value> {
+    let max = facts.bodies.max_body_bytes;
     let json = |schema: Value| json!({ "application/json": { "schema": schema } });
     let own = || schemas::reference(&format!("{operation}.request"));
     let (required, content, description) = match operations::takes(operation) {
@@ -179,11 +180,11 @@ fn body(operation: Operation, config: &Config) -> Option<Value> {
         Takes::MaybeJson => (false, json(own()), format!("May be left out. At most {max} bytes.")),
         Takes::Json => (true, json(own()), format!("At most {max} bytes.")),
         Takes::ChatKit => {
-            let forwards = config.passthrough.unknown == UnknownRequests::Forward;
+            let forwards = facts.unknown_requests == UnknownRequests::Forward;
             (true, json(responses::chatkit(forwards)), format!("At most {max} bytes."))
         }
         Takes::Audio => {
-            let audio = config.limits.max_audio_bytes;
+            let audio = facts.bodies.max_audio_bytes;
             let mut content = json(own());
             if let Value::Object(types) = &mut content {
                 types.insert("audio/*".into(), json!({}));
@@ -225,11 +226,11 @@ fn links(operation: Operation, surfaces: &Surfaces) -> Map<String, Value> {
     links
 }
 
-fn security_schemes(config: &Config) -> Value {
+fn security_schemes(facts: &Facts) -> Value {
     let mut schemes = Map::new();
     let bearer = |description: &str| json!({ "type": "http", "scheme": "bearer", "description": description });
-    match &config.auth {
-        AuthConfig::Jwt(jwt) => {
+    match &facts.callers {
+        Callers::Tokens { cookie } => {
             let token = json!({
                 "type": "http",
                 "scheme": "bearer",
@@ -237,7 +238,7 @@ fn security_schemes(config: &Config) -> Value {
                 "description": "A token that says who the caller is.",
             });
             schemes.insert("token".into(), token);
-            if let Some(cookie) = &jwt.cookie {
+            if let Some(cookie) = cookie {
                 let cookie = json!({
                     "type": "apiKey",
                     "in": "cookie",
@@ -249,18 +250,18 @@ fn security_schemes(config: &Config) -> Value {
                 schemes.insert("cookie".into(), cookie);
             }
         }
-        AuthConfig::Anonymous(anonymous) => {
-            if anonymous.shared_secret.is_some() {
+        Callers::Believed { by_shared_secret } => {
+            if *by_shared_secret {
                 let secret = bearer("The secret that callers who are believed have in common.");
                 schemes.insert("shared_secret".into(), secret);
             }
         }
     }
-    if responses::has_client_secrets(config) {
+    if facts.has_client_secrets {
         let secret = bearer("A `client_secret` of `openai_create_session`.");
         schemes.insert("client_secret".into(), secret);
     }
-    if config.openai.enabled {
+    if facts.surfaces.prefix(Surface::OpenAi).is_some() {
         let key = bearer("The key of a service, one of `openai.api_keys`.");
         schemes.insert("service_key".into(), key);
     }
@@ -268,25 +269,25 @@ fn security_schemes(config: &Config) -> Value {
 }
 
 /// The ways in which a caller may prove who they are; an empty list is that nobody has to.
-fn security(surface: Surface, config: &Config) -> Vec<Value> {
+fn security(surface: Surface, facts: &Facts) -> Vec<Value> {
     if surface == Surface::OpenAi {
         return vec![json!({ "service_key": [] })];
     }
     let mut ways = Vec::new();
-    match &config.auth {
-        AuthConfig::Jwt(jwt) => {
+    match &facts.callers {
+        Callers::Tokens { cookie } => {
             ways.push(json!({ "token": [] }));
-            if jwt.cookie.is_some() {
+            if cookie.is_some() {
                 ways.push(json!({ "cookie": [] }));
             }
         }
-        AuthConfig::Anonymous(anonymous) if anonymous.shared_secret.is_some() => {
+        Callers::Believed { by_shared_secret: true } => {
             ways.push(json!({ "shared_secret": [] }));
         }
-        AuthConfig::Anonymous(_) if responses::has_client_secrets(config) => ways.push(json!({})),
-        AuthConfig::Anonymous(_) => {}
+        Callers::Believed { .. } if facts.has_client_secrets => ways.push(json!({})),
+        Callers::Believed { .. } => {}
     }
-    if responses::has_client_secrets(config) {
+    if facts.has_client_secrets {
         ways.push(json!({ "client_secret": [] }));
     }
     ways
@@ -326,7 +327,7 @@ fn used(
     used
 }
 
-fn introduction(config: &Config) -> String {
+fn introduction(facts: &Facts) -> String {
     let mut text = String::from(
         "Bodies are JSON in UTF-8, without duplicate keys and at most 64 levels deep; times are \
          RFC 3339 in UTC. Every response has an `X-Request-Id`.\n\n\
@@ -341,14 +342,16 @@ fn introduction(config: &Config) -> String {
         Some(limit) => limit.to_string(),
         None => "none".to_owned(),
     };
-    let limits = &config.limits;
     for (what, limit) in [
-        ("requests of a user in a minute", number(limits.requests_per_minute)),
-        ("sessions of a user", number(limits.max_sessions)),
-        ("messages of a session", number(limits.max_messages)),
-        ("characters of a message, all its parts together", limits.max_message_chars.to_string()),
-        ("bytes of a body", limits.max_body_bytes.to_string()),
-        ("open streams of a user", limits.max_streams_per_user.to_string()),
+        ("requests of a user in a minute", number(facts.requests_per_minute)),
+        ("sessions of a user", number(facts.sessions.max_sessions)),
+        ("messages of a session", number(facts.sessions.max_messages)),
+        (
+            "characters of a message, all its parts together",
+            facts.bodies.max_message_chars.to_string(),
+        ),
+        ("bytes of a body", facts.bodies.max_body_bytes.to_string()),
+        ("open streams of a user", facts.max_streams_per_user.to_string()),
     ] {
         // Writing to a `String` does not fail.
         let _ = writeln!(text, "| {what} | {limit} |");

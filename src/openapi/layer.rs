@@ -12,8 +12,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::facts::Facts;
 use super::page::Pages;
-use crate::config::Config;
 use crate::error::Error;
 
 /// Answers `/openapi.json` and `/docs`, and lets everything else pass. Nobody has to say who
@@ -24,12 +24,12 @@ pub struct DocsLayer {
 }
 
 impl DocsLayer {
-    /// Makes the document of a gateway with this configuration.
+    /// Makes the document of a gateway of which this is so.
     ///
     /// # Errors
     /// If an embedded schema is not what it should be; a test rules that out.
-    pub fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { pages: Some(Arc::new(Pages::new(config)?)) })
+    pub fn new(facts: &Facts) -> Result<Self, Error> {
+        Ok(Self { pages: Some(Arc::new(Pages::new(facts)?)) })
     }
 
     /// Lets everything pass: the document is on another listener.

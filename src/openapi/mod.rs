@@ -15,13 +15,14 @@
 //!
 //! let settings = "auth.secret = \"0123456789abcdef0123456789abcdef\"\nrest.prefix = \"/chat\"";
 //! let config = Sources::new().toml("settings", settings).load()?.config;
-//! let document = document(&config)?;
+//! let document = document(&config.facts())?;
 //! let operation = &document["paths"]["/chat/sessions/{session_id}"]["get"];
 //! assert_eq!(operation["operationId"], "get_session");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod document;
+mod facts;
 mod layer;
 mod operations;
 mod page;
@@ -30,4 +31,5 @@ mod schemas;
 mod service;
 
 pub use document::document;
+pub use facts::{Callers, Facts};
 pub use layer::{Docs, DocsFuture, DocsLayer};

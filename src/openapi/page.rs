@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::document::document;
-use crate::config::Config;
+use super::facts::Facts;
 use crate::error::Error;
 use crate::rejection::{Code, RefusalStyle, Rejection};
 
@@ -30,8 +30,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let document = serde_json::to_vec(&document(config)?)
+    pub(super) fn new(facts: &Facts) -> Result<Self, Error> {
+        let document = serde_json::to_vec(&document(facts)?)
             .map_err(|error| Error::config("the document could not be written").with(error))?;
         let policy = format!(
             "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; \

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::facts::{Callers, Facts};
 use super::operations::{self, Gives, Takes};
 use super::schemas;
-use crate::config::{AuthConfig, Config};
 use crate::protocol::RequestType;
 use crate::rejection::Code;
 use crate::route::Operation;
@@ -57,7 +57,7 @@ fn header(name: &str, required: bool) -> Value {
 }
 
 /// The response of an operation that did what was asked.
-pub(super) fn success(operation: Operation, config: &Config, links: Map<String, Value>) -> Value {
+pub(super) fn success(operation: Operation, facts: &Facts, links: Map<String, Value>) -> Value {
     let events = json!({
         "schema": {
             "type": "string",
@@ -78,7 +78,7 @@ pub(super) fn success(operation: Operation, config: &Config, links: Map<String, 
             json!({ "application/json": { "schema": {} }, "text/event-stream": events }),
         ),
     };
-    let mut headers = common_headers(config, operation.surface());
+    let mut headers = common_headers(facts, operation.surface());
     match operation {
         Operation::CreateSession => {
             headers.insert("Location".into(), header("Location", true));
@@ -100,10 +100,10 @@ const EVENTS: &str = "data: {\"type\":\"thread.item.updated\",\"item_id\":\"msg_
     {\"type\":\"assistant_message.content_part.text_delta\",\"content_index\":0,\"delta\":\"Hello\"}}\
     \n\n";
 
-fn common_headers(config: &Config, surface: Surface) -> Map<String, Value> {
+fn common_headers(facts: &Facts, surface: Surface) -> Map<String, Value> {
     let mut headers = Map::new();
     headers.insert("X-Request-Id".into(), header("X-Request-Id", true));
-    if has_rate(config, surface) {
+    if has_rate(facts, surface) {
         for name in ["RateLimit", "RateLimit-Policy"] {
             headers.insert(name.into(), header(name, false));
         }
@@ -111,14 +111,9 @@ fn common_headers(config: &Config, surface: Surface) -> Map<String, Value> {
     headers
 }
 
-/// Whether there are client secrets, with which callers may prove who they are.
-pub(super) fn has_client_secrets(config: &Config) -> bool {
-    config.openai.enabled && !config.openai.api_keys.is_empty()
-}
-
 /// Whether requests are counted: every user's, or those of client sessions. Services' are not.
-fn has_rate(config: &Config, surface: Surface) -> bool {
-    let has_limit = config.limits.requests_per_minute.is_some() || has_client_secrets(config);
+fn has_rate(facts: &Facts, surface: Surface) -> bool {
+    let has_limit = facts.requests_per_minute.is_some() || facts.has_client_secrets;
     has_limit && surface != Surface::OpenAi
 }
 
@@ -128,12 +123,12 @@ pub(super) struct Refusals {
     pub(super) components: Map<String, Value>,
 }
 
-pub(super) fn refusals(operation: Operation, config: &Config, has_query: bool) -> Refusals {
+pub(super) fn refusals(operation: Operation, facts: &Facts, has_query: bool) -> Refusals {
     let surface = operation.surface();
     let mut statuses: BTreeMap<u16, BTreeSet<Code>> = BTreeMap::new();
-    for code in codes(operation, config, has_query) {
+    for code in codes(operation, facts, has_query) {
         for status in statuses_of(code) {
-            let status = surface.status(code, status, config.chat.invalid_status);
+            let status = surface.status(code, status, facts.surfaces.invalid_status());
             statuses.entry(status.as_u16()).or_default().insert(code);
         }
     }
@@ -148,19 +143,19 @@ pub(super) fn refusals(operation: Operation, config: &Config, has_query: bool) -
         }
         let reference = json!({ "$ref": format!("#/components/responses/{name}") });
         refusals.by_status.insert(status.to_string(), reference);
-        refusals.components.insert(name, refusal(config, surface, status, &codes));
+        refusals.components.insert(name, refusal(facts, surface, status, &codes));
     }
     refusals
 }
 
 /// Every code that an operation can be refused with.
-fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
+fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
     use Code as C;
     let mut codes = operations::refusals(operation);
     codes.extend([C::ServiceUnavailable, C::Internal]);
     if operation.surface() == Surface::Chat && operation.is_run() {
-        codes.extend(config.chat.max_sessions.map(|_| C::SessionLimit));
-        codes.extend(config.chat.max_messages.map(|_| C::MessageLimit));
+        codes.extend(facts.chat.max_sessions.map(|_| C::SessionLimit));
+        codes.extend(facts.chat.max_messages.map(|_| C::MessageLimit));
     }
     let body = operations::takes(operation);
     if body != Takes::Nothing {
@@ -180,23 +175,23 @@ fn codes(operation: Operation, config: &Config, has_query: bool) -> Vec<Code> {
     if operation != Operation::Passthrough {
         codes.push(C::NotAcceptable);
     }
-    if has_rate(config, operation.surface()) {
+    if has_rate(facts, operation.surface()) {
         codes.push(C::RateLimited);
     }
     let on_openai = operation.surface() == Surface::OpenAi;
-    let (is_verified, refuses_pages) = match &config.auth {
-        AuthConfig::Jwt(jwt) => {
-            (true, jwt.cookie.is_some() && !on_openai && !operation.route().0.is_safe())
+    let (is_verified, refuses_pages) = match &facts.callers {
+        Callers::Tokens { cookie } => {
+            (true, cookie.is_some() && !on_openai && !operation.route().0.is_safe())
         }
-        AuthConfig::Anonymous(anonymous) => {
-            let has_secret = anonymous.shared_secret.is_some();
-            (has_secret || has_client_secrets(config) || on_openai, !has_secret && !on_openai)
+        Callers::Believed { by_shared_secret } => {
+            let has_secret = *by_shared_secret;
+            (has_secret || facts.has_client_secrets || on_openai, !has_secret && !on_openai)
         }
     };
     if is_verified {
         codes.push(C::Unauthorized);
     }
-    let is_foreign = operations::may_be_foreign(operation) && !config.session.hide_foreign;
+    let is_foreign = operations::may_be_foreign(operation) && !facts.sessions.hide_foreign;
     // Another user's path is refused as such even where what is in it is hidden.
     if is_foreign || operation.names_user() || refuses_pages {
         codes.push(C::Forbidden);
@@ -211,12 +206,12 @@ fn statuses_of(code: Code) -> Vec<StatusCode> {
     }
 }
 
-fn refusal(config: &Config, surface: Surface, status: u16, codes: &[Code]) -> Value {
+fn refusal(facts: &Facts, surface: Surface, status: u16, codes: &[Code]) -> Value {
     let mut description = String::new();
     for code in codes {
         let _ = writeln!(description, "- `{code}`: {}", code.message());
     }
-    let mut headers = common_headers(config, surface);
+    let mut headers = common_headers(facts, surface);
     let all = |these: &[Code]| codes.iter().all(|code| these.contains(code));
     match status {
         401 => {
@@ -254,8 +249,8 @@ fn refusal(config: &Config, surface: Surface, status: u16, codes: &[Code]) -> Va
 }
 
 /// A refusal that stands alone.
-pub(super) fn alone(config: &Config, code: Code) -> Value {
-    refusal(config, Surface::Rest, code.status().as_u16(), &[code])
+pub(super) fn alone(facts: &Facts, code: Code) -> Value {
+    refusal(facts, Surface::Rest, code.status().as_u16(), &[code])
 }
 
 /// The body of the pass-through: one schema for each type that is known.

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use super::facts::Facts;
 use crate::error::Error;
 use crate::principal::MAX_USER_ID_CHARS;
 use crate::session::ConversationIds;
@@ -28,7 +28,7 @@ const BASE64: &str = concat!(
 ///
 /// # Errors
 /// If one is not what this module takes it to be; a test rules that out.
-pub(super) fn components(config: &Config) -> Result<Map<String, Value>, Error> {
+pub(super) fn components(facts: &Facts) -> Result<Map<String, Value>, Error> {
     let mut components = Map::new();
     for (name, source) in SOURCES {
         let mut schema: Value = serde_json::from_str(source)
@@ -47,8 +47,8 @@ pub(super) fn components(config: &Config) -> Result<Map<String, Value>, Error> {
         rewrite(&mut schema, &name);
         components.insert(name, schema);
     }
-    bound_texts(&mut components, config)?;
-    shape_conversation_ids(&mut components, config)?;
+    bound_texts(&mut components, facts)?;
+    shape_conversation_ids(&mut components, facts)?;
     Ok(components)
 }
 
@@ -124,8 +124,8 @@ fn alternatives(schema: &Map<String, Value>) -> Option<Value> {
 
 /// Adds how long texts may be, and that messages must not be blank. The code that checks it has
 /// refusals of its own for that, so the files don't say it.
-fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(), Error> {
-    let max = config.limits.max_message_chars;
+fn bound_texts(components: &mut Map<String, Value>, facts: &Facts) -> Result<(), Error> {
+    let max = facts.bodies.max_message_chars;
     let said = |place: &mut Map<String, Value>, max: usize| {
         place.insert("maxLength".into(), max.into());
         place.insert("pattern".into(), NOT_BLANK.into());
@@ -148,7 +148,7 @@ fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(
         }
     }
     for chat in ["chat.request", "chat_for_user.request"] {
-        said(at(components, chat, "/properties/message")?, config.chat.max_message_chars);
+        said(at(components, chat, "/properties/message")?, facts.bodies.max_chat_chars);
     }
     let audio = at(components, "create_transcription.request", "/properties/audio_base64")?;
     audio.insert("pattern".into(), BASE64.into());
@@ -164,13 +164,10 @@ fn bound_texts(components: &mut Map<String, Value>, config: &Config) -> Result<(
 }
 
 /// Says what the ids of conversations look like.
-fn shape_conversation_ids(
-    components: &mut Map<String, Value>,
-    config: &Config,
-) -> Result<(), Error> {
+fn shape_conversation_ids(components: &mut Map<String, Value>, facts: &Facts) -> Result<(), Error> {
     const LISTED: &str = "/properties/conversations/items/properties/conversation_id";
     const OWN: &str = "/properties/conversation_id";
-    let shape = match config.chat.id_format {
+    let shape = match facts.chat.ids {
         ConversationIds::Uuid => json!({ "type": "string", "format": "uuid" }),
         ConversationIds::Integer => json!({ "type": "integer", "minimum": 1 }),
         ConversationIds::Conv => json!({ "type": "string", "pattern": "^conv_[0-9a-f]{8}$" }),

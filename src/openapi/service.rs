@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::facts::Facts;
 use super::operations::SERVICE;
 use super::responses;
-use crate::config::Config;
 use crate::rejection::Code;
 
 /// Their paths, and what `GET` does there.
-pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
+pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
     let status = |is: &str| {
         json!({ "application/json": { "schema": {
             "type": "object",
@@ -26,7 +26,7 @@ pub(super) fn paths(config: &Config) -> [(&'static str, Value); 4] {
         &status("ready"),
     );
     if let Some(Value::Object(answers)) = ready.get_mut("responses") {
-        answers.insert("503".into(), responses::alone(config, Code::ServiceUnavailable));
+        answers.insert("503".into(), responses::alone(facts, Code::ServiceUnavailable));
     }
     [
         (

@@ -99,7 +99,7 @@ impl Server {
         };
         let docs = match config.admin.listen {
             None => DocsLayer::elsewhere(),
-            Some(_) => DocsLayer::new(&config)?,
+            Some(_) => DocsLayer::new(&config.facts())?,
         };
         let rooms = Rooms::furnish_with(&config, store, on_main, in_flight)?;
         let listener = listen(config.listen).await?;

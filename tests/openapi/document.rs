@@ -24,7 +24,7 @@ const CONFIGURATIONS: [&str; 5] = [
 #[test]
 fn it_is_an_openapi_document() {
     for settings in CONFIGURATIONS {
-        let document = document(&config(settings)).unwrap();
+        let document = document(&config(settings).facts()).unwrap();
         let mut python = Command::new(&*PYTHON)
             .arg(folder().join("validate.py"))
             .stdin(Stdio::piped())
@@ -42,7 +42,7 @@ fn it_is_an_openapi_document() {
 fn every_operation_of_a_surface_that_is_served_is_in_it_once() {
     for settings in CONFIGURATIONS {
         let config = config(settings);
-        let document = document(&config).unwrap();
+        let document = document(&config.facts()).unwrap();
         let names = operations(&document).map(|(name, _)| name.to_owned());
         let mut names: Vec<String> = names.collect();
         let all = names.len();
@@ -67,7 +67,7 @@ fn every_operation_of_a_surface_that_is_served_is_in_it_once() {
 #[test]
 fn every_reference_leads_somewhere_and_every_component_is_used() {
     for settings in CONFIGURATIONS {
-        let document = document(&config(settings)).unwrap();
+        let document = document(&config(settings).facts()).unwrap();
         let mut referred = BTreeSet::new();
         each(&document, &mut |value| {
             let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return };
@@ -90,7 +90,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
 
 #[test]
 fn everything_is_described() {
-    let document = document(&config("")).unwrap();
+    let document = document(&config("").facts()).unwrap();
     for (name, operation) in operations(&document) {
         for member in ["summary", "description"] {
             let text = operation[member].as_str().unwrap_or_default();
@@ -113,7 +113,7 @@ fn everything_is_described() {
 
 #[test]
 fn every_code_is_in_it() {
-    let text = document(&config("")).unwrap().to_string();
+    let text = document(&config("").facts()).unwrap().to_string();
     for code in Code::ALL {
         assert!(text.contains(&format!("`{code}`")), "{code}");
     }
@@ -121,7 +121,7 @@ fn every_code_is_in_it() {
 
 #[test]
 fn it_is_as_the_configuration_is() {
-    let of = |settings: &str| document(&config(settings)).unwrap();
+    let of = |settings: &str| document(&config(settings).facts()).unwrap();
     let runs = "/sessions/{session_id}/threads/{thread_id}/runs";
     let default = of("");
     let run = &default["paths"][format!("/api/v1/chatkit{runs}")]["post"];
@@ -154,7 +154,7 @@ fn it_is_as_the_configuration_is() {
 
 #[test]
 fn an_operation_without_a_body_refuses_none() {
-    let document = document(&config("")).unwrap();
+    let document = document(&config("").facts()).unwrap();
     for (name, operation) in operations(&document) {
         let responses = operation["responses"].as_object().unwrap();
         if operation.get("requestBody").is_none() {

@@ -40,7 +40,7 @@ async fn every_exchange_is_as_the_document_says() {
         let key = format!("{config:?}");
         let mut findings = shared.lock().unwrap();
         if !findings.documents.contains_key(&key) {
-            let document = Arc::new(Document::new(document(config)?));
+            let document = Arc::new(Document::new(document(&config.facts())?));
             findings.documents.insert(key.clone(), document);
         }
         let document = Arc::clone(&findings.documents[&key]);

@@ -1,0 +1,50 @@
+//! [`Facts`].
+
+use std::num::NonZeroU32;
+
+use crate::session::{ChatSettings, SessionLimits};
+use crate::surface::Surfaces;
+use crate::validate::{BodyLimits, UnknownRequests};
+
+/// What the document tells of a gateway: what its rooms are furnished with, as far as clients see
+/// it. A configuration [has them](crate::config::Config::facts).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Facts {
+    /// The surfaces that are served, and where.
+    pub surfaces: Surfaces,
+    /// Whether the document is on another listener than the operations.
+    pub is_elsewhere: bool,
+    /// How callers prove who they are.
+    pub callers: Callers,
+    /// Whether services can give client secrets to users, who prove who they are with them.
+    pub has_client_secrets: bool,
+    /// The bounds of bodies.
+    pub bodies: BodyLimits,
+    /// What the pass-through does with a request type that it doesn't know.
+    pub unknown_requests: UnknownRequests,
+    /// The limits of sessions.
+    pub sessions: SessionLimits,
+    /// The rules of one-shot chat.
+    pub chat: ChatSettings,
+    /// Requests of a user in a minute; `None`: no limit.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Open streams of a user.
+    pub max_streams_per_user: usize,
+}
+
+/// How those who call for themselves prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Callers {
+    /// They are believed.
+    Believed {
+        /// If they show the secret that they have in common.
+        by_shared_secret: bool,
+    },
+    /// By a token.
+    Tokens {
+        /// The name of the cookie that may carry it.
+        cookie: Option<String>,
+    },
+}
