@@ -9,11 +9,12 @@
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
 //!   the session its id as a conversation there too: one of a sequence, or one that must be unique.
-//! - `begin_run` takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
+//! - `begin_run` reads the row once: whose the session is, and on which thread, it says itself. It
+//!   takes an unbound session for one run at a time: `UPDATE … SET lease = lease + 1,
 //!   lease_until = … WHERE thread_id IS NULL AND lease_until < now`. `bind` is an `UPDATE … WHERE
 //!   lease = …`, with a unique index on `thread_id`.
-//! - `ownership` and `ownership_of_thread` are asked before anything is passed on, and must not come
-//!   from a cache either: another replica may have deleted the session, and another user have its thread.
+//! - `ownership` and `ownership_of_thread` are asked before anything else is passed on. Neither these
+//!   nor what `begin_run` goes by may come from a cache: another replica may have deleted the session, and another user have its thread.
 //! - `settle` is called from `Drop`: it can't wait and can't fail. Queue it, and apply it before any
 //!   call that comes later.
 //! - `adopt` decides each entry when those before it are done, and an entry is one `INSERT`. What it
@@ -143,8 +144,14 @@ impl<S: SessionStore> SessionStore for Counted<S> {
         self.counted("set_title", self.inner.set_title(id, title, now))
     }
 
-    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
-        self.counted("begin_run", self.inner.begin_run(id, begin))
+    fn begin_run<'a>(
+        &'a self,
+        id: SessionId,
+        user_id: &'a UserId,
+        thread_id: Option<&'a str>,
+        begin: BeginRun,
+    ) -> StoreFuture<'a, RunStart> {
+        self.counted("begin_run", self.inner.begin_run(id, user_id, thread_id, begin))
     }
 
     fn bind(
@@ -280,10 +287,10 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
 
     let (lease, uncounted) = (Duration::from_secs(45), Uncounted::Tell);
     let begin = BeginRun { max_messages: None, lease, now, uncounted };
-    let RunStart::First(lease) = store.begin_run(id, begin).await? else {
+    let RunStart::First { lease, .. } = store.begin_run(id, &ada, None, begin).await? else {
         return Err("a new session is free".into());
     };
-    let RunStart::Busy = store.begin_run(id, begin).await? else {
+    let RunStart::Busy = store.begin_run(id, &ada, None, begin).await? else {
         return Err("two first messages at once must not make two threads".into());
     };
     let Bound::Done = store.bind(id, &ada, lease, ThreadId::from("thr_1"), now).await? else {
@@ -292,7 +299,7 @@ pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn
     // What the user said, and what was answered.
     store.settle(id, Settlement { messages: 2, ..Settlement::default() });
 
-    let RunStart::Next(thread_id) = store.begin_run(id, begin).await? else {
+    let RunStart::Next(thread_id) = store.begin_run(id, &ada, None, begin).await? else {
         return Err("a bound session goes on with its thread".into());
     };
     store.settle(id, Settlement::default());

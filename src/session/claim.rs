@@ -38,7 +38,7 @@ pub struct RunClaim {
     learns_titles: bool,
     counts: bool,
     showed_something: bool,
-    _permit: Option<StreamPermit>,
+    permit: Option<StreamPermit>,
 }
 
 /// Settles a run when it has ended and its thread is bound or not, whichever is later: a settlement
@@ -63,18 +63,34 @@ enum Start {
     },
 }
 
+/// Why a run has not begun.
+pub(super) enum NotBegun {
+    /// The session is another user's.
+    Foreign,
+    /// The thread that was named is not the session's.
+    OtherThread,
+    /// What there is to say of a session that is the user's, or of none.
+    Refused(Rejection),
+}
+
 impl RunClaim {
-    /// Begins a run, or says why it can't begin.
+    /// Begins a run of a session of that user's, on the thread of that name if there is one.
+    ///
+    /// # Errors
+    /// Why it can't begin.
     pub(super) async fn begin(
         store: Arc<dyn SessionStore>,
         session_id: SessionId,
         user_id: &UserId,
+        thread_id: Option<&str>,
         begin: BeginRun,
-        permit: Option<StreamPermit>,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, NotBegun> {
         // The claim is made in the same poll that the store answers in: there is no await in
         // between at which it could be lost.
-        let outcome = store.begin_run(session_id, begin).await.map_err(store_down)?;
+        let outcome = store.begin_run(session_id, user_id, thread_id, begin).await;
+        let outcome = outcome.map_err(|error| NotBegun::Refused(store_down(error)))?;
+        // The user's own title stays, whatever the upstream calls its new thread.
+        let learns_titles = !matches!(outcome, RunStart::First { titled: true, .. });
         let start = Start::of(outcome, &begin)?;
         let settlement = Settlement { lease: start.lease(), ..Settlement::default() };
         Ok(Self {
@@ -85,10 +101,10 @@ impl RunClaim {
             made: None,
             settlement,
             binding: None,
-            learns_titles: true,
+            learns_titles,
             counts: true,
             showed_something: false,
-            _permit: permit,
+            permit: None,
         })
     }
 
@@ -134,15 +150,24 @@ impl RunClaim {
     /// If the thread has as many messages as it may have, or they are unknown and limited, or the
     /// session is gone, or the store fails.
     pub async fn begin_counted(&mut self, messages: Option<u64>) -> Result<(), Rejection> {
-        let Start::Uncounted { seen, begin, .. } = self.start else { return Ok(()) };
+        let Start::Uncounted { thread_id, seen, begin } = &self.start else { return Ok(()) };
+        let (thread_id, seen, begin) = (ThreadId::clone(thread_id), *seen, *begin);
         let uncounted = match messages {
             Some(messages) => Uncounted::Counted { seen, messages },
             None if begin.max_messages.is_none() => Uncounted::Begin,
             None => Uncounted::Tell,
         };
         let begin = BeginRun { now: Timestamp::now(), uncounted, ..begin };
-        let outcome = self.store.begin_run(self.session_id, begin).await.map_err(store_down)?;
-        self.start = Start::of(outcome, &begin)?;
+        let (id, user_id) = (self.session_id, &self.user_id);
+        let outcome = self.store.begin_run(id, user_id, Some(&thread_id), begin).await;
+        self.start = match Start::of(outcome.map_err(store_down)?, &begin) {
+            Ok(start) => start,
+            Err(NotBegun::Refused(rejection)) => return Err(rejection),
+            // Neither changes as long as there is the session.
+            Err(NotBegun::Foreign | NotBegun::OtherThread) => {
+                return Err(Rejection::new(Code::SessionNotFound));
+            }
+        };
         self.settlement.lease = self.start.lease();
         match self.start {
             Start::Next(_) => Ok(()),
@@ -153,9 +178,9 @@ impl RunClaim {
         }
     }
 
-    /// Keeps the title that the user gave the session, whatever the upstream calls its new thread.
-    pub(super) fn keeping_title(mut self) -> Self {
-        self.learns_titles = self.start.lease().is_none();
+    /// Holds one of the user's streams until its end.
+    pub(super) fn holding(mut self, permit: Option<StreamPermit>) -> Self {
+        self.permit = permit;
         self
     }
 
@@ -270,19 +295,22 @@ impl RunClaim {
 
 impl Start {
     /// What the store has begun, or why it hasn't.
-    fn of(outcome: RunStart, begin: &BeginRun) -> Result<Self, Rejection> {
-        match outcome {
-            RunStart::First(lease) => Ok(Self::First(lease)),
-            RunStart::Next(thread_id) => Ok(Self::Next(thread_id)),
+    fn of(outcome: RunStart, begin: &BeginRun) -> Result<Self, NotBegun> {
+        let refusal = match outcome {
+            RunStart::First { lease, titled: _ } => return Ok(Self::First(lease)),
+            RunStart::Next(thread_id) => return Ok(Self::Next(thread_id)),
             RunStart::Uncounted { thread_id, seen } => {
-                Ok(Self::Uncounted { thread_id, seen, begin: *begin })
+                return Ok(Self::Uncounted { thread_id, seen, begin: *begin });
             }
-            RunStart::Busy => Err(Rejection::new(Code::Conflict)
-                .message("The session's first message is still being sent; try again.")),
-            RunStart::MessageLimit => Err(full(begin)),
-            RunStart::Quarantined => Err(quarantine::refusal()),
-            RunStart::Unknown => Err(Rejection::new(Code::SessionNotFound)),
-        }
+            RunStart::Foreign => return Err(NotBegun::Foreign),
+            RunStart::OtherThread => return Err(NotBegun::OtherThread),
+            RunStart::Busy => Rejection::new(Code::Conflict)
+                .message("The session's first message is still being sent; try again."),
+            RunStart::MessageLimit => full(begin),
+            RunStart::Quarantined => quarantine::refusal(),
+            RunStart::Unknown => Rejection::new(Code::SessionNotFound),
+        };
+        Err(NotBegun::Refused(refusal))
     }
 
     fn lease(&self) -> Option<Lease> {

@@ -169,9 +169,15 @@ impl SessionStore for MemoryStore {
         })
     }
 
-    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
+    fn begin_run<'a>(
+        &'a self,
+        id: SessionId,
+        user_id: &'a UserId,
+        thread_id: Option<&'a str>,
+        begin: BeginRun,
+    ) -> StoreFuture<'a, RunStart> {
         self.later(move |tables| match tables.sessions.get_mut(&id) {
-            Some(session) => session.begin_run(&begin),
+            Some(session) => session.begin_run(user_id, thread_id, &begin),
             None => RunStart::Unknown,
         })
     }
@@ -689,20 +695,25 @@ impl Stored {
     }
 
     fn ownership(&self) -> Ownership {
-        let SessionRecord { id, user_id, thread_id, title, .. } = &self.record;
-        let (user_id, thread_id) = (user_id.clone(), thread_id.clone());
-        Ownership { id: *id, user_id, thread_id, titled: title.is_some() }
+        let SessionRecord { id, user_id, thread_id, .. } = &self.record;
+        Ownership { id: *id, user_id: user_id.clone(), thread_id: thread_id.clone() }
     }
 
     fn place(&self) -> Option<ThreadPlace> {
         Some(ThreadPlace { bound_at: self.bound_at?, id: self.record.id })
     }
 
-    fn begin_run(&mut self, begin: &BeginRun) -> RunStart {
+    fn begin_run(&mut self, user_id: &UserId, named: Option<&str>, begin: &BeginRun) -> RunStart {
+        if self.record.user_id != *user_id {
+            return RunStart::Foreign;
+        }
         if self.quarantined {
             return RunStart::Quarantined;
         }
         let bound = self.record.thread_id.clone();
+        if named.is_some() && named != bound.as_deref() {
+            return RunStart::OtherThread;
+        }
         let is_held = self.lease_until.is_some_and(|until| begin.finds_held(self.leased_at, until));
         if bound.is_none() && is_held {
             return RunStart::Busy;
@@ -733,7 +744,8 @@ impl Stored {
         self.lease += 1;
         self.lease_until = Some(begin.lease_until());
         self.leased_at = Some(begin.now.as_microsecond());
-        RunStart::First(Lease::new(self.lease))
+        let (lease, titled) = (Lease::new(self.lease), self.record.title.is_some());
+        RunStart::First { lease, titled }
     }
 
     fn settle(&mut self, settlement: Settlement) {

@@ -131,8 +131,6 @@ pub struct Ownership {
     pub user_id: UserId,
     /// The upstream's thread, once there is one.
     pub thread_id: Option<ThreadId>,
-    /// Whether it has a title.
-    pub titled: bool,
 }
 
 /// How many user and assistant messages a thread has, as far as that is known.

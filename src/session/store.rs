@@ -83,8 +83,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// The session that is bound to that upstream thread, whoever owns it.
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
-    /// Whose the session of that id is. Asked for each run, so it must be cheap; a title that is
-    /// [settled](Self::settle) and not made durable yet may be left out.
+    /// Whose the session of that id is. Asked for many requests, so it must be cheap.
     fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>>;
 
     /// Whose the upstream thread is, by the session that is bound to it; as
@@ -110,7 +109,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<'_, Option<SessionRecord>>;
 
-    /// Takes the session for one run that will add one user message.
+    /// Takes the session for one run that will add one user message, if it is `user_id`'s and, where
+    /// the request names a thread, bound to `thread_id`.
+    ///
+    /// Whose it is, is found in the same step, so that it need not be asked for before, and in this
+    /// order: [`RunStart::Unknown`], [`RunStart::Foreign`], [`RunStart::Quarantined`],
+    /// [`RunStart::OtherThread`]. Of these nothing is written, and no count or lease has a say in them.
     ///
     /// A bound session may have any number of runs at once; each counts as one message until
     /// it is [settled](Self::settle). An unbound session has one at a time: the caller gets a
@@ -123,7 +127,13 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`RunStart::Busy`] comes before [`RunStart::MessageLimit`]: the other first run may fail
     /// and give its place back. A run that was begun for a future that was dropped before it
     /// resolved is settled by the store.
-    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart>;
+    fn begin_run<'a>(
+        &'a self,
+        id: SessionId,
+        user_id: &'a UserId,
+        thread_id: Option<&'a str>,
+        begin: BeginRun,
+    ) -> StoreFuture<'a, RunStart>;
 
     /// Binds a session to the thread that its first run made, and sets `updated_at`.
     ///
@@ -413,11 +423,20 @@ pub enum RunStart {
     /// Another first run holds the session's lease.
     Busy,
     /// The session is unbound, and this caller may make its thread.
-    First(Lease),
+    First {
+        /// The right to bind it.
+        lease: Lease,
+        /// Whether it has a title.
+        titled: bool,
+    },
+    /// The session is another user's.
+    Foreign,
     /// The session has as many messages as it may have, those in flight included.
     MessageLimit,
     /// The session is bound to this thread.
     Next(ThreadId),
+    /// The session is unbound, or bound to another thread than the one that was named.
+    OtherThread,
     /// The session's thread is in [quarantine](Found::Quarantined).
     Quarantined,
     /// The session is bound to this thread, whose messages nobody has counted. Nothing is begun.

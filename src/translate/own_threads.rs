@@ -337,7 +337,9 @@ mod tests {
                 now,
                 uncounted: Uncounted::Tell,
             };
-            let RunStart::First(lease) = self.store.begin_run(id, begin).await.unwrap() else {
+            let RunStart::First { lease, .. } =
+                self.store.begin_run(id, &ada(), None, begin).await.unwrap()
+            else {
                 panic!()
             };
             let thread = format!("thr_{n}");

@@ -122,7 +122,8 @@ fn stores(c: &mut Criterion) {
     for (name, store) in stores {
         let (id, now) = (SessionId::random(), Timestamp::now());
         let user_id = UserId::parse("ada").unwrap();
-        let session = NewSession { id, user_id, title: None, conversation: None, now };
+        let session =
+            NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
         let _ = runtime.block_on(store.create(session, None)).unwrap();
         c.bench_function(&format!("{name}/get"), |b| {
             b.iter(|| runtime.block_on(store.get(id)).unwrap());
@@ -132,8 +133,8 @@ fn stores(c: &mut Criterion) {
             let (max_messages, uncounted) = (NonZeroU32::new(100), Uncounted::Tell);
             let begin = BeginRun { max_messages, lease, now, uncounted };
             b.iter(|| {
-                let start = runtime.block_on(store.begin_run(id, begin)).unwrap();
-                let chatkit_rest::session::RunStart::First(lease) = start else {
+                let start = runtime.block_on(store.begin_run(id, &user_id, None, begin)).unwrap();
+                let chatkit_rest::session::RunStart::First { lease, .. } = start else {
                     panic!("{start:?}");
                 };
                 store.settle(id, Settlement { lease: Some(lease), ..Settlement::default() });

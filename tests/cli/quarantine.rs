@@ -40,8 +40,8 @@ impl Db {
         let _ = self.gateway.create(session, NonZeroU32::new(1000)).await.unwrap();
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
         let begin = BeginRun { max_messages: None, lease, now, uncounted };
-        let start = self.gateway.begin_run(id, begin).await.unwrap();
-        let RunStart::First(lease) = start else { panic!("{start:?}") };
+        let start = self.gateway.begin_run(id, &user_id, None, begin).await.unwrap();
+        let RunStart::First { lease, .. } = start else { panic!("{start:?}") };
         (id, self.gateway.bind(id, &user_id, lease, ThreadId::from(thread), now).await.unwrap())
     }
 

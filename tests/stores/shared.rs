@@ -18,8 +18,8 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Directory, Store, at, begin_of, bind, create, create_bound, first, get, max, messages, open,
-    user,
+    Directory, Store, at, begin_of, begin_with, bind, create, create_bound, first, get, max,
+    messages, open, user,
 };
 
 const FILE: &str = "CHATKIT_REST_TEST_OTHERS_STORE";
@@ -289,7 +289,7 @@ async fn nobody_keeps_a_count_while_a_run_is_in_flight_elsewhere() {
     let begin = async |store: &Store, limit: Option<NonZeroU32>, uncounted| {
         let lease = Duration::from_secs(30);
         let begin = BeginRun { max_messages: limit, lease, now: at(0), uncounted };
-        store.begin_run(id, begin).await.unwrap()
+        begin_with(store, id, begin).await.unwrap()
     };
     let counted = Uncounted::Counted { seen: 0, messages: 3 };
     assert!(matches!(begin(&stores[0], None, Uncounted::Begin).await, RunStart::Next(_)));
@@ -349,7 +349,7 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     let store: Store = Arc::new(options.open(&directory.file()).unwrap());
     let run = || {
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        store.begin_run(id, BeginRun { max_messages: max(3), lease, now: at(0), uncounted })
+        begin_with(&store, id, BeginRun { max_messages: max(3), lease, now: at(0), uncounted })
     };
     assert!(run().await.unwrap_err().is_store());
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(1));

@@ -359,7 +359,7 @@ async fn limits_and_leases_hold_across_two_processes_stores() {
         calls.spawn(async move { begin(&store, id, at(0)).await });
     }
     let begun = calls.join_all().await;
-    let firsts = begun.iter().filter(|begun| matches!(begun, RunStart::First(_))).count();
+    let firsts = begun.iter().filter(|begun| matches!(begun, RunStart::First { .. })).count();
     assert_eq!(firsts, 1);
 
     // What one has written, the other counts and shows.

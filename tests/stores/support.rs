@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     BeginRun, Bound, ConversationIds, Created, Found, Lease, MemoryStore, NewSession, RunStart,
@@ -104,23 +105,36 @@ pub(crate) async fn begin_of(
 ) -> RunStart {
     let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
     let begin = BeginRun { max_messages, lease, now, uncounted };
-    store.begin_run(id, begin).await.unwrap()
+    begin_with(store, id, begin).await.unwrap()
+}
+
+/// Begins a run of whoever the session is.
+pub(crate) async fn begin_with(
+    store: &Store,
+    id: SessionId,
+    begin: BeginRun,
+) -> Result<RunStart, Error> {
+    store.begin_run(id, &owner(store, id).await, None, begin).await
 }
 
 pub(crate) async fn first(store: &Store, id: SessionId, now: Timestamp) -> Lease {
     match begin(store, id, now).await {
-        RunStart::First(lease) => lease,
+        RunStart::First { lease, .. } => lease,
         other => panic!("not a first run: {other:?}"),
     }
 }
 
-/// Binds a session; one that is gone was eve's.
-pub(crate) async fn bind(store: &Store, id: SessionId, lease: Lease, thread_id: &str) -> Bound {
-    let user_id = match store.get(id).await.unwrap() {
+/// Whose a session is; one that is gone was eve's.
+async fn owner(store: &Store, id: SessionId) -> UserId {
+    match store.get(id).await.unwrap() {
         Some(Found::Open(record)) => record.user_id,
         Some(Found::Quarantined { user_id, .. }) => user_id,
         None => user("eve"),
-    };
+    }
+}
+
+pub(crate) async fn bind(store: &Store, id: SessionId, lease: Lease, thread_id: &str) -> Bound {
+    let user_id = owner(store, id).await;
     store.bind(id, &user_id, lease, ThreadId::from(thread_id), at(1)).await.unwrap()
 }
 

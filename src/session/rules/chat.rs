@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU32;
 
-use super::Desk;
 use super::first_run::FirstRun;
+use super::{Asked, Desk};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, store_down};
 use crate::session::claim::RunClaim;
-use crate::session::record::{ConversationId, SessionId, SessionRecord};
+use crate::session::record::{ConversationId, SessionRecord};
 use crate::validate::{Answer, ChatCall, ConversationName, Report};
 
 /// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
@@ -81,21 +81,16 @@ impl Desk {
         streams: bool,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         use ConversationName::{Number, Text};
-        let known =
-            |record: SessionRecord| (record.id, record.title.is_some(), record.conversation);
-        let (id, titled, conversation) = match (self.chat.ids, name) {
-            (ConversationIds::Uuid, Text(id)) => {
-                let (id, titled) = self.for_chat(principal, id).await?;
-                (id, titled, None)
+        let max_messages = self.chat.max_messages;
+        let id = match (self.chat.ids, name) {
+            (ConversationIds::Uuid, Text(session)) => {
+                let (thread, attachments) = (None, &[][..]);
+                let asked = Asked { session, thread, attachments, max_messages, streams };
+                return Ok((self.begin(principal, asked).await?, None));
             }
-            (ConversationIds::Integer, Number(number)) => {
-                let id = number.map(ConversationId::Integer);
-                known(self.own_conversation(principal, id).await?)
-            }
+            (ConversationIds::Integer, Number(number)) => number.map(ConversationId::Integer),
             (ConversationIds::Conv, Text(id)) => {
-                let id = ConversationId::parse(id);
-                let id = id.filter(|id| self.chat.ids.are_like(*id));
-                known(self.own_conversation(principal, id).await?)
+                ConversationId::parse(id).filter(|id| self.chat.ids.are_like(*id))
             }
             (ConversationIds::Integer, Text(_)) => {
                 return Err(Report::one("/conversation_id", "must be an integer").into());
@@ -104,19 +99,10 @@ impl Desk {
                 return Err(Report::one("/conversation_id", "must be a string").into());
             }
         };
-        let permit = if streams { self.stream_permit(principal)? } else { None };
-        let claim = self.begin_run(principal, id, titled, self.chat.max_messages, permit).await?;
-        Ok((claim, conversation))
-    }
-
-    /// The session of that id, if it is the caller's, and whether it has a title.
-    async fn for_chat(
-        &self,
-        principal: &Principal,
-        session: &str,
-    ) -> Result<(SessionId, bool), Rejection> {
-        let owned = self.own_session(principal, session).await?;
-        Ok((owned.id, owned.titled))
+        let record = self.own_conversation(principal, id).await?;
+        let permit = self.stream_permit(principal, streams)?;
+        let claim = self.begin_run(principal, record.id, None, max_messages).await?;
+        Ok((claim.holding(permit), record.conversation))
     }
 
     /// The session that has that id as a conversation, if it is the caller's.

@@ -47,10 +47,13 @@ impl Desk {
         principal: &Principal,
         first: FirstRun,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
-        let permit = if first.streams { self.stream_permit(principal)? } else { None };
+        let permit = self.stream_permit(principal, first.streams)?;
         let record = self.add_conversation(principal, first, NewConversation::random).await?;
-        match self.begin_run(principal, record.id, false, first.max_messages, permit).await {
-            Ok(claim) => Ok((claim.discarding_unbound(), record.conversation)),
+        match self.begin_run(principal, record.id, None, first.max_messages).await {
+            Ok(claim) => {
+                let claim = claim.holding(permit).discarding_unbound();
+                Ok((claim, record.conversation))
+            }
             Err(rejection) => {
                 // It has no thread, so it can't be in quarantine.
                 let _ = self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::limit::{PerUserStreams, StreamPermit};
+use crate::limit::PerUserStreams;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
-use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
-use crate::session::store::{
-    BeginRun, Created, NewConversation, NewSession, SessionStore, Uncounted,
-};
+use crate::session::store::{Created, NewConversation, NewSession, SessionStore};
 use crate::validate::Call;
 
 mod chat;
@@ -27,6 +24,9 @@ mod history;
 mod openai;
 mod passthrough;
 mod rest;
+mod run;
+
+use run::Asked;
 
 pub use chat::{ChatSettings, ConversationIds};
 
@@ -140,7 +140,7 @@ impl Desk {
                 let mut record = self.own_record(principal, &session).await?;
                 let mut claim = None;
                 if record.thread_id.is_none() {
-                    let held = self.begin_run(principal, record.id, true, None, None).await?;
+                    let held = self.begin_run(principal, record.id, None, None).await?;
                     record.thread_id = held.thread_id().cloned();
                     claim = Some(held);
                 }
@@ -153,9 +153,14 @@ impl Desk {
                 self.own_record(principal, &session).await.map(Action::Threads)
             }
             Call::CreateRun { session, thread, run } => {
-                let (id, titled) = self.for_run(principal, &session, &thread).await?;
-                self.check_attachments(principal, &run.attachments).await?;
-                let claim = self.begin(principal, id, titled, self.limits.max_messages).await?;
+                let asked = Asked {
+                    session: &session,
+                    thread: Some(&thread),
+                    attachments: &run.attachments,
+                    max_messages: self.limits.max_messages,
+                    streams: true,
+                };
+                let claim = self.begin(principal, asked).await?;
                 Ok(Action::Run(claim, run))
             }
             Call::Passthrough(call) => {
@@ -221,25 +226,14 @@ impl Desk {
         self.own_found(principal, found, Code::SessionNotFound)
     }
 
-    /// That the session of that id is the caller's: all that a run needs to know of it.
-    async fn own_session(&self, principal: &Principal, id: &str) -> Result<Ownership, Rejection> {
-        let Some(id) = SessionId::parse(id) else {
-            return Err(Rejection::new(Code::SessionNotFound));
-        };
-        let found = self.store.ownership(id).await.map_err(store_down)?;
-        self.own_found(principal, found, Code::SessionNotFound)
-    }
-
-    /// The session that a run's path names, and whether it has a title.
-    async fn for_run(
+    /// That the session of that id is the caller's.
+    async fn own_session(
         &self,
         principal: &Principal,
-        session: &str,
-        thread: &str,
-    ) -> Result<(SessionId, bool), Rejection> {
-        let owned = self.own_session(principal, session).await?;
-        self.check_thread(principal, owned.id, owned.thread_id.as_deref(), thread).await?;
-        Ok((owned.id, owned.titled))
+        id: SessionId,
+    ) -> Result<Ownership, Rejection> {
+        let found = self.store.ownership(id).await.map_err(store_down)?;
+        self.own_found(principal, found, Code::SessionNotFound)
     }
 
     async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
@@ -257,11 +251,13 @@ impl Desk {
         owner: &UserId,
         unknown: Code,
     ) -> Result<(), Rejection> {
-        if owner == principal.user_id() {
-            return Ok(());
-        }
+        if owner == principal.user_id() { Ok(()) } else { Err(self.foreign(unknown)) }
+    }
+
+    /// The refusal of what is another user's.
+    fn foreign(&self, unknown: Code) -> Rejection {
         let code = if self.limits.hide_foreign { unknown } else { Code::Forbidden };
-        Err(Rejection::new(code).because("it belongs to another user"))
+        Rejection::new(code).because("it belongs to another user")
     }
 
     /// A path's thread is the session's own id or its upstream thread's.
@@ -275,15 +271,22 @@ impl Desk {
         if its == Some(thread) || SessionId::parse(thread) == Some(session) {
             return Ok(());
         }
-        // Somebody else's thread is told from one that doesn't exist, as everywhere.
-        let other = match SessionId::parse(thread) {
+        Err(self.no_thread(principal, thread).await)
+    }
+
+    /// The refusal of a path's thread that is not its session's: somebody else's is told from one
+    /// that doesn't exist, as everywhere.
+    async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
+        let found = match SessionId::parse(thread) {
             Some(id) => self.store.ownership(id).await,
             None => self.store.ownership_of_thread(thread).await,
         };
-        if let Some(other) = other.map_err(store_down)? {
-            self.check_owner(principal, other.user_id(), Code::ThreadNotFound)?;
+        let unknown = Code::ThreadNotFound;
+        match found {
+            Ok(Some(other)) if other.user_id() != principal.user_id() => self.foreign(unknown),
+            Ok(_) => Rejection::new(unknown),
+            Err(error) => store_down(error),
         }
-        Err(Rejection::new(Code::ThreadNotFound))
     }
 
     async fn check_attachments(
@@ -305,42 +308,6 @@ impl Desk {
             }
         }
         Ok(())
-    }
-
-    async fn begin(
-        &self,
-        principal: &Principal,
-        id: SessionId,
-        titled: bool,
-        max_messages: Option<NonZeroU32>,
-    ) -> Result<RunClaim, Rejection> {
-        let permit = self.stream_permit(principal)?;
-        self.begin_run(principal, id, titled, max_messages, permit).await
-    }
-
-    async fn begin_run(
-        &self,
-        principal: &Principal,
-        id: SessionId,
-        titled: bool,
-        max_messages: Option<NonZeroU32>,
-        permit: Option<StreamPermit>,
-    ) -> Result<RunClaim, Rejection> {
-        let begin = BeginRun {
-            max_messages,
-            lease: self.limits.lease,
-            now: Timestamp::now(),
-            uncounted: Uncounted::Tell,
-        };
-        let claim =
-            RunClaim::begin(Arc::clone(&self.store), id, principal.user_id(), begin, permit)
-                .await?;
-        Ok(if titled { claim.keeping_title() } else { claim })
-    }
-
-    fn stream_permit(&self, principal: &Principal) -> Result<Option<StreamPermit>, Rejection> {
-        let Some(streams) = &self.streams else { return Ok(None) };
-        streams.try_acquire(principal.user_id()).map(Some).ok_or_else(|| streams.refusal())
     }
 
     /// The id of an upstream thread's session, if that is the caller's.

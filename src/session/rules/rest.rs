@@ -105,7 +105,8 @@ impl Desk {
     ) -> Result<RunClaim, Rejection> {
         let is_message = kind == RequestType::ThreadsAddUserMessage;
         let max_messages = self.limits.max_messages.filter(|_| is_message);
-        let claim = self.begin(principal, session, true, max_messages).await?;
+        let permit = self.stream_permit(principal, true)?;
+        let claim = self.begin_run(principal, session, None, max_messages).await?.holding(permit);
         // What is tried again takes the place of what was counted before.
         let again = kind == RequestType::ThreadsRetryAfterItem;
         Ok(if again { claim.uncounted() } else { claim })

@@ -10,6 +10,7 @@ use super::store::SqliteStore;
 use super::tally::{Found, Holder, Room};
 use super::writer::{Access, Queue};
 use crate::error::Error;
+use crate::principal::UserId;
 use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::store::{BeginRun, Lease, RunStart, Settlement, Uncounted};
 
@@ -18,16 +19,15 @@ impl SqliteStore {
     pub(super) fn begin_bound(
         &self,
         id: SessionId,
+        named: Option<&str>,
         room: Room,
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
     ) -> rusqlite::Result<Option<RunStart>> {
         let Some(lock) = Lock::take(self.queue(), id)? else { return Ok(None) };
-        let Some(head) = self.readers().read(read)? else {
-            return Ok(Some(RunStart::Unknown));
+        let head = match admitted(self.readers().read(read)?, named) {
+            Ok(head) => head,
+            Err(refused) => return Ok(Some(refused)),
         };
-        if head.is_quarantined {
-            return Ok(Some(RunStart::Quarantined));
-        }
         let Some(thread_id) = head.thread_id else { return Ok(None) };
         if matches!(room.uncounted, Uncounted::Counted { .. })
             && head.message_count.known().is_none()
@@ -40,26 +40,52 @@ impl SqliteStore {
         Ok(Some(next(found, thread_id)))
     }
 
-    pub(super) async fn begin(&self, id: SessionId, begin: BeginRun) -> Result<RunStart, Error> {
+    pub(super) async fn begin(
+        &self,
+        id: SessionId,
+        user_id: &UserId,
+        named: Option<&str>,
+        begin: BeginRun,
+    ) -> Result<RunStart, Error> {
         let context = "could not begin a run";
         let room = Room::from(&begin);
-        match self.begin_bound(id, room, |connection| rows::head(connection, id)) {
+        let read = |connection: &Connection| rows::head(connection, id, user_id);
+        match self.begin_bound(id, named, room, read) {
             Ok(Some(start)) => return Ok(start),
             Ok(None) => {}
             Err(error) if is_locked(&error) => {}
             Err(error) => return Err(Error::store(context, error)),
         }
         let (queue, work_queue) = (Arc::clone(self.queue()), Arc::clone(self.queue()));
+        let (user_id, named) = (user_id.clone(), named.map(ThreadId::from));
+        let work = move |connection: &Connection| {
+            let head = rows::head(connection, id, &user_id)?;
+            match admitted(head, named.as_deref()) {
+                Ok(head) => lease(connection, &work_queue, id, head, &begin),
+                Err(refused) => Ok(Leased::Refused(refused)),
+            }
+        };
         self.queue()
-            .call(
-                Access::Write,
-                context,
-                move |connection| lease(connection, &work_queue, id, &begin),
-                move |leased| Begun::new(queue, id, room, leased),
-            )
+            .call(Access::Write, context, work, move |leased| Begun::new(queue, id, room, leased))
             .await
             .map(Begun::keep)
     }
+}
+
+/// The row, if a run may begin on it: it is the asker's, who may use it, and has the thread that is
+/// named.
+fn admitted(head: Option<Head>, named: Option<&str>) -> Result<Head, RunStart> {
+    let head = head.ok_or(RunStart::Unknown)?;
+    if !head.is_own {
+        return Err(RunStart::Foreign);
+    }
+    if head.is_quarantined {
+        return Err(RunStart::Quarantined);
+    }
+    if named.is_some() && named != head.thread_id.as_deref() {
+        return Err(RunStart::OtherThread);
+    }
+    Ok(head)
 }
 
 /// The start of a run of a bound session.
@@ -75,23 +101,17 @@ fn next(found: Found, thread_id: ThreadId) -> RunStart {
 enum Leased {
     /// With the count that was written to its row, if one was.
     Bound(ThreadId, Head, Option<MessageCount>),
-    Busy,
     First(Lease, Head),
-    MessageLimit,
-    Quarantined,
-    Unknown,
+    Refused(RunStart),
 }
 
 fn lease(
     connection: &Connection,
     queue: &Queue,
     id: SessionId,
+    head: Head,
     begin: &BeginRun,
 ) -> rusqlite::Result<Leased> {
-    let Some(head) = rows::head(connection, id)? else { return Ok(Leased::Unknown) };
-    if head.is_quarantined {
-        return Ok(Leased::Quarantined);
-    }
     // Nobody else writes now, so the row is what it was before; the lock is held until the run has begun.
     queue.lock(id)?;
     if let Some(thread_id) = head.thread_id.clone() {
@@ -110,11 +130,11 @@ fn lease(
         return Ok(Leased::Bound(thread_id, head, written));
     }
     if head.lease_until.is_some_and(|until| begin.finds_held(head.leased_at, until)) {
-        return Ok(Leased::Busy);
+        return Ok(Leased::Refused(RunStart::Busy));
     }
     let (row, room) = (head.message_count, Room::from(begin));
     if queue.tallies(|tallies| tallies.room_in_batch(id, row, room)) == Found::Full {
-        return Ok(Leased::MessageLimit);
+        return Ok(Leased::Refused(RunStart::MessageLimit));
     }
     let lease = rows::lease(connection, id, begin)?;
     Ok(Leased::First(lease, head))
@@ -136,17 +156,14 @@ impl Begun {
                 let found = queue.tallies(|tallies| tallies.begin(id, row, room));
                 next(found, thread_id)
             }
-            Leased::Busy => RunStart::Busy,
             Leased::First(lease, head) => {
                 // The limit was asked in the transaction, and the lease is given now. Who is unbound
                 // was never adopted, so the count is known.
                 let room = Room { max: None, uncounted: Uncounted::Begin };
                 queue.tallies(|tallies| tallies.begin(id, head.message_count, room));
-                RunStart::First(lease)
+                RunStart::First { lease, titled: head.titled }
             }
-            Leased::MessageLimit => RunStart::MessageLimit,
-            Leased::Quarantined => RunStart::Quarantined,
-            Leased::Unknown => RunStart::Unknown,
+            Leased::Refused(refused) => refused,
         };
         Self { queue, id, start: Some(start) }
     }
@@ -160,7 +177,7 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         let lease = match &self.start {
-            Some(RunStart::First(lease)) => Some(*lease),
+            Some(RunStart::First { lease, .. }) => Some(*lease),
             Some(RunStart::Next(_)) => None,
             _ => return,
         };

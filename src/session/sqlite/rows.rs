@@ -34,7 +34,10 @@ const ASK_EVERY: usize = 256;
 /// What beginning a run needs to know of a row.
 #[derive(Clone)]
 pub(super) struct Head {
+    /// Whether it is that of the user who asks.
+    pub(super) is_own: bool,
     pub(super) thread_id: Option<ThreadId>,
+    pub(super) titled: bool,
     pub(super) message_count: MessageCount,
     /// When a lease was given, and its end if it was not given back.
     pub(super) leased_at: Option<i64>,
@@ -50,13 +53,24 @@ pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<Found
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], found).optional()
 }
 
-pub(super) fn head(connection: &Connection, id: SessionId) -> Result<Option<Head>> {
-    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at, quarantined_at
+pub(super) fn head(
+    connection: &Connection,
+    id: SessionId,
+    user_id: &UserId,
+) -> Result<Option<Head>> {
+    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at, quarantined_at,
+            user_id, title IS NOT NULL
         FROM session WHERE id = ?1";
     let head = |row: &Row<'_>| {
-        let (thread_id, lease_until, leased_at) = (row.get(0)?, row.get(3)?, row.get(4)?);
-        let (message_count, is_quarantined) = (message_count(row, 1)?, !is_null(row, 5)?);
-        Ok(Head { thread_id, message_count, leased_at, lease_until, is_quarantined })
+        Ok(Head {
+            is_own: row.get_ref(6)?.as_str()? == user_id.as_str(),
+            thread_id: row.get(0)?,
+            titled: row.get(7)?,
+            message_count: message_count(row, 1)?,
+            leased_at: row.get(4)?,
+            lease_until: row.get(3)?,
+            is_quarantined: !is_null(row, 5)?,
+        })
     };
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
 }
@@ -65,7 +79,7 @@ pub(super) fn ownership(
     connection: &Connection,
     id: SessionId,
 ) -> Result<Option<Found<Ownership>>> {
-    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL, quarantined_at
+    let sql = "SELECT id, user_id, thread_id, quarantined_at
         FROM session WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], owned).optional()
 }
@@ -74,19 +88,14 @@ pub(super) fn ownership_of_thread(
     connection: &Connection,
     thread_id: &str,
 ) -> Result<Option<Found<Ownership>>> {
-    let sql = "SELECT id, user_id, thread_id, title IS NOT NULL, quarantined_at
+    let sql = "SELECT id, user_id, thread_id, quarantined_at
         FROM session WHERE thread_id = ?1";
     connection.prepare_cached(sql)?.query_row([thread_id], owned).optional()
 }
 
 fn owned(row: &Row<'_>) -> Result<Found<Ownership>> {
-    found(row, 4, |row| {
-        Ok(Ownership {
-            id: session_id(row, 0)?,
-            user_id: user_id(row, 1)?,
-            thread_id: row.get(2)?,
-            titled: row.get(3)?,
-        })
+    found(row, 3, |row| {
+        Ok(Ownership { id: session_id(row, 0)?, user_id: user_id(row, 1)?, thread_id: row.get(2)? })
     })
 }
 
@@ -412,7 +421,8 @@ pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> 
     if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
         return Ok(Deletion::Done);
     }
-    let stays = head(connection, id)?.is_some_and(|head| head.is_quarantined);
+    let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE id = ?1)";
+    let stays = connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))?;
     Ok(if stays { Deletion::Quarantined } else { Deletion::Unknown })
 }
 

@@ -464,8 +464,14 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    fn begin_run(&self, id: SessionId, begin: BeginRun) -> StoreFuture<'_, RunStart> {
-        Box::pin(self.begin(id, begin))
+    fn begin_run<'a>(
+        &'a self,
+        id: SessionId,
+        user_id: &'a UserId,
+        thread_id: Option<&'a str>,
+        begin: BeginRun,
+    ) -> StoreFuture<'a, RunStart> {
+        Box::pin(self.begin(id, user_id, thread_id, begin))
     }
 
     fn bind(

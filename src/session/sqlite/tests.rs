@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::tally::Room;
+use super::tally::{Holder, Room};
 use super::writer::Access;
 use super::{SqliteOptions, SqliteStore, lists, locks, rows, schema};
 use crate::principal::UserId;
@@ -44,9 +44,12 @@ impl Drop for Directory {
 }
 
 fn session(title: Option<String>) -> NewSession {
-    let user_id = UserId::parse("ada").unwrap();
     let (id, now) = (SessionId::random(), Timestamp::UNIX_EPOCH);
-    NewSession { id, user_id, title, conversation: None, now }
+    NewSession { id, user_id: ada(), title, conversation: None, now }
+}
+
+fn ada() -> UserId {
+    UserId::parse("ada").unwrap()
 }
 
 async fn create(store: &SqliteStore, session: &NewSession) -> bool {
@@ -57,7 +60,7 @@ async fn begin(store: &SqliteStore, id: SessionId) -> RunStart {
     let lease = Duration::from_secs(30);
     let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
     let begin = BeginRun { max_messages: None, lease, now, uncounted };
-    store.begin_run(id, begin).await.unwrap()
+    store.begin_run(id, &ada(), None, begin).await.unwrap()
 }
 
 /// Keeps the writer busy until the sender is dropped, so that calls made meanwhile share the
@@ -244,7 +247,7 @@ async fn a_run_that_nobody_took_is_settled() {
     let lease = Duration::from_secs(30);
     let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
     let run = BeginRun { max_messages: None, lease, now, uncounted };
-    let mut call = store.begin_run(session.id, run);
+    let mut call = store.begin_run(session.id, &session.user_id, None, run);
     // Answered, and never looked at.
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(call.as_mut().poll(&mut context).is_pending());
@@ -253,7 +256,7 @@ async fn a_run_that_nobody_took_is_settled() {
     drop(call);
     store.ping().await.unwrap();
     assert_eq!(queue.tallies(|tallies| tallies.len()), 0);
-    assert!(matches!(begin(&store, session.id).await, RunStart::First(_)));
+    assert!(matches!(begin(&store, session.id).await, RunStart::First { .. }));
 }
 
 #[tokio::test]
@@ -273,7 +276,7 @@ async fn a_full_disk_is_an_error_and_loses_nothing() {
     assert_eq!(store.get(big.id).await.unwrap(), None);
 
     // What needs no room goes on.
-    let RunStart::First(lease) = begin(&store, first.id).await else { panic!("unbound") };
+    let RunStart::First { lease, .. } = begin(&store, first.id).await else { panic!("unbound") };
     let bound = store
         .bind(first.id, &first.user_id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH)
         .await;
@@ -289,7 +292,7 @@ async fn what_was_settled_is_tried_again_unasked() {
     let store = SqliteOptions::new().busy_timeout(Duration::ZERO).open(&directory.file()).unwrap();
     let session = session(None);
     assert!(create(&store, &session).await);
-    assert!(matches!(begin(&store, session.id).await, RunStart::First(_)));
+    assert!(matches!(begin(&store, session.id).await, RunStart::First { .. }));
     let other = Connection::open(directory.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     store.settle(session.id, Settlement { messages: 2, ..Settlement::default() });
@@ -326,7 +329,7 @@ async fn a_reader_that_finds_the_file_locked_asks_the_writer() {
 async fn bound(store: &SqliteStore) -> SessionId {
     let session = session(None);
     assert!(create(store, &session).await);
-    let RunStart::First(lease) = begin(store, session.id).await else { panic!("unbound") };
+    let RunStart::First { lease, .. } = begin(store, session.id).await else { panic!("unbound") };
     let bound = store
         .bind(session.id, &session.user_id, lease, ThreadId::from("t"), Timestamp::UNIX_EPOCH)
         .await;
@@ -371,7 +374,7 @@ async fn a_count_is_not_committed_while_somebody_goes_by_it() {
     let of_one = Room { max: Some(1), uncounted: Uncounted::Tell };
     assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
     let read = |connection: &Connection| {
-        let before = rows::head(connection, id);
+        let before = rows::head(connection, id, &ada());
         store.settle(id, Settlement { messages: 1, ..Settlement::default() });
         // The writer has taken it, and waits.
         let overlay = || store.queue().tallies(|tallies| tallies.overlay(id));
@@ -380,14 +383,35 @@ async fn a_count_is_not_committed_while_somebody_goes_by_it() {
         }
         assert!(overlay().is_some());
         // Nor does another run begin on the spot.
-        let begun = store.begin_bound(id, of_one, |connection| rows::head(connection, id));
-        assert!(begun.unwrap().is_none());
+        let read = |connection: &Connection| rows::head(connection, id, &ada());
+        assert!(store.begin_bound(id, None, of_one, read).unwrap().is_none());
         before
     };
-    let begun = store.begin_bound(id, of_one, read).unwrap();
+    let begun = store.begin_bound(id, None, of_one, read).unwrap();
     assert!(matches!(begun, Some(RunStart::MessageLimit)), "{begun:?}");
     store.ping().await.unwrap();
     assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+}
+
+/// Such a one is refused by the writer, too, and has no use of the lock.
+#[tokio::test]
+async fn a_run_that_is_not_the_callers_does_not_wait_for_the_session() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let id = bound(&store).await;
+    let locked = store.queue().tallies(|tallies| tallies.lock(id, Holder::Caller));
+    assert!(locked.unwrap());
+    let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
+    let run = BeginRun { max_messages: None, lease: Duration::from_secs(30), now, uncounted };
+    let eve = UserId::parse("eve").unwrap();
+    let start = store.begin_run(id, &eve, Some("t"), run).await.unwrap();
+    assert!(matches!(start, RunStart::Foreign), "{start:?}");
+    let start = store.begin_run(id, &ada(), Some("u"), run).await.unwrap();
+    assert!(matches!(start, RunStart::OtherThread), "{start:?}");
+    store.queue().tallies(|tallies| tallies.unlock(id));
+    assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+    let start = store.begin_run(id, &ada(), Some("t"), run).await.unwrap();
+    assert!(matches!(start, RunStart::Next(_)), "{start:?}");
 }
 
 #[tokio::test]
@@ -396,7 +420,7 @@ async fn what_is_written_in_a_runs_own_batch_is_counted_once() {
     let store = directory.store();
     let session = session(None);
     assert!(create(&store, &session).await);
-    let RunStart::First(lease) = begin(&store, session.id).await else { panic!("unbound") };
+    let RunStart::First { lease, .. } = begin(&store, session.id).await else { panic!("unbound") };
     let release = hold_writer(&store).await;
     // It showed a message, and came to nothing.
     let settled = Settlement { lease: Some(lease), messages: 1, ..Settlement::default() };
@@ -404,8 +428,9 @@ async fn what_is_written_in_a_runs_own_batch_is_counted_once() {
     let max_messages = std::num::NonZeroU32::new(2);
     let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
     let run = BeginRun { max_messages, lease: Duration::from_secs(30), now, uncounted };
-    let (begun, ()) = tokio::join!(store.begin_run(session.id, run), async { drop(release) });
-    assert!(matches!(begun.unwrap(), RunStart::First(_)));
+    let run = store.begin_run(session.id, &session.user_id, None, run);
+    let (begun, ()) = tokio::join!(run, async { drop(release) });
+    assert!(matches!(begun.unwrap(), RunStart::First { .. }));
 }
 
 #[tokio::test]
@@ -416,7 +441,9 @@ async fn nothing_of_a_session_stays_in_memory() {
     for round in 0..20 {
         let session = session(None);
         assert!(create(&store, &session).await);
-        let RunStart::First(lease) = begin(&store, session.id).await else { panic!("unbound") };
+        let RunStart::First { lease, .. } = begin(&store, session.id).await else {
+            panic!("unbound")
+        };
         let thread_id = ThreadId::from(format!("thr_{round}"));
         let bound =
             store.bind(session.id, &session.user_id, lease, thread_id, Timestamp::UNIX_EPOCH).await;

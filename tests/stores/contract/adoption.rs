@@ -12,8 +12,8 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Store, abandon, at, begin, begin_of, create, create_bound, get, list, max, messages,
-    new_session, user,
+    Store, abandon, at, begin, begin_of, begin_with, create, create_bound, get, list, max,
+    messages, new_session, user,
 };
 
 fn thread(user_id: &str, thread_id: &str) -> AdoptedThread {
@@ -59,7 +59,8 @@ async fn begin_uncounted(
 ) -> RunStart {
     let max_messages = limit.and_then(max);
     let lease = Duration::from_secs(30);
-    store.begin_run(id, BeginRun { max_messages, lease, now: at(0), uncounted }).await.unwrap()
+    let begin = BeginRun { max_messages, lease, now: at(0), uncounted };
+    begin_with(store, id, begin).await.unwrap()
 }
 
 fn counted(messages: u64) -> Uncounted {
@@ -379,6 +380,17 @@ pub(crate) async fn a_count_that_may_have_a_runs_messages_is_not_kept(store: &St
     assert_eq!(count(store, id).await, MessageCount::Known(9));
 }
 
+pub(crate) async fn a_count_that_somebody_else_brings_is_not_kept(store: &Store) {
+    let id = adopted(store, "ada", "thr_1").await;
+    let lease = Duration::from_secs(30);
+    let begin = BeginRun { max_messages: None, lease, now: at(0), uncounted: counted(8) };
+    let start = store.begin_run(id, &user("eve"), Some("thr_1"), begin).await.unwrap();
+    assert!(matches!(start, RunStart::Foreign), "{start:?}");
+    let start = store.begin_run(id, &user("ada"), Some("thr_2"), begin).await.unwrap();
+    assert!(matches!(start, RunStart::OtherThread), "{start:?}");
+    assert_eq!(get(store, id).await.message_count, MessageCount::AtLeast(0));
+}
+
 pub(crate) async fn whoever_reads_all_of_an_adopted_thread_counts_it(store: &Store) {
     let id = adopted(store, "ada", "thr_1").await;
     let seen = get(store, id).await.message_count;
@@ -413,7 +425,8 @@ pub(crate) async fn a_dropped_counted_run_gives_its_place_back(store: &Store) {
     for _ in 0..20 {
         let lease = Duration::from_secs(30);
         let begin = BeginRun { max_messages: max(9), lease, now: at(0), uncounted: counted(8) };
-        if let std::task::Poll::Ready(Ok(RunStart::Next(_))) = abandon(store.begin_run(id, begin)) {
+        if let std::task::Poll::Ready(Ok(RunStart::Next(_))) = abandon(begin_with(store, id, begin))
+        {
             store.settle(id, Settlement::default());
         }
     }

@@ -1,9 +1,11 @@
 //! Threads whose id came twice.
 
+use std::time::Duration;
+
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, Created, Deletion, Found,
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, BeginRun, Bound, Created, Deletion, Found,
     MessageCount, Newcomer, QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement,
-    ThreadId, ThreadsPage,
+    ThreadId, ThreadsPage, Uncounted,
 };
 use tokio::task::JoinSet;
 
@@ -87,6 +89,16 @@ pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
 pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
     let (owner, _) = quarantined(store).await;
     assert!(matches!(begin(store, owner, at(0)).await, RunStart::Quarantined));
+    // Only the owner learns of it, and before whether the thread that they name is its.
+    for (user_id, thread_id) in [("ada", "thr_1"), ("ada", "thr_2"), ("eve", "thr_1")] {
+        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
+        let begin = BeginRun { max_messages: None, lease, now: at(0), uncounted };
+        let start = store.begin_run(owner, &user(user_id), Some(thread_id), begin).await.unwrap();
+        match user_id {
+            "ada" => assert!(matches!(start, RunStart::Quarantined), "{start:?}"),
+            _ => assert!(matches!(start, RunStart::Foreign), "{start:?}"),
+        }
+    }
     assert_eq!(store.set_title(owner, Some("mine".into()), at(9)).await.unwrap(), None);
     assert_eq!(store.delete(owner, at(9)).await.unwrap(), Deletion::Quarantined);
     let nobodys = SessionId::random();

@@ -1,10 +1,11 @@
 //! Runs: leases, bindings, limits of messages and settlements.
 
 use std::task::Poll;
+use std::time::Duration;
 
 use chatkit_rest::session::{
-    Bound, Deletion, Found, Lease, MessageCount, NewSession, Released, RunStart, SessionId,
-    Settlement, ThreadId,
+    BeginRun, Bound, Deletion, Found, Lease, MessageCount, NewSession, Released, RunStart,
+    SessionId, Settlement, ThreadId, Uncounted,
 };
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
@@ -28,7 +29,7 @@ pub(crate) async fn twenty_first_runs_at_once_make_one_lease(store: &Store) {
     let (mut firsts, mut busy) = (0, 0);
     for outcome in calls.join_all().await {
         match outcome {
-            RunStart::First(_) => firsts += 1,
+            RunStart::First { .. } => firsts += 1,
             RunStart::Busy => busy += 1,
             other => panic!("{other:?}"),
         }
@@ -168,17 +169,71 @@ pub(crate) async fn a_run_of_nothing_is_unknown(store: &Store) {
     assert_eq!(store.get(nobody).await.unwrap(), None);
 }
 
+/// Who may not have the run learns that, and nothing else of the session.
+pub(crate) async fn a_run_that_is_not_the_callers_changes_nothing(store: &Store) {
+    let bound = create_bound(store, "ada", "thr_1").await;
+    let other = create_bound(store, "ada", "thr_2").await;
+    let unbound = create(store, "ada").await;
+    let leased = create(store, "ada").await;
+    let lease = first(store, leased, at(0)).await;
+    let asked = async |id, user_id: &str, named, limit| {
+        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
+        let begin = BeginRun { max_messages: limit, lease, now: at(0), uncounted };
+        store.begin_run(id, &user(user_id), named, begin).await.unwrap()
+    };
+    for (id, thread_id) in [(bound, "thr_1"), (unbound, "thr_3"), (leased, "thr_3")] {
+        let before = get(store, id).await;
+        for limit in [None, max(1)] {
+            for named in [None, Some(thread_id), Some("thr_2"), Some("")] {
+                let start = asked(id, "eve", named, limit).await;
+                assert!(matches!(start, RunStart::Foreign), "{start:?}");
+                // Compared exactly.
+                let start = asked(id, "Ada", named, limit).await;
+                assert!(matches!(start, RunStart::Foreign), "{start:?}");
+            }
+            for named in ["thr_2", "thr_", "thr_11", "THR_1", "thr_9", ""] {
+                let start = asked(id, "ada", Some(named), limit).await;
+                assert!(matches!(start, RunStart::OtherThread), "{named}: {start:?}");
+            }
+        }
+        assert_eq!(get(store, id).await, before);
+    }
+    let start = asked(SessionId::random(), "eve", Some("thr_1"), None).await;
+    assert!(matches!(start, RunStart::Unknown), "{start:?}");
+    // No place was taken, and no lease.
+    let RunStart::Next(thread_id) = asked(bound, "ada", Some("thr_1"), max(1)).await else {
+        panic!("there is a place");
+    };
+    assert_eq!(*thread_id, *"thr_1");
+    assert!(matches!(asked(unbound, "ada", None, max(1)).await, RunStart::First { .. }));
+    assert!(matches!(asked(leased, "ada", None, max(1)).await, RunStart::Busy));
+    assert_eq!(bind(store, leased, lease, "thr_3").await, Bound::Done);
+    assert!(matches!(asked(other, "ada", Some("thr_2"), None).await, RunStart::Next(_)));
+}
+
+pub(crate) async fn a_first_run_says_whether_there_is_a_title(store: &Store) {
+    let id = create(store, "ada").await;
+    for titled in [false, true] {
+        let RunStart::First { lease, titled: found } = begin(store, id, at(0)).await else {
+            panic!("it is free");
+        };
+        assert_eq!(found, titled);
+        store.settle(id, releasing(lease));
+        store.set_title(id, Some("Turin".to_owned()), at(1)).await.unwrap();
+    }
+}
+
 pub(crate) async fn a_dropped_first_run_gives_its_lease_back(store: &Store) {
     let id = create(store, "ada").await;
     for _ in 0..50 {
         let begun = abandon(begin(store, id, at(0)));
         match begun {
             Poll::Pending => {}
-            Poll::Ready(RunStart::First(lease)) => store.settle(id, releasing(lease)),
+            Poll::Ready(RunStart::First { lease, .. }) => store.settle(id, releasing(lease)),
             Poll::Ready(other) => panic!("{other:?}"),
         }
         // The place in flight must have come back too, or a limit of one would refuse.
-        let RunStart::First(lease) = begin_of(store, id, max(1), at(0)).await else {
+        let RunStart::First { lease, .. } = begin_of(store, id, max(1), at(0)).await else {
             panic!("the lease or the place is still held");
         };
         store.settle(id, releasing(lease));
@@ -187,14 +242,14 @@ pub(crate) async fn a_dropped_first_run_gives_its_lease_back(store: &Store) {
 
 pub(crate) async fn busy_comes_before_the_limit(store: &Store) {
     let id = create(store, "ada").await;
-    let RunStart::First(lease) = begin_of(store, id, max(1), at(0)).await else {
+    let RunStart::First { lease, .. } = begin_of(store, id, max(1), at(0)).await else {
         panic!("the first message of one is allowed");
     };
     assert!(matches!(begin_of(store, id, max(1), at(0)).await, RunStart::Busy));
     // Taken over or not, the first run is in flight until it is settled.
     assert!(matches!(begin_of(store, id, max(1), at(30)).await, RunStart::MessageLimit));
     store.settle(id, releasing(lease));
-    assert!(matches!(begin_of(store, id, max(1), at(30)).await, RunStart::First(_)));
+    assert!(matches!(begin_of(store, id, max(1), at(30)).await, RunStart::First { .. }));
 }
 
 pub(crate) async fn the_limit_counts_what_is_in_flight(store: &Store) {

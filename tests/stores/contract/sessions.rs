@@ -57,16 +57,15 @@ pub(crate) async fn a_session_is_stored_as_it_was_given(store: &Store) {
 
 pub(crate) async fn whose_a_thread_is_is_told_anew_each_time(store: &Store) {
     let id = create(store, "ada").await;
-    let owned = |user_id: &str, id, thread_id: Option<&str>, titled| {
+    let owned = |user_id: &str, id, thread_id: Option<&str>| {
         let (user_id, thread_id) = (user(user_id), thread_id.map(ThreadId::from));
-        Found::Open(Ownership { id, user_id, thread_id, titled })
+        Found::Open(Ownership { id, user_id, thread_id })
     };
-    assert_eq!(store.ownership(id).await.unwrap(), Some(owned("ada", id, None, false)));
+    assert_eq!(store.ownership(id).await.unwrap(), Some(owned("ada", id, None)));
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
     let lease = first(store, id, at(0)).await;
     assert_eq!(bind(store, id, lease, "thr_1").await, Bound::Done);
-    store.set_title(id, Some("Turin".to_owned()), at(1)).await.unwrap();
-    let hers = Some(owned("ada", id, Some("thr_1"), true));
+    let hers = Some(owned("ada", id, Some("thr_1")));
     assert_eq!(store.ownership(id).await.unwrap(), hers);
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), hers);
 
@@ -76,7 +75,7 @@ pub(crate) async fn whose_a_thread_is_is_told_anew_each_time(store: &Store) {
     assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
     let his = create_bound(store, "bob", "thr_1").await;
     let found = store.ownership_of_thread("thr_1").await.unwrap();
-    assert_eq!(found, Some(owned("bob", his, Some("thr_1"), false)));
+    assert_eq!(found, Some(owned("bob", his, Some("thr_1"))));
 }
 
 pub(crate) async fn an_id_is_given_once(store: &Store) {
