@@ -55,12 +55,16 @@ struct Ending {
 enum Start {
     First(Lease),
     Next(ThreadId),
-    /// Not begun: `seen` is what the store says of the thread's messages.
-    Uncounted {
-        thread_id: ThreadId,
-        seen: u64,
-        begin: BeginRun,
-    },
+    /// Not begun. Boxed: it is rare, and others would have room for it.
+    Uncounted(Box<Unbegun>),
+}
+
+#[derive(Clone, Debug)]
+struct Unbegun {
+    thread_id: ThreadId,
+    /// What the store says of the thread's messages.
+    seen: u64,
+    begin: BeginRun,
 }
 
 /// Why a run has not begun.
@@ -112,7 +116,7 @@ impl RunClaim {
     pub fn to_count(&self) -> Option<&ThreadId> {
         match &self.start {
             Start::First(_) | Start::Next(_) => None,
-            Start::Uncounted { thread_id, .. } => Some(thread_id),
+            Start::Uncounted(unbegun) => Some(&unbegun.thread_id),
         }
     }
 
@@ -120,7 +124,7 @@ impl RunClaim {
     pub fn to_stay_below(&self) -> Option<u64> {
         match &self.start {
             Start::First(_) | Start::Next(_) => None,
-            Start::Uncounted { begin, .. } => begin.max_messages.map(|max| max.get().into()),
+            Start::Uncounted(unbegun) => unbegun.begin.max_messages.map(|max| max.get().into()),
         }
     }
 
@@ -129,7 +133,7 @@ impl RunClaim {
     pub fn was_begun_uncounted(&self) -> bool {
         match &self.start {
             Start::First(_) | Start::Next(_) => false,
-            Start::Uncounted { seen, begin, .. } => *seen > 0 && begin.max_messages.is_none(),
+            Start::Uncounted(unbegun) => unbegun.seen > 0 && unbegun.begin.max_messages.is_none(),
         }
     }
 
@@ -138,7 +142,7 @@ impl RunClaim {
     pub fn refuse_as_full(&self) -> Rejection {
         match &self.start {
             Start::First(_) | Start::Next(_) => Rejection::new(Code::MessageLimit),
-            Start::Uncounted { begin, .. } => full(begin),
+            Start::Uncounted(unbegun) => full(&unbegun.begin),
         }
     }
 
@@ -150,8 +154,8 @@ impl RunClaim {
     /// If the thread has as many messages as it may have, or they are unknown and limited, or the
     /// session is gone, or the store fails.
     pub async fn begin_counted(&mut self, messages: Option<u64>) -> Result<(), Rejection> {
-        let Start::Uncounted { thread_id, seen, begin } = &self.start else { return Ok(()) };
-        let (thread_id, seen, begin) = (ThreadId::clone(thread_id), *seen, *begin);
+        let Start::Uncounted(unbegun) = &self.start else { return Ok(()) };
+        let Unbegun { thread_id, seen, begin } = Unbegun::clone(unbegun);
         let uncounted = match messages {
             Some(messages) => Uncounted::Counted { seen, messages },
             None if begin.max_messages.is_none() => Uncounted::Begin,
@@ -171,10 +175,8 @@ impl RunClaim {
         self.settlement.lease = self.start.lease();
         match self.start {
             Start::Next(_) => Ok(()),
-            Start::First(_) | Start::Uncounted { .. } => {
-                Err(Rejection::new(Code::ServiceUnavailable)
-                    .because("it is not known how many messages the thread has"))
-            }
+            Start::First(_) | Start::Uncounted(_) => Err(Rejection::new(Code::ServiceUnavailable)
+                .because("it is not known how many messages the thread has")),
         }
     }
 
@@ -205,7 +207,8 @@ impl RunClaim {
     pub fn thread_id(&self) -> Option<&ThreadId> {
         match &self.start {
             Start::First(_) => None,
-            Start::Next(thread_id) | Start::Uncounted { thread_id, .. } => Some(thread_id),
+            Start::Next(thread_id) => Some(thread_id),
+            Start::Uncounted(unbegun) => Some(&unbegun.thread_id),
         }
     }
 
@@ -219,7 +222,8 @@ impl RunClaim {
     ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
         let (own, lease) = match &self.start {
             Start::First(lease) => (self.made.as_ref(), Some(*lease)),
-            Start::Next(own) | Start::Uncounted { thread_id: own, .. } => (Some(own), None),
+            Start::Next(own) => (Some(own), None),
+            Start::Uncounted(unbegun) => (Some(&unbegun.thread_id), None),
         };
         if own.is_some_and(|own| **own == *thread_id) {
             return None;
@@ -300,7 +304,7 @@ impl Start {
             RunStart::First { lease, titled: _ } => return Ok(Self::First(lease)),
             RunStart::Next(thread_id) => return Ok(Self::Next(thread_id)),
             RunStart::Uncounted { thread_id, seen } => {
-                return Ok(Self::Uncounted { thread_id, seen, begin: *begin });
+                return Ok(Self::Uncounted(Box::new(Unbegun { thread_id, seen, begin: *begin })));
             }
             RunStart::Foreign => return Err(NotBegun::Foreign),
             RunStart::OtherThread => return Err(NotBegun::OtherThread),
@@ -316,7 +320,7 @@ impl Start {
     fn lease(&self) -> Option<Lease> {
         match self {
             Self::First(lease) => Some(*lease),
-            Self::Next(_) | Self::Uncounted { .. } => None,
+            Self::Next(_) | Self::Uncounted(_) => None,
         }
     }
 }

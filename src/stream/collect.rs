@@ -1,7 +1,7 @@
 //! A run read to its end, for an answer in JSON.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::pin::pin;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -290,13 +290,13 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    collect_run(watch, max_bytes, Silence::Fails, |_| Ok(())).await
+    collect_run(Box::pin(watch), max_bytes, Silence::Fails, |_| Ok(())).await
 }
 
 /// [`collect`], where a run may be silent and `make_room` is asked for so many bytes before they
 /// are read into.
 pub(crate) async fn collect_run<B, O>(
-    watch: Watch<B, O>,
+    mut watch: Pin<Box<Watch<B, O>>>,
     max_bytes: usize,
     silence: Silence,
     mut make_room: impl FnMut(usize) -> Result<(), Rejection>,
@@ -305,7 +305,6 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    let mut watch = pin!(watch);
     let mut lines = Lines::new();
     let mut collecting = Collecting::default();
     let mut bytes = 0_usize;

@@ -412,7 +412,9 @@ impl Fields {
     fn item_type(&mut self, name: &[u8]) {
         if self.item_kind != Some(ItemKind::Unseen) {
             self.item_kind = ItemKind::of_type(name);
-            self.signs.saw_type(name);
+            if self.item_kind.is_none() {
+                self.signs.saw_type(name);
+            }
         }
     }
 

@@ -68,7 +68,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    hold_run(watch, policy, Silence::Fails).await
+    hold_run(Box::pin(watch), policy, Silence::Fails).await
 }
 
 /// What a run is that ends well, and without a word, after the upstream has prepared it.
@@ -82,7 +82,7 @@ pub(crate) enum Silence {
 
 /// [`hold`], where a run may be silent.
 pub(crate) async fn hold_run<B, O>(
-    watch: Watch<B, O>,
+    mut watch: Pin<Box<Watch<B, O>>>,
     policy: HoldPolicy,
     silence: Silence,
 ) -> Result<RunBody<B, O>, RunFailure>
@@ -90,7 +90,6 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    let mut watch = Box::pin(watch);
     let mut held = Held::default();
     let mut patience = Patience::default();
     let end = loop {

@@ -121,12 +121,13 @@ struct Watcher<O: RunObserver> {
     parked: Option<Parked>,
 }
 
+#[derive(Default)]
 struct Parked {
     /// In the order of their events. More than one is an upstream's fault.
     bindings: VecDeque<Binding>,
     frame: Option<Frame<Bytes>>,
     /// Of those that are done, the first that failed.
-    bound: Result<(), BoxError>,
+    failed: Option<BoxError>,
 }
 
 impl<B, O: RunObserver> Watch<B, O> {
@@ -244,13 +245,15 @@ struct Listening<'a, O> {
     progress: &'a mut Progress,
     observer: &'a mut O,
     makes_thread: bool,
-    bindings: VecDeque<Binding>,
+    parked: &'a mut Option<Parked>,
 }
 
 impl<O: RunObserver> Listener for Listening<'_, O> {
     fn thread_created(&mut self, thread_id: &str) {
         self.progress.preamble.thread_id.get_or_insert_with(|| thread_id.to_owned());
-        self.bindings.extend(self.observer.thread_created(thread_id));
+        if let Some(binding) = self.observer.thread_created(thread_id) {
+            self.parked.get_or_insert_default().bindings.push_back(binding);
+        }
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -359,30 +362,28 @@ where
                 progress: &mut watcher.progress,
                 observer: &mut watcher.observer,
                 makes_thread: watcher.makes_thread,
-                bindings: VecDeque::new(),
+                parked: &mut watcher.parked,
             };
             watcher.scanner.feed(data, &mut listening);
-            let bindings = listening.bindings;
-            if bindings.is_empty() {
-                return Poll::Ready(Some(Ok(frame)));
+            match &mut watcher.parked {
+                None => return Poll::Ready(Some(Ok(frame))),
+                Some(parked) => parked.frame = Some(frame),
             }
-            watcher.parked = Some(Parked { bindings, frame: Some(frame), bound: Ok(()) });
         }
         if let Some(parked) = &mut watcher.parked {
             while let Some(binding) = parked.bindings.front_mut() {
                 let bound = ready!(binding.as_mut().poll(cx));
                 parked.bindings.pop_front();
                 // What the others are to notice they notice whatever became of this one.
-                if parked.bound.is_ok() {
-                    parked.bound = bound;
+                if let Err(error) = bound {
+                    parked.failed.get_or_insert(error);
                 }
             }
-            let (frame, bound) =
-                (parked.frame.take(), std::mem::replace(&mut parked.bound, Ok(())));
+            let (frame, failed) = (parked.frame.take(), parked.failed.take());
             watcher.parked = None;
-            return match bound {
-                Ok(()) => Poll::Ready(frame.map(Ok)),
-                Err(error) => {
+            return match failed {
+                None => Poll::Ready(frame.map(Ok)),
+                Some(error) => {
                     watcher.end(End::Unbound);
                     Poll::Ready(Some(Err(error)))
                 }

@@ -44,7 +44,7 @@ where
     let started = runs::start(&mut exchange, claim, request).await?;
     let answered = match run.answer {
         Answer::Events => started.events(&mut exchange).await,
-        Answer::Json => match started.transcript(&mut exchange).await {
+        Answer::Json => match Box::pin(started.transcript(&mut exchange)).await {
             Ok(done) => {
                 let acted = &exchange.settings.acted;
                 match turns::answer(&done.items, done.has_effects, acted) {

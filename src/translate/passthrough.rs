@@ -25,6 +25,7 @@ use crate::session::{Effect, OwnedSession, store_down};
 use crate::stream::{RunBody, Watch};
 use crate::validate::ChatKitCall;
 
+/// What reads an answer, or a failure, is boxed, so that what passes one on doesn't have room for it.
 pub(super) async fn pass<S, R>(
     mut exchange: Exchange<S>,
     call: ChatKitCall,
@@ -40,7 +41,9 @@ where
         Effect::Run(claim) => {
             let (answer, body) = match upstream.run(call.body).await {
                 Ok(response) => response.into_parts(),
-                Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
+                Err(failure) => {
+                    return Err(Box::pin(refusal(upstream, kind, thread_id, failure)).await);
+                }
             };
             if let Some(kind) = kind {
                 upstream.known.saw(kind);
@@ -51,29 +54,33 @@ where
             *response.headers_mut() = head::of_stream(&answer.headers, &exchange.settings.identity);
             Ok(response)
         }
-        Effect::ListThreads(own) => own_threads::list(upstream, own, &call.page).await,
+        Effect::ListThreads(own) => Box::pin(own_threads::list(upstream, own, &call.page)).await,
         Effect::Update(session) => {
-            let answer = whole(upstream, thread_id, call.body).await?;
+            let answer = Box::pin(whole(upstream, thread_id, call.body)).await?;
             let title = call.title.unwrap_or_default();
             session.set_title(title, jiff::Timestamp::now()).await.map_err(store_down)?;
             Ok(reply::whole(answer))
         }
-        Effect::Delete(session) => delete(upstream, session, call.body).await,
+        Effect::Delete(session) => Box::pin(delete(upstream, session, call.body)).await,
         Effect::CreateAttachment(owner) => {
             let Exchange { upstream, errands, .. } = exchange;
-            let answer = attachments::record(upstream, &errands, owner, call.body).await?;
+            let answer = attachments::record(upstream, &errands, owner, call.body);
+            let answer = Box::pin(answer).await?;
             Ok(reply::whole(answer))
         }
         Effect::DeleteAttachment(owner, id) => {
             let Exchange { upstream, errands, .. } = exchange;
-            let answer = attachments::remove(upstream, &errands, owner, id, call.body).await?;
+            let answer = attachments::remove(upstream, &errands, owner, id, call.body);
+            let answer = Box::pin(answer).await?;
             Ok(reply::whole(answer))
         }
         Effect::None => {
             let accept = if call.kind.is_some() { JSON } else { ANYTHING };
             let response = match upstream.send(accept, call.body).await {
                 Ok(response) => response,
-                Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
+                Err(failure) => {
+                    return Err(Box::pin(refusal(upstream, kind, thread_id, failure)).await);
+                }
             };
             if let Some(kind) = kind {
                 upstream.known.saw(kind);

@@ -1,5 +1,7 @@
 //! `create_run`.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
@@ -27,13 +29,17 @@ use crate::stream::{
 use crate::validate::{Answer, RunCall};
 
 /// Sends the user's message and answers with what comes of it.
-pub(super) async fn create<S, R>(exchange: Exchange<S>, claim: RunClaim, run: RunCall) -> Reply<R>
+pub(super) fn create<S, R>(
+    exchange: Exchange<S>,
+    claim: RunClaim,
+    run: RunCall,
+) -> impl Future<Output = Reply<R>>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let request = envelope::user_message(claim.thread_id(), &run);
-    answer(exchange, claim, request, run.answer).await
+    answer(exchange, claim, request, run.answer)
 }
 
 /// A run that is to be asked for.
@@ -71,7 +77,8 @@ where
     match answer {
         Answer::Events => run.events(&mut exchange).await,
         Answer::Json => {
-            let done = run.transcript(&mut exchange).await?;
+            // Boxed, so that a stream's future doesn't have room for it.
+            let done = Box::pin(run.transcript(&mut exchange)).await?;
             let (offset, now) =
                 (exchange.settings.utc_offset, whole_microseconds(Timestamp::now()));
             let message = messages::answer(&done.items, offset, now)
@@ -85,7 +92,8 @@ where
 /// A run that the upstream has taken on; nothing of it has been read.
 pub(super) struct Started<R> {
     headers: HeaderMap,
-    watch: Watch<R, SessionObserver>,
+    /// Boxed from the beginning: it is large, and changes hands.
+    watch: Pin<Box<Watch<R, SessionObserver>>>,
     /// The thread that it is on; `None` for a first run, which makes it.
     thread_id: Option<ThreadId>,
     /// What a run without a message needs; `None` for one with a message.
@@ -110,7 +118,8 @@ impl Done {
     }
 }
 
-/// Asks the upstream for a run.
+/// Asks the upstream for a run. What becomes of a failure is boxed, here and in what follows: it is
+/// rare, and takes much room.
 pub(super) async fn start<S, R>(
     exchange: &mut Exchange<S>,
     claim: RunClaim,
@@ -126,10 +135,11 @@ where
         Ok(response) => response.into_parts(),
         Err(failure) => {
             if let (Some(id), Some(want)) = (&thread_id, want) {
-                return Err(follow_ups::refusal(&mut exchange.upstream, id, &want, failure).await);
+                let upstream = &mut exchange.upstream;
+                return Err(Box::pin(follow_ups::refusal(upstream, id, &want, failure)).await);
             }
             if let Some(id) = &thread_id
-                && exchange.upstream.failed_for_lack_of(id, &failure).await
+                && Box::pin(exchange.upstream.failed_for_lack_of(id, &failure)).await
             {
                 return Err(Rejection::new(Code::ThreadNotFound));
             }
@@ -150,7 +160,7 @@ where
     }
     let needs = want.map(|want| want.needs);
     let watch = Watch::new(body, SessionObserver::new(claim, exchange.record.take()));
-    let watch = if thread_id.is_none() { watch.making_thread() } else { watch };
+    let watch = Box::pin(if thread_id.is_none() { watch.making_thread() } else { watch });
     let headers = head::of_stream(&answer.headers, &exchange.settings.identity);
     Ok(Started { headers, watch, thread_id, needs })
 }
@@ -177,7 +187,10 @@ where
                 *response.headers_mut() = headers;
                 Ok(response)
             }
-            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
+            Err(failure) => {
+                let upstream = &mut exchange.upstream;
+                Err(Box::pin(refusal(upstream, thread_id, needs, failure)).await)
+            }
         }
     }
 
@@ -197,7 +210,10 @@ where
                 let Transcript { items, has_effects, .. } = transcript;
                 Ok(Done { thread_id, items, has_effects, _kept: kept })
             }
-            Err(failure) => Err(refusal(&mut exchange.upstream, thread_id, needs, failure).await),
+            Err(failure) => {
+                let upstream = &mut exchange.upstream;
+                Err(Box::pin(refusal(upstream, thread_id, needs, failure)).await)
+            }
         }
     }
 }

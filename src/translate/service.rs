@@ -60,7 +60,7 @@ where
         Upstream { service, sender, known: known.clone() }
     };
     if let Some(claim) = count::uncounted(&mut action) {
-        // Boxed: it happens once in the life of an adopted thread.
+        // It happens once in the life of an adopted thread.
         Box::pin(count::begin(upstream(service.clone()), claim)).await?;
     }
     let context = |service: S| Exchange {
@@ -69,6 +69,8 @@ where
         errands: errands.clone(),
         record,
     };
+    // Each in a box of its own: none has room for another, and all are moved into the one that is
+    // returned.
     match action {
         Action::Created(session) => {
             let mut response = reply::one(reply::NewSession::from(&session))?;
@@ -83,14 +85,18 @@ where
         Action::Listed(page) => reply::sessions(&page),
         Action::Thread(session) => reply::one(reply::Thread::from(&session)),
         Action::Threads(session) => reply::list(vec![reply::Thread::from(&session)]),
-        Action::Get(session) => sessions::get(context(service), session).await,
-        Action::Update(session, title) => sessions::update(context(service), session, title).await,
-        Action::Delete(session, claim) => sessions::delete(context(service), session, claim).await,
-        Action::Run(claim, run) => runs::create(context(service), claim, run).await,
+        Action::Get(session) => Box::pin(sessions::get(context(service), session)).await,
+        Action::Update(session, title) => {
+            Box::pin(sessions::update(context(service), session, title)).await
+        }
+        Action::Delete(session, claim) => {
+            Box::pin(sessions::delete(context(service), session, claim)).await
+        }
+        Action::Run(claim, run) => Box::pin(runs::create(context(service), claim, run)).await,
         Action::Chat(claim, id, run) => Box::pin(chat::ask(context(service), claim, id, run)).await,
         Action::Conversations(page) => history::list(&page),
         Action::Passthrough(call, effect) => {
-            passthrough::pass(context(service), call, effect).await
+            Box::pin(passthrough::pass(context(service), call, effect)).await
         }
         Action::OpenAi(action) => {
             let exchange = openai::Exchange {
@@ -99,15 +105,16 @@ where
                 errands: errands.clone(),
                 head: Arc::clone(head),
             };
-            // Boxed, so that the other operations' futures don't have room for it.
             Box::pin(openai::carry_out(exchange, action)).await
         }
-        // In a box of its own, for the same reason.
+        Action::FollowUp(claim, follow_up) => {
+            Box::pin(follow_ups::go_on(context(service), claim, follow_up)).await
+        }
         action => Box::pin(rest(context(service), action)).await,
     }
 }
 
-/// What is neither about a session nor a run with a message.
+/// What is neither about a session nor a run.
 async fn rest<S, R>(exchange: Exchange<S>, action: Action) -> Reply<R>
 where
     S: Detachable<R>,
@@ -117,7 +124,6 @@ where
         Action::GetThread(session) => items::thread(exchange, session).await,
         Action::ListItems(_, thread, page) => items::list(exchange, thread, page).await,
         Action::Feedback(_, thread, feedback) => items::feedback(exchange, thread, feedback).await,
-        Action::FollowUp(claim, follow_up) => follow_ups::go_on(exchange, claim, follow_up).await,
         Action::SyncAction(_, thread, action) => follow_ups::act(exchange, thread, action).await,
         Action::CreateAttachment(attachments, params) => {
             attachments::create(exchange, attachments, params).await
