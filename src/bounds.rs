@@ -15,7 +15,7 @@ pub(crate) const MAX_ID_CHARS: usize = 512;
 pub(crate) const MAX_NAME_CHARS: usize = 255;
 
 /// The most characters of a cursor. They are the upstream's, and may have more than an id in them.
-#[cfg(any(feature = "embedded", feature = "translate", test))]
+#[cfg(any(feature = "embedded", feature = "session", test))]
 pub(crate) const MAX_CURSOR_CHARS: usize = 2048;
 
 /// The most characters of one value of an answer to a structured input.
@@ -47,7 +47,7 @@ pub(crate) const MAX_METADATA_BYTES: usize = 65_536;
 pub(crate) const MAX_EXTRA_BYTES: usize = 65_536;
 
 /// Whether a text has more characters than `max`.
-#[cfg(any(feature = "embedded", feature = "translate"))]
+#[cfg(any(feature = "embedded", feature = "session"))]
 pub(crate) fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().count() > max
 }

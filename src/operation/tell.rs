@@ -25,14 +25,14 @@ pub(super) fn tell(action: &Action, record: &Record) {
         Action::Created(session)
         | Action::Thread(session)
         | Action::Threads(session)
-        | Action::GetThread(session) => Some(session.id),
+        | Action::GetThread(session, _) => Some(session.id),
         Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
             Some(session.record().id)
         }
         Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
             Some(claim.session_id())
         }
-        Action::Conversation(conversation, _) => Some(conversation.record.id),
+        Action::Conversation(conversation, ..) => Some(conversation.record.id),
         Action::ListItems(session, ..)
         | Action::Feedback(session, ..)
         | Action::SyncAction(session, ..) => Some(*session),
@@ -42,7 +42,7 @@ pub(super) fn tell(action: &Action, record: &Record) {
             }
             match effect {
                 Effect::Run(claim) => Some(claim.session_id()),
-                Effect::Update(session) | Effect::Delete(session) => Some(session.record().id),
+                Effect::Update(session, _) | Effect::Delete(session) => Some(session.record().id),
                 _ => None,
             }
         }

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
-use super::cursors::{Cursors, List};
+use super::cursors::{Cursors, List, Scope};
+use super::items::ItemCursors;
 use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
 use super::quarantine;
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
@@ -42,9 +43,10 @@ pub enum Action {
     /// Send a message.
     Run(RunClaim, RunCall),
     /// Show the session's thread.
-    GetThread(SessionRecord),
-    /// Show a page of the thread's items; `None`: there is no thread yet, and so no item.
-    ListItems(SessionId, Option<ThreadId>, Page),
+    GetThread(SessionRecord, ItemCursors),
+    /// Show a page of the thread's items, from a cursor of the upstream's on; `None`: there is no
+    /// thread yet, and so no item.
+    ListItems(SessionId, Option<ThreadId>, Page, ItemCursors),
     /// Tell the upstream what is thought of some of the thread's items.
     Feedback(SessionId, ThreadId, Feedback),
     /// Let the thread go on without a message.
@@ -61,8 +63,8 @@ pub enum Action {
     Chat(RunClaim, Option<ConversationId>, RunCall),
     /// A page of the caller's conversations; only the reply is missing.
     Conversations(SessionPage),
-    /// Show a page of a conversation's messages, from this cursor on.
-    Conversation(Conversation, Option<String>),
+    /// Show a page of a conversation's messages, from this cursor of the upstream's on.
+    Conversation(Conversation, Option<String>, ItemCursors),
     /// Pass a ChatKit request on.
     Passthrough(ChatKitCall, Effect),
     /// Answer a service, by the OpenAI-compatible API.
@@ -115,7 +117,34 @@ pub enum OpenAiAction {
     /// Delete a thread, its session, and its owner's attachments in it.
     DeleteThread(OwnedSession, Attachments),
     /// Show a page of a thread's items.
-    ListItems(OwnedSession, ListPage),
+    ListItems(OwnedSession, ItemsPage),
+}
+
+/// Which of a thread's items a service is shown.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ItemsPage {
+    /// The most that are shown, at most 100.
+    pub limit: usize,
+    /// The oldest first; else the newest.
+    pub ascending: bool,
+    /// What comes after this.
+    pub after: Option<ItemCursor>,
+    /// What comes before this.
+    pub before: Option<ItemCursor>,
+    /// For the cursor of the page behind.
+    pub cursors: ItemCursors,
+}
+
+/// A place among a thread's items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ItemCursor {
+    /// One that was handed out for this thread: what was sealed.
+    Given(String),
+    /// What may be the id of one of its items, and that of anything else: the upstream must not be
+    /// asked by it.
+    Id(String),
 }
 
 /// The right to read the store's threads in their order, from some place on.
@@ -201,7 +230,12 @@ impl OwnThreads {
     /// # Errors
     /// If the store fails.
     pub async fn cursor(&self, place: ThreadPlace) -> Result<String, Rejection> {
-        self.cursors.write(List::Threads, &self.user, &place.write()).await
+        self.cursors.write(Scope::of(List::Threads, &self.user), &place.write()).await
+    }
+
+    /// The cursors of the items of each.
+    pub fn items(&self) -> ItemCursors {
+        ItemCursors::new(List::ChatKitItems, self.user.clone(), self.cursors.clone())
     }
 
     /// Whether none is before the [next](Self::next).
@@ -228,8 +262,12 @@ pub enum Effect {
     Run(RunClaim),
     /// It lists threads: only these may be shown.
     ListThreads(OwnThreads),
+    /// It asks for a thread, with its oldest items.
+    GetThread(ItemCursors),
+    /// It lists a thread's items, from this cursor of the upstream's on.
+    ListItems(ItemCursors, Option<String>),
     /// It gives the thread of this session a title.
-    Update(OwnedSession),
+    Update(OwnedSession, ItemCursors),
     /// It deletes the thread of this session.
     Delete(OwnedSession),
     /// It creates an attachment, to be recorded as the caller's.

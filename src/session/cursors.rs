@@ -1,7 +1,7 @@
 //! The cursors that this room makes: sealed, so that only who was given one can use it.
 //!
-//! A seal is for one user and one list. What was made up, cut, given to somebody else or by another
-//! list is told by nobody from what was never given. The key comes of the one that the store keeps,
+//! A seal is for one user and one list, or for one thread's in it. What was made up, cut, given to
+//! somebody else or by another list is told by nobody from what was never given. The key comes of the one that the store keeps,
 //! so all replicas have the same, before and after a restart.
 
 use std::fmt;
@@ -22,11 +22,19 @@ use crate::rejection::Rejection;
 /// So many bytes of the HMAC-SHA-256: nobody guesses 128 bits.
 const TAG_BYTES: usize = 16;
 
-/// A list that has cursors of this room's making.
+/// A list whose cursors this room makes, or seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
+    /// A thread's items, as the pass-through shows them.
+    ChatKitItems,
     /// One-shot chat's conversations.
     Conversations,
+    /// A thread's items, as REST shows them.
+    Items,
+    /// A conversation's messages.
+    Messages,
+    /// A thread's items, as the OpenAI-compatible API shows them.
+    OpenAiItems,
     /// The sessions that REST shows.
     Sessions,
     /// The threads that the pass-through shows.
@@ -37,9 +45,48 @@ impl List {
     /// What is in it.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::ChatKitItems => "ChatKit items",
             Self::Conversations => "conversations",
+            Self::Items => "items",
+            Self::Messages => "messages",
+            Self::OpenAiItems => "OpenAI items",
             Self::Sessions => "sessions",
             Self::Threads => "threads",
+        }
+    }
+}
+
+/// What a cursor is good for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope<'a> {
+    list: List,
+    user: &'a UserId,
+    /// The upstream's thread, where each has a list of its own.
+    thread: Option<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    /// A user's list.
+    pub(super) fn of(list: List, user: &'a UserId) -> Self {
+        Self { list, user, thread: None }
+    }
+
+    /// The list of one of the user's threads.
+    pub(super) fn of_thread(list: List, user: &'a UserId, thread: &'a str) -> Self {
+        Self { list, user, thread: Some(thread) }
+    }
+
+    /// What is signed for `text`. A length is before what is anybody's choice, so that none of it can go
+    /// on in what comes next.
+    fn message(self, text: &str) -> String {
+        let (list, user) = (self.list.name(), self.user.as_str());
+        let users = user.len();
+        match self.thread {
+            None => format!("{list}:{users}:{user}:{text}"),
+            Some(thread) => {
+                let threads = thread.len();
+                format!("{list}:{users}:{user}:{threads}:{thread}:{text}")
+            }
         }
     }
 }
@@ -59,33 +106,27 @@ impl Cursors {
         Self(Arc::new(Inner { store, key: OnceLock::new() }))
     }
 
-    /// Writes `text`, which has no `~`, so that it can be [read](Self::read).
+    /// Writes `text` so that it can be [read](Self::read).
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) async fn write(
-        &self,
-        list: List,
-        user: &UserId,
-        text: &str,
-    ) -> Result<String, Rejection> {
-        let tag = tag(self.key().await?, list, user, text);
+    pub(super) async fn write(&self, scope: Scope<'_>, text: &str) -> Result<String, Rejection> {
+        let tag = tag(self.key().await?, scope, text);
         Ok(format!("{text}~{}", URL_SAFE_NO_PAD.encode(tag)))
     }
 
-    /// The text of a cursor that was written for this user and this list.
+    /// The text of a cursor that was written for this list.
     ///
     /// # Errors
     /// If the store fails.
     pub(super) async fn read<'a>(
         &self,
-        list: List,
-        user: &UserId,
+        scope: Scope<'_>,
         cursor: &'a str,
     ) -> Result<Option<&'a str>, Rejection> {
         let Some((text, seal)) = cursor.rsplit_once('~') else { return Ok(None) };
         let Ok(seal) = URL_SAFE_NO_PAD.decode(seal) else { return Ok(None) };
-        let tag = tag(self.key().await?, list, user, text);
+        let tag = tag(self.key().await?, scope, text);
         Ok(verify_slices_are_equal(&tag, &seal).is_ok().then_some(text))
     }
 
@@ -110,10 +151,8 @@ impl fmt::Debug for Cursors {
     }
 }
 
-fn tag(key: &Key, list: List, user: &UserId, text: &str) -> [u8; TAG_BYTES] {
-    let user = user.as_str();
-    // The length before it: no user's id can go on in the text.
-    let sealed = sign(key, format!("{}:{}:{user}:{text}", list.name(), user.len()).as_bytes());
+fn tag(key: &Key, scope: Scope<'_>, text: &str) -> [u8; TAG_BYTES] {
+    let sealed = sign(key, scope.message(text).as_bytes());
     let mut tag = [0; TAG_BYTES];
     for (to, from) in tag.iter_mut().zip(sealed.as_ref()) {
         *to = *from;
@@ -137,9 +176,10 @@ mod tests {
         let there = Cursors::new(Arc::<MemoryStore>::clone(&store));
         let elsewhere = Cursors::new(Arc::new(MemoryStore::new()));
         let ada = user("ada");
-        let cursor = here.write(List::Threads, &ada, "1.2.x").await.unwrap();
+        let cursor = here.write(Scope::of(List::Threads, &ada), "1.2.x").await.unwrap();
         let read = |cursors: Cursors, list, user: UserId, cursor: String| async move {
-            cursors.read(list, &user, &cursor).await.unwrap().map(str::to_owned)
+            let scope = Scope::of(list, &user);
+            cursors.read(scope, &cursor).await.unwrap().map(str::to_owned)
         };
         for cursors in [&here, &there] {
             let text = read(cursors.clone(), List::Threads, ada.clone(), cursor.clone()).await;
@@ -163,5 +203,32 @@ mod tests {
                 assert_eq!(text, None, "{cut}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_threads_cursor_is_good_for_that_thread_whatever_is_in_it() {
+        let cursors = Cursors::new(Arc::new(MemoryStore::new()));
+        let (ada, eve) = (user("ada"), user("eve"));
+        for text in ["msg_1", "", "~", "a~b", "own.2.msg_1", "a b+c&\u{f6}"] {
+            let scope = Scope::of_thread(List::Items, &ada, "thr_1");
+            let cursor = cursors.write(scope, text).await.unwrap();
+            assert_eq!(cursors.read(scope, &cursor).await.unwrap(), Some(text));
+            for other in [
+                Scope::of_thread(List::Items, &ada, "thr_2"),
+                Scope::of_thread(List::Items, &ada, "thr_"),
+                Scope::of_thread(List::Items, &eve, "thr_1"),
+                Scope::of_thread(List::Messages, &ada, "thr_1"),
+                Scope::of_thread(List::ChatKitItems, &ada, "thr_1"),
+                Scope::of_thread(List::OpenAiItems, &ada, "thr_1"),
+                Scope::of(List::Items, &ada),
+            ] {
+                assert_eq!(cursors.read(other, &cursor).await.unwrap(), None, "{other:?} {text}");
+            }
+        }
+        // What is one's end is not the other's beginning.
+        let scopes = [("thr_1", "1:x"), ("thr_1:1", "x"), ("thr_1:1:x", "")];
+        let written =
+            scopes.map(|(thread, text)| Scope::of_thread(List::Items, &ada, thread).message(text));
+        assert!(written[0] != written[1] && written[1] != written[2] && written[0] != written[2]);
     }
 }

@@ -27,6 +27,7 @@ mod adoption;
 mod claim;
 mod client_session;
 mod cursors;
+mod items;
 mod memory;
 mod needs;
 mod pages;
@@ -40,12 +41,13 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Attachments, Conversation, Effect, OpenAiAction, OwnThreads, OwnedSession, SessionPage,
-    ThreadDirectory,
+    Action, Attachments, Conversation, Effect, ItemCursor, ItemsPage, OpenAiAction, OwnThreads,
+    OwnedSession, SessionPage, ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
+pub use items::ItemCursors;
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::cursors::SealedAnswer;
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::stream::{FlushFirst, RunBody, RunObserver};
@@ -22,6 +23,9 @@ pin_project! {
         Json { #[pin] body: Full<Bytes>, permit: Option<BufferPermit> },
         /// An answer of the upstream's, passed on untouched.
         Passthru { #[pin] body: R, flush: FlushFirst },
+        /// An answer of the upstream's, passed on with its cursor sealed. What was read for it counts
+        /// as long as its bytes are there.
+        Sealed { body: SealedAnswer },
         /// A run, passed on untouched.
         Run { #[pin] body: RunBody<R, O> },
     }
@@ -30,6 +34,10 @@ pin_project! {
 impl<R, O: RunObserver> ReplyBody<R, O> {
     pub(super) fn passthru(body: R) -> Self {
         Self::Passthru { body, flush: FlushFirst::default() }
+    }
+
+    pub(super) fn sealed(body: SealedAnswer) -> Self {
+        Self::Sealed { body }
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {
@@ -78,6 +86,7 @@ where
             ReplyBodyProjection::Passthru { body, flush } => {
                 flush.poll(cx, |cx| body.poll_frame(cx).map_err(Into::into))
             }
+            ReplyBodyProjection::Sealed { body } => Pin::new(body).poll_frame(cx),
             ReplyBodyProjection::Run { body } => body.poll_frame(cx),
         }
     }
@@ -86,6 +95,7 @@ where
         match self {
             Self::Json { body, .. } => body.is_end_stream(),
             Self::Passthru { body, flush } => !flush.has_failed() && body.is_end_stream(),
+            Self::Sealed { body } => body.is_end_stream(),
             Self::Run { body } => body.is_end_stream(),
         }
     }
@@ -94,6 +104,7 @@ where
         match self {
             Self::Json { body, .. } => body.size_hint(),
             Self::Passthru { body, .. } => body.size_hint(),
+            Self::Sealed { body } => body.size_hint(),
             Self::Run { body } => body.size_hint(),
         }
     }

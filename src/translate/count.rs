@@ -37,7 +37,9 @@ pub(super) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
             _,
             Effect::None
             | Effect::ListThreads(_)
-            | Effect::Update(_)
+            | Effect::GetThread(_)
+            | Effect::ListItems(..)
+            | Effect::Update(..)
             | Effect::Delete(_)
             | Effect::CreateAttachment(_)
             | Effect::DeleteAttachment(..),
@@ -50,7 +52,7 @@ pub(super) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
         | Action::Delete(..)
         | Action::Thread(_)
         | Action::Threads(_)
-        | Action::GetThread(_)
+        | Action::GetThread(..)
         | Action::ListItems(..)
         | Action::Feedback(..)
         | Action::SyncAction(..)

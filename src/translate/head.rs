@@ -34,6 +34,13 @@ pub(super) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
     kept
 }
 
+/// The same for an answer that is no stream, which nobody is to store.
+pub(super) fn of_answer(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
+    let mut headers = passed_on(headers, identity);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+}
+
 /// The same for a stream, and what keeps it from being stored, buffered or changed on its way: a
 /// ChatKit server says none of it itself.
 pub(super) fn of_stream(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {

@@ -16,9 +16,8 @@ use super::upstream::Failure;
 use super::{chat, envelope, reply};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::{Conversation, Needs, SessionPage, SessionSummary};
+use crate::session::{Conversation, ItemCursors, Needs, SessionPage, SessionSummary};
 use crate::stream::RunObserver;
-use crate::validate::Report;
 
 /// The items of a page.
 const PAGE_ITEMS: i64 = 50;
@@ -96,6 +95,7 @@ pub(super) async fn show<S, R>(
     mut exchange: Exchange<S>,
     conversation: Conversation,
     after: Option<String>,
+    cursors: ItemCursors,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -115,10 +115,10 @@ where
     let request = envelope::page(Some(thread_id), PAGE_ITEMS, false, after.as_deref());
     let answer = match upstream.json(request).await {
         Ok(answer) => answer,
-        // Some servers fail on a cursor that they don't know.
+        // Some servers fail on a cursor that they have forgotten.
         Err(failure) if after.is_some() && failure.is_bare_500() => {
             return Err(match upstream.whereabouts(thread_id).await {
-                Whereabouts::There => unknown_cursor(),
+                Whereabouts::There => cursors.refusal(),
                 Whereabouts::Lost => threads::lost(),
                 Whereabouts::Unknown => failure.into(),
             });
@@ -136,6 +136,10 @@ where
         return Err(Failure::Protocol("the upstream's cursor goes round").into());
     }
     let (rows, next) = whole_turns(&page);
+    let next = match next {
+        Some(next) => Some(cursors.seal(thread_id, &next).await?),
+        None => None,
+    };
     let mut items: Vec<Box<RawValue>> = rows.iter().map(|item| (*item).to_owned()).collect();
     items.reverse();
     let (settings, since) = (&exchange.settings, conversation.record.created_at);
@@ -145,11 +149,6 @@ where
         has_more: next.is_some(),
         next: next.as_deref(),
     })
-}
-
-fn unknown_cursor() -> Rejection {
-    Rejection::from(Report::one("/after", "must be a cursor").of_query())
-        .message("The parameter after is no cursor of these messages.")
 }
 
 /// The rows of a page, newest first, back to one that a turn begins with, and the cursor of what

@@ -16,9 +16,9 @@ use super::{envelope, reply};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Needs, SessionRecord, ThreadId};
+use crate::session::{ItemCursors, Needs, SessionRecord, ThreadId};
 use crate::stream;
-use crate::validate::{Feedback, Page, Report};
+use crate::validate::{Feedback, Page};
 
 /// How many items a page has where nobody says.
 const DEFAULT_LIMIT: i64 = 20;
@@ -29,7 +29,11 @@ const MAX_PAGES: usize = 100;
 const NO_ITEMS: &[Box<RawValue>] = &[];
 
 /// The session's thread, and its oldest items.
-pub(super) async fn thread<S, R>(mut exchange: Exchange<S>, record: SessionRecord) -> Reply<R>
+pub(super) async fn thread<S, R>(
+    mut exchange: Exchange<S>,
+    record: SessionRecord,
+    cursors: ItemCursors,
+) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -52,7 +56,10 @@ where
         Err(items) => threads::Thread::of_items(threads::page(items)?),
     };
     let offset = exchange.settings.utc_offset;
-    let after = thread.items.next();
+    let after = match thread.items.next() {
+        Some(next) => Some(cursors.seal(thread_id, next).await?),
+        None => None,
+    };
     reply::one(reply::FullThread {
         thread_id: Some(thread_id),
         title: record.title.as_deref().or(thread.title.as_deref()),
@@ -61,7 +68,7 @@ where
         items: reply::ItemPage {
             data: visible(&thread.items, offset).collect(),
             has_more: after.is_some(),
-            after,
+            after: after.as_deref(),
         },
         ..reply::FullThread::from(&record)
     })
@@ -100,6 +107,7 @@ pub(super) async fn list<S, R>(
     mut exchange: Exchange<S>,
     thread_id: Option<ThreadId>,
     wanted: Page,
+    cursors: ItemCursors,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -113,6 +121,7 @@ where
         ascending: wanted.ascending,
         limit: usize::try_from(wanted.limit.unwrap_or(DEFAULT_LIMIT)).unwrap_or_default(),
         from: Place::parse(wanted.after.as_deref()),
+        behind: None,
         check_cursor: false,
         filling: MAX_PAGES,
         may_be_empty: true,
@@ -126,12 +135,17 @@ where
             }
             reply::page(&page.items, None)
         }
-        Ok(page) => reply::page(&page.items, page.next.map(Place::write).as_deref()),
-        // Some servers fail on a cursor that they don't know.
+        Ok(page) => {
+            let after = match page.next {
+                Some(next) => Some(cursors.seal(&thread_id, &next.write()).await?),
+                None => None,
+            };
+            reply::page(&page.items, after.as_deref())
+        }
+        // Some servers fail on a cursor that they have forgotten.
         Err(Stopped::Failed(failure)) if wanted.after.is_some() && failure.is_bare_500() => {
             Err(match upstream.whereabouts(&thread_id).await {
-                Whereabouts::There => Rejection::from(Report::one("/after", "must be a cursor"))
-                    .message("The parameter after is no cursor of these items."),
+                Whereabouts::There => cursors.refusal(),
                 Whereabouts::Lost => threads::lost(),
                 Whereabouts::Unknown => failure.into(),
             })

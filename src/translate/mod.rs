@@ -15,6 +15,7 @@ mod attachments;
 mod body;
 mod chat;
 mod count;
+mod cursors;
 mod envelope;
 mod errand;
 mod follow_ups;
@@ -43,6 +44,7 @@ mod unknown;
 mod upstream;
 
 pub use body::ReplyBody;
+pub use cursors::SealedAnswer;
 pub(crate) use errand::Errands;
 pub use observer::SessionObserver;
 pub(crate) use service::{Reply, carry_out};

@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::sender::Kept;
 use super::service::Reply;
 use super::upstream::{Failure, Upstream};
-use super::{envelope, reply, threads, time};
+use super::{cursors, envelope, reply, threads, time};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{OwnThreads, PlacedSession, SessionRecord, ThreadPlace};
@@ -75,7 +75,13 @@ where
     let mut kept = upstream.sender.permit();
     let candidates =
         Candidates::read(&mut own, enough, upstream.max_reply_bytes(), &mut kept).await?;
-    let scan = candidates.look_for(upstream, wanted.ascending).await?;
+    let mut scan = candidates.look_for(upstream, wanted.ascending).await?;
+    let items = own.items();
+    for (id, row) in &mut scan.rows {
+        if let Some(sealed) = cursors::seal_in_row(row, &items, id).await? {
+            *row = sealed;
+        }
+    }
 
     let is_whole = is_from_the_start && candidates.are_all && candidates.sessions.len() <= enough;
     if is_whole && scan.is_complete() {

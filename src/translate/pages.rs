@@ -18,6 +18,8 @@ use super::upstream::{Failure, Upstream};
 use super::{envelope, threads};
 use crate::error::BoxError;
 
+const GOES_ROUND: Failure = Failure::Protocol("the upstream's cursor goes round");
+
 /// How many rows are asked for where it isn't known how many it takes.
 const MANY_ROWS: usize = 100;
 
@@ -60,6 +62,9 @@ impl Place {
     }
 }
 
+/// The most pages of the upstream's in which the row is looked for behind which ours begins.
+const MAX_SEARCHED_PAGES: usize = 100;
+
 /// What is to be read.
 #[derive(Debug)]
 pub(super) struct Range<'a> {
@@ -67,6 +72,9 @@ pub(super) struct Range<'a> {
     pub(super) ascending: bool,
     pub(super) limit: usize,
     pub(super) from: Place,
+    /// Ours begins behind the first row of this id, which is looked for from there on: the upstream
+    /// is never asked by an id that may be of another thread.
+    pub(super) behind: Option<&'a str>,
     /// Whether to make sure that the upstream knows the cursor, which costs a request.
     pub(super) check_cursor: bool,
     /// How many pages are read to fill ours up.
@@ -137,18 +145,39 @@ where
     let mut cursors: HashSet<String> = place.after.iter().cloned().collect();
     let mut ids_are_cursors = false;
     let (mut bytes, mut was_empty) = (0, true);
+    let mut behind = range.behind;
     let mut kept = upstream.sender.permit();
     for number in 1..=MAX_PAGES {
         // For what was read of the pages before, which are gone themselves.
         kept.grow_to(bytes).map_err(Failure::Crowded)?;
-        let rows = if number == 1 && place.skip == 0 { range.limit } else { MANY_ROWS };
+        let is_first = number == 1 && place.skip == 0 && behind.is_none();
+        let rows = if is_first { range.limit } else { MANY_ROWS };
         let answer = upstream.json(ask(rows, place.after.as_deref())).await?;
+        let page = threads::page(&answer)?;
+        let mut used = place.skip.min(page.data.len());
+        if let Some(id) = behind {
+            match page.data.iter().position(|row| threads::id(row).as_deref() == Some(id)) {
+                Some(index) => {
+                    behind = None;
+                    used = index + 1;
+                }
+                None => match page.next() {
+                    Some(next) if number < MAX_SEARCHED_PAGES => {
+                        if !cursors.insert(next.to_owned()) {
+                            return Err(GOES_ROUND.into());
+                        }
+                        place = Place::after(next);
+                        continue;
+                    }
+                    Some(_) | None => return Err(Stopped::UnknownCursor),
+                },
+            }
+        }
         bytes += answer.len();
         if bytes > upstream.max_reply_bytes() {
             let what = "the upstream's items are too large together";
             return Err(Failure::Protocol(what).into());
         }
-        let page = threads::page(&answer)?;
         was_empty = was_empty && page.data.is_empty() && !page.has_more;
         if number == 1
             && let (true, Some(_), Some(first)) =
@@ -166,7 +195,6 @@ where
         if let (Some(next), Some(last)) = (next, page.data.last()) {
             ids_are_cursors = threads::id(last).as_deref() == Some(next);
         }
-        let mut used = place.skip.min(page.data.len());
         for (index, item) in page.data.iter().enumerate().skip(used) {
             match row(item) {
                 Row::Hidden => {}
@@ -192,7 +220,7 @@ where
             return Ok(collected);
         };
         if !cursors.insert(next.to_owned()) {
-            return Err(Failure::Protocol("the upstream's cursor goes round").into());
+            return Err(GOES_ROUND.into());
         }
         place = Place::after(next);
         let filled = number >= range.filling && (range.may_be_empty || !collected.items.is_empty());
@@ -304,6 +332,7 @@ mod tests {
                 ascending,
                 limit,
                 from: Place::parse(cursor),
+                behind: None,
                 check_cursor: false,
                 filling: 100,
                 may_be_empty: true,

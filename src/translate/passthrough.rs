@@ -1,17 +1,18 @@
 //! ChatKit requests that come as such.
 //!
-//! What is sent are the client's very bytes, and what comes back are the upstream's, with two
-//! exceptions: a list of threads shows the caller's own only (see `own_threads`), and an answer that is a failure
-//! becomes a refusal like any other. Nothing is held.
+//! What is sent are the client's very bytes, and what comes back are the upstream's, with three
+//! exceptions: a list of threads shows the caller's own only (see `own_threads`), the cursor of a page
+//! of items is sealed (see `cursors`), and an answer that is a failure becomes a refusal like any
+//! other. No stream is held.
 
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
 use super::body::ReplyBody;
+use super::cursors::{self, Shape};
 use super::observer::SessionObserver;
 use super::service::{Exchange, Reply};
 use super::threads::Whereabouts;
@@ -21,7 +22,7 @@ use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Effect, OwnedSession, store_down};
+use crate::session::{Effect, ItemCursors, OwnedSession, store_down};
 use crate::stream::{RunBody, Watch};
 use crate::validate::ChatKitCall;
 
@@ -55,11 +56,23 @@ where
             Ok(response)
         }
         Effect::ListThreads(own) => Box::pin(own_threads::list(upstream, own, &call.page)).await,
-        Effect::Update(session) => {
-            let answer = Box::pin(whole(upstream, thread_id, call.body)).await?;
+        Effect::GetThread(cursors) => {
+            Box::pin(page(exchange, call.body, kind, thread_id, Shape::Thread, &cursors)).await
+        }
+        Effect::ListItems(cursors, after) => {
+            let body = match after {
+                Some(after) => cursors::open(&call.body, &after)?,
+                None => call.body,
+            };
+            Box::pin(page(exchange, body, kind, thread_id, Shape::Page, &cursors)).await
+        }
+        Effect::Update(session, cursors) => {
+            let answer = Box::pin(whole(upstream, thread_id.clone(), call.body)).await?;
             let title = call.title.unwrap_or_default();
             session.set_title(title, jiff::Timestamp::now()).await.map_err(store_down)?;
-            Ok(reply::whole(answer))
+            let thread_id = thread_id.unwrap_or_default();
+            let sealed = cursors::seal(answer, Shape::Thread, &cursors, &thread_id).await?;
+            Ok(reply::sealed(sealed))
         }
         Effect::Delete(session) => Box::pin(delete(upstream, session, call.body)).await,
         Effect::CreateAttachment(owner) => {
@@ -95,12 +108,40 @@ where
                 *response.headers_mut() = head::of_stream(&answer.headers, identity);
                 return Ok(response);
             }
-            *response.headers_mut() = head::passed_on(&answer.headers, identity);
-            let no_store = HeaderValue::from_static("no-store");
-            response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
+            *response.headers_mut() = head::of_answer(&answer.headers, identity);
             Ok(response)
         }
     }
+}
+
+/// Passes on an answer that is a page of items or has one.
+async fn page<S, R>(
+    mut exchange: Exchange<S>,
+    body: Bytes,
+    kind: Option<RequestType>,
+    thread_id: Option<String>,
+    shape: Shape,
+    cursors: &ItemCursors,
+) -> Reply<R>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let upstream = &mut exchange.upstream;
+    let response = match upstream.send_for_json(body).await {
+        Ok(response) => response,
+        Err(failure) => return Err(refusal(upstream, kind, thread_id, failure).await),
+    };
+    if let Some(kind) = kind {
+        upstream.known.saw(kind);
+    }
+    let (answer, body) = response.into_parts();
+    let body = upstream.whole(body).await?;
+    let thread_id = thread_id.unwrap_or_default();
+    let body = cursors::seal(body, shape, cursors, &thread_id).await?;
+    let mut response = Response::new(ReplyBody::sealed(body));
+    *response.headers_mut() = head::of_answer(&answer.headers, &exchange.settings.identity);
+    Ok(response)
 }
 
 async fn whole<S, R>(

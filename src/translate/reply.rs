@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
+use super::cursors::SealedAnswer;
 use super::messages::Message;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
@@ -274,7 +275,16 @@ pub(super) fn json<T: Serialize, R, O: RunObserver>(
 
 /// A reply of these bytes.
 pub(super) fn whole<R, O: RunObserver>(bytes: Bytes) -> Response<ReplyBody<R, O>> {
-    let mut response = Response::new(ReplyBody::whole(bytes));
+    document(ReplyBody::whole(bytes))
+}
+
+/// A reply of an answer of the upstream's.
+pub(super) fn sealed<R, O: RunObserver>(answer: SealedAnswer) -> Response<ReplyBody<R, O>> {
+    document(ReplyBody::sealed(answer))
+}
+
+fn document<R, O: RunObserver>(body: ReplyBody<R, O>) -> Response<ReplyBody<R, O>> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

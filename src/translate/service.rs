@@ -121,8 +121,10 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     match action {
-        Action::GetThread(session) => items::thread(exchange, session).await,
-        Action::ListItems(_, thread, page) => items::list(exchange, thread, page).await,
+        Action::GetThread(session, cursors) => items::thread(exchange, session, cursors).await,
+        Action::ListItems(_, thread, page, cursors) => {
+            items::list(exchange, thread, page, cursors).await
+        }
         Action::Feedback(_, thread, feedback) => items::feedback(exchange, thread, feedback).await,
         Action::SyncAction(_, thread, action) => follow_ups::act(exchange, thread, action).await,
         Action::CreateAttachment(attachments, params) => {
@@ -131,8 +133,8 @@ where
         Action::DeleteAttachment(attachments, id) => {
             attachments::delete(exchange, attachments, id).await
         }
-        Action::Conversation(conversation, after) => {
-            history::show(exchange, conversation, after).await
+        Action::Conversation(conversation, after, cursors) => {
+            history::show(exchange, conversation, after, cursors).await
         }
         Action::Transcribe(call) => transcriptions::create(exchange, call).await,
         _ => Err(Rejection::new(Code::Internal)),

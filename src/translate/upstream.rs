@@ -210,11 +210,19 @@ where
 
     /// Sends a request whose answer is one JSON value, and reads that.
     pub(super) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+        let response = self.send_for_json(body).await?;
+        self.whole(response.into_body()).await
+    }
+
+    /// Sends a request whose answer is one JSON value.
+    pub(super) async fn send_for_json(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
         let response = self.send(JSON, body).await?;
-        if !is_json(response.headers()) {
-            return Err(Failure::NOT_JSON);
-        }
-        read(response.into_body(), self.max_reply_bytes(), self.sender.permit()).await
+        if is_json(response.headers()) { Ok(response) } else { Err(Failure::NOT_JSON) }
+    }
+
+    /// Reads an answer's body.
+    pub(super) async fn whole(&mut self, body: R) -> Result<Bytes, Failure> {
+        read(body, self.max_reply_bytes(), self.sender.permit()).await
     }
 }
 

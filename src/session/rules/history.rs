@@ -4,7 +4,7 @@ use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::admitted::{Action, Conversation, SessionPage, store_down};
-use crate::session::cursors::List;
+use crate::session::cursors::{List, Scope};
 use crate::session::pages::{SessionPlace, SessionsPage};
 use crate::session::record::ConversationId;
 use crate::validate::{HistoryCall, Look, Report};
@@ -22,7 +22,13 @@ impl Desk {
             }
             Look::Messages { conversation, after } => {
                 let conversation = self.conversation(principal, &conversation).await?;
-                Ok(Action::Conversation(conversation, after))
+                let cursors = self.item_cursors(principal, List::Messages);
+                let thread_id = conversation.record.thread_id.as_deref();
+                let after = match after {
+                    Some(after) => Some(cursors.open_or_refuse(thread_id, &after).await?),
+                    None => None,
+                };
+                Ok(Action::Conversation(conversation, after, cursors))
             }
         }
     }
@@ -53,10 +59,11 @@ impl Desk {
         after: Option<&str>,
     ) -> Result<SessionPage, Rejection> {
         let user_id = principal.user_id();
+        let scope = Scope::of(list, user_id);
         let after = match after {
             None => None,
             Some(cursor) => {
-                let text = self.cursors.read(list, user_id, cursor).await?;
+                let text = self.cursors.read(scope, cursor).await?;
                 Some(text.and_then(SessionPlace::parse).ok_or_else(|| {
                     let list = list.name();
                     Rejection::from(Report::one("/after", "must be a cursor").of_query())
@@ -71,7 +78,7 @@ impl Desk {
         let has_more = sessions.len() > limit;
         sessions.truncate(limit);
         let next = match sessions.last().filter(|_| has_more).map(SessionPlace::of) {
-            Some(place) => Some(self.cursors.write(list, user_id, &place.write()).await?),
+            Some(place) => Some(self.cursors.write(scope, &place.write()).await?),
             None => None,
         };
         Ok(SessionPage::new(user_id.clone(), sessions, next))

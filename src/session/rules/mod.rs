@@ -13,6 +13,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, OwnedSession, store_down};
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
+use crate::session::items::ItemCursors;
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
 use crate::session::store::{Created, NewConversation, NewSession, SessionStore};
@@ -239,6 +240,11 @@ impl Desk {
     async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
         let record = self.own_record(principal, id).await?;
         Ok(self.own(record))
+    }
+
+    /// The cursors of the items of the caller's threads.
+    fn item_cursors(&self, principal: &Principal, list: List) -> ItemCursors {
+        ItemCursors::new(list, principal.user_id().clone(), self.cursors.clone())
     }
 
     fn own(&self, record: SessionRecord) -> OwnedSession {

@@ -10,9 +10,12 @@ use super::Desk;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{
-    Action, Attachments, OpenAiAction, OwnedSession, ThreadDirectory, store_down,
+    Action, Attachments, ItemCursor, ItemsPage, OpenAiAction, OwnedSession, ThreadDirectory,
+    store_down,
 };
 use crate::session::client_session::ClientSession;
+use crate::session::cursors::List;
+use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
@@ -66,7 +69,9 @@ impl Desk {
                 OpenAiAction::DeleteThread(session, attachments)
             }
             OpenAiCall::ListItems { thread, page } => {
-                OpenAiAction::ListItems(self.bound(&thread).await?, page)
+                let session = self.bound(&thread).await?;
+                let page = self.items_page(session.record(), page).await?;
+                OpenAiAction::ListItems(session, page)
             }
         };
         Ok(Action::OpenAi(action))
@@ -140,6 +145,26 @@ impl Desk {
                 .message(format!("The parameter {name} names no thread."))
         })?;
         Ok(Some(Cursor { place, thread_id }))
+    }
+
+    /// The page of a thread's items, once it is known which of its cursors this gateway gave.
+    async fn items_page(
+        &self,
+        record: &SessionRecord,
+        page: ListPage,
+    ) -> Result<ItemsPage, Rejection> {
+        let ListPage { limit, ascending, after, before } = page;
+        // The owner's, whichever service asks.
+        let cursors =
+            ItemCursors::new(List::OpenAiItems, record.user_id.clone(), self.cursors.clone());
+        let read = async |cursor: Option<String>| {
+            let Some(cursor) = cursor else { return Ok(None) };
+            let thread_id = record.thread_id.as_deref().unwrap_or_default();
+            let given = cursors.open(thread_id, &cursor).await?.map(str::to_owned);
+            Ok::<_, Rejection>(Some(given.map_or(ItemCursor::Id(cursor), ItemCursor::Given)))
+        };
+        let (after, before) = (read(after).await?, read(before).await?);
+        Ok(ItemsPage { limit, ascending, after, before, cursors })
     }
 
     async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {

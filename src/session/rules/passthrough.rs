@@ -8,7 +8,7 @@ use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Effect, OwnThreads, ThreadDirectory, store_down};
-use crate::session::cursors::List;
+use crate::session::cursors::{List, Scope};
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::validate::{ChatKitCall, Report};
 
@@ -26,7 +26,9 @@ impl Desk {
         let session = match (call.kind, thread_id) {
             // What is changed is read whole.
             (Some(T::ThreadsUpdate), Some(id)) => {
-                return Ok(Effect::Update(self.own(self.own_thread(principal, id).await?)));
+                let session = self.own(self.own_thread(principal, id).await?);
+                let cursors = self.item_cursors(principal, List::ChatKitItems);
+                return Ok(Effect::Update(session, cursors));
             }
             (Some(T::ThreadsDelete), Some(id)) => {
                 return Ok(Effect::Delete(self.own(self.own_thread(principal, id).await?)));
@@ -62,6 +64,18 @@ impl Desk {
                 let user = principal.user_id().clone();
                 Effect::ListThreads(OwnThreads::new(directory, user, self.cursors.clone()))
             }
+            (Some(T::ThreadsGetById), Some(_)) => {
+                Effect::GetThread(self.item_cursors(principal, List::ChatKitItems))
+            }
+            (Some(T::ItemsList), Some(id)) => {
+                let cursors = self.item_cursors(principal, List::ChatKitItems);
+                // As above.
+                let after = match call.page.after.as_deref() {
+                    None | Some("") => None,
+                    Some(cursor) => Some(cursors.open_or_refuse(Some(id), cursor).await?),
+                };
+                Effect::ListItems(cursors, after)
+            }
             (Some(T::AttachmentsCreate), _) => {
                 Effect::CreateAttachment(self.attachments(principal))
             }
@@ -83,7 +97,8 @@ impl Desk {
         principal: &Principal,
         cursor: &str,
     ) -> Result<ThreadPlace, Rejection> {
-        let sealed = self.cursors.read(List::Threads, principal.user_id(), cursor).await?;
+        let sealed =
+            self.cursors.read(Scope::of(List::Threads, principal.user_id()), cursor).await?;
         if let Some(place) = sealed.and_then(ThreadPlace::parse) {
             return Ok(place);
         }

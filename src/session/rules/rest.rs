@@ -8,6 +8,7 @@ use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, Attachments};
 use crate::session::claim::RunClaim;
+use crate::session::cursors::List;
 use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
 use crate::validate::{Call, FollowUp, Step, ThreadPath};
@@ -20,10 +21,18 @@ impl Desk {
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
-            Call::GetThread(path) => self.thread(principal, &path).await.map(Action::GetThread),
-            Call::ListItems(path, page) => {
+            Call::GetThread(path) => {
                 let record = self.thread(principal, &path).await?;
-                Ok(Action::ListItems(record.id, record.thread_id, page))
+                Ok(Action::GetThread(record, self.item_cursors(principal, List::Items)))
+            }
+            Call::ListItems(path, mut page) => {
+                let record = self.thread(principal, &path).await?;
+                let cursors = self.item_cursors(principal, List::Items);
+                if let Some(after) = page.after.take() {
+                    let thread_id = record.thread_id.as_deref();
+                    page.after = Some(cursors.open_or_refuse(thread_id, &after).await?);
+                }
+                Ok(Action::ListItems(record.id, record.thread_id, page, cursors))
             }
             Call::CreateFeedback(path, feedback) => {
                 let (session, thread) = self.bound_thread(principal, &path, Needs::Item).await?;

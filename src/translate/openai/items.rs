@@ -13,11 +13,11 @@ use super::threads::not_found;
 use super::{Exchange, List};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::SessionRecord;
+use crate::session::{ItemCursor, ItemsPage, SessionRecord};
 use crate::translate::pages::{self, Collected, Place, Range, Row, Stopped};
 use crate::translate::service::Reply;
 use crate::translate::{reply, threads};
-use crate::validate::{ListPage, Report};
+use crate::validate::Report;
 
 /// The most pages that are read to fill one up. There must be something in it all the same, while
 /// there is more: a client stops at an empty page.
@@ -26,7 +26,7 @@ const MAX_FILLING: usize = 10;
 pub(super) async fn list<S, R>(
     exchange: &mut Exchange<S>,
     record: &SessionRecord,
-    page: ListPage,
+    page: ItemsPage,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
@@ -35,15 +35,28 @@ where
     let Some(thread_id) = &record.thread_id else { return Err(not_found()) };
     // The upstream knows no `before`: what comes before a place is what comes after it in the
     // opposite order.
-    let (after, before) = (page.after.as_deref(), page.before.as_deref());
-    let backwards = after.is_none() && before.is_some();
+    let backwards = page.after.is_none() && page.before.is_some();
     let (limit, ascending) = (page.limit, page.ascending != backwards);
-    let (from, until) = if backwards { (before, None) } else { (after, before) };
+    let (begin, end) = if backwards { (&page.before, &None) } else { (&page.after, &page.before) };
+    let (from, behind) = match begin {
+        Some(ItemCursor::Given(cursor)) => (Place::parse(Some(cursor)), None),
+        Some(ItemCursor::Id(id)) => (Place::default(), Some(&**id)),
+        None => (Place::default(), None),
+    };
+    // In the other direction a place in the middle of a page is another one.
+    if backwards && from.skip > 0 {
+        return Err(unknown(backwards));
+    }
+    let was_given = from != Place::default();
+    let until = end.as_ref().map(|end| match end {
+        ItemCursor::Given(cursor) | ItemCursor::Id(cursor) => &**cursor,
+    });
     let range = Range {
         thread_id,
         ascending,
         limit,
-        from: Place::parse(from),
+        from,
+        behind,
         check_cursor: true,
         filling: MAX_FILLING,
         may_be_empty: false,
@@ -67,14 +80,14 @@ where
             if !failure.is_bare_500() && !failure.is_not_found() {
                 return Err(failure.into());
             }
-            // Some servers fail on a cursor that they don't know.
+            // Some servers fail on a cursor that they have forgotten.
             look_up(&mut upstream, thread_id).await?.ok_or_else(not_found)?;
-            return Err(if from.is_some() { unknown(backwards) } else { failure.into() });
+            return Err(if was_given { unknown(backwards) } else { failure.into() });
         }
     };
     let Collected { mut items, next, met_end, was_empty } = collected;
     // An upstream has no items for a thread that it has lost, which is no failure there.
-    if was_empty && from.is_none() && look_up(&mut upstream, thread_id).await?.is_none() {
+    if was_empty && page.after.is_none() && look_up(&mut upstream, thread_id).await?.is_none() {
         return Err(not_found());
     }
     if until.is_some() && limit > 0 && !met_end && next.is_none() {
@@ -89,7 +102,7 @@ where
     if let Some(next) = next
         && !backwards
     {
-        list.last_id = Some(next.write());
+        list.last_id = Some(page.cursors.seal(thread_id, &next.write()).await?);
     }
     reply::json(&list)
 }
