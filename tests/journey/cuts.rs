@@ -127,8 +127,9 @@ async fn a_json_answer_passed_on_is_cut_where_the_upstreams_was() {
         ]
         .concat(),
     ] {
-        let mut client =
-            gateway.chatkit("ada", r#"{"type":"items.list","params":{"thread_id":"thr_1"}}"#).await;
+        let about = r#""params":{"thread_id":"thr_1","item_ids":["msg_1"],"kind":"positive"}"#;
+        let feedback = format!(r#"{{"type":"items.feedback",{about}}}"#);
+        let mut client = gateway.chatkit("ada", &feedback).await;
         let (mut peer, _) = upstream.request().await;
         peer.send(&answer).await;
         peer.close();
@@ -138,6 +139,16 @@ async fn a_json_answer_passed_on_is_cut_where_the_upstreams_was() {
         assert_ne!(reply.end, End::Clean);
         let id = reply.field("x-request-id").unwrap();
         assert_eq!(line_of(id).await.get("outcome"), "truncated");
+
+        // One in which a cursor is looked for is read to its end first.
+        for kind in ["items.list", "threads.get_by_id"] {
+            let request = format!(r#"{{"type":"{kind}","params":{{"thread_id":"thr_1"}}}}"#);
+            let mut client = gateway.chatkit("ada", &request).await;
+            let (mut peer, _) = upstream.request().await;
+            peer.send(&answer).await;
+            peer.close();
+            client.reply().await.refusal(502, "UPSTREAM_ERROR");
+        }
     }
 }
 

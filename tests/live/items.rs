@@ -151,6 +151,20 @@ fn items_are_paged_as_the_server_pages_them() {
     assert_eq!(items(&rest).len(), 2);
     assert_eq!(rest.value()["meta"]["has_more"], false);
 
+    // The server's store begins anew on what it doesn't know, and others look theirs up among
+    // everybody's.
+    let bob = gateway.caller("items-pages-bob");
+    let theirs = bob.conversation();
+    bob.said(&theirs, "one");
+    let foreign = items(&bob.get(&format!("{}/items", theirs.thread)))[0]["id"].take();
+    let asked = upstream.count("items-pages", "items.list");
+    let unsealed = after.split('~').next().unwrap();
+    for cursor in ["msg_unknown", foreign.as_str().unwrap(), unsealed] {
+        let error = ada.get(&format!("{path}&after={cursor}")).refusal(400, "INVALID_INPUT");
+        assert_eq!(error["details"]["errors"][0]["pointer"], "/after", "{cursor}");
+    }
+    assert_eq!(upstream.count("items-pages", "items.list"), asked);
+
     let thread = ada.get(&conversation.thread);
     assert!(thread.text().contains("three"), "{}", thread.text());
     let threads = ada.get(&format!("/sessions/{}/threads", conversation.session)).data();

@@ -39,8 +39,17 @@ fn all_sixteen_request_types_pass() {
     assert_eq!(ada.get("/sessions").value()["meta"]["total"], 1, "thread.created made a session");
 
     same("threads.get_by_id", json!({ "thread_id": thread }));
-    let page = same("items.list", json!({ "thread_id": thread, "limit": 1 }));
+    // All of it but the cursor, which leads on here and nowhere else.
+    let one = json!({ "thread_id": thread, "limit": 1 });
+    let mut page = json("items.list", one.clone());
     assert_eq!(page["has_more"], true);
+    let after = page["after"].take();
+    let mut direct = upstream.behind_the_gateway("x", "items.list", &one).value();
+    assert_ne!(after, direct["after"].take());
+    assert_eq!(page.to_string(), direct.to_string());
+    let rest = json("items.list", json!({ "thread_id": thread, "after": after }));
+    assert_eq!(rest["data"].as_array().map(Vec::len), Some(1), "{rest}");
+    assert_eq!(rest["data"][0]["id"], question);
     json("threads.update", json!({ "thread_id": thread, "title": "Cards" }));
     let go = json!({ "type": "go", "payload": { "kept": null } });
     stream(

@@ -34,15 +34,15 @@ def before_call(context, case, kwargs):
     query = case.query or {}
     if query.get("sync") in (True, "true") and isinstance(case.body, dict):
         case.body = {name: value for name, value in case.body.items() if name != "stream"}
-    if isinstance(case.body, dict) and case.body.get("type") == "threads.list":
+    if isinstance(case.body, dict) and case.body.get("type") in ("threads.list", "items.list"):
         params = case.body.get("params")
         if isinstance(params, dict):
             params = {name: value for name, value in params.items() if name != "after"}
             case.body = {**case.body, "params": params}
     if isinstance(case.body, dict) and len(json.dumps(case.body)) > 9000:
         case.body = cut(case.body)
-    is_own_list = "/conversations" in case.path or case.path.endswith("/sessions")
-    if is_own_list or "OpenAI" in (case.operation.tags or []):
+    is_list = "/conversations" in case.path or case.path.endswith(("/sessions", "/items"))
+    if is_list or "OpenAI" in (case.operation.tags or []):
         case.query = {name: query[name] for name in query if name not in ("after", "before")}
 
 
