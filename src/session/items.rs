@@ -22,11 +22,10 @@ impl ItemCursors {
         Self { list, user, cursors }
     }
 
-    /// Those of Ada's in a store, for a test.
+    /// Those of `user` in a store, for a test.
     #[cfg(all(test, feature = "translate"))]
-    pub(crate) fn of_ada(store: std::sync::Arc<dyn super::store::SessionStore>) -> Self {
-        let ada = UserId::parse("ada").unwrap();
-        Self::new(List::ChatKitItems, ada, Cursors::new(store))
+    pub(crate) fn of(store: std::sync::Arc<dyn super::store::SessionStore>, user: UserId) -> Self {
+        Self::new(List::ChatKitItems, user, Cursors::new(store))
     }
 
     /// Seals a cursor that the upstream gave for the items of one of the user's threads.

@@ -198,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::bounds::MAX_CURSOR_CHARS;
+    use crate::principal::UserId;
     use crate::session::MemoryStore;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -205,7 +206,7 @@ mod tests {
     }
 
     fn cursors() -> ItemCursors {
-        ItemCursors::of_ada(Arc::new(MemoryStore::new()))
+        ItemCursors::of(Arc::new(MemoryStore::new()), UserId::parse("ada").unwrap())
     }
 
     fn sealed(shape: Shape, answer: &[u8]) -> Result<Vec<u8>, Rejection> {
@@ -251,7 +252,8 @@ mod tests {
     fn members() -> impl Strategy<Value = String> {
         let names = select(vec!["id", "data", "has_more", "next", "afte", "After"]);
         vec((names, json()), 0..4).prop_map(|members| {
-            members.iter().map(|(name, json)| format!(" \"{name}\":{json} ,")).collect()
+            let members = members.iter().map(|(name, json)| format!(" \"{name}\":{json} ,"));
+            members.collect::<Vec<_>>().concat()
         })
     }
 

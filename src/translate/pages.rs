@@ -145,7 +145,7 @@ where
     let mut cursors: HashSet<String> = place.after.iter().cloned().collect();
     let mut ids_are_cursors = false;
     let (mut bytes, mut was_empty) = (0, true);
-    let mut behind = range.behind;
+    let (mut behind, mut searched) = (range.behind, 0);
     let mut kept = upstream.sender.permit();
     for number in 1..=MAX_PAGES {
         // For what was read of the pages before, which are gone themselves.
@@ -167,6 +167,7 @@ where
                             return Err(GOES_ROUND.into());
                         }
                         place = Place::after(next);
+                        searched = number;
                         continue;
                     }
                     Some(_) | None => return Err(Stopped::UnknownCursor),
@@ -223,7 +224,8 @@ where
             return Err(GOES_ROUND.into());
         }
         place = Place::after(next);
-        let filled = number >= range.filling && (range.may_be_empty || !collected.items.is_empty());
+        let filled = number - searched >= range.filling
+            && (range.may_be_empty || !collected.items.is_empty());
         if filled || collected.items.len() >= range.limit {
             collected.next = Some(place);
             return Ok(collected);
@@ -314,6 +316,24 @@ mod tests {
             limit: usize,
             cursor: Option<&str>,
         ) -> (Vec<String>, Option<String>) {
+            let page = self.collect(Self::range(ascending, limit, Place::parse(cursor))).unwrap();
+            (page.items, page.next.map(Place::write))
+        }
+
+        fn range(ascending: bool, limit: usize, from: Place) -> Range<'static> {
+            Range {
+                thread_id: "thr_1",
+                ascending,
+                limit,
+                from,
+                behind: None,
+                check_cursor: false,
+                filling: 100,
+                may_be_empty: true,
+            }
+        }
+
+        fn collect(&self, range: Range<'_>) -> Result<Collected<String>, Stopped> {
             let thread = self.clone();
             let service = service_fn(move |request: Request<Full<Bytes>>| {
                 let thread = thread.clone();
@@ -327,16 +347,6 @@ mod tests {
                 }
             });
             let mut upstream = Upstream::of(service);
-            let range = Range {
-                thread_id: "thr_1",
-                ascending,
-                limit,
-                from: Place::parse(cursor),
-                behind: None,
-                check_cursor: false,
-                filling: 100,
-                may_be_empty: true,
-            };
             let row = |item: &RawValue| {
                 if threads::is_hidden(item) {
                     return Row::Hidden;
@@ -344,8 +354,18 @@ mod tests {
                 Row::Shown(threads::id(item).unwrap())
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let page = runtime.block_on(collect(&mut upstream, range, row)).unwrap();
-            (page.items, page.next.map(Place::write))
+            runtime.block_on(collect(&mut upstream, range, row))
+        }
+
+        /// The ids behind one, as far as they are on one page.
+        fn behind(&self, ascending: bool, limit: usize, id: &str) -> Option<Vec<String>> {
+            let range =
+                Range { behind: Some(id), ..Self::range(ascending, limit, Place::default()) };
+            match self.collect(range) {
+                Ok(page) => Some(page.items),
+                Err(Stopped::UnknownCursor) => None,
+                Err(Stopped::Failed(failure)) => panic!("{failure:?}"),
+            }
         }
 
         fn asked(&self) -> Vec<usize> {
@@ -426,6 +446,31 @@ mod tests {
         assert_eq!(thread.page(true, 2, Some("2")).1.as_deref(), Some("4"));
         assert_eq!(thread.page(true, 2, Some("4")).1, None);
         assert_eq!(thread.asked(), [2, 2, 2]);
+    }
+
+    #[test]
+    fn a_row_is_looked_for_in_the_threads_own_pages() {
+        for style in STYLES {
+            let thread = Thread::new(pattern(&"Vh".repeat(150)), style);
+            for (id, next, pages) in
+                [("i0", &["i2", "i4"][..], 1), ("i98", &["i100", "i102"], 2), ("i298", &[], 3)]
+            {
+                assert_eq!(thread.behind(true, 2, id).unwrap(), next, "{style:?} {id}");
+                assert_eq!(thread.asked(), vec![100; pages], "{style:?} {id}");
+            }
+            assert_eq!(thread.behind(false, 2, "i298").unwrap(), ["i296", "i294"]);
+            assert_eq!(thread.asked(), [100]);
+            for id in ["i300", "other", "own.1.i1", ""] {
+                assert_eq!(thread.behind(true, 2, id), None, "{style:?} {id}");
+                assert_eq!(thread.asked(), [100; 3], "{style:?} {id}");
+            }
+        }
+        // So far and no further.
+        let long = Thread::new(pattern(&"V".repeat(10_002)), Style::Opaque);
+        assert_eq!(long.behind(true, 1, "i9999").unwrap(), ["i10000"]);
+        assert_eq!(long.asked().len(), 101);
+        assert_eq!(long.behind(true, 1, "i10000"), None);
+        assert_eq!(long.asked().len(), MAX_SEARCHED_PAGES);
     }
 
     #[test]
