@@ -66,7 +66,9 @@ impl SqliteStore {
             }
         };
         self.queue()
-            .call(Access::Write, context, work, move |leased| Begun::new(queue, id, room, leased))
+            .call(Access::Decide(id), context, work, move |leased| {
+                Begun::new(queue, id, room, leased)
+            })
             .await
             .map(Begun::keep)
     }
@@ -105,6 +107,7 @@ enum Leased {
     Refused(RunStart),
 }
 
+/// With the session's lock, which is held until the run has begun.
 fn lease(
     connection: &Connection,
     queue: &Queue,
@@ -112,8 +115,6 @@ fn lease(
     head: Head,
     begin: &BeginRun,
 ) -> rusqlite::Result<Leased> {
-    // Nobody else writes now, so the row is what it was before; the lock is held until the run has begun.
-    queue.lock(id)?;
     if let Some(thread_id) = head.thread_id.clone() {
         let counted = match head.message_count {
             MessageCount::AtLeast(by) if !queue.tallies(|tallies| tallies.is_busy(id)) => {

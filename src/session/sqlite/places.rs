@@ -155,6 +155,12 @@ impl Places {
         self.mode == Mode::Waiting
     }
 
+    /// Whether others have it open, and all can decide.
+    #[cfg(test)]
+    pub(super) fn is_shared(&self) -> bool {
+        self.mode == Mode::Shared
+    }
+
     /// Whether messages are to be marked.
     pub(super) fn marks(&self) -> bool {
         matches!(self.mode, Mode::Marking | Mode::Shared)
@@ -222,6 +228,18 @@ impl Places {
         };
         self.held.entry(first).or_default().locks += 1;
         Ok(Some(others))
+    }
+
+    /// Whether a session's lock could be had just now.
+    pub(super) fn is_free(&self, id: SessionId) -> io::Result<bool> {
+        let locks = match (&self.locks, self.mode) {
+            (Some(locks), Mode::Marking | Mode::Shared) => locks,
+            (_, Mode::Waiting) => return Ok(false),
+            (None, _) | (_, Mode::Alone) => return Ok(true),
+        };
+        let first = range(id);
+        let is_held = self.held.get(&first).is_some_and(|held| held.locks > 0);
+        Ok(!is_held && locks.locked(&(first..first + 1))?.is_none())
     }
 
     /// Gives a session's lock back.

@@ -19,7 +19,7 @@ use super::quarantine;
 use super::readers::Readers;
 use super::rows;
 use super::schema::{self, is_locked};
-use super::writer::{Access, Queue, Writer};
+use super::writer::{Access, NO_RUN_CAN_BEGIN, Queue, Writer};
 use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
@@ -56,7 +56,10 @@ use crate::session::store::{
 ///   by which processes tell one another of their runs, was deleted or replaced, calls fail: a write at
 ///   once, a read within about a second.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
-///   at the latest if the file is locked: once for the batch before it, once for its own.
+///   at the latest if the file is locked: once for the batch before it, once for its own. One
+///   whose session another process has locked, which was stopped just then, waits for that once more,
+///   without holding up any other. Where another process was stopped that does not tell of its runs, none
+///   begins, and that is told at once.
 ///
 /// Dropping the store closes the file: it waits until what was settled is written, for
 /// `busy_timeout` at most if the file is locked.
@@ -535,14 +538,14 @@ impl SessionStore for SqliteStore {
         seen: MessageCount,
         messages: u64,
     ) -> StoreFuture<'_, ()> {
-        let queue = Arc::clone(self.queue());
-        self.write("could not set a message count", move |connection| {
-            queue.lock(id)?;
+        let (context, queue) = ("could not set a message count", Arc::clone(self.queue()));
+        let work = move |connection: &Connection| {
             if !queue.tallies(|tallies| tallies.is_busy(id)) {
                 rows::set_message_count(connection, id, seen, messages)?;
             }
             Ok(())
-        })
+        };
+        Box::pin(self.queue().call(Access::Decide(id), context, work, |()| ()))
     }
 
     fn delete(&self, id: SessionId, now: Timestamp) -> StoreFuture<'_, Deletion> {
@@ -638,8 +641,7 @@ impl SessionStore for SqliteStore {
             // A transaction that changes nothing succeeds on a disk that is full, too.
             self.write(context, schema::write_again).await?;
             if self.queue().tallies(|tallies| tallies.places().is_waiting()) {
-                let why = "another process that has it open was stopped, and no run can begin";
-                return Err(Error::store(context, why.to_owned()));
+                return Err(Error::store(context, NO_RUN_CAN_BEGIN.to_owned()));
             }
             Ok(())
         })

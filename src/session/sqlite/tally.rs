@@ -142,6 +142,12 @@ impl Tallies {
         }
     }
 
+    /// Whether a session's lock could be had just now. If that can't be told, to try will tell.
+    pub(super) fn is_free(&self, id: SessionId) -> bool {
+        let is_locked_here = self.entries.get(&id).is_some_and(|tally| tally.locked.is_some());
+        !is_locked_here && self.places.is_free(id).unwrap_or(true)
+    }
+
     pub(super) fn unlock(&mut self, id: SessionId) {
         let Some(tally) = self.entries.get_mut(&id) else { return };
         if tally.locked.take().is_some() {
@@ -317,6 +323,14 @@ impl Tallies {
         }
         log(self.mark(id));
         self.remove_if_idle(id);
+    }
+
+    /// The same but for its messages, which are to be written with the next batch.
+    pub(super) fn written_but_messages(&mut self, id: SessionId) {
+        if let Some(writing) = self.entries.get_mut(&id).and_then(|tally| tally.writing.as_mut()) {
+            *writing = Pending { messages: writing.messages, ..Pending::default() };
+        }
+        self.not_written(id);
     }
 
     /// What was handed over is to be written with the next batch.

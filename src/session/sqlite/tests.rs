@@ -612,3 +612,115 @@ async fn a_ping_tells_of_a_process_that_keeps_all_runs_from_beginning() {
         tokio::task::yield_now().await;
     }
 }
+
+/// It would not get to it, for somebody writes all the time.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn where_no_run_can_begin_none_waits_for_the_file() {
+    let directory = Directory::new();
+    let first = directory.store();
+    let (bound, unbound) = (bound(&first).await, session(None));
+    assert!(create(&first, &unbound).await);
+    drop(first);
+    let stopped = locks::Locks::open(&directory.file()).unwrap();
+    assert!(stopped.try_lock(super::places::UNMARKED).unwrap());
+    let short = SqliteOptions::new().busy_timeout(Duration::from_millis(1));
+    let store = short.open(&directory.file()).unwrap();
+    let other = Connection::open(directory.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lease = Duration::from_secs(30);
+    let (now, uncounted) = (Timestamp::UNIX_EPOCH, Uncounted::Tell);
+    let run = BeginRun { max_messages: None, lease, now, uncounted };
+    for id in [bound, unbound.id] {
+        let error = store.begin_run(id, &ada(), None, run).await.unwrap_err();
+        assert!(error.chain().contains("was stopped"), "{}", error.chain());
+    }
+}
+
+/// Two stores that know of one another.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+async fn two_stores(directory: &Directory) -> [SqliteStore; 2] {
+    let stores = [directory.store(), directory.store()];
+    for store in &stores {
+        while !store.queue().tallies(|tallies| tallies.places().is_shared()) {
+            tokio::task::yield_now().await;
+        }
+    }
+    stores
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn who_waits_for_a_session_holds_up_nobody_else() {
+    let directory = Directory::new();
+    let [store, stopped] = two_stores(&directory).await;
+    let (id, unbound) = (bound(&store).await, session(None));
+    assert!(create(&store, &unbound).await);
+    assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
+    let release = hold_writer(&store).await;
+    let locked = |id| stopped.queue().tallies(|tallies| tallies.lock(id, Holder::Caller)).unwrap();
+    assert!(locked(id) && locked(unbound.id));
+
+    let title = Some("new".to_owned());
+    store.settle(
+        id,
+        Settlement { title: Some(title.clone()), messages: 2, ..Settlement::default() },
+    );
+    let mut waiting = std::pin::pin!(async {
+        tokio::join!(
+            begin(&store, unbound.id),
+            store.set_message_count(id, MessageCount::Known(2), 7)
+        )
+    });
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    let fresh = session(None);
+    let (made, ()) = tokio::join!(create(&store, &fresh), async { drop(release) });
+    assert!(made, "in the same batch");
+    // All of what was settled but the messages.
+    let row = |connection: &Connection| rows::get(connection, id).unwrap().unwrap().open().unwrap();
+    let other = Connection::open(directory.file()).unwrap();
+    let record = row(&other);
+    assert_eq!((record.title, record.message_count), (title, MessageCount::Known(0)));
+    let count = async || store.get(id).await.unwrap().unwrap().open().unwrap().message_count;
+    assert_eq!(count().await, MessageCount::Known(2));
+    other.busy_timeout(Duration::ZERO).unwrap();
+    for _ in 0..2000 {
+        other.execute_batch("BEGIN IMMEDIATE; COMMIT").unwrap();
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+    }
+    for id in [id, unbound.id] {
+        stopped.queue().tallies(|tallies| tallies.unlock(id));
+    }
+    let (begun, counted) = waiting.await;
+    assert!(matches!(begun, RunStart::First { .. }));
+    counted.unwrap();
+    // With the messages before it.
+    assert_eq!(row(&other).message_count, MessageCount::Known(7));
+    assert_eq!(count().await, MessageCount::Known(7));
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn who_waits_for_a_session_in_vain_is_told() {
+    let directory = Directory::new();
+    let [_, stopped] = two_stores(&directory).await;
+    let short = SqliteOptions::new().busy_timeout(Duration::from_millis(50));
+    let store = short.open(&directory.file()).unwrap();
+    let id = bound(&store).await;
+    assert!(matches!(begin(&store, id).await, RunStart::Next(_)));
+    assert!(stopped.queue().tallies(|tallies| tallies.lock(id, Holder::Caller)).unwrap());
+    store.settle(id, Settlement { messages: 2, ..Settlement::default() });
+    let error = store.set_message_count(id, MessageCount::Known(2), 7).await.unwrap_err();
+    assert!(error.chain().contains("has the session locked"), "{}", error.chain());
+    // The last chance for what is settled, until the lock is free.
+    let unlocked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(10));
+        stopped.queue().tallies(|tallies| tallies.unlock(id));
+    });
+    drop(store);
+    unlocked.join().unwrap();
+    let other = Connection::open(directory.file()).unwrap();
+    let record = rows::get(&other, id).unwrap().unwrap().open().unwrap();
+    assert_eq!(record.message_count, MessageCount::Known(2));
+}

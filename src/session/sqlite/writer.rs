@@ -3,8 +3,12 @@
 //! Each round takes everything that waits and puts it into one transaction: the cost of a
 //! synced commit (a disk's round trip) is shared by all who wait for it. Nobody is answered
 //! before the commit.
+//!
+//! While it has the file's one write lock it waits for nothing, for every process waits for that. A call
+//! whose session somebody else has locked is left out of the transaction and waits beside the queue; of
+//! what was settled it leaves out the messages, which go with a later one.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,7 +20,7 @@ use tokio::sync::oneshot;
 use super::files::Files;
 use super::places::Places;
 use super::rows;
-use super::schema::{begin_to_write, lock_failed, still_locked};
+use super::schema::{begin_to_write, still_locked};
 use super::tally::{Holder, Pending, Tallies};
 use super::watch::Watch;
 use crate::error::{Error, chain};
@@ -34,14 +38,20 @@ const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 
 /// have them already, and a commit for each would cost more than the run.
 const SETTLE_AFTER: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 200 });
 
-/// How long it is slept before a session's lock is tried again.
-const TRY_EVERY: Duration = Duration::from_micros(100);
+/// How long it takes until it is looked again whether a session's lock is free.
+const TRY_EVERY: Duration = Duration::from_millis(1);
 
-/// Whether a call needs the file's one write lock.
+/// What a call is told that needs a session's lock while nobody gets one.
+pub(super) const NO_RUN_CAN_BEGIN: &str =
+    "another process that has it open was stopped, and no run can begin";
+
+/// What a call needs: the file's one write lock or not, and maybe that of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
     Write,
+    /// To write, with the lock of a session, which it decides on: from before it runs until it is done.
+    Decide(SessionId),
 }
 
 /// The store's side of the writer thread. Dropping it writes what is left and joins the thread.
@@ -63,11 +73,11 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     tasks: VecDeque<Box<dyn Task>>,
+    /// Those whose session somebody else has locked, and until when they wait for it.
+    waiting: Vec<(Instant, Box<dyn Task>)>,
     tallies: Tallies,
     /// Somebody wants to know whether the files are still there.
     look: bool,
-    /// Until when the batch waits for sessions' locks, if it had to wait for one.
-    deadline: Option<Instant>,
     /// No call is taken on any more; what is here is still to be done.
     closed: bool,
     /// Nobody is left to do it.
@@ -79,7 +89,11 @@ trait Task: Send {
     fn access(&self) -> Access;
     /// Nobody waits for the answer.
     fn is_abandoned(&self) -> bool;
+    /// Until when it waits for its session's lock, which it didn't get just now: as was said the first
+    /// time.
+    fn wait_until(&mut self, until: Instant) -> Instant;
     fn run(&mut self, connection: &Connection);
+    fn was_run(&self) -> bool;
     /// Called once the batch is committed, or has failed, while the locks of its sessions are held.
     fn finish(&mut self, batch: Result<(), Arc<rusqlite::Error>>);
     /// Called when they are not any more.
@@ -94,6 +108,25 @@ struct Call<W, T, D, U> {
     done: Option<D>,
     answer: Option<Result<U, Error>>,
     reply: oneshot::Sender<Result<U, Error>>,
+    waits_until: Option<Instant>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    /// But for the messages of sessions that somebody else has locked.
+    Locked,
+    Failed,
+}
+
+/// What the writer has to do.
+#[derive(Default)]
+struct Batch {
+    tasks: VecDeque<Box<dyn Task>>,
+    settled: Vec<(SessionId, Pending)>,
+    /// Those that nobody can run now.
+    refused: VecDeque<Box<dyn Task>>,
 }
 
 impl Writer {
@@ -152,7 +185,16 @@ impl Queue {
     ) -> Result<U, Error> {
         let (reply, answer) = oneshot::channel();
         let (work, done) = (Some(work), Some(done));
-        let call = Call { access, context, work, outcome: None, done, answer: None, reply };
+        let call = Call {
+            access,
+            context,
+            work,
+            outcome: None,
+            done,
+            answer: None,
+            reply,
+            waits_until: None,
+        };
         self.push(Box::new(call)).map_err(|why| Error::store(context, why))?;
         answer.await.unwrap_or_else(|_| Err(Error::store(context, "its writer has ended")))
     }
@@ -174,28 +216,14 @@ impl Queue {
         inspect(&mut self.state().tallies)
     }
 
-    /// Takes a session's lock, in a task that writes or before settled runs are committed, until the
-    /// batch is done.
-    ///
-    /// Who has it meanwhile waits for nothing: it decides on a run, or has just committed. So this is
-    /// short, unless that process was stopped right there, or this one has to wait until another has
-    /// marked its messages.
-    #[expect(clippy::disallowed_methods, reason = "on the writer's own thread")]
-    pub(super) fn lock(&self, id: SessionId) -> rusqlite::Result<()> {
-        loop {
-            let mut state = self.state();
-            let locked = state.tallies.lock(id, Holder::Writer);
-            if locked.map_err(|error| lock_failed(&error))? {
-                return Ok(());
-            }
-            // One for the whole batch.
-            let deadline = *state.deadline.get_or_insert_with(|| Instant::now() + self.patience);
-            drop(state);
-            if Instant::now() >= deadline {
-                return Err(still_locked("another process has the session locked"));
-            }
-            std::thread::sleep(TRY_EVERY);
-        }
+    /// Takes a session's lock until the batch is done; `false` if somebody else has it. Whoever has it
+    /// waits for nothing: it decides on a run, or has just committed.
+    fn lock(&self, id: SessionId) -> bool {
+        let locked = self.tallies(|tallies| tallies.lock(id, Holder::Writer));
+        locked.unwrap_or_else(|error| {
+            tracing::error!(%error, "session store: could not lock a session");
+            false
+        })
     }
 
     /// Has the writer look whether the files are still there. Nobody waits for that.
@@ -209,7 +237,7 @@ impl Queue {
         if state.closed {
             return Err("its writer has ended");
         }
-        if state.tasks.len() >= MAX_QUEUE {
+        if state.tasks.len() + state.waiting.len() >= MAX_QUEUE {
             return Err("too many calls wait for its writer");
         }
         state.tasks.push_back(task);
@@ -225,108 +253,166 @@ impl Queue {
 
     fn serve(&self, connection: &Connection) {
         let _closed = CloseAtEnd(self);
-        let mut failed = false;
-        while let Some((tasks, settled)) = self.next(failed) {
-            failed = !self.write(connection, tasks, &settled);
+        let mut last = Outcome::Written;
+        let mut attempts = self.patience.as_millis() / TRY_EVERY.as_millis();
+        while let Some((batch, is_closed)) = self.next(last) {
+            last = self.write(connection, batch);
+            if is_closed && last == Outcome::Locked {
+                // Nobody else will write them.
+                attempts = attempts.saturating_sub(1);
+                last = if attempts > 0 { last } else { Outcome::Failed };
+            }
         }
     }
 
-    /// Waits for something to do; none when all is done. What is settled doesn't count as
-    /// something for a while after it `failed` to be written.
-    #[expect(clippy::type_complexity, reason = "the two queues, taken in one step")]
-    fn next(&self, failed: bool) -> Option<(VecDeque<Box<dyn Task>>, Vec<(SessionId, Pending)>)> {
-        let mut pause = if failed { RETRY_AFTER } else { SETTLE_AFTER };
+    /// Waits for something to do, and says whether the store is closed; none when all is done. What is
+    /// settled doesn't count as something for a while after it could not be written.
+    fn next(&self, last: Outcome) -> Option<(Batch, bool)> {
+        let mut pause = match last {
+            Outcome::Written | Outcome::Locked => SETTLE_AFTER,
+            Outcome::Failed => RETRY_AFTER,
+        };
         let mut state = self.state();
         loop {
+            let refused = state.go_on();
             let dirty = state.tallies.is_dirty();
-            let due = dirty && (pause.is_zero() || (state.closed && !failed));
+            if state.closed && last == Outcome::Locked {
+                pause = pause.min(TRY_EVERY);
+            }
+            let due = dirty && (pause.is_zero() || (state.closed && last == Outcome::Written));
             let look = std::mem::take(&mut state.look);
-            if due || look || !state.tasks.is_empty() {
+            if due || look || !state.tasks.is_empty() || !refused.is_empty() {
                 // To look alone is no reason to write what is settled.
                 let settled = if due || !state.tasks.is_empty() {
                     state.tallies.take_dirty()
                 } else {
                     Vec::new()
                 };
-                return Some((std::mem::take(&mut state.tasks), settled));
+                let tasks = std::mem::take(&mut state.tasks);
+                return Some((Batch { tasks, settled, refused }, state.closed));
             }
-            if state.closed {
+            let is_waited_for = !state.waiting.is_empty();
+            if state.closed && !is_waited_for && !(dirty && last == Outcome::Locked) {
                 return None;
             }
-            if dirty {
-                // Nobody notifies of more that is settled while there is some, so this ends.
-                let (guard, wait) =
-                    self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
-                state = guard;
-                if wait.timed_out() {
-                    pause = Duration::ZERO;
-                }
-            } else {
+            // Nobody notifies of more that is settled while there is some, so this ends.
+            let wait = match (is_waited_for, dirty) {
+                (true, true) => Some(TRY_EVERY.min(pause)),
+                (true, false) => Some(TRY_EVERY),
+                (false, true) => Some(pause),
+                (false, false) => None,
+            };
+            let Some(wait) = wait else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (guard, waited) =
+                self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if waited.timed_out() && dirty {
+                pause = pause.saturating_sub(wait);
             }
         }
     }
 
-    fn write(
-        &self,
-        connection: &Connection,
-        mut tasks: VecDeque<Box<dyn Task>>,
-        settled: &[(SessionId, Pending)],
-    ) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "on the writer's own thread")]
+    fn write(&self, connection: &Connection, batch: Batch) -> Outcome {
+        let Batch { mut tasks, settled, mut refused } = batch;
         tasks.retain(|task| !task.is_abandoned());
         let are_there = self.files.as_ref().map_or(Ok(()), |files| files.look());
-        let batch = if tasks.is_empty() && settled.is_empty() {
-            Ok(())
+        let written = if tasks.is_empty() && settled.is_empty() {
+            Ok(HashSet::new())
         } else {
             are_there
-                .and_then(|()| self.transact(connection, &mut tasks, settled))
+                .and_then(|()| self.transact(connection, &mut tasks, &settled))
                 .map_err(Arc::new)
+        };
+        let outcome = match &written {
+            Ok(locked) if locked.is_empty() => Outcome::Written,
+            Ok(_) => Outcome::Locked,
+            Err(_) => Outcome::Failed,
         };
         // Before anybody is answered, so that who was told of a commit finds it everywhere.
         self.tallies(|tallies| {
             if !settled.is_empty() {
                 tallies.committed();
             }
-            for &(id, _) in settled {
-                if batch.is_ok() { tallies.written(id) } else { tallies.not_written(id) }
+            for &(id, _) in &settled {
+                match &written {
+                    Ok(locked) if locked.contains(&id) => tallies.written_but_messages(id),
+                    Ok(_) => tallies.written(id),
+                    Err(_) => tallies.not_written(id),
+                }
             }
         });
-        if let Err(error) = &batch {
+        let written = written.map(drop);
+        if let Err(error) = &written {
             let (calls, settled) = (tasks.len(), settled.len());
             tracing::error!(error = chain(&**error), calls, settled, "session store: not written");
         }
-        for task in &mut tasks {
-            task.finish(batch.as_ref().copied().map_err(Arc::clone));
+        let (mut waiting, mut done) = (Vec::new(), Vec::with_capacity(tasks.len() + refused.len()));
+        let now = Instant::now();
+        for mut task in tasks {
+            if written.is_err() || task.was_run() {
+                task.finish(written.as_ref().copied().map_err(Arc::clone));
+                done.push(task);
+                continue;
+            }
+            let until = task.wait_until(now + self.patience);
+            if now < until {
+                waiting.push((until, task));
+            } else {
+                refused.push_back(task);
+            }
+        }
+        for mut task in refused {
+            task.finish(Err(Arc::new(self.refusal())));
+            done.push(task);
         }
         let mut state = self.state();
         state.tallies.unlock_batch();
-        state.deadline = None;
+        state.waiting.append(&mut waiting);
         drop(state);
-        for task in tasks {
+        for task in done {
             task.answer();
         }
-        batch.is_ok()
+        outcome
     }
 
-    /// One transaction of everything, the settled first.
+    /// One transaction of everything, the settled first. Those of these whose messages are left out,
+    /// because somebody else has the session locked; so is a call that needs such a lock.
     fn transact(
         &self,
         connection: &Connection,
         tasks: &mut VecDeque<Box<dyn Task>>,
         settled: &[(SessionId, Pending)],
-    ) -> rusqlite::Result<()> {
-        let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() == Access::Write);
+    ) -> rusqlite::Result<HashSet<SessionId>> {
+        let writes = !settled.is_empty() || tasks.iter().any(|task| task.access() != Access::Read);
         let transaction = if writes {
             begin_to_write(connection, self.patience)?
         } else {
             Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?
         };
         let mut counts = Vec::with_capacity(settled.len());
+        let mut locked = HashSet::new();
         for (id, pending) in settled {
-            self.lock(*id)?;
-            counts.push((*id, rows::settle(&transaction, *id, pending)?));
+            if pending.messages == 0 || self.lock(*id) {
+                counts.push((*id, rows::settle(&transaction, *id, pending)?));
+            } else {
+                // The rest needs no lock, and what is called later goes by it.
+                let rest = Pending { messages: 0, ..pending.clone() };
+                if rest != Pending::default() {
+                    rows::settle(&transaction, *id, &rest)?;
+                }
+                locked.insert(*id);
+            }
         }
         for task in tasks {
+            if let Access::Decide(id) = task.access()
+                && !self.lock(id)
+            {
+                continue;
+            }
             task.run(&transaction);
             // A statement that fails is undone alone, but after some errors (a full disk, a failed
             // read) SQLite may roll back everything: then there is nothing left to commit.
@@ -338,7 +424,50 @@ impl Queue {
         if !settled.is_empty() {
             self.tallies(|tallies| tallies.committing(&counts));
         }
-        transaction.commit()
+        transaction.commit()?;
+        Ok(locked)
+    }
+
+    /// Why somebody could not decide.
+    fn refusal(&self) -> rusqlite::Error {
+        still_locked(if self.tallies(|tallies| tallies.places().is_waiting()) {
+            NO_RUN_CAN_BEGIN
+        } else {
+            "another process has the session locked"
+        })
+    }
+}
+
+impl State {
+    /// Takes those up again that wait no longer, or whose session's lock is to be had. As long as nobody
+    /// can decide, returns all that would.
+    #[expect(clippy::disallowed_methods, reason = "on the writer's own thread")]
+    fn go_on(&mut self) -> VecDeque<Box<dyn Task>> {
+        let Self { tasks, waiting, tallies, .. } = self;
+        if !waiting.is_empty() {
+            let now = Instant::now();
+            for (until, task) in std::mem::take(waiting) {
+                match task.access() {
+                    Access::Decide(id) if now < until && !tallies.is_free(id) => {
+                        if !task.is_abandoned() {
+                            waiting.push((until, task));
+                        }
+                    }
+                    Access::Read | Access::Write | Access::Decide(_) => tasks.push_back(task),
+                }
+            }
+        }
+        if !tallies.places().is_waiting() {
+            return VecDeque::new();
+        }
+        let mut refused = VecDeque::new();
+        for task in std::mem::take(tasks) {
+            match task.access() {
+                Access::Decide(_) => refused.push_back(task),
+                Access::Read | Access::Write => tasks.push_back(task),
+            }
+        }
+        refused
     }
 }
 
@@ -355,6 +484,14 @@ where
 
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    fn wait_until(&mut self, until: Instant) -> Instant {
+        *self.waits_until.get_or_insert(until)
+    }
+
+    fn was_run(&self) -> bool {
+        self.work.is_none()
     }
 
     fn run(&mut self, connection: &Connection) {
@@ -392,7 +529,7 @@ impl Drop for CloseAtEnd<'_> {
         state.ended = true;
         // If it panicked in a batch; else other processes could begin no run of those sessions.
         state.tallies.unlock_batch();
-        let left = std::mem::take(&mut state.tasks);
+        let left = (std::mem::take(&mut state.tasks), std::mem::take(&mut state.waiting));
         let unwritten = state.tallies.is_dirty();
         drop(state);
         drop(left);
