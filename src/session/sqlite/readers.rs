@@ -21,6 +21,9 @@ pub(super) struct Readers {
     path: PathBuf,
     files: Option<Arc<Files>>,
     idle: Mutex<Vec<Connection>>,
+    /// Those that all of them have run.
+    #[cfg(test)]
+    pub(super) statements: schema::Statements,
 }
 
 /// How long a list that finds the file locked sleeps before it tries again.
@@ -32,7 +35,14 @@ const MAX_IDLE: usize = 32;
 impl Readers {
     /// Nothing is read from `files` that are lost, nor from others in their place.
     pub(super) fn new(path: PathBuf, files: Option<Arc<Files>>) -> Self {
-        Self { path, files, idle: Mutex::default() }
+        let idle = Mutex::default();
+        Self {
+            path,
+            files,
+            idle,
+            #[cfg(test)]
+            statements: schema::Statements::default(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -50,7 +60,10 @@ impl Readers {
         let connection = if let Some(connection) = idle {
             connection
         } else {
-            let connection = schema::open_for_reading(&self.path)?;
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests look at what it runs"))]
+            let mut connection = schema::open_for_reading(&self.path)?;
+            #[cfg(test)]
+            self.statements.count(&mut connection);
             // What was opened just now was found by its name.
             files.map_or(Ok(()), Files::look)?;
             connection

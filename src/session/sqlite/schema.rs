@@ -433,6 +433,28 @@ fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> r
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
+/// How many statements connections have run.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Statements(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(test)]
+impl Statements {
+    pub(super) fn count(&self, connection: &mut Connection) {
+        use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+        let counter = std::sync::Arc::clone(&self.0);
+        let count = move |_: TraceEvent<'_>| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        };
+        connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count)).unwrap();
+    }
+
+    pub(super) fn so_far(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

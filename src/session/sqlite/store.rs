@@ -511,9 +511,9 @@ impl SessionStore for SqliteStore {
         limit: usize,
     ) -> StoreFuture<'_, Vec<QuarantinedThread>> {
         let context = "could not list the threads in quarantine";
-        let work =
-            move |connection: &Connection| quarantine::list(connection, after.as_deref(), limit);
-        Box::pin(self.queue().call(Access::Read, context, work, |threads| threads))
+        Box::pin(self.read_list(context, move |connection, _| {
+            quarantine::list(connection, after.as_deref(), limit)
+        }))
     }
 
     fn release(&self, thread_id: &str) -> StoreFuture<'_, Released> {

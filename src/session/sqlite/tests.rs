@@ -9,6 +9,10 @@ use super::tally::{Holder, Room};
 use super::writer::Access;
 use super::{SqliteOptions, SqliteStore, lists, locks, rows, schema};
 use crate::principal::UserId;
+
+#[cfg(feature = "server")]
+mod pages;
+
 use crate::session::pages::{SessionPlace, SessionsPage, ThreadPlace, ThreadsPage};
 use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::rules::ConversationIds;
@@ -714,8 +718,13 @@ async fn who_waits_for_a_session_in_vain_is_told() {
     let error = store.set_message_count(id, MessageCount::Known(2), 7).await.unwrap_err();
     assert!(error.chain().contains("has the session locked"), "{}", error.chain());
     // The last chance for what is settled, until the lock is free.
+    let queue = Arc::clone(store.queue());
+    let before = queue.statements.so_far();
     let unlocked = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(10));
+        // It has tried, and tries again.
+        while queue.statements.so_far() == before {
+            std::thread::yield_now();
+        }
         stopped.queue().tallies(|tallies| tallies.unlock(id));
     });
     drop(store);

@@ -68,6 +68,9 @@ pub(super) struct Queue {
     files: Option<Arc<Files>>,
     /// How long is waited for what somebody else has locked.
     patience: Duration,
+    /// Those that its connection has run.
+    #[cfg(test)]
+    pub(super) statements: super::schema::Statements,
 }
 
 #[derive(Default)]
@@ -133,13 +136,25 @@ impl Writer {
     /// `patience` is how long a batch waits for a file that somebody else has locked. None is written
     /// to `files` that are lost.
     pub(super) fn start(
-        connection: Connection,
+        #[cfg_attr(not(test), expect(unused_mut, reason = "tests look at what it runs"))]
+        mut connection: Connection,
         patience: Duration,
         files: Option<Arc<Files>>,
         places: Places,
     ) -> std::io::Result<Self> {
+        #[cfg(test)]
+        let statements = super::schema::Statements::default();
+        #[cfg(test)]
+        statements.count(&mut connection);
         let state = Mutex::new(State { tallies: Tallies::new(places), ..State::default() });
-        let queue = Arc::new(Queue { state, work: Condvar::new(), files, patience });
+        let queue = Arc::new(Queue {
+            state,
+            work: Condvar::new(),
+            files,
+            patience,
+            #[cfg(test)]
+            statements,
+        });
         let watch = Watch::start(&queue, patience)?;
         let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
             let queue = Arc::clone(&queue);
