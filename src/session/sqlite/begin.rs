@@ -35,7 +35,8 @@ impl SqliteStore {
             // There is a count to be written.
             return Ok(None);
         }
-        let found = self.queue().tallies(|tallies| tallies.begin(id, head.message_count, room));
+        let (user_id, row) = (&head.user_id, head.message_count);
+        let found = self.queue().tallies(|tallies| tallies.begin(id, user_id, row, room));
         drop(lock);
         Ok(Some(next(found, thread_id)))
     }
@@ -154,14 +155,15 @@ impl Begun {
         let start = match leased {
             Leased::Bound(thread_id, head, written) => {
                 let row = written.unwrap_or(head.message_count);
-                let found = queue.tallies(|tallies| tallies.begin(id, row, room));
+                let found = queue.tallies(|tallies| tallies.begin(id, &head.user_id, row, room));
                 next(found, thread_id)
             }
             Leased::First(lease, head) => {
                 // The limit was asked in the transaction, and the lease is given now. Who is unbound
                 // was never adopted, so the count is known.
                 let room = Room { max: None, uncounted: Uncounted::Begin };
-                queue.tallies(|tallies| tallies.begin(id, head.message_count, room));
+                let (user_id, row) = (&head.user_id, head.message_count);
+                queue.tallies(|tallies| tallies.begin(id, user_id, row, room));
                 RunStart::First { lease, titled: head.titled }
             }
             Leased::Refused(refused) => refused,

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, params};
 
-use super::rows::{conversation, message_count, record, session_id, timestamp};
+use super::rows::{conversation, get, message_count, record, session_id, timestamp};
 use super::schema::still_locked;
 use super::store::MAX_ATTEMPTS;
 use super::tally::Overlay;
@@ -18,21 +18,24 @@ use crate::principal::UserId;
 use crate::session::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
-use crate::session::record::SessionId;
+use crate::session::quarantine::Found;
+use crate::session::record::{SessionId, SessionRecord};
 use crate::session::rules::ConversationIds;
 
-/// What rows read after it was taken must be corrected by, by their ids.
-pub(super) type Overlays = HashMap<SessionId, Overlay>;
+/// What a user's rows read after it was taken must be corrected by, by their ids.
+type Overlays = HashMap<SessionId, Overlay>;
 
-/// The rows of one moment, for sessions change their places while they are written to, and what they
-/// must be corrected by.
-pub(super) fn snapshot<'a>(
+/// The rows of one moment, for sessions change their places while they are written to, and what those of
+/// a user must be corrected by.
+fn snapshot<'a>(
     connection: &'a Connection,
     queue: &Queue,
+    user_id: &UserId,
 ) -> Result<(Transaction<'a>, Overlays)> {
     for _ in 0..MAX_ATTEMPTS {
         // Asked before the rows are read: what is not in it is in them.
-        let (overlays, commits) = queue.tallies(|tallies| (tallies.overlays(), tallies.commits()));
+        let (overlays, commits) =
+            queue.tallies(|tallies| (tallies.overlays_of(user_id), tallies.commits()));
         let snapshot = connection.unchecked_transaction()?;
         // The moment is that of the first read.
         snapshot.prepare_cached("SELECT 1 FROM session LIMIT 1")?.exists(())?;
@@ -45,10 +48,11 @@ pub(super) fn snapshot<'a>(
 
 /// A page of a user's sessions.
 pub(super) fn sessions(
-    snapshot: &Connection,
+    connection: &Connection,
+    queue: &Queue,
     page: &SessionsPage,
-    overlays: &Overlays,
 ) -> Result<Vec<SessionSummary>> {
+    let (snapshot, overlays) = snapshot(connection, queue, &page.user_id)?;
     let mut listed = Vec::new();
     for range in ranges(page.after) {
         let mut statement = snapshot.prepare_cached(&sessions_sql(page.ids, range))?;
@@ -62,7 +66,7 @@ pub(super) fn sessions(
         }
     }
     for (id, overlay) in overlays {
-        let Some((mut session, is_bound)) = of_user(snapshot, *id, page)? else { continue };
+        let Some((mut session, is_bound)) = of_user(&snapshot, id, page)? else { continue };
         if overlay.discards(is_bound) {
             continue;
         }
@@ -174,12 +178,54 @@ fn summary(row: &Row<'_>) -> Result<SessionSummary> {
     })
 }
 
-/// A page of the sessions that are bound. Runs don't change their order.
+/// A page of the sessions that are bound. Runs don't change their order, so each is corrected in its
+/// place.
 pub(super) fn threads(
     connection: &Connection,
+    queue: &Queue,
     page: &ThreadsPage,
-    overlays: &Overlays,
 ) -> Result<Vec<PlacedSession>> {
+    let before = queue.tallies(|tallies| tallies.commits());
+    let mut listed = threads_in_rows(connection, page)?;
+    let (overlays, commits) = queue.tallies(|tallies| {
+        let overlay = |placed: &PlacedSession| tallies.overlay(placed.record.id);
+        (listed.iter().map(overlay).collect::<Vec<_>>(), tallies.commits())
+    });
+    for (placed, overlay) in listed.iter_mut().zip(overlays) {
+        if commits != before {
+            // Some of it may be in the rows, and some may be neither here nor there.
+            if let Some(Found::Open(record)) = current(connection, queue, placed.record.id)? {
+                placed.record = record;
+            }
+        } else if let Some(overlay) = overlay {
+            overlay.correct(&mut placed.record);
+        }
+    }
+    Ok(listed)
+}
+
+/// A session as it is now, with what is settled and not in its row yet.
+fn current(
+    connection: &Connection,
+    queue: &Queue,
+    id: SessionId,
+) -> Result<Option<Found<SessionRecord>>> {
+    for _ in 0..MAX_ATTEMPTS {
+        // Asked before the row is read: what is not in it is in the row.
+        let (overlay, commits) = queue.tallies(|tallies| (tallies.overlay(id), tallies.commits()));
+        let mut found = get(connection, id)?;
+        let Some(overlay) = overlay else { return Ok(found) };
+        if queue.tallies(|tallies| tallies.commits()) == commits {
+            if let Some(Found::Open(record)) = &mut found {
+                overlay.correct(record);
+            }
+            return Ok(found);
+        }
+    }
+    Err(still_locked("it is written to again and again"))
+}
+
+fn threads_in_rows(connection: &Connection, page: &ThreadsPage) -> Result<Vec<PlacedSession>> {
     let mut values: Vec<&dyn ToSql> = Vec::new();
     let user = page.user_id.as_ref().map(UserId::as_str);
     let places: Vec<_> = [page.after, page.until]
@@ -197,10 +243,7 @@ pub(super) fn threads(
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
     values.push(&limit);
     let session = |row: &Row<'_>| {
-        let mut record = record(row)?;
-        if let Some(overlay) = overlays.get(&record.id) {
-            overlay.correct(&mut record);
-        }
+        let record = record(row)?;
         Ok(PlacedSession {
             place: ThreadPlace { bound_at: timestamp(row, 9)?, id: record.id },
             record,

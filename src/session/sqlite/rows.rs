@@ -34,7 +34,9 @@ const ASK_EVERY: usize = 256;
 /// What beginning a run needs to know of a row.
 #[derive(Clone)]
 pub(super) struct Head {
-    /// Whether it is that of the user who asks.
+    /// The user who asks.
+    pub(super) user_id: UserId,
+    /// Whether it is theirs.
     pub(super) is_own: bool,
     pub(super) thread_id: Option<ThreadId>,
     pub(super) titled: bool,
@@ -63,6 +65,7 @@ pub(super) fn head(
         FROM session WHERE id = ?1";
     let head = |row: &Row<'_>| {
         Ok(Head {
+            user_id: user_id.clone(),
             is_own: row.get_ref(6)?.as_str()? == user_id.as_str(),
             thread_id: row.get(0)?,
             titled: row.get(7)?,

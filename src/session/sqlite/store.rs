@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::alone::OpenFile;
 use super::clients;
 use super::files::Files;
-use super::lists::{self, Overlays};
+use super::lists;
 use super::locks;
 use super::places::Places;
 use super::quarantine;
@@ -336,7 +336,7 @@ impl SqliteStore {
     async fn read_list<T: Send + 'static>(
         &self,
         context: &'static str,
-        read: impl Fn(&Connection, &Overlays) -> rusqlite::Result<T> + Send + 'static,
+        read: impl Fn(&Connection, &Queue) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let failed = |why: &str| Error::store(context, why.to_owned());
         let permit = Arc::clone(&self.lists).acquire_owned().await;
@@ -346,10 +346,7 @@ impl SqliteStore {
         let work = move || {
             // Held until it is done, though nobody may wait for it any more.
             let _permit = permit;
-            readers.read_patiently(patience, |connection| {
-                let (snapshot, overlays) = lists::snapshot(connection, &queue)?;
-                read(&snapshot, &overlays)
-            })
+            readers.read_patiently(patience, |connection| read(connection, &queue))
         };
         let outcome = match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
@@ -451,8 +448,8 @@ impl SessionStore for SqliteStore {
     }
 
     fn list(&self, page: SessionsPage) -> StoreFuture<'_, Vec<SessionSummary>> {
-        Box::pin(self.read_list("could not list sessions", move |connection, overlays| {
-            lists::sessions(connection, &page, overlays)
+        Box::pin(self.read_list("could not list sessions", move |connection, queue| {
+            lists::sessions(connection, queue, &page)
         }))
     }
 
@@ -583,8 +580,8 @@ impl SessionStore for SqliteStore {
     }
 
     fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>> {
-        Box::pin(self.read_list("could not list threads", move |connection, overlays| {
-            lists::threads(connection, &page, overlays)
+        Box::pin(self.read_list("could not list threads", move |connection, queue| {
+            lists::threads(connection, queue, &page)
         }))
     }
 

@@ -11,12 +11,13 @@
 //! while no commit [began or ended](Tallies::commits) lacks what is here, but for what is being
 //! committed at that time: then the row's new count is known, for nobody else can write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use jiff::Timestamp;
 
 use super::places::{Places, Seen};
+use crate::principal::UserId;
 use crate::session::pages::SessionSummary;
 use crate::session::record::{MessageCount, SessionId, SessionRecord};
 use crate::session::store::{BeginRun, Lease, Settlement, Uncounted, whole_microseconds};
@@ -27,6 +28,8 @@ pub(super) struct Tallies {
     entries: HashMap<SessionId, Tally>,
     /// The sessions whose entry has something `pending`, each once.
     dirty: Vec<SessionId>,
+    /// The sessions that have an [overlay](Self::overlay), each user's together.
+    unwritten: BTreeSet<(UserId, SessionId)>,
     places: Places,
     /// The sessions whose lock the writer has.
     batch: Vec<SessionId>,
@@ -70,6 +73,8 @@ pub(super) enum Found {
 
 #[derive(Debug, Default)]
 struct Tally {
+    /// Whose the session is, once a run has begun.
+    user_id: Option<UserId>,
     in_flight: u64,
     locked: Option<Holder>,
     /// What other processes had marked when it was locked.
@@ -238,10 +243,18 @@ impl Tallies {
     }
 
     /// Takes a place for a run if there is [room](Self::room).
-    pub(super) fn begin(&mut self, id: SessionId, row: MessageCount, room: Room) -> Found {
+    pub(super) fn begin(
+        &mut self,
+        id: SessionId,
+        user_id: &UserId,
+        row: MessageCount,
+        room: Room,
+    ) -> Found {
         let found = self.room(id, row, room);
         if found == Found::Place {
-            self.entries.entry(id).or_default().in_flight += 1;
+            let tally = self.entries.entry(id).or_default();
+            tally.in_flight += 1;
+            tally.user_id.get_or_insert_with(|| user_id.clone());
             log(self.mark(id));
         }
         found
@@ -260,6 +273,9 @@ impl Tallies {
             }
             none => {
                 *none = Some(pending);
+                if let Some(user_id) = &tally.user_id {
+                    self.unwritten.insert((user_id.clone(), id));
+                }
                 self.dirty.push(id);
                 self.dirty.len() == 1
             }
@@ -273,9 +289,14 @@ impl Tallies {
         self.entries.get(&id)?.overlay()
     }
 
-    /// Those of all sessions that have one.
-    pub(super) fn overlays(&self) -> HashMap<SessionId, Overlay> {
-        self.entries.iter().filter_map(|(id, tally)| Some((*id, tally.overlay()?))).collect()
+    /// Those of a user's sessions that have one. Takes no longer for what others have.
+    pub(super) fn overlays_of(&self, user_id: &UserId) -> HashMap<SessionId, Overlay> {
+        let first = (user_id.clone(), SessionId::from_bytes([0; 16]));
+        self.unwritten
+            .range(first..)
+            .take_while(|(owner, _)| owner == user_id)
+            .filter_map(|(_, id)| Some((*id, self.overlay(*id)?)))
+            .collect()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -320,6 +341,9 @@ impl Tallies {
     pub(super) fn written(&mut self, id: SessionId) {
         if let Some(tally) = self.entries.get_mut(&id) {
             (tally.writing, tally.committing) = (None, None);
+            if let (None, Some(user_id)) = (&tally.pending, &tally.user_id) {
+                self.unwritten.remove(&(user_id.clone(), id));
+            }
         }
         log(self.mark(id));
         self.remove_if_idle(id);
@@ -353,6 +377,7 @@ impl Tallies {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
+        assert!(self.unwritten.len() <= self.entries.len());
         self.entries.len()
     }
 }
@@ -460,6 +485,10 @@ mod tests {
 
     const NO_LIMIT: Room = Room { max: None, uncounted: Uncounted::Tell };
 
+    fn begin(tallies: &mut Tallies, id: SessionId, row: u64, room: Room) -> Found {
+        tallies.begin(id, &UserId::parse("ada").unwrap(), Known(row), room)
+    }
+
     fn of(max: u64) -> Room {
         Room { max: Some(max), ..NO_LIMIT }
     }
@@ -472,7 +501,7 @@ mod tests {
     fn a_message_is_counted_once_from_its_run_to_its_row() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
         for found in [Found::Place, Found::Place, Found::Full] {
-            assert_eq!(tallies.begin(id, Known(3), of(5)), found);
+            assert_eq!(begin(&mut tallies, id, 3, of(5)), found);
         }
         assert!(tallies.settle(id, messages(1)));
         let full = |tallies: &Tallies, row| {
@@ -491,7 +520,7 @@ mod tests {
     #[test]
     fn who_has_no_lock_finds_the_count_while_it_is_committed() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
-        assert_eq!(tallies.begin(id, Known(3), NO_LIMIT), Found::Place);
+        assert_eq!(begin(&mut tallies, id, 3, NO_LIMIT), Found::Place);
         tallies.settle(id, messages(2));
         tallies.take_dirty();
         tallies.settle(id, messages(1));
@@ -527,10 +556,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unwritten_is_found_by_whose_it_is() {
+        let users = ["ada", "adb", "ad"].map(|id| UserId::parse(id).unwrap());
+        let mut tallies = Tallies::default();
+        let ids = [[0; 16], [255; 16], [7; 16]].map(SessionId::from_bytes);
+        for (id, user_id) in ids.into_iter().zip(&users) {
+            for _ in 0..2 {
+                assert_eq!(tallies.begin(id, user_id, Known(0), NO_LIMIT), Found::Place);
+            }
+            assert!(tallies.overlays_of(user_id).is_empty());
+            tallies.settle(id, messages(0));
+            assert!(tallies.overlays_of(user_id).is_empty());
+            tallies.settle(id, messages(1));
+        }
+        let found = |tallies: &Tallies| {
+            let of = |user_id| tallies.overlays_of(user_id).into_keys().collect::<Vec<_>>();
+            users.each_ref().map(of).concat()
+        };
+        assert_eq!(found(&tallies), ids);
+        tallies.take_dirty();
+        assert_eq!(found(&tallies), ids);
+        tallies.written(ids[0]);
+        tallies.not_written(ids[1]);
+        assert_eq!(found(&tallies), ids[1..]);
+        tallies.take_dirty();
+        ids[1..].iter().for_each(|id| tallies.written(*id));
+        assert_eq!((found(&tallies), tallies.unwritten.len()), (Vec::new(), 0));
+    }
+
+    #[test]
     fn what_could_not_be_written_is_merged_with_what_came_later() {
         let (id, mut tallies) = (SessionId::random(), Tallies::default());
         for _ in 0..3 {
-            assert_eq!(tallies.begin(id, Known(0), NO_LIMIT), Found::Place);
+            assert_eq!(begin(&mut tallies, id, 0, NO_LIMIT), Found::Place);
         }
         let title = |text: &str| Some(Some(text.to_owned()));
         let lease = |number| Some(Lease::new(number));

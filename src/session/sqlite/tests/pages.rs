@@ -11,8 +11,8 @@ use tower::{ServiceExt as _, service_fn};
 
 use super::*;
 use crate::config::Sources;
+use crate::health::HealthLayer;
 use crate::proxy::Rooms;
-use crate::server::HealthLayer;
 use crate::session::adoption::{AdoptedThread, Adoption};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -136,4 +136,44 @@ async fn no_statement_of_a_list_runs_on_the_writer() {
     let on_writer = statements().0;
     store.ping().await.unwrap();
     assert!(statements().0 > on_writer);
+}
+
+#[tokio::test]
+async fn a_page_reads_nothing_for_what_others_left_to_be_written() {
+    let directory = Directory::new();
+    let store = directory.store();
+    adopt(&store, "ada", 30, None).await;
+    adopt(&store, "bob", 300, None).await;
+    let run = async |user_id: &str, n: u64| {
+        let found = store.by_thread(&format!("thr_{user_id}_{n}")).await.unwrap().unwrap();
+        let id = found.open().unwrap().id;
+        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Begin);
+        let begin = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH, uncounted };
+        let user = UserId::parse(user_id).unwrap();
+        let begun = store.begin_run(id, &user, None, begin).await.unwrap();
+        assert!(matches!(begun, RunStart::Next(_)));
+        let touched_at = Some(Timestamp::from_second(2_000_000).unwrap());
+        store.settle(id, Settlement { messages: 2, touched_at, ..Settlement::default() });
+        id
+    };
+    let cost = async || {
+        let read = || store.readers().statements.so_far();
+        let before = read();
+        let sessions = store.list(page("ada", 10, None)).await.unwrap();
+        let user_id = Some(UserId::parse("ada").unwrap());
+        let threads = ThreadsPage { user_id, ascending: true, after: None, until: None, limit: 10 };
+        let threads = store.threads(threads).await.unwrap();
+        assert_eq!((sessions.len(), threads.len()), (10, 10));
+        (read() - before, sessions)
+    };
+    let release = hold_writer(&store).await;
+    let own = run("ada", 7).await;
+    let (before, sessions) = cost().await;
+    assert_eq!(sessions[0].id, own);
+    for n in 0..300 {
+        run("bob", n).await;
+    }
+    let (after, sessions) = cost().await;
+    assert_eq!((after, sessions[0].id), (before, own));
+    drop(release);
 }
