@@ -3,6 +3,8 @@
 //! Through every room, from the upstream service's body to the body that the server writes from,
 //! a run of eleven thousand events allocates exactly as often as one of a thousand. Over a
 //! socket hyper allocates its read buffers, one for many events; forwarding adds nothing.
+//!
+//! And what a page costs in memory: what it shows, not what there is.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,13 +16,18 @@
 #[path = "bench/gateway.rs"]
 mod gateway;
 
+use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 
 use allocation_counter::measure;
 use bytes::Bytes;
 use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
+use chatkit_rest::principal::UserId;
+use chatkit_rest::session::{AdoptedThread, Adoption, SessionStore as _, SqliteStore};
+use chatkit_rest::surface::Surface;
 use gateway::{Furnished, call, drain};
-use http::Request;
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -108,4 +115,69 @@ fn forwarding_an_event_allocates_less_than_once() {
     // What there is are hyper's read buffers, at least some thirty events each; how many depends
     // on how the kernel cuts the packets.
     assert!(long.saturating_sub(short) < 10_000 / 10, "{short} and {long} allocations");
+}
+
+/// A store at `path` in which ada has so many conversations, whose titles are as long as they may be.
+fn with_conversations(path: &Path, conversations: usize) -> SqliteStore {
+    let store = SqliteStore::open(path).unwrap();
+    let thread = |n: usize| {
+        let at = jiff::Timestamp::from_second(n.try_into().unwrap()).unwrap();
+        Adoption::Thread(AdoptedThread {
+            thread_id: format!("thr_{n}").into(),
+            user_id: UserId::parse("ada").unwrap(),
+            title: Some("\u{1f31e}".repeat(255)),
+            created_at: at,
+            updated_at: at,
+            known_by: None,
+        })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        store.adopt((0..conversations).map(thread).collect()).await.unwrap();
+        store.signing_key([7; 32]).await.unwrap();
+    });
+    store
+}
+
+/// The most that is allocated at once for a page of each list of a user's, in bytes.
+fn of_pages(conversations: usize) -> Vec<u64> {
+    let name = format!("chatkit-rest-heap-{}-{conversations}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir(&directory).unwrap();
+    let store = with_conversations(&directory.join("sessions.db"), conversations);
+    // Outside of a runtime, so a list is read on this thread, whose allocations are counted.
+    let furnished = Furnished::on(Arc::new(store));
+    let service = gateway::gateway(&furnished.rooms, 0);
+    let page = |surface, path: &str| {
+        let request = furnished.of_surface(surface, &Method::GET, path, String::new());
+        let mut bytes = 0;
+        let counted = measure(|| {
+            let response = call(&service, request);
+            assert_eq!(response.status(), 200, "{path}");
+            bytes = drain(&mut pin!(response.into_body())).0;
+        });
+        // All of the titles are in it.
+        assert!(bytes > 20 * 255 * 4, "{path}: {bytes} bytes");
+        counted.bytes_max
+    };
+    let lists = || {
+        [(Surface::Rest, "/sessions?limit=20"), (Surface::Chat, "/conversations?limit=20")]
+            .map(|(surface, path)| page(surface, path))
+    };
+    // What is made once, such as a connection and its statements, is made here.
+    lists();
+    let peaks = lists().to_vec();
+    drop((service, furnished));
+    std::fs::remove_dir_all(&directory).unwrap();
+    peaks
+}
+
+#[test]
+fn a_page_of_many_conversations_costs_the_memory_of_a_page() {
+    let (few, many) = (of_pages(30), of_pages(5_000));
+    for (few, many) in few.into_iter().zip(many) {
+        // The ids and times are as long as they are.
+        assert!(many.abs_diff(few) < 1024, "{many} bytes, and {few} of thirty");
+        assert!(many < 8 * 20 * 255 * 4, "{many} bytes");
+    }
 }

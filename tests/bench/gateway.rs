@@ -131,6 +131,11 @@ impl Furnished {
         let store = Arc::new(MemoryStore::new());
         let session = SessionId::random();
         poll_once(bound_session(&store, session));
+        Self { session, ..Self::on(store) }
+    }
+
+    /// The same around a store with whatever it has.
+    pub(crate) fn on(store: Arc<dyn SessionStore>) -> Self {
         let config = Sources::new()
             .toml(
                 "bench.toml",
@@ -145,7 +150,7 @@ impl Furnished {
             .unwrap()
             .config;
         let rooms = Rooms::furnish(&config, store, HealthLayer::elsewhere()).unwrap();
-        Self { rooms, session, token: token() }
+        Self { rooms, session: SessionId::random(), token: token() }
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Request<Full<Bytes>> {
