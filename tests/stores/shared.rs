@@ -365,6 +365,39 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     assert!(matches!(run().await.unwrap(), RunStart::MessageLimit));
 }
 
+/// It would not find what is begun, and can't tell of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_begins_beside_a_process_that_goes_by_a_file_that_was_deleted() {
+    let directory = Directory::new();
+    let options = SqliteOptions::new().busy_timeout(Duration::from_millis(100));
+    let store: Store = Arc::new(options.open(&directory.file()).unwrap());
+    let id = with_messages(&store, 1).await;
+    let mut other = Other::open(&directory.file());
+    assert_eq!(other.begin(id, 3, 1), 1);
+    other.signal("-STOP");
+    std::fs::remove_file(directory.file().with_extension("db-runs")).unwrap();
+    let run = || {
+        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
+        store.begin_run(id, BeginRun { max_messages: max(3), lease, now: at(0), uncounted })
+    };
+    for _ in 0..8 {
+        assert!(run().await.unwrap_err().is_store());
+    }
+    assert!(store.ping().await.unwrap_err().is_store());
+    other.signal("-CONT");
+    // As soon as it has noticed.
+    let start = loop {
+        match run().await {
+            Ok(start) => break start,
+            Err(error) => assert!(error.is_store()),
+        }
+    };
+    assert!(matches!(start, RunStart::Next(_)));
+    assert!(matches!(run().await.unwrap(), RunStart::MessageLimit));
+    assert_eq!(other.begin(id, 3, 1), 0);
+    store.ping().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_run_is_a_write() {
     let directory = Directory::new();

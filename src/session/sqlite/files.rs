@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::ffi;
 
-use super::locks::{self, Locks};
-
 /// How long what was seen last is gone by.
 const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
@@ -46,8 +44,7 @@ impl Files {
     #[expect(clippy::disallowed_methods, reason = "no time that a test would have to pause")]
     pub(super) fn of(path: &Path) -> std::io::Result<Self> {
         // The log and its index are there for as long as anybody has the file open.
-        let runs = Locks::EXIST.then_some(locks::SUFFIX);
-        let opened = ["", "-wal", "-shm"].into_iter().chain(runs).map(|suffix| {
+        let opened = ["", "-wal", "-shm"].into_iter().map(|suffix| {
             let mut path = path.to_owned().into_os_string();
             path.push(suffix);
             let metadata = std::fs::metadata(&path)?;

@@ -14,7 +14,7 @@ pub(super) const SUFFIX: &str = "-runs";
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux {
-    use std::fs::{File, OpenOptions, Permissions};
+    use std::fs::{File, Metadata, OpenOptions, Permissions};
     use std::io::{Error, ErrorKind, Result};
     use std::ops::Range;
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -28,6 +28,7 @@ mod linux {
     pub(in super::super) struct Locks {
         file: File,
         path: PathBuf,
+        identity: (u64, u64),
     }
 
     impl Locks {
@@ -39,19 +40,25 @@ mod linux {
             let mut path = store.to_owned().into_os_string();
             path.push(super::SUFFIX);
             let path = PathBuf::from(path);
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            let file = Self::open_or_make(&path, store)?;
+            let identity = identity(&file.metadata()?);
+            Ok(Self { file, path, identity })
+        }
+
+        fn open_or_make(path: &Path, store: &Path) -> Result<File> {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
                 Ok(file) => {
                     let like = std::fs::metadata(store)?;
                     // Only root may give it away, and nobody else has to.
                     let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
                     file.set_permissions(Permissions::from_mode(like.mode() & 0o666))?;
-                    Ok(Self { file, path })
+                    Ok(file)
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     // Or is gone again.
                     let mut options = OpenOptions::new();
                     let file = options.write(true).create(true).truncate(false).mode(0o600);
-                    Ok(Self { file: file.open(&path)?, path })
+                    file.open(path)
                 }
                 Err(error) => Err(error),
             }
@@ -59,8 +66,11 @@ mod linux {
 
         /// Whether it is still what others find at its path.
         pub(in super::super) fn is_there(&self) -> Result<bool> {
-            let (own, found) = (self.file.metadata()?, std::fs::metadata(&self.path));
-            Ok(found.is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())))
+            match std::fs::metadata(&self.path) {
+                Ok(found) => Ok(identity(&found) == self.identity),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            }
         }
 
         pub(in super::super) fn remove(&self) -> Result<()> {
@@ -103,6 +113,10 @@ mod linux {
             };
             Ok(Some(first.max(bytes.start)..end.min(bytes.end)))
         }
+    }
+
+    fn identity(metadata: &Metadata) -> (u64, u64) {
+        (metadata.dev(), metadata.ino())
     }
 
     fn flock(kind: i32, bytes: &Range<u64>) -> Result<libc::flock> {

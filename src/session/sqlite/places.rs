@@ -22,13 +22,19 @@
 //! Whoever closes the file last removes it. So who shows itself, and who removes the file, has [`DOOR`]
 //! locked meanwhile, and opens another file if what it has is no more the one that others find.
 //!
+//! If the file is deleted while it is open, who comes next makes another, and the two would know nothing
+//! of each other. So nothing is decided by a file that others don't find any more, but for at most
+//! [`LOOK_EVERY`] by who is alone. Whoever notices goes on with the one that they find: shows itself there
+//! and no more here, marks all that it has, and decides when nobody shows itself in the old file, which it
+//! keeps open until then.
+//!
 //! Two sessions have one range by accident, one pair in 2^40. Then each finds the other's messages too:
 //! less may pass than could, never more.
 
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::locks::Locks;
@@ -69,8 +75,14 @@ const _: () = assert!(SESSIONS + (RANGE << RANGE_BITS) == 1 << 63);
 /// This process's locks.
 #[derive(Debug, Default)]
 pub(super) struct Places {
+    /// Of the store that they are of.
+    path: PathBuf,
     /// None if nobody else can come, or if that can't be told.
     locks: Option<Locks>,
+    /// Those that nobody finds any more, and that others may still go by.
+    left: Option<Box<Places>>,
+    /// Nothing was decided since.
+    is_moving: bool,
     number: u64,
     mode: Mode,
     /// What is locked of the sessions' ranges, by their first bytes.
@@ -138,8 +150,9 @@ impl Places {
             } else if locks.is_there()? {
                 let number = take_number(&locks)?;
                 locks.unlock(DOOR)?;
-                let (mode, held) = (Mode::Waiting, HashMap::new());
-                return Ok(Self { locks: Some(locks), number, mode, held });
+                let (mode, held, path) = (Mode::Waiting, HashMap::new(), path.to_owned());
+                let (left, is_moving) = (None, false);
+                return Ok(Self { path, locks: Some(locks), left, is_moving, number, mode, held });
             }
         }
         Err(io::Error::other("another process is about to open or to close it, and doesn't go on"))
@@ -150,9 +163,43 @@ impl Places {
         self.locks.is_some()
     }
 
+    /// The path of their store.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether nothing can be decided yet.
     pub(super) fn is_waiting(&self) -> bool {
         self.mode == Mode::Waiting
+    }
+
+    /// Whether that is because others are still to notice that this process [goes on](Self::move_to) here.
+    pub(super) fn is_moving(&self) -> bool {
+        self.is_moving
+    }
+
+    /// Whether others don't find these any more: somebody is to [go on](Self::move_to) with other ones.
+    pub(super) fn are_lost(&self) -> io::Result<bool> {
+        self.locks.as_ref().map_or(Ok(false), |locks| locks.is_there().map(|there| !there))
+    }
+
+    /// Goes on with others, where all messages are to be marked.
+    pub(super) fn move_to(&mut self, others: Self) {
+        let mut old = std::mem::replace(self, others);
+        self.is_moving = self.mode == Mode::Waiting;
+        if let Some(locks) = &old.locks {
+            // Who is still there is not to wait for this one.
+            let number = NUMBERS + old.number;
+            if locks.unlock(number..number + 1).is_err() || old.has_others().unwrap_or(true) {
+                old.left = None;
+                self.left = Some(Box::new(old));
+            }
+        }
+    }
+
+    fn has_others(&self) -> io::Result<bool> {
+        let locks = self.locks.as_ref();
+        locks.map_or(Ok(false), |locks| Ok(locks.locked(&ALL_NUMBERS)?.is_some()))
     }
 
     /// Whether others have it open, and all can decide.
@@ -163,11 +210,20 @@ impl Places {
 
     /// Whether messages are to be marked.
     pub(super) fn marks(&self) -> bool {
-        matches!(self.mode, Mode::Marking | Mode::Shared)
+        match self.mode {
+            Mode::Alone => false,
+            Mode::Marking | Mode::Shared | Mode::Waiting => true,
+        }
     }
 
     /// Looks for others.
     pub(super) fn look(&mut self) -> io::Result<Seen> {
+        if let Some(left) = &self.left {
+            if left.has_others()? {
+                return Ok(Seen::Same);
+            }
+            self.left = None;
+        }
         let Some(locks) = &self.locks else { return Ok(Seen::Same) };
         let others = || locks.locked(&ALL_NUMBERS).map(|others| others.is_some());
         match self.mode {
@@ -179,7 +235,7 @@ impl Places {
             Mode::Marking => Ok(Seen::Unmarked),
             Mode::Waiting if locks.locked(&UNMARKED)?.is_some() => Ok(Seen::Same),
             Mode::Waiting | Mode::Shared => {
-                self.mode = Mode::Shared;
+                (self.mode, self.is_moving) = (Mode::Shared, false);
                 if others()? || !locks.try_lock(UNMARKED)? {
                     return Ok(Seen::Same);
                 }
@@ -219,6 +275,11 @@ impl Places {
         {
             return Ok(None);
         }
+        // Only now: who has it while it is there has it before anybody can have that of another file.
+        if !locks.is_there().unwrap_or(false) {
+            locks.unlock(first..first + 1)?;
+            return Ok(None);
+        }
         let others = match count(locks, first + PART..first + RANGE) {
             Ok(others) => others,
             Err(error) => {
@@ -239,7 +300,7 @@ impl Places {
         };
         let first = range(id);
         let is_held = self.held.get(&first).is_some_and(|held| held.locks > 0);
-        Ok(!is_held && locks.locked(&(first..first + 1))?.is_none())
+        Ok(!is_held && locks.is_there()? && locks.locked(&(first..first + 1))?.is_none())
     }
 
     /// Gives a session's lock back.
@@ -283,6 +344,7 @@ impl Places {
 impl Drop for Places {
     fn drop(&mut self) {
         let Some(locks) = &self.locks else { return };
+        // One that nobody finds is gone with this.
         let is_last = || {
             Ok::<_, io::Error>(
                 locks.try_lock(DOOR)?

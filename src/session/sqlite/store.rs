@@ -52,9 +52,10 @@ use crate::session::store::{
 ///   polls, for about as long as it takes to wake another one (3 µs from the page cache). They never wait for a lock there. Lists
 ///   are read by the same connections on the runtime's threads for what blocks, eight at once.
 ///   Everything else goes through a thread of the store's own, so a slow disk holds up no other request.
-/// - **Its own files.** Once the file, or the log that SQLite has beside it, or the empty file `-runs`
-///   by which processes tell one another of their runs, was deleted or replaced, calls fail: a write at
-///   once, a read within about a second.
+/// - **Its own files.** Once the file, or the log that SQLite has beside it, was deleted or replaced, calls
+///   fail: a write at once, a read within about a second. The empty file `-runs`, by which processes tell
+///   one another of their runs, is made anew within a quarter of a second; several processes begin no run
+///   until all have noticed.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
 ///   at the latest if the file is locked: once for the batch before it, once for its own. One
 ///   whose session another process has locked, which was stopped just then, waits for that once more,
@@ -637,8 +638,18 @@ impl SessionStore for SqliteStore {
             self.read_list(context, |connection, _| rows::read_each_table(connection)).await?;
             // A transaction that changes nothing succeeds on a disk that is full, too.
             self.write(context, schema::write_again).await?;
-            if self.queue().tallies(|tallies| tallies.places().is_waiting()) {
-                return Err(Error::store(context, NO_RUN_CAN_BEGIN.to_owned()));
+            let why = self.queue().tallies(|tallies| {
+                let places = tallies.places();
+                if places.is_waiting() {
+                    Some(NO_RUN_CAN_BEGIN)
+                } else if places.are_lost().unwrap_or(true) {
+                    Some("the file by which processes tell one another of their runs was deleted")
+                } else {
+                    None
+                }
+            });
+            if let Some(why) = why {
+                return Err(Error::store(context, why.to_owned()));
             }
             Ok(())
         })

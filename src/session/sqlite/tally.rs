@@ -206,6 +206,18 @@ impl Tallies {
         Ok(())
     }
 
+    /// Goes on with other places, because other processes don't find these any more.
+    pub(super) fn move_to(&mut self, places: Places) {
+        self.places.move_to(places);
+        let ids: Vec<_> = self.entries.keys().copied().collect();
+        for id in ids {
+            if let Some(tally) = self.entries.get_mut(&id) {
+                tally.marked = 0;
+            }
+            log(self.mark(id));
+        }
+    }
+
     /// Lets other processes decide.
     pub(super) fn all_marked(&mut self) -> io::Result<()> {
         self.places.all_marked()

@@ -509,8 +509,7 @@ async fn a_table_that_cannot_be_read_is_found() {
 #[cfg(unix)]
 #[tokio::test]
 async fn nothing_is_written_to_a_file_that_is_not_at_its_path() {
-    let runs = locks::Locks::EXIST.then_some(locks::SUFFIX);
-    for suffix in ["", "-wal", "-shm"].into_iter().chain(runs) {
+    for suffix in ["", "-wal", "-shm"] {
         for replaced in [false, true] {
             let directory = Directory::new();
             let store = directory.store();
@@ -732,4 +731,61 @@ async fn who_waits_for_a_session_in_vain_is_told() {
     let other = Connection::open(directory.file()).unwrap();
     let record = rows::get(&other, id).unwrap().unwrap().open().unwrap();
     assert_eq!(record.message_count, MessageCount::Known(2));
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+async fn begin_of(store: &SqliteStore, id: SessionId, max: u32) -> RunStart {
+    let (lease, now) = (Duration::from_secs(30), Timestamp::UNIX_EPOCH);
+    let max_messages = std::num::NonZeroU32::new(max);
+    let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
+    store.begin_run(id, begin).await.unwrap()
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn who_comes_after_the_file_of_runs_was_deleted_finds_those_in_flight() {
+    for replaced in [false, true] {
+        let directory = Directory::new();
+        let store = directory.store();
+        let id = bound(&store).await;
+        assert!(matches!(begin_of(&store, id, 3).await, RunStart::Next(_)));
+        let runs = directory.0.join(format!("sessions.db{}", locks::SUFFIX));
+        std::fs::remove_file(&runs).unwrap();
+        if replaced {
+            std::fs::write(&runs, "").unwrap();
+        }
+        // Its own runs go on.
+        assert!(matches!(begin_of(&store, id, 3).await, RunStart::Next(_)));
+        store.settle(id, Settlement::default());
+        let newcomer = directory.store();
+        for store in [&store, &newcomer] {
+            while !store.queue().tallies(|tallies| tallies.places().is_shared()) {
+                tokio::task::yield_now().await;
+            }
+            store.ping().await.unwrap();
+        }
+        assert!(matches!(begin_of(&newcomer, id, 2).await, RunStart::Next(_)));
+        assert!(matches!(begin_of(&newcomer, id, 2).await, RunStart::MessageLimit));
+        assert!(matches!(begin_of(&store, id, 2).await, RunStart::MessageLimit));
+        drop((store, newcomer));
+        assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
+    }
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_limit_holds_while_the_file_of_runs_is_deleted_again_and_again() {
+    let directory = Directory::new();
+    let stores = two_stores(&directory).await;
+    let id = bound(&stores[0]).await;
+    let runs = directory.0.join(format!("sessions.db{}", locks::SUFFIX));
+    assert!(matches!(begin_of(&stores[0], id, 2).await, RunStart::Next(_)));
+    for round in 0..20 {
+        std::fs::remove_file(&runs).unwrap();
+        let [left, right] = &stores;
+        let (left, right) = tokio::join!(begin_of(left, id, 2), begin_of(right, id, 2));
+        let begun = [left, right].map(|start| matches!(start, RunStart::Next(_)));
+        assert_eq!(begun.iter().filter(|begun| **begun).count(), 1, "round {round}");
+        stores[usize::from(begun[1])].settle(id, Settlement::default());
+    }
 }

@@ -3,12 +3,14 @@
 //! It is the writer's no more than the callers', because it must not wait for the file: a process that
 //! has come may have that locked while it waits for this one to mark its messages.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::places::LOOK_EVERY;
+use super::locks::SUFFIX;
+use super::places::{LOOK_EVERY, Places};
 use super::tally::Tallies;
 use super::writer::Queue;
 
@@ -72,7 +74,16 @@ impl Drop for Watch {
 }
 
 fn look(queue: &Queue) {
-    let looked = queue.tallies(Tallies::look).and_then(|unmarked| {
+    let places = stay_found(queue);
+    let looked = places.and_then(|places| {
+        queue.tallies(|tallies| {
+            if let Some(places) = places {
+                tallies.move_to(places);
+            }
+            tallies.look()
+        })
+    });
+    let looked = looked.and_then(|unmarked| {
         let Some(unmarked) = unmarked else { return Ok(()) };
         for some in unmarked.chunks(MARK_AT_ONCE) {
             queue.tallies(|tallies| some.iter().try_for_each(|id| tallies.mark(*id)))?;
@@ -82,4 +93,21 @@ fn look(queue: &Queue) {
     if let Err(error) = looked {
         tracing::error!(%error, "session store: could not tell other processes of runs");
     }
+}
+
+/// Other places, where other processes look for this one's runs, if they don't find its own any more.
+fn stay_found(queue: &Queue) -> io::Result<Option<Places>> {
+    let lost = |tallies: &mut Tallies| {
+        let places = tallies.places();
+        places.are_lost().map(|are_lost| are_lost.then(|| places.path().to_owned()))
+    };
+    let Some(path) = queue.tallies(lost)? else { return Ok(None) };
+    // Not beside another store that is there instead.
+    if !queue.has_its_files() {
+        return Ok(None);
+    }
+    // This may take a while.
+    let places = Places::open(&path)?;
+    tracing::warn!("session store: the file {SUFFIX} beside it was deleted or replaced: made anew");
+    Ok(Some(places))
 }

@@ -241,6 +241,11 @@ impl Queue {
         })
     }
 
+    /// Whether the file and what SQLite has beside it are there. Blocks, though not for long.
+    pub(super) fn has_its_files(&self) -> bool {
+        self.files.as_ref().is_none_or(|files| files.look().is_ok())
+    }
+
     /// Has the writer look whether the files are still there. Nobody waits for that.
     pub(super) fn look(&self) {
         self.state().look = true;
@@ -472,7 +477,7 @@ impl State {
                 }
             }
         }
-        if !tallies.places().is_waiting() {
+        if !tallies.places().is_waiting() || tallies.places().is_moving() {
             return VecDeque::new();
         }
         let mut refused = VecDeque::new();
