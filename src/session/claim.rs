@@ -32,6 +32,8 @@ pub struct RunClaim {
     start: Start,
     /// What the thread that this first run made is called.
     made: Option<ThreadId>,
+    /// What else the upstream has named, the last of it: the same again is nothing new.
+    named: Option<ThreadId>,
     settlement: Settlement,
     /// The run's end, once its thread is being bound.
     binding: Option<Arc<Ending>>,
@@ -103,6 +105,7 @@ impl RunClaim {
             user_id: user_id.clone(),
             start,
             made: None,
+            named: None,
             settlement,
             binding: None,
             learns_titles,
@@ -220,15 +223,52 @@ impl RunClaim {
         &mut self,
         thread_id: &str,
     ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
-        let (own, lease) = match &self.start {
-            Start::First(lease) => (self.made.as_ref(), Some(*lease)),
-            Start::Next(own) => (Some(own), None),
-            Start::Uncounted(unbegun) => (Some(&unbegun.thread_id), None),
+        let lease = match self.start {
+            Start::First(lease) => Some(lease).filter(|_| self.made.is_none()),
+            Start::Next(_) | Start::Uncounted(_) => None,
         };
-        if own.is_some_and(|own| **own == *thread_id) {
+        if lease.is_none() && !self.is_another(thread_id) {
             return None;
         }
-        let lease = lease.filter(|_| own.is_none());
+        // The title may be that of another thread, which was named before this one was made.
+        if lease.is_some() && self.named.take().is_some_and(|named| *named != *thread_id) {
+            self.settlement.title = None;
+        }
+        Some(self.look_at(thread_id, lease))
+    }
+
+    /// Makes sure that a thread which the upstream names is no other user's, as
+    /// [`bind`](Self::bind) does of one that the run doesn't make; `None` if it is the run's own, or
+    /// was looked at just before.
+    pub fn name(
+        &mut self,
+        thread_id: &str,
+    ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
+        let is_known =
+            [self.own(), self.named.as_ref()].into_iter().flatten().any(|it| **it == *thread_id);
+        if is_known {
+            return None;
+        }
+        self.named = Some(ThreadId::from(thread_id));
+        Some(self.look_at(thread_id, None))
+    }
+
+    /// The thread that the run is on, or has made.
+    fn own(&self) -> Option<&ThreadId> {
+        self.made.as_ref().or_else(|| self.thread_id())
+    }
+
+    /// Whether a thread is not the run's own, as far as that has one yet.
+    pub fn is_another(&self, thread_id: &str) -> bool {
+        self.own().is_some_and(|own| **own != *thread_id)
+    }
+
+    /// Binds a thread, or, without a `lease`, sees whose it is.
+    fn look_at(
+        &mut self,
+        thread_id: &str,
+        lease: Option<Lease>,
+    ) -> impl Future<Output = Result<(), BindError>> + Send + use<> {
         let (id, user_id) = (self.session_id, self.user_id.clone());
         let ending = Arc::clone(self.binding.get_or_insert_with(|| {
             Arc::new(Ending {
@@ -244,7 +284,7 @@ impl RunClaim {
         }
         // In a task of its own: a client that leaves now must not keep it from being known that the
         // upstream gave it another user's thread.
-        Some(async move {
+        async move {
             let bound = tokio::spawn(async move {
                 let now = Timestamp::now();
                 let named = ThreadId::clone(&thread_id);
@@ -274,7 +314,7 @@ impl RunClaim {
                     stopped.to_string(),
                 ))),
             }
-        })
+        }
     }
 
     /// The upstream finished an item, whatever it is.

@@ -11,6 +11,9 @@ pub(crate) trait Listener {
     /// each such event, once.
     fn thread_created(&mut self, thread_id: &str);
 
+    /// The same of a `thread.updated`.
+    fn thread_named(&mut self, thread_id: &str);
+
     /// An event is complete.
     fn event(&mut self, event: Event<'_>);
 
@@ -25,7 +28,7 @@ pub(crate) trait Listener {
 pub(crate) struct Scanner {
     lines: Lines,
     fields: Fields,
-    /// The thread that the event makes has been told of.
+    /// The thread that the event is about has been told of.
     announced: bool,
 }
 
@@ -56,11 +59,16 @@ impl<L: Listener> Sink for Reader<'_, L> {
     fn data(&mut self, bytes: &[u8]) -> bool {
         let more = self.fields.feed(bytes);
         if !*self.announced
-            && self.fields.kind == Some(EventKind::ThreadCreated)
+            && let Some(kind @ (EventKind::ThreadCreated | EventKind::ThreadUpdated)) =
+                self.fields.kind
             && let Some(id) = &self.fields.thread_id
         {
             *self.announced = true;
-            self.listener.thread_created(id);
+            if kind == EventKind::ThreadCreated {
+                self.listener.thread_created(id);
+            } else {
+                self.listener.thread_named(id);
+            }
         }
         more
     }

@@ -18,13 +18,20 @@ use crate::error::BoxError;
 /// The storing of a new thread's id.
 pub type Binding = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
-/// Looks on while a run's bytes pass. It can't alter, end or, but for the one case of
-/// [`thread_created`](Self::thread_created), delay them.
+/// Looks on while a run's bytes pass. It can't alter, end or, but for the two cases of
+/// [`thread_created`](Self::thread_created) and [`thread_named`](Self::thread_named), delay them.
 pub trait RunObserver: Send + 'static {
     /// A `thread.created` says what the run's new thread is called. A run has one such event; whatever
     /// else comes is told all the same. Its frame waits for the binding, if there is one; if that
     /// fails, the stream ends with its error.
     fn thread_created(&mut self, thread_id: &str) -> Option<Binding>;
+
+    /// A `thread.updated` says which thread it is about. A run's events are about its own, but it is
+    /// the upstream that says so. Its frame waits for the binding, if there is one, as that of a
+    /// `thread.created` does. By default there is none.
+    fn thread_named(&mut self, _thread_id: &str) -> Option<Binding> {
+        None
+    }
 
     /// An event passed.
     fn event(&mut self, event: Event<'_>);
@@ -47,7 +54,8 @@ pub enum End {
     Idle,
     /// The upstream broke off.
     Truncated,
-    /// Its new thread could not be bound, so nothing of it was passed on.
+    /// Its new thread could not be bound, or it named another user's, and nothing was passed on of
+    /// that.
     Unbound,
 }
 
@@ -254,6 +262,10 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
         if let Some(binding) = self.observer.thread_created(thread_id) {
             self.parked.get_or_insert_default().bindings.push_back(binding);
         }
+    }
+
+    fn thread_named(&mut self, thread_id: &str) {
+        self.bindings.extend(self.observer.thread_named(thread_id));
     }
 
     fn event(&mut self, event: Event<'_>) {

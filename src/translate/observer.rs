@@ -25,6 +25,11 @@ impl RunObserver for SessionObserver {
         Some(Box::pin(async move { binding.await.map_err(BoxError::from) }))
     }
 
+    fn thread_named(&mut self, thread_id: &str) -> Option<Binding> {
+        let looking = self.claim.name(thread_id)?;
+        Some(Box::pin(async move { looking.await.map_err(BoxError::from) }))
+    }
+
     fn event(&mut self, event: Event<'_>) {
         match event.kind {
             EventKind::ItemDone => {
@@ -34,7 +39,9 @@ impl RunObserver for SessionObserver {
                 }
             }
             EventKind::ThreadCreated | EventKind::ThreadUpdated => {
-                if let Some(title) = event.title {
+                if let Some(title) = event.title
+                    && !event.id.is_some_and(|id| self.claim.is_another(id))
+                {
                     self.claim.learn_title(title);
                 }
             }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{
-    End, Folder, Gateway, MESSAGE_DONE, Reply, STREAM_HEAD, TestRequest, Upstream, created,
-    json_answer, line_of, log_of, options, preamble, stream_answer, user_done,
+    End, Folder, Gateway, MESSAGE_DELTA, MESSAGE_DONE, Reply, STREAM_HEAD, TestRequest, Upstream,
+    created, data, json_answer, line_of, log_of, options, preamble, stream_answer, user_done,
 };
 
 const KEY: &str = "sk-planted-key";
@@ -122,6 +122,16 @@ fn store(folder: &Folder) -> SqliteStore {
     SqliteStore::open(folder.store().strip_prefix("sqlite:").unwrap().as_ref()).unwrap()
 }
 
+/// What an upstream says of a thread that it has changed.
+fn updated(thread: &str) -> String {
+    data(&format!(
+        "{{\"type\":\"thread.updated\",\"thread\":{{\"id\":\"{thread}\",\"title\":\"of {thread}\"}}}}"
+    ))
+}
+
+/// A message in eve's own thread.
+const SAY_MORE: &str = r#"{"type":"threads.add_user_message","params":{"thread_id":"thr_eve","input":{"content":[],"attachments":[],"inference_options":{}}}}"#;
+
 /// How eve comes to have a thread: what she sends, and what she gets if it is called as ada's.
 #[derive(Clone, Copy, Debug)]
 enum Way {
@@ -136,10 +146,14 @@ enum Way {
     Second,
     SecondJson,
     SecondPassThrough,
+    /// A thread of hers is there; the upstream says that another one was changed.
+    Updated,
+    UpdatedJson,
+    UpdatedPassThrough,
 }
 
 impl Way {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Events,
         Self::Json,
         Self::Chat,
@@ -149,11 +163,16 @@ impl Way {
         Self::Second,
         Self::SecondJson,
         Self::SecondPassThrough,
+        Self::Updated,
+        Self::UpdatedJson,
+        Self::UpdatedPassThrough,
     ];
 
     async fn go(self, gateway: &Gateway, upstream: &Upstream, thread: &str) {
         let session = match self {
-            Self::Later => gateway.bound(upstream, "eve", "thr_eve").await,
+            Self::Later | Self::Updated | Self::UpdatedJson | Self::UpdatedPassThrough => {
+                gateway.bound(upstream, "eve", "thr_eve").await
+            }
             Self::Events | Self::Json | Self::Second | Self::SecondJson => {
                 gateway.session("eve").await
             }
@@ -163,8 +182,10 @@ impl Way {
         };
         let hi = r#"{"message":"hi"}"#;
         let request = match self {
-            Self::Events | Self::Later | Self::Second => TestRequest::run(&session),
-            Self::Json | Self::SecondJson => TestRequest::run(&session).field("accept", "application/json"),
+            Self::Events | Self::Later | Self::Second | Self::Updated => TestRequest::run(&session),
+            Self::Json | Self::SecondJson | Self::UpdatedJson => {
+                TestRequest::run(&session).field("accept", "application/json")
+            }
             Self::Chat => TestRequest::new("POST", "//api/chat").json(hi),
             Self::ChatEvents => {
                 TestRequest::new("POST", "//api/chat").json(hi).field("accept", "text/event-stream")
@@ -172,6 +193,7 @@ impl Way {
             Self::PassThrough | Self::SecondPassThrough => TestRequest::new("POST", "").json(
                 r#"{"type":"threads.create","params":{"input":{"content":[],"attachments":[],"inference_options":{}}}}"#,
             ),
+            Self::UpdatedPassThrough => TestRequest::new("POST", "").json(SAY_MORE),
         };
         let mut client = gateway.connect().await;
         client.send(request.user("eve").bytes()).await;
@@ -180,6 +202,9 @@ impl Way {
             Self::Second | Self::SecondJson | Self::SecondPassThrough => {
                 created(&format!("{thread}_own"))
             }
+            Self::Updated | Self::UpdatedJson | Self::UpdatedPassThrough => {
+                format!("{}{}", user_done("msg_u"), options())
+            }
             Self::Events
             | Self::Json
             | Self::Chat
@@ -187,14 +212,32 @@ impl Way {
             | Self::PassThrough
             | Self::Later => String::new(),
         };
-        let events = format!("{own}{}{MESSAGE_DONE}", preamble(thread));
+        let named = match self {
+            Self::Updated | Self::UpdatedJson | Self::UpdatedPassThrough => updated(thread),
+            Self::Events
+            | Self::Json
+            | Self::Chat
+            | Self::ChatEvents
+            | Self::PassThrough
+            | Self::Later
+            | Self::Second
+            | Self::SecondJson
+            | Self::SecondPassThrough => preamble(thread),
+        };
+        let events = format!("{own}{named}{MESSAGE_DONE}");
         peer.send(stream_answer(&events)).await;
         match self {
-            Self::Events | Self::Json | Self::Later | Self::Second | Self::SecondJson => {
+            Self::Events
+            | Self::Json
+            | Self::Later
+            | Self::Second
+            | Self::SecondJson
+            | Self::Updated
+            | Self::UpdatedJson => {
                 expect_nothing_told(&client.reply().await, 502);
             }
             Self::Chat | Self::ChatEvents => expect_nothing_told(&client.reply().await, 503),
-            Self::PassThrough | Self::SecondPassThrough => {
+            Self::PassThrough | Self::SecondPassThrough | Self::UpdatedPassThrough => {
                 // Its status is out before the upstream has said anything.
                 let head = client.head().await;
                 let (body, end) = client.body().await;
@@ -420,4 +463,75 @@ async fn two_threads_of_one_user_with_one_id_lock_nothing() {
     let _client = gateway.say("ada", &first).await;
     let (_peer, received) = upstream.request().await;
     assert_eq!(received.json()["params"]["thread_id"], Value::from("thr_1"));
+}
+
+#[tokio::test]
+async fn an_answer_is_cut_before_it_names_anothers_thread() {
+    for passes in [false, true] {
+        let upstream = Upstream::bind().await;
+        let gateway = Gateway::start(&upstream).await;
+        let thread = format!("thr_late_{passes}");
+        let owner = gateway.bound(&upstream, "ada", &thread).await;
+        let session = gateway.bound(&upstream, "eve", "thr_eve").await;
+        let before = gateway.get("eve", "/sessions").await;
+        let request = if passes {
+            TestRequest::new("POST", "").json(SAY_MORE)
+        } else {
+            TestRequest::run(&session)
+        };
+        let mut client = gateway.connect().await;
+        client.send(request.user("eve").bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(STREAM_HEAD).await;
+        let told = format!("{}{}{MESSAGE_DELTA}", user_done("msg_u"), options());
+        peer.send_chunk(&told).await;
+        let head = client.head().await;
+        assert_eq!(head.status, 200);
+        assert_eq!(client.chunk().await.unwrap(), told.as_bytes());
+        peer.send_chunk(updated(&thread)).await;
+        let (body, end) = client.body().await;
+        assert_eq!((String::from_utf8_lossy(&body), end != End::Clean), ("".into(), true));
+        let line = line_of(head.field("x-request-id").unwrap()).await;
+        assert_eq!((line.level, line.get("outcome")), (tracing::Level::WARN, "unbound"));
+        let lines = log_of("thread", &thread).await;
+        assert_eq!((lines.len(), lines[0].level), (1, tracing::Level::ERROR));
+        let locked = gateway.get("ada", &format!("/sessions/{owner}")).await;
+        locked.refusal(409, "THREAD_QUARANTINED");
+        assert_eq!(gateway.get("eve", "/sessions").await.data(), before.data());
+    }
+}
+
+#[tokio::test]
+async fn a_title_is_of_the_runs_own_thread() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    let session = gateway.session("ada").await;
+    let title = async || {
+        let listed = gateway.get("ada", "/sessions").await.data();
+        let mut listed = listed.as_array().unwrap().iter();
+        listed.find(|listed| listed["id"] == *session).unwrap()["title"].clone()
+    };
+    // Nobody's, and another one of hers: they pass, and change nothing.
+    gateway.bound(&upstream, "ada", "thr_hers").await;
+    for (events, expected) in [
+        (format!("{}{}{}", updated("thr_0"), preamble("thr_1"), updated("thr_2")), Value::Null),
+        (format!("{}{}", options(), updated("thr_hers")), Value::Null),
+        (format!("{}{}{}", updated("thr_1"), options(), updated("thr_2")), "of thr_1".into()),
+        (
+            format!(
+                "{}{}",
+                options(),
+                created("thr_3").replace("\"id\"", "\"title\":\"t\",\"id\"")
+            ),
+            "of thr_1".into(),
+        ),
+    ] {
+        let events = format!("{events}{MESSAGE_DONE}");
+        let mut client = gateway.say("ada", &session).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(stream_answer(&events)).await;
+        assert_eq!(client.reply().await.text(), events);
+        peer.close();
+        assert_eq!(title().await, expected, "{events}");
+    }
 }

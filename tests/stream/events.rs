@@ -322,6 +322,9 @@ pub(crate) fn expected(stream: &[u8]) -> Vec<Told> {
             announced = true;
             told.push(Told::Created(id.clone()));
         }
+        if let (EventKind::ThreadUpdated, Some(id)) = (fact.kind, &fact.id) {
+            told.push(Told::Named(id.clone()));
+        }
         told.push(Told::Event(fact));
     }
     told

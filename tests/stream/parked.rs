@@ -21,20 +21,30 @@ fn waiting() -> (Gate, Recorder) {
 }
 
 /// The two events in frames that are cut at `first` and at `second`.
-fn frames(first: usize, second: usize) -> Vec<Bytes> {
-    let stream = Bytes::from([event(CREATED), event(DELTA)].concat());
+fn frames(names: &str, first: usize, second: usize) -> Vec<Bytes> {
+    let stream = Bytes::from([event(names), event(DELTA)].concat());
     vec![stream.slice(..first), stream.slice(first..second), stream.slice(second..)]
 }
 
-/// Not a byte of the id that completes it leaves before it is stored, wherever frames begin.
+/// Not a byte of the id that completes it leaves before it is stored, or looked at, wherever frames
+/// begin.
 #[test]
-fn no_frame_shows_the_whole_id_before_it_is_stored() {
-    let end_of_id = event(CREATED).windows(5).position(|bytes| bytes == b"thr_1").unwrap() + 5;
-    let length = event(CREATED).len() + event(DELTA).len();
+fn no_frame_shows_the_whole_id_before_it_is_known() {
+    for (event, told) in [
+        (CREATED.to_owned(), Told::Created("thr_1".to_owned())),
+        (CREATED.replace("created", "updated"), Told::Named("thr_1".to_owned())),
+    ] {
+        no_frame_shows_the_id_of(&event, &told);
+    }
+}
+
+fn no_frame_shows_the_id_of(names: &str, told: &Told) {
+    let end_of_id = event(names).windows(5).position(|bytes| bytes == b"thr_1").unwrap() + 5;
+    let length = event(names).len() + event(DELTA).len();
     for first in 0..=length {
         for second in first..=length {
             let (gate, recorder) = waiting();
-            let sent = frames(first, second);
+            let sent = frames(names, first, second);
             let mut body = Box::pin(Watch::new(Script::frames(&sent), recorder.clone()));
             let mut cx = Context::from_waker(Waker::noop());
             let mut out = 0;
@@ -44,7 +54,7 @@ fn no_frame_shows_the_whole_id_before_it_is_stored() {
             assert!(out <= end_of_id, "{out} bytes left with frames at {first} and {second}");
             // And no more was kept than the frame that shows it.
             assert!(first > end_of_id || second > end_of_id || out == second);
-            assert_eq!(recorder.told()[0], Told::Created("thr_1".to_owned()));
+            assert_eq!(recorder.told()[0], *told);
 
             gate.open(Ok(()));
             let (rest, end) = drain_pinned(body);

@@ -94,6 +94,7 @@ impl Body for Script {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Created(String),
+    Named(String),
     Event(Fact),
     Ended(End),
 }
@@ -159,6 +160,11 @@ impl Recorder {
 impl RunObserver for Recorder {
     fn thread_created(&mut self, thread_id: &str) -> Option<Binding> {
         self.tell(Told::Created(thread_id.to_owned()));
+        self.bind.as_ref().map(|bind| (bind.lock().unwrap())())
+    }
+
+    fn thread_named(&mut self, thread_id: &str) -> Option<Binding> {
+        self.tell(Told::Named(thread_id.to_owned()));
         self.bind.as_ref().map(|bind| (bind.lock().unwrap())())
     }
 
