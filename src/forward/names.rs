@@ -58,56 +58,116 @@ pub(super) fn is_address(name: &str) -> bool {
     }
 }
 
-/// Fields under which proxies and access gateways tell who was authenticated: the defaults of
-/// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, Traefik, Envoy,
-/// Cloudflare Access, Tailscale, and of Google's, Amazon's and Microsoft's.
+/// How names begin under which a user is told, with `x-` or without.
+const FAMILIES: [&str; 62] = [
+    "access-token",
+    "amzn-lattice-",
+    "amzn-mtls-",
+    "amzn-oidc-",
+    "amzn-request-context",
+    "apigateway-",
+    "appengine-user-",
+    "arr-clientcert",
+    "auth-",
+    "authenticated-",
+    "authentik-",
+    "azure-client",
+    "azure-socketip",
+    "cas-",
+    "cf-access-",
+    "cf-client-cert",
+    "client-cert",
+    "client-dn",
+    "client-fingerprint",
+    "client-i-dn",
+    "client-issuer",
+    "client-s-dn",
+    "client-serial",
+    "client-subject",
+    "client-to-edge",
+    "client-verify",
+    "cloudfront-viewer-",
+    "consumer-",
+    "credential-",
+    "end-user",
+    "endpoint-api-userinfo",
+    "envoy-",
+    "forwarded-",
+    "goog-authenticated-user-",
+    "goog-iap-",
+    "hasura-",
+    "impersonate-",
+    "jwt-",
+    "l5d-",
+    "mellon-",
+    "ms-client-principal",
+    "ms-token-",
+    "mtls-",
+    "ngrok-auth-",
+    "oam-",
+    "oidc-",
+    "osso-",
+    "pomerium-",
+    "remote-",
+    "sandstorm-",
+    "shib-",
+    "spiffe-",
+    "ssl-",
+    "tailscale-",
+    "teleport-",
+    "tls-",
+    "token-sub",
+    "token-user-",
+    "vercel-",
+    "vouch-",
+    "webauth-",
+    "ynh-",
+];
+
+/// Fields under which proxies and access gateways tell who was authenticated, with what certificate,
+/// or from where: by families, as each has fields that depend on its settings. They are those of
+/// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, `HAProxy`, Traefik, Envoy,
+/// Caddy, Linkerd, SPIFFE, Kubernetes, Teleport, ngrok, Pangolin, Cloudflare, Tailscale, Fastly, Fly,
+/// Akamai, Vercel, `SiteMinder`, `WebSEAL`, Oracle Access Manager, Shibboleth, Mellon, CAS, and of Google's,
+/// Amazon's and Microsoft's.
 pub(super) fn is_identity(name: &str) -> bool {
-    const PREFIXES: [&str; 25] = [
-        "cf-access-",
-        "remote-",
-        "oidc-",
-        "ssl-client-",
-        "tailscale-user-",
-        "x-access-token",
-        "x-amzn-oidc-",
-        "x-auth-",
-        "x-authenticated-",
-        "x-authentik-",
-        "x-client-cert",
-        "x-consumer-",
-        "x-credential-",
-        "x-end-user",
-        "x-forwarded-",
-        "x-goog-authenticated-user-",
-        "x-goog-iap-",
-        "x-hasura-",
-        "x-jwt-",
-        "x-ms-client-principal",
-        "x-pomerium-",
-        "x-remote-",
-        "x-user-",
-        "x-vouch-",
-        "x-webauth-",
-    ];
+    /// As they are: `user-agent` says nothing of a user, and `x-iv-…` may be anything.
+    const PREFIXES: [&str; 5] = ["iv-", "sm-", "x-original-forwarded-", "x-proxy-", "x-user-"];
     match name {
-        "client-cert"
-        | "client-cert-chain"
-        | "x-anonymous-consumer"
-        | "x-email"
+        "cf-connecting-ip"
+        | "cf-connecting-ipv6"
+        | "cf-pseudo-ipv4"
+        | "eppn"
+        | "fastly-client-ip"
+        | "fly-client-ip"
         | "forwarded"
-        | "x-id-token"
-        | "cf-connecting-ip"
+        | "gap-auth"
         | "true-client-ip"
+        | "x-anonymous-consumer"
+        | "x-cert"
         | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "x-email"
+        | "x-forwarded"
+        | "x-id-token"
+        | "x-nf-client-connection-ip"
+        | "x-originating-ip"
         | "x-principal"
+        | "x-proxyuser-ip"
         | "x-real-ip"
+        | "x-serverless-authorization"
+        | "x-ssl"
         | "x-sub"
         | "x-subject"
         | "x-user"
         | "x-userid"
         | "x-userinfo"
         | "x-username" => true,
-        _ => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        _ => {
+            let bare = name.strip_prefix("x-").unwrap_or(name);
+            FAMILIES.iter().any(|family| bare.starts_with(family))
+                || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        }
     }
 }
 
@@ -182,4 +242,88 @@ pub(crate) fn is_order(name: &str) -> bool {
         "x-sendfile",
     ];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each as its own server's documentation has it, or as CGI would spell it.
+    #[test]
+    fn what_proxies_tell_of_a_user_is_known_by_its_family() {
+        for name in [
+            "cf-access-authenticated-user-email",
+            "cf_access_jwt_assertion",
+            "cf-client-cert-sha256",
+            "client-cert-chain",
+            "client-to-edge",
+            "cloudfront-viewer-cert-subject",
+            "gap-auth",
+            "impersonate-user",
+            "iv-user",
+            "l5d-client-id",
+            "mellon-name-id",
+            "ngrok-auth-user-email",
+            "oidc_claim_sub",
+            "oam_remote_user",
+            "remote_groups",
+            "remote-user",
+            "sm_universalid",
+            "ssl_client_s_dn",
+            "ssl-client-cert",
+            "tailscale-user-login",
+            "teleport-jwt-assertion",
+            "x-amzn-lattice-identity",
+            "x-amzn-mtls-clientcert-leaf",
+            "x-amzn-oidc-data",
+            "x-amzn-request-context",
+            "x-apigateway-api-userinfo",
+            "x-appengine-user-email",
+            "x-arr-clientcert",
+            "x-auth-request-user",
+            "x_authentik_username",
+            "x-client-cert-subject-dn",
+            "x-client-dn",
+            "x-client-verify",
+            "x-consumer-username",
+            "x-endpoint-api-userinfo",
+            "x-envoy-external-address",
+            "x-forwarded-client-cert",
+            "x-goog-authenticated-user-email",
+            "x-goog-iap-jwt-assertion",
+            "x-ms-client-principal",
+            "x-ms-client-principal-name",
+            "x-ms-token-aad-access-token",
+            "x-original-forwarded-for",
+            "x-remote-group",
+            "x_remote_user",
+            "x-spiffe-id",
+            "x-ssl-cert",
+            "x-ssl-client-cert",
+            "x_ssl_client_verify",
+            "x-tls-client-subject",
+            "x-token-user-email",
+            "x-webauth-user",
+        ] {
+            assert!(is_identity(&dashed(name)), "{name}");
+        }
+        for name in [
+            "accept-language",
+            "baggage",
+            "openai-beta",
+            "origin",
+            "sec-ch-ua",
+            "traceparent",
+            "user-agent",
+            "x-api-key",
+            "x-client-name",
+            "x-client-version",
+            "x-iv",
+            "x-request-id",
+            "x-stainless-os",
+            "x-tenant",
+        ] {
+            assert!(!is_identity(name) && !is_replaced(name), "{name}");
+        }
+    }
 }
