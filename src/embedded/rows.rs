@@ -15,6 +15,9 @@ const SHOWN_TO_RESPONDERS: usize = 100;
 /// How many of them one that needs older messages is shown at most.
 const MAX_SHOWN_TO_RESPONDERS: i64 = 1000;
 
+/// Bytes of items that are read at once: a page ends there, and so does what a responder is shown.
+const MAX_READ_BYTES: usize = 8 << 20;
+
 pub(super) fn add_thread(db: &Connection, thread: &Thread) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO embedded_threads (id, created_at, title, status)
@@ -86,7 +89,7 @@ pub(super) fn threads(db: &Connection, request: &PageRequest) -> rusqlite::Resul
         .prepare_cached(sql)?
         .query_map((time, seq, one_more(request)), read_thread)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(page(rows, request, |thread| &thread.id))
+    Ok(page(rows, false, request, |thread| &thread.id))
 }
 
 /// Adds an item, or replaces the one of that id where it is.
@@ -148,19 +151,26 @@ pub(super) fn newest_items(
          WHERE thread_id = ?1 ORDER BY created_at DESC, seq DESC LIMIT ?2",
     )?;
     let mut items = Vec::new();
-    let mut found = 0_usize;
-    for item in statement.query_map((thread_id, MAX_SHOWN_TO_RESPONDERS), read_item)? {
+    let (mut found, mut bytes) = (0_usize, 0_usize);
+    let mut rows = statement.query((thread_id, MAX_SHOWN_TO_RESPONDERS))?;
+    while let Some(row) = rows.next()? {
         if items.len() >= SHOWN_TO_RESPONDERS && found >= messages {
             break;
         }
-        let item = item?;
+        bytes += row.get_ref(4)?.as_bytes()?.len();
+        // The newest is what is to be answered.
+        if bytes > MAX_READ_BYTES && !items.is_empty() {
+            break;
+        }
+        let item = read_item(row)?;
         found += usize::from(item.content.is_message());
         items.push(item);
     }
     Ok(items)
 }
 
-/// A page of items as they are on the wire. Hidden ones count, but are not in it.
+/// A page of items as they are on the wire. Hidden ones count, but are not in it. It is shorter than
+/// was asked for where the items are very long.
 pub(super) fn items(
     db: &Connection,
     thread_id: &str,
@@ -185,13 +195,19 @@ pub(super) fn items(
          ORDER BY created_at, seq LIMIT ?4"
     };
     let (time, seq) = start.unzip();
-    let rows = db
-        .prepare_cached(sql)?
-        .query_map((thread_id, time, seq, one_more(request)), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
-        .collect::<rusqlite::Result<Vec<(String, String, String)>>>()?;
-    let page = page(rows, request, |(id, ..)| id);
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query((thread_id, time, seq, one_more(request)))?;
+    let mut items: Vec<(String, String, String)> = Vec::new();
+    let (mut bytes, mut is_cut) = (0_usize, false);
+    while let Some(row) = rows.next()? {
+        bytes += row.get_ref(2)?.as_bytes()?.len();
+        is_cut = bytes > MAX_READ_BYTES && !items.is_empty();
+        if is_cut {
+            break;
+        }
+        items.push((row.get(0)?, row.get(1)?, row.get(2)?));
+    }
+    let page = page(items, is_cut, request, |(id, ..)| id);
     Ok(page.filter_map(
         |(_, kind, body)| {
             if is_hidden(&kind) { None } else { RawValue::from_string(body).ok() }
@@ -248,9 +264,15 @@ fn one_more(request: &PageRequest) -> i64 {
     if request.limit < 0 { -1 } else { request.limit.saturating_add(1) }
 }
 
-fn page<T>(mut rows: Vec<T>, request: &PageRequest, id: impl Fn(&T) -> &String) -> Page<T> {
+/// `is_cut`: there are more rows than were read.
+fn page<T>(
+    mut rows: Vec<T>,
+    is_cut: bool,
+    request: &PageRequest,
+    id: impl Fn(&T) -> &String,
+) -> Page<T> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
+    let has_more = is_cut || rows.len() > limit;
     rows.truncate(limit);
     let after = if has_more { rows.last().map(|row| id(row).clone()) } else { None };
     Page { data: rows, has_more, after }

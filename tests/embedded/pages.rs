@@ -97,3 +97,24 @@ async fn a_list_of_nothing_is_a_page() {
     assert_eq!(items.to_string(), nothing);
     assert_eq!(op(&server, "threads.list", "{}").await.json().to_string(), nothing);
 }
+
+#[tokio::test]
+async fn a_page_of_long_items_is_shorter_and_says_so() {
+    let server = server();
+    let long = "x".repeat(1_000_000);
+    let thread_id = create(&server, &long).await.thread_id();
+    for _ in 1..6 {
+        add(&server, &thread_id, &long).await;
+    }
+    let (mut read, mut after, mut pages) = (0, String::new(), 0);
+    loop {
+        let params = format!(r#"{{"thread_id":"{thread_id}","limit":100{after}}}"#);
+        let page = page(&op(&server, "items.list", &params).await.json());
+        assert!((1..=8).contains(&page.ids.len()), "{}", page.ids.len());
+        (read, pages) = (read + page.ids.len(), pages + 1);
+        let Some(last) = page.after else { break };
+        assert_eq!(Some(&last), page.ids.last());
+        after = format!(r#","after":"{last}""#);
+    }
+    assert_eq!((read, pages), (12, 2));
+}
