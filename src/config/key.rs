@@ -276,7 +276,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.max_audio_bytes", "26214400", BYTES,
         "bytes of a transcription's audio"),
     key("limits.max_buffered_bytes", "268435456", Shape::Count(1 << 20, 1 << 40),
-        "bytes of what is read whole, requests' bodies and the upstream's answers, that are in memory at once; more are a 503"),
+        "bytes of what is read whole, requests' bodies and the upstream's answers, and of what is held of runs, that are in memory at once; more are a 503, and no more is held"),
     key("limits.max_buffered_bytes_per_user", "67108864", Shape::Count(1 << 20, 1 << 40),
         "the same of one user: by default two answers of `upstream.max_reply_bytes` at once; more are a 429; what is larger by itself than this or all is never read"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,

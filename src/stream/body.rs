@@ -11,17 +11,34 @@ use http_body::{Body, Frame, SizeHint};
 use super::flush::FlushFirst;
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
+#[cfg(feature = "translate")]
+use crate::limit::BufferPermit;
 
 /// What was held, as the very same frames, and then the rest as it comes.
 pub struct RunBody<B, O: RunObserver> {
     held: VecDeque<Frame<Bytes>>,
+    /// Room for what is held, given back with the last of it.
+    #[cfg(feature = "translate")]
+    permit: Option<BufferPermit>,
     watch: Pin<Box<Watch<B, O>>>,
     flush: FlushFirst,
 }
 
 impl<B, O: RunObserver> RunBody<B, O> {
     pub(super) fn new(held: VecDeque<Frame<Bytes>>, watch: Pin<Box<Watch<B, O>>>) -> Self {
-        Self { held, watch, flush: FlushFirst::default() }
+        Self {
+            held,
+            #[cfg(feature = "translate")]
+            permit: None,
+            watch,
+            flush: FlushFirst::default(),
+        }
+    }
+
+    /// Keeps `permit` for as long as anything is held.
+    #[cfg(feature = "translate")]
+    pub(crate) fn covered_by(self, permit: Option<BufferPermit>) -> Self {
+        Self { permit: permit.filter(|permit| !permit.is_empty()), ..self }
     }
 
     /// Whether output has come and no thread was named before it.
@@ -51,6 +68,8 @@ where
         if let Some(frame) = self.held.pop_front() {
             if self.held.is_empty() {
                 self.held = VecDeque::new();
+                #[cfg(feature = "translate")]
+                self.permit.take();
             }
             self.flush.gave_out();
             return Poll::Ready(Some(Ok(frame)));

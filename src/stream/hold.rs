@@ -68,7 +68,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    hold_run(Box::pin(watch), policy, Silence::Fails).await
+    hold_run(Box::pin(watch), policy, Silence::Fails, &mut |_| true).await
 }
 
 /// What a run is that ends well, and without a word, after the upstream has prepared it.
@@ -80,11 +80,13 @@ pub(crate) enum Silence {
     Passes,
 }
 
-/// [`hold`], where a run may be silent.
+/// [`hold`], where a run may be silent. `room` says whether there is room for so many bytes, all in
+/// all; where there is none, no more is held.
 pub(crate) async fn hold_run<B, O>(
     mut watch: Pin<Box<Watch<B, O>>>,
     policy: HoldPolicy,
     silence: Silence,
+    room: &mut (dyn FnMut(usize) -> bool + Send),
 ) -> Result<RunBody<B, O>, RunFailure>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -106,7 +108,7 @@ where
                 // Somebody whose thread isn't named has nothing to come back to.
                 let may_wait = watch.awaits_thread() && !policy.hold_for.is_zero();
                 let progress = watch.as_mut().progress();
-                let is_over = held.is_over(policy);
+                let is_over = held.is_over(policy) || !room(held.memory());
                 if progress.refused && !progress.output && is_over {
                     break None;
                 }
@@ -147,6 +149,9 @@ where
     })
 }
 
+/// What frames may cost beside their bytes, however few of those may be held.
+const CRUMBS_BYTES: usize = 65_536;
+
 /// What is held.
 #[derive(Default)]
 struct Held {
@@ -155,6 +160,8 @@ struct Held {
     /// crumbs are bounded too.
     preamble_bytes: usize,
     other_bytes: usize,
+    /// What the frames of those cost.
+    other_frames: usize,
     /// The events that have passed.
     events: u64,
 }
@@ -169,6 +176,7 @@ impl Held {
             self.preamble_bytes += bytes + size_of::<Frame<Bytes>>();
         } else {
             self.other_bytes += bytes;
+            self.other_frames += size_of::<Frame<Bytes>>();
         }
         self.events = events;
         self.frames.push_back(frame);
@@ -178,8 +186,15 @@ impl Held {
         self.preamble_bytes + self.other_bytes
     }
 
+    /// The same, and what the frames cost.
+    fn memory(&self) -> usize {
+        self.bytes() + self.other_frames
+    }
+
     fn is_over(&self, policy: HoldPolicy) -> bool {
-        self.other_bytes >= policy.hold_bytes || self.preamble_bytes > policy.preamble_bytes
+        self.other_bytes >= policy.hold_bytes
+            || self.other_frames > policy.hold_bytes.max(CRUMBS_BYTES)
+            || self.preamble_bytes > policy.preamble_bytes
     }
 }
 
@@ -269,6 +284,20 @@ mod tests {
             assert_eq!(is_threadless(events, true, policy).await, Some(false), "{events:?}");
             assert_eq!(begun.elapsed(), Duration::ZERO);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn crumbs_are_held_for_what_they_cost() {
+        let committed_at = async |crumbs: usize| {
+            let frames = (0..crumbs).map(|_| Bytes::from_static(b":")).collect();
+            let begun = Instant::now();
+            let watch = Watch::new(Events(frames, true), NoObserver);
+            assert!(hold(watch, HoldPolicy::default()).await.is_ok());
+            begun.elapsed()
+        };
+        let enough = CRUMBS_BYTES / size_of::<Frame<Bytes>>();
+        assert_eq!(committed_at(enough).await, HoldPolicy::default().hold_for);
+        assert_eq!(committed_at(enough + 1).await, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -265,7 +265,9 @@ impl<O: RunObserver> Listener for Listening<'_, O> {
     }
 
     fn thread_named(&mut self, thread_id: &str) {
-        self.bindings.extend(self.observer.thread_named(thread_id));
+        if let Some(binding) = self.observer.thread_named(thread_id) {
+            self.parked.get_or_insert_default().bindings.push_back(binding);
+        }
     }
 
     fn event(&mut self, event: Event<'_>) {

@@ -180,9 +180,12 @@ where
     {
         let silence = self.silence();
         let Self { headers, watch, thread_id, needs } = self;
-        match hold_run(watch, exchange.settings.hold, silence).await {
+        let mut kept = exchange.upstream.sender.permit();
+        let mut room = |bytes| kept.grow_to(bytes).is_ok();
+        match hold_run(watch, exchange.settings.hold, silence, &mut room).await {
             Ok(body) if thread_id.is_none() && body.is_threadless() => Err(threadless()),
             Ok(body) => {
+                let body = body.covered_by(kept.into_permit());
                 let mut response = Response::new(ReplyBody::Run { body });
                 *response.headers_mut() = headers;
                 Ok(response)

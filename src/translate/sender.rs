@@ -37,6 +37,11 @@ impl Kept {
         self.0.as_mut().map_or(Ok(()), |permit| permit.grow_to(bytes))
     }
 
+    /// The permit, if anything is counted.
+    pub(super) fn into_permit(self) -> Option<BufferPermit> {
+        self.0
+    }
+
     /// These bytes, for which there is room as long as they are kept.
     pub(super) fn held_by(self, bytes: Bytes) -> Bytes {
         match self.0 {

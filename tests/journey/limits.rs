@@ -2,7 +2,7 @@
 
 use crate::support::{
     End, Gateway, JSON_HEAD, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream,
-    chunk, data, json_answer, options, preamble, soon, user_done,
+    chunk, data, json_answer, last_chunk, options, preamble, soon, user_done,
 };
 
 #[tokio::test]
@@ -307,4 +307,41 @@ async fn answers_that_are_being_read_have_a_largest_size_together() {
         }
         soon(async { while is_crowded().await {} }).await;
     }
+}
+
+/// Until the client has it; where there is no room for it, nothing is held.
+#[tokio::test]
+async fn what_is_held_of_runs_is_counted() {
+    let upstream = Upstream::bind().await;
+    let settings = [
+        ("limits.max_buffered_bytes", "2400000"),
+        ("limits.max_buffered_bytes_per_user", "1200000"),
+        ("stream.hold_for", "60s"),
+    ];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let session = gateway.bound(&upstream, "ada", "thr_1").await;
+    let text = "x".repeat(700_000);
+    let large = format!("{{\"title\":\"{text}\"}}");
+    let is_crowded = async || gateway.post("ada", "/sessions", &large).await.status == 429;
+    let echo = user_done("msg_u").replace("\"hi\"", &format!("\"{text}\""));
+
+    let mut client = gateway.say("ada", &session).await;
+    let (mut peer, _) = upstream.request().await;
+    peer.send(STREAM_HEAD).await;
+    peer.send_chunk(&echo).await;
+    soon(async { while !is_crowded().await {} }).await;
+
+    let mut committed = gateway.say("ada", &session).await;
+    let (mut other, _) = upstream.request().await;
+    other.send(STREAM_HEAD).await;
+    other.send_chunk(&echo).await;
+    assert_eq!(committed.head().await.status, 200);
+    drop((committed, other));
+
+    peer.send_chunk(MESSAGE_DONE).await;
+    peer.send(last_chunk()).await;
+    let reply = client.reply().await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.text(), format!("{echo}{MESSAGE_DONE}"));
+    soon(async { while is_crowded().await {} }).await;
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     Adopted, AdoptedThread, Adoption, BeginRun, MessageCount, RunStart, SessionId, Settlement,
     SqliteOptions, ThreadId, Uncounted,
@@ -376,9 +377,11 @@ async fn nothing_begins_beside_a_process_that_goes_by_a_file_that_was_deleted() 
     assert_eq!(other.begin(id, 3, 1), 1);
     other.signal("-STOP");
     std::fs::remove_file(directory.file().with_extension("db-runs")).unwrap();
+    let ada = UserId::parse("ada").unwrap();
     let run = || {
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        store.begin_run(id, BeginRun { max_messages: max(3), lease, now: at(0), uncounted })
+        let begin = BeginRun { max_messages: max(3), lease, now: at(0), uncounted };
+        store.begin_run(id, &ada, None, begin)
     };
     for _ in 0..8 {
         assert!(run().await.unwrap_err().is_store());

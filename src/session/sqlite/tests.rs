@@ -738,7 +738,7 @@ async fn begin_of(store: &SqliteStore, id: SessionId, max: u32) -> RunStart {
     let (lease, now) = (Duration::from_secs(30), Timestamp::UNIX_EPOCH);
     let max_messages = std::num::NonZeroU32::new(max);
     let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
-    store.begin_run(id, begin).await.unwrap()
+    store.begin_run(id, &ada(), None, begin).await.unwrap()
 }
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
