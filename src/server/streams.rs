@@ -29,6 +29,9 @@ pub(super) const LEAST_TAKEN: u64 = 1024;
 /// room for it: then it is over at once, and takes no more than this of memory.
 const SMALL_BODY_BYTES: u64 = 16 * 1024;
 
+/// What a stream may be sent before the others have their turn: a frame, or what is in its buffer.
+const TURN_BYTES: u64 = 64 * 1024;
+
 /// For how long too little has been taken of what waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WriteClock {
@@ -89,6 +92,8 @@ struct Table {
 struct Row {
     stream: Arc<Stream>,
     clock: WriteClock,
+    /// What had been written of all bodies when the clock began.
+    sent: u64,
     task: Option<AbortHandle>,
 }
 
@@ -125,23 +130,29 @@ impl Streams {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Ends the streams of which too little was taken for `write_timeout`. Whether any waits.
+    /// Ends the streams of which too little was taken for `write_timeout`, unless others had their
+    /// turn and the client took enough for all. Whether any waits.
     pub(super) fn cut_slow(&self, now: Instant, write_timeout: Duration) -> bool {
-        let mut any = false;
-        for row in self.table().rows.iter_mut().flatten() {
+        let mut table = self.table();
+        let waiting = table.rows.iter().flatten().filter(|row| row.stream.waits()).count() as u64;
+        let sent = self.sent();
+        for row in table.rows.iter_mut().flatten() {
             let stream = &row.stream;
-            let waits = stream.waits();
-            any |= waits;
             let caught_up = stream.caught_up.swap(false, Ordering::Relaxed);
             let taken = stream.taken.load(Ordering::Relaxed);
-            if row.clock.slow_for(waits, caught_up, taken, now) >= write_timeout
+            let slow = row.clock.slow_for(stream.waits(), caught_up, taken, now);
+            if slow.is_zero() {
+                row.sent = sent;
+            }
+            if slow >= write_timeout
+                && !is_in_line(sent.saturating_sub(row.sent), waiting, slow, write_timeout)
                 && let Some(task) = row.task.take()
             {
                 tracing::debug!("the client took too little of a stream: it is cut");
                 task.abort();
             }
         }
-        any
+        waiting > 0
     }
 
     /// Begins a stream. Its task is the next one that [`StreamTasks`] is given.
@@ -157,7 +168,8 @@ impl Streams {
             awaited: AtomicBool::new(false),
             waiting: Mutex::new(None),
         });
-        let begun = Row { stream: Arc::clone(&stream), clock: WriteClock::default(), task: None };
+        let begun =
+            Row { stream: Arc::clone(&stream), clock: WriteClock::default(), sent: 0, task: None };
         match table.rows.get_mut(row) {
             Some(free) => *free = Some(begun),
             None => table.rows.push(Some(begun)),
@@ -165,6 +177,15 @@ impl Streams {
         table.newest = Some(row);
         stream
     }
+}
+
+/// Whether a stream that has been `slow` for so long may not have had its turn: less was sent
+/// meanwhile than the others that wait may have before it. The client must take as much as is due
+/// for all of them, so that many streams are held by nobody who couldn't hold each.
+fn is_in_line(sent: u64, waiting: u64, slow: Duration, write_timeout: Duration) -> bool {
+    let due = u128::from(waiting.saturating_mul(LEAST_TAKEN)) * slow.as_millis();
+    sent < waiting.saturating_sub(1).saturating_mul(TURN_BYTES)
+        && u128::from(sent) * write_timeout.as_millis() >= due
 }
 
 /// What is known of a stream without asking it.
@@ -437,22 +458,65 @@ mod tests {
         assert!(stream.has_room() && !stream.may_end());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_stream_is_ended_alone() {
-        let all = Streams::new();
-        let tasks = StreamTasks(Arc::clone(&all));
-        let mut held = Vec::new();
-        let mut streams = Vec::new();
-        for _ in 0..2 {
+    type Held = Vec<tokio::sync::oneshot::Receiver<()>>;
+
+    /// Streams with tasks that never end, and what tells when they are ended.
+    fn running(all: &Arc<Streams>, count: usize) -> (Vec<Arc<Stream>>, Held) {
+        let tasks = StreamTasks(Arc::clone(all));
+        let begin = |_| {
             let stream = all.begin();
-            let (kept, holds) = tokio::sync::oneshot::channel::<()>();
+            let (kept, holds) = tokio::sync::oneshot::channel();
             tasks.execute(async move {
                 let _kept = kept;
                 std::future::pending::<()>().await;
             });
-            held.push(holds);
-            streams.push(stream);
+            (stream, holds)
+        };
+        (0..count).map(begin).unzip()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_enough_for_all_may_take_one_after_the_other() {
+        let second = Duration::from_secs(1);
+        let write_timeout = 4 * second;
+        // What is taken of the first in each second, and when the others are cut.
+        for (taken, cut_at) in [
+            // As if the connection were slow: the others had no turn.
+            (1024, None),
+            // Too little for three.
+            (700, Some(4)),
+            // The others had their turns, and their windows were shut.
+            (16 * 1024, Some(8)),
+            (1 << 20, Some(4)),
+        ] {
+            let all = Streams::new();
+            let (streams, mut held) = running(&all, 3);
+            let mut first = streams[0].piece(Bytes::from(vec![0; 16 << 20]));
+            let _others = [&streams[1], &streams[2]].map(|it| it.piece(Bytes::from(vec![0; 2048])));
+            let begun = Instant::now();
+            let mut cut = None;
+            for n in 0..16 {
+                all.cut_slow(begun + second * n, write_timeout);
+                tokio::task::yield_now().await;
+                let mut is_cut = held.iter_mut().map(|held| {
+                    held.try_recv() != Err(tokio::sync::oneshot::error::TryRecvError::Empty)
+                });
+                let which: [bool; 3] = std::array::from_fn(|_| is_cut.next().unwrap());
+                if which != [false; 3] {
+                    assert_eq!(which, [false, true, true]);
+                    cut = Some(n);
+                    break;
+                }
+                first.advance(taken);
+            }
+            assert_eq!(cut, cut_at, "{taken}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_stream_is_ended_alone() {
+        let all = Streams::new();
+        let (streams, mut held) = running(&all, 2);
         let second = Duration::from_secs(1);
         let _waits = streams[0].piece(Bytes::from_static(b"1"));
         drop(streams[1].piece(Bytes::from_static(b"1")));
