@@ -17,6 +17,7 @@ use super::io::{Activity, InRequest};
 use super::streams::Piece;
 use crate::authenticate::ConnectionCallers;
 use crate::error::BoxError;
+use crate::telemetry::{Record, is_long};
 
 /// The service, telling the connection what it is doing.
 #[derive(Clone)]
@@ -101,7 +102,12 @@ where
                         }
                         Next::Ask
                     };
-                    let body = |body| CountedBody { body, guard, next };
+                    let untaken = if matches!(next, Next::Ask) && is_long(response.body()) {
+                        Untaken(response.extensions_mut().remove())
+                    } else {
+                        Untaken(None)
+                    };
+                    let body = |body| CountedBody { untaken, body, guard, given: 0, next };
                     return Poll::Ready(Ok(response.map(body)));
                 }
             }
@@ -113,14 +119,29 @@ pin_project! {
     /// A body that counts as a request in progress. It passes its frames on untouched, and an
     /// error when everything that came before it has been written.
     ///
-    /// On HTTP/2 it isn't over before all of it is written, unless it is small and the client's
+    /// It isn't over before all of it is written, unless it is small and, on HTTP/2, the client's
     /// windows have room for it: what the server keeps in its buffer once a body is over, nobody can
-    /// take back.
+    /// take back, and nobody could tell whether the client took it.
     pub(super) struct CountedBody<R> {
+        // Goes before the body, which logs its request when it goes.
+        untaken: Untaken,
         #[pin]
         body: R,
         guard: Option<InRequest>,
+        // Bytes that were given since the body last had none.
+        given: usize,
         next: Next,
+    }
+}
+
+/// Tells the log that the client didn't take all, unless it is emptied before it goes.
+struct Untaken(Option<Record>);
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(record) = &self.0 {
+            record.untaken();
+        }
     }
 }
 
@@ -132,9 +153,9 @@ enum Next {
     Nothing,
     /// The last byte, when those before it are written. The server asks for room before it takes
     /// this one.
-    LastByte(Bytes),
+    LastByte { last: Bytes, since: Option<u64> },
     /// The trailers, or nothing, when all is written.
-    End(Option<Box<HeaderMap>>),
+    End { trailers: Option<Box<HeaderMap>>, since: Option<u64> },
     /// The error, when all that can be is written.
     Fail { error: Option<BoxError>, since: Option<u64> },
 }
@@ -147,17 +168,19 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
         let Some(guard) = this.guard else {
             return Some(frame.map_data(Piece::unwatched));
         };
-        if ends {
-            guard.ended();
-        }
         let frame = match frame.into_data() {
             Ok(data) => {
+                *this.given = this.given.saturating_add(data.len());
                 let mut piece = guard.piece(data);
-                if ends
-                    && guard.stream().is_some_and(|stream| !stream.may_end())
-                    && let Some(last) = piece.split_last()
-                {
-                    *this.next = Next::LastByte(last);
+                if ends {
+                    if !guard.may_end(*this.given)
+                        && let Some(last) = piece.split_last()
+                    {
+                        *this.next = Next::LastByte { last, since: None };
+                    } else {
+                        guard.ended();
+                        this.untaken.0 = None;
+                    }
                 }
                 return Some(Frame::data(piece));
             }
@@ -165,7 +188,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
         };
         match frame.into_trailers() {
             Ok(trailers) => {
-                *this.next = Next::End(Some(Box::new(trailers)));
+                *this.next = Next::End { trailers: Some(Box::new(trailers)), since: None };
                 None
             }
             // There is no third kind.
@@ -186,41 +209,49 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
             let mut this = self.as_mut().project();
             let guard = this.guard.as_ref();
             match this.next {
-                Next::Ask => match ready!(this.body.as_mut().poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        if let Some(frame) = self.as_mut().pass(frame) {
-                            return Poll::Ready(Some(Ok(frame)));
+                Next::Ask => {
+                    let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+                        *this.given = 0;
+                        return Poll::Pending;
+                    };
+                    match frame {
+                        Some(Ok(frame)) => {
+                            if let Some(frame) = self.as_mut().pass(frame) {
+                                return Poll::Ready(Some(Ok(frame)));
+                            }
                         }
-                    }
-                    Some(Err(error)) => {
-                        *this.next = Next::Fail { error: Some(error.into()), since: None };
-                    }
-                    None => {
-                        if let Some(guard) = guard {
-                            guard.ended();
+                        Some(Err(error)) => {
+                            *this.next = Next::Fail { error: Some(error.into()), since: None };
                         }
-                        *this.next = Next::End(None);
+                        None => *this.next = Next::End { trailers: None, since: None },
                     }
-                },
+                }
                 Next::Nothing => return Poll::Ready(None),
-                Next::LastByte(last) => {
-                    if let Some(stream) = guard.and_then(InRequest::stream) {
-                        ready!(stream.poll_taken(cx));
+                Next::LastByte { last, since } => {
+                    if let Some(guard) = guard {
+                        ready!(guard.poll_taken(since, cx));
+                        guard.ended();
                     }
+                    *this.given = 0;
+                    this.untaken.0 = None;
                     let last = std::mem::take(last);
                     let piece = match guard {
                         Some(guard) => guard.piece(last),
                         None => Piece::unwatched(last),
                     };
-                    *this.next = Next::End(None);
+                    *this.next = Next::End { trailers: None, since: None };
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
-                Next::End(trailers) => {
-                    if let Some(stream) = guard.and_then(InRequest::stream)
-                        && !stream.may_end()
+                Next::End { trailers, since } => {
+                    if let Some(guard) = guard
+                        && !guard.may_end(*this.given)
                     {
-                        ready!(stream.poll_taken(cx));
+                        ready!(guard.poll_taken(since, cx));
                     }
+                    if let Some(guard) = guard {
+                        guard.ended();
+                    }
+                    this.untaken.0 = None;
                     let trailers = trailers.take();
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
                 }
@@ -236,17 +267,17 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
 
     fn is_end_stream(&self) -> bool {
         match &self.next {
-            Next::Ask | Next::End(None) => self.body.is_end_stream(),
+            Next::Ask | Next::End { trailers: None, .. } => self.body.is_end_stream(),
             Next::Nothing => true,
-            Next::LastByte(_) | Next::End(Some(_)) | Next::Fail { .. } => false,
+            Next::LastByte { .. } | Next::End { .. } | Next::Fail { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.next {
             Next::Nothing => SizeHint::with_exact(0),
-            Next::LastByte(_) => SizeHint::with_exact(1),
-            Next::Ask | Next::End(_) | Next::Fail { .. } => self.body.size_hint(),
+            Next::LastByte { .. } => SizeHint::with_exact(1),
+            Next::Ask | Next::End { .. } | Next::Fail { .. } => self.body.size_hint(),
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::frames::Frames;
-use super::streams::{Piece, Stream, Streams};
+use super::streams::{Piece, SMALL_BODY_BYTES, Stream, Streams};
 
 /// What is known of a connection without asking it.
 #[derive(Debug, Default)]
@@ -197,14 +197,28 @@ impl InRequest {
         self.activity.reset.store(false, Ordering::Relaxed);
     }
 
+    /// Whether its body's end may come before what was given away is taken: see
+    /// [`Stream::may_end`]. `given` is what was given since the body last had nothing to give, so
+    /// that it may not have been written.
+    pub(super) fn may_end(&self, given: usize) -> bool {
+        match &self.stream {
+            Some(stream) => stream.may_end(),
+            None => given <= SMALL_BODY_BYTES && !self.activity.blocked.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ready when what was given away is taken, as far as that is known: on HTTP/1 by the system.
+    /// `since` is as for [`poll_written`](Self::poll_written).
+    pub(super) fn poll_taken(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            Some(stream) => stream.poll_taken(cx),
+            None => self.poll_written(since, cx),
+        }
+    }
+
     /// See [`Activity::poll_written`].
     pub(super) fn poll_written(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         self.activity.poll_written(since, cx)
-    }
-
-    /// Its stream, on HTTP/2.
-    pub(super) fn stream(&self) -> Option<&Stream> {
-        self.stream.as_deref()
     }
 
     /// A piece of its response's body, which is given away now.

@@ -27,7 +27,7 @@ pub(super) const LEAST_TAKEN: u64 = 1024;
 
 /// A body of so many bytes in all may be over before it is written, if the client's windows have
 /// room for it: then it is over at once, and takes no more than this of memory.
-const SMALL_BODY_BYTES: u64 = 16 * 1024;
+pub(super) const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// What a stream may be sent before the others have their turn: a frame, or what is in its buffer.
 const TURN_BYTES: u64 = 64 * 1024;
@@ -225,7 +225,7 @@ impl Stream {
     /// Whether the body's end may come before what was given away is written. The client can take
     /// a window back, and needn't read: then who is over holds memory without a place or a clock.
     pub(super) fn may_end(&self) -> bool {
-        self.handed.load(Ordering::Relaxed) <= SMALL_BODY_BYTES && self.has_room()
+        self.handed.load(Ordering::Relaxed) <= SMALL_BODY_BYTES as u64 && self.has_room()
     }
 
     /// Ready when all that was given away is written, or never will be.

@@ -16,6 +16,7 @@ struct Facts {
     chatkit: OnceLock<&'static str>,
     session: OnceLock<Uuid>,
     end: OnceLock<&'static str>,
+    untaken: OnceLock<()>,
 }
 
 impl Record {
@@ -49,6 +50,16 @@ impl Record {
     #[cfg(feature = "translate")]
     pub(crate) fn ended(&self, end: &'static str) {
         let _ = self.0.end.set(end);
+    }
+
+    /// Its answer's last byte was given to the connection, and the client didn't take all of it.
+    #[cfg(feature = "server")]
+    pub(crate) fn untaken(&self) {
+        let _ = self.0.untaken.set(());
+    }
+
+    pub(super) fn is_untaken(&self) -> bool {
+        self.0.untaken.get().is_some()
     }
 
     pub(super) fn user_id(&self) -> Option<&UserId> {

@@ -97,10 +97,22 @@ where
             // sees to it on HTTP/2.
             if line.method == Method::HEAD || response.body().is_end_stream() {
                 line.outcome = Some("complete");
+            } else if is_long(response.body()) {
+                response.extensions_mut().insert(line.record.clone());
             }
         }
         Poll::Ready(Ok(response.map(|body| TracedBody { body, line })))
     }
+}
+
+/// What a server takes of a body may be in its memory for long after the body is over. Of one that
+/// may be longer than this, [`Server`](crate::server::Server) finds the [`Record`] in the response's
+/// extensions, to tell if the client didn't take it.
+const SHORT_BODY_BYTES: u64 = 16 * 1024;
+
+/// Whether a body is longer than [`SHORT_BODY_BYTES`], as far as is known.
+pub(crate) fn is_long(body: &impl Body) -> bool {
+    body.size_hint().exact().is_none_or(|bytes| bytes > SHORT_BODY_BYTES)
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {
@@ -180,7 +192,8 @@ impl Line {
         if self.refused.is_some() {
             return "refused";
         }
-        self.record.end().or(self.outcome).unwrap_or("cancelled")
+        let outcome = self.record.end().or(self.outcome).unwrap_or("cancelled");
+        if outcome == "complete" && self.record.is_untaken() { "cancelled" } else { outcome }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Clients that don't read: what waits for them is bounded.
 
+use crate::support::frames::{Frame, RST_STREAM, RawHttp2};
 use crate::support::{
-    Client, End, Gateway, MESSAGE_START, Peer, STREAM_HEAD, TestRequest, Upstream, chunk, data,
-    preamble,
+    Client, End, Gateway, MESSAGE_START, PREFIX, Peer, STREAM_HEAD, TestRequest, Upstream, chunk,
+    data, json_answer, log_of, preamble,
 };
 
 async fn silent_reader(upstream: &Upstream, gateway: &Gateway) -> (Client, Peer) {
@@ -122,4 +123,49 @@ async fn a_client_that_leaves_without_having_read_frees_the_upstream() {
     peer.fill(&gateway, &chunk(data(&"x".repeat(16_000)))).await;
     client.reset();
     peer.expect_closed().await;
+}
+
+/// All of a whole answer is in the server's hands long before the client has it.
+#[tokio::test]
+async fn an_answer_that_is_not_taken_to_its_end_is_not_complete_in_the_log() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.write_timeout", "300ms")]).await;
+    let text = "x".repeat(8 << 20);
+    let items = format!(
+        r#"{{"data":[{{"id":"msg_1","thread_id":"thr","created_at":"2026-11-21T03:00:00","type":"assistant_message","content":[{{"type":"output_text","text":"{text}","annotations":[]}}]}}],"has_more":false}}"#
+    );
+    for how in ["leaves", "stalls", "stalls on HTTP/2", "takes it"] {
+        let thread = format!("thr_{}", how.replace([' ', '/'], "_"));
+        let session = gateway.bound(&upstream, "ada", &thread).await;
+        let path = format!("/sessions/{session}/threads/{session}/items");
+        let answer = async |upstream: &Upstream| {
+            let (mut peer, _) = upstream.request().await;
+            peer.send(json_answer(&items)).await;
+            peer.close();
+        };
+        let outcome = if how == "stalls on HTTP/2" {
+            let mut client = RawHttp2::connect(gateway.address, 4096).await;
+            client.send(&[Frame::get(1, &path, Some("ada"))]).await;
+            answer(&upstream).await;
+            client.until(RST_STREAM, 1).await;
+            "cancelled"
+        } else {
+            let mut client = Client::connect_small(gateway.address).await;
+            client.send(TestRequest::new("GET", &path).user("ada").bytes()).await;
+            answer(&upstream).await;
+            let head = client.head().await;
+            assert_eq!(head.status, 200);
+            match how {
+                "leaves" => client.reset(),
+                "stalls" => {
+                    gateway.settle().await;
+                    log_of("path", &format!("{PREFIX}{path}")).await;
+                }
+                _ => assert_eq!(client.body().await.1, End::Clean),
+            }
+            if how == "takes it" { "complete" } else { "cancelled" }
+        };
+        let lines = log_of("path", &format!("{PREFIX}{path}")).await;
+        assert_eq!((lines.len(), lines[0].get("outcome")), (1, outcome), "{how}");
+    }
 }
