@@ -16,6 +16,8 @@ pub(super) enum Known {
     Members(&'static [(&'static str, Self)]),
     /// Those of a list of a message's parts.
     Parts,
+    /// These of each value of an object whose names are the client's.
+    Values(&'static Self),
 }
 
 const MESSAGE: Known = Known::Members(&[
@@ -47,22 +49,60 @@ pub(super) static RUN: Known =
 pub(super) static ACTED: Known =
     Known::Members(&[("action", ACTION), ("item_id", Known::All), ("stream", Known::All)]);
 
-/// Those of `ChatKit`'s requests in which the client has something to say.
-pub(super) fn of_chatkit(kind: RequestType) -> Option<&'static Known> {
+/// The answers to questions.
+const ANSWERS: Known = Known::Members(&[
+    ("status", Known::All),
+    ("answers", Known::Values(&Known::Members(&[("values", Known::All), ("skipped", Known::All)]))),
+]);
+
+/// The request of this type.
+pub(super) fn of_chatkit(kind: RequestType) -> &'static Known {
     const fn request(params: &'static [(&'static str, Known)]) -> [(&'static str, Known); 3] {
         [("type", Known::All), ("metadata", Known::All), ("params", Known::Members(params))]
     }
-    static MESSAGES: Known =
-        Known::Members(&request(&[("thread_id", Known::All), ("input", MESSAGE)]));
-    static ACTIONS: Known = Known::Members(&request(&[
-        ("thread_id", Known::All),
-        ("item_id", Known::All),
-        ("action", ACTION),
+    /// A request whose params are these, and the thread.
+    macro_rules! request {
+        ($($name:literal: $known:expr),*) => {{
+            static REQUEST: Known =
+                Known::Members(&request(&[("thread_id", Known::All), $(($name, $known)),*]));
+            &REQUEST
+        }};
+    }
+    static ATTACHMENTS: Known = Known::Members(&request(&[
+        ("name", Known::All),
+        ("size", Known::All),
+        ("mime_type", Known::All),
+    ]));
+    static ATTACHMENT_ID: Known = Known::Members(&request(&[("attachment_id", Known::All)]));
+    static AUDIO: Known =
+        Known::Members(&request(&[("audio_base64", Known::All), ("mime_type", Known::All)]));
+    static MESSAGE_OF_NEW: Known = Known::Members(&request(&[("input", MESSAGE)]));
+    static PAGE: Known = Known::Members(&request(&[
+        ("limit", Known::All),
+        ("order", Known::All),
+        ("after", Known::All),
     ]));
     match kind {
-        RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage => Some(&MESSAGES),
-        RequestType::ThreadsCustomAction | RequestType::ThreadsSyncCustomAction => Some(&ACTIONS),
-        _ => None,
+        RequestType::AttachmentsCreate => &ATTACHMENTS,
+        RequestType::AttachmentsDelete => &ATTACHMENT_ID,
+        RequestType::InputTranscribe => &AUDIO,
+        RequestType::ItemsFeedback => request!("item_ids": Known::All, "kind": Known::All),
+        RequestType::ItemsList => {
+            request!("limit": Known::All, "order": Known::All, "after": Known::All)
+        }
+        RequestType::ThreadsAddClientToolOutput => request!("result": Known::All),
+        RequestType::ThreadsAddStructuredInput => {
+            request!("item_id": Known::All, "input": ANSWERS)
+        }
+        RequestType::ThreadsAddUserMessage => request!("input": MESSAGE),
+        RequestType::ThreadsCreate => &MESSAGE_OF_NEW,
+        RequestType::ThreadsCustomAction | RequestType::ThreadsSyncCustomAction => {
+            request!("item_id": Known::All, "action": ACTION)
+        }
+        RequestType::ThreadsDelete | RequestType::ThreadsGetById => request!(),
+        RequestType::ThreadsList => &PAGE,
+        RequestType::ThreadsRetryAfterItem => request!("item_id": Known::All),
+        RequestType::ThreadsUpdate => request!("title": Known::All),
     }
 }
 
@@ -114,8 +154,13 @@ fn count(value: &Value, known: &Known, left: &mut Left) -> Result<(), String> {
             }
             Ok(())
         }
+        (Value::Object(object), Known::Values(known)) => {
+            object.iter().try_for_each(|(name, value)| {
+                count(value, known, left).map_err(|pointer| format!("/{name}{pointer}"))
+            })
+        }
         // What is of another type was refused, or is null.
-        (_, Known::All | Known::Members(_) | Known::Parts) => Ok(()),
+        (_, Known::All | Known::Members(_) | Known::Parts | Known::Values(_)) => Ok(()),
     }
 }
 
@@ -132,7 +177,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_bounded_wherever_it_is() {
         let much = "x".repeat(MAX_EXTRA_BYTES);
-        let messages = of_chatkit(RequestType::ThreadsCreate).unwrap();
+        let messages = of_chatkit(RequestType::ThreadsCreate);
         let message = |extra: Value| {
             let mut message = json!({
                 "role": "user", "content": [{"type": "input_text", "text": much}],
@@ -173,12 +218,31 @@ mod tests {
     #[test]
     fn an_action_has_little_beside_its_payload() {
         let much = "x".repeat(MAX_EXTRA_BYTES);
-        let actions = of_chatkit(RequestType::ThreadsSyncCustomAction).unwrap();
+        let actions = of_chatkit(RequestType::ThreadsSyncCustomAction);
         for (name, is_allowed) in [("payload", true), ("x", false)] {
             let action = json!({"type": "t", name: much, "handler": "server"});
             let rest = refused(&json!({"action": action}), &ACTED);
             let chatkit = refused(&json!({"params": {"action": action}}), actions);
             assert_eq!((rest.is_none(), chatkit.is_none()), (is_allowed, is_allowed), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_request_has_much_that_is_not_known() {
+        let much = "x".repeat(MAX_EXTRA_BYTES);
+        for kind in RequestType::ALL {
+            let known = of_chatkit(kind);
+            for request in [json!({"params": {"x": much}}), json!({"params": {}, "x": [much]})] {
+                assert!(refused(&request, known).is_some(), "{kind:?}");
+            }
+            assert_eq!(refused(&json!({"metadata": much, "params": null}), known), None);
+        }
+        let answers = of_chatkit(RequestType::ThreadsAddStructuredInput);
+        for (answer, is_allowed) in [(json!({"values": [much]}), true), (json!({"x": much}), false)]
+        {
+            let request =
+                json!({"params": {"input": {"status": "answered", "answers": {"q": answer}}}});
+            assert_eq!(refused(&request, answers).is_none(), is_allowed, "{is_allowed}");
         }
     }
 

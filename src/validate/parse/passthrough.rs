@@ -50,8 +50,8 @@ pub(super) fn chatkit(rules: &Reader, body: &Bytes) -> Result<ChatKitCall, Rejec
         }
     }
     check_metadata(&parsed.value)?;
-    if let Some(known) = kind.and_then(extra::of_chatkit) {
-        check_extra(&parsed.value, known)?;
+    if let Some(kind) = kind {
+        check_extra(&parsed.value, extra::of_chatkit(kind))?;
     }
     let null = Value::Null;
     let params = envelope.get("params").unwrap_or(&null);
