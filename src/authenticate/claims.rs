@@ -37,6 +37,11 @@ impl Rules {
         }
         self.check_audience(claims.get("aud"))?;
         let user = self.user(claims.get(&self.user_claim))?;
+        // A subject is a text where another claim names the user, too; only a number is let pass,
+        // which is a common mistake.
+        if claims.get("sub").is_some_and(|sub| sub.is_array() || sub.is_object()) {
+            return Err(InvalidToken::Malformed);
+        }
         Ok((Principal::new(user), lifetime))
     }
 
@@ -46,7 +51,9 @@ impl Rules {
         let meant = match (&self.audience, claim) {
             (None, claim) => claim.is_none(),
             (Some(audience), Some(Value::String(only))) => only == audience,
-            (Some(audience), Some(Value::Array(many))) => many.iter().any(|one| one == audience),
+            (Some(audience), Some(Value::Array(many))) => {
+                many.iter().all(Value::is_string) && many.iter().any(|one| one == audience)
+            }
             (Some(_), _) => false,
         };
         meant.then_some(()).ok_or(InvalidToken::Audience)
@@ -75,10 +82,14 @@ pub(super) struct Lifetime {
 
 impl Lifetime {
     fn of(claims: &Members) -> Result<Self, InvalidToken> {
-        let expires = claims.get("exp").and_then(numeric_date).ok_or(InvalidToken::NoExpiry)?;
+        let expires = claims.get("exp").and_then(|date| numeric_date(date, f64::floor));
+        let expires = expires.ok_or(InvalidToken::NoExpiry)?;
         let not_before = match claims.get("nbf") {
             None => None,
-            Some(date) => Some(numeric_date(date).ok_or(InvalidToken::Malformed)?),
+            Some(date) => match numeric_date(date, f64::ceil) {
+                Some(start) if start >= 0 => Some(start),
+                _ => return Err(InvalidToken::Malformed),
+            },
         };
         Ok(Self { expires, not_before })
     }
@@ -98,15 +109,16 @@ impl Lifetime {
     }
 }
 
-/// A `NumericDate` (RFC 7519 section 2): a JSON number, whole or not, and never a string.
-fn numeric_date(value: &Value) -> Option<i64> {
+/// A `NumericDate` (RFC 7519 section 2): a JSON number and never a string. One that is not whole is
+/// rounded by `round`, to the side on which the token lives no longer for it.
+fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
     let Value::Number(number) = value else { return None };
     let seconds = if let Some(seconds) = number.as_i64() {
         seconds
     } else {
         let seconds = number.as_f64().filter(|seconds| seconds.abs() < 1e15)?;
         #[expect(clippy::cast_possible_truncation, reason = "bounded by the line above")]
-        let whole = seconds.floor() as i64;
+        let whole = round(seconds) as i64;
         whole
     };
     (-LATEST..=LATEST).contains(&seconds).then_some(seconds)

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Header;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -35,11 +36,9 @@ impl<'a> Jws<'a> {
         let payload = rest.get(1..second - first).ok_or(InvalidToken::Malformed)?;
         let (signed, signature) = token.split_at(second);
         let signature = signature.get(1..).ok_or(InvalidToken::Malformed)?;
-        let header: Members = json(header)?;
-        let algorithm = checked_header(&header)?;
-        let typ = header.get("typ").and_then(Value::as_str).map(str::to_owned);
+        let (algorithm, header) = checked_header(json(header)?)?;
         let signature = decode(signature)?;
-        Ok(Self { algorithm, typ, signed, signature, payload })
+        Ok(Self { algorithm, typ: header.typ, signed, signature, payload })
     }
 
     /// The claims, to be read only after the signature was verified.
@@ -48,7 +47,8 @@ impl<'a> Jws<'a> {
     }
 }
 
-fn checked_header(header: &Members) -> Result<Algorithm, InvalidToken> {
+/// The header as jsonwebtoken reads it, unless it is one that jsonwebtoken lets pass and we don't.
+fn checked_header(header: Members) -> Result<(Algorithm, Header), InvalidToken> {
     // RFC 7515 section 4.1.11: who doesn't understand an extension that is marked critical must
     // refuse the token, and we understand none.
     if header.get("crit").is_some() {
@@ -64,7 +64,12 @@ fn checked_header(header: &Members) -> Result<Algorithm, InvalidToken> {
         return Err(InvalidToken::Malformed);
     }
     let name = header.get("alg").and_then(Value::as_str).ok_or(InvalidToken::Malformed)?;
-    name.parse().map_err(|_| InvalidToken::AlgorithmNotAllowed)
+    let algorithm: Algorithm = name.parse().map_err(|_| InvalidToken::AlgorithmNotAllowed)?;
+    // The older of two names: jsonwebtoken knows no other.
+    let Members(mut header) = header;
+    header.insert("alg".to_owned(), algorithm.as_str().into());
+    let header = serde_json::from_value(Value::Object(header));
+    header.map(|header| (algorithm, header)).map_err(|_| InvalidToken::Malformed)
 }
 
 fn json(part: &str) -> Result<Members, InvalidToken> {

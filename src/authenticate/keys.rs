@@ -1,9 +1,10 @@
 //! The keys that signatures are checked with.
 
-use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::aws_lc;
 
+use super::jws::Jws;
 use super::{Algorithm, material};
 use crate::error::Error;
 
@@ -26,18 +27,12 @@ pub(crate) fn check_public_key(algorithms: &[Algorithm], pem: &[u8]) -> Result<(
     public_keys(algorithms, pem).map(drop)
 }
 
-/// One key per pinned algorithm, parsed once.
+/// One key per pinned algorithm, checked once.
 ///
 /// Key confusion is impossible by construction: a token's `alg` picks the entry, and the entry
 /// holds a key made for that algorithm and no other. Keys that come and go (a JWKS) would be
 /// another set behind the same [`verify`](Self::verify), with the token's `kid` beside `alg`.
-pub(super) struct KeySet(Vec<(Algorithm, Key)>);
-
-enum Key {
-    /// Boxed for its size: it holds the two halves of the HMAC already begun.
-    Mac(Box<hmac::Key>),
-    Public(ParsedPublicKey),
-}
+pub(super) struct KeySet(Vec<(Algorithm, DecodingKey)>);
 
 impl KeySet {
     /// One secret for every algorithm in `algorithms`, all of which must be HMAC.
@@ -56,12 +51,14 @@ impl KeySet {
                 secret.len(),
             )));
         }
-        let key = |&algorithm: &Algorithm| match mac_algorithm(algorithm) {
-            Some(mac) => Ok((algorithm, Key::Mac(Box::new(hmac::Key::new(mac, secret))))),
-            None => Err(Error::config(format!(
+        let key = |&algorithm: &Algorithm| {
+            if algorithm.is_symmetric() {
+                return Ok((algorithm, DecodingKey::from_secret(secret)));
+            }
+            Err(Error::config(format!(
                 "{algorithm} needs a public key, and a secret is configured; a secret goes with \
                  HS256, HS384 and HS512 only, and the two kinds must not be mixed",
-            ))),
+            )))
         };
         algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
@@ -72,11 +69,18 @@ impl KeySet {
         keys.map(Self).map_err(|why| Error::config(format!("the JWT public key {why}")))
     }
 
-    /// Whether `signature` is one over `message` under `algorithm`, in constant time for HMAC.
-    pub(super) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        self.0.iter().filter(|(known, _)| *known == algorithm).any(|(_, key)| match key {
-            Key::Mac(key) => hmac::verify(key, message, signature).is_ok(),
-            Key::Public(key) => key.verify_sig(message, signature).is_ok(),
+    /// Whether the signature is one over what is signed, in constant time for HMAC.
+    ///
+    /// By the provider that is named here and not by the process's default one, which
+    /// [`jsonwebtoken::decode`] takes: a library must not set that for its host, and where another
+    /// crate enables jsonwebtoken's other backend nobody has set it, and `decode` panics.
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> bool {
+        self.0.iter().filter(|(known, _)| *known == jws.algorithm).any(|(algorithm, key)| {
+            // Made for each token that isn't cached: jsonwebtoken's verifiers are not `Sync`.
+            (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm.as_jsonwebtoken(), key)
+                .is_ok_and(|verifier| {
+                    verifier.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
+                })
         })
     }
 
@@ -86,14 +90,17 @@ impl KeySet {
     }
 }
 
-fn public_keys(algorithms: &[Algorithm], pem: &[u8]) -> Result<Vec<(Algorithm, Key)>, String> {
+fn public_keys(
+    algorithms: &[Algorithm],
+    pem: &[u8],
+) -> Result<Vec<(Algorithm, DecodingKey)>, String> {
     // jsonwebtoken takes private keys and certificates for public keys in some places, and would
     // then read the wrong field of them; of several keys it takes the first.
     material::check_public_pem(pem)?;
     algorithms.iter().map(|algorithm| public_key(*algorithm, pem)).collect()
 }
 
-fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, Key), String> {
+fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, DecodingKey), String> {
     let Some(PublicKind { verification, read, is_rsa, wanted }) = public_kind(algorithm) else {
         return Err(format!(
             "can't be used: {algorithm} needs a secret; anyone may know a public key, so the two \
@@ -112,28 +119,12 @@ fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<(Algorithm, Key), Stri
             return Err(unfit(&format!("one of {bits} bits")));
         }
     }
-    let key = ParsedPublicKey::new(verification, bytes).map_err(|_| unfit_kind())?;
-    Ok((algorithm, Key::Public(key)))
+    // jsonwebtoken looks at the curve, and whether it is a key at all, only when it verifies.
+    ParsedPublicKey::new(verification, bytes).map_err(|_| unfit_kind())?;
+    Ok((algorithm, decoded))
 }
 
-fn mac_algorithm(algorithm: Algorithm) -> Option<hmac::Algorithm> {
-    match algorithm {
-        Algorithm::Hs256 => Some(hmac::HMAC_SHA256),
-        Algorithm::Hs384 => Some(hmac::HMAC_SHA384),
-        Algorithm::Hs512 => Some(hmac::HMAC_SHA512),
-        Algorithm::EdDsa
-        | Algorithm::Es256
-        | Algorithm::Es384
-        | Algorithm::Ps256
-        | Algorithm::Ps384
-        | Algorithm::Ps512
-        | Algorithm::Rs256
-        | Algorithm::Rs384
-        | Algorithm::Rs512 => None,
-    }
-}
-
-/// How keys of an asymmetric algorithm are read and used.
+/// How keys of an asymmetric algorithm are read and checked.
 struct PublicKind {
     verification: &'static dyn VerificationAlgorithm,
     read: fn(&[u8]) -> jsonwebtoken::errors::Result<DecodingKey>,

@@ -11,6 +11,14 @@
 //! bring a key of their own (`jwk`, `jku`, `x5c`, `x5u`), extensions marked `crit`, encrypted
 //! tokens, and objects with a name twice are refused. Nothing that a token says is ever fetched.
 //!
+//! Headers are read and signatures checked by jsonwebtoken, with a `DecodingKey` and its `aws_lc_rs`
+//! backend; the process's default `CryptoProvider` is neither asked nor set. Whatever is taken here
+//! its `decode` takes under the same `Validation`, but for the name `Ed25519` (RFC 9864). It is not
+//! so the other way round. Refused here and not there are, besides the above: a header with `null`
+//! for a text, a name that comes twice, an `exp` that is no date of this age or that is over by
+//! just the leeway, the begun second of an `nbf`, an `aud` that is `null`, an `iss` that is a list,
+//! no user or one that can't be one, and a token longer than [`MAX_TOKEN_BYTES`].
+//!
 //! The client reads that the token is not valid, that it has expired or that it is for something
 //! else than access, and no more; the log is told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
 //! is in either.

@@ -101,7 +101,7 @@ impl Verifier {
         if !self.keys.algorithms().any(|pinned| pinned == jws.algorithm) {
             return Err(InvalidToken::AlgorithmNotAllowed);
         }
-        if !self.keys.verify(jws.algorithm, jws.signed.as_bytes(), &jws.signature) {
+        if !self.keys.verify(&jws) {
             return Err(InvalidToken::Signature);
         }
         let (principal, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;

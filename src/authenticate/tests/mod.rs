@@ -1,5 +1,6 @@
 //! Tokens made in every good and bad way.
 
+mod decode;
 mod service;
 mod verify;
 

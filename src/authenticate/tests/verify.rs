@@ -46,6 +46,9 @@ fn a_claim_is_good_or_bad() {
         (with("nbf", NOW + 1), Err(I::NotYetValid)),
         (with("nbf", Value::Null), Err(I::Malformed)),
         (with("nbf", NOW.to_string()), Err(I::Malformed)),
+        (with("nbf", -1), Err(I::Malformed)),
+        (with("nbf", 1_799_999_999.25), Ok("ada")),
+        (with("nbf", 1_800_000_000.25), Err(I::NotYetValid)),
         // sub: a string that can be a user id.
         (without("sub"), Err(I::NoUser)),
         (with("sub", Value::Null), Err(I::NoUser)),
@@ -206,6 +209,7 @@ fn issuer_and_audience_are_exact_and_required_where_configured() {
         (json!("https://a.example"), json!("chat"), None),
         (json!("https://a.example"), json!(["mail", "chat"]), None),
         (json!("https://a.example"), json!(["mail"]), Some(InvalidToken::Audience)),
+        (json!("https://a.example"), json!(["chat", 7]), Some(InvalidToken::Audience)),
         (json!("https://a.example"), json!("chatter"), Some(InvalidToken::Audience)),
         (json!("https://a.example"), json!({ "chat": 1 }), Some(InvalidToken::Audience)),
         (json!("https://a.example"), Value::Null, Some(InvalidToken::Audience)),
@@ -233,6 +237,10 @@ fn another_claim_may_name_the_user_with_an_integer() {
         assert_eq!(found.as_ref().map(|who| who.user_id().as_str()), expected, "{uid}");
     }
     assert_eq!(verifier.verify(&sign(&claims())).err(), Some(InvalidToken::NoUser));
+    for (sub, expected) in [(json!(7), None), (json!(["ada"]), Some(InvalidToken::Malformed))] {
+        let claims = json!({ "sub": sub, "uid": "ada", "exp": NOW + 60 });
+        assert_eq!(verifier.verify(&sign(&claims)).err(), expected, "{claims}");
+    }
 }
 
 #[test]
@@ -250,6 +258,8 @@ fn a_header_is_good_or_bad() {
         (r#"{"typ":"JWT"}"#, Some(I::Malformed)),
         (r#"{"alg":"HS256","alg":"HS256"}"#, Some(I::Malformed)),
         (r#"{"alg":"HS256","kid":7}"#, Some(I::Malformed)),
+        (r#"{"alg":"HS256","cty":7}"#, Some(I::Malformed)),
+        (r#"{"alg":"HS256","x5t#S256":[]}"#, Some(I::Malformed)),
         (r#"{"alg":"HS256"} "#, None),
         (r#"{"alg":"HS256"}x"#, Some(I::Malformed)),
         (r#"["HS256"]"#, Some(I::Malformed)),
