@@ -1,19 +1,15 @@
-//! A token bucket per user.
+//! A token bucket per key.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::StateInformationMiddleware;
-use governor::nanos::Nanos;
-use governor::state::StateStore;
-use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
-use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use crate::principal::UserId;
+/// Within which all requests are given back.
+const WINDOW: Duration = Duration::from_secs(60);
 
 /// The least time between two sweeps. A sweep looks at every bucket.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,148 +17,105 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Up to so many buckets nobody sweeps.
 const UNSWEPT: usize = 1024;
 
-/// Buckets that refill within a minute, for a bounded number of users.
+/// Buckets that refill within a minute, each of a size of its own (GCRA), for a bounded number of
+/// keys.
 ///
-/// A full bucket is the same as none, so full ones are swept out: when the number of buckets
-/// has doubled since the last sweep, or is at its bound, and never more than once a second.
-/// That makes the cost of sweeping a constant per new user, and a flood of users at the bound
-/// no more than one sweep a second.
+/// A bucket is the moment at which it will be full again. One that is full is the same as none, so
+/// full ones are swept out: when the number of buckets has doubled since the last sweep, or is at
+/// its bound, and never more than once a second. That makes the cost of sweeping a constant per
+/// new key, and a flood of keys at the bound no more than one sweep a second.
 #[derive(Debug)]
-pub(super) struct Buckets {
-    limiter: RateLimiter<UserId, Store, TokioClock, StateInformationMiddleware>,
-    store: Store,
-    clock: TokioClock,
-    max_users: usize,
-    /// The number of buckets from which on a sweep is worth it, at most `max_users`.
-    sweep_from: AtomicUsize,
-    /// The earliest time of the next sweep, in nanoseconds of `clock`.
-    next_sweep: AtomicU64,
+pub(super) struct Buckets<K> {
+    max_keys: usize,
+    kept: Mutex<Kept<K>>,
 }
 
-/// What a user may do.
+#[derive(Debug)]
+struct Kept<K> {
+    full_at: HashMap<K, Instant>,
+    /// The number of buckets from which on a sweep is worth it, at most `max_keys`.
+    sweep_from: usize,
+    next_sweep: Instant,
+}
+
+/// What the holder of a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Go on, and then have this many requests left.
     Allowed { remaining: u32 },
     /// Come back after this time.
     Denied { wait: Duration },
-    /// There are as many other users as may be.
+    /// There are as many other keys as may be.
     Full,
 }
 
-impl Buckets {
-    pub(super) fn new(per_minute: NonZeroU32, max_users: usize) -> Self {
-        let store = Store::default();
-        let clock = TokioClock { origin: Instant::now() };
-        let quota = Quota::per_minute(per_minute);
-        Self {
-            limiter: RateLimiter::new(quota, store.clone(), clock),
-            store,
-            clock,
-            max_users,
-            sweep_from: AtomicUsize::new(UNSWEPT.min(max_users)),
-            next_sweep: AtomicU64::new(0),
-        }
+impl<K: Clone + Eq + Hash> Buckets<K> {
+    pub(super) fn new(max_keys: usize) -> Self {
+        let sweep_from = UNSWEPT.min(max_keys);
+        let kept = Kept { full_at: HashMap::new(), sweep_from, next_sweep: Instant::now() };
+        Self { max_keys, kept: Mutex::new(kept) }
     }
 
-    pub(super) fn take(&self, user: &UserId) -> Verdict {
-        // Two threads may find room for the same last bucket: the bound is exceeded by at most
-        // the number of threads.
-        if !self.store.0.contains_key(user) && !self.has_room() {
+    /// Takes one request out of the bucket of `key`, which holds `per_minute`.
+    pub(super) fn take(&self, key: &K, per_minute: NonZeroU32) -> Verdict {
+        let now = Instant::now();
+        let mut kept = self.kept();
+        if let Some(full_at) = kept.full_at.get_mut(key) {
+            let (verdict, then) = taken(per_minute, *full_at, now);
+            *full_at = then;
+            return verdict;
+        }
+        if !kept.has_room(self.max_keys, now) {
             return Verdict::Full;
         }
-        match self.limiter.check_key(user) {
-            Ok(state) => Verdict::Allowed { remaining: state.remaining_burst_capacity() },
-            Err(denied) => Verdict::Denied { wait: denied.wait_time_from(self.clock.now()) },
+        let (verdict, then) = taken(per_minute, now, now);
+        kept.full_at.insert(key.clone(), then);
+        verdict
+    }
+
+    /// Nothing panics while it holds the lock, so what is kept is right even if it is poisoned.
+    fn kept(&self) -> MutexGuard<'_, Kept<K>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Eq + Hash> Kept<K> {
+    fn has_room(&mut self, max_keys: usize, now: Instant) -> bool {
+        if self.full_at.len() >= self.sweep_from && now >= self.next_sweep {
+            self.full_at.retain(|_, full_at| *full_at > now);
+            self.sweep_from = self.full_at.len().saturating_mul(2).max(UNSWEPT).min(max_keys);
+            self.next_sweep = now + SWEEP_INTERVAL;
         }
+        self.full_at.len() < max_keys
     }
+}
 
-    /// How many users have a bucket that is not known to be full.
-    pub(super) fn users(&self) -> usize {
-        self.store.0.len()
-    }
-
-    fn has_room(&self) -> bool {
-        let users = self.users();
-        if users < self.sweep_from.load(Ordering::Relaxed) {
-            return true;
+/// One request out of a bucket that is full at `full_at`, and when it is full again after that.
+fn taken(per_minute: NonZeroU32, full_at: Instant, now: Instant) -> (Verdict, Instant) {
+    let each = WINDOW / per_minute.get();
+    let owing = full_at.saturating_duration_since(now);
+    let then = owing + each;
+    match then.checked_sub(WINDOW) {
+        Some(wait) if !wait.is_zero() => (Verdict::Denied { wait }, full_at),
+        _ => {
+            let left = WINDOW.saturating_sub(then).as_nanos() / each.as_nanos().max(1);
+            let remaining = u32::try_from(left).unwrap_or(u32::MAX);
+            (Verdict::Allowed { remaining }, now + then)
         }
-        let now = self.clock.now().as_u64();
-        let due = self.next_sweep.load(Ordering::Relaxed);
-        let next = now.saturating_add(nanos(SWEEP_INTERVAL));
-        let mine = now >= due
-            && self
-                .next_sweep
-                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if !mine {
-            return users < self.max_users;
-        }
-        self.limiter.retain_recent();
-        let left = self.users();
-        let sweep_from = left.saturating_mul(2).max(UNSWEPT).min(self.max_users);
-        self.sweep_from.store(sweep_from, Ordering::Relaxed);
-        left < self.max_users
-    }
-}
-
-/// tokio's clock, which tests can pause. It is the monotonic clock everywhere else.
-#[derive(Clone, Copy, Debug)]
-struct TokioClock {
-    origin: Instant,
-}
-
-impl Clock for TokioClock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(nanos(self.origin.elapsed()))
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// governor's map, shared so that its keys can be asked for.
-#[derive(Clone, Debug, Default)]
-struct Store(Arc<DashMapStateStore<UserId>>);
-
-impl StateStore for Store {
-    type Key = UserId;
-
-    fn measure_and_replace<T, F, E>(&self, user: &UserId, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        self.0.measure_and_replace(user, f)
-    }
-}
-
-impl ShrinkableKeyedStateStore<UserId> for Store {
-    fn retain_recent(&self, drop_below: Nanos) {
-        self.0.retain_recent(drop_below);
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn buckets(per_minute: u32, max_users: usize) -> Buckets {
-        Buckets::new(NonZeroU32::new(per_minute).unwrap(), max_users)
-    }
+    use crate::principal::UserId;
 
     fn user(id: impl std::fmt::Display) -> UserId {
         UserId::parse(&id.to_string()).unwrap()
+    }
+
+    fn of(per_minute: u32) -> NonZeroU32 {
+        NonZeroU32::new(per_minute).unwrap()
     }
 
     async fn pass(seconds: f64) {
@@ -171,69 +124,96 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_let_in_then_one_by_one() {
-        let buckets = buckets(30, 10);
+        let buckets = Buckets::new(10);
         let ada = user("ada");
         for remaining in (0..30).rev() {
-            assert_eq!(buckets.take(&ada), Verdict::Allowed { remaining });
+            assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining });
         }
-        assert_eq!(buckets.take(&ada), Verdict::Denied { wait: Duration::from_secs(2) });
+        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait: Duration::from_secs(2) });
         pass(0.5).await;
         // What was refused costs nothing.
-        assert_eq!(buckets.take(&ada), Verdict::Denied { wait: Duration::from_millis(1500) });
+        let wait = Duration::from_millis(1500);
+        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait });
         pass(1.5).await;
-        assert_eq!(buckets.take(&ada), Verdict::Allowed { remaining: 0 });
-        assert_eq!(buckets.take(&ada), Verdict::Denied { wait: Duration::from_secs(2) });
+        assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining: 0 });
+        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait: Duration::from_secs(2) });
         // Somebody else has a bucket of their own.
-        assert_eq!(buckets.take(&user("eve")), Verdict::Allowed { remaining: 29 });
+        assert_eq!(buckets.take(&user("eve"), of(30)), Verdict::Allowed { remaining: 29 });
         pass(61.0).await;
-        assert_eq!(buckets.take(&ada), Verdict::Allowed { remaining: 29 });
+        assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining: 29 });
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_users_is_bounded_and_does_not_lock_out_those_who_are_in() {
-        let buckets = buckets(60, 100);
+    async fn each_bucket_has_a_size_of_its_own() {
+        let buckets = Buckets::new(10);
+        let (small, large) = (("s", of(2)), ("l", of(7)));
+        for remaining in (0..7).rev() {
+            assert_eq!(buckets.take(&large.0, large.1), Verdict::Allowed { remaining });
+        }
+        assert!(matches!(buckets.take(&large.0, large.1), Verdict::Denied { .. }));
+        let take = || buckets.take(&small.0, small.1);
+        assert_eq!(take(), Verdict::Allowed { remaining: 1 });
+        assert_eq!(take(), Verdict::Allowed { remaining: 0 });
+        assert_eq!(take(), Verdict::Denied { wait: Duration::from_secs(30) });
+        pass(29.0).await;
+        assert_eq!(take(), Verdict::Denied { wait: Duration::from_secs(1) });
+        pass(1.0).await;
+        assert_eq!(take(), Verdict::Allowed { remaining: 0 });
+        pass(61.0).await;
+        assert_eq!(take(), Verdict::Allowed { remaining: 1 });
+        assert!(matches!(buckets.take(&"huge", NonZeroU32::MAX), Verdict::Allowed { .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_keys_is_bounded_and_does_not_lock_out_those_that_are_in() {
+        let buckets = Buckets::new(100);
         for id in 0..100 {
-            assert_eq!(buckets.take(&user(id)), Verdict::Allowed { remaining: 59 });
+            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Allowed { remaining: 59 });
         }
         for id in 100..10_000 {
-            assert_eq!(buckets.take(&user(id)), Verdict::Full);
+            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Full);
         }
-        assert_eq!(buckets.users(), 100);
-        assert_eq!(buckets.take(&user(5)), Verdict::Allowed { remaining: 58 });
+        assert_eq!(buckets.kept().full_at.len(), 100);
+        assert_eq!(buckets.take(&user(5), of(60)), Verdict::Allowed { remaining: 58 });
 
-        // After a while those who have nothing owing make room; user 5 is still known.
+        // After a while those that owe nothing make room; user 5 is still known.
         pass(2.5).await;
-        assert_eq!(buckets.take(&user(5)), Verdict::Allowed { remaining: 59 });
-        assert_eq!(buckets.take(&user("new")), Verdict::Allowed { remaining: 59 });
-        assert_eq!(buckets.users(), 2);
+        assert_eq!(buckets.take(&user(5), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.take(&user("new"), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.kept().full_at.len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn at_the_bound_there_is_one_sweep_a_second() {
-        let buckets = buckets(60, 1);
-        let sweep_due = || buckets.next_sweep.load(Ordering::Relaxed);
-        assert_eq!(buckets.take(&user(0)), Verdict::Allowed { remaining: 59 });
-        assert_eq!(sweep_due(), 0);
-        assert_eq!(buckets.take(&user(1)), Verdict::Full);
+        let buckets = Buckets::new(1);
+        let sweep_due = || buckets.kept().next_sweep;
+        let start = sweep_due();
+        assert_eq!(buckets.take(&user(0), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(sweep_due(), start);
+        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Full);
         let first = sweep_due();
-        assert_ne!(first, 0);
+        assert!(first > start);
         for id in 2..1000 {
-            assert_eq!(buckets.take(&user(id)), Verdict::Full);
+            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Full);
         }
         assert_eq!(sweep_due(), first);
-        pass(1.0).await;
-        assert_eq!(buckets.take(&user(1)), Verdict::Full);
+        pass(0.5).await;
+        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Full);
+        assert_eq!(sweep_due(), first);
+        pass(0.5).await;
+        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Allowed { remaining: 59 });
         assert!(sweep_due() > first);
     }
 
     #[tokio::test(start_paused = true)]
     async fn full_buckets_are_swept_out_long_before_the_bound() {
-        let buckets = buckets(60, 1_000_000);
+        let buckets = Buckets::new(1_000_000);
         for id in 0..10_000 {
-            buckets.take(&user(id));
+            buckets.take(&user(id), of(60));
             pass(0.01).await;
         }
         // A bucket is not full for a second, and is kept for another one: about 200 are needed.
-        assert!(buckets.users() <= UNSWEPT + 200, "{}", buckets.users());
+        let kept = buckets.kept().full_at.len();
+        assert!(kept <= UNSWEPT + 200, "{kept}");
     }
 }

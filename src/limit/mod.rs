@@ -75,8 +75,6 @@
 //! # Ok::<(), chatkit_rest::principal::InvalidUserId>(())
 //! ```
 
-#[cfg(feature = "limit")]
-mod allowance;
 mod body;
 #[cfg(feature = "limit")]
 mod bucket;

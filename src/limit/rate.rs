@@ -12,7 +12,6 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::allowance::Allowances;
 use super::bucket::{Buckets, Verdict};
 use crate::principal::{Identified, Principal, UserId};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
@@ -37,7 +36,8 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 #[derive(Clone, Debug)]
 pub struct RateLimitLayer {
     limit: Option<Arc<Limit>>,
-    allowances: Arc<Allowances>,
+    /// Of client sessions, by their id.
+    sessions: Arc<Buckets<Arc<str>>>,
 }
 
 impl RateLimitLayer {
@@ -54,7 +54,7 @@ impl RateLimitLayer {
     pub fn with_max_users(requests: u32, max_users: usize) -> Self {
         let limit =
             NonZeroU32::new(requests).map(|requests| Arc::new(Limit::new(requests, max_users)));
-        Self { limit, allowances: Arc::new(Allowances::new(max_users)) }
+        Self { limit, sessions: Arc::new(Buckets::new(max_users)) }
     }
 }
 
@@ -62,8 +62,8 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        let allowances = Arc::clone(&self.allowances);
-        RateLimit { inner, limit: self.limit.clone(), allowances }
+        let sessions = Arc::clone(&self.sessions);
+        RateLimit { inner, limit: self.limit.clone(), sessions }
     }
 }
 
@@ -74,7 +74,8 @@ impl<S> Layer<S> for RateLimitLayer {
 pub struct RateLimit<S> {
     inner: S,
     limit: Option<Arc<Limit>>,
-    allowances: Arc<Allowances>,
+    /// Of client sessions, by their id.
+    sessions: Arc<Buckets<Arc<str>>>,
 }
 
 impl<S> RateLimit<S> {
@@ -83,7 +84,7 @@ impl<S> RateLimit<S> {
         if let Some(allowance) = caller.allowance() {
             let requests = allowance.requests_per_minute();
             let limit = Quota { requests, policy: policy(SESSION, requests), name: SESSION };
-            return limit.judge(self.allowances.take(allowance)).map(Some);
+            return limit.judge(self.sessions.take(allowance.session(), requests)).map(Some);
         }
         match &self.limit {
             Some(limit) if !caller.is_service() => limit.check(caller.user_id()).map(Some),
@@ -124,17 +125,17 @@ const SESSION: &str = "session";
 #[derive(Debug)]
 struct Limit {
     quota: Quota,
-    buckets: Buckets,
+    buckets: Buckets<UserId>,
 }
 
 impl Limit {
     fn new(requests: NonZeroU32, max_users: usize) -> Self {
         let quota = Quota { requests, policy: policy(USER, requests), name: USER };
-        Self { quota, buckets: Buckets::new(requests, max_users) }
+        Self { quota, buckets: Buckets::new(max_users) }
     }
 
     fn check(&self, user: &UserId) -> Result<Standing, Rejection> {
-        self.quota.judge(self.buckets.take(user))
+        self.quota.judge(self.buckets.take(user, self.quota.requests))
     }
 }
 
