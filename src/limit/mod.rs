@@ -23,7 +23,10 @@
 //! - It doesn't know streams from other answers. Whoever does takes a [`StreamPermit`].
 //!
 //! # Order
-//! [`RateLimitLayer`] comes after *authenticate*, which its bound `B: Identified` sees to.
+//! [`RateLimitLayer`] comes after *authenticate*, which its bound `B: Identified` sees to. A host
+//! with an authentication of its own puts an [`IdentifyLayer`](crate::principal::IdentifyLayer)
+//! between the two; so does one that puts its layers around an `axum::Router` one by one, which takes
+//! the body's type away in between. In one `tower::ServiceBuilder` it stays, and nothing is needed.
 //! [`InFlightLayer`] may be anywhere, but goes after *authenticate* as well: outside of it, those
 //! who have no token would take places of those who have. On either side of the rate limit a user
 //! over their rate keeps no place that somebody else could have.

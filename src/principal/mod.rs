@@ -5,8 +5,10 @@
 //! `Request<Authenticated<B>>` can't be put in front of the check by mistake, because it then
 //! doesn't compile.
 //!
-//! A host application that verifies its callers itself builds a [`Principal`] from what it
-//! knows and wraps the body:
+//! A host application that verifies its callers itself puts [`IdentifyLayer`] behind that. It takes
+//! the [`Principal`] that the host put into the request's extensions, or asks a closure for the
+//! user. Without a stack of layers, the host builds a [`Principal`] from what it knows and wraps the
+//! body:
 //!
 //! ```
 //! use chatkit_rest::principal::{Authenticated, Principal, UserId};
@@ -26,6 +28,10 @@ use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+mod identify;
+
+pub use identify::{Identify, IdentifyFuture, IdentifyLayer};
 
 /// The longest user id that is accepted, in Unicode scalar values.
 pub const MAX_USER_ID_CHARS: usize = 255;
