@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
 use super::waiting::Waiting;
-use super::{Authenticate, Trust, Verifier};
+use super::{Authenticate, OptionalAuthenticateLayer, Trust, Verifier};
 use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
@@ -68,6 +68,19 @@ impl AuthenticateLayer {
     pub fn danger_trust(trust: Trust) -> Self {
         let check = Check::Trust(Arc::new(trust));
         Self { check, source: Arc::default(), other: Other::default() }
+    }
+
+    /// Lets requests without credentials through as well. They have no principal; those with bad
+    /// credentials are refused all the same.
+    ///
+    /// The inner service takes the request as it came, and finds the
+    /// [`Principal`](crate::principal::Principal) in its extensions, if there is one. Services that
+    /// ask for a body with a proof, such as a rate limit, go behind an
+    /// [`IdentifyLayer`](crate::principal::IdentifyLayer), which lets only verified callers
+    /// through. Credentials of another scheme are none of ours, and no token in the cookie is none.
+    #[must_use]
+    pub fn optional(self) -> OptionalAuthenticateLayer {
+        OptionalAuthenticateLayer::new(self)
     }
 
     /// Lets the holders of these keys in to the OpenAI-compatible surface. Without any, nobody is.

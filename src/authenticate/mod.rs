@@ -95,6 +95,7 @@ mod jws;
 mod keys;
 mod layer;
 mod material;
+mod optional;
 mod purpose;
 mod secret;
 mod service;
@@ -109,6 +110,7 @@ pub use invalid::InvalidToken;
 #[cfg(feature = "config")]
 pub(crate) use keys::{check_public_key, check_secret};
 pub use layer::AuthenticateLayer;
+pub use optional::{OptionalAuthenticate, OptionalAuthenticateLayer, OptionalFuture};
 pub use purpose::TokenType;
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;

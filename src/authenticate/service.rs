@@ -24,14 +24,14 @@ use crate::surface::Surface;
 /// Made by [`AuthenticateLayer`](super::AuthenticateLayer).
 #[derive(Clone, Debug)]
 pub struct Authenticate<S> {
-    inner: S,
+    pub(super) inner: S,
     check: Check,
     source: Arc<TokenSource>,
     other: Other,
 }
 
 /// What is known of a caller right away.
-enum Identity {
+pub(super) enum Identity {
     Known(Principal),
     /// By the cookie.
     OfCookie(Principal),
@@ -44,7 +44,7 @@ impl<S> Authenticate<S> {
         Self { inner, check, source, other }
     }
 
-    fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Fault> {
+    pub(super) fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Fault> {
         if Surface::of_extensions(request.extensions()) == Surface::OpenAi {
             let key = token::authorization(request)?.ok_or(Fault::NoToken)?;
             let keys = &self.other.service_keys;
@@ -85,28 +85,16 @@ impl<S> Authenticate<S> {
         }
     }
 
-    /// Asks who holds a secret, if it is one.
-    fn ask_about(&self, token: &str) -> Option<Identity> {
-        let secrets = self.other.client_secrets.as_ref()?;
-        token.starts_with(CLIENT_SECRET_PREFIX).then(|| Identity::Asked(secrets.caller(token)))
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for Authenticate<S>
-where
-    S: Service<Request<Authenticated<B>>, Response = Response<R>> + Clone,
-{
-    type Response = Response<RefusedOr<R>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S, B>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        hide_credentials(request.headers_mut());
-        match self.identify(&request) {
+    /// Hands the request on, or answers it.
+    pub(super) fn answer<B, R>(
+        &mut self,
+        identified: Result<Identity, Fault>,
+        mut request: Request<B>,
+    ) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<Authenticated<B>>, Response = Response<R>> + Clone,
+    {
+        match identified {
             Ok(Identity::Known(principal)) => {
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
             }
@@ -131,6 +119,31 @@ where
             Err(fault) => ResponseFuture::refused(fault.into(), RefusalStyle::of(&request)),
         }
     }
+
+    /// Asks who holds a secret, if it is one.
+    fn ask_about(&self, token: &str) -> Option<Identity> {
+        let secrets = self.other.client_secrets.as_ref()?;
+        token.starts_with(CLIENT_SECRET_PREFIX).then(|| Identity::Asked(secrets.caller(token)))
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Authenticate<S>
+where
+    S: Service<Request<Authenticated<B>>, Response = Response<R>> + Clone,
+{
+    type Response = Response<RefusedOr<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        hide_credentials(request.headers_mut());
+        let identified = self.identify(&request);
+        self.answer(identified, request)
+    }
 }
 
 /// The request as the rooms after this one get it.
@@ -144,7 +157,7 @@ pub(super) fn vouched_for<B>(
 }
 
 /// Keeps credentials out of `Debug` output and out of HPACK's dynamic table, from here on inwards.
-fn hide_credentials(headers: &mut HeaderMap) {
+pub(super) fn hide_credentials(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
         if name == AUTHORIZATION || name == COOKIE {
             value.set_sensitive(true);

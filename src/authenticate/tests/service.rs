@@ -579,3 +579,44 @@ async fn only_keys_of_services_count_on_the_openai_surface() {
         assert_ne!(text(reply).await, "billing");
     }
 }
+
+#[tokio::test]
+async fn where_it_is_optional_only_those_who_say_nothing_are_nobody() {
+    async fn who(
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<http_body_util::Full<Bytes>>, Infallible> {
+        let principal = request.extensions().get::<Principal>();
+        let who = principal.map_or("nobody".to_owned(), |known| known.user_id().to_string());
+        Ok(Response::new(who.into()))
+    }
+    let layer = layer().cookie("session").optional();
+    let (good, bad) = (sign(&claims()), "ey.J.x");
+    let (bearer, cookie) = (format!("Bearer {good}"), format!("session={good}"));
+    for (headers, expected) in [
+        (vec![], Ok("nobody")),
+        (vec![("authorization", BASIC)], Ok("nobody")),
+        (vec![("cookie", "session=; other=1")], Ok("nobody")),
+        (vec![("authorization", &*bearer)], Ok("ada")),
+        (vec![("cookie", &*cookie)], Ok("ada")),
+        (vec![("authorization", "Bearer")], Err(401)),
+        (vec![("authorization", &*format!("Bearer {bad}"))], Err(401)),
+        (vec![("authorization", &*bearer), ("authorization", BASIC)], Err(401)),
+        (vec![("cookie", &*format!("session={bad}"))], Err(401)),
+        (vec![("cookie", "session=x y")], Err(401)),
+    ] {
+        let mut request = request(&headers);
+        // Nobody verified that.
+        let eve = Principal::new(UserId::parse("eve").unwrap());
+        request.extensions_mut().insert(eve);
+        let reply = layer.layer(service_fn(who)).oneshot(request).await.unwrap();
+        let status = reply.status().as_u16();
+        let found = text(reply).await;
+        let found = if status == 200 { Ok(found.as_str()) } else { Err(status) };
+        assert_eq!(found, expected, "{headers:?}");
+    }
+    // Another page's use of the cookie is refused, and not taken for nobody's.
+    let mut foreign = request(&[("cookie", &cookie), ("origin", "https://evil.example")]);
+    *foreign.method_mut() = Method::POST;
+    let reply = layer.layer(service_fn(who)).oneshot(foreign).await.unwrap();
+    assert_eq!(reply.status(), 403);
+}
