@@ -143,6 +143,7 @@ impl FromStr for Algorithm {
 
 /// The name is none of [`Algorithm::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnknownAlgorithm;
 
 impl fmt::Display for UnknownAlgorithm {

@@ -29,6 +29,7 @@ const OTHER_PURPOSES: [&str; 6] = ["id", "logout", "offline", "refresh", "rt", "
 
 /// Which tokens are taken for access tokens, by the `typ` in their header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenType {
     /// All but those that say that they are something else: by a `typ` of ID, logout or refresh
     /// tokens (`id+jwt`, `logout+jwt`, `refresh+jwt`, `Refresh`, …), or by a claim (`typ`, `type`,

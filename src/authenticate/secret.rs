@@ -1,5 +1,6 @@
 //! Callers who hold something else than a JSON Web Token.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,9 +65,28 @@ pub type CallerFuture = Pin<Box<dyn Future<Output = Result<Principal, SecretErro
 
 /// Why a secret lets nobody in.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SecretError {
     /// It is not believed.
     Invalid(InvalidToken),
     /// Whoever knows can't be asked.
     Unavailable(Error),
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid(_) => "the secret of a client session is not valid",
+            Self::Unavailable(_) => "the secrets of client sessions can't be looked up",
+        })
+    }
+}
+
+impl StdError for SecretError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid),
+            Self::Unavailable(error) => Some(error),
+        }
+    }
 }

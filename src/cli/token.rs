@@ -113,9 +113,9 @@ pub(super) fn mint(
     all.insert(jwt.user_claim.clone(), user.as_str().into());
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     let mut header = Header::new(algorithm);
-    match &jwt.token_type {
-        TokenType::Only(only) => header.typ = Some(only.clone()),
-        TokenType::NotAnother | TokenType::DangerAny => {}
+    // Whatever else may be said of types, a token without one is taken.
+    if let TokenType::Only(only) = &jwt.token_type {
+        header.typ = Some(only.clone());
     }
     jsonwebtoken::encode(&header, &all, &key)
         .map_err(|_| Failure::Runtime(Error::config("the token could not be signed")))
