@@ -15,7 +15,7 @@
 //!   own ChatKit endpoint and leaves authentication to you (`examples/axum_app.rs`).
 //!   [`server::Server`] is the whole program as a value (`examples/reverse_proxy.rs`).
 //! - **Single rooms.** Each step below is a [`tower_layer::Layer`] with a feature, a page and an
-//!   example of its own (`examples/authenticate_only.rs`).
+//!   example of its own (`examples/authenticate_only.rs`; `examples/axum_layers.rs` for axum).
 //!
 //! # A request's way
 //!

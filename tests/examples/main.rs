@@ -18,6 +18,7 @@ macro_rules! example {
 
 example!(authenticate_only, "../../examples/authenticate_only.rs");
 example!(axum_app, "../../examples/axum_app.rs");
+example!(axum_layers, "../../examples/axum_layers.rs");
 example!(own_store, "../../examples/own_store.rs");
 example!(reverse_proxy, "../../examples/reverse_proxy.rs");
 
@@ -29,6 +30,7 @@ mod contract;
 mod support;
 
 mod app;
+mod layers;
 mod proxy;
 mod store;
 mod tokens;

@@ -13,5 +13,6 @@ mod axum_hosts;
 mod fallback;
 mod hyper_alone;
 mod location;
+mod rooms;
 mod strangers;
 mod support;
