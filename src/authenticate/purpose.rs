@@ -49,6 +49,7 @@ pub enum TokenType {
 
 impl TokenType {
     /// Whether it asks for a type that says of itself that it is not for access.
+    #[cfg(feature = "config")]
     pub(crate) fn asks_for_another(&self) -> bool {
         match self {
             Self::Only(only) => is_for_another(only),
