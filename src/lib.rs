@@ -55,6 +55,8 @@
 //! `cli` and `tls` are the default. A library user takes `default-features = false` and names
 //! rooms; a room brings those that it can't do without. A feature only ever adds API.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 // In the order in which a request meets them.
 
 #[cfg(feature = "server")]
