@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::limit::InFlightLayer;
-use crate::rejection::{Code, RefusalStyle, Rejection};
+use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
 use crate::session::SessionStore;
 
 /// How long an answer about readiness is given again: probes must not become load.
@@ -131,7 +131,7 @@ impl Readiness {
 impl<S, B, R> Service<Request<B>> for Health<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: From<Full<Bytes>>,
+    R: From<Bytes>,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -200,14 +200,14 @@ impl<F> fmt::Debug for HealthFuture<F> {
 impl<F, R, E> Future for HealthFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    R: From<Full<Bytes>>,
+    R: From<Bytes>,
 {
     type Output = Result<Response<R>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             HealthFutureProjection::Answering { answer } => {
-                answer.as_mut().poll(cx).map(|response| Ok(response.map(R::from)))
+                answer.as_mut().poll(cx).map(|response| Ok(made_of(response)))
             }
             HealthFutureProjection::Passing { future } => future.poll(cx),
         }

@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::facts::Facts;
 use super::page::Pages;
 use crate::error::Error;
+use crate::rejection::made_of;
 
 /// Answers `/openapi.json` and `/docs`, and lets everything else pass. Nobody has to say who
 /// they are for that.
@@ -58,7 +59,7 @@ pub struct Docs<S> {
 impl<S, B, R> Service<Request<B>> for Docs<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: From<Full<Bytes>>,
+    R: From<Bytes>,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -90,14 +91,14 @@ pin_project! {
 impl<F, R, E> Future for DocsFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    R: From<Full<Bytes>>,
+    R: From<Bytes>,
 {
     type Output = Result<Response<R>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             DocsFutureProjection::Answering { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response.map(R::from))),
+                Some(response) => Poll::Ready(Ok(made_of(response))),
                 // A future that is polled after it was ready has no answer to give.
                 None => Poll::Pending,
             },

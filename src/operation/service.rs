@@ -16,7 +16,7 @@ use super::tell::tell;
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};
-use crate::rejection::{Code, RefusalStyle, Rejection};
+use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
 use crate::route::{Routed, Target};
 use crate::surface::Surface;
 use crate::telemetry::Record;
@@ -100,9 +100,7 @@ impl Asked {
                 response.body_mut().covered_by(permit);
                 Ok(response)
             }
-            Err(rejection) => {
-                Ok(rejection.into_response(&RefusalStyle::of_parts(&head)).map(ReplyBody::from))
-            }
+            Err(rejection) => Ok(made_of(rejection.into_response(&RefusalStyle::of_parts(&head)))),
         }
     }
 

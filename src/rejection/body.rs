@@ -35,9 +35,9 @@ impl<B> RefusedOr<B> {
 }
 
 /// An answer of the gateway's own.
-impl<B> From<Full<Bytes>> for RefusedOr<B> {
-    fn from(body: Full<Bytes>) -> Self {
-        Self::Refused { body }
+impl<B> From<Bytes> for RefusedOr<B> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Refused { body: Full::new(bytes) }
     }
 }
 
@@ -46,6 +46,22 @@ impl<B> Default for RefusedOr<B> {
     fn default() -> Self {
         Self::Refused { body: Full::default() }
     }
+}
+
+/// An answer of the gateway's own, as a body of the inner service's type. Most frameworks' bodies
+/// are made of bytes, and few of another crate's body.
+#[cfg(feature = "validate")]
+pub(crate) fn made_of<R: From<Bytes>>(response: Response<Full<Bytes>>) -> Response<R> {
+    response.map(|mut body| {
+        // It has all its bytes at once, in one frame, or none.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let bytes = match Pin::new(&mut body).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            Poll::Ready(Some(Err(never))) => match never {},
+            Poll::Ready(None) | Poll::Pending => Bytes::new(),
+        };
+        R::from(bytes)
+    })
 }
 
 impl<B: Body<Data = Bytes>> Body for RefusedOr<B> {

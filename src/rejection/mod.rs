@@ -33,6 +33,8 @@ mod proxy;
 mod style;
 
 pub use body::RefusedOr;
+#[cfg(feature = "validate")]
+pub(crate) use body::made_of;
 pub use code::Code;
 pub use proxy::ProxyError;
 pub use style::RefusalStyle;

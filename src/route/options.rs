@@ -7,13 +7,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::table::Router;
-use crate::rejection::{RefusalStyle, Rejection};
+use crate::rejection::{RefusalStyle, Rejection, made_of};
 
 /// Answers `OPTIONS` as the router does, with 405 and `Allow` or 404, whoever asks: which methods a
 /// path has is no secret, and who wants to know may have no token yet. All else passes.
@@ -46,7 +45,7 @@ pub(crate) struct Options<S> {
 impl<S, B, R> Service<Request<B>> for Options<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: From<Full<Bytes>>,
+    R: From<Bytes>,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -61,7 +60,7 @@ where
             && let Err(miss) = self.router.route(request.method(), request.uri().path())
         {
             let refusal = Rejection::from(miss).into_response(&RefusalStyle::of(&request));
-            return OptionsFuture::Refused { refusal: ready(Ok(refusal.map(R::from))) };
+            return OptionsFuture::Refused { refusal: ready(Ok(made_of(refusal))) };
         }
         OptionsFuture::Passing { future: self.inner.call(request) }
     }

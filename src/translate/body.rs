@@ -57,9 +57,9 @@ impl<R, O: RunObserver> ReplyBody<R, O> {
     }
 }
 
-impl<R, O: RunObserver> From<Full<Bytes>> for ReplyBody<R, O> {
-    fn from(body: Full<Bytes>) -> Self {
-        Self::Json { body, permit: None }
+impl<R, O: RunObserver> From<Bytes> for ReplyBody<R, O> {
+    fn from(bytes: Bytes) -> Self {
+        Self::whole(bytes)
     }
 }
 

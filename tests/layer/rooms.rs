@@ -12,9 +12,15 @@ use axum::routing::get;
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
 use chatkit_rest::error::Error;
+use chatkit_rest::health::HealthLayer;
 use chatkit_rest::limit::{InFlightLayer, InFlightPermit, Permitted, RateLimitLayer};
+use chatkit_rest::operation::OperationLayer;
 use chatkit_rest::principal::{Authenticated, IdentifyLayer, Principal, UserId};
 use chatkit_rest::rejection::RefusedOr;
+use chatkit_rest::route::{RouteLayer, Router as Routes};
+use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
+use chatkit_rest::translate::TranslateSettings;
+use chatkit_rest::validate::{BodyLimits, Reader, Schemas};
 use http::Request;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
@@ -24,7 +30,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::support::ada;
+use crate::support::{PREFIX, ada};
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -205,4 +211,33 @@ fn bodies_and_errors_can_be_shared_where_what_is_inside_can() {
     is_error::<chatkit_rest::authenticate::SecretError>();
     is_error::<chatkit_rest::authenticate::UnknownAlgorithm>();
     is_error::<chatkit_rest::principal::InvalidUserId>();
+}
+
+/// Those that answer in the inner service's body make that of bytes, which axum's can be made of.
+#[tokio::test]
+async fn the_rooms_behind_them_refuse_in_the_frameworks_own_body() {
+    let upstream = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(http::Response::new(Body::empty()))
+    });
+    let reader = Reader::new(Schemas::compile().unwrap(), BodyLimits::default());
+    let desk = Desk::new(Arc::new(MemoryStore::new()), SessionLimits::default());
+    let rooms = ServiceBuilder::new()
+        .layer(IdentifyLayer::by(|_| UserId::parse("ada").ok()))
+        .layer(RouteLayer::new(Routes::new(PREFIX).unwrap()))
+        .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
+        .service(upstream);
+    let app = Router::new().fallback_service(rooms).layer(HealthLayer::elsewhere());
+    for (path, body, expected, words) in [
+        ("/sessions", "", 200, "ada"),
+        ("/sessions", "{", 400, "INVALID_JSON"),
+        ("/sessions/sess_nobodys/threads", "", 404, "NOT_FOUND"),
+    ] {
+        let request = Request::post(format!("{PREFIX}{path}"));
+        let request = request.header("content-type", "application/json").body(Body::from(body));
+        let response = app.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        assert_eq!(status, expected, "{path} {body:?}");
+        assert!(String::from_utf8_lossy(&body).contains(words), "{path} {body:?}");
+    }
 }
