@@ -32,13 +32,13 @@ use crate::validate::{Answer, RunCall};
 pub(super) fn create<S, R>(
     exchange: Exchange<S>,
     claim: RunClaim,
-    run: RunCall,
-) -> impl Future<Output = Reply<R>>
+    run: &RunCall,
+) -> impl Future<Output = Reply<R>> + use<S, R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let request = envelope::user_message(claim.thread_id(), &run);
+    let request = envelope::user_message(claim.thread_id(), run);
     answer(exchange, claim, request, run.answer)
 }
 

@@ -92,7 +92,7 @@ where
         Action::Delete(session, claim) => {
             Box::pin(sessions::delete(context(service), session, claim)).await
         }
-        Action::Run(claim, run) => Box::pin(runs::create(context(service), claim, run)).await,
+        Action::Run(claim, run) => Box::pin(runs::create(context(service), claim, &run)).await,
         Action::Chat(claim, id, run) => Box::pin(chat::ask(context(service), claim, id, run)).await,
         Action::Conversations(page) => history::list(&page),
         Action::Passthrough(call, effect) => {

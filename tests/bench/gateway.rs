@@ -212,8 +212,8 @@ async fn bound_session(store: &MemoryStore, id: SessionId) {
     let _ = store.create(session, None).await.unwrap();
     let (max_messages, lease) = (NonZeroU32::new(1), Duration::from_secs(45));
     let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
-    let begun = store.begin_run(id, &user_id, None, begin).await.unwrap();
-    let RunStart::First { lease, .. } = begun else {
+    let start = store.begin_run(id, &user_id, None, begin).await.unwrap();
+    let RunStart::First { lease, .. } = start else {
         panic!("a first run");
     };
     let bound = store.bind(id, &user_id, lease, THREAD.into(), now).await.unwrap();

@@ -41,8 +41,8 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
         assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
         let (lease, uncounted) = (Duration::from_secs(9), Uncounted::Tell);
         let begin = BeginRun { max_messages: None, lease, now, uncounted };
-        let begun = store.begin_run(id, &user(owner), None, begin).await.unwrap();
-        let RunStart::First { lease, .. } = begun else { panic!() };
+        let start = store.begin_run(id, &user(owner), None, begin).await.unwrap();
+        let RunStart::First { lease, .. } = start else { panic!() };
         let bound =
             store.bind(id, &user(owner), lease, format!("thr_{n}").into(), now).await.unwrap();
         assert_eq!(bound, Bound::Done);

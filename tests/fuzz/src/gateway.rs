@@ -305,8 +305,8 @@ async fn is_furnished(store: &MemoryStore) -> bool {
             now,
             uncounted: Uncounted::Begin,
         };
-        let begun = store.begin_run(id, &user_id, None, begin).await;
-        let Ok(RunStart::First { lease, .. }) = begun else { return false };
+        let start = store.begin_run(id, &user_id, None, begin).await;
+        let Ok(RunStart::First { lease, .. }) = start else { return false };
         let bound = store.bind(id, &user_id, lease, ThreadId::from(thread), now).await;
         let Ok(Bound::Done) = bound else { return false };
         store.settle(id, Settlement::default());
