@@ -46,7 +46,7 @@ impl Serialize for Shown<'_> {
 
 /// Creates an attachment and shows it as the upstream made it, but for the `metadata` that some
 /// servers add: it is between them and their store.
-pub(super) async fn create<S, R>(
+pub(crate) async fn create<S, R>(
     exchange: Exchange<S>,
     attachments: Attachments,
     params: Box<RawValue>,
@@ -72,7 +72,7 @@ where
 
 /// Has the upstream create an attachment, and records whose it is: what the upstream has made
 /// must have an owner, whether or not the client is still there to be told.
-pub(super) async fn record<S, R>(
+pub(crate) async fn record<S, R>(
     mut upstream: Upstream<S>,
     errands: &Errands,
     attachments: Attachments,
@@ -103,7 +103,7 @@ where
 }
 
 /// Deletes an attachment. One that the upstream hasn't got is forgotten.
-pub(super) async fn delete<S, R>(
+pub(crate) async fn delete<S, R>(
     exchange: Exchange<S>,
     attachments: Attachments,
     id: Box<str>,
@@ -124,7 +124,7 @@ where
 /// The file first: an owner who is forgotten too early leaves a file that nobody may delete. If
 /// the process dies in between, the row stays, and a server that answers a bare 500 about what it
 /// hasn't got fails every later deletion: that may as well be a fault of its files' store.
-pub(super) async fn remove<S, R>(
+pub(crate) async fn remove<S, R>(
     mut upstream: Upstream<S>,
     errands: &Errands,
     attachments: Attachments,
@@ -139,7 +139,7 @@ where
 }
 
 /// The same, as a part of what is an errand already.
-pub(super) async fn forget<S, R>(
+pub(crate) async fn forget<S, R>(
     upstream: &mut Upstream<S>,
     attachments: &Attachments,
     id: &str,

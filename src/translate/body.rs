@@ -32,15 +32,15 @@ pin_project! {
 }
 
 impl<R, O: RunObserver> ReplyBody<R, O> {
-    pub(super) fn passthru(body: R) -> Self {
+    pub(crate) fn passthru(body: R) -> Self {
         Self::Passthru { body, flush: FlushFirst::default() }
     }
 
-    pub(super) fn sealed(body: SealedAnswer) -> Self {
+    pub(crate) fn sealed(body: SealedAnswer) -> Self {
         Self::Sealed { body }
     }
 
-    pub(super) fn whole(bytes: Bytes) -> Self {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Json { body: Full::new(bytes), permit: None }
     }
 

@@ -28,7 +28,7 @@ struct ChatReply {
 }
 
 /// Sends the message, and answers with the events or with what was said.
-pub(super) async fn ask<S, R>(
+pub(crate) async fn ask<S, R>(
     mut exchange: Exchange<S>,
     claim: RunClaim,
     id: Option<ConversationId>,
@@ -68,7 +68,7 @@ where
 }
 
 /// The id of a conversation, in JSON.
-pub(super) fn shown_id(id: Option<ConversationId>, session: SessionId) -> Value {
+pub(crate) fn shown_id(id: Option<ConversationId>, session: SessionId) -> Value {
     match id {
         Some(ConversationId::Integer(number)) => number.get().into(),
         Some(id @ ConversationId::Conv(_)) => id.to_string().into(),

@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// The run that is to be begun before an action is carried out, if its thread's messages are to be
 /// counted for that.
-pub(super) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
+pub(crate) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
     let claim = match action {
         Action::Run(claim, _)
         | Action::FollowUp(claim, _)
@@ -71,7 +71,7 @@ pub(super) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
 /// Where there is a limit, whether it is reached is to be known, and no more: where it is, the rest is
 /// not counted. Where there is none, a thread whose messages can't be counted soon is no obstacle, and
 /// is not tried again once something was said in it.
-pub(super) async fn begin<S, R>(
+pub(crate) async fn begin<S, R>(
     mut upstream: Upstream<S>,
     claim: &mut RunClaim,
 ) -> Result<(), Rejection>

@@ -20,7 +20,7 @@ use crate::stream::{Object, text};
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A page of items.
     Page,
     /// A thread with one in it.
@@ -73,7 +73,7 @@ impl Body for SealedAnswer {
 ///
 /// # Errors
 /// If it may have a cursor that can't be found or handed out, or the store fails.
-pub(super) async fn seal(
+pub(crate) async fn seal(
     answer: Bytes,
     shape: Shape,
     cursors: &ItemCursors,
@@ -95,7 +95,7 @@ pub(super) async fn seal(
 ///
 /// # Errors
 /// As [`seal`]'s.
-pub(super) async fn seal_in_row(
+pub(crate) async fn seal_in_row(
     thread: &RawValue,
     cursors: &ItemCursors,
     thread_id: &str,
@@ -114,7 +114,7 @@ pub(super) async fn seal_in_row(
 ///
 /// # Errors
 /// If it has none: what was validated has.
-pub(super) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
+pub(crate) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
     let no_cursor = || Rejection::new(Code::Internal).because("the cursor of a request is lost");
     let json = std::str::from_utf8(request).map_err(|_| no_cursor())?;
     let after = Object::read(json)

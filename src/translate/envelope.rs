@@ -76,7 +76,7 @@ fn completed(part: &RawValue) -> Option<Box<RawValue>> {
 }
 
 /// The request for one user message: the thread's first one if `thread_id` is `None`.
-pub(super) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes {
+pub(crate) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes {
     let kind = match thread_id {
         None => RequestType::ThreadsCreate,
         Some(_) => RequestType::ThreadsAddUserMessage,
@@ -111,13 +111,13 @@ struct ThreadParams<'a> {
 }
 
 /// `threads.get_by_id` or `threads.delete`.
-pub(super) fn thread(kind: RequestType, thread_id: &str) -> Bytes {
+pub(crate) fn thread(kind: RequestType, thread_id: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: None };
     write(&Envelope { kind: kind.as_str(), params, metadata: None })
 }
 
 /// `threads.update`.
-pub(super) fn thread_title(thread_id: &str, title: &str) -> Bytes {
+pub(crate) fn thread_title(thread_id: &str, title: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: Some(title) };
     write(&Envelope { kind: RequestType::ThreadsUpdate.as_str(), params, metadata: None })
 }
@@ -128,7 +128,7 @@ struct AttachmentParams<'a> {
 }
 
 /// `attachments.delete`.
-pub(super) fn delete_attachment(attachment_id: &str) -> Bytes {
+pub(crate) fn delete_attachment(attachment_id: &str) -> Bytes {
     let params = AttachmentParams { attachment_id };
     write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
 }
@@ -144,7 +144,7 @@ struct PageParams<'a> {
 }
 
 /// `items.list`, or `threads.list` where `thread_id` is `None`.
-pub(super) fn page(
+pub(crate) fn page(
     thread_id: Option<&str>,
     limit: i64,
     ascending: bool,
@@ -164,7 +164,7 @@ struct FeedbackParams<'a> {
 }
 
 /// `items.feedback`.
-pub(super) fn feedback(thread_id: &str, feedback: &Feedback) -> Bytes {
+pub(crate) fn feedback(thread_id: &str, feedback: &Feedback) -> Bytes {
     let params = FeedbackParams { thread_id, item_ids: &feedback.item_ids, kind: &feedback.kind };
     write(&Envelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
 }
@@ -183,7 +183,7 @@ struct StepParams<'a> {
 }
 
 /// The request for a run without a message.
-pub(super) fn step(thread_id: &str, step: &Step) -> Bytes {
+pub(crate) fn step(thread_id: &str, step: &Step) -> Bytes {
     let none = StepParams { thread_id, item_id: None, result: None, input: None, action: None };
     let (kind, params) = match step {
         Step::Retry { item } => {
@@ -203,7 +203,7 @@ pub(super) fn step(thread_id: &str, step: &Step) -> Bytes {
 }
 
 /// `threads.custom_action` or `threads.sync_custom_action`.
-pub(super) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> Bytes {
+pub(crate) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> Bytes {
     let with_payload = with_payload(&call.action);
     let params = StepParams {
         thread_id,
@@ -229,7 +229,7 @@ fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
 
 /// A request about an item that isn't there, in a thread that isn't there, of a type that the
 /// upstream may not know.
-pub(super) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
+pub(crate) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
     #[derive(Serialize)]
     struct Params<'a> {
         thread_id: &'a str,
@@ -259,13 +259,13 @@ pub(super) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
 }
 
 /// `attachments.create`.
-pub(super) fn new_attachment(params: &RawValue) -> Bytes {
+pub(crate) fn new_attachment(params: &RawValue) -> Bytes {
     let kind = RequestType::AttachmentsCreate.as_str();
     write(&Envelope { kind, params, metadata: None })
 }
 
 /// `input.transcribe`. The audio is written where it is sent from, once: it may be many megabytes.
-pub(super) fn transcription(call: &TranscriptionCall) -> Bytes {
+pub(crate) fn transcription(call: &TranscriptionCall) -> Bytes {
     let (Ok(kind), Ok(mime_type)) = (
         serde_json::to_string(RequestType::InputTranscribe.as_str()),
         serde_json::to_string(&call.mime_type),

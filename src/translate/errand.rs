@@ -31,7 +31,7 @@ impl Errands {
     ///
     /// # Errors
     /// What `work` fails with; 503 if there are too many already.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Rejection>> + Send + 'static,
     ) -> Result<T, Rejection> {

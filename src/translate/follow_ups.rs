@@ -20,7 +20,7 @@ use crate::stream::{ItemKind, Object};
 use crate::validate::{ActionCall, FollowUp, Step};
 
 /// Lets a thread go on, and answers with what comes of it.
-pub(super) async fn go_on<S, R>(
+pub(crate) async fn go_on<S, R>(
     exchange: Exchange<S>,
     claim: RunClaim,
     follow_up: FollowUp,
@@ -40,7 +40,7 @@ where
 }
 
 /// Carries out an action that is no run.
-pub(super) async fn act<S, R>(
+pub(crate) async fn act<S, R>(
     mut exchange: Exchange<S>,
     thread_id: ThreadId,
     action: ActionCall,
@@ -71,9 +71,9 @@ where
 
 /// What a follow-up needs of its thread, and of the upstream.
 #[derive(Debug)]
-pub(super) struct Want {
-    pub(super) kind: RequestType,
-    pub(super) needs: Needs,
+pub(crate) struct Want {
+    pub(crate) kind: RequestType,
+    pub(crate) needs: Needs,
     item: Option<Box<str>>,
 }
 
@@ -124,7 +124,7 @@ impl Want {
 /// A server that looks for what it needs in vain may say no more than that something broke, and one
 /// that breaks, or doesn't know what is asked, says the same: what it knows, and its items, tell
 /// which it was.
-pub(super) async fn refusal<S, R>(
+pub(crate) async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
     want: &Want,

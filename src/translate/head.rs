@@ -12,7 +12,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The upstream's headers that are passed on: what its body is, and the integrator's own (`x-…`).
 /// Nothing about its connection, length, place, cookies or policies, which are the gateway's to
 /// tell as its origin is the gateway's; nothing that a server in front would obey or believe.
-pub(super) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
+pub(crate) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(6);
     for (name, value) in headers {
         let keep = match name.as_str() {
@@ -35,7 +35,7 @@ pub(super) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
 }
 
 /// The same for an answer that is no stream, which nobody is to store.
-pub(super) fn of_answer(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
+pub(crate) fn of_answer(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut headers = passed_on(headers, identity);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
@@ -43,7 +43,7 @@ pub(super) fn of_answer(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
 
 /// The same for a stream, and what keeps it from being stored, buffered or changed on its way: a
 /// ChatKit server says none of it itself.
-pub(super) fn of_stream(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
+pub(crate) fn of_stream(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut headers = passed_on(headers, identity);
     let no_store = HeaderValue::from_static("no-cache, no-store, no-transform");
     headers.insert(CACHE_CONTROL, no_store);

@@ -76,7 +76,7 @@ struct MessagesReply<'a> {
 }
 
 /// The caller's conversations; only the reply is missing.
-pub(super) fn list<R, O: RunObserver>(
+pub(crate) fn list<R, O: RunObserver>(
     page: &SessionPage,
 ) -> Result<Response<super::ReplyBody<R, O>>, Rejection> {
     reply::json(&ListReply {
@@ -91,7 +91,7 @@ pub(super) fn list<R, O: RunObserver>(
 /// Pages go from the newest to the oldest, and messages of a page from the oldest to the newest.
 /// A page is fifty of the upstream's items, less the oldest that are part of a turn which begins
 /// before them: what was done is shown with what was said of it, so a turn is not to be torn.
-pub(super) async fn show<S, R>(
+pub(crate) async fn show<S, R>(
     mut exchange: Exchange<S>,
     conversation: Conversation,
     after: Option<String>,

@@ -29,7 +29,7 @@ const MAX_PAGES: usize = 100;
 const NO_ITEMS: &[Box<RawValue>] = &[];
 
 /// The session's thread, and its oldest items.
-pub(super) async fn thread<S, R>(
+pub(crate) async fn thread<S, R>(
     mut exchange: Exchange<S>,
     record: SessionRecord,
     cursors: ItemCursors,
@@ -103,7 +103,7 @@ where
 }
 
 /// A page of a thread's items.
-pub(super) async fn list<S, R>(
+pub(crate) async fn list<S, R>(
     mut exchange: Exchange<S>,
     thread_id: Option<ThreadId>,
     wanted: Page,
@@ -166,7 +166,7 @@ fn visible<'a>(
 }
 
 /// What the user thinks of some items.
-pub(super) async fn feedback<S, R>(
+pub(crate) async fn feedback<S, R>(
     mut exchange: Exchange<S>,
     thread_id: ThreadId,
     feedback: Feedback,

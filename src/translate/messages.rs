@@ -13,17 +13,17 @@ use crate::stream::{ItemKind, Object, list, text};
 
 /// A message as REST shows it.
 #[derive(Debug, Serialize)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// Empty if the upstream gave it none that can be read.
-    pub(super) id: String,
+    pub(crate) id: String,
     role: &'static str,
     content: Vec<Part>,
     tool_calls: Vec<ToolCall>,
     #[serde(serialize_with = "display")]
-    pub(super) created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     /// Something was said, and none of it can be read.
     #[serde(skip)]
-    pub(super) is_garbled: bool,
+    pub(crate) is_garbled: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,7 +59,7 @@ impl Serialize for Arguments {
 
 impl Message {
     /// Its text, in one.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.content.iter().map(|part| &*part.text).collect()
     }
 
@@ -70,13 +70,13 @@ impl Message {
 }
 
 /// One part of what a message says.
-pub(super) struct Piece<'a> {
+pub(crate) struct Piece<'a> {
     /// `kind` as the upstream has it, or that of the message's author.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// `None` if it has no words, or none that can be read.
-    pub(super) text: Option<String>,
+    pub(crate) text: Option<String>,
     /// What else there is about it.
-    pub(super) object: Option<Object<'a>>,
+    pub(crate) object: Option<Object<'a>>,
 }
 
 impl Piece<'_> {
@@ -97,7 +97,7 @@ const WORDS: [&str; 5] = ["value", "content", "markdown", "output_text", "refusa
 /// What a message says, part by part; parts are of `kind` unless they say otherwise. A text, or
 /// one part alone, may stand for a list, and what says no more than its text for its content.
 /// `None` if nothing of that is there.
-pub(super) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
+pub(crate) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
     let content = item.get("content").or_else(|| item.get("text"))?;
     let parts = list(content).unwrap_or_else(|| vec![content]);
     let piece = |part| match Object::of(part) {
@@ -132,7 +132,7 @@ fn words_of(object: &Object<'_>, depth: u8) -> Option<String> {
 
 /// A member that is JSON of an integrator's own; as a server that writes such as a text of JSON
 /// meant it, if that is an object.
-pub(super) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> {
+pub(crate) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> {
     let written = item.get(name)?;
     let meant = text(written)
         .filter(|text| Object::read(text).is_some())
@@ -141,7 +141,7 @@ pub(super) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> 
 }
 
 /// Whether a tool call has its output.
-pub(super) fn is_completed(call: &Object<'_>) -> bool {
+pub(crate) fn is_completed(call: &Object<'_>) -> bool {
     match call.text("status").as_deref() {
         Some("completed") => true,
         Some("pending") => false,
@@ -150,7 +150,7 @@ pub(super) fn is_completed(call: &Object<'_>) -> bool {
 }
 
 /// Whether an item is a user's or an assistant's message.
-pub(super) fn is_message(item: &RawValue) -> bool {
+pub(crate) fn is_message(item: &RawValue) -> bool {
     Object::of(item).and_then(|item| item.item_kind()).is_some_and(ItemKind::is_message)
 }
 
@@ -161,7 +161,7 @@ pub(super) fn is_message(item: &RawValue) -> bool {
 /// tasks, …) are no messages. What can't be read of a message is left out, and the rest is shown;
 /// it is counted whatever is odd about it. One without a time that can be read is as old as the
 /// one before it, and the first one as old as `since`.
-pub(super) fn messages(
+pub(crate) fn messages(
     items: &[Box<RawValue>],
     offset: Offset,
     since: Timestamp,
@@ -231,7 +231,7 @@ fn tool_call(item: &Object<'_>) -> ToolCall {
 ///
 /// # Errors
 /// If it had, and none of that can be read.
-pub(super) fn answer(
+pub(crate) fn answer(
     items: &[Box<RawValue>],
     offset: Offset,
     since: Timestamp,
@@ -244,7 +244,7 @@ pub(super) fn answer(
 
 /// Something was said, and none of it can be read.
 #[derive(Debug)]
-pub(super) struct Garbled;
+pub(crate) struct Garbled;
 
 impl From<Garbled> for Rejection {
     fn from(_: Garbled) -> Self {

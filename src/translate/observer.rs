@@ -14,7 +14,7 @@ pub struct SessionObserver {
 }
 
 impl SessionObserver {
-    pub(super) fn new(claim: RunClaim, record: Option<Record>) -> Self {
+    pub(crate) fn new(claim: RunClaim, record: Option<Record>) -> Self {
         Self { claim, record }
     }
 }
@@ -63,7 +63,7 @@ impl RunObserver for SessionObserver {
 }
 
 /// What a thread that could not be bound becomes, if it was that which broke a run.
-pub(super) fn unbound(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
+pub(crate) fn unbound(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
     let error = error.downcast_ref::<BindError>()?;
     let code = match error {
         BindError::LeaseLost => Code::Conflict,

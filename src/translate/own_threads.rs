@@ -54,7 +54,7 @@ struct OwnPage<'a> {
 }
 
 /// One page of the caller's own threads.
-pub(super) async fn list<S, R>(
+pub(crate) async fn list<S, R>(
     upstream: &mut Upstream<S>,
     mut own: OwnThreads,
     wanted: &Page,

@@ -30,20 +30,20 @@ const MAX_PAGES: usize = 1000;
 /// so many more behind that. Written as a cursor of its own kind where the upstream's alone can't
 /// say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) after: Option<String>,
-    pub(super) skip: usize,
+pub(crate) struct Place {
+    pub(crate) after: Option<String>,
+    pub(crate) skip: usize,
 }
 
 impl Place {
     const MARK: &str = "own.";
 
     /// The place after a cursor of the upstream's.
-    pub(super) fn after(cursor: &str) -> Self {
+    pub(crate) fn after(cursor: &str) -> Self {
         Self { after: Some(cursor.to_owned()), skip: 0 }
     }
 
-    pub(super) fn parse(cursor: Option<&str>) -> Self {
+    pub(crate) fn parse(cursor: Option<&str>) -> Self {
         let own = cursor.and_then(|cursor| {
             let (skip, after) = cursor.strip_prefix(Self::MARK)?.split_once('.')?;
             let after = Some(after.to_owned()).filter(|after| !after.is_empty());
@@ -52,7 +52,7 @@ impl Place {
         own.unwrap_or_else(|| Self { after: cursor.map(str::to_owned), skip: 0 })
     }
 
-    pub(super) fn write(self) -> String {
+    pub(crate) fn write(self) -> String {
         match self {
             Self { after: Some(after), skip: 0 } if !after.starts_with(Self::MARK) => after,
             Self { after, skip } => {
@@ -67,25 +67,25 @@ const MAX_SEARCHED_PAGES: usize = 100;
 
 /// What is to be read.
 #[derive(Debug)]
-pub(super) struct Range<'a> {
-    pub(super) thread_id: &'a str,
-    pub(super) ascending: bool,
-    pub(super) limit: usize,
-    pub(super) from: Place,
+pub(crate) struct Range<'a> {
+    pub(crate) thread_id: &'a str,
+    pub(crate) ascending: bool,
+    pub(crate) limit: usize,
+    pub(crate) from: Place,
     /// Ours begins behind the first row of this id, which is looked for from there on: the upstream
     /// is never asked by an id that may be of another thread.
-    pub(super) behind: Option<&'a str>,
+    pub(crate) behind: Option<&'a str>,
     /// Whether to make sure that the upstream knows the cursor, which costs a request.
-    pub(super) check_cursor: bool,
+    pub(crate) check_cursor: bool,
     /// How many pages are read to fill ours up.
-    pub(super) filling: usize,
+    pub(crate) filling: usize,
     /// Whether ours may be empty and not the last.
-    pub(super) may_be_empty: bool,
+    pub(crate) may_be_empty: bool,
 }
 
 /// What becomes of a row.
 #[derive(Debug)]
-pub(super) enum Row<T> {
+pub(crate) enum Row<T> {
     /// It is one of ours.
     Shown(T),
     /// It isn't.
@@ -98,18 +98,18 @@ pub(super) enum Row<T> {
 
 /// A page of ours.
 #[derive(Debug)]
-pub(super) struct Collected<T> {
-    pub(super) items: Vec<T>,
+pub(crate) struct Collected<T> {
+    pub(crate) items: Vec<T>,
     /// Where the next one begins, if there is one.
-    pub(super) next: Option<Place>,
+    pub(crate) next: Option<Place>,
     /// A [`Row::End`] was met.
-    pub(super) met_end: bool,
+    pub(crate) met_end: bool,
     /// The upstream had nothing at all there.
-    pub(super) was_empty: bool,
+    pub(crate) was_empty: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     Failed(Failure),
     UnknownCursor,
 }
@@ -121,7 +121,7 @@ impl From<Failure> for Stopped {
 }
 
 /// Reads the upstream's pages until there are enough items, or no more.
-pub(super) async fn collect<S, R, T>(
+pub(crate) async fn collect<S, R, T>(
     upstream: &mut Upstream<S>,
     range: Range<'_>,
     mut row: impl FnMut(&RawValue) -> Row<T>,

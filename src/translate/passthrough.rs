@@ -27,7 +27,7 @@ use crate::stream::{RunBody, Watch};
 use crate::validate::ChatKitCall;
 
 /// What reads an answer, or a failure, is boxed, so that what passes one on doesn't have room for it.
-pub(super) async fn pass<S, R>(
+pub(crate) async fn pass<S, R>(
     mut exchange: Exchange<S>,
     call: ChatKitCall,
     effect: Effect,

@@ -13,31 +13,31 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
-pub(super) struct PlainPage<'a> {
+pub(crate) struct PlainPage<'a> {
     #[serde(borrow)]
-    pub(super) data: Vec<&'a RawValue>,
-    pub(super) has_more: bool,
+    pub(crate) data: Vec<&'a RawValue>,
+    pub(crate) has_more: bool,
     #[serde(default)]
-    pub(super) after: Option<String>,
+    pub(crate) after: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct PlainThread<'a> {
+pub(crate) struct PlainThread<'a> {
     #[serde(default)]
-    pub(super) title: Option<String>,
+    pub(crate) title: Option<String>,
     #[serde(borrow, default)]
-    pub(super) status: Option<&'a RawValue>,
+    pub(crate) status: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) allowed_image_domains: Option<&'a RawValue>,
+    pub(crate) allowed_image_domains: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) items: Option<Plain<PlainPage<'a>>>,
+    pub(crate) items: Option<Plain<PlainPage<'a>>>,
 }
 
 /// An object. What is derived would take a list of its members for one too.
-pub(super) struct Plain<T>(pub(super) T);
+pub(crate) struct Plain<T>(pub(super) T);
 
 impl<T> Plain<T> {
-    pub(super) fn read<'a>(json: &'a [u8]) -> Option<T>
+    pub(crate) fn read<'a>(json: &'a [u8]) -> Option<T>
     where
         T: Deserialize<'a>,
     {

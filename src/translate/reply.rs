@@ -43,7 +43,7 @@ struct More<'a> {
 
 /// A session as `create_session` shows it.
 #[derive(Serialize)]
-pub(super) struct NewSession<'a> {
+pub(crate) struct NewSession<'a> {
     #[serde(serialize_with = "display")]
     id: SessionId,
     user_id: &'a str,
@@ -53,7 +53,7 @@ pub(super) struct NewSession<'a> {
 
 /// A session as lists show it.
 #[derive(Serialize)]
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     #[serde(serialize_with = "display")]
     id: SessionId,
     user_id: &'a str,
@@ -68,81 +68,81 @@ pub(super) struct Session<'a> {
 
 /// A session with its messages.
 #[derive(Serialize)]
-pub(super) struct FullSession<'a> {
+pub(crate) struct FullSession<'a> {
     #[serde(flatten)]
-    pub(super) session: Session<'a>,
-    pub(super) thread_id: Option<&'a str>,
-    pub(super) status: Option<Box<RawValue>>,
-    pub(super) messages: Vec<Message>,
+    pub(crate) session: Session<'a>,
+    pub(crate) thread_id: Option<&'a str>,
+    pub(crate) status: Option<Box<RawValue>>,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// What was deleted.
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the API's names")]
-pub(super) struct Deleted {
+pub(crate) struct Deleted {
     #[serde(serialize_with = "display")]
-    pub(super) id: SessionId,
+    pub(crate) id: SessionId,
     #[serde(serialize_with = "display")]
-    pub(super) session_id: SessionId,
-    pub(super) deleted: bool,
+    pub(crate) session_id: SessionId,
+    pub(crate) deleted: bool,
 }
 
 /// An attachment that was deleted.
 #[derive(Serialize)]
-pub(super) struct DeletedAttachment<'a> {
-    pub(super) id: &'a str,
-    pub(super) deleted: bool,
+pub(crate) struct DeletedAttachment<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) deleted: bool,
 }
 
 /// What was thought of some items.
 #[derive(Serialize)]
-pub(super) struct Feedback<'a> {
-    pub(super) item_ids: &'a [String],
-    pub(super) kind: &'a str,
+pub(crate) struct Feedback<'a> {
+    pub(crate) item_ids: &'a [String],
+    pub(crate) kind: &'a str,
 }
 
 /// What an action that is no run left behind.
 #[derive(Serialize)]
-pub(super) struct Acted {
-    pub(super) updated_item: Option<Box<RawValue>>,
+pub(crate) struct Acted {
+    pub(crate) updated_item: Option<Box<RawValue>>,
 }
 
 /// What was said.
 #[derive(Serialize)]
-pub(super) struct Transcription {
-    pub(super) text: String,
+pub(crate) struct Transcription {
+    pub(crate) text: String,
 }
 
 /// A session's thread with its oldest items.
 #[derive(Serialize)]
-pub(super) struct FullThread<'a> {
+pub(crate) struct FullThread<'a> {
     #[serde(serialize_with = "display")]
-    pub(super) id: SessionId,
+    pub(crate) id: SessionId,
     #[serde(serialize_with = "display")]
-    pub(super) session_id: SessionId,
-    pub(super) thread_id: Option<&'a str>,
-    pub(super) title: Option<&'a str>,
-    pub(super) status: Option<&'a RawValue>,
+    pub(crate) session_id: SessionId,
+    pub(crate) thread_id: Option<&'a str>,
+    pub(crate) title: Option<&'a str>,
+    pub(crate) status: Option<&'a RawValue>,
     #[serde(serialize_with = "display")]
-    pub(super) created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
     #[serde(serialize_with = "display")]
-    pub(super) updated_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) allowed_image_domains: Option<&'a RawValue>,
-    pub(super) items: ItemPage<'a>,
+    pub(crate) allowed_image_domains: Option<&'a RawValue>,
+    pub(crate) items: ItemPage<'a>,
 }
 
 /// Items, and where the next ones are.
 #[derive(Default, Serialize)]
-pub(super) struct ItemPage<'a> {
-    pub(super) data: Vec<Box<RawValue>>,
-    pub(super) has_more: bool,
-    pub(super) after: Option<&'a str>,
+pub(crate) struct ItemPage<'a> {
+    pub(crate) data: Vec<Box<RawValue>>,
+    pub(crate) has_more: bool,
+    pub(crate) after: Option<&'a str>,
 }
 
 /// A session's thread, under the session's own id.
 #[derive(Serialize)]
-pub(super) struct Thread {
+pub(crate) struct Thread {
     #[serde(serialize_with = "display")]
     id: SessionId,
     #[serde(serialize_with = "display")]
@@ -153,12 +153,12 @@ pub(super) struct Thread {
 
 /// A finished run.
 #[derive(Serialize)]
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     #[serde(serialize_with = "display")]
-    pub(super) session_id: SessionId,
-    pub(super) thread_id: &'a str,
-    pub(super) message: Option<Message>,
-    pub(super) items: &'a [Box<RawValue>],
+    pub(crate) session_id: SessionId,
+    pub(crate) thread_id: &'a str,
+    pub(crate) message: Option<Message>,
+    pub(crate) items: &'a [Box<RawValue>],
 }
 
 impl<'a> From<&'a SessionRecord> for NewSession<'a> {
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    pub(super) fn with_message_count(self, message_count: Option<u64>) -> Self {
+    pub(crate) fn with_message_count(self, message_count: Option<u64>) -> Self {
         Self { message_count, ..self }
     }
 }
@@ -221,7 +221,7 @@ impl From<&SessionRecord> for Thread {
 }
 
 /// Ids in their canonical form, times in RFC 3339 with `Z`.
-pub(super) fn display<T: std::fmt::Display, S: serde::Serializer>(
+pub(crate) fn display<T: std::fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -229,14 +229,14 @@ pub(super) fn display<T: std::fmt::Display, S: serde::Serializer>(
 }
 
 /// A reply with one thing.
-pub(super) fn one<T: Serialize, R, O: RunObserver>(
+pub(crate) fn one<T: Serialize, R, O: RunObserver>(
     data: T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     json(&Envelope { success: true, data, meta: None::<Total> })
 }
 
 /// A reply with a list of things.
-pub(super) fn list<T: Serialize, R, O: RunObserver>(
+pub(crate) fn list<T: Serialize, R, O: RunObserver>(
     data: Vec<T>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let meta = Some(Total { total: data.len() });
@@ -244,7 +244,7 @@ pub(super) fn list<T: Serialize, R, O: RunObserver>(
 }
 
 /// A reply with one page of a user's sessions.
-pub(super) fn sessions<R, O: RunObserver>(
+pub(crate) fn sessions<R, O: RunObserver>(
     page: &SessionPage,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let SessionPage { user_id, sessions, next, .. } = page;
@@ -255,7 +255,7 @@ pub(super) fn sessions<R, O: RunObserver>(
 }
 
 /// A reply with one page of a list; `after` is where the next one begins.
-pub(super) fn page<T: Serialize, R, O: RunObserver>(
+pub(crate) fn page<T: Serialize, R, O: RunObserver>(
     data: &[T],
     after: Option<&str>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
@@ -264,7 +264,7 @@ pub(super) fn page<T: Serialize, R, O: RunObserver>(
 }
 
 /// A reply that is `value` and nothing around it.
-pub(super) fn json<T: Serialize, R, O: RunObserver>(
+pub(crate) fn json<T: Serialize, R, O: RunObserver>(
     value: &T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let bytes = serde_json::to_vec(value).map_err(|error| {
@@ -274,12 +274,12 @@ pub(super) fn json<T: Serialize, R, O: RunObserver>(
 }
 
 /// A reply of these bytes.
-pub(super) fn whole<R, O: RunObserver>(bytes: Bytes) -> Response<ReplyBody<R, O>> {
+pub(crate) fn whole<R, O: RunObserver>(bytes: Bytes) -> Response<ReplyBody<R, O>> {
     document(ReplyBody::whole(bytes))
 }
 
 /// A reply of an answer of the upstream's.
-pub(super) fn sealed<R, O: RunObserver>(answer: SealedAnswer) -> Response<ReplyBody<R, O>> {
+pub(crate) fn sealed<R, O: RunObserver>(answer: SealedAnswer) -> Response<ReplyBody<R, O>> {
     document(ReplyBody::sealed(answer))
 }
 

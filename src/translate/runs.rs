@@ -29,7 +29,7 @@ use crate::stream::{
 use crate::validate::{Answer, RunCall};
 
 /// Sends the user's message and answers with what comes of it.
-pub(super) fn create<S, R>(
+pub(crate) fn create<S, R>(
     exchange: Exchange<S>,
     claim: RunClaim,
     run: &RunCall,
@@ -43,14 +43,14 @@ where
 }
 
 /// A run that is to be asked for.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     request: Bytes,
     /// What a run without a message needs of its thread; `None` for one with a message.
     want: Option<Want>,
 }
 
 impl Asked {
-    pub(super) fn wanting(request: Bytes, want: Want) -> Self {
+    pub(crate) fn wanting(request: Bytes, want: Want) -> Self {
         Self { request, want: Some(want) }
     }
 }
@@ -62,7 +62,7 @@ impl From<Bytes> for Asked {
 }
 
 /// Starts a run and answers with its events, or with what it left behind.
-pub(super) async fn answer<S, R>(
+pub(crate) async fn answer<S, R>(
     mut exchange: Exchange<S>,
     claim: RunClaim,
     asked: impl Into<Asked>,
@@ -90,7 +90,7 @@ where
 }
 
 /// A run that the upstream has taken on; nothing of it has been read.
-pub(super) struct Started<R> {
+pub(crate) struct Started<R> {
     headers: HeaderMap,
     /// Boxed from the beginning: it is large, and changes hands.
     watch: Pin<Box<Watch<R, SessionObserver>>>,
@@ -101,26 +101,26 @@ pub(super) struct Started<R> {
 }
 
 /// What a run left behind.
-pub(super) struct Done {
-    pub(super) thread_id: ThreadId,
+pub(crate) struct Done {
+    pub(crate) thread_id: ThreadId,
     /// Every finished item, as the upstream sent it.
-    pub(super) items: Vec<Box<RawValue>>,
+    pub(crate) items: Vec<Box<RawValue>>,
     /// The client was told to do something that is no item.
-    pub(super) has_effects: bool,
+    pub(crate) has_effects: bool,
     /// Room for them.
     _kept: Kept,
 }
 
 impl Done {
     /// The refusal where what was said is no answer. The thread is there all the same.
-    pub(super) fn failed(&self, reason: impl Into<Rejection>) -> Rejection {
+    pub(crate) fn failed(&self, reason: impl Into<Rejection>) -> Rejection {
         reason.into().detail("thread_id", &*self.thread_id)
     }
 }
 
 /// Asks the upstream for a run. What becomes of a failure is boxed, here and in what follows: it is
 /// rare, and takes much room.
-pub(super) async fn start<S, R>(
+pub(crate) async fn start<S, R>(
     exchange: &mut Exchange<S>,
     claim: RunClaim,
     asked: impl Into<Asked>,
@@ -174,7 +174,7 @@ where
     }
 
     /// Holds it until its status is known, and answers with its events.
-    pub(super) async fn events<S>(self, exchange: &mut Exchange<S>) -> Reply<R>
+    pub(crate) async fn events<S>(self, exchange: &mut Exchange<S>) -> Reply<R>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     {
@@ -198,7 +198,7 @@ where
     }
 
     /// Reads it to its end.
-    pub(super) async fn transcript<S>(self, exchange: &mut Exchange<S>) -> Result<Done, Rejection>
+    pub(crate) async fn transcript<S>(self, exchange: &mut Exchange<S>) -> Result<Done, Rejection>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     {

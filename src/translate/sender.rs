@@ -18,7 +18,7 @@ use crate::rejection::Rejection;
 /// The fields are made for each request: most operations send one, which is cheaper than to keep
 /// them and send copies.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     settings: Arc<TranslateSettings>,
     /// That of the caller's request.
     head: Arc<Parts>,
@@ -29,21 +29,21 @@ pub(super) struct Sender {
 /// Room for what is read whole, which is given back with it. Where nothing is counted there is
 /// always some.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Option<BufferPermit>);
+pub(crate) struct Kept(Option<BufferPermit>);
 
 impl Kept {
     /// Makes room for `bytes`, all in all.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), Rejection> {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Rejection> {
         self.0.as_mut().map_or(Ok(()), |permit| permit.grow_to(bytes))
     }
 
     /// The permit, if anything is counted.
-    pub(super) fn into_permit(self) -> Option<BufferPermit> {
+    pub(crate) fn into_permit(self) -> Option<BufferPermit> {
         self.0
     }
 
     /// These bytes, for which there is room as long as they are kept.
-    pub(super) fn held_by(self, bytes: Bytes) -> Bytes {
+    pub(crate) fn held_by(self, bytes: Bytes) -> Bytes {
         match self.0 {
             Some(permit) => permit.held_by(bytes),
             None => bytes,
@@ -53,26 +53,26 @@ impl Kept {
 
 impl Sender {
     /// The sender of the request with this head.
-    pub(super) fn new(settings: Arc<TranslateSettings>, head: Arc<Parts>, user: UserId) -> Self {
+    pub(crate) fn new(settings: Arc<TranslateSettings>, head: Arc<Parts>, user: UserId) -> Self {
         Self { settings, head, user, keeps_token: false }
     }
 
     /// Never tells the token, whatever becomes of users' tokens.
-    pub(super) fn keeping_token(self) -> Self {
+    pub(crate) fn keeping_token(self) -> Self {
         Self { keeps_token: true, ..self }
     }
 
-    pub(super) fn settings(&self) -> &TranslateSettings {
+    pub(crate) fn settings(&self) -> &TranslateSettings {
         &self.settings
     }
 
     /// A permit for what is read on their behalf.
-    pub(super) fn permit(&self) -> Kept {
+    pub(crate) fn permit(&self) -> Kept {
         Kept(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
     }
 
     /// The fields of a request in JSON.
-    pub(super) fn headers(&self, accept: HeaderValue) -> HeaderMap {
+    pub(crate) fn headers(&self, accept: HeaderValue) -> HeaderMap {
         let mut headers = self.settings.identity.outbound(&self.head.headers, &self.user);
         if self.keeps_token {
             headers.remove(AUTHORIZATION);

@@ -33,11 +33,11 @@ const SESSIONS: &str = "sessions";
 pub(crate) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejection>;
 
 /// What an operation needs to be carried out: the upstream, and what the reply depends on.
-pub(super) struct Exchange<S> {
-    pub(super) upstream: Upstream<S>,
-    pub(super) settings: Arc<TranslateSettings>,
-    pub(super) errands: Errands,
-    pub(super) record: Option<Record>,
+pub(crate) struct Exchange<S> {
+    pub(crate) upstream: Upstream<S>,
+    pub(crate) settings: Arc<TranslateSettings>,
+    pub(crate) errands: Errands,
+    pub(crate) record: Option<Record>,
 }
 
 pub(crate) async fn carry_out<S, R>(

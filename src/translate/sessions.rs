@@ -16,7 +16,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{OwnedSession, RunClaim, store_down};
 
 /// The session, and its messages as the upstream has them.
-pub(super) async fn get<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
+pub(crate) async fn get<S, R>(mut exchange: Exchange<S>, session: OwnedSession) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -65,7 +65,7 @@ fn status(thread: &Bytes) -> Option<Box<RawValue>> {
 }
 
 /// The upstream first: a title that it doesn't take is not shown.
-pub(super) async fn update<S, R>(
+pub(crate) async fn update<S, R>(
     mut exchange: Exchange<S>,
     session: OwnedSession,
     title: String,
@@ -91,7 +91,7 @@ where
 }
 
 /// The thread first, then the session: what is half-done can be done again.
-pub(super) async fn delete<S, R>(
+pub(crate) async fn delete<S, R>(
     mut exchange: Exchange<S>,
     session: OwnedSession,
     claim: Option<RunClaim>,

@@ -22,20 +22,20 @@ use crate::session::Needs;
 use crate::stream::{Object, list, text};
 
 /// How many rows are asked for at once where all are wanted.
-pub(super) const PAGE_ROWS: i64 = 100;
+pub(crate) const PAGE_ROWS: i64 = 100;
 
 /// The most pages that are read to tell whether a thread, or an item, exists.
 const MAX_PROBE_PAGES: usize = 5;
 
 /// The most pages of items of one thread.
-pub(super) const MAX_ITEM_PAGES: usize = 10_000;
+pub(crate) const MAX_ITEM_PAGES: usize = 10_000;
 
 /// One page of anything.
 #[derive(Default)]
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     /// Objects, all of them.
-    pub(super) data: Vec<&'a RawValue>,
-    pub(super) has_more: bool,
+    pub(crate) data: Vec<&'a RawValue>,
+    pub(crate) has_more: bool,
     after: Option<String>,
 }
 
@@ -65,28 +65,28 @@ impl<'a> Page<'a> {
     }
 
     /// The cursor of the next page, if there is one.
-    pub(super) fn next(&self) -> Option<&str> {
+    pub(crate) fn next(&self) -> Option<&str> {
         if self.has_more { self.after.as_deref() } else { None }
     }
 
     /// Whether there is nothing, here or behind: what a thread looks like that isn't there.
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.data.is_empty() && !self.has_more
     }
 }
 
 /// What a server tells of a thread with its oldest items.
-pub(super) struct Thread<'a> {
-    pub(super) title: Option<String>,
-    pub(super) status: Option<&'a RawValue>,
-    pub(super) allowed_image_domains: Option<&'a RawValue>,
+pub(crate) struct Thread<'a> {
+    pub(crate) title: Option<String>,
+    pub(crate) status: Option<&'a RawValue>,
+    pub(crate) allowed_image_domains: Option<&'a RawValue>,
     /// A thread that is shown without items has none.
-    pub(super) items: Page<'a>,
+    pub(crate) items: Page<'a>,
 }
 
 impl<'a> Thread<'a> {
     /// One of which nothing else is known.
-    pub(super) fn of_items(items: Page<'a>) -> Self {
+    pub(crate) fn of_items(items: Page<'a>) -> Self {
         Self { title: None, status: None, allowed_image_domains: None, items }
     }
 }
@@ -97,7 +97,7 @@ const NO_PAGE: Failure = Failure::Protocol("the upstream's page is not one");
 ///
 /// One that isn't the last and doesn't say where the next one is isn't one, and nor is one with a
 /// row that is no object: to leave that out, or to take it for the last, would lose what is there.
-pub(super) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
+pub(crate) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
     match Plain::read(bytes) {
         Some(plain) => Page::of_plain(plain),
         None => odd_page(bytes),
@@ -125,7 +125,7 @@ fn odd_page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
 }
 
 /// Reads a thread, and the page in it.
-pub(super) fn thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
+pub(crate) fn thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
     let Some(PlainThread { title, status, allowed_image_domains, items }) = Plain::read(bytes)
     else {
         return odd_thread(bytes);
@@ -153,22 +153,22 @@ fn odd_thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
 }
 
 /// The id of a thread or an item.
-pub(super) fn id(object: &RawValue) -> Option<String> {
+pub(crate) fn id(object: &RawValue) -> Option<String> {
     Object::of(object)?.id()
 }
 
 /// Reads an answer that is an object.
-pub(super) fn object(json: &[u8]) -> Option<Object<'_>> {
+pub(crate) fn object(json: &[u8]) -> Option<Object<'_>> {
     Object::read(std::str::from_utf8(json).ok()?)
 }
 
-pub(super) fn is_hidden(item: &RawValue) -> bool {
+pub(crate) fn is_hidden(item: &RawValue) -> bool {
     Object::of(item).is_some_and(|item| item.is_hidden())
 }
 
 /// An item as clients are to see it: with its time in UTC and otherwise as it was written; as it
 /// is, if its time can't be read. `None` if it is hidden.
-pub(super) fn visible(item: &RawValue, offset: Offset) -> Option<Box<RawValue>> {
+pub(crate) fn visible(item: &RawValue, offset: Offset) -> Option<Box<RawValue>> {
     let object = Object::of(item);
     if object.as_ref().is_some_and(Object::is_hidden) {
         return None;
@@ -200,7 +200,7 @@ where
     /// out after paging, so a page may be empty and not the last. A cursor that comes twice
     /// would go on for ever (stores begin anew on one they don't know) and is a fault. There is
     /// room for them as long as what comes with them is kept.
-    pub(super) async fn all_items(
+    pub(crate) async fn all_items(
         &mut self,
         thread_id: &str,
     ) -> Result<(Vec<Box<RawValue>>, Kept), Failure> {
@@ -237,7 +237,7 @@ where
 
     /// Whether a thread has such an item. `None` means that nobody can tell: the upstream fails, or
     /// it isn't among so many of the newest. Asked only when something failed.
-    pub(super) async fn has_item(
+    pub(crate) async fn has_item(
         &mut self,
         thread_id: &str,
         is_it: impl Fn(&RawValue) -> bool,
@@ -260,18 +260,18 @@ where
     }
 
     /// Whether a failed exchange about a thread failed because the upstream has lost it.
-    pub(super) async fn failed_for_lack_of(&mut self, thread_id: &str, failure: &Failure) -> bool {
+    pub(crate) async fn failed_for_lack_of(&mut self, thread_id: &str, failure: &Failure) -> bool {
         failure.is_not_found() || (failure.is_bare_500() && self.has_lost(thread_id).await)
     }
 
     /// Whether the upstream has lost a thread. `false` means that it exists or that nobody can
     /// tell.
-    pub(super) async fn has_lost(&mut self, thread_id: &str) -> bool {
+    pub(crate) async fn has_lost(&mut self, thread_id: &str) -> bool {
         self.whereabouts(thread_id).await == Whereabouts::Lost
     }
 
     /// The same of a thread that is known to have no items.
-    pub(super) async fn has_lost_empty(&mut self, thread_id: &str) -> bool {
+    pub(crate) async fn has_lost_empty(&mut self, thread_id: &str) -> bool {
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
         match self.json(get).await {
             Ok(_) => false,
@@ -288,7 +288,7 @@ where
     /// down", and some answer it for ever to `threads.get_by_id` of a thread with a title. So a
     /// thread counts as lost only if getting it fails, it has no items, and the list of threads,
     /// which must work, doesn't have it.
-    pub(super) async fn whereabouts(&mut self, thread_id: &str) -> Whereabouts {
+    pub(crate) async fn whereabouts(&mut self, thread_id: &str) -> Whereabouts {
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
         match self.json(get).await {
             Ok(_) => Whereabouts::There,
@@ -299,7 +299,7 @@ where
     }
 
     /// The same of a thread that was asked for already, and got a bare 500.
-    pub(super) async fn whereabouts_of_untold(&mut self, thread_id: &str) -> Whereabouts {
+    pub(crate) async fn whereabouts_of_untold(&mut self, thread_id: &str) -> Whereabouts {
         // One that has items is there, however long the list of threads is.
         let items = self.json(envelope::page(Some(thread_id), 1, false, None)).await;
         if items.is_ok_and(|items| page(&items).is_ok_and(|page| !page.is_nothing())) {
@@ -309,7 +309,7 @@ where
     }
 
     /// What the list of threads says of one.
-    pub(super) async fn listed(&mut self, thread_id: &str) -> Whereabouts {
+    pub(crate) async fn listed(&mut self, thread_id: &str) -> Whereabouts {
         let mut after: Option<String> = None;
         for _ in 0..MAX_PROBE_PAGES {
             let request = envelope::page(None, PAGE_ROWS, false, after.as_deref());
@@ -329,7 +329,7 @@ where
 
     /// What a failed exchange about a thread's items becomes: a thread that is gone, what the
     /// upstream itself says isn't there, or the failure that it is.
-    pub(super) async fn refusal_about(
+    pub(crate) async fn refusal_about(
         &mut self,
         thread_id: &str,
         needs: Needs,
@@ -351,7 +351,7 @@ where
 
 /// What became of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(crate) enum Whereabouts {
     /// The upstream has it.
     There,
     /// The upstream works, and hasn't got it.
@@ -361,7 +361,7 @@ pub(super) enum Whereabouts {
 }
 
 /// The refusal where the upstream has lost a thread.
-pub(super) fn lost() -> Rejection {
+pub(crate) fn lost() -> Rejection {
     Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread")
 }
 

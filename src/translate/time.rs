@@ -65,7 +65,7 @@ fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// The precision of the API's times, which is that of the upstream's.
-pub(super) fn whole_microseconds(instant: Timestamp) -> Timestamp {
+pub(crate) fn whole_microseconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
 }
 

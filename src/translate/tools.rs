@@ -15,7 +15,7 @@ const MAX_NAME_BYTES: usize = 128;
 /// The names of the tools that an item shows, in its order; a tool that was used twice is there
 /// twice. The annotations of a message are notes of what was used rather than uses: they name a
 /// tool once.
-pub(super) fn shown(item: &Object<'_>) -> Vec<String> {
+pub(crate) fn shown(item: &Object<'_>) -> Vec<String> {
     match item.text("type").as_deref() {
         Some("client_tool_call") => {
             item.text("name").filter(|name| !name.is_empty()).into_iter().collect()

@@ -14,7 +14,7 @@ use crate::protocol::RequestType;
 use crate::validate::TranscriptionCall;
 
 /// Has the upstream write down what was said.
-pub(super) async fn create<S, R>(mut exchange: Exchange<S>, call: TranscriptionCall) -> Reply<R>
+pub(crate) async fn create<S, R>(mut exchange: Exchange<S>, call: TranscriptionCall) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,

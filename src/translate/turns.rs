@@ -16,7 +16,7 @@ use crate::stream::{ItemKind, Object};
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]
-pub(super) struct Said {
+pub(crate) struct Said {
     id: String,
     role: &'static str,
     content: String,
@@ -51,7 +51,7 @@ const ASSISTANT: &str = "assistant";
 /// none at all, as a message that says `acted`. A message without text stands for itself only
 /// where its turn has no other. One without a time that can be read is as old as the one before
 /// it, and the first one as old as `since`.
-pub(super) fn messages(
+pub(crate) fn messages(
     items: &[Box<RawValue>],
     offset: Offset,
     since: Timestamp,
@@ -71,7 +71,7 @@ pub(super) fn messages(
 ///
 /// # Errors
 /// If something was said in one of them, and none of that can be read.
-pub(super) fn answer(
+pub(crate) fn answer(
     items: &[Box<RawValue>],
     has_effects: bool,
     acted: &str,
@@ -95,7 +95,7 @@ pub(super) fn answer(
 }
 
 /// Whether a turn begins with an item.
-pub(super) fn begins_one(item: &RawValue) -> bool {
+pub(crate) fn begins_one(item: &RawValue) -> bool {
     Object::of(item).and_then(|item| item.item_kind()) == Some(ItemKind::UserMessage)
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Known(Arc<AtomicU8>);
 
 impl Known {
     /// The upstream has carried out a request of this type.
-    pub(super) fn saw(&self, kind: RequestType) {
+    pub(crate) fn saw(&self, kind: RequestType) {
         if let Some(bit) = bit(kind) {
             self.0.fetch_or(bit, Ordering::Relaxed);
         }
@@ -99,7 +99,7 @@ where
     /// nothing anywhere: does it answer that as it answers nonsense, and not as it answers what
     /// every server knows? Whoever doesn't know that one is taken not to know the others either,
     /// unless it has shown that it does, or shows it of the one in between.
-    pub(super) async fn is_ignorant_of(&mut self, kind: RequestType) -> bool {
+    pub(crate) async fn is_ignorant_of(&mut self, kind: RequestType) -> bool {
         if !self.known.is_doubtful(kind) {
             return false;
         }
@@ -165,7 +165,7 @@ where
 }
 
 /// The refusal where the upstream answers like one that doesn't know an operation.
-pub(super) fn unsupported() -> Rejection {
+pub(crate) fn unsupported() -> Rejection {
     Rejection::new(Code::UpstreamUnsupported)
         .message("The chat server does not seem to have this operation.")
         .because(

@@ -19,21 +19,21 @@ use crate::forward::{is_event_stream, is_json};
 use crate::rejection::{Code, PROXY_STATUS, ProxyError, Rejection};
 
 /// Asks intermediaries to pass on what comes as it comes (draft-ietf-httpbis-incremental).
-pub(super) const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
-pub(super) const YES: HeaderValue = HeaderValue::from_static("?1");
+pub(crate) const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
+pub(crate) const YES: HeaderValue = HeaderValue::from_static("?1");
 
 /// What an answer may be.
-pub(super) const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
-pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+pub(crate) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The upstream, for the length of one REST request.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream<S> {
-    pub(super) service: S,
-    pub(super) sender: Sender,
+pub(crate) struct Upstream<S> {
+    pub(crate) service: S,
+    pub(crate) sender: Sender,
     /// What it is known to know, which the next request is told, too.
-    pub(super) known: Known,
+    pub(crate) known: Known,
 }
 
 /// A service that speaks ChatKit, and that a task of its own may ask.
@@ -61,7 +61,7 @@ impl<S, R> Detachable<R> for S where
 
 /// Why an exchange gave no answer of use.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The exchange broke before or after the head.
     Broken(BoxError),
     /// A 200 that is not what the protocol promises.
@@ -79,23 +79,23 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) const NOT_JSON: Self =
+    pub(crate) const NOT_JSON: Self =
         Self::Protocol("the upstream's answer is not application/json");
 
     /// The status of a server that caught nothing: a missing thread, or any other fault. A 502
     /// or 503 is somebody else's, and says nothing about a thread.
-    pub(super) fn is_bare_500(&self) -> bool {
+    pub(crate) fn is_bare_500(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::INTERNAL_SERVER_ERROR, .. })
     }
 
     /// Whoever asked is not to ask for anything else: the upstream doesn't answer at all, or there is
     /// no room for what it answers.
-    pub(super) fn is_the_last(&self) -> bool {
+    pub(crate) fn is_the_last(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Crowded(_))
     }
 
     /// The upstream said itself that the thing isn't there.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::NOT_FOUND, .. })
     }
 }
@@ -133,19 +133,19 @@ impl From<Failure> for Rejection {
 
 impl<S> Upstream<S> {
     /// The largest answer that is read whole.
-    pub(super) fn max_reply_bytes(&self) -> usize {
+    pub(crate) fn max_reply_bytes(&self) -> usize {
         self.sender.settings().largest_reply()
     }
 
     /// One that `service` is, asked by somebody.
     #[cfg(test)]
-    pub(super) fn of(service: S) -> Self {
+    pub(crate) fn of(service: S) -> Self {
         Self::with(service, TranslateSettings::default())
     }
 
     /// The same, with settings.
     #[cfg(test)]
-    pub(super) fn with(service: S, settings: TranslateSettings) -> Self {
+    pub(crate) fn with(service: S, settings: TranslateSettings) -> Self {
         let (head, ()) = Request::new(()).into_parts();
         let user = crate::principal::UserId::parse("ada").unwrap();
         let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user);
@@ -159,7 +159,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     /// Sends one request; gives any answer.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         accept: HeaderValue,
         body: Bytes,
@@ -174,7 +174,7 @@ where
     }
 
     /// Sends one request; gives any answer with status 200.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         accept: HeaderValue,
         body: Bytes,
@@ -200,7 +200,7 @@ where
     }
 
     /// Sends a request whose answer is a run.
-    pub(super) async fn run(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
+    pub(crate) async fn run(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
         let response = self.send(EVENT_STREAM, body).await?;
         if is_event_stream(response.headers()) {
             return Ok(response);
@@ -209,19 +209,19 @@ where
     }
 
     /// Sends a request whose answer is one JSON value, and reads that.
-    pub(super) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+    pub(crate) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
         let response = self.send_for_json(body).await?;
         self.whole(response.into_body()).await
     }
 
     /// Sends a request whose answer is one JSON value.
-    pub(super) async fn send_for_json(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
+    pub(crate) async fn send_for_json(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
         let response = self.send(JSON, body).await?;
         if is_json(response.headers()) { Ok(response) } else { Err(Failure::NOT_JSON) }
     }
 
     /// Reads an answer's body.
-    pub(super) async fn whole(&mut self, body: R) -> Result<Bytes, Failure> {
+    pub(crate) async fn whole(&mut self, body: R) -> Result<Bytes, Failure> {
         read(body, self.max_reply_bytes(), self.sender.permit()).await
     }
 }

@@ -44,7 +44,7 @@ struct ChatBody<'a> {
 }
 
 /// The message is forwarded as it was written.
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     headers: &HeaderMap,

@@ -43,7 +43,7 @@ pub enum Look {
     },
 }
 
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     query: Option<&str>,

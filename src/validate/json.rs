@@ -85,7 +85,7 @@ const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"]
 ///
 /// # Errors
 /// [`JsonError`] if it is not UTF-8, or begins with a byte order mark.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
     if BYTE_ORDER_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
         return Err(JsonError::ByteOrderMark);
     }
@@ -94,11 +94,11 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
 
 /// What a body says, as far as it was made a tree.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// The tree. What stays as it was written is an empty value of its type in it.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// The characters of the parts that are [`Shape::Told`], as they were written.
-    pub(super) told_chars: usize,
+    pub(crate) told_chars: usize,
 }
 
 /// What becomes of a part of a body.
@@ -106,7 +106,7 @@ pub(super) struct Parsed {
 /// A tree is many times the size of what it was made of: twenty-four bytes and more for each `0,`.
 /// So there is one of no more values than are allowed, and what is passed on without a look has none.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// All of it becomes a tree.
     Tree,
     /// It stays as it was written. It is JSON as it is accepted all the same.
@@ -144,7 +144,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 /// # Errors
 /// As [`parse`]; parts that stay as they were written are held to the same rules but for the
 /// number of values.
-pub(super) fn read(
+pub(crate) fn read(
     bytes: &[u8],
     max_values: usize,
     shape: &'static Shape,
@@ -338,7 +338,7 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
 
 /// A text, borrowed where it can be.
 #[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Any value, of which nothing is kept but its type.
 struct Skim<'s, 't> {

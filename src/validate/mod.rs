@@ -9,18 +9,18 @@
 //!
 //! What this room does not do: it knows no sessions and asks no store.
 
-mod call;
-mod chat;
-mod history;
-mod json;
-mod negotiate;
-mod openai;
-mod parse;
-mod query;
-mod read;
-mod reader;
-mod report;
-mod schemas;
+pub(crate) mod call;
+pub(crate) mod chat;
+pub(crate) mod history;
+pub(crate) mod json;
+pub(crate) mod negotiate;
+pub(crate) mod openai;
+pub(crate) mod parse;
+pub(crate) mod query;
+pub(crate) mod read;
+pub(crate) mod reader;
+pub(crate) mod report;
+pub(crate) mod schemas;
 
 pub use call::{
     ActionCall, Answer, Audio, Call, ChatKitCall, Feedback, FollowUp, Page, RunCall, Step,

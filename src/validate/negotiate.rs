@@ -16,7 +16,7 @@ use crate::route::Operation;
 /// Whether the answer to an operation can be one that the client accepts.
 ///
 /// The pass-through doesn't negotiate: its clients send any `Accept` with any request.
-pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(accept) = accept(headers) else { return Ok(()) };
     let accept = &*accept;
     let json = quality(accept, "application/json").max(quality(accept, "application/problem+json"));
@@ -38,7 +38,7 @@ pub(super) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<()
 const ONLY_JSON: &str = "The answer is application/json; Accept doesn't take it.";
 
 /// Whether JSON is acceptable, where it turns out that nothing else can be had.
-pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
     match accept(headers) {
         Some(accept)
             if quality(&accept, "application/json") == 0
@@ -52,7 +52,7 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
 
 /// How one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that prefers
 /// `text/event-stream` to `application/json` asks for events.
-pub(super) fn chat_answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+pub(crate) fn chat_answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
     match (stream, accept(headers)) {
         (Some(stream), _) => answer(Some(stream), headers),
         (None, Some(accept))
@@ -66,7 +66,7 @@ pub(super) fn chat_answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
 
 /// How a run is to be answered: `stream: false` asks for JSON, and so does an `Accept` that
 /// prefers `application/json` to `text/event-stream`.
-pub(super) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+pub(crate) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
     if stream == Some(false) {
         return Answer::Json;
     }
@@ -92,7 +92,7 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 /// some to be heard. A body without a type is taken at its word.
 ///
 /// Gives the most bytes that it may have.
-pub(super) fn body(
+pub(crate) fn body(
     operation: Operation,
     headers: &HeaderMap,
     limits: &BodyLimits,
@@ -121,7 +121,7 @@ pub(super) fn body(
 
 /// The media type of a body that is audio, in lower case and without its parameters, which
 /// servers compare it without.
-pub(super) fn audio(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn audio(headers: &HeaderMap) -> Option<String> {
     let essence = media_type::essence(headers.get(CONTENT_TYPE)?);
     let essence = std::str::from_utf8(essence).ok()?.to_ascii_lowercase();
     let subtype = essence.strip_prefix("audio/")?;

@@ -82,7 +82,7 @@ pub struct ListPage {
     pub before: Option<String>,
 }
 
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     query: Option<&str>,

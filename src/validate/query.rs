@@ -18,7 +18,7 @@ const TEXTS: [&str; 3] = ["after", "before", "user"];
 ///
 /// # Errors
 /// The [`Report`] of a parameter that comes twice or isn't UTF-8.
-pub(super) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report> {
+pub(crate) fn parse(query: Option<&str>, names: &[&str]) -> Result<Value, Report> {
     let mut parameters = Map::new();
     for pair in query.unwrap_or_default().split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -31,14 +31,14 @@ pin_project! {
 }
 
 impl<B: Body<Data = Bytes>> ReadBody<B> {
-    pub(super) fn new(body: B, limit: SizeLimit, timeout: Duration) -> Self {
+    pub(crate) fn new(body: B, limit: SizeLimit, timeout: Duration) -> Self {
         let rest = BytesMut::new();
         Self { body, limit, timeout, first: None, rest, permit: None, sleep: None }
     }
 
     /// Has `permit` grow with what is read. What is only announced takes nothing: who announces much
     /// and sends nothing would keep everybody else out.
-    pub(super) fn with_permit(self, permit: Option<BufferPermit>) -> Self {
+    pub(crate) fn with_permit(self, permit: Option<BufferPermit>) -> Self {
         Self { permit, ..self }
     }
 
@@ -105,7 +105,7 @@ impl<B: Body<Data = Bytes>> Future for ReadBody<B> {
 
 /// The most bytes of what is sent, by the setting that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SizeLimit {
+pub(crate) enum SizeLimit {
     /// `limits.max_body_bytes`, and what is allowed beside.
     Body(usize),
     /// `limits.max_audio_bytes`
@@ -113,20 +113,20 @@ pub(super) enum SizeLimit {
 }
 
 impl SizeLimit {
-    pub(super) fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         let (Self::Body(bytes) | Self::Audio(bytes)) = self;
         bytes
     }
 
     /// The same, or less.
-    pub(super) fn at_most(self, max: usize) -> Self {
+    pub(crate) fn at_most(self, max: usize) -> Self {
         match self {
             Self::Body(bytes) => Self::Body(bytes.min(max)),
             Self::Audio(bytes) => Self::Audio(bytes.min(max)),
         }
     }
 
-    pub(super) fn too_large(self) -> Rejection {
+    pub(crate) fn too_large(self) -> Rejection {
         let (what, detail) = match self {
             Self::Body(_) => ("body", "max_body_bytes"),
             Self::Audio(_) => ("audio", "max_audio_bytes"),

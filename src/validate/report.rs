@@ -79,7 +79,7 @@ impl From<Report> for Rejection {
 }
 
 /// Checks `body` against a schema.
-pub(super) fn report(validator: &Validator, body: &Value) -> Result<(), Report> {
+pub(crate) fn report(validator: &Validator, body: &Value) -> Result<(), Report> {
     if validator.is_valid(body) {
         return Ok(());
     }

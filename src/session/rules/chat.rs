@@ -45,7 +45,7 @@ impl ConversationIds {
     }
 
     /// Whether an id looks like them.
-    pub(super) fn are_like(self, id: ConversationId) -> bool {
+    pub(crate) fn are_like(self, id: ConversationId) -> bool {
         match self {
             Self::Conv => matches!(id, ConversationId::Conv(_)),
             Self::Integer => matches!(id, ConversationId::Integer(_)),
@@ -55,7 +55,7 @@ impl ConversationIds {
 }
 
 impl Desk {
-    pub(super) async fn chat(
+    pub(crate) async fn chat(
         &self,
         principal: &Principal,
         call: ChatCall,
@@ -74,7 +74,7 @@ impl Desk {
     }
 
     /// Begins a run of a conversation of the caller's.
-    async fn go_on_with(
+    pub(crate) async fn go_on_with(
         &self,
         principal: &Principal,
         name: &ConversationName,
@@ -106,7 +106,7 @@ impl Desk {
     }
 
     /// The session that has that id as a conversation, if it is the caller's.
-    pub(super) async fn own_conversation(
+    pub(crate) async fn own_conversation(
         &self,
         principal: &Principal,
         id: Option<ConversationId>,
@@ -118,7 +118,7 @@ impl Desk {
 }
 
 /// Says it in the words of this surface.
-pub(super) fn no_session(rejection: Rejection) -> Rejection {
+pub(crate) fn no_session(rejection: Rejection) -> Rejection {
     match rejection.code() {
         Code::SessionNotFound => rejection.message("There is no such conversation."),
         _ => rejection,

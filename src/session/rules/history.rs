@@ -10,7 +10,7 @@ use crate::session::record::ConversationId;
 use crate::validate::{HistoryCall, Look, Report};
 
 impl Desk {
-    pub(super) async fn history(
+    pub(crate) async fn history(
         &self,
         principal: &Principal,
         call: HistoryCall,
@@ -34,7 +34,7 @@ impl Desk {
     }
 
     /// A page of what the caller may go on with, the one that was written to last first.
-    async fn conversations(
+    pub(crate) async fn conversations(
         &self,
         principal: &Principal,
         limit: usize,
@@ -85,7 +85,7 @@ impl Desk {
     }
 
     /// The conversation of that id, if it is the caller's.
-    async fn conversation(
+    pub(crate) async fn conversation(
         &self,
         principal: &Principal,
         id: &str,

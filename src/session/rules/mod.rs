@@ -176,7 +176,7 @@ impl Desk {
         }
     }
 
-    async fn create(
+    pub(crate) async fn create(
         &self,
         principal: &Principal,
         title: Option<String>,
@@ -188,7 +188,7 @@ impl Desk {
     }
 
     /// Adds a session; `None` if the id that it was to have as a conversation is another's.
-    async fn add(
+    pub(crate) async fn add(
         &self,
         principal: &Principal,
         title: Option<String>,
@@ -215,7 +215,7 @@ impl Desk {
     }
 
     /// The session of that id, if it is the caller's.
-    async fn own_record(
+    pub(crate) async fn own_record(
         &self,
         principal: &Principal,
         id: &str,
@@ -228,7 +228,7 @@ impl Desk {
     }
 
     /// That the session of that id is the caller's.
-    async fn own_session(
+    pub(crate) async fn own_session(
         &self,
         principal: &Principal,
         id: SessionId,
@@ -237,7 +237,11 @@ impl Desk {
         self.own_found(principal, found, Code::SessionNotFound)
     }
 
-    async fn owned(&self, principal: &Principal, id: &str) -> Result<OwnedSession, Rejection> {
+    pub(crate) async fn owned(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<OwnedSession, Rejection> {
         let record = self.own_record(principal, id).await?;
         Ok(self.own(record))
     }
@@ -247,7 +251,7 @@ impl Desk {
         ItemCursors::new(list, principal.user_id().clone(), self.cursors.clone())
     }
 
-    fn own(&self, record: SessionRecord) -> OwnedSession {
+    pub(crate) fn own(&self, record: SessionRecord) -> OwnedSession {
         OwnedSession::new(record, Arc::clone(&self.store))
     }
 
@@ -267,7 +271,7 @@ impl Desk {
     }
 
     /// A path's thread is the session's own id or its upstream thread's.
-    async fn check_thread(
+    pub(crate) async fn check_thread(
         &self,
         principal: &Principal,
         session: SessionId,
@@ -282,7 +286,7 @@ impl Desk {
 
     /// The refusal of a path's thread that is not its session's: somebody else's is told from one
     /// that doesn't exist, as everywhere.
-    async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
+    pub(crate) async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
         let found = match SessionId::parse(thread) {
             Some(id) => self.store.ownership(id).await,
             None => self.store.ownership_of_thread(thread).await,
@@ -295,7 +299,7 @@ impl Desk {
         }
     }
 
-    async fn check_attachments(
+    pub(crate) async fn check_attachments(
         &self,
         principal: &Principal,
         attachments: &[impl AsRef<str> + Sync],
@@ -317,7 +321,7 @@ impl Desk {
     }
 
     /// The id of an upstream thread's session, if that is the caller's.
-    async fn session_of_thread(
+    pub(crate) async fn session_of_thread(
         &self,
         principal: &Principal,
         thread_id: &str,
@@ -327,7 +331,7 @@ impl Desk {
     }
 
     /// The session of an upstream thread, if it is the caller's.
-    async fn own_thread(
+    pub(crate) async fn own_thread(
         &self,
         principal: &Principal,
         thread_id: &str,

@@ -46,7 +46,7 @@ fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
 
 impl Desk {
     /// A service may see every user's threads: whose they are is only to be known.
-    pub(super) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
+    pub(crate) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
         let action = match call {
             OpenAiCall::CreateSession(wanted) => self.create_client_session(wanted).await?,
             OpenAiCall::CancelSession { session } => {
@@ -77,7 +77,7 @@ impl Desk {
         Ok(Action::OpenAi(action))
     }
 
-    async fn create_client_session(
+    pub(crate) async fn create_client_session(
         &self,
         wanted: NewClientSession,
     ) -> Result<OpenAiAction, Rejection> {
@@ -101,7 +101,10 @@ impl Desk {
         }
     }
 
-    async fn with_secret(&self, session: ClientSession) -> Result<OpenAiAction, Rejection> {
+    pub(crate) async fn with_secret(
+        &self,
+        session: ClientSession,
+    ) -> Result<OpenAiAction, Rejection> {
         let Some(signer) = &self.signer else {
             return Err(Rejection::new(Code::Internal).because("nobody signs client secrets"));
         };
@@ -110,7 +113,7 @@ impl Desk {
     }
 
     /// Where a page of threads is to be read, once it is known that its cursors are some.
-    async fn directory(
+    pub(crate) async fn directory(
         &self,
         user: Option<UserId>,
         page: &ListPage,
@@ -148,7 +151,7 @@ impl Desk {
     }
 
     /// The page of a thread's items, once it is known which of its cursors this gateway gave.
-    async fn items_page(
+    pub(crate) async fn items_page(
         &self,
         record: &SessionRecord,
         page: ListPage,
@@ -167,7 +170,7 @@ impl Desk {
         Ok(ItemsPage { limit, ascending, after, before, cursors })
     }
 
-    async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {
+    pub(crate) async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {
         let record = self.find(thread).await?.map(Found::admit).transpose()?;
         let bound = record.filter(|record| record.thread_id.is_some());
         bound.map(|record| self.own(record)).ok_or_else(|| {
@@ -176,7 +179,7 @@ impl Desk {
     }
 
     /// The session of a thread, by the upstream's id of it or by its own.
-    async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
+    pub(crate) async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
         let mut found = self.store.by_thread(id).await.map_err(store_down)?;
         if found.is_none()
             && let Some(id) = SessionId::parse(id)

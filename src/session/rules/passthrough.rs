@@ -14,7 +14,7 @@ use crate::validate::{ChatKitCall, Report};
 
 impl Desk {
     /// Looks up everything that a ChatKit request names.
-    pub(super) async fn passthrough(
+    pub(crate) async fn passthrough(
         &self,
         principal: &Principal,
         call: &ChatKitCall,
@@ -92,7 +92,7 @@ impl Desk {
     }
 
     /// The place that a cursor names: one that a page gave, or the id of one of the caller's threads.
-    async fn own_place(
+    pub(crate) async fn own_place(
         &self,
         principal: &Principal,
         cursor: &str,

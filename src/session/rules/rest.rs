@@ -15,7 +15,7 @@ use crate::validate::{Call, FollowUp, Step, ThreadPath};
 
 impl Desk {
     /// What belongs to a thread or to a user.
-    pub(super) async fn rest(
+    pub(crate) async fn rest(
         &self,
         principal: &Principal,
         call: Call,
@@ -59,12 +59,12 @@ impl Desk {
         }
     }
 
-    pub(super) fn attachments(&self, principal: &Principal) -> Attachments {
+    pub(crate) fn attachments(&self, principal: &Principal) -> Attachments {
         Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))
     }
 
     /// The session that a thread's path names, if it is the caller's and the thread is its.
-    async fn thread(
+    pub(crate) async fn thread(
         &self,
         principal: &Principal,
         path: &ThreadPath,
@@ -76,7 +76,7 @@ impl Desk {
     }
 
     /// The same, where nothing can be done before there is a thread upstream.
-    async fn bound_thread(
+    pub(crate) async fn bound_thread(
         &self,
         principal: &Principal,
         path: &ThreadPath,
@@ -87,7 +87,7 @@ impl Desk {
         Ok((record.id, thread))
     }
 
-    async fn follow_up(
+    pub(crate) async fn follow_up(
         &self,
         principal: &Principal,
         path: &ThreadPath,
@@ -106,7 +106,7 @@ impl Desk {
 
     /// A run on a thread that is there, by whatever request: a ChatKit request of the client's
     /// own has the same limits, and counts the same, as the REST operation that stands for it.
-    pub(super) async fn go_on(
+    pub(crate) async fn go_on(
         &self,
         principal: &Principal,
         session: SessionId,

@@ -15,15 +15,15 @@ use crate::session::store::{BeginRun, Uncounted};
 
 /// A run of a session that there is, as it is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The session's id.
-    pub(super) session: &'a str,
+    pub(crate) session: &'a str,
     /// The thread that is named beside it: the session's own id, or that of its upstream thread.
-    pub(super) thread: Option<&'a str>,
-    pub(super) attachments: &'a [String],
-    pub(super) max_messages: Option<NonZeroU32>,
+    pub(crate) thread: Option<&'a str>,
+    pub(crate) attachments: &'a [String],
+    pub(crate) max_messages: Option<NonZeroU32>,
     /// It takes one of the user's streams.
-    pub(super) streams: bool,
+    pub(crate) streams: bool,
 }
 
 impl Desk {
@@ -33,7 +33,7 @@ impl Desk {
     /// an attachment is not theirs, they have no stream left, the session has no place for it. The
     /// store finds whose it is in the step that begins the run, so that it is looked up ahead only
     /// where an attachment or a stream could be the reason instead.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &self,
         principal: &Principal,
         asked: Asked<'_>,
@@ -66,7 +66,7 @@ impl Desk {
     }
 
     /// Begins a run of a session, on whose thread it has to be if that is named.
-    pub(super) async fn begin_run(
+    pub(crate) async fn begin_run(
         &self,
         principal: &Principal,
         id: SessionId,
@@ -91,7 +91,7 @@ impl Desk {
     }
 
     /// One of the user's streams, if the run `streams`.
-    pub(super) fn stream_permit(
+    pub(crate) fn stream_permit(
         &self,
         principal: &Principal,
         streams: bool,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     /// A session of that user's, and of that thread if there is one.
-    async fn session(desk: &Desk, user: &Principal, thread: Option<&str>) -> String {
+    pub(crate) async fn session(desk: &Desk, user: &Principal, thread: Option<&str>) -> String {
         let (id, now) = (SessionId::random(), Timestamp::now());
         let user_id = user.user_id().clone();
         let session = NewSession { id, user_id, title: None, conversation: None, now };
@@ -139,7 +139,7 @@ mod tests {
 
     /// Whoever is refused for several reasons learns the first, and holds nothing of it.
     #[tokio::test]
-    async fn a_run_is_refused_in_one_order() {
+    pub(crate) async fn a_run_is_refused_in_one_order() {
         for (hide_foreign, foreign, no_thread, no_file) in [
             (false, Code::Forbidden, Code::Forbidden, Code::Forbidden),
             (true, Code::SessionNotFound, Code::ThreadNotFound, Code::AttachmentNotFound),

@@ -16,8 +16,8 @@ use crate::translate::upstream::Failure;
 
 /// An item as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct Item {
-    pub(super) id: String,
+pub(crate) struct Item {
+    pub(crate) id: String,
     object: &'static str,
     thread_id: String,
     created_at: i64,
@@ -115,7 +115,7 @@ struct GroupedTask {
 ///
 /// # Errors
 /// If it has no id that can be read: there would be no cursor of it.
-pub(super) fn item(
+pub(crate) fn item(
     json: &RawValue,
     thread_id: &str,
     offset: Offset,

@@ -44,7 +44,7 @@ struct Deleted<'a> {
 /// The attachments are read off the thread while it is there, and deleted when it is gone: what
 /// fails before that leaves everything as it was, and of what fails after it only files are left.
 /// An errand: once the thread is gone nobody can tell any more which files were in it.
-pub(super) async fn thread<S, R>(
+pub(crate) async fn thread<S, R>(
     exchange: Exchange<S>,
     session: OwnedSession,
     attachments: Attachments,

@@ -25,7 +25,7 @@ const ROWS: i64 = 100;
 const MAX_PAGES: usize = 5;
 
 /// What was found out about a thread.
-pub(super) enum Found {
+pub(crate) enum Found {
     Told(Told),
     /// The upstream works, and hasn't got it.
     Lost,
@@ -38,7 +38,7 @@ pub(super) enum Found {
 }
 
 /// One user's list of threads in the upstream, as far as it was read.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     rows: HashMap<ThreadId, Told>,
     after: Option<String>,
     /// How many pages may yet be asked for.
@@ -58,7 +58,7 @@ impl Default for Listing {
 
 impl Listing {
     /// One page from `after` on, or from the beginning.
-    pub(super) async fn ask<S, R>(
+    pub(crate) async fn ask<S, R>(
         upstream: &mut Upstream<S>,
         ascending: bool,
         after: Option<&str>,
@@ -81,11 +81,11 @@ impl Listing {
     }
 
     /// What it shows of a thread. That is given once.
-    pub(super) fn take(&mut self, thread_id: &str) -> Option<Told> {
+    pub(crate) fn take(&mut self, thread_id: &str) -> Option<Told> {
         self.rows.remove(thread_id)
     }
 
-    pub(super) fn shows(&self, thread_id: &str) -> bool {
+    pub(crate) fn shows(&self, thread_id: &str) -> bool {
         self.rows.contains_key(thread_id)
     }
 
@@ -146,7 +146,7 @@ impl Listing {
 /// A bare 500 may mean that it has lost it, or that its store is down, or that the thread has a
 /// title, which makes some servers fail here for ever. Only a thread that is there has items; and
 /// the list of threads, which must work, tells the rest unless it is too long to be read.
-pub(super) async fn find<S, R>(
+pub(crate) async fn find<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
     listing: &mut Listing,
@@ -196,7 +196,7 @@ where
 ///
 /// # Errors
 /// If nobody can tell.
-pub(super) async fn look_up<S, R>(
+pub(crate) async fn look_up<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
 ) -> Result<Option<Told>, Failure>
@@ -216,7 +216,7 @@ where
 /// A thread that the upstream can neither delete nor get, that has no items and that no list
 /// shows is as good as lost: nothing of it is left that anybody could see, and nobody could ever
 /// be rid of it.
-pub(super) async fn remove<S, R>(
+pub(crate) async fn remove<S, R>(
     upstream: &mut Upstream<S>,
     session: &OwnedSession,
     thread_id: &str,

@@ -23,7 +23,7 @@ use crate::validate::Report;
 /// there is more: a client stops at an empty page.
 const MAX_FILLING: usize = 10;
 
-pub(super) async fn list<S, R>(
+pub(crate) async fn list<S, R>(
     exchange: &mut Exchange<S>,
     record: &SessionRecord,
     page: ItemsPage,

@@ -20,22 +20,22 @@ use crate::error::BoxError;
 use crate::principal::UserId;
 use crate::session::OpenAiAction;
 
-mod convert;
-mod delete;
-mod find;
-mod items;
-mod sessions;
+pub(crate) mod convert;
+pub(crate) mod delete;
+pub(crate) mod find;
+pub(crate) mod items;
+pub(crate) mod sessions;
 #[cfg(test)]
-mod tests;
-mod threads;
+pub(crate) mod tests;
+pub(crate) mod threads;
 
 /// What an operation needs to be carried out.
-pub(super) struct Exchange<S> {
-    pub(super) service: S,
-    pub(super) settings: Arc<TranslateSettings>,
-    pub(super) errands: Errands,
+pub(crate) struct Exchange<S> {
+    pub(crate) service: S,
+    pub(crate) settings: Arc<TranslateSettings>,
+    pub(crate) errands: Errands,
     /// That of the service's request.
-    pub(super) head: Arc<Parts>,
+    pub(crate) head: Arc<Parts>,
 }
 
 impl<S: Clone> Exchange<S> {
@@ -52,7 +52,7 @@ impl<S: Clone> Exchange<S> {
     }
 }
 
-pub(super) async fn carry_out<S, R>(mut exchange: Exchange<S>, action: OpenAiAction) -> Reply<R>
+pub(crate) async fn carry_out<S, R>(mut exchange: Exchange<S>, action: OpenAiAction) -> Reply<R>
 where
     S: Detachable<R> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -74,7 +74,7 @@ where
 
 /// A page of anything.
 #[derive(Serialize)]
-struct List<T> {
+pub(crate) struct List<T> {
     object: &'static str,
     data: Vec<T>,
     first_id: Option<String>,

@@ -38,7 +38,7 @@ struct Details<'a> {
 }
 
 /// The secret of one that is over is shown all the same, as the hosted API does: it is no use.
-pub(super) fn show<R>(session: &ClientSession, secret: &ClientSecret) -> Reply<R> {
+pub(crate) fn show<R>(session: &ClientSession, secret: &ClientSecret) -> Reply<R> {
     let details = serde_json::from_str(&session.details).map_err(|error| {
         let category = error.classify();
         Rejection::new(Code::Internal).because(format!("a client session's row: {category:?}"))

@@ -25,7 +25,7 @@ const MAX_LOST: usize = 50;
 
 /// A thread as the upstream tells of it; whatever it doesn't, or in a way that can't be read, is
 /// absent.
-pub(super) struct Told {
+pub(crate) struct Told {
     id: String,
     created_at: Option<String>,
     title: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct Told {
 
 impl Told {
     /// Reads what is told; `None` if it doesn't say of which thread.
-    pub(super) fn read(thread: &Object<'_>) -> Option<Self> {
+    pub(crate) fn read(thread: &Object<'_>) -> Option<Self> {
         Some(Self {
             id: thread.id()?,
             created_at: thread.text("created_at"),
@@ -44,16 +44,16 @@ impl Told {
     }
 
     /// Of a thread about which the upstream says nothing.
-    pub(super) fn nothing_of(thread_id: &str) -> Self {
+    pub(crate) fn nothing_of(thread_id: &str) -> Self {
         Self { id: thread_id.to_owned(), created_at: None, title: None, status: None }
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// What its texts take in memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let reason = match &self.status {
             Some(Status::Locked { reason } | Status::Closed { reason }) => reason.as_ref(),
             Some(Status::Active) | None => None,
@@ -65,7 +65,7 @@ impl Told {
 
 /// A thread as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     id: String,
     object: &'static str,
     created_at: i64,
@@ -113,13 +113,13 @@ fn show(record: &SessionRecord, told: Told, offset: Offset) -> Shown {
     }
 }
 
-pub(super) fn not_found() -> Rejection {
+pub(crate) fn not_found() -> Rejection {
     Rejection::new(Code::ThreadNotFound)
         .message("No thread found with this id.")
         .because("the upstream has lost the thread")
 }
 
-pub(super) async fn get<S, R>(exchange: &mut Exchange<S>, record: &SessionRecord) -> Reply<R>
+pub(crate) async fn get<S, R>(exchange: &mut Exchange<S>, record: &SessionRecord) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -136,7 +136,7 @@ where
 /// Threads that the upstream has lost are left out, and those after them take their places, but a
 /// page is never empty while there are more: a client would stop there. A thread of which nobody
 /// can tell is shown as the store has it, for one thread must not keep anybody from all others.
-pub(super) async fn list<S, R>(
+pub(crate) async fn list<S, R>(
     exchange: &mut Exchange<S>,
     directory: ThreadDirectory,
     limit: usize,
@@ -148,7 +148,7 @@ where
     reply::json(&page(exchange, directory, limit).await?)
 }
 
-pub(super) async fn page<S, R>(
+pub(crate) async fn page<S, R>(
     exchange: &mut Exchange<S>,
     mut directory: ThreadDirectory,
     limit: usize,

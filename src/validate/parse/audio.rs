@@ -20,7 +20,7 @@ use crate::route::Operation;
 const AUDIO: &str = "audio_base64";
 const MIME_TYPE: &str = "mime_type";
 
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     headers: &HeaderMap,
     body: &Bytes,

@@ -9,7 +9,7 @@ use crate::protocol::RequestType;
 
 /// The members of a part of a request that are known, and so are bounded by its schema, by the
 /// limits of messages, or by being passed on without a look.
-pub(super) enum Known {
+pub(crate) enum Known {
     /// All there is.
     All,
     /// These members of an object.
@@ -42,11 +42,11 @@ const ACTION: Known = Known::Members(&[
 ]);
 
 /// A run's request.
-pub(super) static RUN: Known =
+pub(crate) static RUN: Known =
     Known::Members(&[("message", MESSAGE), ("stream", Known::All), ("metadata", Known::All)]);
 
 /// An action's request.
-pub(super) static ACTED: Known =
+pub(crate) static ACTED: Known =
     Known::Members(&[("action", ACTION), ("item_id", Known::All), ("stream", Known::All)]);
 
 /// The answers to questions.
@@ -56,7 +56,7 @@ const ANSWERS: Known = Known::Members(&[
 ]);
 
 /// The request of this type.
-pub(super) fn of_chatkit(kind: RequestType) -> &'static Known {
+pub(crate) fn of_chatkit(kind: RequestType) -> &'static Known {
     const fn request(params: &'static [(&'static str, Known)]) -> [(&'static str, Known); 3] {
         [("type", Known::All), ("metadata", Known::All), ("params", Known::Members(params))]
     }
@@ -120,7 +120,7 @@ static TAG: Known = Known::Members(&[
 ]);
 
 /// Refuses a request of more than [`MAX_EXTRA_BYTES`] in members that are not known.
-pub(super) fn check_extra(request: &Value, known: &Known) -> Result<(), Report> {
+pub(crate) fn check_extra(request: &Value, known: &Known) -> Result<(), Report> {
     count(request, known, &mut Left(MAX_EXTRA_BYTES)).map_err(|pointer| {
         let message = format!(
             "must have at most {MAX_EXTRA_BYTES} bytes as JSON, together with the rest of the \

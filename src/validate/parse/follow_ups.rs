@@ -21,7 +21,7 @@ static OUTPUT: Shape = Shape::Object(&[("result", Shape::Raw)]);
 static ACTION: Shape = Shape::Object(&[("action", Shape::Object(&[("payload", Shape::Raw)]))]);
 
 /// What was asked for.
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// A run.
     Run(FollowUp),
     /// An action that is answered with its item.
@@ -50,7 +50,7 @@ fn null() -> &'static RawValue {
 }
 
 /// The schema has said which of the members are there.
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     query: Option<&str>,

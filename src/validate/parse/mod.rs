@@ -16,18 +16,18 @@ use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
 
-mod audio;
-mod extra;
-mod follow_ups;
-mod outline;
-mod passthrough;
-mod runs;
+pub(crate) mod audio;
+pub(crate) mod extra;
+pub(crate) mod follow_ups;
+pub(crate) mod outline;
+pub(crate) mod passthrough;
+pub(crate) mod runs;
 
 use extra::check_extra;
-pub(super) use runs::check_text;
+pub(crate) use runs::check_text;
 
 /// Parses the body of a request for `target`.
-pub(super) fn parse(
+pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     query: Option<&str>,
@@ -108,7 +108,7 @@ pub(super) fn parse(
 
 /// Whether there is no body, where none is asked for: `null` is how clients write a value that they
 /// don't have.
-fn is_absent(body: &[u8]) -> bool {
+pub(crate) fn is_absent(body: &[u8]) -> bool {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or_default();
     let rest = body.get(begin..).and_then(|body| body.strip_prefix(b"null"));
@@ -116,7 +116,7 @@ fn is_absent(body: &[u8]) -> bool {
 }
 
 /// Refuses a request's metadata that is too much.
-fn check_metadata(request: &Value) -> Result<(), Rejection> {
+pub(crate) fn check_metadata(request: &Value) -> Result<(), Rejection> {
     let Some(metadata) = request.get("metadata") else { return Ok(()) };
     let mut left = Left(MAX_METADATA_BYTES);
     serde_json::to_writer(&mut left, metadata).map_err(|_| {
@@ -140,7 +140,7 @@ impl io::Write for Left {
 }
 
 /// A body that matches its operation's schema.
-pub(super) fn checked(
+pub(crate) fn checked(
     rules: &Reader,
     operation: Operation,
     body: &[u8],
@@ -149,7 +149,7 @@ pub(super) fn checked(
 }
 
 /// The same, of a body with parts that stay as they were written.
-fn checked_parts(
+pub(crate) fn checked_parts(
     rules: &Reader,
     operation: Operation,
     body: &[u8],
@@ -166,7 +166,7 @@ const MAX_PAGE_ITEMS: i64 = 100;
 /// The sessions of a page unless the query says so, and the most.
 const MAX_PAGE_SESSIONS: u64 = 100;
 
-fn sessions(rules: &Reader, query: Option<&str>) -> Result<Call, Rejection> {
+pub(crate) fn sessions(rules: &Reader, query: Option<&str>) -> Result<Call, Rejection> {
     let value = query::parse(query, &["limit", "after"])?;
     rules.schemas.check_query(Operation::ListSessions, &value)?;
     let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(MAX_PAGE_SESSIONS);
@@ -175,7 +175,7 @@ fn sessions(rules: &Reader, query: Option<&str>) -> Result<Call, Rejection> {
     Ok(Call::ListSessions { limit, after })
 }
 
-fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
+pub(crate) fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
     let value = query::parse(query, &["limit", "order", "after"])?;
     rules.schemas.check_query(Operation::ListItems, &value)?;
     let limit = value.get("limit").and_then(Value::as_i64);
@@ -186,20 +186,20 @@ fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
     })
 }
 
-fn feedback(value: &Value) -> Result<Feedback, Report> {
+pub(crate) fn feedback(value: &Value) -> Result<Feedback, Report> {
     let item_ids = texts_at(value, "item_ids");
     check_ids("/item_ids", &item_ids)?;
     Ok(Feedback { item_ids, kind: string_at(value, "kind").unwrap_or_default() })
 }
 
 /// The texts in a list.
-fn texts_at(value: &Value, name: &str) -> Vec<String> {
+pub(crate) fn texts_at(value: &Value, name: &str) -> Vec<String> {
     let texts = value.get(name).and_then(Value::as_array).into_iter().flatten();
     texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 /// Refuses a list of ids at `pointer` that names too many.
-fn check_ids(pointer: &str, ids: &[impl AsRef<str>]) -> Result<(), Report> {
+pub(crate) fn check_ids(pointer: &str, ids: &[impl AsRef<str>]) -> Result<(), Report> {
     if names_too_many(ids) {
         let message = format!("must name at most {MAX_ENTRIES} different ones");
         return Err(Report::one(pointer, message));
@@ -207,7 +207,7 @@ fn check_ids(pointer: &str, ids: &[impl AsRef<str>]) -> Result<(), Report> {
     Ok(())
 }
 
-pub(super) fn not_json(error: JsonError) -> Rejection {
+pub(crate) fn not_json(error: JsonError) -> Rejection {
     let text = error.to_string();
     match error {
         JsonError::TooMany { max } => Rejection::new(Code::PayloadTooLarge)
@@ -218,11 +218,11 @@ pub(super) fn not_json(error: JsonError) -> Rejection {
     }
 }
 
-pub(super) fn string_at(value: &Value, member: &str) -> Option<String> {
+pub(crate) fn string_at(value: &Value, member: &str) -> Option<String> {
     value.get(member).and_then(Value::as_str).map(str::to_owned)
 }
 
-pub(super) fn defect(error: &serde_json::Error) -> Rejection {
+pub(crate) fn defect(error: &serde_json::Error) -> Rejection {
     // The schema let pass what the types don't take.
     let category = error.classify();
     Rejection::new(Code::Internal).because(format!("schema and types disagree: {category:?}"))

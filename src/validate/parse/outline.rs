@@ -20,21 +20,21 @@ const MAX_TEXT_CHARS: usize = 300;
 
 /// What a body says.
 #[derive(Debug)]
-pub(super) struct Outline<'a> {
+pub(crate) struct Outline<'a> {
     /// The body, with no more than the beginning of each text, and nothing in what is in its
     /// members.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// The texts that were asked for, whole.
-    pub(super) texts: [Option<Cow<'a, str>>; 2],
+    pub(crate) texts: [Option<Cow<'a, str>>; 2],
     /// There is so much in it that the rest wasn't read.
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// Reads a body, and in it the texts of these names.
 ///
 /// # Errors
 /// As [`json::parse`], but that an object in a member may have a key twice.
-pub(super) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'a>, JsonError> {
+pub(crate) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'a>, JsonError> {
     let text = json::text(bytes)?;
     let mut state = State { flaw: None, values: 0 };
     let mut deserializer = serde_json::Deserializer::from_str(text);

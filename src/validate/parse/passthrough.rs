@@ -31,7 +31,7 @@ static SHAPE: Shape = Shape::Object(&[(
 
 const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Told)]));
 
-pub(super) fn chatkit(rules: &Reader, body: &Bytes) -> Result<ChatKitCall, Rejection> {
+pub(crate) fn chatkit(rules: &Reader, body: &Bytes) -> Result<ChatKitCall, Rejection> {
     let parsed = json::read(body, rules.limits.max_json_values, &SHAPE).map_err(not_json)?;
     let Value::Object(envelope) = &parsed.value else {
         return Err(Report::one("", "must be an object").into());

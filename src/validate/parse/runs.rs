@@ -14,7 +14,7 @@ use super::{check_ids, defect};
 use crate::rejection::{Code, Rejection};
 
 /// What a tag knows of the thing that it stands for is passed on without a look.
-pub(super) static SHAPE: Shape = Shape::Object(&[(
+pub(crate) static SHAPE: Shape = Shape::Object(&[(
     "message",
     Shape::Object(&[("content", Shape::List(&Shape::Object(&[("data", Shape::Told)])))]),
 )]);
@@ -43,7 +43,7 @@ struct MessageBody<'a> {
 
 /// The schema has been checked: what is taken apart here is the raw text, so that the parts are
 /// forwarded as they were written.
-pub(super) fn run(
+pub(crate) fn run(
     rules: &Reader,
     headers: &HeaderMap,
     body: &Bytes,
@@ -76,19 +76,19 @@ pub(super) fn run(
     })
 }
 
-pub(super) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
+pub(crate) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
     parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str))
 }
 
 /// The characters of a message that are not in its text: those of what it quotes, and of what its
 /// tags know, as that is written.
-pub(super) fn chars_beside(message: &Value, parsed: &Parsed) -> usize {
+pub(crate) fn chars_beside(message: &Value, parsed: &Parsed) -> usize {
     let quoted = message.get("quoted_text").and_then(Value::as_str).unwrap_or_default();
     quoted.chars().count() + parsed.told_chars
 }
 
 /// Refuses text that is blank, or has more than `max` characters together with those `beside` it.
-pub(in super::super) fn check_text<'a>(
+pub(crate) fn check_text<'a>(
     max: usize,
     texts: impl Iterator<Item = &'a str>,
     beside: usize,
