@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::facts::{Callers, Facts};
-use super::operations::{self, TAGS, Takes};
+use super::operations::{self, TAGS};
 use super::responses::{self, Refusals};
 use super::{schemas, service};
 use crate::error::Error;
+use crate::operation::Takes;
 use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::{Surface, Surfaces};

@@ -3,6 +3,7 @@
 //! One `match` per question and none with a wildcard, so that a new operation doesn't compile
 //! without its answers.
 
+use crate::operation::{Gives, Row, Takes, row};
 use crate::rejection::Code;
 use crate::route::Operation;
 use crate::surface::Surface;
@@ -44,6 +45,10 @@ pub(super) const SERVICE: &str = "Service";
 
 #[expect(clippy::too_many_lines, reason = "three texts for each operation, and nothing else")]
 pub(super) fn words(operation: Operation) -> Words {
+    if let Some(row) = row(operation) {
+        let Row { tag, summary, description, .. } = *row;
+        return Words { tag, summary, description };
+    }
     let (tag, summary, description) = match operation {
         Operation::CreateSession => (
             "Sessions",
@@ -198,24 +203,10 @@ pub(super) fn words(operation: Operation) -> Words {
     Words { tag, summary, description }
 }
 
-/// What an operation takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// No body. If one comes it is not looked at.
-    Nothing,
-    /// JSON that is not looked at, or nothing at all.
-    AnyJson,
-    /// JSON, or nothing at all.
-    MaybeJson,
-    /// JSON.
-    Json,
-    /// A ChatKit request, in JSON.
-    ChatKit,
-    /// Audio as it is, or JSON.
-    Audio,
-}
-
 pub(super) fn takes(operation: Operation) -> Takes {
+    if let Some(row) = row(operation) {
+        return row.takes;
+    }
     match operation {
         Operation::CreateSession | Operation::CreateThread | Operation::RetryItem => {
             Takes::MaybeJson
@@ -228,18 +219,10 @@ pub(super) fn takes(operation: Operation) -> Takes {
     }
 }
 
-/// What an operation answers with when all is well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gives {
-    /// JSON as its reply's schema says.
-    Json,
-    /// The events of a run, or JSON.
-    Run,
-    /// Whatever the chat server says: events or JSON.
-    ChatKit,
-}
-
 pub(super) fn gives(operation: Operation) -> Gives {
+    if let Some(row) = row(operation) {
+        return row.gives;
+    }
     match operation {
         Operation::Passthrough => Gives::ChatKit,
         run if run.is_run() => Gives::Run,
@@ -309,6 +292,9 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
             (&[C::ThreadNotFound, C::Conflict], true, false)
         }
     };
+    let (own, asks_upstream, runs) = row(operation).map_or((own, asks_upstream, runs), |row| {
+        (row.refuses, row.asks_upstream, row.gives != Gives::Json)
+    });
     let mut codes = own.to_vec();
     if asks_upstream {
         codes.extend(UPSTREAM);
@@ -329,6 +315,9 @@ pub(super) fn refusals(operation: Operation) -> Vec<Code> {
 
 /// Whether the operation names things that may be somebody else's.
 pub(super) fn may_be_foreign(operation: Operation) -> bool {
+    if let Some(row) = row(operation) {
+        return row.may_be_foreign;
+    }
     match operation {
         Operation::CreateSession
         | Operation::ListSessions
@@ -388,6 +377,9 @@ pub(super) fn path_parameter(
 /// What an operation's reply has that others need: the parameter's name, and the JSON Pointer of
 /// its value in the reply.
 pub(super) fn links(operation: Operation) -> &'static [(&'static str, &'static str)] {
+    if let Some(row) = row(operation) {
+        return row.links;
+    }
     match operation {
         Operation::CreateSession => &[("session_id", "/data/id"), ("thread_id", "/data/id")],
         Operation::CreateThread => &[("session_id", "/data/session_id"), ("thread_id", "/data/id")],

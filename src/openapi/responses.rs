@@ -7,8 +7,9 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::facts::{Callers, Facts};
-use super::operations::{self, Gives, Takes};
+use super::operations;
 use super::schemas;
+use crate::operation::{Gives, Takes};
 use crate::protocol::RequestType;
 use crate::rejection::Code;
 use crate::route::Operation;

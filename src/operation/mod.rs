@@ -56,9 +56,69 @@
 //! # }
 //! ```
 
+use std::future::Future;
+
+use crate::principal::Principal;
+use crate::rejection::Rejection;
+use crate::session::{Desk, Granted};
+use crate::translate::{ChatKit, ChatKitBody};
+
 mod layer;
+mod list;
+mod read;
+mod rest;
+mod row;
 mod service;
 mod tell;
 
 pub use layer::OperationLayer;
 pub use service::Operations;
+
+pub(crate) use crate::translate::{Exchange, Reply};
+pub(crate) use list::row;
+pub(crate) use read::Read;
+pub(crate) use row::{Gives, Row, Takes};
+
+/// One operation, from what was sent to what is answered. One file is the whole of it.
+///
+/// No step can be left out or put in another order: each takes what only the one before it makes,
+/// and a grant is made in [`session`](crate::session) alone.
+pub(crate) trait Operation: 'static {
+    /// Its row of the API's tables.
+    const ROW: Row;
+
+    /// What is asked for, once it is known to be well-formed. Ids are as they came.
+    type Call: Send + Sync;
+
+    /// What shows that the caller may.
+    type Grant: Granted + Send;
+
+    /// Reads what was sent. Pure.
+    ///
+    /// # Errors
+    /// 400, 406, 413, 415, 422.
+    fn parse(read: &Read<'_>) -> Result<Self::Call, Rejection>;
+
+    /// Finds out whether the caller may, and takes what that needs.
+    ///
+    /// # Errors
+    /// 403, 404, 409, 429; 503 if the store is down.
+    fn admit(
+        desk: &Desk,
+        principal: &Principal,
+        call: &Self::Call,
+    ) -> impl Future<Output = Result<Self::Grant, Rejection>> + Send;
+
+    /// Has it carried out, and replies.
+    ///
+    /// # Errors
+    /// 502, 503, 504, and what the upstream says itself.
+    fn answer<S, R>(
+        exchange: Exchange<S>,
+        grant: Self::Grant,
+        call: Self::Call,
+    ) -> impl Future<Output = Reply<R>> + Send
+    where
+        S: ChatKit<R>,
+        R: ChatKitBody;
+}

@@ -11,16 +11,23 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+use uuid::Uuid;
+
 use super::layer::OperationLayer;
+use super::list::each_operation;
 use super::tell::tell;
+use super::{Exchange, Operation, Read, Reply, rest};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
-use crate::route::{Routed, Target};
+use crate::route::{Operation as Name, Routed, Target};
+use crate::session::Granted;
 use crate::surface::Surface;
 use crate::telemetry::Record;
-use crate::translate::{self, Detachable, Known, Reply, ReplyBody, SessionObserver};
+use crate::translate::sender::Sender;
+use crate::translate::upstream::Upstream;
+use crate::translate::{self, ChatKit, ChatKitBody, Known, ReplyBody, SessionObserver};
 
 /// The service of [`OperationLayer`].
 #[derive(Clone, Debug)]
@@ -68,7 +75,16 @@ where
         let (target, body) = body.into_parts();
         let principal = body.principal().clone();
         let asked = Asked { rooms, head: Arc::new(head), target, principal };
-        Box::pin(asked.respond(body, inner, known))
+        /// Each operation's future is a type, and a box, of its own: none has room for another's.
+        macro_rules! dispatch {
+            ($($name:ident: $operation:ty,)*) => {
+                match asked.target.operation() {
+                    $(Name::$name => Box::pin(asked.respond::<$operation, _, _, _>(body, inner, known)),)*
+                    _ => Box::pin(asked.respond_as_before(body, inner, known)),
+                }
+            };
+        }
+        each_operation!(dispatch!)
     }
 }
 
@@ -81,34 +97,59 @@ struct Asked {
 }
 
 impl Asked {
-    async fn respond<S, B, R>(
+    async fn respond<O, S, B, R>(
         self,
         body: B,
         inner: S,
         known: Known,
     ) -> Result<Response<ReplyBody<R, SessionObserver>>, Infallible>
     where
-        S: Detachable<R> + Clone,
+        O: Operation,
+        S: ChatKit<R>,
         B: Body<Data = Bytes>,
-        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: ChatKitBody,
     {
-        let head = Arc::clone(&self.head);
-        let buffered = self.rooms.settings.buffered.as_ref();
-        let permit = buffered.map(|buffered| buffered.permit(self.principal.user_id()));
-        match self.steps(body, inner, known).await {
-            Ok(mut response) => {
-                response.body_mut().covered_by(permit);
-                Ok(response)
-            }
-            Err(rejection) => Ok(made_of(rejection.into_response(&RefusalStyle::of_parts(&head)))),
-        }
+        let answer = self.answer();
+        Ok(answer.of(self.carry_out::<O, S, B, R>(body, inner, known).await))
+    }
+
+    /// Does one step after the other.
+    async fn carry_out<O, S, B, R>(self, body: B, inner: S, known: Known) -> Reply<R>
+    where
+        O: Operation,
+        S: ChatKit<R>,
+        B: Body<Data = Bytes>,
+        R: ChatKitBody,
+    {
+        let (body, _room) = self.read(body).await?;
+        let call = O::parse(&self.parts(&body))?;
+        drop(body);
+        self.check_credentials()?;
+        let grant = O::admit(&self.rooms.desk, &self.principal, &call).await?;
+        self.tell(&grant);
+        O::answer(self.exchange(inner, known), grant, call).await
+    }
+
+    async fn respond_as_before<S, B, R>(
+        self,
+        body: B,
+        inner: S,
+        known: Known,
+    ) -> Result<Response<ReplyBody<R, SessionObserver>>, Infallible>
+    where
+        S: ChatKit<R>,
+        B: Body<Data = Bytes>,
+        R: ChatKitBody,
+    {
+        let answer = self.answer();
+        Ok(answer.of(self.steps(body, inner, known).await))
     }
 
     async fn steps<S, B, R>(self, body: B, inner: S, known: Known) -> Reply<R>
     where
-        S: Detachable<R> + Clone,
+        S: ChatKit<R>,
         B: Body<Data = Bytes>,
-        R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+        R: ChatKitBody,
     {
         let (body, _room) = self.read(body).await?;
         let query = self.head.uri.query();
@@ -120,9 +161,38 @@ impl Asked {
         if let Some(record) = self.record() {
             tell(&action, record);
         }
-        let (settings, errands) = (Arc::clone(&self.rooms.settings), self.rooms.errands.clone());
-        let Self { head, principal, .. } = self;
-        translate::carry_out(settings, errands, known, inner, &head, principal, action).await
+        translate::carry_out(self.exchange(inner, known), action).await
+    }
+
+    fn answer(&self) -> Answer {
+        let buffered = self.rooms.settings.buffered.as_ref();
+        let permit = buffered.map(|buffered| buffered.permit(self.principal.user_id()));
+        Answer { head: Arc::clone(&self.head), permit }
+    }
+
+    fn parts<'a>(&'a self, body: &'a Bytes) -> Read<'a> {
+        let query = self.head.uri.query();
+        Read::new(&self.rooms.reader, &self.target, query, &self.head.headers, body)
+    }
+
+    fn exchange<S>(self, inner: S, known: Known) -> Exchange<S> {
+        let record = self.record().cloned();
+        let Self { rooms, head, principal, .. } = self;
+        let settings = Arc::clone(&rooms.settings);
+        let sender = Sender::new(Arc::clone(&settings), head, principal.user_id().clone());
+        let upstream = Upstream { service: inner, sender, known };
+        Exchange { upstream, settings, errands: rooms.errands.clone(), record }
+    }
+
+    /// Tells the log what the request is about.
+    fn tell(&self, grant: &impl Granted) {
+        let Some(record) = self.record() else { return };
+        if let Some(user) = grant.user() {
+            record.on_behalf_of(user);
+        }
+        if let Some(session) = grant.session_id() {
+            record.session(Uuid::from_bytes(*session.as_bytes()));
+        }
     }
 
     fn record(&self) -> Option<&Record> {
@@ -160,6 +230,24 @@ impl Asked {
                 .because("a service's key is for the OpenAI-compatible API, and for that alone"));
         }
         Ok(())
+    }
+}
+
+/// What a reply is answered with.
+struct Answer {
+    head: Arc<Parts>,
+    permit: Option<BufferPermit>,
+}
+
+impl Answer {
+    fn of<R>(self, reply: Reply<R>) -> Response<ReplyBody<R, SessionObserver>> {
+        match reply {
+            Ok(mut response) => {
+                response.body_mut().covered_by(self.permit);
+                response
+            }
+            Err(rejection) => made_of(rejection.into_response(&RefusalStyle::of_parts(&self.head))),
+        }
     }
 }
 

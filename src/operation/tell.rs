@@ -22,13 +22,7 @@ pub(super) fn tell(action: &Action, record: &Record) {
         record.on_behalf_of(user);
     }
     let session = match action {
-        Action::Created(session)
-        | Action::Thread(session)
-        | Action::Threads(session)
-        | Action::GetThread(session, _) => Some(session.id),
-        Action::Get(session) | Action::Update(session, _) | Action::Delete(session, _) => {
-            Some(session.record().id)
-        }
+        Action::GetThread(session, _) => Some(session.id),
         Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
             Some(claim.session_id())
         }
@@ -51,8 +45,7 @@ pub(super) fn tell(action: &Action, record: &Record) {
             | OpenAiAction::DeleteThread(session, _)
             | OpenAiAction::ListItems(session, _),
         ) => Some(session.record().id),
-        Action::Listed(_)
-        | Action::Conversations(_)
+        Action::Conversations(_)
         | Action::OpenAi(_)
         | Action::CreateAttachment(..)
         | Action::DeleteAttachment(..)

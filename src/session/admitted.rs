@@ -25,21 +25,6 @@ use crate::validate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// A session was created; only the reply is missing.
-    Created(SessionRecord),
-    /// A page of the caller's sessions; only the reply is missing.
-    Listed(SessionPage),
-    /// Show a session with its messages.
-    Get(OwnedSession),
-    /// Give a session a title.
-    Update(OwnedSession, String),
-    /// Delete a session and its thread. A session without one is held by the claim meanwhile, so
-    /// that nobody makes it one.
-    Delete(OwnedSession, Option<RunClaim>),
-    /// The session's thread was asked for; only the reply is missing.
-    Thread(SessionRecord),
-    /// The session's threads were asked for; only the reply is missing.
-    Threads(SessionRecord),
     /// Send a message.
     Run(RunClaim, RunCall),
     /// Show the session's thread.

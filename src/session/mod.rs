@@ -27,6 +27,7 @@ mod adoption;
 mod claim;
 mod client_session;
 mod cursors;
+mod grant;
 mod items;
 mod memory;
 mod needs;
@@ -47,6 +48,9 @@ pub use admitted::{
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
 pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
+#[cfg(feature = "translate")]
+pub(crate) use grant::Granted;
+pub use grant::OwnedThread;
 pub use items::ItemCursors;
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::errand::Errands;
 use super::service::{Exchange, Reply};
-use super::upstream::{Detachable, Failure, Upstream};
+use super::upstream::{ChatKit, ChatKitBody, Failure, Upstream};
 use super::{envelope, reply, threads};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
@@ -52,8 +52,8 @@ pub(crate) async fn create<S, R>(
     params: Box<RawValue>,
 ) -> Reply<R>
 where
-    S: Detachable<R>,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     let request = envelope::new_attachment(&params);
     let Exchange { upstream, errands, .. } = exchange;
@@ -79,8 +79,8 @@ pub(crate) async fn record<S, R>(
     request: Bytes,
 ) -> Result<Bytes, Rejection>
 where
-    S: Detachable<R>,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     let recording = async move {
         let answer = upstream.json(request).await?;
@@ -109,8 +109,8 @@ pub(crate) async fn delete<S, R>(
     id: Box<str>,
 ) -> Reply<R>
 where
-    S: Detachable<R>,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     let request = envelope::delete_attachment(&id);
     let Exchange { upstream, errands, .. } = exchange;
@@ -132,8 +132,8 @@ pub(crate) async fn remove<S, R>(
     request: Bytes,
 ) -> Result<Bytes, Rejection>
 where
-    S: Detachable<R>,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     errands.run(async move { forget(&mut upstream, &attachments, &id, request).await }).await
 }

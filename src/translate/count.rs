@@ -16,7 +16,7 @@ use super::upstream::{Failure, Upstream};
 use super::{envelope, messages};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::{Action, Effect, Needs, RunClaim};
+use crate::session::{Needs, RunClaim};
 
 /// The most pages that are read where there is a limit: 100 000 items.
 const MAX_PAGES: usize = 1000;
@@ -25,45 +25,21 @@ const MAX_PAGES: usize = 1000;
 const MAX_PAGES_SOON: usize = 10;
 const SOON: Duration = Duration::from_secs(2);
 
-/// The run that is to be begun before an action is carried out, if its thread's messages are to be
-/// counted for that.
-pub(crate) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
-    let claim = match action {
-        Action::Run(claim, _)
-        | Action::FollowUp(claim, _)
-        | Action::Chat(claim, ..)
-        | Action::Passthrough(_, Effect::Run(claim)) => claim,
-        Action::Passthrough(
-            _,
-            Effect::None
-            | Effect::ListThreads(_)
-            | Effect::GetThread(_)
-            | Effect::ListItems(..)
-            | Effect::Update(..)
-            | Effect::Delete(_)
-            | Effect::CreateAttachment(_)
-            | Effect::DeleteAttachment(..),
-        )
-        | Action::Created(_)
-        | Action::Listed(_)
-        | Action::Get(_)
-        | Action::Update(..)
-        // It holds its session, and sends nothing.
-        | Action::Delete(..)
-        | Action::Thread(_)
-        | Action::Threads(_)
-        | Action::GetThread(..)
-        | Action::ListItems(..)
-        | Action::Feedback(..)
-        | Action::SyncAction(..)
-        | Action::CreateAttachment(..)
-        | Action::DeleteAttachment(..)
-        | Action::Transcribe(_)
-        | Action::Conversations(_)
-        | Action::Conversation(..)
-        | Action::OpenAi(_) => return None,
-    };
-    claim.to_count().is_some().then_some(claim)
+/// Begins a run whose thread's messages are to be counted for that; one that is begun already stays
+/// as it is.
+pub(crate) async fn before<S, R>(
+    upstream: &mut Upstream<S>,
+    claim: &mut RunClaim,
+) -> Result<(), Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    if claim.to_count().is_none() {
+        return Ok(());
+    }
+    // Boxed: it happens once in the life of an adopted thread.
+    Box::pin(begin(upstream, claim)).await
 }
 
 /// Counts them, and begins the run.
@@ -71,10 +47,7 @@ pub(crate) fn uncounted(action: &mut Action) -> Option<&mut RunClaim> {
 /// Where there is a limit, whether it is reached is to be known, and no more: where it is, the rest is
 /// not counted. Where there is none, a thread whose messages can't be counted soon is no obstacle, and
 /// is not tried again once something was said in it.
-pub(crate) async fn begin<S, R>(
-    mut upstream: Upstream<S>,
-    claim: &mut RunClaim,
-) -> Result<(), Rejection>
+async fn begin<S, R>(upstream: &mut Upstream<S>, claim: &mut RunClaim) -> Result<(), Rejection>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,

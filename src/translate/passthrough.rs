@@ -16,8 +16,8 @@ use super::cursors::{self, Shape};
 use super::observer::SessionObserver;
 use super::service::{Exchange, Reply};
 use super::threads::Whereabouts;
-use super::upstream::{ANYTHING, Detachable, Failure, JSON, Upstream};
-use super::{attachments, head, own_threads, reply, threads, unknown};
+use super::upstream::{ANYTHING, ChatKit, ChatKitBody, Failure, JSON, Upstream};
+use super::{attachments, count, head, own_threads, reply, threads, unknown};
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::protocol::RequestType;
@@ -33,13 +33,14 @@ pub(crate) async fn pass<S, R>(
     effect: Effect,
 ) -> Reply<R>
 where
-    S: Detachable<R>,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     let (kind, thread_id) = (call.kind, call.thread_id);
     let upstream = &mut exchange.upstream;
     match effect {
-        Effect::Run(claim) => {
+        Effect::Run(mut claim) => {
+            count::before(upstream, &mut claim).await?;
             let (answer, body) = match upstream.run(call.body).await {
                 Ok(response) => response.into_parts(),
                 Err(failure) => {

@@ -19,7 +19,7 @@ use super::service::{Exchange, Reply};
 use super::threads::{self, Whereabouts};
 use super::time::whole_microseconds;
 use super::upstream::Upstream;
-use super::{envelope, head, messages, reply};
+use super::{count, envelope, head, messages, reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
@@ -122,13 +122,14 @@ impl Done {
 /// rare, and takes much room.
 pub(crate) async fn start<S, R>(
     exchange: &mut Exchange<S>,
-    claim: RunClaim,
+    mut claim: RunClaim,
     asked: impl Into<Asked>,
 ) -> Result<Started<R>, Rejection>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
+    count::before(&mut exchange.upstream, &mut claim).await?;
     let Asked { request, want } = asked.into();
     let thread_id = claim.thread_id().cloned();
     let (answer, body) = match exchange.upstream.run(request).await {

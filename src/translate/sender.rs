@@ -57,6 +57,11 @@ impl Sender {
         Self { settings, head, user, keeps_token: false }
     }
 
+    /// The same request's, on behalf of somebody else.
+    pub(crate) fn of(self, user: UserId) -> Self {
+        Self { user, ..self }
+    }
+
     /// Never tells the token, whatever becomes of users' tokens.
     pub(crate) fn keeping_token(self) -> Self {
         Self { keeps_token: true, ..self }

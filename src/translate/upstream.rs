@@ -37,27 +37,37 @@ pub(crate) struct Upstream<S> {
 }
 
 /// A service that speaks ChatKit, and that a task of its own may ask.
-pub(crate) trait Detachable<R>:
+pub(crate) trait ChatKit<R>:
     Service<
         Request<Full<Bytes>>,
         Response = Response<R>,
         Future: Send,
         Error: Into<BoxError> + Send,
-    > + Send
+    > + Clone
+    + Send
     + 'static
 {
 }
 
-impl<S, R> Detachable<R> for S where
+impl<S, R> ChatKit<R> for S where
     S: Service<
             Request<Full<Bytes>>,
             Response = Response<R>,
             Future: Send,
             Error: Into<BoxError> + Send,
-        > + Send
+        > + Clone
+        + Send
         + 'static
 {
 }
+
+/// What it answers with.
+pub(crate) trait ChatKitBody:
+    Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static
+{
+}
+
+impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> ChatKitBody for R {}
 
 /// Why an exchange gave no answer of use.
 #[derive(Debug)]

@@ -15,13 +15,6 @@ use crate::protocol::RequestType;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    CreateSession { title: Option<String> },
-    ListSessions { limit: usize, after: Option<String> },
-    GetSession { session: Box<str> },
-    UpdateSession { session: Box<str>, title: String },
-    DeleteSession { session: Box<str> },
-    CreateThread { session: Box<str> },
-    ListThreads { session: Box<str> },
     CreateRun { session: Box<str>, thread: Box<str>, run: RunCall },
     GetThread(ThreadPath),
     ListItems(ThreadPath, Page),

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use crate::limit::PerUserStreams;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Action, OwnedSession, store_down};
+use crate::session::admitted::{Action, OwnedSession, SessionPage, store_down};
+use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
 use crate::session::items::ItemCursors;
@@ -124,35 +125,6 @@ impl Desk {
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
-            Call::CreateSession { title } => {
-                self.create(principal, title).await.map(Action::Created)
-            }
-            Call::ListSessions { limit, after } => {
-                let (all, after) = (ConversationIds::Uuid, after.as_deref());
-                let listed = self.sessions(principal, List::Sessions, all, limit, after).await?;
-                Ok(Action::Listed(listed))
-            }
-            Call::GetSession { session } => self.owned(principal, &session).await.map(Action::Get),
-            Call::UpdateSession { session, title } => {
-                let session = self.owned(principal, &session).await?;
-                Ok(Action::Update(session, title))
-            }
-            Call::DeleteSession { session } => {
-                let mut record = self.own_record(principal, &session).await?;
-                let mut claim = None;
-                if record.thread_id.is_none() {
-                    let held = self.begin_run(principal, record.id, None, None).await?;
-                    record.thread_id = held.thread_id().cloned();
-                    claim = Some(held);
-                }
-                Ok(Action::Delete(self.own(record), claim))
-            }
-            Call::CreateThread { session } => {
-                self.own_record(principal, &session).await.map(Action::Thread)
-            }
-            Call::ListThreads { session } => {
-                self.own_record(principal, &session).await.map(Action::Threads)
-            }
             Call::CreateRun { session, thread, run } => {
                 let asked = Asked {
                     session: &session,
@@ -180,9 +152,9 @@ impl Desk {
         &self,
         principal: &Principal,
         title: Option<String>,
-    ) -> Result<SessionRecord, Rejection> {
+    ) -> Result<OwnedSession, Rejection> {
         let added = self.add(principal, title, None, self.limits.max_sessions).await?;
-        added.ok_or_else(|| {
+        added.map(|record| self.own(record)).ok_or_else(|| {
             Rejection::new(Code::Internal).because("an id that was not asked for is taken")
         })
     }
@@ -212,6 +184,33 @@ impl Desk {
                     .detail("max_sessions", max))
             }
         }
+    }
+
+    /// Gives a page of the caller's sessions, those that were written to last first.
+    pub(crate) async fn list_sessions(
+        &self,
+        principal: &Principal,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<SessionPage, Rejection> {
+        self.sessions(principal, List::Sessions, ConversationIds::Uuid, limit, after).await
+    }
+
+    /// Gives a session of the caller's that is to be deleted. One without a thread is held by a
+    /// claim, so that nobody makes it one meanwhile.
+    pub(crate) async fn for_deletion(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<(OwnedSession, Option<RunClaim>), Rejection> {
+        let mut record = self.own_record(principal, id).await?;
+        let mut claim = None;
+        if record.thread_id.is_none() {
+            let held = self.begin_run(principal, record.id, None, None).await?;
+            record.thread_id = held.thread_id().cloned();
+            claim = Some(held);
+        }
+        Ok((self.own(record), claim))
     }
 
     /// The session of that id, if it is the caller's.

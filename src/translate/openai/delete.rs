@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::Exchange;
 use super::find::remove;
 use super::threads::not_found;
 use crate::bounds::{MAX_ID_CHARS, is_longer};
@@ -20,8 +19,8 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::shown::shown;
 use crate::stream::{Object, text};
-use crate::translate::service::Reply;
-use crate::translate::upstream::{Detachable, Upstream};
+use crate::translate::service::{Exchange, Reply};
+use crate::translate::upstream::{ChatKit, ChatKitBody, Upstream};
 use crate::translate::{attachments, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
@@ -50,11 +49,11 @@ pub(crate) async fn thread<S, R>(
     attachments: Attachments,
 ) -> Reply<R>
 where
-    S: Detachable<R> + Clone,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };
-    let upstream = exchange.upstream(&session.record().user_id);
+    let upstream = exchange.upstream_for(&session.record().user_id);
     let id = thread_id.clone();
     exchange.errands.run(delete(upstream, session, id, attachments)).await?;
     reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })

@@ -7,15 +7,15 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use super::List;
 use super::convert;
 use super::find::look_up;
 use super::threads::not_found;
-use super::{Exchange, List};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
 use crate::session::{ItemCursor, ItemsPage, SessionRecord};
 use crate::translate::pages::{self, Collected, Place, Range, Row, Stopped};
-use crate::translate::service::Reply;
+use crate::translate::service::{Exchange, Reply};
 use crate::translate::{reply, threads};
 use crate::validate::Report;
 
@@ -72,7 +72,7 @@ where
             Err(failure) => Row::Broken(failure),
         }
     };
-    let mut upstream = exchange.upstream(&record.user_id);
+    let mut upstream = exchange.upstream_for(&record.user_id);
     let collected = match pages::collect(&mut upstream, range, row).await {
         Ok(collected) => collected,
         Err(Stopped::UnknownCursor) => return Err(unknown(backwards)),

@@ -3,21 +3,10 @@
 //! The store knows which threads there are and whose they are; the upstream knows what is in
 //! them. It is always asked on behalf of the user who owns what is asked about.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::request::Parts;
-use http_body::Body;
 use serde::Serialize;
 
-use super::errand::Errands;
-use super::sender::Sender;
-use super::service::Reply;
-use super::settings::TranslateSettings;
-use super::unknown::Known;
-use super::upstream::{Detachable, Upstream};
-use crate::error::BoxError;
-use crate::principal::UserId;
+use super::service::{Exchange, Reply};
+use super::upstream::{ChatKit, ChatKitBody};
 use crate::session::OpenAiAction;
 
 pub(crate) mod convert;
@@ -29,33 +18,10 @@ pub(crate) mod sessions;
 pub(crate) mod tests;
 pub(crate) mod threads;
 
-/// What an operation needs to be carried out.
-pub(crate) struct Exchange<S> {
-    pub(crate) service: S,
-    pub(crate) settings: Arc<TranslateSettings>,
-    pub(crate) errands: Errands,
-    /// That of the service's request.
-    pub(crate) head: Arc<Parts>,
-}
-
-impl<S: Clone> Exchange<S> {
-    /// The upstream, on behalf of `owner`.
-    fn upstream(&self, owner: &UserId) -> Upstream<S> {
-        let (settings, head) = (Arc::clone(&self.settings), Arc::clone(&self.head));
-        Upstream {
-            service: self.service.clone(),
-            // A service's key is for the gateway alone.
-            sender: Sender::new(settings, head, owner.clone()).keeping_token(),
-            // Nothing is asked here that an upstream may not know.
-            known: Known::default(),
-        }
-    }
-}
-
 pub(crate) async fn carry_out<S, R>(mut exchange: Exchange<S>, action: OpenAiAction) -> Reply<R>
 where
-    S: Detachable<R> + Clone,
-    R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    S: ChatKit<R>,
+    R: ChatKitBody,
 {
     match action {
         OpenAiAction::Session(session, secret) => sessions::show(&session, &secret),

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::find::look_up;
-use super::{Exchange, threads};
+use super::threads;
 use crate::error::BoxError;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
@@ -19,6 +19,8 @@ use crate::session::{
     BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
     ThreadDirectory, ThreadsPage, Uncounted,
 };
+use crate::translate::service::Exchange;
+use crate::translate::upstream::Upstream;
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
 type Answer = Result<Value, u16>;
@@ -51,7 +53,7 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
 }
 
 macro_rules! exchange {
-    ($head:ident, $calls:ident, $answer:expr) => {{
+    ($calls:ident, $answer:expr) => {{
         let (calls, answer) = ($calls.clone(), $answer);
         let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
             let (calls, answer) = (calls.clone(), answer.clone());
@@ -72,7 +74,8 @@ macro_rules! exchange {
             }
         });
         let errands = crate::translate::errand::Errands::new(1);
-        Exchange { service, settings: Arc::default(), errands, head: Arc::clone(&$head) }
+        let upstream = Upstream::of(service);
+        Exchange { upstream, settings: Arc::default(), errands, record: None }
     }};
 }
 
@@ -92,8 +95,7 @@ async fn pages(
         let page =
             ThreadsPage { user_id: None, ascending: true, after: place, until: None, limit: 0 };
         let directory = ThreadDirectory::new(Arc::<MemoryStore>::clone(store), page, None, false);
-        let head = Arc::new(Request::new(()).into_parts().0);
-        let mut exchange = exchange!(head, calls, answer.clone());
+        let mut exchange = exchange!(calls, answer.clone());
         let page = threads::page(&mut exchange, directory, limit).await?;
         let page = serde_json::to_value(page).unwrap();
         let data = page["data"].as_array().unwrap().clone();
@@ -140,8 +142,7 @@ async fn one_thread_of_which_nobody_can_tell_is_shown_as_the_store_has_it() {
     );
 
     // By itself it is no answer.
-    let head = Arc::new(Request::new(()).into_parts().0);
-    let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
+    let mut upstream = exchange!(calls, answer).upstream_for(&user("ada"));
     let failure = look_up(&mut upstream, "thr_1").await.err().unwrap();
     assert!(failure.is_bare_500());
 }
@@ -154,8 +155,7 @@ async fn a_thread_with_items_is_there_whoever_fails_to_show_it() {
         _ => Err(500),
     };
     let calls = Calls::default();
-    let head = Arc::new(Request::new(()).into_parts().0);
-    let mut upstream = exchange!(head, calls, answer).upstream(&user("ada"));
+    let mut upstream = exchange!(calls, answer).upstream_for(&user("ada"));
     assert_eq!(look_up(&mut upstream, "thr_1").await.unwrap().unwrap().id(), "thr_1");
 }
 

@@ -10,14 +10,14 @@ use jiff::tz::Offset;
 use serde::Serialize;
 use tower_service::Service;
 
+use super::List;
 use super::find::{Found, Listing, find, look_up};
-use super::{Exchange, List};
 use crate::error::BoxError;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionRecord, ThreadDirectory, ThreadId};
 use crate::stream::Object;
-use crate::translate::service::Reply;
+use crate::translate::service::{Exchange, Reply};
 use crate::translate::{reply, time};
 
 /// How many threads that the upstream has lost are passed over for one page.
@@ -125,7 +125,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let Some(thread_id) = &record.thread_id else { return Err(not_found()) };
-    let mut upstream = exchange.upstream(&record.user_id);
+    let mut upstream = exchange.upstream_for(&record.user_id);
     let told = look_up(&mut upstream, thread_id).await?.ok_or_else(not_found)?;
     reply::json(&show(record, told, exchange.settings.utc_offset))
 }
@@ -241,7 +241,7 @@ impl Lists {
             return Found::Told(told);
         }
         let owner = &record.user_id;
-        let mut upstream = exchange.upstream(owner);
+        let mut upstream = exchange.upstream_for(owner);
         if self.is_to_be_asked_for(owner, ahead) {
             // The cursor may be another user's thread, which only the first list need know.
             let after = if self.by_owner.is_empty() { directory.cursor() } else { None };

@@ -47,26 +47,6 @@ pub(crate) fn parse(
         || ThreadPath { session: session(), thread: target.thread().unwrap_or_default().into() };
     let checked = |operation| checked(rules, operation, body);
     match target.operation() {
-        Operation::CreateSession if is_absent(body) => Ok(Call::CreateSession { title: None }),
-        Operation::CreateSession => {
-            let value = checked(Operation::CreateSession)?;
-            Ok(Call::CreateSession { title: string_at(&value, "title") })
-        }
-        Operation::ListSessions => sessions(rules, query),
-        Operation::GetSession => Ok(Call::GetSession { session: session() }),
-        Operation::UpdateSession => {
-            let value = checked(Operation::UpdateSession)?;
-            let title = string_at(&value, "title").unwrap_or_default();
-            Ok(Call::UpdateSession { session: session(), title })
-        }
-        Operation::DeleteSession => Ok(Call::DeleteSession { session: session() }),
-        Operation::CreateThread => {
-            if !is_absent(body) {
-                checked(Operation::CreateThread)?;
-            }
-            Ok(Call::CreateThread { session: session() })
-        }
-        Operation::ListThreads => Ok(Call::ListThreads { session: session() }),
         Operation::CreateRun => {
             let parsed = checked_parts(rules, Operation::CreateRun, body, &runs::SHAPE)?;
             check_metadata(&parsed.value)?;
@@ -162,18 +142,6 @@ pub(crate) fn checked_parts(
 
 /// The most items of a page.
 const MAX_PAGE_ITEMS: i64 = 100;
-
-/// The sessions of a page unless the query says so, and the most.
-const MAX_PAGE_SESSIONS: u64 = 100;
-
-pub(crate) fn sessions(rules: &Reader, query: Option<&str>) -> Result<Call, Rejection> {
-    let value = query::parse(query, &["limit", "after"])?;
-    rules.schemas.check_query(Operation::ListSessions, &value)?;
-    let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(MAX_PAGE_SESSIONS);
-    let limit = usize::try_from(limit.min(MAX_PAGE_SESSIONS)).unwrap_or_default();
-    let after = string_at(&value, "after").filter(|after| !after.is_empty());
-    Ok(Call::ListSessions { limit, after })
-}
 
 pub(crate) fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
     let value = query::parse(query, &["limit", "order", "after"])?;

@@ -1,0 +1,38 @@
+//! THE LIST: every operation, in the order of the API's tables.
+
+use super::{Operation as _, Row, rest};
+use crate::route::Operation as Name;
+
+/// Hands the list to a macro.
+macro_rules! each_operation {
+    ($hand_to:ident!) => {
+        $hand_to! {
+            CreateSession: rest::create_session::CreateSession,
+            ListSessions: rest::list_sessions::ListSessions,
+            GetSession: rest::get_session::GetSession,
+            UpdateSession: rest::update_session::UpdateSession,
+            DeleteSession: rest::delete_session::DeleteSession,
+            CreateThread: rest::create_thread::CreateThread,
+            ListThreads: rest::list_threads::ListThreads,
+        }
+    };
+}
+
+pub(super) use each_operation;
+
+macro_rules! rows {
+    ($($name:ident: $operation:ty,)*) => {
+        /// Gives the row of an operation.
+        pub(crate) fn row(name: Name) -> Option<&'static Row> {
+            match name {
+                $(Name::$name => {
+                    static ROW: Row = <$operation>::ROW;
+                    Some(&ROW)
+                })*
+                _ => None,
+            }
+        }
+    };
+}
+
+each_operation!(rows!);

@@ -1,0 +1,127 @@
+//! What an operation is parsed from.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::rejection::Rejection;
+use crate::route::Target;
+use crate::validate::json::{self, Parsed, Shape};
+use crate::validate::parse::{defect, is_absent, not_json};
+use crate::validate::{BodyLimits, Reader, ThreadPath, UnknownRequests, query};
+
+/// A request whose body has been read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read<'a> {
+    reader: &'a Reader,
+    target: &'a Target,
+    query: Option<&'a str>,
+    headers: &'a HeaderMap,
+    body: &'a Bytes,
+}
+
+impl<'a> Read<'a> {
+    pub(super) fn new(
+        reader: &'a Reader,
+        target: &'a Target,
+        query: Option<&'a str>,
+        headers: &'a HeaderMap,
+        body: &'a Bytes,
+    ) -> Self {
+        Self { reader, target, query, headers, body }
+    }
+
+    /// The bounds of what is read.
+    pub(crate) fn limits(&self) -> &'a BodyLimits {
+        &self.reader.limits
+    }
+
+    /// What the pass-through does with a type that it doesn't know.
+    pub(crate) fn unknown_requests(&self) -> UnknownRequests {
+        self.reader.unknown
+    }
+
+    /// The reader, for what is read by schemas other than the operation's own.
+    pub(crate) fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    pub(crate) fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The very bytes.
+    pub(crate) fn body(&self) -> &'a Bytes {
+        self.body
+    }
+
+    /// Whether there is no body, where none is asked for. `null` is none.
+    pub(crate) fn is_absent(&self) -> bool {
+        is_absent(self.body)
+    }
+
+    /// The `{session_id}` of the path.
+    pub(crate) fn session(&self) -> Box<str> {
+        self.target.session().unwrap_or_default().into()
+    }
+
+    /// The `{thread_id}` of the path.
+    pub(crate) fn thread(&self) -> Box<str> {
+        self.target.thread().unwrap_or_default().into()
+    }
+
+    /// Both of them.
+    pub(crate) fn thread_path(&self) -> ThreadPath {
+        ThreadPath { session: self.session(), thread: self.thread() }
+    }
+
+    /// The `{item_id}`, `{attachment_id}` or `{user_id}` of the path.
+    pub(crate) fn other(&self) -> Box<str> {
+        self.target.other().unwrap_or_default().into()
+    }
+
+    /// The `{conversation_id}` of the path.
+    pub(crate) fn conversation(&self) -> Box<str> {
+        self.target.conversation().unwrap_or_default().into()
+    }
+
+    /// The body, which matches the operation's schema.
+    ///
+    /// # Errors
+    /// 400 or 422 for what isn't JSON or doesn't match, 413 for too many values.
+    pub(crate) fn json(&self) -> Result<Value, Rejection> {
+        self.parts(&Shape::Tree).map(|parsed| parsed.value)
+    }
+
+    /// The same, with parts that stay as they were written.
+    pub(crate) fn parts(&self, shape: &'static Shape) -> Result<Parsed, Rejection> {
+        self.parts_of(self.body, shape)
+    }
+
+    /// The same, of what stands for the body.
+    pub(crate) fn parts_of(&self, body: &[u8], shape: &'static Shape) -> Result<Parsed, Rejection> {
+        let max = self.reader.limits.max_json_values;
+        let parsed = json::read(body, max, shape).map_err(not_json)?;
+        self.reader.schemas.check(self.target.operation(), &parsed.value)?;
+        Ok(parsed)
+    }
+
+    /// The body as a type, once its schema let it pass.
+    ///
+    /// # Errors
+    /// 500 if schema and type disagree.
+    pub(crate) fn typed<T: Deserialize<'a>>(&self) -> Result<T, Rejection> {
+        serde_json::from_slice(self.body).map_err(|error| defect(&error))
+    }
+
+    /// The parameters of the query among `names`, as an object that matches the operation's schema.
+    ///
+    /// # Errors
+    /// 400 for one that comes twice or doesn't match.
+    pub(crate) fn query(&self, names: &[&str]) -> Result<Value, Rejection> {
+        let value = query::parse(self.query, names)?;
+        self.reader.schemas.check_query(self.target.operation(), &value)?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,88 @@
+//! What shows that a caller may. Whoever has one need not ask again, and this room alone makes them.
+
+use super::admitted::{Attachments, OwnThreads, OwnedSession, SessionPage, ThreadDirectory};
+use super::claim::RunClaim;
+use super::record::{ConversationId, SessionId, ThreadId};
+use crate::principal::UserId;
+
+/// A grant, and what the log is told of it.
+pub(crate) trait Granted {
+    /// The session that it is about, if it is about one.
+    fn session_id(&self) -> Option<SessionId> {
+        None
+    }
+
+    /// The one user whose things it is about, if it isn't about everybody's.
+    fn user(&self) -> Option<&UserId> {
+        None
+    }
+}
+
+/// The right to ask about a thread that is there.
+#[derive(Clone, Debug)]
+pub struct OwnedThread {
+    session: SessionId,
+    thread: ThreadId,
+}
+
+impl OwnedThread {
+    pub(super) fn new(session: SessionId, thread: ThreadId) -> Self {
+        Self { session, thread }
+    }
+
+    /// The upstream's id of it.
+    pub fn id(&self) -> &ThreadId {
+        &self.thread
+    }
+}
+
+/// Nothing of anybody's is touched.
+impl Granted for () {}
+
+impl Granted for SessionPage {}
+
+impl Granted for Attachments {}
+
+impl Granted for OwnThreads {}
+
+impl Granted for OwnedThread {
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.session)
+    }
+}
+
+impl Granted for OwnedSession {
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.record().id)
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        Some(&self.record().user_id)
+    }
+}
+
+impl Granted for RunClaim {
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.session_id())
+    }
+}
+
+impl Granted for ThreadDirectory {
+    fn user(&self) -> Option<&UserId> {
+        self.user()
+    }
+}
+
+/// A conversation's id says nothing that its session's doesn't.
+impl Granted for ConversationId {}
+
+/// The first is what it is about; the second goes with it.
+impl<G: Granted, H> Granted for (G, H) {
+    fn session_id(&self) -> Option<SessionId> {
+        self.0.session_id()
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        self.0.user()
+    }
+}
