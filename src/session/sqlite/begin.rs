@@ -23,7 +23,10 @@ impl SqliteStore {
         room: Room,
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
     ) -> rusqlite::Result<Option<RunStart>> {
-        let Some(lock) = Lock::take(self.queue(), id)? else { return Ok(None) };
+        let Some(lock) = Lock::take(self.queue(), id)? else {
+            // Who is refused for what nobody changes any more has no use of the lock.
+            return Ok(admitted(self.readers().read(read)?, named).err());
+        };
         let head = match admitted(self.readers().read(read)?, named) {
             Ok(head) => head,
             Err(refused) => return Ok(Some(refused)),

@@ -397,7 +397,7 @@ async fn a_count_is_not_committed_while_somebody_goes_by_it() {
     assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
 }
 
-/// Such a one is refused by the writer, too, and has no use of the lock.
+/// Such a one has no use of the lock.
 #[tokio::test]
 async fn a_run_that_is_not_the_callers_does_not_wait_for_the_session() {
     let directory = Directory::new();

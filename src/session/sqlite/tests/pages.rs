@@ -150,8 +150,8 @@ async fn a_page_reads_nothing_for_what_others_left_to_be_written() {
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Begin);
         let begin = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH, uncounted };
         let user = UserId::parse(user_id).unwrap();
-        let begun = store.begin_run(id, &user, None, begin).await.unwrap();
-        assert!(matches!(begun, RunStart::Next(_)));
+        let start = store.begin_run(id, &user, None, begin).await.unwrap();
+        assert!(matches!(start, RunStart::Next(_)));
         let touched_at = Some(Timestamp::from_second(2_000_000).unwrap());
         store.settle(id, Settlement { messages: 2, touched_at, ..Settlement::default() });
         id
