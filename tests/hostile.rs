@@ -190,7 +190,7 @@ fn members(operation: Operation, value: &str, bodies: &mut Vec<(String, String)>
 fn cases(furnished: &Furnished, kind: &str, value: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for operation in Operation::ALL.into_iter().filter(|operation| operation.has_body()) {
-        let (method, path) = operation.route();
+        let (method, path) = (operation.method(), operation.path());
         for (place, body) in bodies(operation, kind, value) {
             let size = body.len();
             assert!(size <= MIB, "{size}");

@@ -110,7 +110,7 @@ impl Config {
 
     /// Makes the layer that finds operations on the surfaces that are served.
     pub(crate) fn route_layer(&self) -> Result<RouteLayer, Error> {
-        Ok(RouteLayer::new(Router::with_surfaces(&self.surfaces())?))
+        Ok(RouteLayer::new(Router::new(Operation::ALL, &self.surfaces())?))
     }
 
     /// Makes the layer that carries operations out, for whom `desk` lets.
@@ -218,7 +218,7 @@ fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
     let surfaces = config.surfaces();
     for operation in Operation::ALL.into_iter().filter(|operation| operation.names_user()) {
         if let Some(prefix) = surfaces.prefix(operation.surface()) {
-            trust = trust.user_of_path(&format!("{prefix}{}", operation.route().1));
+            trust = trust.user_of_path(&format!("{prefix}{}", operation.path()));
         }
     }
     if let Some(secret) = &anonymous.shared_secret {

@@ -11,7 +11,7 @@ use super::error::Note;
 use super::reader::Reader;
 use super::settings::Config;
 use super::web::{AllowedOrigins, Upstream};
-use crate::route::{Overlap, setting};
+use crate::route::{Operation, Overlap, setting};
 
 /// Records the contradictions in a configuration whose settings are right one by one.
 pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
@@ -75,11 +75,11 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
 /// No path can be on two surfaces.
 fn surfaces(config: &Config, read: &mut Reader<'_>) {
     let surfaces = config.surfaces();
-    for Overlap { inner, outer, operation } in Overlap::all(&surfaces) {
+    for Overlap { inner, outer, operation } in Overlap::all(&Operation::ALL, &surfaces) {
         let [Some(here), Some(prefix)] = [inner, outer].map(|it| surfaces.prefix(it)) else {
             continue;
         };
-        let (other, path) = (setting(outer), operation.route().1);
+        let (other, path) = (setting(outer), operation.path());
         let problem = format!(
             "{here} is where {prefix}{path} of {other} ({}) can be; expected another path",
             read.layers.origin(other)

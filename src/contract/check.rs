@@ -242,7 +242,7 @@ impl StepChecks<'_> {
             Place::Rest(_) => format!("{}{path}", self.stage.prefix),
             Place::Absolute(_) => path.to_owned(),
         };
-        let router = Router::with_surfaces(&surfaces(&self.stage.prefix)).ok()?;
+        let router = Router::new(Operation::ALL, &surfaces(&self.stage.prefix)).ok()?;
         let target = router.route(&self.step.request.method, &path);
         target.ok().map(|target| target.operation())
     }

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::theirs::{RequirePrincipal, Theirs};
 use crate::error::Error;
 use crate::operation::{OperationLayer, Operations};
-use crate::route::{NotFound, Route, RouteLayer, Router};
+use crate::route::{NotFound, Operation, Route, RouteLayer, Router};
 use crate::session::{Desk, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
 use crate::translate::TranslateSettings;
@@ -149,7 +149,7 @@ impl<B> ChatKitRestLayer<B> {
     pub fn new(prefix: &str, store: Arc<dyn SessionStore>) -> Result<Self, Error> {
         let surfaces = Surfaces::rest(prefix);
         Ok(Self {
-            route: RouteLayer::new(Router::with_surfaces(&surfaces)?),
+            route: RouteLayer::new(Router::new(Operation::ALL, &surfaces)?),
             surfaces,
             fallback: NotFound,
             operations: OperationLayer::new(
@@ -179,10 +179,10 @@ impl<B, F> ChatKitRestLayer<B, F> {
     ///
     /// # Errors
     /// If `prefix` is not a path prefix, or if its paths and REST's can meet
-    /// ([`Router::with_surfaces`]).
+    /// ([`Router::new`]).
     pub fn with_chat(self, prefix: &str) -> Result<Self, Error> {
         let surfaces = self.surfaces.with_chat(prefix);
-        let route = RouteLayer::new(Router::with_surfaces(&surfaces)?);
+        let route = RouteLayer::new(Router::new(Operation::ALL, &surfaces)?);
         Ok(Self { surfaces, route, ..self })
     }
 

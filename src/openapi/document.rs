@@ -28,7 +28,7 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
     let mut refusals = Map::new();
     for operation in Operation::ALL {
         let Some(path) = path(surfaces, operation) else { continue };
-        let (method, _) = operation.route();
+        let method = operation.method();
         let described = describe(operation, facts, surfaces, &schemas, &mut refusals);
         add(&mut paths, &path, &method.as_str().to_ascii_lowercase(), described);
     }
@@ -75,7 +75,7 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
 
 /// The full path of an operation, if its surface is served.
 fn path(surfaces: &Surfaces, operation: Operation) -> Option<String> {
-    let path = format!("{}{}", surfaces.prefix(operation.surface())?, operation.route().1);
+    let path = format!("{}{}", surfaces.prefix(operation.surface())?, operation.path());
     Some(if path.is_empty() { "/".to_owned() } else { path })
 }
 
@@ -118,7 +118,7 @@ fn describe(
 }
 
 fn path_parameters(operation: Operation) -> Vec<Value> {
-    let (_, template) = operation.route();
+    let template = operation.path();
     let names = template.split('/').filter_map(|segment| {
         segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
     });
@@ -208,7 +208,7 @@ fn links(operation: Operation, surfaces: &Surfaces) -> Map<String, Value> {
             continue;
         }
         let mut parameters = Map::new();
-        let (_, template) = target.route();
+        let template = target.path();
         let mut names = template.split('/').filter_map(|segment| {
             segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
         });

@@ -169,7 +169,7 @@ fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
         codes.push(C::InvalidInput);
     }
     // A parameter that can be no id is a path that doesn't exist.
-    if operation.route().1.contains('{') {
+    if operation.path().contains('{') {
         codes.push(C::NotFound);
     }
     // The pass-through's clients send any `Accept` with any request.
@@ -182,7 +182,7 @@ fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
     let on_openai = operation.surface() == Surface::OpenAi;
     let (is_verified, refuses_pages) = match &facts.callers {
         Callers::Tokens { cookie } => {
-            (true, cookie.is_some() && !on_openai && !operation.route().0.is_safe())
+            (true, cookie.is_some() && !on_openai && !operation.method().is_safe())
         }
         Callers::Believed { by_shared_secret } => {
             let has_secret = *by_shared_secret;

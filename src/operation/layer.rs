@@ -59,6 +59,6 @@ impl<S> Layer<S> for OperationLayer {
     type Service = Operations<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Operations::new(self.clone().into(), inner)
+        Operations::new(self.clone(), inner)
     }
 }

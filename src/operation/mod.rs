@@ -13,8 +13,9 @@
 //! use bytes::Bytes;
 //! use chatkit_rest::operation::OperationLayer;
 //! use chatkit_rest::principal::{Authenticated, Principal, UserId};
-//! use chatkit_rest::route::{RouteLayer, Router};
+//! use chatkit_rest::route::{Operation, RouteLayer, Router};
 //! use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
+//! use chatkit_rest::surface::Surfaces;
 //! use chatkit_rest::translate::TranslateSettings;
 //! use chatkit_rest::validate::{BodyLimits, Reader, Schemas};
 //! use http::{Method, Request, Response};
@@ -39,7 +40,7 @@
 //! let reader = Reader::new(Schemas::compile()?, BodyLimits::default());
 //! let desk = Desk::new(Arc::new(MemoryStore::new()), SessionLimits::default());
 //! let mut service = ServiceBuilder::new()
-//!     .layer(RouteLayer::new(Router::new("/chat")?))
+//!     .layer(RouteLayer::new(Router::new(Operation::ALL, &Surfaces::rest("/chat"))?))
 //!     .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
 //!     .service(service_fn(chatkit));
 //!

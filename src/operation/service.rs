@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_path_is_its_users() {
         let surfaces = Surfaces::rest("/v1").with_chat("/api");
-        let router = Router::with_surfaces(&surfaces).unwrap();
+        let router = Router::new(Name::ALL, &surfaces).unwrap();
         let target = |path| router.route(&http::Method::POST, path).unwrap();
         let ada = Principal::new(UserId::parse("ada/é").unwrap());
         for (path, ok) in [

@@ -2,39 +2,40 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::operation::Operation;
 use super::service::{NotFound, Route};
 use super::table::Router;
 
 /// Puts the router in front of a service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
-pub struct RouteLayer<F = NotFound> {
-    router: Arc<Router>,
+pub struct RouteLayer<F = NotFound, O = Operation> {
+    router: Arc<Router<O>>,
     fallback: F,
 }
 
-impl RouteLayer {
+impl<O> RouteLayer<NotFound, O> {
     /// Answers paths that are no operation of ours with 404.
-    pub fn new(router: Router) -> Self {
+    pub fn new(router: Router<O>) -> Self {
         Self { router: Arc::new(router), fallback: NotFound }
     }
 }
 
-impl<F> RouteLayer<F> {
+impl<F, O> RouteLayer<F, O> {
     /// The layer that answers `OPTIONS` by the same router.
     #[cfg(feature = "server")]
-    pub(crate) fn options(&self) -> super::OptionsLayer {
+    pub(crate) fn options(&self) -> super::OptionsLayer<O> {
         super::OptionsLayer::new(Arc::clone(&self.router))
     }
 
     /// Sends paths that are no operation of ours to `fallback`, unchanged and unchecked: whatever
     /// the client says of itself is still in there. It must not be the upstream.
-    pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<G> {
+    pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<G, O> {
         RouteLayer { router: self.router, fallback }
     }
 }
 
-impl<S, F: Clone> Layer<S> for RouteLayer<F> {
-    type Service = Route<S, F>;
+impl<O, S, F: Clone> Layer<S> for RouteLayer<F, O> {
+    type Service = Route<S, F, O>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Route::new(Arc::clone(&self.router), inner, self.fallback.clone())

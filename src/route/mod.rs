@@ -11,12 +11,13 @@
 //!
 //! ```
 //! use chatkit_rest::route::{Operation, Router};
+//! use chatkit_rest::surface::Surfaces;
 //! use http::Method;
 //!
-//! let router = Router::new("/api/v1/chatkit")?;
+//! let router = Router::new(Operation::ALL, &Surfaces::rest("/api/v1/chatkit"))?;
 //! let target = router.route(&Method::GET, "/api/v1/chatkit/sessions/s%2F1").unwrap();
 //! assert_eq!(target.operation(), Operation::GetSession);
-//! assert_eq!(target.session(), Some("s/1"));
+//! assert_eq!(target.parameter("session_id"), Some("s/1"));
 //! # Ok::<(), chatkit_rest::error::Error>(())
 //! ```
 
@@ -37,4 +38,4 @@ pub(crate) use options::OptionsLayer;
 pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};
 pub use surface::{SurfaceLayer, SurfaceService};
-pub use table::{Miss, Router, Target};
+pub use table::{Miss, Routable, Router, Target};

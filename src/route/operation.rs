@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::Method;
 
+use super::table::Routable;
 use crate::surface::Surface;
 
 /// One row of the API's tables.
@@ -228,10 +229,19 @@ impl Operation {
         self.row().1
     }
 
-    /// The method and the path below the surface's prefix.
-    pub fn route(self) -> (Method, &'static str) {
-        let (_, _, method, path) = self.row();
-        (method, path)
+    /// The method that asks for it.
+    pub fn method(self) -> Method {
+        self.row().2
+    }
+
+    /// Its path below the surface's prefix.
+    pub fn path(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Whether its path names the user who is calling.
+    pub fn names_user(self) -> bool {
+        Routable::names_user(self)
     }
 
     /// Whether its requests may have a body.
@@ -271,14 +281,6 @@ impl Operation {
         }
     }
 
-    /// Whether its path names the user who is calling.
-    pub fn names_user(self) -> bool {
-        matches!(
-            self,
-            Self::ChatForUser | Self::ListConversationsForUser | Self::GetConversationForUser
-        )
-    }
-
     /// Whether it may be answered with a run's events.
     pub fn is_run(self) -> bool {
         matches!(
@@ -294,21 +296,22 @@ impl Operation {
     }
 }
 
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+impl Routable for Operation {
+    fn method(self) -> Method {
+        self.method()
+    }
+
+    fn path(self) -> &'static str {
+        self.path()
+    }
+
+    fn surface(self) -> Surface {
+        self.surface()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_that_names_its_user_says_so() {
-        for operation in Operation::ALL {
-            let names = operation.route().1.split('/').any(|segment| segment == "{user_id}");
-            assert_eq!(operation.names_user(), names, "{operation}");
-        }
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }

@@ -11,39 +11,40 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::table::Router;
+use super::table::{Routable, Router};
 use crate::rejection::{RefusalStyle, Rejection, made_of};
 
 /// Answers `OPTIONS` as the router does, with 405 and `Allow` or 404, whoever asks: which methods a
 /// path has is no secret, and who wants to know may have no token yet. All else passes.
 #[derive(Clone, Debug)]
-pub(crate) struct OptionsLayer {
-    router: Arc<Router>,
+pub(crate) struct OptionsLayer<O> {
+    router: Arc<Router<O>>,
 }
 
-impl OptionsLayer {
-    pub(super) fn new(router: Arc<Router>) -> Self {
+impl<O> OptionsLayer<O> {
+    pub(super) fn new(router: Arc<Router<O>>) -> Self {
         Self { router }
     }
 }
 
-impl<S> Layer<S> for OptionsLayer {
-    type Service = Options<S>;
+impl<O, S> Layer<S> for OptionsLayer<O> {
+    type Service = Options<O, S>;
 
-    fn layer(&self, inner: S) -> Options<S> {
+    fn layer(&self, inner: S) -> Options<O, S> {
         Options { router: Arc::clone(&self.router), inner }
     }
 }
 
 /// The service of [`OptionsLayer`].
 #[derive(Clone, Debug)]
-pub(crate) struct Options<S> {
-    router: Arc<Router>,
+pub(crate) struct Options<O, S> {
+    router: Arc<Router<O>>,
     inner: S,
 }
 
-impl<S, B, R> Service<Request<B>> for Options<S>
+impl<O, S, B, R> Service<Request<B>> for Options<O, S>
 where
+    O: Routable,
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {

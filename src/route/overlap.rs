@@ -1,20 +1,20 @@
 //! Whether every path belongs to one surface.
 
-use super::operation::Operation;
+use super::table::Routable;
 use crate::surface::{Surface, Surfaces};
 
 /// Two surfaces that would both have a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overlap {
+pub(crate) struct Overlap<O> {
     /// The surface that a request for the path is taken to have come to.
     pub(crate) inner: Surface,
     /// The surface whose operation the path is.
     pub(crate) outer: Surface,
     /// That operation.
-    pub(crate) operation: Operation,
+    pub(crate) operation: O,
 }
 
-impl Overlap {
+impl<O: Routable> Overlap<O> {
     /// Every two surfaces that overlap, each pair once.
     ///
     /// [`Surfaces::of_path`] goes by the longest prefix. That is the surface of the operation
@@ -22,12 +22,12 @@ impl Overlap {
     /// operation's path leads through it. Where only a parameter could lead there, as
     /// `/api/{user_id}/chat` could to `/api/v1`, the prefix has the path and the operation is
     /// without that one id: the router sees to it.
-    pub(crate) fn all(surfaces: &Surfaces) -> Vec<Self> {
+    pub(crate) fn all(operations: &[O], surfaces: &Surfaces) -> Vec<Self> {
         let mut found: Vec<Self> = Vec::new();
-        for operation in Operation::ALL {
+        for &operation in operations {
             let outer = operation.surface();
             let Some(prefix) = surfaces.prefix(outer) else { continue };
-            let template = format!("{prefix}{}", operation.route().1);
+            let template = format!("{prefix}{}", operation.path());
             for inner in [Surface::Rest, Surface::Chat, Surface::OpenAi] {
                 let known = |it: &Self| {
                     (it.inner, it.outer) == (inner, outer) || (it.inner, it.outer) == (outer, inner)
@@ -47,11 +47,11 @@ impl Overlap {
 }
 
 /// Whether an id in an operation's path may make it another surface's.
-pub(super) fn by_an_id(surfaces: &Surfaces) -> bool {
-    Operation::ALL.into_iter().any(|operation| {
+pub(super) fn by_an_id<O: Routable>(operations: &[O], surfaces: &Surfaces) -> bool {
+    operations.iter().any(|operation| {
         let outer = operation.surface();
         let Some(prefix) = surfaces.prefix(outer) else { return false };
-        let template = format!("{prefix}{}", operation.route().1);
+        let template = format!("{prefix}{}", operation.path());
         [Surface::Rest, Surface::Chat, Surface::OpenAi].into_iter().any(|inner| {
             let other = surfaces.prefix(inner).filter(|other| other.len() >= prefix.len());
             inner != outer && other.is_some_and(|other| may_lead_through(&template, other))
@@ -86,7 +86,7 @@ pub(crate) fn setting(surface: Surface) -> &'static str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Miss, Router};
+    use super::super::{Miss, Operation, Router};
     use super::*;
 
     fn surfaces(rest: &str, chat: &str, openai: &str) -> Surfaces {
@@ -106,9 +106,11 @@ mod tests {
             ("/api/conversations", "/api", "/v1", [Rest, Chat]),
         ] {
             let surfaces = surfaces(rest, chat, openai);
-            let [overlap] = Overlap::all(&surfaces)[..] else { panic!("{surfaces:?}") };
+            let [overlap] = Overlap::all(&Operation::ALL, &surfaces)[..] else {
+                panic!("{surfaces:?}")
+            };
             assert_eq!([overlap.inner, overlap.outer], met, "{surfaces:?}");
-            let error = Router::with_surfaces(&surfaces).unwrap_err();
+            let error = Router::new(Operation::ALL, &surfaces).unwrap_err();
             assert!(error.is_config());
             for surface in met {
                 assert!(error.to_string().contains(setting(surface)), "{error}");
@@ -135,8 +137,8 @@ mod tests {
             ("/rest", "/api", "/api/a/conversations"),
         ] {
             let surfaces = surfaces(rest, chat, openai);
-            assert_eq!(Overlap::all(&surfaces), [], "{surfaces:?}");
-            assert!(Router::with_surfaces(&surfaces).is_ok(), "{surfaces:?}");
+            assert_eq!(Overlap::all(&Operation::ALL, &surfaces), [], "{surfaces:?}");
+            assert!(Router::new(Operation::ALL, &surfaces).is_ok(), "{surfaces:?}");
         }
     }
 
@@ -166,9 +168,9 @@ mod tests {
             ids in prop::collection::vec(segment(), 8),
         ) {
             let surfaces = surfaces(&prefixes.0, &prefixes.1, &prefixes.2);
-            let Ok(router) = Router::with_surfaces(&surfaces) else { return Ok(()) };
+            let Ok(router) = Router::new(Operation::ALL, &surfaces) else { return Ok(()) };
             for operation in Operation::ALL {
-                let (method, template) = operation.route();
+                let (method, template) = (operation.method(), operation.path());
                 let mut ids = ids.iter();
                 let below = template.split('/').map(|name| {
                     if name.starts_with('{') { *ids.next().unwrap() } else { name }

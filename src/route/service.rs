@@ -11,21 +11,22 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::table::{Miss, Router, Target};
+use super::operation::Operation;
+use super::table::{Miss, Routable, Router, Target};
 use crate::error::BoxError;
 use crate::principal::{Identified, Principal};
 use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 
 /// The router's service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
-pub struct Route<S, F = NotFound> {
-    router: Arc<Router>,
+pub struct Route<S, F = NotFound, O = Operation> {
+    router: Arc<Router<O>>,
     inner: S,
     fallback: F,
 }
 
-impl<S, F> Route<S, F> {
-    pub(super) fn new(router: Arc<Router>, inner: S, fallback: F) -> Self {
+impl<S, F, O> Route<S, F, O> {
+    pub(super) fn new(router: Arc<Router<O>>, inner: S, fallback: F) -> Self {
         Self { router, inner, fallback }
     }
 }
@@ -33,37 +34,37 @@ impl<S, F> Route<S, F> {
 pin_project! {
     /// A request body together with what the request is aimed at.
     #[derive(Clone, Debug)]
-    pub struct Routed<B> {
-        target: Target,
+    pub struct Routed<B, O = Operation> {
+        target: Target<O>,
         #[pin]
         body: B,
     }
 }
 
-impl<B> Routed<B> {
+impl<O, B> Routed<B, O> {
     /// Aims `body` at `target`.
-    pub fn new(target: Target, body: B) -> Self {
+    pub fn new(target: Target<O>, body: B) -> Self {
         Self { target, body }
     }
 
     /// What the request is aimed at.
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &Target<O> {
         &self.target
     }
 
     /// Takes the two apart.
-    pub fn into_parts(self) -> (Target, B) {
+    pub fn into_parts(self) -> (Target<O>, B) {
         (self.target, self.body)
     }
 }
 
-impl<B: Identified> Identified for Routed<B> {
+impl<O, B: Identified> Identified for Routed<B, O> {
     fn principal(&self) -> &Principal {
         self.body.principal()
     }
 }
 
-impl<B: Body> Body for Routed<B> {
+impl<O, B: Body> Body for Routed<B, O> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -83,9 +84,10 @@ impl<B: Body> Body for Routed<B> {
     }
 }
 
-impl<S, F, B, R, Q> Service<Request<B>> for Route<S, F>
+impl<O, S, F, B, R, Q> Service<Request<B>> for Route<S, F, O>
 where
-    S: Service<Request<Routed<B>>, Response = Response<R>>,
+    O: Routable,
+    S: Service<Request<Routed<B, O>>, Response = Response<R>>,
     F: Service<Request<B>, Response = Response<Q>>,
     S::Error: From<F::Error>,
 {

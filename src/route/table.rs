@@ -1,5 +1,7 @@
 //! (method, path) → [`Target`].
 
+use std::fmt;
+
 use http::header::ALLOW;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
@@ -13,31 +15,52 @@ use crate::surface::{Surface, Surfaces};
 /// The longest path parameter, in bytes after decoding.
 const MAX_PARAMETER_BYTES: usize = 512;
 
-/// The routes, compiled once.
+/// The parameter that is the user who is calling.
+const USER: &str = "user_id";
+
+/// What a router finds: one of an application's operations.
+pub trait Routable: Copy + Eq + fmt::Debug + Send + Sync + 'static {
+    /// Gives the method that asks for it.
+    fn method(self) -> Method;
+
+    /// Gives its path, below its surface's prefix: segments of text, and of one parameter each, as
+    /// `{session_id}`.
+    fn path(self) -> &'static str;
+
+    /// Gives the surface that it is on. By default that is REST.
+    fn surface(self) -> Surface {
+        Surface::Rest
+    }
+
+    /// Tells whether its path names the user who is calling.
+    fn names_user(self) -> bool {
+        self.path().split('/').any(|segment| parameter(segment) == Some(USER))
+    }
+}
+
+/// The routes to operations, compiled once.
 #[derive(Clone, Debug)]
-pub struct Router {
-    paths: matchit::Router<Methods>,
+pub struct Router<O = Operation> {
+    paths: matchit::Router<Methods<O>>,
     /// To ask which surface a path is on, where an id in it may decide that.
     surfaces: Option<Surfaces>,
 }
 
 /// The operations of one path, by method.
-#[derive(Clone, Debug, Default)]
-struct Methods {
-    operations: Vec<(Method, Operation)>,
+#[derive(Clone, Debug)]
+struct Methods<O> {
+    operations: Vec<(Method, O)>,
+    /// The names of the path's parameters, in order.
+    parameters: Vec<&'static str>,
     /// The user, where it is a path of one user's alone.
     user: Option<&'static str>,
 }
 
 /// What a request is aimed at: the operation and its path parameters, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    operation: Operation,
-    session: Option<Box<str>>,
-    thread: Option<Box<str>>,
-    conversation: Option<Box<str>>,
-    /// The item's, the attachment's or the user's id: no path has two of them.
-    other: Option<Box<str>>,
+pub struct Target<O = Operation> {
+    operation: O,
+    parameters: Vec<(&'static str, Box<str>)>,
 }
 
 /// Why there is no [`Target`].
@@ -58,43 +81,44 @@ impl From<Miss> for Rejection {
     }
 }
 
-impl Router {
-    /// The REST surface alone, below `prefix`.
+impl<O: Routable> Router<O> {
+    /// Makes the routes to those of `operations` whose surface has a prefix.
     ///
     /// # Errors
-    /// If `prefix` is not empty and doesn't start with `/`, ends with one, or has braces.
-    pub fn new(prefix: &str) -> Result<Self, Error> {
-        Self::with_surfaces(&Surfaces::rest(prefix))
-    }
-
-    /// Every surface that has a prefix.
-    ///
-    /// # Errors
-    /// If a prefix is not empty and doesn't start with `/`, ends with one, or has braces, or if
-    /// an operation's path can be another surface's prefix or below it: it would be found here,
-    /// but [`Surfaces::of_path`] would take it for the other surface's.
-    pub fn with_surfaces(surfaces: &Surfaces) -> Result<Self, Error> {
-        let mut by_path: Vec<(String, Surface, Methods)> = Vec::new();
-        for operation in Operation::ALL {
+    /// If a prefix is not empty and doesn't start with `/`, ends with one, or has braces, if two
+    /// operations have one method and path, or if an operation's path can be another surface's prefix
+    /// or below it: it would be found here, but [`Surfaces::of_path`] would take it for the other
+    /// surface's.
+    pub fn new(
+        operations: impl IntoIterator<Item = O>,
+        surfaces: &Surfaces,
+    ) -> Result<Self, Error> {
+        let operations: Vec<O> = operations.into_iter().collect();
+        let mut by_path: Vec<(String, Surface, Methods<O>)> = Vec::new();
+        for &operation in &operations {
             let surface = operation.surface();
             let Some(prefix) = surfaces.prefix(surface) else { continue };
             check_prefix(surface, prefix)?;
-            let (method, path) = operation.route();
-            let mut path = format!("{prefix}{path}");
+            let mut path = format!("{prefix}{}", operation.path());
             if path.is_empty() {
                 path.push('/');
             }
             let known = by_path.iter_mut().find(|(known, of, _)| *known == path && *of == surface);
+            let method = operation.method();
             if let Some((.., methods)) = known {
+                if methods.operations.iter().any(|(known, _)| *known == method) {
+                    return Err(Error::config(format!("{method} {path} is two operations")));
+                }
                 methods.operations.push((method, operation));
             } else {
+                let parameters = operation.path().split('/').filter_map(parameter).collect();
                 let operations = vec![(method, operation)];
-                by_path.push((path, surface, Methods { operations, user: None }));
+                by_path.push((path, surface, Methods { operations, parameters, user: None }));
             }
         }
-        if let Some(overlap) = Overlap::all(surfaces).first() {
+        if let Some(overlap) = Overlap::all(&operations, surfaces).first() {
             let (inner, outer) = (setting(overlap.inner), setting(overlap.outer));
-            let path = overlap.operation.route().1;
+            let path = overlap.operation.path();
             return Err(Error::config(format!(
                 "{inner} can't be where {outer} has its paths: {path} below {outer} can be there"
             )));
@@ -106,7 +130,7 @@ impl Router {
                 Error::config(format!("{} can't be used", setting(surface))).with(error)
             })?;
         }
-        let surfaces = overlap::by_an_id(surfaces).then(|| surfaces.clone());
+        let surfaces = overlap::by_an_id(&operations, surfaces).then(|| surfaces.clone());
         Ok(Self { paths, surfaces })
     }
 
@@ -114,12 +138,11 @@ impl Router {
     ///
     /// # Errors
     /// [`Miss`] if there is none.
-    pub fn route(&self, method: &Method, path: &str) -> Result<Target, Miss> {
+    pub fn route(&self, method: &Method, path: &str) -> Result<Target<O>, Miss> {
         let found = self.paths.at(path).map_err(|_| Miss::Path)?;
+        let Methods { operations, parameters, user } = found.value;
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-        let operation = found
-            .value
-            .operations
+        let operation = operations
             .iter()
             .find_map(|(method, operation)| (method == wanted).then_some(*operation))
             .ok_or_else(|| Miss::Method(found.value.allow()))?;
@@ -127,31 +150,28 @@ impl Router {
         if self.surfaces.as_ref().is_some_and(|all| all.of_path(path) != operation.surface()) {
             return Err(Miss::Path);
         }
-        let parameter = |name| match found.params.get(name) {
-            None => Ok(None),
-            Some(raw) => decode(raw).map(Some),
-        };
-        let other = match operation {
-            Operation::RetryItem | Operation::SubmitStructuredInput => parameter("item_id")?,
-            Operation::DeleteAttachment => parameter("attachment_id")?,
-            _ if operation.names_user() => match found.value.user {
-                Some(user) => Some(user.into()),
-                None => parameter("user_id")?,
-            },
-            _ => None,
-        };
-        let (session, thread) = (parameter("session_id")?, parameter("thread_id")?);
-        let conversation = parameter("conversation_id")?;
-        Ok(Target { operation, session, thread, conversation, other })
+        // The namesake is in the path itself, so it is no parameter there.
+        let names = parameters.iter().filter(|name| user.is_none() || **name != USER);
+        let decoded = names
+            .zip(found.params.iter())
+            .map(|(name, (_, raw))| decode(raw).map(|value| (*name, value)));
+        let namesake = user.map(|user| Ok((USER, user.into())));
+        let parameters = namesake.into_iter().chain(decoded).collect::<Result<_, _>>()?;
+        Ok(Target { operation, parameters })
     }
+}
+
+/// The name of the parameter that a segment of a path's template is.
+fn parameter(segment: &'static str) -> Option<&'static str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }
 
 /// Adds the paths of a user who is called as the first segment of `/conversations/{conversation_id}`
 /// is: the path `/conversations/chat` is theirs, for no conversation has such an id.
-fn of_namesake(surfaces: &Surfaces, by_path: &mut Vec<(String, Surface, Methods)>) {
+fn of_namesake<O: Clone>(surfaces: &Surfaces, by_path: &mut Vec<(String, Surface, Methods<O>)>) {
     const NAME: &str = "conversations";
     let Some(prefix) = surfaces.prefix(Surface::Chat) else { return };
-    let any = format!("{prefix}/{{user_id}}/");
+    let any = format!("{prefix}/{{{USER}}}/");
     let mut theirs = Vec::new();
     for (path, surface, methods) in &*by_path {
         if *surface == Surface::Chat
@@ -167,7 +187,7 @@ fn of_namesake(surfaces: &Surfaces, by_path: &mut Vec<(String, Surface, Methods)
     by_path.append(&mut theirs);
 }
 
-impl Methods {
+impl<O> Methods<O> {
     fn allow(&self) -> HeaderValue {
         let mut names = Vec::new();
         for (method, _) in &self.operations {
@@ -180,30 +200,42 @@ impl Methods {
     }
 }
 
-impl Target {
+impl<O: Copy> Target<O> {
     /// The operation.
-    pub fn operation(&self) -> Operation {
+    pub fn operation(&self) -> O {
         self.operation
     }
 
+    /// Gives the path's parameter of that name, decoded.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+
+    /// Gives the user whom the path names.
+    pub fn user(&self) -> Option<&str> {
+        self.parameter(USER)
+    }
+}
+
+impl Target<Operation> {
     /// The path's session id, if its template has one.
     pub fn session(&self) -> Option<&str> {
-        self.session.as_deref()
+        self.parameter("session_id")
     }
 
     /// The path's thread id, if its template has one.
     pub fn thread(&self) -> Option<&str> {
-        self.thread.as_deref()
+        self.parameter("thread_id")
     }
 
     /// The path's conversation id, if its template has one.
     pub fn conversation(&self) -> Option<&str> {
-        self.conversation.as_deref()
+        self.parameter("conversation_id")
     }
 
     /// The path's item, attachment or user id, if its template has one of them.
     pub fn other(&self) -> Option<&str> {
-        self.other.as_deref()
+        ["item_id", "attachment_id", USER].iter().find_map(|name| self.parameter(name))
     }
 }
 
@@ -235,13 +267,17 @@ fn decode(raw: &str) -> Result<Box<str>, Miss> {
 mod tests {
     use super::*;
 
+    fn rest(prefix: &str) -> Result<Router<Operation>, Error> {
+        Router::new(Operation::ALL, &Surfaces::rest(prefix))
+    }
+
     #[test]
     fn every_operation_is_found_by_its_own_route() {
         for prefix in ["", "/api/v1/chatkit"] {
             let surfaces = Surfaces::rest(prefix).with_chat("/api").with_openai("/v1/chatkit");
-            let router = Router::with_surfaces(&surfaces).unwrap();
+            let router = Router::new(Operation::ALL, &surfaces).unwrap();
             for operation in Operation::ALL {
-                let (method, path) = operation.route();
+                let (method, path) = (operation.method(), operation.path());
                 let path = ["session", "thread", "item", "attachment", "user", "conversation"]
                     .iter()
                     .fold(path.to_owned(), |path, of| path.replace(&format!("{{{of}_id}}"), of));
@@ -258,7 +294,7 @@ mod tests {
 
     #[test]
     fn other_paths_and_methods_are_told_apart() {
-        let router = Router::new("/x").unwrap();
+        let router = rest("/x").unwrap();
         for path in [
             "/",
             "/x/",
@@ -286,7 +322,7 @@ mod tests {
             Chat, ChatForUser, GetConversation, GetConversationForUser, ListConversations,
             ListConversationsForUser,
         };
-        let router = Router::with_surfaces(&Surfaces::rest("/x").with_chat("/api")).unwrap();
+        let router = Router::new(Operation::ALL, &Surfaces::rest("/x").with_chat("/api")).unwrap();
         for (method, path, operation, user, conversation) in [
             ("POST", "/chat", Chat, None, None),
             ("POST", "/ada/chat", ChatForUser, Some("ada"), None),
@@ -315,24 +351,34 @@ mod tests {
         ] {
             let target = router.route(&method.parse().unwrap(), &format!("/api{path}")).unwrap();
             assert_eq!(target.operation(), operation, "{path}");
-            assert_eq!((target.other(), target.conversation()), (user, conversation), "{path}");
+            assert_eq!(
+                (target.user(), target.parameter("conversation_id")),
+                (user, conversation),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn parameters_are_decoded_one_segment_at_a_time() {
-        let router = Router::new("").unwrap();
+        let router = rest("").unwrap();
         let path = "/sessions/a%2Fb/threads/thr_%C3%B6/runs";
         let target = router.route(&Method::POST, path).unwrap();
-        assert_eq!((target.session(), target.thread()), (Some("a/b"), Some("thr_ö")));
+        assert_eq!(
+            (target.parameter("session_id"), target.parameter("thread_id")),
+            (Some("a/b"), Some("thr_ö"))
+        );
         // A dot segment is a name like any other: nothing is resolved.
-        assert_eq!(router.route(&Method::GET, "/sessions/..").unwrap().session(), Some(".."));
+        assert_eq!(
+            router.route(&Method::GET, "/sessions/..").unwrap().parameter("session_id"),
+            Some("..")
+        );
     }
 
     #[test]
     fn a_bad_prefix_is_a_configuration_error() {
         for prefix in ["api", "/api/", "/{x}"] {
-            assert!(Router::new(prefix).unwrap_err().is_config(), "{prefix}");
+            assert!(rest(prefix).unwrap_err().is_config(), "{prefix}");
         }
     }
 }

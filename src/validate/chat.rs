@@ -85,13 +85,13 @@ mod tests {
 
     use super::*;
     use crate::rejection::Code;
-    use crate::route::Router;
+    use crate::route::{Operation, Router};
     use crate::surface::Surfaces;
     use crate::validate::{Answer, BodyLimits, SOURCES, Schemas, UnknownRequests};
 
     fn target(path: &str) -> Target {
         let surfaces = Surfaces::rest("/v1").with_chat("/api");
-        Router::with_surfaces(&surfaces).unwrap().route(&http::Method::POST, path).unwrap()
+        Router::new(Operation::ALL, &surfaces).unwrap().route(&http::Method::POST, path).unwrap()
     }
 
     fn call(body: &str) -> Result<ChatCall, (u16, Code)> {

@@ -223,7 +223,7 @@ mod tests {
             unknown: UnknownRequests::Refuse,
             buffered: None,
         };
-        let router = Router::with_surfaces(&Surfaces::rest("/x").with_openai("/v1")).unwrap();
+        let router = Router::new(Operation::ALL, &Surfaces::rest("/x").with_openai("/v1")).unwrap();
         let (path, query) = url.split_once('?').map_or((url, None), |(p, q)| (p, Some(q)));
         let target = router.route(method, &format!("/v1{path}")).unwrap();
         parse(&rules, &target, query, &Bytes::from_static(body.as_bytes()))

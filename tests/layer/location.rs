@@ -56,7 +56,7 @@ async fn leads_to_what_was_made(outer: &str, prefix: &str) {
         if operation.surface() != Surface::Rest || operation == Operation::DeleteSession {
             continue;
         }
-        let (method, template) = operation.route();
+        let (method, template) = (operation.method(), operation.path());
         let url = format!("{base}{template}").replace("{session_id}", &id);
         let url = url.replace("{thread_id}", &id).replace(['{', '}'], "");
         let body = if operation.has_body() { "{}" } else { "" };
