@@ -66,9 +66,11 @@ use crate::translate::{ChatKit, ChatKitBody};
 
 mod layer;
 mod list;
+pub(crate) mod message;
 mod read;
 mod rest;
 mod row;
+pub(crate) mod run;
 mod service;
 mod tell;
 

@@ -10,11 +10,13 @@ use serde_json::Value;
 use tower_service::Service;
 
 use super::service::{Exchange, Reply};
-use super::{envelope, reply, runs, time, turns};
+use super::{envelope, reply, time, turns};
 use crate::error::BoxError;
+use crate::operation::message::RunCall;
+use crate::operation::run;
 use crate::rejection::Rejection;
 use crate::session::{ConversationId, RunClaim, SessionId};
-use crate::validate::{Answer, RunCall};
+use crate::validate::Answer;
 
 /// Tells the conversation's id where the body can't.
 const X_CONVERSATION_ID: HeaderName = HeaderName::from_static("x-conversation-id");
@@ -32,7 +34,7 @@ pub(crate) async fn ask<S, R>(
     mut exchange: Exchange<S>,
     claim: RunClaim,
     id: Option<ConversationId>,
-    run: RunCall,
+    asked: RunCall,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -40,9 +42,9 @@ where
 {
     let id = shown_id(id, claim.session_id());
     let header = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    let request = envelope::user_message(claim.thread_id(), &run);
-    let started = runs::start(&mut exchange, claim, request).await?;
-    let answered = match run.answer {
+    let request = envelope::user_message(claim.thread_id(), &asked);
+    let started = run::start(&mut exchange, claim, request).await?;
+    let answered = match asked.answer {
         Answer::Events => started.events(&mut exchange).await,
         Answer::Json => match Box::pin(started.transcript(&mut exchange)).await {
             Ok(done) => {

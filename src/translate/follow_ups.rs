@@ -7,12 +7,12 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::runs::{self, Asked};
 use super::service::{Exchange, Reply};
 use super::threads::Whereabouts;
 use super::upstream::{Failure, Upstream};
 use super::{envelope, reply, threads, unknown};
 use crate::error::BoxError;
+use crate::operation::run::{self, Asked};
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
@@ -36,7 +36,7 @@ where
     let request = envelope::step(thread_id, &step);
     let want = Want::of_step(&step);
     drop(step);
-    runs::answer(exchange, claim, Asked::wanting(request, want), answer).await
+    run::answer(exchange, claim, Asked::wanting(request, want), answer).await
 }
 
 /// Carries out an action that is no run.

@@ -30,7 +30,6 @@ pub(crate) mod pages;
 pub(crate) mod passthrough;
 pub(crate) mod plain;
 pub(crate) mod reply;
-pub(crate) mod runs;
 pub(crate) mod sender;
 pub(crate) mod service;
 pub(crate) mod settings;

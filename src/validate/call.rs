@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::chat::ChatCall;
 use super::history::HistoryCall;
 use super::openai::OpenAiCall;
+use crate::operation::message::RunCall;
 use crate::protocol::RequestType;
 
 /// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
@@ -38,38 +39,6 @@ pub struct ThreadPath {
     pub session: Box<str>,
     /// The thread's: the session's own id, or the upstream's.
     pub thread: Box<str>,
-}
-
-/// One user message, in raw JSON so that not a byte of it changes.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct RunCall {
-    /// The parts of `content`.
-    pub content: Vec<Box<RawValue>>,
-    /// The ids of the attachments.
-    pub attachments: Vec<String>,
-    /// `quoted_text`, a string or null.
-    pub quoted_text: Option<Box<RawValue>>,
-    /// `inference_options`, an object.
-    pub inference_options: Option<Box<RawValue>>,
-    /// `metadata`, an object.
-    pub metadata: Option<Box<RawValue>>,
-    /// How the client wants its answer.
-    pub answer: Answer,
-}
-
-impl RunCall {
-    /// A message of these parts and nothing else.
-    pub(crate) fn new(content: Vec<Box<RawValue>>, answer: Answer) -> Self {
-        Self {
-            content,
-            attachments: Vec::new(),
-            quoted_text: None,
-            inference_options: None,
-            metadata: None,
-            answer,
-        }
-    }
 }
 
 /// What is thought of some items.

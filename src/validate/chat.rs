@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use super::call::RunCall;
 use super::reader::Reader;
 use super::{negotiate, parse};
+use crate::operation::message::{RunCall, check_text};
 use crate::rejection::Rejection;
 use crate::route::Target;
 
@@ -52,7 +52,7 @@ pub(crate) fn parse(
 ) -> Result<ChatCall, Rejection> {
     let value = parse::checked(rules, target.operation(), body)?;
     let text = value.get("message").and_then(Value::as_str);
-    parse::check_text(rules.limits.max_chat_chars, text.into_iter(), 0, true)?;
+    check_text(rules.limits.max_chat_chars, text.into_iter(), 0, true)?;
     let conversation = match value.get("conversation_id") {
         Some(Value::Number(number)) => Some(ConversationName::Number(positive(number))),
         Some(Value::String(text)) => Some(ConversationName::Text(text.as_str().into())),

@@ -22,9 +22,10 @@ pub(crate) mod reader;
 pub(crate) mod report;
 pub(crate) mod schemas;
 
+pub use crate::operation::message::RunCall;
 pub use call::{
-    ActionCall, Answer, Audio, Call, ChatKitCall, Feedback, FollowUp, Page, RunCall, Step,
-    ThreadPath, TranscriptionCall,
+    ActionCall, Answer, Audio, Call, ChatKitCall, Feedback, FollowUp, Page, Step, ThreadPath,
+    TranscriptionCall,
 };
 pub use chat::{ChatCall, ConversationName};
 pub use history::{HistoryCall, Look};

@@ -12,6 +12,7 @@ use super::reader::Reader;
 use super::report::Report;
 use super::{chat, history, json, openai, query};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
+use crate::operation::message;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
@@ -21,10 +22,8 @@ pub(crate) mod extra;
 pub(crate) mod follow_ups;
 pub(crate) mod outline;
 pub(crate) mod passthrough;
-pub(crate) mod runs;
 
 use extra::check_extra;
-pub(crate) use runs::check_text;
 
 /// Parses the body of a request for `target`.
 pub(crate) fn parse(
@@ -48,10 +47,10 @@ pub(crate) fn parse(
     let checked = |operation| checked(rules, operation, body);
     match target.operation() {
         Operation::CreateRun => {
-            let parsed = checked_parts(rules, Operation::CreateRun, body, &runs::SHAPE)?;
+            let parsed = checked_parts(rules, Operation::CreateRun, body, &message::SHAPE)?;
             check_metadata(&parsed.value)?;
             check_extra(&parsed.value, &extra::RUN)?;
-            let run = runs::run(rules, headers, body, &parsed)?;
+            let run = message::run(rules, headers, body, &parsed)?;
             let thread = Box::from(target.thread().unwrap_or_default());
             Ok(Call::CreateRun { session: session(), thread, run })
         }

@@ -11,8 +11,8 @@ use super::super::json::{self, Shape};
 use super::super::reader::{Reader, UnknownRequests};
 use super::super::report::Report;
 use super::extra::{self, check_extra};
-use super::runs::{chars_beside, check_text, texts};
 use super::{check_ids, check_metadata, defect, not_json, string_at, texts_at};
+use crate::operation::message::{chars_beside, check_text, texts};
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 

@@ -1,4 +1,4 @@
-//! `create_run`.
+//! Runs: asked for, held until their status is known, and answered with events or in JSON.
 
 use std::pin::Pin;
 
@@ -11,36 +11,21 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 use tracing::warn;
 
-use super::body::ReplyBody;
-use super::follow_ups::{self, Want};
-use super::observer::{self, SessionObserver};
-use super::sender::Kept;
-use super::service::{Exchange, Reply};
-use super::threads::{self, Whereabouts};
-use super::time::whole_microseconds;
-use super::upstream::Upstream;
-use super::{count, envelope, head, messages, reply};
+use super::{Exchange, Reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{
     RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
 };
-use crate::validate::{Answer, RunCall};
-
-/// Sends the user's message and answers with what comes of it.
-pub(crate) fn create<S, R>(
-    exchange: Exchange<S>,
-    claim: RunClaim,
-    run: &RunCall,
-) -> impl Future<Output = Reply<R>> + use<S, R>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let request = envelope::user_message(claim.thread_id(), run);
-    answer(exchange, claim, request, run.answer)
-}
+use crate::translate::follow_ups::{self, Want};
+use crate::translate::observer::{self, SessionObserver};
+use crate::translate::sender::Kept;
+use crate::translate::threads::{self, Whereabouts};
+use crate::translate::time::whole_microseconds;
+use crate::translate::upstream::Upstream;
+use crate::translate::{ReplyBody, count, head, messages, reply};
+use crate::validate::Answer;
 
 /// A run that is to be asked for.
 pub(crate) struct Asked {

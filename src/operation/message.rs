@@ -1,4 +1,4 @@
-//! `create_run`'s body, and the text of messages.
+//! What a user says: a message, how long it may be, and how its answer is wanted.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -6,12 +6,42 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::call::RunCall;
-use super::super::json::{Parsed, Shape};
-use super::super::negotiate;
-use super::super::reader::Reader;
-use super::{check_ids, defect};
 use crate::rejection::{Code, Rejection};
+use crate::validate::json::{Parsed, Shape};
+use crate::validate::parse::{check_ids, defect};
+use crate::validate::{Answer, Reader, negotiate};
+
+/// One user message, in raw JSON so that not a byte of it changes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunCall {
+    /// The parts of `content`.
+    pub content: Vec<Box<RawValue>>,
+    /// The ids of the attachments.
+    pub attachments: Vec<String>,
+    /// `quoted_text`, a string or null.
+    pub quoted_text: Option<Box<RawValue>>,
+    /// `inference_options`, an object.
+    pub inference_options: Option<Box<RawValue>>,
+    /// `metadata`, an object.
+    pub metadata: Option<Box<RawValue>>,
+    /// How the client wants its answer.
+    pub answer: Answer,
+}
+
+impl RunCall {
+    /// A message of these parts and nothing else.
+    pub(crate) fn new(content: Vec<Box<RawValue>>, answer: Answer) -> Self {
+        Self {
+            content,
+            attachments: Vec::new(),
+            quoted_text: None,
+            inference_options: None,
+            metadata: None,
+            answer,
+        }
+    }
+}
 
 /// What a tag knows of the thing that it stands for is passed on without a look.
 pub(crate) static SHAPE: Shape = Shape::Object(&[(
