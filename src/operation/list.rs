@@ -13,6 +13,7 @@ macro_rules! each_operation {
             UpdateSession: rest::update_session::UpdateSession,
             DeleteSession: rest::delete_session::DeleteSession,
             CreateThread: rest::create_thread::CreateThread,
+            CreateRun: rest::create_run::CreateRun,
             ListThreads: rest::list_threads::ListThreads,
         }
     };

@@ -23,9 +23,7 @@ pub(super) fn tell(action: &Action, record: &Record) {
     }
     let session = match action {
         Action::GetThread(session, _) => Some(session.id),
-        Action::Run(claim, _) | Action::FollowUp(claim, _) | Action::Chat(claim, ..) => {
-            Some(claim.session_id())
-        }
+        Action::FollowUp(claim, _) | Action::Chat(claim, ..) => Some(claim.session_id()),
         Action::Conversation(conversation, ..) => Some(conversation.record.id),
         Action::ListItems(session, ..)
         | Action::Feedback(session, ..)

@@ -25,8 +25,6 @@ use crate::validate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// Send a message.
-    Run(RunClaim, RunCall),
     /// Show the session's thread.
     GetThread(SessionRecord, ItemCursors),
     /// Show a page of the thread's items, from a cursor of the upstream's on; `None`: there is no

@@ -9,10 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{
-    attachments, chat, envelope, follow_ups, history, items, openai, passthrough, transcriptions,
-};
-use crate::operation::run;
+use super::{attachments, chat, follow_ups, history, items, openai, passthrough, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -46,10 +43,6 @@ where
     // Each in a box of its own: none has room for another, and all are moved into the one that is
     // returned.
     match action {
-        Action::Run(claim, message) => {
-            let request = envelope::user_message(claim.thread_id(), &message);
-            Box::pin(run::answer(exchange, claim, request, message.answer)).await
-        }
         Action::Chat(claim, id, run) => Box::pin(chat::ask(exchange, claim, id, run)).await,
         Action::Conversations(page) => history::list(&page),
         Action::Passthrough(call, effect) => {

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::chat::ChatCall;
 use super::history::HistoryCall;
 use super::openai::OpenAiCall;
-use crate::operation::message::RunCall;
 use crate::protocol::RequestType;
 
 /// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
@@ -16,7 +15,6 @@ use crate::protocol::RequestType;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    CreateRun { session: Box<str>, thread: Box<str>, run: RunCall },
     GetThread(ThreadPath),
     ListItems(ThreadPath, Page),
     CreateFeedback(ThreadPath, Feedback),

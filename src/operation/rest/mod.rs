@@ -1,5 +1,6 @@
 //! REST: sessions, threads, runs, items, attachments and transcriptions.
 
+pub(super) mod create_run;
 pub(super) mod create_session;
 pub(super) mod create_thread;
 pub(super) mod delete_session;

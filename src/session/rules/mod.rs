@@ -125,17 +125,6 @@ impl Desk {
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
-            Call::CreateRun { session, thread, run } => {
-                let asked = Asked {
-                    session: &session,
-                    thread: Some(&thread),
-                    attachments: &run.attachments,
-                    max_messages: self.limits.max_messages,
-                    streams: true,
-                };
-                let claim = self.begin(principal, asked).await?;
-                Ok(Action::Run(claim, run))
-            }
             Call::Passthrough(call) => {
                 let effect = self.passthrough(principal, &call).await?;
                 Ok(Action::Passthrough(call, effect))

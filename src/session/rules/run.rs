@@ -27,6 +27,21 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Desk {
+    /// Begins a run that a message starts, on the thread that is named: the session's own id, or that
+    /// of its upstream thread.
+    pub(crate) async fn begin_with_message(
+        &self,
+        principal: &Principal,
+        session: &str,
+        thread: &str,
+        attachments: &[String],
+    ) -> Result<RunClaim, Rejection> {
+        let thread = Some(thread);
+        let max_messages = self.limits.max_messages;
+        let asked = Asked { session, thread, attachments, max_messages, streams: true };
+        self.begin(principal, asked).await
+    }
+
     /// Begins a run of the caller's session.
     ///
     /// Who is refused learns the first of these: the session is not theirs, the thread is not its,

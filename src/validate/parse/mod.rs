@@ -12,7 +12,6 @@ use super::reader::Reader;
 use super::report::Report;
 use super::{chat, history, json, openai, query};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
-use crate::operation::message;
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
@@ -22,8 +21,6 @@ pub(crate) mod extra;
 pub(crate) mod follow_ups;
 pub(crate) mod outline;
 pub(crate) mod passthrough;
-
-use extra::check_extra;
 
 /// Parses the body of a request for `target`.
 pub(crate) fn parse(
@@ -46,14 +43,6 @@ pub(crate) fn parse(
         || ThreadPath { session: session(), thread: target.thread().unwrap_or_default().into() };
     let checked = |operation| checked(rules, operation, body);
     match target.operation() {
-        Operation::CreateRun => {
-            let parsed = checked_parts(rules, Operation::CreateRun, body, &message::SHAPE)?;
-            check_metadata(&parsed.value)?;
-            check_extra(&parsed.value, &extra::RUN)?;
-            let run = message::run(rules, headers, body, &parsed)?;
-            let thread = Box::from(target.thread().unwrap_or_default());
-            Ok(Call::CreateRun { session: session(), thread, run })
-        }
         Operation::GetThread => Ok(Call::GetThread(thread())),
         Operation::ListItems => Ok(Call::ListItems(thread(), page(rules, query)?)),
         Operation::CreateFeedback => {
