@@ -15,6 +15,10 @@ macro_rules! each_operation {
             CreateThread: rest::create_thread::CreateThread,
             CreateRun: rest::create_run::CreateRun,
             ListThreads: rest::list_threads::ListThreads,
+            RetryItem: rest::retry_item::RetryItem,
+            SubmitToolOutput: rest::submit_tool_output::SubmitToolOutput,
+            SubmitStructuredInput: rest::submit_structured_input::SubmitStructuredInput,
+            RunAction: rest::run_action::RunAction,
         }
     };
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 use tracing::warn;
 
+use super::follow_up::{self, Want};
 use super::{Exchange, Reply};
 use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
@@ -18,7 +19,6 @@ use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{
     RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
 };
-use crate::translate::follow_ups::{self, Want};
 use crate::translate::observer::{self, SessionObserver};
 use crate::translate::sender::Kept;
 use crate::translate::threads::{self, Whereabouts};
@@ -122,7 +122,7 @@ where
         Err(failure) => {
             if let (Some(id), Some(want)) = (&thread_id, want) {
                 let upstream = &mut exchange.upstream;
-                return Err(Box::pin(follow_ups::refusal(upstream, id, &want, failure)).await);
+                return Err(Box::pin(follow_up::refusal(upstream, id, &want, failure)).await);
             }
             if let Some(id) = &thread_id
                 && Box::pin(exchange.upstream.failed_for_lack_of(id, &failure)).await

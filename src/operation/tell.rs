@@ -23,11 +23,9 @@ pub(super) fn tell(action: &Action, record: &Record) {
     }
     let session = match action {
         Action::GetThread(session, _) => Some(session.id),
-        Action::FollowUp(claim, _) | Action::Chat(claim, ..) => Some(claim.session_id()),
+        Action::Chat(claim, ..) => Some(claim.session_id()),
         Action::Conversation(conversation, ..) => Some(conversation.record.id),
-        Action::ListItems(session, ..)
-        | Action::Feedback(session, ..)
-        | Action::SyncAction(session, ..) => Some(*session),
+        Action::ListItems(session, ..) | Action::Feedback(session, ..) => Some(*session),
         Action::Passthrough(call, effect) => {
             if let Some(kind) = call.kind {
                 record.chatkit(kind.as_str());

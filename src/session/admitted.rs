@@ -17,9 +17,7 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::{
-    ActionCall, ChatKitCall, Feedback, FollowUp, ListPage, Page, RunCall, TranscriptionCall,
-};
+use crate::validate::{ChatKitCall, Feedback, ListPage, Page, RunCall, TranscriptionCall};
 
 /// What is left to be done.
 #[derive(Debug)]
@@ -32,10 +30,6 @@ pub enum Action {
     ListItems(SessionId, Option<ThreadId>, Page, ItemCursors),
     /// Tell the upstream what is thought of some of the thread's items.
     Feedback(SessionId, ThreadId, Feedback),
-    /// Let the thread go on without a message.
-    FollowUp(RunClaim, FollowUp),
-    /// Carry out an action that is answered with its item.
-    SyncAction(SessionId, ThreadId, ActionCall),
     /// Create an attachment of these parameters, to be recorded as the caller's.
     CreateAttachment(Attachments, Box<RawValue>),
     /// Delete this attachment.

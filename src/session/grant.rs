@@ -30,6 +30,11 @@ impl OwnedThread {
         Self { session, thread }
     }
 
+    /// The session that it is of.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// The upstream's id of it.
     pub fn id(&self) -> &ThreadId {
         &self.thread

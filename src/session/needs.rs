@@ -1,7 +1,6 @@
 //! What the upstream must have for a request about a thread's items to make sense.
 
 use crate::rejection::{Code, Rejection};
-use crate::validate::{ActionCall, Step};
 
 /// What must be there. An upstream that lacks it says no more than that something went wrong, so
 /// whoever knows that nothing else did needs to know what it was.
@@ -20,19 +19,6 @@ pub(crate) enum Needs {
 }
 
 impl Needs {
-    pub(crate) fn of_step(step: &Step) -> Self {
-        match step {
-            Step::Retry { .. } => Self::UserMessage,
-            Step::ToolOutput { .. } => Self::ToolCall,
-            Step::StructuredInput { .. } => Self::Item,
-            Step::Action(action) => Self::of_action(action),
-        }
-    }
-
-    pub(crate) fn of_action(action: &ActionCall) -> Self {
-        if action.item_id.is_some() { Self::Widget } else { Self::Thread }
-    }
-
     /// What is said where it isn't there, but the thread is. `None`: a thread that is there is
     /// all it takes.
     pub(crate) fn unmet(self) -> Option<Rejection> {

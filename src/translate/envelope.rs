@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
-use crate::validate::{ActionCall, Audio, Feedback, RunCall, Step, TranscriptionCall};
+use crate::validate::{Audio, Feedback, RunCall, TranscriptionCall};
 
 #[derive(Serialize)]
 struct Envelope<'a, P> {
@@ -169,6 +169,7 @@ pub(crate) fn feedback(thread_id: &str, feedback: &Feedback) -> Bytes {
     write(&Envelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
 }
 
+/// What a request for a run without a message, or for an action, has beside its type.
 #[derive(Serialize)]
 struct StepParams<'a> {
     thread_id: &'a str,
@@ -182,37 +183,45 @@ struct StepParams<'a> {
     action: Option<&'a RawValue>,
 }
 
-/// The request for a run without a message.
-pub(crate) fn step(thread_id: &str, step: &Step) -> Bytes {
-    let none = StepParams { thread_id, item_id: None, result: None, input: None, action: None };
-    let (kind, params) = match step {
-        Step::Retry { item } => {
-            (RequestType::ThreadsRetryAfterItem, StepParams { item_id: Some(item), ..none })
-        }
-        Step::ToolOutput { result } => {
-            let params = StepParams { result: Some(result), ..none };
-            (RequestType::ThreadsAddClientToolOutput, params)
-        }
-        Step::StructuredInput { item, input } => {
-            let params = StepParams { item_id: Some(item), input: Some(input), ..none };
-            (RequestType::ThreadsAddStructuredInput, params)
-        }
-        Step::Action(call) => return action(RequestType::ThreadsCustomAction, thread_id, call),
-    };
-    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+impl<'a> StepParams<'a> {
+    fn of(thread_id: &'a str) -> Self {
+        Self { thread_id, item_id: None, result: None, input: None, action: None }
+    }
+
+    fn write(self, kind: RequestType) -> Bytes {
+        write(&Envelope { kind: kind.as_str(), params: self, metadata: None })
+    }
+}
+
+/// `threads.retry_after_item`.
+pub(crate) fn retry(thread_id: &str, item_id: &str) -> Bytes {
+    let params = StepParams { item_id: Some(item_id), ..StepParams::of(thread_id) };
+    params.write(RequestType::ThreadsRetryAfterItem)
+}
+
+/// `threads.add_client_tool_output`.
+pub(crate) fn tool_output(thread_id: &str, result: &RawValue) -> Bytes {
+    let params = StepParams { result: Some(result), ..StepParams::of(thread_id) };
+    params.write(RequestType::ThreadsAddClientToolOutput)
+}
+
+/// `threads.add_structured_input`.
+pub(crate) fn structured_input(thread_id: &str, item_id: &str, input: &RawValue) -> Bytes {
+    let (item_id, input) = (Some(item_id), Some(input));
+    let params = StepParams { item_id, input, ..StepParams::of(thread_id) };
+    params.write(RequestType::ThreadsAddStructuredInput)
 }
 
 /// `threads.custom_action` or `threads.sync_custom_action`.
-pub(crate) fn action(kind: RequestType, thread_id: &str, call: &ActionCall) -> Bytes {
-    let with_payload = with_payload(&call.action);
-    let params = StepParams {
-        thread_id,
-        item_id: call.item_id.as_deref(),
-        result: None,
-        input: None,
-        action: Some(with_payload.as_deref().unwrap_or(&call.action)),
-    };
-    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+pub(crate) fn action(
+    kind: RequestType,
+    thread_id: &str,
+    item_id: Option<&str>,
+    action: &RawValue,
+) -> Bytes {
+    let with_payload = with_payload(action);
+    let action = Some(with_payload.as_deref().unwrap_or(action));
+    StepParams { item_id, action, ..StepParams::of(thread_id) }.write(kind)
 }
 
 /// An action without a `payload`, with one that is null: the first version of the server has no
@@ -347,8 +356,7 @@ mod tests {
             r#"{"type":"threads.delete","params":{"thread_id":"a\"b"}}"#
         );
         let action = |written: &str| {
-            let call = ActionCall { action: raw(written), item_id: None };
-            let request = action(RequestType::ThreadsCustomAction, "t", &call);
+            let request = action(RequestType::ThreadsCustomAction, "t", None, &raw(written));
             let request = String::from_utf8(request.to_vec()).unwrap();
             let (_, sent) = request.split_once(r#""action":"#).unwrap();
             sent.strip_suffix("}}").unwrap().to_owned()

@@ -18,7 +18,6 @@ pub(crate) mod count;
 pub(crate) mod cursors;
 pub(crate) mod envelope;
 pub(crate) mod errand;
-pub(crate) mod follow_ups;
 pub(crate) mod head;
 pub(crate) mod history;
 pub(crate) mod items;

@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, chat, follow_ups, history, items, openai, passthrough, transcriptions};
+use super::{attachments, chat, history, items, openai, passthrough, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -49,9 +49,6 @@ where
             Box::pin(passthrough::pass(exchange, call, effect)).await
         }
         Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
-        Action::FollowUp(claim, follow_up) => {
-            Box::pin(follow_ups::go_on(exchange, claim, follow_up)).await
-        }
         action => Box::pin(rest(exchange, action)).await,
     }
 }
@@ -68,7 +65,6 @@ where
             items::list(exchange, thread, page, cursors).await
         }
         Action::Feedback(_, thread, feedback) => items::feedback(exchange, thread, feedback).await,
-        Action::SyncAction(_, thread, action) => follow_ups::act(exchange, thread, action).await,
         Action::CreateAttachment(attachments, params) => {
             attachments::create(exchange, attachments, params).await
         }

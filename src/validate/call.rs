@@ -18,8 +18,6 @@ pub enum Call {
     GetThread(ThreadPath),
     ListItems(ThreadPath, Page),
     CreateFeedback(ThreadPath, Feedback),
-    FollowUp(ThreadPath, FollowUp),
-    SyncAction(ThreadPath, ActionCall),
     CreateAttachment(Box<RawValue>),
     DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
@@ -47,51 +45,6 @@ pub struct Feedback {
     pub item_ids: Vec<String>,
     /// `positive` or `negative`.
     pub kind: String,
-}
-
-/// What makes a thread go on without a message of its user's.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FollowUp {
-    /// What it is.
-    pub step: Step,
-    /// How the client wants its answer.
-    pub answer: Answer,
-}
-
-/// What a [`FollowUp`] is. The values are raw JSON, so that not a byte of them changes.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Step {
-    /// The answer to a user's message is made anew.
-    Retry {
-        /// The message's id.
-        item: Box<str>,
-    },
-    /// A client tool call that waits gets its output.
-    ToolOutput {
-        /// Any JSON.
-        result: Box<RawValue>,
-    },
-    /// Questions are answered, or skipped.
-    StructuredInput {
-        /// The id of the item that asks them.
-        item: Box<str>,
-        /// `status` and `answers`.
-        input: Box<RawValue>,
-    },
-    /// An action.
-    Action(ActionCall),
-}
-
-/// What a widget, or the client itself, wants done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct ActionCall {
-    /// `action`, an object with a `type`.
-    pub action: Box<RawValue>,
-    /// The item that it comes from.
-    pub item_id: Option<String>,
 }
 
 /// Speech that is to become text.

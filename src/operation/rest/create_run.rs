@@ -63,8 +63,7 @@ impl Operation for CreateRun {
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
-        let Call { path, run } = call;
-        desk.begin_with_message(principal, &path.session, &path.thread, &run.attachments).await
+        desk.begin_with_message(principal, &call.path, &call.run.attachments).await
     }
 
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(

@@ -7,4 +7,8 @@ pub(super) mod delete_session;
 pub(super) mod get_session;
 pub(super) mod list_sessions;
 pub(super) mod list_threads;
+pub(super) mod retry_item;
+pub(super) mod run_action;
+pub(super) mod submit_structured_input;
+pub(super) mod submit_tool_output;
 pub(super) mod update_session;

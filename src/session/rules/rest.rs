@@ -9,9 +9,10 @@ use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{Action, Attachments};
 use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
+use crate::session::grant::OwnedThread;
 use crate::session::needs::Needs;
-use crate::session::record::{SessionId, SessionRecord, ThreadId};
-use crate::validate::{Call, FollowUp, Step, ThreadPath};
+use crate::session::record::{SessionId, SessionRecord};
+use crate::validate::{Call, ThreadPath};
 
 impl Desk {
     /// What belongs to a thread or to a user.
@@ -35,17 +36,8 @@ impl Desk {
                 Ok(Action::ListItems(record.id, record.thread_id, page, cursors))
             }
             Call::CreateFeedback(path, feedback) => {
-                let (session, thread) = self.bound_thread(principal, &path, Needs::Item).await?;
-                Ok(Action::Feedback(session, thread, feedback))
-            }
-            Call::FollowUp(path, follow_up) => {
-                let claim = self.follow_up(principal, &path, &follow_up).await?;
-                Ok(Action::FollowUp(claim, follow_up))
-            }
-            Call::SyncAction(path, action) => {
-                let needs = Needs::of_action(&action);
-                let (session, thread) = self.bound_thread(principal, &path, needs).await?;
-                Ok(Action::SyncAction(session, thread, action))
+                let thread = self.bound_thread(principal, &path, Needs::Item).await?;
+                Ok(Action::Feedback(thread.session(), thread.id().clone(), feedback))
             }
             Call::CreateAttachment(params) => {
                 Ok(Action::CreateAttachment(self.attachments(principal), params))
@@ -75,33 +67,28 @@ impl Desk {
         Ok(record)
     }
 
-    /// The same, where nothing can be done before there is a thread upstream.
+    /// Gives the thread that a path names, where nothing can be done before the upstream has it.
     pub(crate) async fn bound_thread(
         &self,
         principal: &Principal,
         path: &ThreadPath,
         needs: Needs,
-    ) -> Result<(SessionId, ThreadId), Rejection> {
+    ) -> Result<OwnedThread, Rejection> {
         let record = self.thread(principal, path).await?;
         let thread = record.thread_id.ok_or_else(|| needs.unmet_without_thread())?;
-        Ok((record.id, thread))
+        Ok(OwnedThread::new(record.id, thread))
     }
 
-    pub(crate) async fn follow_up(
+    /// Begins a run that no message starts, by a request of this `kind`, on a thread that is there.
+    pub(crate) async fn begin_without_message(
         &self,
         principal: &Principal,
         path: &ThreadPath,
-        follow_up: &FollowUp,
+        needs: Needs,
+        kind: RequestType,
     ) -> Result<RunClaim, Rejection> {
-        let needs = Needs::of_step(&follow_up.step);
-        let (session, _) = self.bound_thread(principal, path, needs).await?;
-        let kind = match follow_up.step {
-            Step::Retry { .. } => RequestType::ThreadsRetryAfterItem,
-            Step::ToolOutput { .. } => RequestType::ThreadsAddClientToolOutput,
-            Step::StructuredInput { .. } => RequestType::ThreadsAddStructuredInput,
-            Step::Action(_) => RequestType::ThreadsCustomAction,
-        };
-        self.go_on(principal, session, kind).await
+        let thread = self.bound_thread(principal, path, needs).await?;
+        self.go_on(principal, thread.session(), kind).await
     }
 
     /// A run on a thread that is there, by whatever request: a ChatKit request of the client's

@@ -12,6 +12,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::claim::{NotBegun, RunClaim};
 use crate::session::record::SessionId;
 use crate::session::store::{BeginRun, Uncounted};
+use crate::validate::ThreadPath;
 
 /// A run of a session that there is, as it is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -27,16 +28,14 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Desk {
-    /// Begins a run that a message starts, on the thread that is named: the session's own id, or that
-    /// of its upstream thread.
+    /// Begins a run that a message starts, on the thread that a path names.
     pub(crate) async fn begin_with_message(
         &self,
         principal: &Principal,
-        session: &str,
-        thread: &str,
+        path: &ThreadPath,
         attachments: &[String],
     ) -> Result<RunClaim, Rejection> {
-        let thread = Some(thread);
+        let (session, thread) = (&*path.session, Some(&*path.thread));
         let max_messages = self.limits.max_messages;
         let asked = Asked { session, thread, attachments, max_messages, streams: true };
         self.begin(principal, asked).await

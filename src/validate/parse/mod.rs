@@ -18,7 +18,6 @@ use crate::surface::Surface;
 
 pub(crate) mod audio;
 pub(crate) mod extra;
-pub(crate) mod follow_ups;
 pub(crate) mod outline;
 pub(crate) mod passthrough;
 
@@ -48,15 +47,6 @@ pub(crate) fn parse(
         Operation::CreateFeedback => {
             let value = checked(Operation::CreateFeedback)?;
             Ok(Call::CreateFeedback(thread(), feedback(&value)?))
-        }
-        Operation::RetryItem
-        | Operation::SubmitToolOutput
-        | Operation::SubmitStructuredInput
-        | Operation::RunAction => {
-            follow_ups::parse(rules, target, query, headers, body).map(|asked| match asked {
-                follow_ups::Asked::Run(follow_up) => Call::FollowUp(thread(), follow_up),
-                follow_ups::Asked::Sync(action) => Call::SyncAction(thread(), action),
-            })
         }
         Operation::CreateAttachment => {
             checked(Operation::CreateAttachment)?;
