@@ -1,6 +1,6 @@
 //! THE LIST: every operation, in the order of the API's tables.
 
-use super::{Operation as _, Row, rest};
+use super::{Operation as _, Row, passthrough, rest};
 use crate::route::Operation as Name;
 
 /// Hands the list to a macro.
@@ -19,6 +19,7 @@ macro_rules! each_operation {
             SubmitToolOutput: rest::submit_tool_output::SubmitToolOutput,
             SubmitStructuredInput: rest::submit_structured_input::SubmitStructuredInput,
             RunAction: rest::run_action::RunAction,
+            Passthrough: passthrough::Passthrough,
         }
     };
 }

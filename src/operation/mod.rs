@@ -68,6 +68,7 @@ pub(crate) mod follow_up;
 mod layer;
 mod list;
 pub(crate) mod message;
+mod passthrough;
 mod read;
 mod rest;
 mod row;

@@ -2,11 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::session::{Action, Effect, OpenAiAction};
+use crate::session::{Action, OpenAiAction};
 use crate::telemetry::Record;
 
-/// Tells whom a service acts for, where that is one user, the session, and the type of a request
-/// on the pass-through.
+/// Tells whom a service acts for, where that is one user, and the session.
 pub(super) fn tell(action: &Action, record: &Record) {
     let on_behalf = match action {
         Action::OpenAi(OpenAiAction::Session(session, _)) => Some(&session.user_id),
@@ -26,16 +25,6 @@ pub(super) fn tell(action: &Action, record: &Record) {
         Action::Chat(claim, ..) => Some(claim.session_id()),
         Action::Conversation(conversation, ..) => Some(conversation.record.id),
         Action::ListItems(session, ..) | Action::Feedback(session, ..) => Some(*session),
-        Action::Passthrough(call, effect) => {
-            if let Some(kind) = call.kind {
-                record.chatkit(kind.as_str());
-            }
-            match effect {
-                Effect::Run(claim) => Some(claim.session_id()),
-                Effect::Update(session, _) | Effect::Delete(session) => Some(session.record().id),
-                _ => None,
-            }
-        }
         Action::OpenAi(
             OpenAiAction::GetThread(session)
             | OpenAiAction::DeleteThread(session, _)

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::{ChatKitCall, Feedback, ListPage, Page, RunCall, TranscriptionCall};
+use crate::validate::{Feedback, ListPage, Page, RunCall, TranscriptionCall};
 
 /// What is left to be done.
 #[derive(Debug)]
@@ -42,8 +42,6 @@ pub enum Action {
     Conversations(SessionPage),
     /// Show a page of a conversation's messages, from this cursor of the upstream's on.
     Conversation(Conversation, Option<String>, ItemCursors),
-    /// Pass a ChatKit request on.
-    Passthrough(ChatKitCall, Effect),
     /// Answer a service, by the OpenAI-compatible API.
     OpenAi(OpenAiAction),
 }
@@ -227,30 +225,6 @@ impl OwnThreads {
     pub async fn next(&mut self, limit: usize) -> Result<Vec<PlacedSession>, Rejection> {
         self.directory.next_placed(limit).await
     }
-}
-
-/// What a ChatKit request that is passed on does to the store, and what its answer may show.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Nothing.
-    None,
-    /// It streams a run on a thread.
-    Run(RunClaim),
-    /// It lists threads: only these may be shown.
-    ListThreads(OwnThreads),
-    /// It asks for a thread, with its oldest items.
-    GetThread(ItemCursors),
-    /// It lists a thread's items, from this cursor of the upstream's on.
-    ListItems(ItemCursors, Option<String>),
-    /// It gives the thread of this session a title.
-    Update(OwnedSession, ItemCursors),
-    /// It deletes the thread of this session.
-    Delete(OwnedSession),
-    /// It creates an attachment, to be recorded as the caller's.
-    CreateAttachment(Attachments),
-    /// It deletes this attachment of the caller's.
-    DeleteAttachment(Attachments, String),
 }
 
 /// A session that is the caller's: the right to read and write it.

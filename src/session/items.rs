@@ -1,6 +1,7 @@
 //! The cursors of a thread's items: the upstream's, sealed.
 
 use super::cursors::{Cursors, List, Scope};
+use super::grant::OwnedThread;
 use crate::bounds::{MAX_CURSOR_CHARS, is_longer};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
@@ -52,6 +53,18 @@ impl ItemCursors {
         cursor: &'a str,
     ) -> Result<Option<&'a str>, Rejection> {
         self.cursors.read(Scope::of_thread(self.list, &self.user, thread_id), cursor).await
+    }
+
+    /// Gives the upstream's cursor that `cursor` stands for among a thread's items.
+    ///
+    /// # Errors
+    /// The refusal of one that was not sealed for them; or if the store fails.
+    pub(crate) async fn open_in(
+        &self,
+        thread: &OwnedThread,
+        cursor: &str,
+    ) -> Result<String, Rejection> {
+        self.open_or_refuse(Some(thread.id()), cursor).await
     }
 
     /// The upstream's cursor that `cursor` stands for, in a request that must have no other.

@@ -42,7 +42,7 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Attachments, Conversation, Effect, ItemCursor, ItemsPage, OpenAiAction, OwnThreads,
+    Action, Attachments, Conversation, ItemCursor, ItemsPage, OpenAiAction, OwnThreads,
     OwnedSession, SessionPage, ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};

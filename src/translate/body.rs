@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
-use super::cursors::SealedAnswer;
+use super::sealed::SealedAnswer;
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::stream::{FlushFirst, RunBody, RunObserver};

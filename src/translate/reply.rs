@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
-use super::cursors::SealedAnswer;
 use super::messages::Message;
+use super::sealed::SealedAnswer;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};

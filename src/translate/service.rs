@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, chat, history, items, openai, passthrough, transcriptions};
+use super::{attachments, chat, history, items, openai, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -45,9 +45,6 @@ where
     match action {
         Action::Chat(claim, id, run) => Box::pin(chat::ask(exchange, claim, id, run)).await,
         Action::Conversations(page) => history::list(&page),
-        Action::Passthrough(call, effect) => {
-            Box::pin(passthrough::pass(exchange, call, effect)).await
-        }
         Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
         action => Box::pin(rest(exchange, action)).await,
     }

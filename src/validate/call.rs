@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::chat::ChatCall;
 use super::history::HistoryCall;
 use super::openai::OpenAiCall;
-use crate::protocol::RequestType;
 
 /// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
 #[derive(Debug)]
@@ -21,7 +20,6 @@ pub enum Call {
     CreateAttachment(Box<RawValue>),
     DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
-    Passthrough(ChatKitCall),
     Chat(ChatCall),
     History(HistoryCall),
     OpenAi(OpenAiCall),
@@ -82,24 +80,6 @@ pub enum Answer {
     Events,
     /// One JSON object, at the end.
     Json,
-}
-
-/// A ChatKit request that came as such, and what has to be looked up before it may pass.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct ChatKitCall {
-    /// Its type; `None` for a type that isn't known, where those are let through.
-    pub kind: Option<RequestType>,
-    /// The very bytes.
-    pub body: Bytes,
-    /// `params.thread_id`.
-    pub thread_id: Option<String>,
-    /// `params.input.attachments`, and last `params.attachment_id`.
-    pub attachments: Vec<String>,
-    /// `params.title`.
-    pub title: Option<String>,
-    /// The page that `threads.list` asks for.
-    pub page: Page,
 }
 
 /// What a list request asks for. The names and the default order are the protocol's.

@@ -23,7 +23,7 @@ pub(crate) mod report;
 pub(crate) mod schemas;
 
 pub use crate::operation::message::RunCall;
-pub use call::{Answer, Audio, Call, ChatKitCall, Feedback, Page, ThreadPath, TranscriptionCall};
+pub use call::{Answer, Audio, Call, Feedback, Page, ThreadPath, TranscriptionCall};
 pub use chat::{ChatCall, ConversationName};
 pub use history::{HistoryCall, Look};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};

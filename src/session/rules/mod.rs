@@ -24,9 +24,9 @@ mod chat;
 mod first_run;
 mod history;
 mod openai;
-mod passthrough;
 mod rest;
 mod run;
+mod threads;
 
 use run::Asked;
 
@@ -125,10 +125,6 @@ impl Desk {
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
-            Call::Passthrough(call) => {
-                let effect = self.passthrough(principal, &call).await?;
-                Ok(Action::Passthrough(call, effect))
-            }
             // Each in a box of its own: what a run needs is moved about as often as there are runs.
             Call::Chat(call) => Box::pin(self.chat(principal, call)).await,
             Call::History(call) => Box::pin(self.history(principal, call)).await,
@@ -306,26 +302,6 @@ impl Desk {
             }
         }
         Ok(())
-    }
-
-    /// The id of an upstream thread's session, if that is the caller's.
-    pub(crate) async fn session_of_thread(
-        &self,
-        principal: &Principal,
-        thread_id: &str,
-    ) -> Result<SessionId, Rejection> {
-        let found = self.store.ownership_of_thread(thread_id).await.map_err(store_down)?;
-        self.own_found(principal, found, Code::ThreadNotFound).map(|owned| owned.id)
-    }
-
-    /// The session of an upstream thread, if it is the caller's.
-    pub(crate) async fn own_thread(
-        &self,
-        principal: &Principal,
-        thread_id: &str,
-    ) -> Result<SessionRecord, Rejection> {
-        let found = self.store.by_thread(thread_id).await.map_err(store_down)?;
-        self.own_found(principal, found, Code::ThreadNotFound)
     }
 
     /// What was found, if it is the caller's and may be read and written. Only the owner learns that

@@ -19,7 +19,6 @@ use crate::surface::Surface;
 pub(crate) mod audio;
 pub(crate) mod extra;
 pub(crate) mod outline;
-pub(crate) mod passthrough;
 
 /// Parses the body of a request for `target`.
 pub(crate) fn parse(
@@ -59,7 +58,6 @@ pub(crate) fn parse(
         Operation::CreateTranscription => {
             audio::parse(rules, headers, body).map(Call::CreateTranscription)
         }
-        Operation::Passthrough => passthrough::chatkit(rules, body).map(Call::Passthrough),
         _ => Err(Rejection::new(Code::Internal)),
     }
 }

@@ -2,25 +2,21 @@
 //!
 //! All other bytes are as they came: nothing is written anew but the cursor itself.
 
-use std::mem::take;
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::upstream::Failure;
-use crate::error::BoxError;
 use crate::rejection::{Code, Rejection};
 use crate::session::ItemCursors;
 use crate::stream::{Object, text};
+use crate::translate::SealedAnswer;
+use crate::translate::upstream::Failure;
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(super) enum Shape {
     /// A page of items.
     Page,
     /// A thread with one in it.
@@ -34,46 +30,11 @@ struct Found {
     cursor: String,
 }
 
-/// An answer of the upstream's in which at most its cursor was replaced.
-#[derive(Debug)]
-pub struct SealedAnswer(
-    /// What is before the cursor, the new one, and what is behind.
-    [Bytes; 3],
-);
-
-impl SealedAnswer {
-    fn untouched(answer: Bytes) -> Self {
-        Self([answer, Bytes::new(), Bytes::new()])
-    }
-}
-
-impl Body for SealedAnswer {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let next = self.0.iter_mut().find(|piece| !piece.is_empty());
-        Poll::Ready(next.map(|piece| Ok(Frame::data(take(piece)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.iter().all(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let bytes: usize = self.0.iter().map(Bytes::len).sum();
-        SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
-    }
-}
-
-/// An answer about a thread with its cursor sealed.
+/// Seals the cursor of an answer about a thread.
 ///
 /// # Errors
 /// If it may have a cursor that can't be found or handed out, or the store fails.
-pub(crate) async fn seal(
+pub(super) async fn seal(
     answer: Bytes,
     shape: Shape,
     cursors: &ItemCursors,
@@ -88,14 +49,14 @@ pub(crate) async fn seal(
     };
     let sealed = written(&cursors.seal(thread_id, &cursor).await?)?;
     let (before, behind) = (answer.slice(..at.start), answer.slice(at.end..));
-    Ok(SealedAnswer([before, sealed.into(), behind]))
+    Ok(SealedAnswer::new([before, sealed.into(), behind]))
 }
 
-/// A thread of a list with its cursor sealed; `None` if it has none.
+/// Seals the cursor of a thread of a list; `None` if it has none.
 ///
 /// # Errors
 /// As [`seal`]'s.
-pub(crate) async fn seal_in_row(
+pub(super) async fn seal_in_row(
     thread: &RawValue,
     cursors: &ItemCursors,
     thread_id: &str,
@@ -110,11 +71,11 @@ pub(crate) async fn seal_in_row(
         .and_then(|json| RawValue::from_string(json).map(Some).map_err(|error| defect(&error)))
 }
 
-/// A request for a page with the upstream's own cursor in it.
+/// Puts the upstream's own cursor into a request for a page.
 ///
 /// # Errors
 /// If it has none: what was validated has.
-pub(crate) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
+pub(super) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
     let no_cursor = || Rejection::new(Code::Internal).because("the cursor of a request is lost");
     let json = std::str::from_utf8(request).map_err(|_| no_cursor())?;
     let after = Object::read(json)
@@ -190,6 +151,7 @@ fn defect(error: &serde_json::Error) -> Rejection {
 mod tests {
     use std::sync::Arc;
 
+    use http_body::Body as _;
     use http_body_util::BodyExt as _;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -383,8 +345,8 @@ mod tests {
     #[test]
     fn a_large_answer_is_not_copied() {
         let answer = Bytes::from(format!(r#"{{"data":["{}"],"after":"a"}}"#, "x".repeat(100_000)));
-        let SealedAnswer([before, _, behind]) =
-            block_on(seal(answer.clone(), Shape::Page, &cursors(), "thr_1")).unwrap();
+        let sealed = block_on(seal(answer.clone(), Shape::Page, &cursors(), "thr_1")).unwrap();
+        let [before, _, behind] = sealed.into_pieces();
         assert_eq!(before.as_ptr(), answer.as_ptr());
         assert_eq!((&*behind, before.len()), (&b"}"[..], answer.len() - 4));
     }
