@@ -1,6 +1,6 @@
 //! THE LIST: every operation, in the order of the API's tables.
 
-use super::{Operation as _, Row, passthrough, rest};
+use super::{Operation as _, Row, chat, passthrough, rest};
 use crate::route::Operation as Name;
 
 /// Hands the list to a macro.
@@ -20,6 +20,8 @@ macro_rules! each_operation {
             SubmitStructuredInput: rest::submit_structured_input::SubmitStructuredInput,
             RunAction: rest::run_action::RunAction,
             Passthrough: passthrough::Passthrough,
+            Chat: chat::chat::Chat,
+            ChatForUser: chat::chat_for_user::ChatForUser,
         }
     };
 }

@@ -22,7 +22,6 @@ pub(super) fn tell(action: &Action, record: &Record) {
     }
     let session = match action {
         Action::GetThread(session, _) => Some(session.id),
-        Action::Chat(claim, ..) => Some(claim.session_id()),
         Action::Conversation(conversation, ..) => Some(conversation.record.id),
         Action::ListItems(session, ..) | Action::Feedback(session, ..) => Some(*session),
         Action::OpenAi(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use super::claim::RunClaim;
 use super::client_session::{ClientSecret, ClientSession};
 use super::cursors::{Cursors, List, Scope};
 use super::items::ItemCursors;
@@ -17,7 +16,7 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::{Feedback, ListPage, Page, RunCall, TranscriptionCall};
+use crate::validate::{Feedback, ListPage, Page, TranscriptionCall};
 
 /// What is left to be done.
 #[derive(Debug)]
@@ -36,8 +35,6 @@ pub enum Action {
     DeleteAttachment(Attachments, Box<str>),
     /// Write down what was said.
     Transcribe(TranscriptionCall),
-    /// Send a message and answer with its conversation's id: this one, or the session's own.
-    Chat(RunClaim, Option<ConversationId>, RunCall),
     /// A page of the caller's conversations; only the reply is missing.
     Conversations(SessionPage),
     /// Show a page of a conversation's messages, from this cursor of the upstream's on.

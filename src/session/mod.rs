@@ -60,6 +60,8 @@ pub use pages::{
 };
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
+#[cfg(feature = "translate")]
+pub(crate) use rules::ConversationName;
 pub use rules::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};

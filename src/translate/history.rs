@@ -13,10 +13,12 @@ use super::service::{Exchange, Reply};
 use super::threads::{self, Page, Whereabouts};
 use super::turns::{self, Said};
 use super::upstream::Failure;
-use super::{chat, envelope, reply};
+use super::{envelope, reply};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::session::{Conversation, ItemCursors, Needs, SessionPage, SessionSummary};
+use crate::session::{
+    Conversation, ConversationId, ItemCursors, Needs, SessionId, SessionPage, SessionSummary,
+};
 use crate::stream::RunObserver;
 
 /// The items of a page.
@@ -37,7 +39,7 @@ impl<'a> From<&'a Conversation> for Summary<'a> {
     fn from(conversation: &'a Conversation) -> Self {
         let record = &conversation.record;
         Self {
-            conversation_id: chat::shown_id(conversation.id, record.id),
+            conversation_id: shown_id(conversation.id, record.id),
             title: record.title.as_deref(),
             created_at: record.created_at.to_string(),
             updated_at: record.updated_at.to_string(),
@@ -56,12 +58,21 @@ struct ListReply<'a> {
 impl<'a> From<&'a SessionSummary> for Summary<'a> {
     fn from(session: &'a SessionSummary) -> Self {
         Self {
-            conversation_id: chat::shown_id(session.conversation, session.id),
+            conversation_id: shown_id(session.conversation, session.id),
             title: session.title.as_deref(),
             created_at: session.created_at.to_string(),
             updated_at: session.updated_at.to_string(),
             message_count: session.message_count.known(),
         }
+    }
+}
+
+/// The id of a conversation, in JSON.
+pub(crate) fn shown_id(id: Option<ConversationId>, session: SessionId) -> Value {
+    match id {
+        Some(ConversationId::Integer(number)) => number.get().into(),
+        Some(id @ ConversationId::Conv(_)) => id.to_string().into(),
+        None => session.to_string().into(),
     }
 }
 

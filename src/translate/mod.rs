@@ -13,7 +13,6 @@
 
 pub(crate) mod attachments;
 pub(crate) mod body;
-pub(crate) mod chat;
 pub(crate) mod count;
 pub(crate) mod envelope;
 pub(crate) mod errand;

@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, chat, history, items, openai, transcriptions};
+use super::{attachments, history, items, openai, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -43,7 +43,6 @@ where
     // Each in a box of its own: none has room for another, and all are moved into the one that is
     // returned.
     match action {
-        Action::Chat(claim, id, run) => Box::pin(chat::ask(exchange, claim, id, run)).await,
         Action::Conversations(page) => history::list(&page),
         Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
         action => Box::pin(rest(exchange, action)).await,

@@ -5,7 +5,6 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::chat::ChatCall;
 use super::history::HistoryCall;
 use super::openai::OpenAiCall;
 
@@ -20,7 +19,6 @@ pub enum Call {
     CreateAttachment(Box<RawValue>),
     DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
-    Chat(ChatCall),
     History(HistoryCall),
     OpenAi(OpenAiCall),
 }

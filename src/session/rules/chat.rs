@@ -1,15 +1,15 @@
 //! One-shot chat: the conversation that is meant, or a new one.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::first_run::FirstRun;
 use super::{Asked, Desk};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Action, store_down};
+use crate::session::admitted::store_down;
 use crate::session::claim::RunClaim;
 use crate::session::record::{ConversationId, SessionRecord};
-use crate::validate::{Answer, ChatCall, ConversationName, Report};
+use crate::validate::Report;
 
 /// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,15 @@ pub enum ConversationIds {
     Uuid,
 }
 
+/// A conversation's id, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConversationName {
+    /// A whole number; `None` for one that no conversation can have.
+    Number(Option<NonZeroU64>),
+    /// A text.
+    Text(Box<str>),
+}
+
 impl ConversationIds {
     /// Whether they are the ids of a session that has this one as a conversation.
     pub(in crate::session) fn has(self, id: Option<ConversationId>) -> bool {
@@ -55,26 +64,29 @@ impl ConversationIds {
 }
 
 impl Desk {
-    pub(crate) async fn chat(
+    /// Makes a conversation and begins its first run, which takes one of the user's streams if it
+    /// `streams`.
+    pub(crate) async fn begin_conversation(
         &self,
         principal: &Principal,
-        call: ChatCall,
-    ) -> Result<Action, Rejection> {
-        let ChatCall { conversation, run, .. } = call;
-        // An answer in JSON is one request among those in flight, however many a user has.
-        let streams = run.answer == Answer::Events;
-        let (claim, id) = if let Some(name) = conversation {
-            self.go_on_with(principal, &name, streams).await.map_err(no_session)?
-        } else {
-            let ChatSettings { ids, max_sessions, max_messages } = self.chat;
-            let first = FirstRun { max_sessions, max_messages, ids, streams };
-            self.session_for_run(principal, first).await?
-        };
-        Ok(Action::Chat(claim, id, run))
+        streams: bool,
+    ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
+        let ChatSettings { ids, max_sessions, max_messages } = self.chat;
+        let first = FirstRun { max_sessions, max_messages, ids, streams };
+        self.session_for_run(principal, first).await
     }
 
     /// Begins a run of a conversation of the caller's.
     pub(crate) async fn go_on_with(
+        &self,
+        principal: &Principal,
+        name: &ConversationName,
+        streams: bool,
+    ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
+        self.begin_named(principal, name, streams).await.map_err(no_session)
+    }
+
+    async fn begin_named(
         &self,
         principal: &Principal,
         name: &ConversationName,

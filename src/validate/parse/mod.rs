@@ -10,7 +10,7 @@ use super::call::{Call, Feedback, Page, ThreadPath};
 use super::json::{JsonError, Parsed, Shape};
 use super::reader::Reader;
 use super::report::Report;
-use super::{chat, history, json, openai, query};
+use super::{history, json, openai, query};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -30,9 +30,6 @@ pub(crate) fn parse(
 ) -> Result<Call, Rejection> {
     match target.operation().surface() {
         Surface::Rest => {}
-        Surface::Chat if target.operation().is_run() => {
-            return chat::parse(rules, target, headers, body).map(Call::Chat);
-        }
         Surface::Chat => return history::parse(rules, target, query).map(Call::History),
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
