@@ -22,6 +22,10 @@ macro_rules! each_operation {
             Passthrough: passthrough::Passthrough,
             Chat: chat::chat::Chat,
             ChatForUser: chat::chat_for_user::ChatForUser,
+            ListConversations: chat::list_conversations::ListConversations,
+            ListConversationsForUser: chat::list_conversations_for_user::ListConversationsForUser,
+            GetConversation: chat::get_conversation::GetConversation,
+            GetConversationForUser: chat::get_conversation_for_user::GetConversationForUser,
         }
     };
 }

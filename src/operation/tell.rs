@@ -22,15 +22,13 @@ pub(super) fn tell(action: &Action, record: &Record) {
     }
     let session = match action {
         Action::GetThread(session, _) => Some(session.id),
-        Action::Conversation(conversation, ..) => Some(conversation.record.id),
         Action::ListItems(session, ..) | Action::Feedback(session, ..) => Some(*session),
         Action::OpenAi(
             OpenAiAction::GetThread(session)
             | OpenAiAction::DeleteThread(session, _)
             | OpenAiAction::ListItems(session, _),
         ) => Some(session.record().id),
-        Action::Conversations(_)
-        | Action::OpenAi(_)
+        Action::OpenAi(_)
         | Action::CreateAttachment(..)
         | Action::DeleteAttachment(..)
         | Action::Transcribe(_) => None,

@@ -35,15 +35,11 @@ pub enum Action {
     DeleteAttachment(Attachments, Box<str>),
     /// Write down what was said.
     Transcribe(TranscriptionCall),
-    /// A page of the caller's conversations; only the reply is missing.
-    Conversations(SessionPage),
-    /// Show a page of a conversation's messages, from this cursor of the upstream's on.
-    Conversation(Conversation, Option<String>, ItemCursors),
     /// Answer a service, by the OpenAI-compatible API.
     OpenAi(OpenAiAction),
 }
 
-/// A session as one-shot chat has it.
+/// A session as one-shot chat has it, and the right to read a page of its messages.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Conversation {
@@ -51,6 +47,10 @@ pub struct Conversation {
     pub id: Option<ConversationId>,
     /// The session.
     pub record: SessionRecord,
+    /// For the cursor of the page behind.
+    pub cursors: ItemCursors,
+    /// The upstream's cursor at which the page begins; `None`: with the newest.
+    pub after: Option<String>,
 }
 
 /// Some of a user's sessions, the one that was written to last first.

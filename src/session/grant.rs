@@ -1,6 +1,8 @@
 //! What shows that a caller may. Whoever has one need not ask again, and this room alone makes them.
 
-use super::admitted::{Attachments, OwnThreads, OwnedSession, SessionPage, ThreadDirectory};
+use super::admitted::{
+    Attachments, Conversation, OwnThreads, OwnedSession, SessionPage, ThreadDirectory,
+};
 use super::claim::RunClaim;
 use super::record::{ConversationId, SessionId, ThreadId};
 use crate::principal::UserId;
@@ -63,6 +65,12 @@ impl Granted for OwnedSession {
 
     fn user(&self) -> Option<&UserId> {
         Some(&self.record().user_id)
+    }
+}
+
+impl Granted for Conversation {
+    fn session_id(&self) -> Option<SessionId> {
+        Some(self.record.id)
     }
 }
 

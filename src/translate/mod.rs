@@ -17,7 +17,6 @@ pub(crate) mod count;
 pub(crate) mod envelope;
 pub(crate) mod errand;
 pub(crate) mod head;
-pub(crate) mod history;
 pub(crate) mod items;
 pub(crate) mod messages;
 pub(crate) mod observer;
@@ -31,9 +30,7 @@ pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod threads;
 pub(crate) mod time;
-pub(crate) mod tools;
 pub(crate) mod transcriptions;
-pub(crate) mod turns;
 pub(crate) mod unknown;
 pub(crate) mod upstream;
 

@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, history, items, openai, transcriptions};
+use super::{attachments, items, openai, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -43,7 +43,6 @@ where
     // Each in a box of its own: none has room for another, and all are moved into the one that is
     // returned.
     match action {
-        Action::Conversations(page) => history::list(&page),
         Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
         action => Box::pin(rest(exchange, action)).await,
     }
@@ -66,9 +65,6 @@ where
         }
         Action::DeleteAttachment(attachments, id) => {
             attachments::delete(exchange, attachments, id).await
-        }
-        Action::Conversation(conversation, after, cursors) => {
-            history::show(exchange, conversation, after, cursors).await
         }
         Action::Transcribe(call) => transcriptions::create(exchange, call).await,
         _ => Err(Rejection::new(Code::Internal)),

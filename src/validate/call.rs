@@ -5,7 +5,6 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::history::HistoryCall;
 use super::openai::OpenAiCall;
 
 /// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
@@ -19,7 +18,6 @@ pub enum Call {
     CreateAttachment(Box<RawValue>),
     DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
-    History(HistoryCall),
     OpenAi(OpenAiCall),
 }
 

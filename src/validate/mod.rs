@@ -10,7 +10,6 @@
 //! What this room does not do: it knows no sessions and asks no store.
 
 pub(crate) mod call;
-pub(crate) mod history;
 pub(crate) mod json;
 pub(crate) mod negotiate;
 pub(crate) mod openai;
@@ -23,7 +22,6 @@ pub(crate) mod schemas;
 
 pub use crate::operation::message::RunCall;
 pub use call::{Answer, Audio, Call, Feedback, Page, ThreadPath, TranscriptionCall};
-pub use history::{HistoryCall, Look};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
 pub use openai::{ListPage, NewClientSession, OpenAiCall};
 pub use reader::{BodyLimits, Reader, UnknownRequests};

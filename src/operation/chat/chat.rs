@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
+use super::conversation::shown_id;
+use super::turns;
 use crate::operation::message::{RunCall, check_text};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, run};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{ConversationId, ConversationName, Desk, RunClaim};
 use crate::surface::Surface;
-use crate::translate::history::shown_id;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply, time, turns};
+use crate::translate::{ChatKit, ChatKitBody, envelope, reply, time};
 use crate::validate::{Answer, negotiate};
 
 /// Tells the conversation's id where the body can't.

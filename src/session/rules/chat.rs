@@ -117,8 +117,8 @@ impl Desk {
         Ok((claim.holding(permit), record.conversation))
     }
 
-    /// The session that has that id as a conversation, if it is the caller's.
-    pub(crate) async fn own_conversation(
+    /// Finds the session that has that id as a conversation, if it is the caller's.
+    pub(super) async fn own_conversation(
         &self,
         principal: &Principal,
         id: Option<ConversationId>,
@@ -130,7 +130,7 @@ impl Desk {
 }
 
 /// Says it in the words of this surface.
-pub(crate) fn no_session(rejection: Rejection) -> Rejection {
+pub(super) fn no_session(rejection: Rejection) -> Rejection {
     match rejection.code() {
         Code::SessionNotFound => rejection.message("There is no such conversation."),
         _ => rejection,

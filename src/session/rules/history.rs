@@ -3,38 +3,15 @@
 use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
-use crate::session::admitted::{Action, Conversation, SessionPage, store_down};
+use crate::session::admitted::{Conversation, SessionPage, store_down};
 use crate::session::cursors::{List, Scope};
 use crate::session::pages::{SessionPlace, SessionsPage};
 use crate::session::record::ConversationId;
-use crate::validate::{HistoryCall, Look, Report};
+use crate::validate::Report;
 
 impl Desk {
-    pub(crate) async fn history(
-        &self,
-        principal: &Principal,
-        call: HistoryCall,
-    ) -> Result<Action, Rejection> {
-        match call.look {
-            Look::Conversations { limit, after } => {
-                let page = self.conversations(principal, limit, after.as_deref()).await?;
-                Ok(Action::Conversations(page))
-            }
-            Look::Messages { conversation, after } => {
-                let conversation = self.conversation(principal, &conversation).await?;
-                let cursors = self.item_cursors(principal, List::Messages);
-                let thread_id = conversation.record.thread_id.as_deref();
-                let after = match after {
-                    Some(after) => Some(cursors.open_or_refuse(thread_id, &after).await?),
-                    None => None,
-                };
-                Ok(Action::Conversation(conversation, after, cursors))
-            }
-        }
-    }
-
-    /// A page of what the caller may go on with, the one that was written to last first.
-    pub(crate) async fn conversations(
+    /// Gives a page of what the caller may go on with, the one that was written to last first.
+    pub(crate) async fn list_conversations(
         &self,
         principal: &Principal,
         limit: usize,
@@ -49,7 +26,7 @@ impl Desk {
         Ok(page)
     }
 
-    /// A page of the caller's sessions, or, by their `ids`, of some of them.
+    /// Gives a page of the caller's sessions, or, by their `ids`, of some of them.
     pub(super) async fn sessions(
         &self,
         principal: &Principal,
@@ -84,11 +61,13 @@ impl Desk {
         Ok(SessionPage::new(user_id.clone(), sessions, next))
     }
 
-    /// The conversation of that id, if it is the caller's.
-    pub(crate) async fn conversation(
+    /// Opens a conversation of the caller's at the page of its messages that a cursor names, or at
+    /// the newest.
+    pub(crate) async fn open_conversation(
         &self,
         principal: &Principal,
         id: &str,
+        after: Option<&str>,
     ) -> Result<Conversation, Rejection> {
         let (record, id) = match self.chat.ids {
             ConversationIds::Uuid => (self.own_record(principal, id).await, None),
@@ -98,6 +77,11 @@ impl Desk {
             }
         };
         let record = record.map_err(super::chat::no_session)?;
-        Ok(Conversation { id, record })
+        let cursors = self.item_cursors(principal, List::Messages);
+        let after = match after {
+            Some(after) => Some(cursors.open_or_refuse(record.thread_id.as_deref(), after).await?),
+            None => None,
+        };
+        Ok(Conversation { id, record, cursors, after })
     }
 }

@@ -127,7 +127,6 @@ impl Desk {
     ) -> Result<Action, Rejection> {
         match call {
             // Each in a box of its own: what a run needs is moved about as often as there are runs.
-            Call::History(call) => Box::pin(self.history(principal, call)).await,
             Call::OpenAi(call) => Box::pin(self.openai(call)).await,
             call => Box::pin(self.rest(principal, call)).await,
         }

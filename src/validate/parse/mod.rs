@@ -10,7 +10,7 @@ use super::call::{Call, Feedback, Page, ThreadPath};
 use super::json::{JsonError, Parsed, Shape};
 use super::reader::Reader;
 use super::report::Report;
-use super::{history, json, openai, query};
+use super::{json, openai, query};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -29,8 +29,7 @@ pub(crate) fn parse(
     body: &Bytes,
 ) -> Result<Call, Rejection> {
     match target.operation().surface() {
-        Surface::Rest => {}
-        Surface::Chat => return history::parse(rules, target, query).map(Call::History),
+        Surface::Rest | Surface::Chat => {}
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
     let session = || Box::from(target.session().unwrap_or_default());

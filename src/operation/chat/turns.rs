@@ -1,7 +1,6 @@
 //! Thread items → what one-shot chat tells of them.
 
 use std::collections::HashSet;
-
 use std::slice;
 
 use jiff::Timestamp;
@@ -9,10 +8,11 @@ use jiff::tz::Offset;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::messages::{self, Garbled};
-use super::reply::display;
-use super::{time, tools};
+use super::tools;
 use crate::stream::{ItemKind, Object};
+use crate::translate::messages::{self, Garbled};
+use crate::translate::reply::display;
+use crate::translate::time;
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]
