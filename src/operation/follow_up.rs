@@ -53,7 +53,7 @@ impl Want {
     }
 }
 
-/// What a follow-up becomes that the upstream didn't begin to carry out.
+/// Says what a follow-up becomes that the upstream didn't begin to carry out.
 ///
 /// A server that looks for what it needs in vain may say no more than that something broke, and one
 /// that breaks, or doesn't know what is asked, says the same: what it knows, and its items, tell

@@ -97,7 +97,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The refusal where what was said is no answer. The thread is there all the same.
+    /// Refuses where what was said is no answer. The thread is there all the same.
     pub(crate) fn failed(&self, reason: impl Into<Rejection>) -> Rejection {
         reason.into().detail("thread_id", &*self.thread_id)
     }
@@ -212,7 +212,7 @@ fn threadless() -> Rejection {
     Rejection::new(Code::UpstreamError).because("the upstream named no thread before its output")
 }
 
-/// What a run that failed before the commit becomes. A stream that was cut before any event is
+/// Says what a run that failed before the commit becomes. A stream that was cut before any event is
 /// how a ChatKit server says "no such thread", among other things.
 async fn refusal<S, R>(
     upstream: &mut Upstream<S>,

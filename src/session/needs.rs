@@ -19,7 +19,7 @@ pub(crate) enum Needs {
 }
 
 impl Needs {
-    /// What is said where it isn't there, but the thread is. `None`: a thread that is there is
+    /// Gives the refusal where it isn't there, but the thread is. `None`: a thread that is there is
     /// all it takes.
     pub(crate) fn unmet(self) -> Option<Rejection> {
         match self {
@@ -35,7 +35,7 @@ impl Needs {
         }
     }
 
-    /// What is said where the session has no thread yet.
+    /// Gives the refusal where the session has no thread yet.
     pub(crate) fn unmet_without_thread(self) -> Rejection {
         self.unmet().unwrap_or_else(|| {
             Rejection::new(Code::Conflict)
