@@ -14,6 +14,7 @@ macro_rules! each_operation {
             DeleteSession: rest::delete_session::DeleteSession,
             CreateThread: rest::create_thread::CreateThread,
             CreateRun: rest::create_run::CreateRun,
+            GetThread: rest::get_thread::GetThread,
             ListThreads: rest::list_threads::ListThreads,
             RetryItem: rest::retry_item::RetryItem,
             SubmitToolOutput: rest::submit_tool_output::SubmitToolOutput,
@@ -26,6 +27,8 @@ macro_rules! each_operation {
             ListConversationsForUser: chat::list_conversations_for_user::ListConversationsForUser,
             GetConversation: chat::get_conversation::GetConversation,
             GetConversationForUser: chat::get_conversation_for_user::GetConversationForUser,
+            ListItems: rest::list_items::ListItems,
+            CreateFeedback: rest::create_feedback::CreateFeedback,
         }
     };
 }

@@ -21,8 +21,6 @@ pub(super) fn tell(action: &Action, record: &Record) {
         record.on_behalf_of(user);
     }
     let session = match action {
-        Action::GetThread(session, _) => Some(session.id),
-        Action::ListItems(session, ..) | Action::Feedback(session, ..) => Some(*session),
         Action::OpenAi(
             OpenAiAction::GetThread(session)
             | OpenAiAction::DeleteThread(session, _)

@@ -10,25 +10,18 @@ use super::cursors::{Cursors, List, Scope};
 use super::items::ItemCursors;
 use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
 use super::quarantine;
-use super::record::{ConversationId, MessageCount, SessionId, SessionRecord, ThreadId};
+use super::record::{ConversationId, MessageCount, SessionRecord, ThreadId};
 use super::store::{Deletion, Owned, SessionStore};
 use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::{Feedback, ListPage, Page, TranscriptionCall};
+use crate::validate::{ListPage, TranscriptionCall};
 
 /// What is left to be done.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// Show the session's thread.
-    GetThread(SessionRecord, ItemCursors),
-    /// Show a page of the thread's items, from a cursor of the upstream's on; `None`: there is no
-    /// thread yet, and so no item.
-    ListItems(SessionId, Option<ThreadId>, Page, ItemCursors),
-    /// Tell the upstream what is thought of some of the thread's items.
-    Feedback(SessionId, ThreadId, Feedback),
     /// Create an attachment of these parameters, to be recorded as the caller's.
     CreateAttachment(Attachments, Box<RawValue>),
     /// Delete this attachment.

@@ -104,3 +104,12 @@ impl ItemCursors {
         Rejection::from(Report::one(pointer, what)).message(message)
     }
 }
+
+/// The right to read a thread's items from some place on.
+#[derive(Debug)]
+pub(crate) struct ItemsFrom {
+    /// The upstream's cursor of that place; `None` where no item is before it.
+    pub(crate) after: Option<String>,
+    /// What the cursor of the page behind is made by.
+    pub(crate) cursors: ItemCursors,
+}

@@ -52,6 +52,8 @@ pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, Secre
 pub(crate) use grant::Granted;
 pub use grant::OwnedThread;
 pub use items::ItemCursors;
+#[cfg(feature = "translate")]
+pub(crate) use items::ItemsFrom;
 pub use memory::MemoryStore;
 #[cfg(feature = "translate")]
 pub(crate) use needs::Needs;

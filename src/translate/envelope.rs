@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
-use crate::validate::{Audio, Feedback, RunCall, TranscriptionCall};
+use crate::validate::{Audio, RunCall, TranscriptionCall};
 
 #[derive(Serialize)]
 struct Envelope<'a, P> {
@@ -164,8 +164,8 @@ struct FeedbackParams<'a> {
 }
 
 /// `items.feedback`.
-pub(crate) fn feedback(thread_id: &str, feedback: &Feedback) -> Bytes {
-    let params = FeedbackParams { thread_id, item_ids: &feedback.item_ids, kind: &feedback.kind };
+pub(crate) fn feedback(thread_id: &str, item_ids: &[String], kind: &str) -> Bytes {
+    let params = FeedbackParams { thread_id, item_ids, kind };
     write(&Envelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
 }
 

@@ -17,7 +17,6 @@ pub(crate) mod count;
 pub(crate) mod envelope;
 pub(crate) mod errand;
 pub(crate) mod head;
-pub(crate) mod items;
 pub(crate) mod messages;
 pub(crate) mod observer;
 pub(crate) mod openai;

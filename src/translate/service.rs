@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, items, openai, transcriptions};
+use super::{attachments, openai, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -55,11 +55,6 @@ where
     R: ChatKitBody,
 {
     match action {
-        Action::GetThread(session, cursors) => items::thread(exchange, session, cursors).await,
-        Action::ListItems(_, thread, page, cursors) => {
-            items::list(exchange, thread, page, cursors).await
-        }
-        Action::Feedback(_, thread, feedback) => items::feedback(exchange, thread, feedback).await,
         Action::CreateAttachment(attachments, params) => {
             attachments::create(exchange, attachments, params).await
         }

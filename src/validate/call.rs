@@ -12,9 +12,6 @@ use super::openai::OpenAiCall;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    GetThread(ThreadPath),
-    ListItems(ThreadPath, Page),
-    CreateFeedback(ThreadPath, Feedback),
     CreateAttachment(Box<RawValue>),
     DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
@@ -29,16 +26,6 @@ pub struct ThreadPath {
     pub session: Box<str>,
     /// The thread's: the session's own id, or the upstream's.
     pub thread: Box<str>,
-}
-
-/// What is thought of some items.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Feedback {
-    /// The items' ids.
-    pub item_ids: Vec<String>,
-    /// `positive` or `negative`.
-    pub kind: String,
 }
 
 /// Speech that is to become text.

@@ -6,10 +6,11 @@ use super::Desk;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Action, Attachments};
+use crate::session::admitted::{Action, Attachments, OwnedSession};
 use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
 use crate::session::grant::OwnedThread;
+use crate::session::items::{ItemCursors, ItemsFrom};
 use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord};
 use crate::validate::{Call, ThreadPath};
@@ -22,23 +23,6 @@ impl Desk {
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
-            Call::GetThread(path) => {
-                let record = self.thread(principal, &path).await?;
-                Ok(Action::GetThread(record, self.item_cursors(principal, List::Items)))
-            }
-            Call::ListItems(path, mut page) => {
-                let record = self.thread(principal, &path).await?;
-                let cursors = self.item_cursors(principal, List::Items);
-                if let Some(after) = page.after.take() {
-                    let thread_id = record.thread_id.as_deref();
-                    page.after = Some(cursors.open_or_refuse(thread_id, &after).await?);
-                }
-                Ok(Action::ListItems(record.id, record.thread_id, page, cursors))
-            }
-            Call::CreateFeedback(path, feedback) => {
-                let thread = self.bound_thread(principal, &path, Needs::Item).await?;
-                Ok(Action::Feedback(thread.session(), thread.id().clone(), feedback))
-            }
             Call::CreateAttachment(params) => {
                 Ok(Action::CreateAttachment(self.attachments(principal), params))
             }
@@ -55,19 +39,35 @@ impl Desk {
         Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))
     }
 
-    /// The session that a thread's path names, if it is the caller's and the thread is its.
-    pub(crate) async fn thread(
+    /// Gives the session whose thread a path names, and what the cursors of its items are made by.
+    pub(crate) async fn open_thread(
         &self,
         principal: &Principal,
         path: &ThreadPath,
-    ) -> Result<SessionRecord, Rejection> {
-        let record = self.own_record(principal, &path.session).await?;
-        let of = record.thread_id.as_deref();
-        self.check_thread(principal, record.id, of, &path.thread).await?;
-        Ok(record)
+    ) -> Result<(OwnedSession, ItemCursors), Rejection> {
+        let record = self.thread(principal, path).await?;
+        Ok((self.own(record), self.item_cursors(principal, List::Items)))
     }
 
-    /// Gives the thread that a path names, where nothing can be done before the upstream has it.
+    /// Gives the same, to read the thread's items from the cursor `after` on.
+    pub(crate) async fn open_items(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+        after: Option<&str>,
+    ) -> Result<(OwnedSession, ItemsFrom), Rejection> {
+        let (session, cursors) = self.open_thread(principal, path).await?;
+        let after = match after {
+            Some(after) => {
+                let thread_id = session.record().thread_id.as_deref();
+                Some(cursors.open_or_refuse(thread_id, after).await?)
+            }
+            None => None,
+        };
+        Ok((session, ItemsFrom { after, cursors }))
+    }
+
+    /// Gives the thread that a path names, where nothing can be done before it is there upstream.
     pub(crate) async fn bound_thread(
         &self,
         principal: &Principal,
@@ -77,6 +77,18 @@ impl Desk {
         let record = self.thread(principal, path).await?;
         let thread = record.thread_id.ok_or_else(|| needs.unmet_without_thread())?;
         Ok(OwnedThread::new(record.id, thread))
+    }
+
+    /// Finds the session that a thread's path names, if it is the caller's and the thread is its.
+    async fn thread(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+    ) -> Result<SessionRecord, Rejection> {
+        let record = self.own_record(principal, &path.session).await?;
+        let of = record.thread_id.as_deref();
+        self.check_thread(principal, record.id, of, &path.thread).await?;
+        Ok(record)
     }
 
     /// Begins a run that no message starts, by a request of this `kind`, on a thread that is there.

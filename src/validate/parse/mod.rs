@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::call::{Call, Feedback, Page, ThreadPath};
+use super::call::Call;
 use super::json::{JsonError, Parsed, Shape};
 use super::reader::Reader;
 use super::report::Report;
-use super::{json, openai, query};
+use super::{json, openai};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
@@ -32,17 +32,8 @@ pub(crate) fn parse(
         Surface::Rest | Surface::Chat => {}
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
-    let session = || Box::from(target.session().unwrap_or_default());
-    let thread =
-        || ThreadPath { session: session(), thread: target.thread().unwrap_or_default().into() };
     let checked = |operation| checked(rules, operation, body);
     match target.operation() {
-        Operation::GetThread => Ok(Call::GetThread(thread())),
-        Operation::ListItems => Ok(Call::ListItems(thread(), page(rules, query)?)),
-        Operation::CreateFeedback => {
-            let value = checked(Operation::CreateFeedback)?;
-            Ok(Call::CreateFeedback(thread(), feedback(&value)?))
-        }
         Operation::CreateAttachment => {
             checked(Operation::CreateAttachment)?;
             serde_json::from_slice(body).map(Call::CreateAttachment).map_err(|error| defect(&error))
@@ -110,26 +101,6 @@ pub(crate) fn checked_parts(
     let parsed = json::read(body, rules.limits.max_json_values, shape).map_err(not_json)?;
     rules.schemas.check(operation, &parsed.value)?;
     Ok(parsed)
-}
-
-/// The most items of a page.
-const MAX_PAGE_ITEMS: i64 = 100;
-
-pub(crate) fn page(rules: &Reader, query: Option<&str>) -> Result<Page, Rejection> {
-    let value = query::parse(query, &["limit", "order", "after"])?;
-    rules.schemas.check_query(Operation::ListItems, &value)?;
-    let limit = value.get("limit").and_then(Value::as_i64);
-    Ok(Page {
-        limit: limit.map(|limit| limit.min(MAX_PAGE_ITEMS)),
-        ascending: value.get("order").and_then(Value::as_str) == Some("asc"),
-        after: string_at(&value, "after").filter(|after| !after.is_empty()),
-    })
-}
-
-pub(crate) fn feedback(value: &Value) -> Result<Feedback, Report> {
-    let item_ids = texts_at(value, "item_ids");
-    check_ids("/item_ids", &item_ids)?;
-    Ok(Feedback { item_ids, kind: string_at(value, "kind").unwrap_or_default() })
 }
 
 /// The texts in a list.
