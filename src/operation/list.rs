@@ -29,6 +29,8 @@ macro_rules! each_operation {
             GetConversationForUser: chat::get_conversation_for_user::GetConversationForUser,
             ListItems: rest::list_items::ListItems,
             CreateFeedback: rest::create_feedback::CreateFeedback,
+            CreateAttachment: rest::create_attachment::CreateAttachment,
+            DeleteAttachment: rest::delete_attachment::DeleteAttachment,
         }
     };
 }

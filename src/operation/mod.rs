@@ -64,6 +64,7 @@ use crate::rejection::Rejection;
 use crate::session::{Desk, Granted};
 use crate::translate::{ChatKit, ChatKitBody};
 
+pub(crate) mod attachment;
 mod chat;
 pub(crate) mod follow_up;
 mod layer;

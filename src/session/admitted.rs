@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 
 use super::client_session::{ClientSecret, ClientSession};
 use super::cursors::{Cursors, List, Scope};
@@ -22,10 +21,6 @@ use crate::validate::{ListPage, TranscriptionCall};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// Create an attachment of these parameters, to be recorded as the caller's.
-    CreateAttachment(Attachments, Box<RawValue>),
-    /// Delete this attachment.
-    DeleteAttachment(Attachments, Box<str>),
     /// Write down what was said.
     Transcribe(TranscriptionCall),
     /// Answer a service, by the OpenAI-compatible API.

@@ -11,7 +11,6 @@
 //! What this room does not do: it decides nothing about who may do what, and it never writes
 //! into a run's bytes; only answers in JSON are the gateway's own.
 
-pub(crate) mod attachments;
 pub(crate) mod body;
 pub(crate) mod count;
 pub(crate) mod envelope;

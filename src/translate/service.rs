@@ -9,7 +9,7 @@ use super::errand::Errands;
 use super::observer::SessionObserver;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{attachments, openai, transcriptions};
+use super::{openai, transcriptions};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::Action;
@@ -55,12 +55,6 @@ where
     R: ChatKitBody,
 {
     match action {
-        Action::CreateAttachment(attachments, params) => {
-            attachments::create(exchange, attachments, params).await
-        }
-        Action::DeleteAttachment(attachments, id) => {
-            attachments::delete(exchange, attachments, id).await
-        }
         Action::Transcribe(call) => transcriptions::create(exchange, call).await,
         _ => Err(Rejection::new(Code::Internal)),
     }

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::openai::OpenAiCall;
 
@@ -12,8 +11,6 @@ use super::openai::OpenAiCall;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
 pub enum Call {
-    CreateAttachment(Box<RawValue>),
-    DeleteAttachment { attachment: Box<str> },
     CreateTranscription(TranscriptionCall),
     OpenAi(OpenAiCall),
 }

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::Value;
 
 use crate::operation::message::{chars_beside, check_text, texts};
-use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
+use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, attachment};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -20,7 +20,7 @@ use crate::session::{
     SessionId,
 };
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, attachments, reply};
+use crate::translate::{ChatKit, ChatKitBody, reply};
 use crate::validate::json::{self, Parsed, Shape};
 use crate::validate::parse::extra::check_extra;
 use crate::validate::parse::{check_ids, check_metadata, not_json, string_at, texts_at};
@@ -236,13 +236,13 @@ impl Operation for Passthrough {
             Grant::Delete(session) => Box::pin(pass::delete(exchange, session, call.body)).await,
             Grant::CreateAttachment(owner) => {
                 let Exchange { upstream, errands, .. } = exchange;
-                let answer = attachments::record(upstream, &errands, owner, call.body);
+                let answer = attachment::record(upstream, &errands, owner, call.body);
                 Ok(reply::whole(Box::pin(answer).await?))
             }
             Grant::DeleteAttachment(owner) => {
                 let Exchange { upstream, errands, .. } = exchange;
                 let id = call.attachments.pop().unwrap_or_default();
-                let answer = attachments::remove(upstream, &errands, owner, id, call.body);
+                let answer = attachment::remove(upstream, &errands, owner, id, call.body);
                 Ok(reply::whole(Box::pin(answer).await?))
             }
             Grant::Other(thread) => pass::other(exchange, thread, call).await,

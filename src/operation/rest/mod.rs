@@ -1,9 +1,11 @@
 //! REST: sessions, threads, runs, items, attachments and transcriptions.
 
+pub(super) mod create_attachment;
 pub(super) mod create_feedback;
 pub(super) mod create_run;
 pub(super) mod create_session;
 pub(super) mod create_thread;
+pub(super) mod delete_attachment;
 pub(super) mod delete_session;
 pub(super) mod get_session;
 pub(super) mod get_thread;

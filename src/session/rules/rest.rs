@@ -17,26 +17,27 @@ use crate::validate::{Call, ThreadPath};
 
 impl Desk {
     /// What belongs to a thread or to a user.
-    pub(crate) async fn rest(
-        &self,
-        principal: &Principal,
-        call: Call,
-    ) -> Result<Action, Rejection> {
+    pub(crate) async fn rest(&self, _: &Principal, call: Call) -> Result<Action, Rejection> {
         match call {
-            Call::CreateAttachment(params) => {
-                Ok(Action::CreateAttachment(self.attachments(principal), params))
-            }
-            Call::DeleteAttachment { attachment } => {
-                self.check_attachments(principal, &[&*attachment]).await?;
-                Ok(Action::DeleteAttachment(self.attachments(principal), attachment))
-            }
             Call::CreateTranscription(call) => Ok(Action::Transcribe(call)),
             _ => Err(Rejection::new(Code::Internal)),
         }
     }
 
+    /// Gives the right to record what becomes of the caller's attachments.
     pub(crate) fn attachments(&self, principal: &Principal) -> Attachments {
         Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))
+    }
+
+    /// Gives the same for one that the caller names, if it is theirs or, where that is let through,
+    /// nobody's.
+    pub(crate) async fn find_attachment(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<Attachments, Rejection> {
+        self.check_attachments(principal, &[id]).await?;
+        Ok(self.attachments(principal))
     }
 
     /// Gives the session whose thread a path names, and what the cursors of its items are made by.

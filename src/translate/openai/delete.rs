@@ -15,13 +15,14 @@ use super::find::remove;
 use super::threads::not_found;
 use crate::bounds::{MAX_ID_CHARS, is_longer};
 use crate::error::BoxError;
+use crate::operation::attachment;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, OwnedSession, ThreadId};
 use crate::shown::shown;
 use crate::stream::{Object, text};
 use crate::translate::service::{Exchange, Reply};
 use crate::translate::upstream::{ChatKit, ChatKitBody, Upstream};
-use crate::translate::{attachments, envelope, reply, threads};
+use crate::translate::{envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
 const MAX_ATTACHMENTS: usize = 1000;
@@ -153,7 +154,7 @@ where
         return Ok(());
     }
     let request = envelope::delete_attachment(id);
-    attachments::forget(upstream, attachments, id, request).await.map(drop)
+    attachment::forget(upstream, attachments, id, request).await.map(drop)
 }
 
 /// The ids of a message's attachments.

@@ -32,16 +32,7 @@ pub(crate) fn parse(
         Surface::Rest | Surface::Chat => {}
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
-    let checked = |operation| checked(rules, operation, body);
     match target.operation() {
-        Operation::CreateAttachment => {
-            checked(Operation::CreateAttachment)?;
-            serde_json::from_slice(body).map(Call::CreateAttachment).map_err(|error| defect(&error))
-        }
-        Operation::DeleteAttachment => {
-            let attachment = target.other().unwrap_or_default().into();
-            Ok(Call::DeleteAttachment { attachment })
-        }
         Operation::CreateTranscription => {
             audio::parse(rules, headers, body).map(Call::CreateTranscription)
         }
