@@ -31,6 +31,7 @@ macro_rules! each_operation {
             CreateFeedback: rest::create_feedback::CreateFeedback,
             CreateAttachment: rest::create_attachment::CreateAttachment,
             DeleteAttachment: rest::delete_attachment::DeleteAttachment,
+            CreateTranscription: rest::create_transcription::CreateTranscription,
         }
     };
 }

@@ -103,8 +103,16 @@ impl<'a> Read<'a> {
     pub(crate) fn parts_of(&self, body: &[u8], shape: &'static Shape) -> Result<Parsed, Rejection> {
         let max = self.reader.limits.max_json_values;
         let parsed = json::read(body, max, shape).map_err(not_json)?;
-        self.reader.schemas.check(self.target.operation(), &parsed.value)?;
+        self.check(&parsed.value)?;
         Ok(parsed)
+    }
+
+    /// Checks what stands for the body by the operation's schema.
+    ///
+    /// # Errors
+    /// 400 or 422 for what doesn't match.
+    pub(crate) fn check(&self, value: &Value) -> Result<(), Rejection> {
+        Ok(self.reader.schemas.check(self.target.operation(), value)?)
     }
 
     /// The body as a type, once its schema let it pass.

@@ -26,7 +26,7 @@ pub(super) fn tell(action: &Action, record: &Record) {
             | OpenAiAction::DeleteThread(session, _)
             | OpenAiAction::ListItems(session, _),
         ) => Some(session.record().id),
-        Action::OpenAi(_) | Action::Transcribe(_) => None,
+        Action::OpenAi(_) => None,
     };
     if let Some(session) = session {
         record.session(Uuid::from_bytes(*session.as_bytes()));

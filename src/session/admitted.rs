@@ -15,14 +15,12 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::{ListPage, TranscriptionCall};
+use crate::validate::ListPage;
 
 /// What is left to be done.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// Write down what was said.
-    Transcribe(TranscriptionCall),
     /// Answer a service, by the OpenAI-compatible API.
     OpenAi(OpenAiAction),
 }

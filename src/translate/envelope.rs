@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
-use crate::validate::{Audio, RunCall, TranscriptionCall};
+use crate::validate::RunCall;
 
 #[derive(Serialize)]
 struct Envelope<'a, P> {
@@ -273,23 +274,40 @@ pub(crate) fn new_attachment(params: &RawValue) -> Bytes {
     write(&Envelope { kind, params, metadata: None })
 }
 
+/// Audio as it came.
+pub(crate) enum Audio {
+    /// As it is.
+    Raw(Bytes),
+    /// In base64, with the standard alphabet and padding (RFC 4648 section 4).
+    Base64(Bytes),
+}
+
+impl fmt::Debug for Audio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raw(bytes) => write!(f, "Raw({} bytes)", bytes.len()),
+            Self::Base64(text) => write!(f, "Base64({} characters)", text.len()),
+        }
+    }
+}
+
 /// `input.transcribe`. The audio is written where it is sent from, once: it may be many megabytes.
-pub(crate) fn transcription(call: &TranscriptionCall) -> Bytes {
+pub(crate) fn transcription(audio: &Audio, mime_type: &str) -> Bytes {
     let (Ok(kind), Ok(mime_type)) = (
         serde_json::to_string(RequestType::InputTranscribe.as_str()),
-        serde_json::to_string(&call.mime_type),
+        serde_json::to_string(mime_type),
     ) else {
         return Bytes::new();
     };
     let head = format!(r#"{{"type":{kind},"params":{{"mime_type":{mime_type},"audio_base64":""#);
     let tail = "\"}}";
-    let audio_len = match &call.audio {
+    let audio_len = match audio {
         Audio::Raw(bytes) => bytes.len().div_ceil(3) * 4,
         Audio::Base64(text) => text.len(),
     };
     let mut request = String::with_capacity(head.len() + audio_len + tail.len());
     request.push_str(&head);
-    match &call.audio {
+    match audio {
         Audio::Raw(bytes) => STANDARD.encode_string(bytes, &mut request),
         // Nothing in the alphabet needs escaping.
         Audio::Base64(text) => request.push_str(std::str::from_utf8(text).unwrap_or_default()),

@@ -28,7 +28,6 @@ pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod threads;
 pub(crate) mod time;
-pub(crate) mod transcriptions;
 pub(crate) mod unknown;
 pub(crate) mod upstream;
 

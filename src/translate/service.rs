@@ -7,11 +7,11 @@ use http::Response;
 use super::body::ReplyBody;
 use super::errand::Errands;
 use super::observer::SessionObserver;
+use super::openai;
 use super::settings::TranslateSettings;
 use super::upstream::{ChatKit, ChatKitBody, Upstream};
-use super::{openai, transcriptions};
 use crate::principal::UserId;
-use crate::rejection::{Code, Rejection};
+use crate::rejection::Rejection;
 use crate::session::Action;
 use crate::telemetry::Record;
 
@@ -44,18 +44,5 @@ where
     // returned.
     match action {
         Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
-        action => Box::pin(rest(exchange, action)).await,
-    }
-}
-
-/// What is neither about a session nor a run.
-async fn rest<S, R>(exchange: Exchange<S>, action: Action) -> Reply<R>
-where
-    S: ChatKit<R>,
-    R: ChatKitBody,
-{
-    match action {
-        Action::Transcribe(call) => transcriptions::create(exchange, call).await,
-        _ => Err(Rejection::new(Code::Internal)),
     }
 }

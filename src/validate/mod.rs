@@ -21,7 +21,7 @@ pub(crate) mod report;
 pub(crate) mod schemas;
 
 pub use crate::operation::message::RunCall;
-pub use call::{Answer, Audio, Call, Page, ThreadPath, TranscriptionCall};
+pub use call::{Answer, Call, Page, ThreadPath};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
 pub use openai::{ListPage, NewClientSession, OpenAiCall};
 pub use reader::{BodyLimits, Reader, UnknownRequests};

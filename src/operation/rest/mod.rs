@@ -5,6 +5,7 @@ pub(super) mod create_feedback;
 pub(super) mod create_run;
 pub(super) mod create_session;
 pub(super) mod create_thread;
+pub(super) mod create_transcription;
 pub(super) mod delete_attachment;
 pub(super) mod delete_session;
 pub(super) mod get_session;

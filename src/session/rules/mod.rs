@@ -122,13 +122,12 @@ impl Desk {
 
     pub(crate) async fn admit(
         &self,
-        principal: &Principal,
+        _principal: &Principal,
         call: Call,
     ) -> Result<Action, Rejection> {
         match call {
             // Each in a box of its own: what a run needs is moved about as often as there are runs.
             Call::OpenAi(call) => Box::pin(self.openai(call)).await,
-            call => Box::pin(self.rest(principal, call)).await,
         }
     }
 

@@ -5,25 +5,17 @@ use std::sync::Arc;
 use super::Desk;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
-use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Action, Attachments, OwnedSession};
+use crate::rejection::Rejection;
+use crate::session::admitted::{Attachments, OwnedSession};
 use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
 use crate::session::grant::OwnedThread;
 use crate::session::items::{ItemCursors, ItemsFrom};
 use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::validate::{Call, ThreadPath};
+use crate::validate::ThreadPath;
 
 impl Desk {
-    /// What belongs to a thread or to a user.
-    pub(crate) async fn rest(&self, _: &Principal, call: Call) -> Result<Action, Rejection> {
-        match call {
-            Call::CreateTranscription(call) => Ok(Action::Transcribe(call)),
-            _ => Err(Rejection::new(Code::Internal)),
-        }
-    }
-
     /// Gives the right to record what becomes of the caller's attachments.
     pub(crate) fn attachments(&self, principal: &Principal) -> Attachments {
         Attachments::new(principal.user_id().clone(), Arc::clone(&self.store))

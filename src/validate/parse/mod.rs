@@ -16,7 +16,6 @@ use crate::rejection::{Code, Rejection};
 use crate::route::{Operation, Target};
 use crate::surface::Surface;
 
-pub(crate) mod audio;
 pub(crate) mod extra;
 pub(crate) mod outline;
 
@@ -25,7 +24,7 @@ pub(crate) fn parse(
     rules: &Reader,
     target: &Target,
     query: Option<&str>,
-    headers: &HeaderMap,
+    _headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Call, Rejection> {
     match target.operation().surface() {
@@ -33,9 +32,6 @@ pub(crate) fn parse(
         Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
     }
     match target.operation() {
-        Operation::CreateTranscription => {
-            audio::parse(rules, headers, body).map(Call::CreateTranscription)
-        }
         _ => Err(Rejection::new(Code::Internal)),
     }
 }

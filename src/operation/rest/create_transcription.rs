@@ -1,36 +1,101 @@
-//! `create_transcription`: audio as it is, or in base64 in a JSON body.
+//! Has the upstream write down what was said: audio as it is, or in base64 in a JSON body.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::Method;
 
-use super::super::call::{Audio, TranscriptionCall};
-use super::super::negotiate;
-use super::super::read::SizeLimit;
-use super::super::reader::Reader;
-use super::super::report::Report;
-use super::not_json;
-use super::outline::{Outline, outline};
+use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
+use crate::principal::Principal;
+use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::route::Operation;
+use crate::session::Desk;
+use crate::surface::Surface;
+use crate::translate::envelope::{self, Audio};
+use crate::translate::upstream::Failure;
+use crate::translate::{ChatKit, ChatKitBody, reply, threads, unknown};
+use crate::validate::parse::not_json;
+use crate::validate::parse::outline::{Outline, outline};
+use crate::validate::read::SizeLimit;
+use crate::validate::{Report, negotiate};
 
 const AUDIO: &str = "audio_base64";
 const MIME_TYPE: &str = "mime_type";
 
-pub(crate) fn parse(
-    rules: &Reader,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<TranscriptionCall, Rejection> {
-    if let Some(mime_type) = negotiate::audio(headers) {
-        if body.is_empty() {
-            return Err(Report::one("", "is empty where audio is due").into());
+pub(crate) struct CreateTranscription;
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    audio: Audio,
+    mime_type: String,
+}
+
+impl Operation for CreateTranscription {
+    const ROW: Row = Row {
+        name: "create_transcription",
+        surface: Surface::Rest,
+        method: Method::POST,
+        path: "/transcriptions",
+        takes: Takes::Audio,
+        gives: Gives::Json,
+        asks_upstream: true,
+        may_be_foreign: false,
+        refuses: &[],
+        tag: "Transcriptions",
+        summary: "Turn speech into text",
+        description: "The audio as it is, with its media type, or in base64 inside of JSON.",
+        links: &[],
+    };
+
+    type Call = Call;
+    type Grant = ();
+
+    fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
+        let body = read.body();
+        match negotiate::audio(read.headers()) {
+            None => of_json(read),
+            Some(_) if body.is_empty() => {
+                Err(Report::one("", "is empty where audio is due").into())
+            }
+            Some(mime_type) => Ok(Call { audio: Audio::Raw(body.clone()), mime_type }),
         }
-        return Ok(TranscriptionCall { audio: Audio::Raw(body.clone()), mime_type });
     }
+
+    async fn admit(_: &Desk, _: &Principal, _: &Call) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    async fn answer<S: ChatKit<R>, R: ChatKitBody>(
+        mut exchange: Exchange<S>,
+        (): (),
+        Call { audio, mime_type }: Call,
+    ) -> Reply<R> {
+        let request = envelope::transcription(&audio, &mime_type);
+        // It is in the request now; it needn't be kept twice while the upstream listens.
+        drop(audio);
+        let upstream = &mut exchange.upstream;
+        let answer = match upstream.json(request).await {
+            Ok(answer) => answer,
+            Err(failure)
+                if failure.is_bare_500()
+                    && upstream.is_ignorant_of(RequestType::InputTranscribe).await =>
+            {
+                return Err(unknown::unsupported());
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        upstream.known.saw(RequestType::InputTranscribe);
+        let text = threads::object(&answer)
+            .and_then(|transcription| transcription.text("text"))
+            .ok_or(Failure::Protocol("the upstream's transcription is not one"))?;
+        reply::one(reply::Transcription { text })
+    }
+}
+
+fn of_json(read: &Read<'_>) -> Result<Call, Rejection> {
+    let body = read.body();
     let Outline { mut value, texts: [base64, mime_type], is_cut } =
         outline(body, [AUDIO, MIME_TYPE]).map_err(not_json)?;
     if is_cut && let Some(members) = value.as_object_mut() {
@@ -38,7 +103,7 @@ pub(crate) fn parse(
         members.entry(AUDIO).or_insert_with(|| "AAAA".into());
         members.entry(MIME_TYPE).or_insert_with(|| "audio/x".into());
     }
-    rules.schemas.check(Operation::CreateTranscription, &value)?;
+    read.check(&value)?;
     let (Some(base64), Some(mime_type), false) = (base64, mime_type, is_cut) else {
         return Err(Rejection::new(Code::Internal).because("schema and outline disagree"));
     };
@@ -47,14 +112,15 @@ pub(crate) fn parse(
         let message = "must be base64 with the standard alphabet (RFC 4648 section 4) and padding";
         return Err(Report::one("/audio_base64", message).into());
     };
-    if bytes > rules.limits.max_audio_bytes {
-        return Err(SizeLimit::Audio(rules.limits.max_audio_bytes).too_large());
+    let max = read.limits().max_audio_bytes;
+    if bytes > max {
+        return Err(SizeLimit::Audio(max).too_large());
     }
     let base64 = match base64 {
         Cow::Borrowed(base64) => body.slice_ref(base64.as_bytes()),
         Cow::Owned(base64) => Bytes::from(base64),
     };
-    Ok(TranscriptionCall { audio: Audio::Base64(base64), mime_type: mime_type.into_owned() })
+    Ok(Call { audio: Audio::Base64(base64), mime_type: mime_type.into_owned() })
 }
 
 /// How many bytes a text in base64 stands for; `None` if it isn't one.
@@ -76,21 +142,16 @@ fn decoded_len(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use http::HeaderMap;
 
-    use super::super::super::reader::BodyLimits;
-    use super::super::super::schemas::Schemas;
     use super::*;
-    use crate::validate::UnknownRequests;
+    use crate::route::Router;
+    use crate::validate::{BodyLimits, Reader, Schemas};
 
-    fn parsed(body: &Bytes) -> Result<TranscriptionCall, Rejection> {
-        let rules = Reader {
-            schemas: Arc::new(Schemas::compile().unwrap()),
-            limits: BodyLimits::default(),
-            unknown: UnknownRequests::default(),
-            buffered: None,
-        };
-        parse(&rules, &HeaderMap::new(), body)
+    fn parsed(body: &Bytes) -> Result<Call, Rejection> {
+        let reader = Reader::new(Schemas::compile().unwrap(), BodyLimits::default());
+        let target = Router::new("").unwrap().route(&Method::POST, "/transcriptions").unwrap();
+        CreateTranscription::parse(&Read::new(&reader, &target, None, &HeaderMap::new(), body))
     }
 
     #[test]
