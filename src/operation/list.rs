@@ -1,6 +1,6 @@
 //! THE LIST: every operation, in the order of the API's tables.
 
-use super::{Operation as _, Row, chat, passthrough, rest};
+use super::{Operation as _, Row, chat, openai, passthrough, rest};
 use crate::route::Operation as Name;
 
 /// Hands the list to a macro.
@@ -32,6 +32,8 @@ macro_rules! each_operation {
             CreateAttachment: rest::create_attachment::CreateAttachment,
             DeleteAttachment: rest::delete_attachment::DeleteAttachment,
             CreateTranscription: rest::create_transcription::CreateTranscription,
+            OpenAiCreateSession: openai::create_session::CreateSession,
+            OpenAiCancelSession: openai::cancel_session::CancelSession,
         }
     };
 }

@@ -70,6 +70,7 @@ pub(crate) mod follow_up;
 mod layer;
 mod list;
 pub(crate) mod message;
+mod openai;
 mod passthrough;
 mod read;
 mod rest;

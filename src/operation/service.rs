@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::layer::OperationLayer;
 use super::list::each_operation;
 use super::tell::tell;
-use super::{Exchange, Operation, Read, Reply, chat, passthrough, rest};
+use super::{Exchange, Operation, Read, Reply, chat, openai, passthrough, rest};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};

@@ -8,7 +8,6 @@ use crate::telemetry::Record;
 /// Tells whom a service acts for, where that is one user, and the session.
 pub(super) fn tell(action: &Action, record: &Record) {
     let on_behalf = match action {
-        Action::OpenAi(OpenAiAction::Session(session, _)) => Some(&session.user_id),
         Action::OpenAi(OpenAiAction::ListThreads(directory, _)) => directory.user(),
         Action::OpenAi(
             OpenAiAction::GetThread(session)

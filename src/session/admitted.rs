@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::client_session::{ClientSecret, ClientSession};
 use super::cursors::{Cursors, List, Scope};
 use super::items::ItemCursors;
 use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
@@ -66,8 +65,6 @@ impl SessionPage {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenAiAction {
-    /// A client session was made or cancelled, and this is its secret; only the reply is missing.
-    Session(ClientSession, ClientSecret),
     /// Show a page of the threads.
     ListThreads(ThreadDirectory, ListPage),
     /// Show a thread.

@@ -59,6 +59,30 @@ impl fmt::Debug for ClientSession {
     }
 }
 
+/// A client session that is asked for.
+#[non_exhaustive]
+pub struct NewClientSession {
+    /// Whom it is for.
+    pub user_id: UserId,
+    /// How long it lasts, in seconds.
+    pub seconds: u64,
+    /// Its requests a minute.
+    pub requests_per_minute: NonZeroU32,
+    /// `workflow` and `chatkit_configuration` with their defaults, as a JSON object. `Debug` leaves
+    /// it out.
+    pub details: String,
+}
+
+impl fmt::Debug for NewClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewClientSession")
+            .field("user_id", &self.user_id)
+            .field("seconds", &self.seconds)
+            .field("requests_per_minute", &self.requests_per_minute)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How a client session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientSessionStatus {
@@ -100,6 +124,29 @@ impl ClientSecret {
 impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientSecret(..)")
+    }
+}
+
+/// A client session and its secret: the right to hand that out.
+#[derive(Clone, Debug)]
+pub struct SignedSession {
+    session: ClientSession,
+    secret: ClientSecret,
+}
+
+impl SignedSession {
+    pub(super) fn new(session: ClientSession, secret: ClientSecret) -> Self {
+        Self { session, secret }
+    }
+
+    /// The session as it is kept.
+    pub fn session(&self) -> &ClientSession {
+        &self.session
+    }
+
+    /// The secret that whoever asked for the session is given.
+    pub fn secret(&self) -> &ClientSecret {
+        &self.secret
     }
 }
 

@@ -4,6 +4,7 @@ use super::admitted::{
     Attachments, Conversation, OwnThreads, OwnedSession, SessionPage, ThreadDirectory,
 };
 use super::claim::RunClaim;
+use super::client_session::SignedSession;
 use super::record::{ConversationId, SessionId, ThreadId};
 use crate::principal::UserId;
 
@@ -77,6 +78,13 @@ impl Granted for Conversation {
 impl Granted for RunClaim {
     fn session_id(&self) -> Option<SessionId> {
         Some(self.session_id())
+    }
+}
+
+/// What a service calls a session is none of the gateway's.
+impl Granted for SignedSession {
+    fn user(&self) -> Option<&UserId> {
+        Some(&self.session().user_id)
     }
 }
 

@@ -47,7 +47,9 @@ pub use admitted::{
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};
-pub use client_session::{ClientSecret, ClientSession, ClientSessionStatus, SecretSigner};
+pub use client_session::{
+    ClientSecret, ClientSession, ClientSessionStatus, NewClientSession, SecretSigner, SignedSession,
+};
 #[cfg(feature = "translate")]
 pub(crate) use grant::Granted;
 pub use grant::OwnedThread;

@@ -23,7 +23,7 @@ pub(crate) mod schemas;
 pub use crate::operation::message::RunCall;
 pub use call::{Answer, Call, Page, ThreadPath};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
-pub use openai::{ListPage, NewClientSession, OpenAiCall};
+pub use openai::{ListPage, OpenAiCall};
 pub use reader::{BodyLimits, Reader, UnknownRequests};
 pub use report::{Report, Violation};
 pub use schemas::{SOURCES, Schemas, compile};

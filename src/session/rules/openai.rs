@@ -13,14 +13,14 @@ use crate::session::admitted::{
     Action, Attachments, ItemCursor, ItemsPage, OpenAiAction, OwnedSession, ThreadDirectory,
     store_down,
 };
-use crate::session::client_session::ClientSession;
+use crate::session::client_session::{ClientSession, NewClientSession, SignedSession};
 use crate::session::cursors::List;
 use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
 use crate::session::store::ClientSessionCreated;
-use crate::validate::{ListPage, NewClientSession, OpenAiCall, Report};
+use crate::validate::{ListPage, OpenAiCall, Report};
 
 /// Where a page of threads begins or ends.
 struct Cursor {
@@ -48,15 +48,6 @@ impl Desk {
     /// A service may see every user's threads: whose they are is only to be known.
     pub(crate) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
         let action = match call {
-            OpenAiCall::CreateSession(wanted) => self.create_client_session(wanted).await?,
-            OpenAiCall::CancelSession { session } => {
-                let now = Timestamp::now();
-                let cancelled = self.store.cancel_client_session(&session, now).await;
-                let session = cancelled.map_err(store_down)?.ok_or_else(|| {
-                    Rejection::new(Code::SessionNotFound).message("No session found with this id.")
-                })?;
-                self.with_secret(session).await?
-            }
             OpenAiCall::ListThreads { user, page } => {
                 let directory = self.directory(user, &page).await?;
                 OpenAiAction::ListThreads(directory, page)
@@ -77,39 +68,47 @@ impl Desk {
         Ok(Action::OpenAi(action))
     }
 
+    /// Makes a client session, unless its user has as many as they may have.
     pub(crate) async fn create_client_session(
         &self,
-        wanted: NewClientSession,
-    ) -> Result<OpenAiAction, Rejection> {
+        wanted: &NewClientSession,
+    ) -> Result<SignedSession, Rejection> {
         let now = Timestamp::now();
         let session = ClientSession {
             id: format!("cksess_{}", Uuid::new_v4().simple()),
-            user_id: wanted.user,
+            user_id: wanted.user_id.clone(),
             created_at: now,
             expires_at: end_of_life(now, wanted.seconds),
             cancelled_at: None,
             requests_per_minute: wanted.requests_per_minute,
-            details: wanted.details,
+            details: wanted.details.clone(),
         };
-        let action = self.with_secret(session.clone()).await?;
+        let signed = self.sign(session.clone()).await?;
         let created = self.store.create_client_session(session, MAX_ACTIVE).await;
         match created.map_err(store_down)? {
-            ClientSessionCreated::Done => Ok(action),
+            ClientSessionCreated::Done => Ok(signed),
             ClientSessionCreated::LimitReached => Err(Rejection::new(Code::SessionLimit).message(
                 "The user has as many client sessions as they may have; cancel one first.",
             )),
         }
     }
 
-    pub(crate) async fn with_secret(
-        &self,
-        session: ClientSession,
-    ) -> Result<OpenAiAction, Rejection> {
+    /// Cancels a client session; one that was cancelled before stays as it is.
+    pub(crate) async fn cancel_client_session(&self, id: &str) -> Result<SignedSession, Rejection> {
+        let cancelled = self.store.cancel_client_session(id, Timestamp::now()).await;
+        let session = cancelled.map_err(store_down)?.ok_or_else(|| {
+            Rejection::new(Code::SessionNotFound).message("No session found with this id.")
+        })?;
+        self.sign(session).await
+    }
+
+    /// Signs the secret of a client session.
+    async fn sign(&self, session: ClientSession) -> Result<SignedSession, Rejection> {
         let Some(signer) = &self.signer else {
             return Err(Rejection::new(Code::Internal).because("nobody signs client secrets"));
         };
         let secret = signer.sign(&session).await.map_err(store_down)?;
-        Ok(OpenAiAction::Session(session, secret))
+        Ok(SignedSession::new(session, secret))
     }
 
     /// Where a page of threads is to be read, once it is known that its cursors are some.

@@ -13,7 +13,6 @@ pub(crate) mod convert;
 pub(crate) mod delete;
 pub(crate) mod find;
 pub(crate) mod items;
-pub(crate) mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod threads;
@@ -24,7 +23,6 @@ where
     R: ChatKitBody,
 {
     match action {
-        OpenAiAction::Session(session, secret) => sessions::show(&session, &secret),
         OpenAiAction::ListThreads(directory, page) => {
             threads::list(&mut exchange, directory, page.limit).await
         }

@@ -29,7 +29,7 @@ pub(crate) fn parse(
 ) -> Result<Call, Rejection> {
     match target.operation().surface() {
         Surface::Rest | Surface::Chat => {}
-        Surface::OpenAi => return openai::parse(rules, target, query, body).map(Call::OpenAi),
+        Surface::OpenAi => return openai::parse(rules, target, query).map(Call::OpenAi),
     }
     match target.operation() {
         _ => Err(Rejection::new(Code::Internal)),

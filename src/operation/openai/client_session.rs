@@ -1,13 +1,13 @@
-//! Client sessions as the OpenAI-compatible API shows them.
+//! A client session as it is shown.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::operation::Reply;
 use crate::rejection::{Code, Rejection};
-use crate::session::{ClientSecret, ClientSession};
+use crate::session::SignedSession;
 use crate::translate::reply;
-use crate::translate::service::Reply;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -28,7 +28,7 @@ struct RateLimits {
     max_requests_per_1_minute: u32,
 }
 
-/// What the validation wrote.
+/// What was kept of the request that made it.
 #[derive(Deserialize, Serialize)]
 struct Details<'a> {
     #[serde(borrow)]
@@ -37,8 +37,10 @@ struct Details<'a> {
     chatkit_configuration: &'a RawValue,
 }
 
-/// The secret of one that is over is shown all the same, as the hosted API does: it is no use.
-pub(crate) fn show<R>(session: &ClientSession, secret: &ClientSecret) -> Reply<R> {
+/// Shows a client session and its secret. That of one that is over is shown all the same, as the
+/// hosted API does: it is no use.
+pub(super) fn show<R>(signed: &SignedSession) -> Reply<R> {
+    let session = signed.session();
     let details = serde_json::from_str(&session.details).map_err(|error| {
         let category = error.classify();
         Rejection::new(Code::Internal).because(format!("a client session's row: {category:?}"))
@@ -47,7 +49,7 @@ pub(crate) fn show<R>(session: &ClientSession, secret: &ClientSecret) -> Reply<R
     reply::json(&Shown {
         id: &session.id,
         object: "chatkit.session",
-        client_secret: secret.expose(),
+        client_secret: signed.secret().expose(),
         expires_at: session.expires_at.as_second(),
         status: session.status(Timestamp::now()).as_str(),
         user: session.user_id.as_str(),
