@@ -34,6 +34,10 @@ macro_rules! each_operation {
             CreateTranscription: rest::create_transcription::CreateTranscription,
             OpenAiCreateSession: openai::create_session::CreateSession,
             OpenAiCancelSession: openai::cancel_session::CancelSession,
+            OpenAiListThreads: openai::list_threads::ListThreads,
+            OpenAiGetThread: openai::get_thread::GetThread,
+            OpenAiDeleteThread: openai::delete_thread::DeleteThread,
+            OpenAiListItems: openai::list_items::ListItems,
         }
     };
 }
@@ -49,7 +53,6 @@ macro_rules! rows {
                     static ROW: Row = <$operation>::ROW;
                     Some(&ROW)
                 })*
-                _ => None,
             }
         }
     };

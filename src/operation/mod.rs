@@ -77,7 +77,6 @@ mod rest;
 mod row;
 pub(crate) mod run;
 mod service;
-mod tell;
 
 pub use layer::OperationLayer;
 pub use service::Operations;

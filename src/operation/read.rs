@@ -9,7 +9,7 @@ use crate::rejection::Rejection;
 use crate::route::Target;
 use crate::validate::json::{self, Parsed, Shape};
 use crate::validate::parse::{defect, is_absent, not_json};
-use crate::validate::{BodyLimits, Reader, ThreadPath, UnknownRequests, query};
+use crate::validate::{BodyLimits, Reader, Report, ThreadPath, UnknownRequests, query};
 
 /// A request whose body has been read.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +128,14 @@ impl<'a> Read<'a> {
     /// # Errors
     /// 400 for one that comes twice or doesn't match.
     pub(crate) fn query(&self, names: &[&str]) -> Result<Value, Rejection> {
+        self.parameters(names).map_err(Rejection::from)
+    }
+
+    /// Reads the same, for an operation that refuses them in words of its own.
+    ///
+    /// # Errors
+    /// The [`Report`] of what is wrong.
+    pub(crate) fn parameters(&self, names: &[&str]) -> Result<Value, Report> {
         let value = query::parse(self.query, names)?;
         self.reader.schemas.check_query(self.target.operation(), &value)?;
         Ok(value)

@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use super::layer::OperationLayer;
 use super::list::each_operation;
-use super::tell::tell;
 use super::{Exchange, Operation, Read, Reply, chat, openai, passthrough, rest};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
@@ -27,7 +26,7 @@ use crate::surface::Surface;
 use crate::telemetry::Record;
 use crate::translate::sender::Sender;
 use crate::translate::upstream::Upstream;
-use crate::translate::{self, ChatKit, ChatKitBody, Known, ReplyBody, SessionObserver};
+use crate::translate::{ChatKit, ChatKitBody, Known, ReplyBody, SessionObserver};
 
 /// The service of [`OperationLayer`].
 #[derive(Clone, Debug)]
@@ -80,7 +79,6 @@ where
             ($($name:ident: $operation:ty,)*) => {
                 match asked.target.operation() {
                     $(Name::$name => Box::pin(asked.respond::<$operation, _, _, _>(body, inner, known)),)*
-                    _ => Box::pin(asked.respond_as_before(body, inner, known)),
                 }
             };
         }
@@ -128,40 +126,6 @@ impl Asked {
         let grant = O::admit(&self.rooms.desk, &self.principal, &call).await?;
         self.tell(&grant);
         O::answer(self.exchange(inner, known), grant, call).await
-    }
-
-    async fn respond_as_before<S, B, R>(
-        self,
-        body: B,
-        inner: S,
-        known: Known,
-    ) -> Result<Response<ReplyBody<R, SessionObserver>>, Infallible>
-    where
-        S: ChatKit<R>,
-        B: Body<Data = Bytes>,
-        R: ChatKitBody,
-    {
-        let answer = self.answer();
-        Ok(answer.of(self.steps(body, inner, known).await))
-    }
-
-    async fn steps<S, B, R>(self, body: B, inner: S, known: Known) -> Reply<R>
-    where
-        S: ChatKit<R>,
-        B: Body<Data = Bytes>,
-        R: ChatKitBody,
-    {
-        let (body, _room) = self.read(body).await?;
-        let query = self.head.uri.query();
-        let reader = &self.rooms.reader;
-        let call = reader.parse(&self.target, query, &self.head.headers, &body)?;
-        drop(body);
-        self.check_credentials()?;
-        let action = self.rooms.desk.admit(&self.principal, call).await?;
-        if let Some(record) = self.record() {
-            tell(&action, record);
-        }
-        translate::carry_out(self.exchange(inner, known), action).await
     }
 
     fn answer(&self) -> Answer {

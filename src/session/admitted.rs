@@ -14,15 +14,6 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
-use crate::validate::ListPage;
-
-/// What is left to be done.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Action {
-    /// Answer a service, by the OpenAI-compatible API.
-    OpenAi(OpenAiAction),
-}
 
 /// A session as one-shot chat has it, and the right to read a page of its messages.
 #[derive(Clone, Debug)]
@@ -60,29 +51,10 @@ impl SessionPage {
     }
 }
 
-/// What is left to be done for a service. The upstream is asked on behalf of the owner of what is
-/// asked about, whom each of these names, and never of the service.
+/// Between which of a thread's items those are that a service is shown.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum OpenAiAction {
-    /// Show a page of the threads.
-    ListThreads(ThreadDirectory, ListPage),
-    /// Show a thread.
-    GetThread(OwnedSession),
-    /// Delete a thread, its session, and its owner's attachments in it.
-    DeleteThread(OwnedSession, Attachments),
-    /// Show a page of a thread's items.
-    ListItems(OwnedSession, ItemsPage),
-}
-
-/// Which of a thread's items a service is shown.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct ItemsPage {
-    /// The most that are shown, at most 100.
-    pub limit: usize,
-    /// The oldest first; else the newest.
-    pub ascending: bool,
+pub struct ItemBounds {
     /// What comes after this.
     pub after: Option<ItemCursor>,
     /// What comes before this.

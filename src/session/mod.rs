@@ -42,8 +42,8 @@ mod store;
 #[cfg(feature = "translate")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
-    Action, Attachments, Conversation, ItemCursor, ItemsPage, OpenAiAction, OwnThreads,
-    OwnedSession, SessionPage, ThreadDirectory,
+    Attachments, Conversation, ItemBounds, ItemCursor, OwnThreads, OwnedSession, SessionPage,
+    ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 pub use claim::{BindError, RunClaim};

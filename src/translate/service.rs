@@ -1,4 +1,4 @@
-//! [`Action`] → the exchanges with the upstream, and the reply.
+//! What an operation has to carry it out.
 
 use std::sync::Arc;
 
@@ -7,12 +7,10 @@ use http::Response;
 use super::body::ReplyBody;
 use super::errand::Errands;
 use super::observer::SessionObserver;
-use super::openai;
 use super::settings::TranslateSettings;
-use super::upstream::{ChatKit, ChatKitBody, Upstream};
+use super::upstream::Upstream;
 use crate::principal::UserId;
 use crate::rejection::Rejection;
-use crate::session::Action;
 use crate::telemetry::Record;
 
 /// What an operation comes to.
@@ -27,22 +25,10 @@ pub(crate) struct Exchange<S> {
 }
 
 impl<S: Clone> Exchange<S> {
-    /// The upstream, asked on behalf of the user who owns what is asked about, and never with the
+    /// Gives the upstream, asked on behalf of the user who owns what is asked about, and never with the
     /// token of the service that asks.
     pub(crate) fn upstream_for(&self, owner: &UserId) -> Upstream<S> {
         let Upstream { service, sender, known } = self.upstream.clone();
         Upstream { service, sender: sender.of(owner.clone()).keeping_token(), known }
-    }
-}
-
-pub(crate) async fn carry_out<S, R>(exchange: Exchange<S>, action: Action) -> Reply<R>
-where
-    S: ChatKit<R>,
-    R: ChatKitBody,
-{
-    // Each in a box of its own: none has room for another, and all are moved into the one that is
-    // returned.
-    match action {
-        Action::OpenAi(action) => Box::pin(openai::carry_out(exchange, action)).await,
     }
 }

@@ -1,15 +1,5 @@
 //! What a request asks for, once it is known to be well-formed.
 
-use super::openai::OpenAiCall;
-
-/// One operation with what it needs. Ids are as they came: nobody has looked them up yet.
-#[derive(Debug)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "a variant is an operation, and its fields are that table's words")]
-pub enum Call {
-    OpenAi(OpenAiCall),
-}
-
 /// The thread that a path names, by its session's id and its own.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -12,7 +12,6 @@
 pub(crate) mod call;
 pub(crate) mod json;
 pub(crate) mod negotiate;
-pub(crate) mod openai;
 pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod read;
@@ -21,9 +20,8 @@ pub(crate) mod report;
 pub(crate) mod schemas;
 
 pub use crate::operation::message::RunCall;
-pub use call::{Answer, Call, Page, ThreadPath};
+pub use call::{Answer, Page, ThreadPath};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
-pub use openai::{ListPage, OpenAiCall};
 pub use reader::{BodyLimits, Reader, UnknownRequests};
 pub use report::{Report, Violation};
 pub use schemas::{SOURCES, Schemas, compile};

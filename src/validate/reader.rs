@@ -5,14 +5,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::call::Call;
+use super::negotiate;
 use super::read::ReadBody;
 use super::schemas::Schemas;
-use super::{negotiate, parse};
 use crate::limit::BufferedBytes;
 use crate::principal::UserId;
 use crate::rejection::Rejection;
-use crate::route::{Operation, Target};
+use crate::route::Operation;
 
 /// The bounds of what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,16 +109,5 @@ impl Reader {
         let max = buffered.map_or(max, |buffered| max.at_most(buffered.largest()));
         let permit = buffered.map(|buffered| buffered.permit(user));
         Ok(Some(ReadBody::new(body, max, self.limits.body_timeout).with_permit(permit)))
-    }
-
-    /// What a request asks for.
-    pub(crate) fn parse(
-        &self,
-        target: &Target,
-        query: Option<&str>,
-        headers: &HeaderMap,
-        body: &Bytes,
-    ) -> Result<Call, Rejection> {
-        parse::parse(self, target, query, headers, body)
     }
 }

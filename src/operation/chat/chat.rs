@@ -158,13 +158,13 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::route::{Router, Target};
+    use crate::route::{Operation as Name, Router, Target};
     use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 
     fn target(path: &str) -> Target {
         let surfaces = Surfaces::rest("/v1").with_chat("/api");
-        Router::with_surfaces(&surfaces).unwrap().route(&http::Method::POST, path).unwrap()
+        Router::new(Name::ALL, &surfaces).unwrap().route(&http::Method::POST, path).unwrap()
     }
 
     fn call(body: &str) -> Result<Call, (u16, Code)> {

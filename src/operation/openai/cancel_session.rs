@@ -36,8 +36,8 @@ impl Operation for CancelSession {
     type Call = Call;
     type Grant = SignedSession;
 
-    /// The body, if there is one, says nothing.
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
+        // The body, if there is one, says nothing.
         Ok(Call { session: read.session() })
     }
 

@@ -11,10 +11,18 @@ use crate::validate::Report;
 
 pub(super) mod cancel_session;
 pub(super) mod create_session;
+pub(super) mod delete_thread;
+pub(super) mod get_thread;
+pub(super) mod list_items;
+pub(super) mod list_threads;
 
 mod client_session;
+mod convert;
+mod find;
+mod list;
 #[cfg(test)]
 mod parsed;
+mod thread;
 
 /// Reads the id of a user, which comes as `user`.
 fn user_id(id: &str) -> Result<UserId, Report> {

@@ -88,13 +88,17 @@ mod tests {
     use super::*;
     use crate::operation::passthrough::Passthrough;
     use crate::operation::{Operation as _, Read};
-    use crate::route::Router;
+    use crate::route::{Operation as Name, Router};
+    use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 
     #[test]
     fn a_limit_has_a_limit() {
         let reader = Reader::new(Schemas::compile().unwrap(), BodyLimits::default());
-        let target = Router::new("/v1").unwrap().route(&Method::POST, "/v1").unwrap();
+        let target = Router::new(Name::ALL, &Surfaces::rest("/v1"))
+            .unwrap()
+            .route(&Method::POST, "/v1")
+            .unwrap();
         let headers = HeaderMap::new();
         let call = |kind: &str, limit: &str| {
             let params = format!(r#"{{"thread_id": "t", "limit": {limit}, "after": "a"}}"#);

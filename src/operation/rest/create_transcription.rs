@@ -145,12 +145,16 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::route::Router;
+    use crate::route::{Operation as Name, Router};
+    use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 
     fn parsed(body: &Bytes) -> Result<Call, Rejection> {
         let reader = Reader::new(Schemas::compile().unwrap(), BodyLimits::default());
-        let target = Router::new("").unwrap().route(&Method::POST, "/transcriptions").unwrap();
+        let target = Router::new(Name::ALL, &Surfaces::rest(""))
+            .unwrap()
+            .route(&Method::POST, "/transcriptions")
+            .unwrap();
         CreateTranscription::parse(&Read::new(&reader, &target, None, &HeaderMap::new(), body))
     }
 

@@ -1,4 +1,4 @@
-//! Ownership and limits: [`Call`] → [`Action`].
+//! Ownership and limits: what a caller may do.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::limit::PerUserStreams;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::{Action, OwnedSession, SessionPage, store_down};
+use crate::session::admitted::{OwnedSession, SessionPage, store_down};
 use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
@@ -18,14 +18,13 @@ use crate::session::items::ItemCursors;
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{Ownership, SessionId, SessionRecord};
 use crate::session::store::{Created, NewConversation, NewSession, SessionStore};
-use crate::validate::Call;
 
 mod chat;
 mod first_run;
 mod history;
-mod openai;
 mod rest;
 mod run;
+mod services;
 mod threads;
 
 use run::Asked;
@@ -118,17 +117,6 @@ impl Desk {
     #[must_use]
     pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
         Self { signer: Some(signer), ..self }
-    }
-
-    pub(crate) async fn admit(
-        &self,
-        _principal: &Principal,
-        call: Call,
-    ) -> Result<Action, Rejection> {
-        match call {
-            // Each in a box of its own: what a run needs is moved about as often as there are runs.
-            Call::OpenAi(call) => Box::pin(self.openai(call)).await,
-        }
     }
 
     pub(crate) async fn create(

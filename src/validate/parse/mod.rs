@@ -1,40 +1,16 @@
-//! Bytes and target → [`Call`]. Pure.
+//! What several operations read alike.
 
 use std::io;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use serde_json::Value;
 
-use super::call::Call;
-use super::json::{JsonError, Parsed, Shape};
-use super::reader::Reader;
+use super::json::JsonError;
 use super::report::Report;
-use super::{json, openai};
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
-use crate::route::{Operation, Target};
-use crate::surface::Surface;
 
 pub(crate) mod extra;
 pub(crate) mod outline;
-
-/// Parses the body of a request for `target`.
-pub(crate) fn parse(
-    rules: &Reader,
-    target: &Target,
-    query: Option<&str>,
-    _headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Call, Rejection> {
-    match target.operation().surface() {
-        Surface::Rest | Surface::Chat => {}
-        Surface::OpenAi => return openai::parse(rules, target, query).map(Call::OpenAi),
-    }
-    match target.operation() {
-        _ => Err(Rejection::new(Code::Internal)),
-    }
-}
 
 /// Whether there is no body, where none is asked for: `null` is how clients write a value that they
 /// don't have.
@@ -67,27 +43,6 @@ impl io::Write for Left {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A body that matches its operation's schema.
-pub(crate) fn checked(
-    rules: &Reader,
-    operation: Operation,
-    body: &[u8],
-) -> Result<Value, Rejection> {
-    checked_parts(rules, operation, body, &Shape::Tree).map(|parsed| parsed.value)
-}
-
-/// The same, of a body with parts that stay as they were written.
-pub(crate) fn checked_parts(
-    rules: &Reader,
-    operation: Operation,
-    body: &[u8],
-    shape: &'static Shape,
-) -> Result<Parsed, Rejection> {
-    let parsed = json::read(body, rules.limits.max_json_values, shape).map_err(not_json)?;
-    rules.schemas.check(operation, &parsed.value)?;
-    Ok(parsed)
 }
 
 /// The texts in a list.

@@ -16,8 +16,8 @@ use crate::translate::upstream::Failure;
 
 /// An item as it is shown.
 #[derive(Debug, Serialize)]
-pub(crate) struct Item {
-    pub(crate) id: String,
+pub(super) struct Item {
+    pub(super) id: String,
     object: &'static str,
     thread_id: String,
     created_at: i64,
@@ -110,12 +110,12 @@ struct GroupedTask {
     summary: Option<String>,
 }
 
-/// An item of `thread_id`'s, or `None` for one without a counterpart. Times without a zone are
+/// Converts an item of `thread_id`'s, or gives `None` for one without a counterpart. Times without a zone are
 /// taken as `offset` from UTC; without a time that can be read, an item is as old as its thread.
 ///
 /// # Errors
 /// If it has no id that can be read: there would be no cursor of it.
-pub(crate) fn item(
+pub(super) fn item(
     json: &RawValue,
     thread_id: &str,
     offset: Offset,
@@ -173,7 +173,7 @@ pub(crate) fn item(
     }))
 }
 
-/// A member of an integrator's own as a text of JSON.
+/// Gives a member of an integrator's own as a text of JSON.
 fn json_text(item: &Object<'_>, name: &str, absent: &str) -> String {
     free_form(item, name).map_or_else(|| absent.to_owned(), |json| json.get().to_owned())
 }
@@ -235,7 +235,7 @@ fn output_part(part: Piece<'_>) -> OutputPart {
     }
 }
 
-/// A task, of which nothing can be told if it is none.
+/// Converts a task, of which nothing can be told if it is none.
 fn task(task: Option<&Object<'_>>) -> GroupedTask {
     let text = |name| task.and_then(|task| task.text(name));
     GroupedTask {

@@ -1,4 +1,4 @@
-//! Pages of threads in front of upstreams that have lost some, or can't tell.
+//! What is asked for, and pages in front of upstreams that have lost some threads, or can't tell.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,16 +10,17 @@ use http_body_util::{BodyExt as _, Full};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::find::look_up;
-use super::threads;
+use super::super::find::look_up;
+use super::super::parsed::parsed;
+use super::ListThreads;
 use crate::error::BoxError;
+use crate::operation::Exchange;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{
     BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
     ThreadDirectory, ThreadsPage, Uncounted,
 };
-use crate::translate::service::Exchange;
 use crate::translate::upstream::Upstream;
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
@@ -96,7 +97,7 @@ async fn pages(
             ThreadsPage { user_id: None, ascending: true, after: place, until: None, limit: 0 };
         let directory = ThreadDirectory::new(Arc::<MemoryStore>::clone(store), page, None, false);
         let mut exchange = exchange!(calls, answer.clone());
-        let page = threads::page(&mut exchange, directory, limit).await?;
+        let page = super::page(&mut exchange, directory, limit).await?;
         let page = serde_json::to_value(page).unwrap();
         let data = page["data"].as_array().unwrap().clone();
         assert!(!data.is_empty() || page["has_more"] == false, "{page}");
@@ -120,6 +121,17 @@ fn told(n: usize) -> Value {
 fn endless(params: &Value) -> Value {
     let after = params["after"].as_str().unwrap_or_default();
     json!({"data": [], "has_more": true, "after": format!("{after}x")})
+}
+
+#[test]
+fn whose_threads_are_listed_is_read_from_the_query() {
+    for query in ["limit=-1", "limit=x", "order=up", "after=", "limit=1&limit=2", "before=%ff"] {
+        let fault = parsed::<ListThreads>(&format!("/threads?{query}"), "").unwrap_err();
+        assert_eq!(fault.code(), Code::InvalidInput, "{query}");
+    }
+    let call = parsed::<ListThreads>("/threads?user=u+1", "").unwrap();
+    assert_eq!(call.user.unwrap().as_str(), "u 1");
+    assert!(parsed::<ListThreads>("/threads?user=%0a", "").is_err());
 }
 
 #[tokio::test]

@@ -1,28 +1,31 @@
-//! Deleting a thread with what belongs to it.
+//! Deletes a thread with what belongs to it: its session, and its owner's attachments in it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::find::remove;
-use super::threads::not_found;
+use super::find::{Found, Listing, find};
+use super::thread::not_found;
 use crate::bounds::{MAX_ID_CHARS, is_longer};
 use crate::error::BoxError;
 use crate::operation::attachment;
+use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
+use crate::principal::Principal;
+use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Attachments, OwnedSession, ThreadId};
+use crate::session::{Attachments, Desk, OwnedSession, ThreadId};
 use crate::shown::shown;
 use crate::stream::{Object, text};
-use crate::translate::service::{Exchange, Reply};
-use crate::translate::upstream::{ChatKit, ChatKitBody, Upstream};
-use crate::translate::{envelope, reply, threads};
+use crate::surface::Surface;
+use crate::translate::upstream::Upstream;
+use crate::translate::{ChatKit, ChatKitBody, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
 const MAX_ATTACHMENTS: usize = 1000;
@@ -41,25 +44,58 @@ struct Deleted<'a> {
     deleted: bool,
 }
 
-/// The attachments are read off the thread while it is there, and deleted when it is gone: what
-/// fails before that leaves everything as it was, and of what fails after it only files are left.
-/// An errand: once the thread is gone nobody can tell any more which files were in it.
-pub(crate) async fn thread<S, R>(
-    exchange: Exchange<S>,
-    session: OwnedSession,
-    attachments: Attachments,
-) -> Reply<R>
-where
-    S: ChatKit<R>,
-    R: ChatKitBody,
-{
-    let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };
-    let upstream = exchange.upstream_for(&session.record().user_id);
-    let id = thread_id.clone();
-    exchange.errands.run(delete(upstream, session, id, attachments)).await?;
-    reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })
+pub(crate) struct DeleteThread;
+
+pub(crate) struct Call {
+    thread: Box<str>,
 }
 
+impl Operation for DeleteThread {
+    const ROW: Row = Row {
+        name: "openai_delete_thread",
+        surface: Surface::OpenAi,
+        method: Method::DELETE,
+        path: "/threads/{thread_id}",
+        takes: Takes::Nothing,
+        gives: Gives::Json,
+        asks_upstream: true,
+        may_be_foreign: false,
+        refuses: &[Code::ThreadNotFound, Code::Conflict],
+        tag: "OpenAI",
+        summary: "Delete a thread",
+        description: "And the session that it belongs to.",
+        links: &[],
+    };
+
+    type Call = Call;
+    type Grant = (OwnedSession, Attachments);
+
+    fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
+        Ok(Call { thread: read.thread() })
+    }
+
+    async fn admit(desk: &Desk, _: &Principal, call: &Call) -> Result<Self::Grant, Rejection> {
+        desk.find_thread_with_files(&call.thread).await
+    }
+
+    async fn answer<S: ChatKit<R>, R: ChatKitBody>(
+        exchange: Exchange<S>,
+        (session, attachments): Self::Grant,
+        _: Call,
+    ) -> Reply<R> {
+        let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };
+        let upstream = exchange.upstream_for(&session.record().user_id);
+        let id = thread_id.clone();
+        // An errand: once the thread is gone nobody can tell any more which files were in it.
+        exchange.errands.run(delete(upstream, session, id, attachments)).await?;
+        reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })
+    }
+}
+
+/// Deletes a thread, its session, and the attachments that are its owner's.
+///
+/// They are read off the thread while it is there, and deleted when it is gone: what fails before
+/// that leaves everything as it was, and of what fails after it only files are left.
 async fn delete<S, R>(
     mut upstream: Upstream<S>,
     session: OwnedSession,
@@ -86,7 +122,36 @@ where
     Ok(())
 }
 
-/// The ids of the attachments in a thread, as many as can be had. Only they are kept, so a thread
+/// Deletes a session's thread, and then the session.
+///
+/// A thread that the upstream can neither delete nor get, that has no items and that no list
+/// shows is as good as lost: nothing of it is left that anybody could see, and nobody could ever
+/// be rid of it.
+async fn remove<S, R>(
+    upstream: &mut Upstream<S>,
+    session: &OwnedSession,
+    thread_id: &str,
+) -> Result<(), Rejection>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
+    if let Err(failure) = upstream.json(request).await {
+        let is_gone = failure.is_not_found()
+            || failure.is_bare_500()
+                && matches!(
+                    find(upstream, thread_id, &mut Listing::default()).await,
+                    Found::Lost | Found::Unknown { is_empty: true, .. }
+                );
+        if !is_gone {
+            return Err(failure.into());
+        }
+    }
+    session.delete().await
+}
+
+/// Gives the ids of the attachments in a thread, as many as can be had. Only they are kept, so a thread
 /// of any size will do.
 async fn files_of<S, R>(
     upstream: &mut Upstream<S>,
@@ -135,11 +200,13 @@ where
     Ok(found)
 }
 
+/// Tells the log that attachments are left.
 fn not_deleted(rejection: &Rejection) {
     let cause = shown(rejection.cause().unwrap_or_default());
     tracing::warn!(cause = &*cause, "a thread's attachments were not deleted with it");
 }
 
+/// Deletes an attachment, if it is the owner's.
 async fn delete_file<S, R>(
     upstream: &mut Upstream<S>,
     attachments: &Attachments,
@@ -157,7 +224,7 @@ where
     attachment::forget(upstream, attachments, id, request).await.map(drop)
 }
 
-/// The ids of a message's attachments.
+/// Gives the ids of a message's attachments.
 fn files(item: &RawValue) -> Vec<String> {
     let attachments = Object::of(item).map(|item| item.list("attachments")).unwrap_or_default();
     attachments

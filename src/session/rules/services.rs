@@ -1,4 +1,5 @@
-//! The OpenAI-compatible API: a service asks, and what it asks about has an owner.
+//! What a service may: see every user's threads, of which it need only be known whose they are, and
+//! make client sessions for users.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,8 +11,7 @@ use super::Desk;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{
-    Action, Attachments, ItemCursor, ItemsPage, OpenAiAction, OwnedSession, ThreadDirectory,
-    store_down,
+    Attachments, ItemBounds, ItemCursor, OwnedSession, ThreadDirectory, store_down,
 };
 use crate::session::client_session::{ClientSession, NewClientSession, SignedSession};
 use crate::session::cursors::List;
@@ -20,7 +20,7 @@ use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
 use crate::session::store::ClientSessionCreated;
-use crate::validate::{ListPage, OpenAiCall, Report};
+use crate::validate::Report;
 
 /// Where a page of threads begins or ends.
 struct Cursor {
@@ -35,8 +35,8 @@ const MAX_ACTIVE: NonZeroU32 = match NonZeroU32::new(1000) {
     None => NonZeroU32::MIN,
 };
 
-/// Whole seconds, as the API shows them, so that it ends when it says so; rounded up, so that it
-/// lasts as long as was asked for.
+/// Gives the end of a client session, in whole seconds as the API shows them, so that it ends when it
+/// says so; rounded up, so that it lasts as long as was asked for.
 fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
     let begun = i64::from(now.subsec_nanosecond() > 0);
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -45,29 +45,6 @@ fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
 }
 
 impl Desk {
-    /// A service may see every user's threads: whose they are is only to be known.
-    pub(crate) async fn openai(&self, call: OpenAiCall) -> Result<Action, Rejection> {
-        let action = match call {
-            OpenAiCall::ListThreads { user, page } => {
-                let directory = self.directory(user, &page).await?;
-                OpenAiAction::ListThreads(directory, page)
-            }
-            OpenAiCall::GetThread { thread } => OpenAiAction::GetThread(self.bound(&thread).await?),
-            OpenAiCall::DeleteThread { thread } => {
-                let session = self.bound(&thread).await?;
-                let owner = session.record().user_id.clone();
-                let attachments = Attachments::new(owner, Arc::clone(&self.store));
-                OpenAiAction::DeleteThread(session, attachments)
-            }
-            OpenAiCall::ListItems { thread, page } => {
-                let session = self.bound(&thread).await?;
-                let page = self.items_page(session.record(), page).await?;
-                OpenAiAction::ListItems(session, page)
-            }
-        };
-        Ok(Action::OpenAi(action))
-    }
-
     /// Makes a client session, unless its user has as many as they may have.
     pub(crate) async fn create_client_session(
         &self,
@@ -111,14 +88,17 @@ impl Desk {
         Ok(SignedSession::new(session, secret))
     }
 
-    /// Where a page of threads is to be read, once it is known that its cursors are some.
-    pub(crate) async fn directory(
+    /// Opens the directory of a user's threads, or of everybody's, where a page of them is to be
+    /// read, once it is known that its cursors are some.
+    pub(crate) async fn open_directory(
         &self,
         user: Option<UserId>,
-        page: &ListPage,
+        ascending: bool,
+        after: Option<&str>,
+        before: Option<&str>,
     ) -> Result<ThreadDirectory, Rejection> {
-        let after = self.cursor("/after", page.after.as_deref()).await?;
-        let until = self.cursor("/before", page.before.as_deref()).await?;
+        let after = self.cursor("/after", after).await?;
+        let until = self.cursor("/before", before).await?;
         let (backwards, after, until) = match (after, until) {
             (None, Some(until)) => (true, Some(until), None),
             (after, until) => (false, after, until),
@@ -126,7 +106,7 @@ impl Desk {
         let cursor = after.as_ref().and_then(|cursor| cursor.thread_id.clone());
         let page = ThreadsPage {
             user_id: user,
-            ascending: page.ascending != backwards,
+            ascending: ascending != backwards,
             after: after.map(|cursor| cursor.place),
             until: until.map(|cursor| cursor.place),
             limit: 0,
@@ -134,7 +114,8 @@ impl Desk {
         Ok(ThreadDirectory::new(Arc::clone(&self.store), page, cursor, backwards))
     }
 
-    /// The place that a parameter names: a thread's, or that of one which was deleted not long ago.
+    /// Finds the place that a parameter names: a thread's, or that of one which was deleted not long
+    /// ago.
     async fn cursor(&self, pointer: &str, id: Option<&str>) -> Result<Option<Cursor>, Rejection> {
         let Some(id) = id else { return Ok(None) };
         // Of one in quarantine its place is told, as of one that is deleted.
@@ -149,36 +130,52 @@ impl Desk {
         Ok(Some(Cursor { place, thread_id }))
     }
 
-    /// The page of a thread's items, once it is known which of its cursors this gateway gave.
-    pub(crate) async fn items_page(
-        &self,
-        record: &SessionRecord,
-        page: ListPage,
-    ) -> Result<ItemsPage, Rejection> {
-        let ListPage { limit, ascending, after, before } = page;
-        // The owner's, whichever service asks.
-        let cursors =
-            ItemCursors::new(List::OpenAiItems, record.user_id.clone(), self.cursors.clone());
-        let read = async |cursor: Option<String>| {
-            let Some(cursor) = cursor else { return Ok(None) };
-            let thread_id = record.thread_id.as_deref().unwrap_or_default();
-            let given = cursors.open(thread_id, &cursor).await?.map(str::to_owned);
-            Ok::<_, Rejection>(Some(given.map_or(ItemCursor::Id(cursor), ItemCursor::Given)))
-        };
-        let (after, before) = (read(after).await?, read(before).await?);
-        Ok(ItemsPage { limit, ascending, after, before, cursors })
-    }
-
-    pub(crate) async fn bound(&self, thread: &str) -> Result<OwnedSession, Rejection> {
-        let record = self.find(thread).await?.map(Found::admit).transpose()?;
+    /// Finds the session of a thread, whoever owns it. One without a thread is none.
+    pub(crate) async fn find_thread(&self, id: &str) -> Result<OwnedSession, Rejection> {
+        let record = self.find(id).await?.map(Found::admit).transpose()?;
         let bound = record.filter(|record| record.thread_id.is_some());
         bound.map(|record| self.own(record)).ok_or_else(|| {
             Rejection::new(Code::ThreadNotFound).message("No thread found with this id.")
         })
     }
 
-    /// The session of a thread, by the upstream's id of it or by its own.
-    pub(crate) async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
+    /// Finds the same, and gives the right to delete its owner's attachments.
+    pub(crate) async fn find_thread_with_files(
+        &self,
+        id: &str,
+    ) -> Result<(OwnedSession, Attachments), Rejection> {
+        let session = self.find_thread(id).await?;
+        let owner = session.record().user_id.clone();
+        let attachments = Attachments::new(owner, Arc::clone(&self.store));
+        Ok((session, attachments))
+    }
+
+    /// Finds the same, and tells which of the cursors of its items this gateway gave.
+    pub(crate) async fn find_items(
+        &self,
+        id: &str,
+        after: Option<&str>,
+        before: Option<&str>,
+    ) -> Result<(OwnedSession, ItemBounds), Rejection> {
+        let session = self.find_thread(id).await?;
+        let record = session.record();
+        // The owner's, whichever service asks.
+        let cursors =
+            ItemCursors::new(List::OpenAiItems, record.user_id.clone(), self.cursors.clone());
+        let read = async |cursor: Option<&str>| {
+            let Some(cursor) = cursor else { return Ok(None) };
+            let thread_id = record.thread_id.as_deref().unwrap_or_default();
+            Ok::<_, Rejection>(Some(match cursors.open(thread_id, cursor).await? {
+                Some(given) => ItemCursor::Given(given.to_owned()),
+                None => ItemCursor::Id(cursor.to_owned()),
+            }))
+        };
+        let (after, before) = (read(after).await?, read(before).await?);
+        Ok((session, ItemBounds { after, before, cursors }))
+    }
+
+    /// Finds the session of a thread, by the upstream's id of it or by its own.
+    async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
         let mut found = self.store.by_thread(id).await.map_err(store_down)?;
         if found.is_none()
             && let Some(id) = SessionId::parse(id)

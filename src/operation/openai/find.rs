@@ -1,4 +1,4 @@
-//! What became of a thread that an exchange failed on.
+//! What became of a thread: whether the upstream has it, and what it tells of it.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,10 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::threads::Told;
+use super::thread::Told;
 use crate::error::BoxError;
 use crate::protocol::RequestType;
-use crate::rejection::Rejection;
-use crate::session::{OwnedSession, ThreadId};
+use crate::session::ThreadId;
 use crate::stream::Object;
 use crate::translate::sender::{Kept, Sender};
 use crate::translate::upstream::{Failure, Upstream};
@@ -25,7 +24,7 @@ const ROWS: i64 = 100;
 const MAX_PAGES: usize = 5;
 
 /// What was found out about a thread.
-pub(crate) enum Found {
+pub(super) enum Found {
     Told(Told),
     /// The upstream works, and hasn't got it.
     Lost,
@@ -38,7 +37,7 @@ pub(crate) enum Found {
 }
 
 /// One user's list of threads in the upstream, as far as it was read.
-pub(crate) struct Listing {
+pub(super) struct Listing {
     rows: HashMap<ThreadId, Told>,
     after: Option<String>,
     /// How many pages may yet be asked for.
@@ -57,8 +56,8 @@ impl Default for Listing {
 }
 
 impl Listing {
-    /// One page from `after` on, or from the beginning.
-    pub(crate) async fn ask<S, R>(
+    /// Asks for one page from `after` on, or from the beginning.
+    pub(super) async fn ask<S, R>(
         upstream: &mut Upstream<S>,
         ascending: bool,
         after: Option<&str>,
@@ -80,15 +79,17 @@ impl Listing {
         Ok(listing)
     }
 
-    /// What it shows of a thread. That is given once.
-    pub(crate) fn take(&mut self, thread_id: &str) -> Option<Told> {
+    /// Takes what it shows of a thread. That is given once.
+    pub(super) fn take(&mut self, thread_id: &str) -> Option<Told> {
         self.rows.remove(thread_id)
     }
 
-    pub(crate) fn shows(&self, thread_id: &str) -> bool {
+    /// Tells whether it shows a thread.
+    pub(super) fn shows(&self, thread_id: &str) -> bool {
         self.rows.contains_key(thread_id)
     }
 
+    /// Adds a page's rows.
     fn add(&mut self, page: &threads::Page<'_>, sender: &Sender) -> Result<(), Failure> {
         for row in page.data.iter().filter_map(|row| Told::read(&Object::of(row)?)) {
             self.bytes += row.bytes();
@@ -98,6 +99,7 @@ impl Listing {
         kept.grow_to(self.bytes).map_err(Failure::Crowded)
     }
 
+    /// Goes on to the next page, if there is one that isn't the same again.
     fn go_on(&mut self, next: Option<&str>) {
         let goes_round = next.is_some() && self.after.as_deref() == next;
         self.left = if next.is_none() || goes_round { 0 } else { self.left.saturating_sub(1) };
@@ -141,12 +143,12 @@ impl Listing {
     }
 }
 
-/// What the upstream tells of a thread.
+/// Finds out what the upstream tells of a thread.
 ///
 /// A bare 500 may mean that it has lost it, or that its store is down, or that the thread has a
 /// title, which makes some servers fail here for ever. Only a thread that is there has items; and
 /// the list of threads, which must work, tells the rest unless it is too long to be read.
-pub(crate) async fn find<S, R>(
+pub(super) async fn find<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
     listing: &mut Listing,
@@ -192,11 +194,11 @@ where
     }
 }
 
-/// What the upstream tells of a thread; `None` if it has lost it.
+/// Gives what the upstream tells of a thread; `None` if it has lost it.
 ///
 /// # Errors
 /// If nobody can tell.
-pub(crate) async fn look_up<S, R>(
+pub(super) async fn look_up<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
 ) -> Result<Option<Told>, Failure>
@@ -209,33 +211,4 @@ where
         Found::Lost => Ok(None),
         Found::Unknown { failure, .. } => Err(failure),
     }
-}
-
-/// Deletes a session's thread, and then the session.
-///
-/// A thread that the upstream can neither delete nor get, that has no items and that no list
-/// shows is as good as lost: nothing of it is left that anybody could see, and nobody could ever
-/// be rid of it.
-pub(crate) async fn remove<S, R>(
-    upstream: &mut Upstream<S>,
-    session: &OwnedSession,
-    thread_id: &str,
-) -> Result<(), Rejection>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
-    R: Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
-    if let Err(failure) = upstream.json(request).await {
-        let is_gone = failure.is_not_found()
-            || failure.is_bare_500()
-                && matches!(
-                    find(upstream, thread_id, &mut Listing::default()).await,
-                    Found::Lost | Found::Unknown { is_empty: true, .. }
-                );
-        if !is_gone {
-            return Err(failure.into());
-        }
-    }
-    session.delete().await
 }
