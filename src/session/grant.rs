@@ -1,8 +1,6 @@
 //! What shows that a caller may. Whoever has one need not ask again, and this room alone makes them.
 
-use super::admitted::{
-    Attachments, Conversation, OwnThreads, OwnedSession, SessionPage, ThreadDirectory,
-};
+use super::admitted::{Attachments, Conversation, OwnedSession, SessionPage, ThreadDirectory};
 use super::claim::RunClaim;
 use super::client_session::SignedSession;
 use super::record::{ConversationId, SessionId, ThreadId};
@@ -50,8 +48,6 @@ impl Granted for () {}
 impl Granted for SessionPage {}
 
 impl Granted for Attachments {}
-
-impl Granted for OwnThreads {}
 
 impl Granted for OwnedThread {
     fn session_id(&self) -> Option<SessionId> {

@@ -182,7 +182,7 @@ impl Operation for Passthrough {
             (Some(T::ThreadsCreate), _) => Grant::Run(desk.begin_new_thread(principal).await?),
             // By type alone: a member that the type doesn't have must not change what it does.
             (Some(T::ThreadsList), _) => {
-                let own = desk.own_threads(principal, *ascending, after.as_deref()).await?;
+                let own = desk.list_own_threads(principal, *ascending, after.as_deref()).await?;
                 Grant::ListThreads(own)
             }
             (Some(T::ThreadsGetById), Some(thread)) => {
@@ -199,7 +199,7 @@ impl Operation for Passthrough {
             (Some(T::AttachmentsCreate), _) => Grant::CreateAttachment(desk.attachments(principal)),
             (Some(T::AttachmentsDelete), _) => Grant::DeleteAttachment(desk.attachments(principal)),
             (Some(kind), Some(thread)) if kind.is_streaming() => {
-                Grant::Run(desk.begin_on(principal, &thread, kind).await?)
+                Grant::Run(desk.begin_on_thread(principal, &thread, kind).await?)
             }
             (_, thread) => Grant::Other(thread),
         })

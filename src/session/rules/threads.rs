@@ -40,7 +40,7 @@ impl Desk {
     }
 
     /// Gives the caller's threads in the store's order, after that cursor if there is one.
-    pub(crate) async fn own_threads(
+    pub(crate) async fn list_own_threads(
         &self,
         principal: &Principal,
         ascending: bool,
@@ -77,7 +77,7 @@ impl Desk {
     }
 
     /// Begins a run on a thread by a request of that type.
-    pub(crate) async fn begin_on(
+    pub(crate) async fn begin_on_thread(
         &self,
         principal: &Principal,
         thread: &OwnedThread,
