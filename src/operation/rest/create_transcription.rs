@@ -16,8 +16,8 @@ use crate::surface::Surface;
 use crate::translate::envelope::{self, Audio};
 use crate::translate::upstream::Failure;
 use crate::translate::{ChatKit, ChatKitBody, reply, threads, unknown};
+use crate::validate::json::outline::{Outline, outline};
 use crate::validate::parse::not_json;
-use crate::validate::parse::outline::{Outline, outline};
 use crate::validate::read::SizeLimit;
 use crate::validate::{Report, negotiate};
 

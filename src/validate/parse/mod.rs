@@ -10,7 +10,6 @@ use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 
 pub(crate) mod extra;
-pub(crate) mod outline;
 
 /// Whether there is no body, where none is asked for: `null` is how clients write a value that they
 /// don't have.

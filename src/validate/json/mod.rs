@@ -5,13 +5,17 @@
 //! that what was checked is what is obeyed.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use serde_json::{Map, Number, Value};
+use serde::de::{self, DeserializeSeed as _};
+use serde_json::Value;
+
+pub(crate) mod outline;
+mod skim;
+mod tree;
+
+use tree::Tree;
 
 /// The deepest nesting of objects and arrays.
 pub const MAX_DEPTH: usize = 64;
@@ -150,289 +154,51 @@ pub(crate) fn read(
     shape: &'static Shape,
 ) -> Result<Parsed, JsonError> {
     let text = text(bytes)?;
-    let mut state = State { text, flaw: None, values_left: max_values, told_chars: 0 };
+    let mut state = tree::State::new(text, max_values);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0, shape, state: &mut state }
+    let value = Tree { depth: 0, shape, state: &mut state }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match value {
         Ok(value) => Ok(Parsed { value, told_chars: state.told_chars }),
-        Err(error) => Err(match state.flaw {
-            Some(Flaw::TooMany) => JsonError::TooMany { max: max_values },
-            Some(Flaw::InRaw(error)) => error,
-            Some(Flaw::Strict(flaw)) => flaw.at(error.line(), error.column()),
-            None => JsonError::Syntax { line: error.line(), column: error.column() },
-        }),
+        Err(error) => Err(Flaw::told(state.flaw, error.line(), error.column())),
     }
 }
 
+/// What makes JSON other than it is accepted.
 #[derive(Clone, Copy)]
 enum Flaw {
-    TooMany,
-    Strict(StrictFlaw),
-    /// In a part that stays as it was written; it is known where.
-    InRaw(JsonError),
-}
-
-#[derive(Clone, Copy)]
-enum StrictFlaw {
     DuplicateKey,
     TooDeep,
+    TooMany {
+        max: usize,
+    },
+    /// In a part that was read by itself; it is known where.
+    InPart(JsonError),
 }
 
-impl StrictFlaw {
-    fn at(self, line: usize, column: usize) -> JsonError {
-        match self {
-            Self::DuplicateKey => JsonError::DuplicateKey { line, column },
-            Self::TooDeep => JsonError::TooDeep,
+impl Flaw {
+    /// Tells why reading ended there; without a flaw it isn't JSON at all.
+    fn told(flaw: Option<Self>, line: usize, column: usize) -> JsonError {
+        match flaw {
+            Some(Self::DuplicateKey) => JsonError::DuplicateKey { line, column },
+            Some(Self::TooDeep) => JsonError::TooDeep,
+            Some(Self::TooMany { max }) => JsonError::TooMany { max },
+            Some(Self::InPart(error)) => error,
+            None => JsonError::Syntax { line, column },
         }
     }
-}
 
-struct State<'t> {
-    text: &'t str,
-    flaw: Option<Flaw>,
-    values_left: usize,
-    told_chars: usize,
-}
-
-impl State<'_> {
-    fn fail<E: de::Error>(&mut self, flaw: Flaw) -> E {
-        self.flaw = Some(flaw);
+    /// Ends the reading, and leaves word of why.
+    fn raise<E: de::Error>(self, word: &mut Option<Self>) -> E {
+        *word = Some(self);
         E::custom("not as it is accepted")
-    }
-
-    /// Counts one value, or one key.
-    fn count<E: de::Error>(&mut self) -> Result<(), E> {
-        match self.values_left.checked_sub(1) {
-            Some(left) => {
-                self.values_left = left;
-                Ok(())
-            }
-            None => Err(self.fail(Flaw::TooMany)),
-        }
-    }
-
-    /// Looks through a part that stays as it was written.
-    fn raw<E: de::Error>(&mut self, raw: &str, depth: usize, told: bool) -> Result<Value, E> {
-        if told {
-            self.told_chars += raw.chars().count();
-        }
-        let mut state = SkimState::default();
-        let mut deserializer = serde_json::Deserializer::from_str(raw);
-        let skimmed = Skim { depth, state: &mut state }.deserialize(&mut deserializer);
-        skimmed.map_err(|error| {
-            // It was told from where the part begins.
-            let begin = raw.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
-            let before = self.text.get(..begin).unwrap_or_default();
-            let (line, column) = match before.rfind('\n') {
-                Some(end) => (before.matches('\n').count(), begin - end - 1),
-                None => (0, begin),
-            };
-            let column = if error.line() <= 1 { column } else { 0 };
-            let (line, column) = (line + error.line().max(1), column + error.column());
-            self.fail(Flaw::InRaw(match state.flaw {
-                Some(flaw) => flaw.at(line, column),
-                None => JsonError::Syntax { line, column },
-            }))
-        })
-    }
-}
-
-struct Strict<'s, 't> {
-    depth: usize,
-    shape: &'static Shape,
-    state: &'s mut State<'t>,
-}
-
-impl<'t> Strict<'_, 't> {
-    fn deeper<E: de::Error>(&mut self, shape: &'static Shape) -> Result<Strict<'_, 't>, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.state.fail(Flaw::Strict(StrictFlaw::TooDeep)));
-        }
-        Ok(Strict { depth: self.depth + 1, shape, state: self.state })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict<'_, '_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.shape {
-            Shape::Raw | Shape::Told => {
-                let raw = <&RawValue>::deserialize(deserializer)?;
-                let told = matches!(self.shape, Shape::Told);
-                self.state.raw(raw.get(), self.depth, told)
-            }
-            Shape::Tree | Shape::Object(_) | Shape::List(_) => {
-                self.state.count::<D::Error>()?;
-                deserializer.deserialize_any(self)
-            }
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Strict<'_, '_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        let shape = self.shape.of_element();
-        loop {
-            let seed = self.deeper(shape)?;
-            match array.next_element_seed(seed)? {
-                Some(value) => values.push(value),
-                None => return Ok(Value::Array(values)),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        // Checked for an empty object too, so that depth means the same everywhere.
-        self.deeper::<A::Error>(&Shape::Tree)?;
-        while let Some(key) = object.next_key::<String>()? {
-            self.state.count::<A::Error>()?;
-            if members.contains_key(&key) {
-                return Err(self.state.fail(Flaw::Strict(StrictFlaw::DuplicateKey)));
-            }
-            let shape = self.shape.of_member(&key);
-            let value = object.next_value_seed(self.deeper(shape)?)?;
-            members.insert(key, value);
-        }
-        Ok(Value::Object(members))
     }
 }
 
 /// A text, borrowed where it can be.
 #[derive(Deserialize)]
-pub(crate) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-/// Any value, of which nothing is kept but its type.
-struct Skim<'s, 't> {
-    depth: usize,
-    state: &'s mut SkimState<'t>,
-}
-
-#[derive(Default)]
-struct SkimState<'t> {
-    flaw: Option<StrictFlaw>,
-    /// The first keys of the objects that are open. In one place, so that an object of few members
-    /// allocates nothing.
-    keys: Vec<Cow<'t, str>>,
-}
-
-/// How many of an object's keys are compared one by one.
-const FEW_KEYS: usize = 8;
-
-impl<'t> Skim<'_, 't> {
-    fn fail<E: de::Error>(&mut self, flaw: StrictFlaw) -> E {
-        self.state.flaw = Some(flaw);
-        E::custom("not as it is accepted")
-    }
-
-    fn deeper<E: de::Error>(&mut self) -> Result<Skim<'_, 't>, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.fail(StrictFlaw::TooDeep));
-        }
-        Ok(Skim { depth: self.depth + 1, state: self.state })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Skim<'_, 'de> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Skim<'_, 'de> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Number(0.into()))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Value, E> {
-        Ok(Value::String(String::new()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<Value, A::Error> {
-        while array.next_element_seed(self.deeper::<A::Error>()?)?.is_some() {}
-        Ok(Value::Array(Vec::new()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Value, A::Error> {
-        let begin = self.state.keys.len();
-        let mut many = BTreeSet::new();
-        self.deeper::<A::Error>()?;
-        while let Some(Text(key)) = object.next_key::<Text<'de>>()? {
-            let few = self.state.keys.get(begin..).unwrap_or_default();
-            let is_new = !few.contains(&key);
-            if is_new && few.len() < FEW_KEYS {
-                self.state.keys.push(key);
-            } else if !is_new || !many.insert(key) {
-                return Err(self.fail(StrictFlaw::DuplicateKey));
-            }
-            object.next_value_seed(self.deeper::<A::Error>()?)?;
-        }
-        self.state.keys.truncate(begin);
-        Ok(Value::Object(Map::new()))
-    }
-}
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed as _, Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::super::json::{self, JsonError, MAX_DEPTH, Text};
+use super::skim::{Skim, State, beginning};
+use super::{Flaw, JsonError, Text};
 
 /// The most values that are looked at. No body of texts has as many.
 const MAX_VALUES: usize = 10_000;
@@ -33,10 +34,10 @@ pub(crate) struct Outline<'a> {
 /// Reads a body, and in it the texts of these names.
 ///
 /// # Errors
-/// As [`json::parse`], but that an object in a member may have a key twice.
+/// As [`parse`](super::parse), but that an object in a member may have a key twice.
 pub(crate) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'a>, JsonError> {
-    let text = json::text(bytes)?;
-    let mut state = State { flaw: None, values: 0 };
+    let text = super::text(bytes)?;
+    let mut state = State::short(MAX_VALUES);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut outline = Outline { value: Value::Null, texts: [None, None], is_cut: false };
     let read = if text.trim_ascii_start().starts_with('{') {
@@ -44,44 +45,19 @@ pub(crate) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'
         let Outline { value, texts, .. } = &mut outline;
         (&mut deserializer).deserialize_map(Members { state: &mut state, value, names, texts })
     } else {
-        let sketch = Sketch { state: &mut state, depth: 0, text: None };
-        sketch.deserialize(&mut deserializer).map(|sketch| outline.value = sketch)
+        let skim = Skim { depth: 0, kept_chars: MAX_TEXT_CHARS, text: None, state: &mut state };
+        skim.deserialize(&mut deserializer).map(|value| outline.value = value)
     };
-    let Err(error) = read.and_then(|()| deserializer.end()) else { return Ok(outline) };
-    let (line, column) = (error.line(), error.column());
-    match state.flaw {
-        Some(Flaw::DuplicateKey) => Err(JsonError::DuplicateKey { line, column }),
-        Some(Flaw::TooDeep) => Err(JsonError::TooDeep),
-        Some(Flaw::TooMuch) => {
-            outline.is_cut = true;
-            Ok(outline)
-        }
-        None => Err(JsonError::Syntax { line, column }),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Flaw {
-    DuplicateKey,
-    TooDeep,
-    TooMuch,
-}
-
-struct State {
-    flaw: Option<Flaw>,
-    values: usize,
-}
-
-impl State {
-    fn fail<E: de::Error>(&mut self, flaw: Flaw) -> E {
-        self.flaw = Some(flaw);
-        E::custom("not as it is accepted")
+    match (read.and_then(|()| deserializer.end()), state.flaw) {
+        (Ok(()), _) => Ok(outline),
+        (Err(_), Some(Flaw::TooMany { .. })) => Ok(Outline { is_cut: true, ..outline }),
+        (Err(error), flaw) => Err(Flaw::told(flaw, error.line(), error.column())),
     }
 }
 
 /// The members of the body itself.
 struct Members<'s, 'a> {
-    state: &'s mut State,
+    state: &'s mut State<'a>,
     value: &'s mut Value,
     names: [&'s str; 2],
     texts: &'s mut [Option<Cow<'a, str>>; 2],
@@ -98,107 +74,17 @@ impl<'a> Visitor<'a> for Members<'_, 'a> {
         let Self { state, value, names, texts } = self;
         let Value::Object(members) = value else { return Ok(()) };
         while let Some(Text(key)) = object.next_key()? {
-            let name = beginning(&key);
+            let name = beginning(&key, MAX_TEXT_CHARS);
             if name.len() == key.len() && members.contains_key(name) {
                 return Err(state.fail(Flaw::DuplicateKey));
             }
             members.insert(name.to_owned(), Value::Null);
             let wanted = names.iter().zip(texts.iter_mut()).find(|(known, _)| ***known == *key);
             let text = wanted.map(|(_, text)| text);
-            let sketch = object.next_value_seed(Sketch { state: &mut *state, depth: 1, text })?;
-            members.insert(name.to_owned(), sketch);
+            let skim = Skim { depth: 1, kept_chars: MAX_TEXT_CHARS, text, state: &mut *state };
+            members.insert(name.to_owned(), object.next_value_seed(skim)?);
         }
         Ok(())
-    }
-}
-
-fn beginning(text: &str) -> &str {
-    let end = text.char_indices().nth(MAX_TEXT_CHARS).map(|(end, _)| end);
-    end.and_then(|end| text.get(..end)).unwrap_or(text)
-}
-
-/// Any value, of which little is kept.
-struct Sketch<'s, 'a> {
-    state: &'s mut State,
-    depth: usize,
-    /// Where to put it if it is a text.
-    text: Option<&'s mut Option<Cow<'a, str>>>,
-}
-
-impl<'a> Sketch<'_, 'a> {
-    fn deeper<E: de::Error>(&mut self) -> Result<Sketch<'_, 'a>, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(self.state.fail(Flaw::TooDeep));
-        }
-        Ok(Sketch { state: &mut *self.state, depth: self.depth + 1, text: None })
-    }
-}
-
-impl<'a> DeserializeSeed<'a> for Sketch<'_, 'a> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.state.values += 1;
-        if self.state.values > MAX_VALUES {
-            return Err(self.state.fail(Flaw::TooMuch));
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Sketch<'_, 'a> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'a str) -> Result<Value, E> {
-        if let Some(text) = self.text {
-            *text = Some(Cow::Borrowed(value));
-        }
-        Ok(Value::String(beginning(value).to_owned()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        if let Some(text) = self.text {
-            *text = Some(Cow::Owned(value.to_owned()));
-        }
-        Ok(Value::String(beginning(value).to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut array: A) -> Result<Value, A::Error> {
-        while array.next_element_seed(self.deeper::<A::Error>()?)?.is_some() {}
-        Ok(Value::Array(Vec::new()))
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut object: A) -> Result<Value, A::Error> {
-        // Checked for an empty object too, so that depth means the same everywhere.
-        self.deeper::<A::Error>()?;
-        while object.next_key::<Text<'_>>()?.is_some() {
-            object.next_value_seed(self.deeper::<A::Error>()?)?;
-        }
-        Ok(Value::Object(Map::new()))
     }
 }
 
@@ -207,6 +93,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::validate::json::{MAX_DEPTH, parse};
 
     fn read(text: &str) -> Result<Outline<'_>, JsonError> {
         outline(text.as_bytes(), ["long", "short"])
@@ -255,7 +142,7 @@ mod tests {
             "\u{feff}{}",
             &too_deep,
         ] {
-            let expected = super::super::super::json::parse(body.as_bytes()).unwrap_err();
+            let expected = parse(body.as_bytes()).unwrap_err();
             assert_eq!(read(body).unwrap_err(), expected, "{body}");
         }
         let utf8 = outline(b"{\"long\":\"\xff\"}", ["long", "short"]).unwrap_err();
