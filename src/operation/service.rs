@@ -10,7 +10,6 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
-
 use uuid::Uuid;
 
 use super::layer::OperationLayer;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use serde_json::value::RawValue;
 
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -10,7 +11,6 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession, store_down};
 use crate::surface::Surface;
 use crate::translate::{ChatKit, ChatKitBody, envelope, messages, reply, threads};
-use serde_json::value::RawValue;
 
 pub(crate) struct GetSession;
 

@@ -1,6 +1,7 @@
 //! Lists the caller's sessions, a page at a time.
 
 use http::Method;
+use serde_json::Value;
 
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -9,7 +10,6 @@ use crate::session::{Desk, SessionPage};
 use crate::surface::Surface;
 use crate::translate::{ChatKit, ChatKitBody, reply};
 use crate::validate::parse::string_at;
-use serde_json::Value;
 
 /// The sessions of a page unless the query says so, and the most.
 const MAX_LIMIT: u64 = 100;

@@ -2,6 +2,7 @@
 //! shown.
 
 use http::Method;
+use jiff::Timestamp;
 
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -10,7 +11,6 @@ use crate::session::{Desk, OwnedSession, store_down};
 use crate::surface::Surface;
 use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
 use crate::validate::parse::string_at;
-use jiff::Timestamp;
 
 pub(crate) struct UpdateSession;
 
