@@ -345,5 +345,5 @@ fn files_are_modules() {
     assert_eq!(module("main.rs"), "");
     assert_eq!(module("surface.rs"), "surface");
     assert_eq!(module("session/sqlite/mod.rs"), "session::sqlite");
-    assert_eq!(module("session/rules/chat.rs"), "session::rules::chat");
+    assert_eq!(module("session/desk/chat.rs"), "session::desk::chat");
 }

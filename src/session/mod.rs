@@ -34,7 +34,7 @@ mod needs;
 mod pages;
 mod quarantine;
 mod record;
-mod rules;
+mod desk;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -65,8 +65,8 @@ pub use pages::{
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
 #[cfg(feature = "translate")]
-pub(crate) use rules::ConversationName;
-pub use rules::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
+pub(crate) use desk::ConversationName;
+pub use desk::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{

@@ -5,7 +5,7 @@ use std::cmp::{Ordering, Reverse};
 use jiff::Timestamp;
 
 use super::record::{ConversationId, MessageCount, SessionId, SessionRecord};
-use super::rules::ConversationIds;
+use super::desk::ConversationIds;
 use crate::principal::UserId;
 
 /// Which page [`SessionStore::list`](super::SessionStore::list) is to give.

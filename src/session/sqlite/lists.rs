@@ -20,7 +20,7 @@ use crate::session::pages::{
 };
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::session::rules::ConversationIds;
+use crate::session::desk::ConversationIds;
 
 /// What a user's rows read after it was taken must be corrected by, by their ids.
 type Overlays = HashMap<SessionId, Overlay>;

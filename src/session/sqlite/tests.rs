@@ -15,7 +15,7 @@ mod pages;
 
 use crate::session::pages::{SessionPlace, SessionsPage, ThreadPlace, ThreadsPage};
 use crate::session::record::{MessageCount, SessionId, ThreadId};
-use crate::session::rules::ConversationIds;
+use crate::session::desk::ConversationIds;
 use crate::session::store::{
     BeginRun, Bound, Created, Deletion, NewSession, RunStart, SessionStore, Settlement, Uncounted,
 };
