@@ -32,17 +32,17 @@ impl<'a> Read<'a> {
         Self { reader, target, query, headers, body }
     }
 
-    /// The bounds of what is read.
+    /// Gives the bounds of what is read.
     pub(crate) fn limits(&self) -> &'a BodyLimits {
         &self.reader.limits
     }
 
-    /// What the pass-through does with a type that it doesn't know.
+    /// Tells what the pass-through does with a type that it doesn't know.
     pub(crate) fn unknown_requests(&self) -> UnknownRequests {
         self.reader.unknown
     }
 
-    /// The reader, for what is read by schemas other than the operation's own.
+    /// Gives the reader, for what is read by schemas other than the operation's own.
     pub(crate) fn reader(&self) -> &'a Reader {
         self.reader
     }
@@ -51,42 +51,42 @@ impl<'a> Read<'a> {
         self.headers
     }
 
-    /// The very bytes.
+    /// Gives the very bytes.
     pub(crate) fn body(&self) -> &'a Bytes {
         self.body
     }
 
-    /// Whether there is no body, where none is asked for. `null` is none.
+    /// Tells whether there is no body, where none is asked for. `null` is none.
     pub(crate) fn is_absent(&self) -> bool {
         is_absent(self.body)
     }
 
-    /// The `{session_id}` of the path.
+    /// Gives the `{session_id}` of the path.
     pub(crate) fn session(&self) -> Box<str> {
         self.target.session().unwrap_or_default().into()
     }
 
-    /// The `{thread_id}` of the path.
+    /// Gives the `{thread_id}` of the path.
     pub(crate) fn thread(&self) -> Box<str> {
         self.target.thread().unwrap_or_default().into()
     }
 
-    /// Both of them.
+    /// Gives both of them.
     pub(crate) fn thread_path(&self) -> ThreadPath {
         ThreadPath { session: self.session(), thread: self.thread() }
     }
 
-    /// The `{item_id}`, `{attachment_id}` or `{user_id}` of the path.
+    /// Gives the `{item_id}`, `{attachment_id}` or `{user_id}` of the path.
     pub(crate) fn other(&self) -> Box<str> {
         self.target.other().unwrap_or_default().into()
     }
 
-    /// The `{conversation_id}` of the path.
+    /// Gives the `{conversation_id}` of the path.
     pub(crate) fn conversation(&self) -> Box<str> {
         self.target.conversation().unwrap_or_default().into()
     }
 
-    /// The body, which matches the operation's schema.
+    /// Reads the body, which matches the operation's schema.
     ///
     /// # Errors
     /// 400 or 422 for what isn't JSON or doesn't match, 413 for too many values.
@@ -94,12 +94,12 @@ impl<'a> Read<'a> {
         self.parts(&Shape::Tree).map(|parsed| parsed.value)
     }
 
-    /// The same, with parts that stay as they were written.
+    /// Reads the same, with parts that stay as they were written.
     pub(crate) fn parts(&self, shape: &'static Shape) -> Result<Parsed, Rejection> {
         self.parts_of(self.body, shape)
     }
 
-    /// The same, of what stands for the body.
+    /// Reads the same, of what stands for the body.
     pub(crate) fn parts_of(&self, body: &[u8], shape: &'static Shape) -> Result<Parsed, Rejection> {
         let max = self.reader.limits.max_json_values;
         let parsed = json::read(body, max, shape).map_err(not_json)?;
@@ -123,7 +123,8 @@ impl<'a> Read<'a> {
         serde_json::from_slice(self.body).map_err(|error| defect(&error))
     }
 
-    /// The parameters of the query among `names`, as an object that matches the operation's schema.
+    /// Reads the parameters of the query among `names`, as an object that matches the operation's
+    /// schema.
     ///
     /// # Errors
     /// 400 for one that comes twice or doesn't match.

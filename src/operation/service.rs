@@ -183,8 +183,8 @@ impl Asked {
         Ok((body, read.as_mut().take_permit()))
     }
 
-    /// The name of a service's key may be some user's id, and a user is not to see what is other
-    /// users'.
+    /// Refuses a service's key where users are served, and a user where services are: the name of
+    /// such a key may be some user's id, and a user is not to see what is other users'.
     fn check_credentials(&self) -> Result<(), Rejection> {
         let is_for_services = self.target.operation().surface() == Surface::OpenAi;
         if self.principal.is_service() != is_for_services {
@@ -214,7 +214,7 @@ impl Answer {
     }
 }
 
-/// Whether the path is the caller's. Known before the body is read, whatever is in it.
+/// Refuses a path that is another user's. It is known before the body is read, whatever is in it.
 ///
 /// It is 403 for everybody else's name, whether there is such a user or not: nothing is told by it.
 fn check_user(target: &Target, principal: &Principal) -> Result<(), Rejection> {

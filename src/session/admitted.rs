@@ -93,27 +93,27 @@ impl ThreadDirectory {
         Self { store, page, cursor, backwards }
     }
 
-    /// The user whose threads these are; `None` for everybody's.
+    /// Gives the user whose threads these are; `None` for everybody's.
     pub fn user(&self) -> Option<&UserId> {
         self.page.user_id.as_ref()
     }
 
-    /// The thread after which it begins.
+    /// Gives the thread after which it begins.
     pub fn cursor(&self) -> Option<&ThreadId> {
         self.cursor.as_ref()
     }
 
-    /// Whether it is read from the oldest to the newest.
+    /// Tells whether it is read from the oldest to the newest.
     pub fn is_ascending(&self) -> bool {
         self.page.ascending
     }
 
-    /// Whether that is the opposite of the order in which they are to be shown.
+    /// Tells whether that is the opposite of the order in which they are to be shown.
     pub fn is_backwards(&self) -> bool {
         self.backwards
     }
 
-    /// The next sessions, at most `limit`; fewer are the last.
+    /// Gives the next sessions, at most `limit`; fewer are the last.
     ///
     /// # Errors
     /// If the store fails.
@@ -145,14 +145,14 @@ impl OwnThreads {
         Self { directory, user, cursors }
     }
 
-    /// Those of `user` in a store, for a test.
+    /// Makes those of `user` in a store, for a test.
     #[cfg(all(test, feature = "translate"))]
     pub(crate) fn of(store: Arc<dyn SessionStore>, page: ThreadsPage, user: UserId) -> Self {
         let cursors = Cursors::new(Arc::clone(&store));
         Self::new(ThreadDirectory::new(store, page, None, false), user, cursors)
     }
 
-    /// The cursor with which their caller, and nobody else, goes on after a place.
+    /// Writes the cursor with which their caller, and nobody else, goes on after a place.
     ///
     /// # Errors
     /// If the store fails.
@@ -160,17 +160,17 @@ impl OwnThreads {
         self.cursors.write(Scope::of(List::Threads, &self.user), &place.write()).await
     }
 
-    /// The cursors of the items of each.
+    /// Gives the cursors of the items of each.
     pub fn items(&self) -> ItemCursors {
         ItemCursors::new(List::ChatKitItems, self.user.clone(), self.cursors.clone())
     }
 
-    /// Whether none is before the [next](Self::next).
+    /// Tells whether none is before the [next](Self::next).
     pub fn is_from_the_start(&self) -> bool {
         self.directory.page.after.is_none()
     }
 
-    /// The next of them in the store's order, at most `limit`; fewer are the last.
+    /// Gives the next of them in the store's order, at most `limit`; fewer are the last.
     ///
     /// # Errors
     /// If the store fails.
@@ -191,7 +191,7 @@ impl OwnedSession {
         Self { record, store }
     }
 
-    /// The session as it was read.
+    /// Gives the session as it was read.
     pub fn record(&self) -> &SessionRecord {
         &self.record
     }
@@ -245,7 +245,7 @@ impl Attachments {
         Self { owner, store }
     }
 
-    /// Whether an attachment is the owner's.
+    /// Tells whether an attachment is the owner's.
     ///
     /// # Errors
     /// If the store fails.
@@ -290,7 +290,7 @@ impl Attachments {
     }
 }
 
-/// A store that fails: 503, and the reason for the log.
+/// Refuses what a store that fails can't do: 503, and the reason for the log.
 #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(crate) fn store_down(error: Error) -> Rejection {
     Rejection::new(Code::ServiceUnavailable).because(error.chain())

@@ -100,7 +100,7 @@ impl AdoptedThread {
         Some(title).filter(|title| !title.is_empty())
     }
 
-    /// The outcome where the thread is that session's already.
+    /// Gives the outcome where the thread is that session's already.
     pub(super) fn beside(&self, session: &Found<SessionRecord>) -> Adopted {
         let session = match session {
             Found::Open(session) => session,
@@ -123,7 +123,7 @@ impl AdoptedThread {
         Adopted::Conflict(AdoptionConflict::OtherConversation)
     }
 
-    /// The outcome where it is what the thread is to be known by that is another's.
+    /// Gives the outcome where it is what the thread is to be known by that is another's.
     pub(super) fn taken(&self) -> Adopted {
         Adopted::Conflict(match self.known_by {
             None | Some(KnownBy::Conversation(_)) => AdoptionConflict::ConversationTaken,
@@ -131,7 +131,7 @@ impl AdoptedThread {
         })
     }
 
-    /// The id of its session.
+    /// Gives the id of its session.
     pub(super) fn session_id(&self) -> SessionId {
         match self.known_by {
             Some(KnownBy::Session(id)) => id,
@@ -139,7 +139,7 @@ impl AdoptedThread {
         }
     }
 
-    /// Its id as a conversation.
+    /// Gives its id as a conversation.
     pub(super) fn conversation(&self) -> Option<ConversationId> {
         match self.known_by {
             Some(KnownBy::Conversation(id)) => Some(id),
@@ -148,7 +148,7 @@ impl AdoptedThread {
     }
 }
 
-/// The outcome where an attachment is `owner`'s already.
+/// Gives the outcome where an attachment is `owner`'s already.
 pub(super) fn of_attachment(owner: &UserId, user_id: &UserId) -> Adopted {
     if owner == user_id {
         return Adopted::Known;

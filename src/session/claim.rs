@@ -115,7 +115,7 @@ impl RunClaim {
         })
     }
 
-    /// The thread whose messages are to be counted before the run is asked for, if they are.
+    /// Gives the thread whose messages are to be counted before the run is asked for, if they are.
     pub fn to_count(&self) -> Option<&ThreadId> {
         match &self.start {
             Start::First(_) | Start::Next(_) => None,
@@ -123,7 +123,7 @@ impl RunClaim {
         }
     }
 
-    /// The session's limit of messages, where they are to be counted and there is one.
+    /// Gives the session's limit of messages, where they are to be counted and there is one.
     pub fn to_stay_below(&self) -> Option<u64> {
         match &self.start {
             Start::First(_) | Start::Next(_) => None,
@@ -131,8 +131,8 @@ impl RunClaim {
         }
     }
 
-    /// Whether a run has begun before without the messages' being counted: there is no limit, and
-    /// they could not be.
+    /// Tells whether a run has begun before without the messages' being counted: there is no limit,
+    /// and they could not be.
     pub fn was_begun_uncounted(&self) -> bool {
         match &self.start {
             Start::First(_) | Start::Next(_) => false,
@@ -140,8 +140,8 @@ impl RunClaim {
         }
     }
 
-    /// The refusal of a run whose thread has as many messages as it may have, and maybe more: how
-    /// many, nobody has counted.
+    /// Gives the refusal of a run whose thread has as many messages as it may have, and maybe more:
+    /// how many, nobody has counted.
     pub fn refuse_as_full(&self) -> Rejection {
         match &self.start {
             Start::First(_) | Start::Next(_) => Rejection::new(Code::MessageLimit),
@@ -201,12 +201,12 @@ impl RunClaim {
         self
     }
 
-    /// The session.
+    /// Gives the session.
     pub fn session_id(&self) -> SessionId {
         self.session_id
     }
 
-    /// The upstream's thread; `None` for a first run, which makes it.
+    /// Gives the upstream's thread; `None` for a first run, which makes it.
     pub fn thread_id(&self) -> Option<&ThreadId> {
         match &self.start {
             Start::First(_) => None,
@@ -253,12 +253,12 @@ impl RunClaim {
         Some(self.look_at(thread_id, None))
     }
 
-    /// The thread that the run is on, or has made.
+    /// Gives the thread that the run is on, or has made.
     fn own(&self) -> Option<&ThreadId> {
         self.made.as_ref().or_else(|| self.thread_id())
     }
 
-    /// Whether a thread is not the run's own, as far as that has one yet.
+    /// Tells whether a thread is not the run's own, as far as that has one yet.
     pub fn is_another(&self, thread_id: &str) -> bool {
         self.own().is_some_and(|own| **own != *thread_id)
     }
@@ -317,18 +317,18 @@ impl RunClaim {
         }
     }
 
-    /// The upstream finished an item, whatever it is.
+    /// Notes that the upstream finished an item, whatever it is.
     pub fn saw_item(&mut self) {
         self.showed_something = true;
     }
 
-    /// The upstream finished a user's or an assistant's message.
+    /// Counts a user's or an assistant's message that the upstream finished.
     pub fn count_message(&mut self) {
         self.saw_item();
         self.settlement.messages += u64::from(self.counts);
     }
 
-    /// The upstream calls the thread so. As much of it is learnt as a client's title may have, 255
+    /// Learns what the upstream calls the thread: as much of it as a client's title may have, 255
     /// characters.
     pub fn learn_title(&mut self, title: &str) {
         if self.learns_titles {
@@ -338,7 +338,7 @@ impl RunClaim {
 }
 
 impl Start {
-    /// What the store has begun, or why it hasn't.
+    /// Makes a claim of what the store has begun, or tells why it hasn't.
     fn of(outcome: RunStart, begin: &BeginRun) -> Result<Self, NotBegun> {
         let refusal = match outcome {
             RunStart::First { lease, titled: _ } => return Ok(Self::First(lease)),

@@ -30,8 +30,8 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// How it stands at `now`. One that was made later is over: the clock was set back since, and it
-    /// would last for as much longer.
+    /// Tells how it stands at `now`. One that was made later is over: the clock was set back since,
+    /// and it would last for as much longer.
     pub fn status(&self, now: Timestamp) -> ClientSessionStatus {
         let latest = now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX);
         if self.cancelled_at.is_some() {
@@ -95,7 +95,7 @@ pub enum ClientSessionStatus {
 }
 
 impl ClientSessionStatus {
-    /// As the OpenAI-compatible API writes it.
+    /// Gives its name as the OpenAI-compatible API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -115,7 +115,7 @@ impl ClientSecret {
         Self(secret.into())
     }
 
-    /// The secret itself, for the reply.
+    /// Gives the secret itself, for the reply.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -139,12 +139,12 @@ impl SignedSession {
         Self { session, secret }
     }
 
-    /// The session as it is kept.
+    /// Gives the session as it is kept.
     pub fn session(&self) -> &ClientSession {
         &self.session
     }
 
-    /// The secret that whoever asked for the session is given.
+    /// Gives the secret that whoever asked for the session is given.
     pub fn secret(&self) -> &ClientSecret {
         &self.secret
     }
@@ -152,7 +152,7 @@ impl SignedSession {
 
 /// Makes the secrets of client sessions.
 pub trait SecretSigner: fmt::Debug + Send + Sync + 'static {
-    /// The secret of a client session; the same each time.
+    /// Makes the secret of a client session; the same each time.
     ///
     /// # Errors
     /// If what it is signed with can't be had.

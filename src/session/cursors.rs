@@ -42,7 +42,7 @@ pub(super) enum List {
 }
 
 impl List {
-    /// What is in it.
+    /// Tells what is in it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ChatKitItems => "ChatKit items",
@@ -66,18 +66,18 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// A user's list.
+    /// Makes the scope of a user's list.
     pub(super) fn of(list: List, user: &'a UserId) -> Self {
         Self { list, user, thread: None }
     }
 
-    /// The list of one of the user's threads.
+    /// Makes the scope of the list of one of the user's threads.
     pub(super) fn of_thread(list: List, user: &'a UserId, thread: &'a str) -> Self {
         Self { list, user, thread: Some(thread) }
     }
 
-    /// What is signed for `text`. A length is before what is anybody's choice, so that none of it can go
-    /// on in what comes next.
+    /// Gives what is signed for `text`. A length is before what is anybody's choice, so that none
+    /// of it can go on in what comes next.
     fn message(self, text: &str) -> String {
         let (list, user) = (self.list.name(), self.user.as_str());
         let users = user.len();
@@ -115,7 +115,7 @@ impl Cursors {
         Ok(format!("{text}~{}", URL_SAFE_NO_PAD.encode(tag)))
     }
 
-    /// The text of a cursor that was written for this list.
+    /// Reads the text of a cursor that was written for this list.
     ///
     /// # Errors
     /// If the store fails.

@@ -8,12 +8,12 @@ use crate::principal::UserId;
 
 /// A grant, and what the log is told of it.
 pub(crate) trait Granted {
-    /// The session that it is about, if it is about one.
+    /// Gives the session that it is about, if it is about one.
     fn session_id(&self) -> Option<SessionId> {
         None
     }
 
-    /// The one user whose things it is about, if it isn't about everybody's.
+    /// Gives the one user whose things it is about, if it isn't about everybody's.
     fn user(&self) -> Option<&UserId> {
         None
     }

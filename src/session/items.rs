@@ -23,7 +23,7 @@ impl ItemCursors {
         Self { list, user, cursors }
     }
 
-    /// Those of `user` in a store, for a test.
+    /// Makes those of `user` in a store, for a test.
     #[cfg(all(test, feature = "translate"))]
     pub(crate) fn of(store: std::sync::Arc<dyn super::store::SessionStore>, user: UserId) -> Self {
         Self::new(List::ChatKitItems, user, Cursors::new(store))
@@ -43,7 +43,7 @@ impl ItemCursors {
         Ok(sealed)
     }
 
-    /// What was sealed for this thread's items; `None` for anything else.
+    /// Gives what was sealed for this thread's items; `None` for anything else.
     ///
     /// # Errors
     /// If the store fails.
@@ -84,7 +84,7 @@ impl ItemCursors {
         opened.map(str::to_owned).ok_or_else(|| self.refusal())
     }
 
-    /// The refusal of a cursor that is none, or that the upstream has forgotten.
+    /// Gives the refusal of a cursor that is none, or that the upstream has forgotten.
     pub(crate) fn refusal(&self) -> Rejection {
         let (pointer, what, message) = match self.list {
             List::ChatKitItems => (

@@ -81,12 +81,13 @@ struct Stored {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Makes an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No code panics while it holds the lock, so a poisoned one is still consistent.
+    /// Locks the tables. No code panics while it holds the lock, so a poisoned one is still
+    /// consistent.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -591,8 +592,9 @@ impl Tables {
         Bound::Done
     }
 
-    /// What it means that the upstream names that thread in a run of session `id`, which is or was
-    /// `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
+    /// Tells what it means that the upstream names that thread in a run of session `id`, which is
+    /// or was `other`'s; `None` if it is no other session's. That of another user goes into
+    /// quarantine.
     fn reuse(
         &mut self,
         id: SessionId,
@@ -674,14 +676,14 @@ impl Tables {
 }
 
 impl SessionRecord {
-    /// A clock may have been set back since.
+    /// Sets when it was changed, unless that was later: a clock may have been set back since.
     fn touch(&mut self, now: Timestamp) {
         self.updated_at = self.updated_at.max(whole_microseconds(now));
     }
 }
 
 impl Stored {
-    /// What it is, if its thread is not in quarantine.
+    /// Gives what it is, if its thread is not in quarantine.
     fn found<T>(&self, open: impl FnOnce(&Self) -> T) -> Found<T> {
         if self.quarantined {
             let SessionRecord { id, user_id, .. } = &self.record;

@@ -27,6 +27,7 @@ mod adoption;
 mod claim;
 mod client_session;
 mod cursors;
+mod desk;
 mod grant;
 mod items;
 mod memory;
@@ -34,7 +35,6 @@ mod needs;
 mod pages;
 mod quarantine;
 mod record;
-mod desk;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -51,6 +51,9 @@ pub use client_session::{
     ClientSecret, ClientSession, ClientSessionStatus, NewClientSession, SecretSigner, SignedSession,
 };
 #[cfg(feature = "translate")]
+pub(crate) use desk::ConversationName;
+pub use desk::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
+#[cfg(feature = "translate")]
 pub(crate) use grant::Granted;
 pub use grant::OwnedThread;
 pub use items::ItemCursors;
@@ -64,9 +67,6 @@ pub use pages::{
 };
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
-#[cfg(feature = "translate")]
-pub(crate) use desk::ConversationName;
-pub use desk::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{

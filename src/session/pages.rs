@@ -4,8 +4,8 @@ use std::cmp::{Ordering, Reverse};
 
 use jiff::Timestamp;
 
-use super::record::{ConversationId, MessageCount, SessionId, SessionRecord};
 use super::desk::ConversationIds;
+use super::record::{ConversationId, MessageCount, SessionId, SessionRecord};
 use crate::principal::UserId;
 
 /// Which page [`SessionStore::list`](super::SessionStore::list) is to give.
@@ -59,7 +59,7 @@ pub struct SessionPlace {
 }
 
 impl SessionPlace {
-    /// Where a session stands.
+    /// Tells where a session stands.
     pub fn of(session: &SessionSummary) -> Self {
         let SessionSummary { id, created_at, updated_at, .. } = session;
         Self { updated_at: *updated_at, created_at: *created_at, id: *id }

@@ -26,7 +26,7 @@ pub enum Found<T> {
 }
 
 impl<T> Found<T> {
-    /// The session, unless its thread is in quarantine.
+    /// Gives the session, unless its thread is in quarantine.
     pub fn open(self) -> Option<T> {
         match self {
             Self::Open(session) => Some(session),
@@ -34,7 +34,7 @@ impl<T> Found<T> {
         }
     }
 
-    /// The session; to be asked when it is known that the caller may learn of it.
+    /// Gives the session; to be asked when it is known that the caller may learn of it.
     ///
     /// # Errors
     /// If its thread is in quarantine.
@@ -42,7 +42,7 @@ impl<T> Found<T> {
         self.open().ok_or_else(refusal)
     }
 
-    /// The owner, who alone may learn that it is in quarantine.
+    /// Gives the owner, who alone may learn that it is in quarantine.
     pub(super) fn user_id(&self) -> &UserId
     where
         T: OfUser,
@@ -56,7 +56,7 @@ impl<T> Found<T> {
 
 /// What says whose a session is.
 pub(super) trait OfUser {
-    /// The owner.
+    /// Gives the owner.
     fn user_id(&self) -> &UserId;
 }
 
@@ -72,7 +72,7 @@ impl OfUser for Ownership {
     }
 }
 
-/// The refusal of everything that is about a thread in quarantine.
+/// Gives the refusal of everything that is about a thread in quarantine.
 pub(super) fn refusal() -> Rejection {
     Rejection::new(Code::ThreadQuarantined).because("its thread is in quarantine")
 }

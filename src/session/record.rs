@@ -14,13 +14,13 @@ use crate::principal::UserId;
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// A new random id.
+    /// Makes a new random id.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// A new id that is greater than those that this process has made so before, and the rest of it
-    /// random: a table that is ordered by it grows at its end.
+    /// Makes a new id that is greater than those that this process has made so before, and the rest
+    /// of it random: a table that is ordered by it grows at its end.
     pub(super) fn ascending() -> Self {
         Self(Uuid::now_v7())
     }
@@ -34,12 +34,12 @@ impl SessionId {
         Uuid::try_parse(text).ok().map(Self)
     }
 
-    /// The 16 bytes of the id.
+    /// Gives the 16 bytes of the id.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// An id from its 16 bytes.
+    /// Makes an id from its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -144,7 +144,7 @@ pub enum MessageCount {
 }
 
 impl MessageCount {
-    /// The count, if it is known.
+    /// Gives the count, if it is known.
     pub fn known(self) -> Option<u64> {
         match self {
             Self::AtLeast(_) => None,
@@ -152,7 +152,7 @@ impl MessageCount {
         }
     }
 
-    /// The count with so many messages more.
+    /// Gives the count with so many messages more.
     #[must_use]
     pub fn plus(self, messages: u64) -> Self {
         match self {

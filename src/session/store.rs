@@ -77,24 +77,24 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// is one that [`NewConversation::Next`] has left behind from then on.
     fn adopt(&self, entries: Vec<Adoption>) -> StoreFuture<'_, Vec<Adopted>>;
 
-    /// The session of that id, whoever owns it.
+    /// Gives the session of that id, whoever owns it.
     fn get(&self, id: SessionId) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
-    /// The session that is bound to that upstream thread, whoever owns it.
+    /// Gives the session that is bound to that upstream thread, whoever owns it.
     fn by_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
-    /// Whose the session of that id is. Asked for many requests, so it must be cheap.
+    /// Tells whose the session of that id is. Asked for many requests, so it must be cheap.
     fn ownership(&self, id: SessionId) -> StoreFuture<'_, Option<Found<Ownership>>>;
 
-    /// Whose the upstream thread is, by the session that is bound to it; as
+    /// Tells whose the upstream thread is, by the session that is bound to it; as
     /// [`ownership`](Self::ownership).
     fn ownership_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<Found<Ownership>>>;
 
-    /// The session that has that id as a conversation, whoever owns it.
+    /// Gives the session that has that id as a conversation, whoever owns it.
     fn by_conversation(&self, id: ConversationId) -> StoreFuture<'_, Option<Found<SessionRecord>>>;
 
-    /// A page of a user's sessions but those in [quarantine](Found::Quarantined), newest `updated_at`
-    /// first; ties by newest `created_at`, then id.
+    /// Gives a page of a user's sessions but those in [quarantine](Found::Quarantined), newest
+    /// `updated_at` first; ties by newest `created_at`, then id.
     ///
     /// Who goes on after the [place](super::SessionPlace::of) of a page's last session meets each
     /// session that is not written to meanwhile once, whatever becomes of the others.
@@ -167,8 +167,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Reuse>>;
 
-    /// The threads in quarantine with ids behind `after`, in the order of their ids' bytes; at most
-    /// `limit`.
+    /// Gives the threads in quarantine with ids behind `after`, in the order of their ids' bytes;
+    /// at most `limit`.
     fn quarantined(
         &self,
         after: Option<ThreadId>,
@@ -214,10 +214,10 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// already; the same owner twice is fine.
     fn own_attachment(&self, user_id: &UserId, attachment_id: &str) -> StoreFuture<'_, Owned>;
 
-    /// The owner of an attachment.
+    /// Gives the owner of an attachment.
     fn attachment_owner(&self, attachment_id: &str) -> StoreFuture<'_, Option<UserId>>;
 
-    /// The owners of these attachments, in their order: one look-up, however many they are.
+    /// Gives the owners of these attachments, in their order: one look-up, however many they are.
     fn attachment_owners(
         &self,
         attachment_ids: Vec<String>,
@@ -226,15 +226,15 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Forgets an attachment; `false` if it was not known.
     fn disown_attachment(&self, attachment_id: &str) -> StoreFuture<'_, bool>;
 
-    /// A page of the sessions that are bound and not in [quarantine](Found::Quarantined), in the order
-    /// in which they were bound; ties by id.
+    /// Gives a page of the sessions that are bound and not in [quarantine](Found::Quarantined), in
+    /// the order in which they were bound; ties by id.
     fn threads(&self, page: ThreadsPage) -> StoreFuture<'_, Vec<PlacedSession>>;
 
-    /// Where a thread stands among the [threads](Self::threads), or stood if its session was
+    /// Tells where a thread stands among the [threads](Self::threads), or stood if its session was
     /// deleted less than a day ago: who deletes what a page shows goes on behind it all the same.
     fn place_of_thread(&self, thread_id: &str) -> StoreFuture<'_, Option<ThreadPlace>>;
 
-    /// The key that the secrets of client sessions are signed with: `fresh` if there was none
+    /// Gives the key that the secrets of client sessions are signed with: `fresh` if there was none
     /// yet, and the same for ever after. Replicas on one store have one key. It is a secret.
     fn signing_key(&self, fresh: [u8; 32]) -> StoreFuture<'_, [u8; 32]>;
 
@@ -249,7 +249,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         max_active: NonZeroU32,
     ) -> StoreFuture<'_, ClientSessionCreated>;
 
-    /// The client session of that id. What another process has revoked is revoked here at once.
+    /// Gives the client session of that id. What another process has revoked is revoked here at
+    /// once.
     fn client_session(&self, id: &str) -> StoreFuture<'_, Option<ClientSession>>;
 
     /// Sets `cancelled_at` of a client session that is active at `now` or was made later, for clocks
@@ -292,7 +293,7 @@ pub enum NewConversation {
 }
 
 impl NewConversation {
-    /// A [`Conv`](Self::Conv) of 32 random bits. Another session may have it already.
+    /// Makes a [`Conv`](Self::Conv) of 32 random bits. Another session may have it already.
     pub fn random() -> Self {
         // The first field of a UUID v4 is random in all of its bits (RFC 9562 section 5.4).
         Self::Conv(Uuid::new_v4().as_fields().0)
@@ -376,7 +377,7 @@ pub enum Uncounted {
 }
 
 impl Uncounted {
-    /// The most messages that there can be where so many went `by`; none if the run is not to
+    /// Gives the most messages that there can be where so many went `by`; none if the run is not to
     /// begin.
     pub(super) fn at_most(self, by: u64) -> Option<u64> {
         match self {
@@ -388,7 +389,7 @@ impl Uncounted {
         }
     }
 
-    /// The count to be kept, where so many went `by` and nothing runs.
+    /// Gives the count to be kept, where so many went `by` and nothing runs.
     pub(super) fn count(self, by: u64) -> Option<u64> {
         match self {
             Self::Counted { seen, messages } if seen == by => Some(messages),
@@ -398,8 +399,8 @@ impl Uncounted {
 }
 
 impl BeginRun {
-    /// Whether a lease is still somebody's that was given at `since` and ends at `until`, both in
-    /// microseconds since the Unix epoch.
+    /// Tells whether a lease is still somebody's that was given at `since` and ends at `until`,
+    /// both in microseconds since the Unix epoch.
     ///
     /// One that was given later than now is over: the clock was set back since, and it would last
     /// for as much longer.
@@ -409,7 +410,7 @@ impl BeginRun {
         now < until && since.is_none_or(|since| since <= latest)
     }
 
-    /// The end of a lease that begins now, in microseconds since the Unix epoch.
+    /// Gives the end of a lease that begins now, in microseconds since the Unix epoch.
     pub(super) fn lease_until(&self) -> i64 {
         let lease = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX);
         self.now.as_microsecond().saturating_add(lease)
@@ -455,12 +456,12 @@ pub enum RunStart {
 pub struct Lease(u64);
 
 impl Lease {
-    /// A lease of that number. For implementations of [`SessionStore`].
+    /// Makes a lease of that number. For implementations of [`SessionStore`].
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Gives the number.
     pub fn number(self) -> u64 {
         self.0
     }
@@ -503,7 +504,7 @@ pub enum Owned {
     Taken,
 }
 
-/// The precision that stores keep; an instant near the end of time stays as it is.
+/// Cuts an instant to the precision that stores keep; one near the end of time stays as it is.
 pub(super) fn whole_microseconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
 }

@@ -80,7 +80,7 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Where nothing hangs on it: none if it takes long, or fails.
+    /// Counts them where nothing hangs on it: none if it takes long, or fails.
     async fn messages_soon(&mut self, thread_id: &str) -> Option<u64> {
         let counting = self.messages(thread_id, None, MAX_PAGES_SOON);
         match timeout(SOON, counting).await {
@@ -89,7 +89,7 @@ where
         }
     }
 
-    /// One page of the thread's items is kept at a time.
+    /// Counts a thread's messages. One page of its items is kept at a time.
     async fn messages(
         &mut self,
         thread_id: &str,

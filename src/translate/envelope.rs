@@ -76,7 +76,7 @@ fn completed(part: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("{open},\"data\":{{}}}}")).ok()
 }
 
-/// The request for one user message: the thread's first one if `thread_id` is `None`.
+/// Writes the request for one user message: the thread's first one if `thread_id` is `None`.
 pub(crate) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes {
     let kind = match thread_id {
         None => RequestType::ThreadsCreate,
@@ -111,13 +111,13 @@ struct ThreadParams<'a> {
     title: Option<&'a str>,
 }
 
-/// `threads.get_by_id` or `threads.delete`.
+/// Writes `threads.get_by_id` or `threads.delete`.
 pub(crate) fn thread(kind: RequestType, thread_id: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: None };
     write(&Envelope { kind: kind.as_str(), params, metadata: None })
 }
 
-/// `threads.update`.
+/// Writes `threads.update`.
 pub(crate) fn thread_title(thread_id: &str, title: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: Some(title) };
     write(&Envelope { kind: RequestType::ThreadsUpdate.as_str(), params, metadata: None })
@@ -128,7 +128,7 @@ struct AttachmentParams<'a> {
     attachment_id: &'a str,
 }
 
-/// `attachments.delete`.
+/// Writes `attachments.delete`.
 pub(crate) fn delete_attachment(attachment_id: &str) -> Bytes {
     let params = AttachmentParams { attachment_id };
     write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
@@ -144,7 +144,7 @@ struct PageParams<'a> {
     after: Option<&'a str>,
 }
 
-/// `items.list`, or `threads.list` where `thread_id` is `None`.
+/// Writes `items.list`, or `threads.list` where `thread_id` is `None`.
 pub(crate) fn page(
     thread_id: Option<&str>,
     limit: i64,
@@ -225,8 +225,8 @@ pub(crate) fn action(
     StepParams { item_id, action, ..StepParams::of(thread_id) }.write(kind)
 }
 
-/// An action without a `payload`, with one that is null: the first version of the server has no
-/// default for it. `None` if it has one.
+/// Gives an action without a `payload`, with one that is null: the first version of the server has
+/// no default for it. `None` if it has one.
 fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
     let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(action.get()).ok()?;
     if members.contains_key("payload") {
@@ -237,8 +237,8 @@ fn with_payload(action: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("{open}{comma}\"payload\":null}}")).ok()
 }
 
-/// A request about an item that isn't there, in a thread that isn't there, of a type that the
-/// upstream may not know.
+/// Writes a request about an item that isn't there, in a thread that isn't there, of a type that
+/// the upstream may not know.
 pub(crate) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
     #[derive(Serialize)]
     struct Params<'a> {
@@ -268,7 +268,7 @@ pub(crate) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
     Bytes::from(serde_json::to_vec(&Request { kind, params }).unwrap_or_default())
 }
 
-/// `attachments.create`.
+/// Writes `attachments.create`.
 pub(crate) fn new_attachment(params: &RawValue) -> Bytes {
     let kind = RequestType::AttachmentsCreate.as_str();
     write(&Envelope { kind, params, metadata: None })

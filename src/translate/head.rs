@@ -9,9 +9,10 @@ use crate::forward::{IdentityHeaders, dashed, is_order, listed};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The upstream's headers that are passed on: what its body is, and the integrator's own (`x-…`).
-/// Nothing about its connection, length, place, cookies or policies, which are the gateway's to
-/// tell as its origin is the gateway's; nothing that a server in front would obey or believe.
+/// Gives the upstream's headers that are passed on: what its body is, and the integrator's own
+/// (`x-…`). Nothing about its connection, length, place, cookies or policies, which are the
+/// gateway's to tell as its origin is the gateway's; nothing that a server in front would obey or
+/// believe.
 pub(crate) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(6);
     for (name, value) in headers {
@@ -34,15 +35,15 @@ pub(crate) fn passed_on(headers: &HeaderMap, identity: &IdentityHeaders) -> Head
     kept
 }
 
-/// The same for an answer that is no stream, which nobody is to store.
+/// Gives the same for an answer that is no stream, which nobody is to store.
 pub(crate) fn of_answer(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut headers = passed_on(headers, identity);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
 }
 
-/// The same for a stream, and what keeps it from being stored, buffered or changed on its way: a
-/// ChatKit server says none of it itself.
+/// Gives the same for a stream, and what keeps it from being stored, buffered or changed on its
+/// way: a ChatKit server says none of it itself.
 pub(crate) fn of_stream(headers: &HeaderMap, identity: &IdentityHeaders) -> HeaderMap {
     let mut headers = passed_on(headers, identity);
     let no_store = HeaderValue::from_static("no-cache, no-store, no-transform");

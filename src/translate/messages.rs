@@ -58,12 +58,12 @@ impl Serialize for Arguments {
 }
 
 impl Message {
-    /// Its text, in one.
+    /// Gives its text, in one.
     pub(crate) fn text(&self) -> String {
         self.content.iter().map(|part| &*part.text).collect()
     }
 
-    /// Whether the assistant says or asks for it.
+    /// Tells whether the assistant says or asks for it.
     fn is_answer(&self) -> bool {
         self.role == "assistant"
     }
@@ -80,7 +80,8 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Whether it should have words: a part of a kind that isn't known may have something else.
+    /// Tells whether it should have words: a part of a kind that isn't known may have something
+    /// else.
     fn lacks_words(&self, kind: &str) -> bool {
         self.text.is_none()
             && (self.kind == kind
@@ -94,8 +95,8 @@ const MAX_DEPTH: u8 = 4;
 /// Where words are that aren't in a `text`: what other interfaces call them.
 const WORDS: [&str; 5] = ["value", "content", "markdown", "output_text", "refusal"];
 
-/// What a message says, part by part; parts are of `kind` unless they say otherwise. A text, or
-/// one part alone, may stand for a list, and what says no more than its text for its content.
+/// Gives what a message says, part by part; parts are of `kind` unless they say otherwise. A text,
+/// or one part alone, may stand for a list, and what says no more than its text for its content.
 /// `None` if nothing of that is there.
 pub(crate) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
     let content = item.get("content").or_else(|| item.get("text"))?;
@@ -111,8 +112,8 @@ pub(crate) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>
     Some(parts.into_iter().map(piece).collect())
 }
 
-/// The words of what should have been a text: those of each part of a list, one after the other,
-/// or those of an object.
+/// Gives the words of what should have been a text: those of each part of a list, one after the
+/// other, or those of an object.
 fn words(value: &RawValue, depth: u8) -> Option<String> {
     if let Some(text) = text(value) {
         return Some(text.into_owned());
@@ -130,8 +131,8 @@ fn words_of(object: &Object<'_>, depth: u8) -> Option<String> {
     of_text.or_else(|| WORDS.iter().find_map(|name| object.text(name)))
 }
 
-/// A member that is JSON of an integrator's own; as a server that writes such as a text of JSON
-/// meant it, if that is an object.
+/// Gives a member that is JSON of an integrator's own; as a server that writes such as a text of
+/// JSON meant it, if that is an object.
 pub(crate) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> {
     let written = item.get(name)?;
     let meant = text(written)
@@ -140,7 +141,7 @@ pub(crate) fn free_form(item: &Object<'_>, name: &str) -> Option<Box<RawValue>> 
     Some(meant.unwrap_or_else(|| written.to_owned()))
 }
 
-/// Whether a tool call has its output.
+/// Tells whether a tool call has its output.
 pub(crate) fn is_completed(call: &Object<'_>) -> bool {
     match call.text("status").as_deref() {
         Some("completed") => true,
@@ -149,12 +150,12 @@ pub(crate) fn is_completed(call: &Object<'_>) -> bool {
     }
 }
 
-/// Whether an item is a user's or an assistant's message.
+/// Tells whether an item is a user's or an assistant's message.
 pub(crate) fn is_message(item: &RawValue) -> bool {
     Object::of(item).and_then(|item| item.item_kind()).is_some_and(ItemKind::is_message)
 }
 
-/// The messages among a thread's items, oldest first, and how many the store is to count.
+/// Gives the messages among a thread's items, oldest first, and how many the store is to count.
 ///
 /// A client tool call belongs to the assistant's message before it; where there is none since
 /// the user's last message, it makes one without content. Other items (widgets, workflows,
@@ -227,7 +228,7 @@ fn tool_call(item: &Object<'_>) -> ToolCall {
     }
 }
 
-/// The assistant's last message of a run; `None` if it had nothing to say.
+/// Gives the assistant's last message of a run; `None` if it had nothing to say.
 ///
 /// # Errors
 /// If it had, and none of that can be read.

@@ -62,7 +62,7 @@ impl RunObserver for SessionObserver {
     }
 }
 
-/// What a thread that could not be bound becomes, if it was that which broke a run.
+/// Tells what a thread that could not be bound becomes, if it was that which broke a run.
 pub(crate) fn unbound(error: &(dyn std::error::Error + 'static)) -> Option<Rejection> {
     let error = error.downcast_ref::<BindError>()?;
     let code = match error {

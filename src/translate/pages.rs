@@ -38,7 +38,7 @@ pub(crate) struct Place {
 impl Place {
     const MARK: &str = "own.";
 
-    /// The place after a cursor of the upstream's.
+    /// Gives the place after a cursor of the upstream's.
     pub(crate) fn after(cursor: &str) -> Self {
         Self { after: Some(cursor.to_owned()), skip: 0 }
     }
@@ -234,8 +234,8 @@ where
     Err(Failure::Protocol("the upstream's items don't end").into())
 }
 
-/// The place behind so many rows of a page whose ids are cursors, unless the id in question is
-/// another row's too.
+/// Gives the place behind so many rows of a page whose ids are cursors, unless the id in question
+/// is another row's too.
 fn cursor_behind(page: &threads::Page<'_>, used: usize) -> Option<Place> {
     let id = threads::id(page.data.get(used.checked_sub(1)?)?)?;
     let namesakes =

@@ -228,14 +228,14 @@ pub(crate) fn display<T: std::fmt::Display, S: serde::Serializer>(
     serializer.collect_str(value)
 }
 
-/// A reply with one thing.
+/// Makes a reply with one thing.
 pub(crate) fn one<T: Serialize, R, O: RunObserver>(
     data: T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     json(&Envelope { success: true, data, meta: None::<Total> })
 }
 
-/// A reply with a list of things.
+/// Makes a reply with a list of things.
 pub(crate) fn list<T: Serialize, R, O: RunObserver>(
     data: Vec<T>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
@@ -243,7 +243,7 @@ pub(crate) fn list<T: Serialize, R, O: RunObserver>(
     json(&Envelope { success: true, data, meta })
 }
 
-/// A reply with one page of a user's sessions.
+/// Makes a reply with one page of a user's sessions.
 pub(crate) fn sessions<R, O: RunObserver>(
     page: &SessionPage,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
@@ -254,7 +254,7 @@ pub(crate) fn sessions<R, O: RunObserver>(
     json(&Envelope { success: true, data, meta })
 }
 
-/// A reply with one page of a list; `after` is where the next one begins.
+/// Makes a reply with one page of a list; `after` is where the next one begins.
 pub(crate) fn page<T: Serialize, R, O: RunObserver>(
     data: &[T],
     after: Option<&str>,
@@ -263,7 +263,7 @@ pub(crate) fn page<T: Serialize, R, O: RunObserver>(
     json(&Envelope { success: true, data, meta })
 }
 
-/// A reply that is `value` and nothing around it.
+/// Makes a reply that is `value` and nothing around it.
 pub(crate) fn json<T: Serialize, R, O: RunObserver>(
     value: &T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
@@ -273,12 +273,12 @@ pub(crate) fn json<T: Serialize, R, O: RunObserver>(
     Ok(whole(Bytes::from(bytes)))
 }
 
-/// A reply of these bytes.
+/// Makes a reply of these bytes.
 pub(crate) fn whole<R, O: RunObserver>(bytes: Bytes) -> Response<ReplyBody<R, O>> {
     document(ReplyBody::whole(bytes))
 }
 
-/// A reply of an answer of the upstream's.
+/// Makes a reply of an answer of the upstream's.
 pub(crate) fn sealed<R, O: RunObserver>(answer: SealedAnswer) -> Response<ReplyBody<R, O>> {
     document(ReplyBody::sealed(answer))
 }

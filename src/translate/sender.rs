@@ -37,12 +37,12 @@ impl Kept {
         self.0.as_mut().map_or(Ok(()), |permit| permit.grow_to(bytes))
     }
 
-    /// The permit, if anything is counted.
+    /// Gives the permit, if anything is counted.
     pub(crate) fn into_permit(self) -> Option<BufferPermit> {
         self.0
     }
 
-    /// These bytes, for which there is room as long as they are kept.
+    /// Gives these bytes, for which there is room as long as they are kept.
     pub(crate) fn held_by(self, bytes: Bytes) -> Bytes {
         match self.0 {
             Some(permit) => permit.held_by(bytes),
@@ -52,17 +52,17 @@ impl Kept {
 }
 
 impl Sender {
-    /// The sender of the request with this head.
+    /// Makes the sender of the request with this head.
     pub(crate) fn new(settings: Arc<TranslateSettings>, head: Arc<Parts>, user: UserId) -> Self {
         Self { settings, head, user, keeps_token: false }
     }
 
-    /// The same request's, on behalf of somebody else.
+    /// Makes it the same request's sender on behalf of somebody else.
     pub(crate) fn of(self, user: UserId) -> Self {
         Self { user, ..self }
     }
 
-    /// Never tells the token, whatever becomes of users' tokens.
+    /// Makes it one that never tells the token, whatever becomes of users' tokens.
     pub(crate) fn keeping_token(self) -> Self {
         Self { keeps_token: true, ..self }
     }
@@ -71,12 +71,12 @@ impl Sender {
         &self.settings
     }
 
-    /// A permit for what is read on their behalf.
+    /// Gives a permit for what is read on their behalf.
     pub(crate) fn permit(&self) -> Kept {
         Kept(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
     }
 
-    /// The fields of a request in JSON.
+    /// Gives the fields of a request in JSON.
     pub(crate) fn headers(&self, accept: HeaderValue) -> HeaderMap {
         let mut headers = self.settings.identity.outbound(&self.head.headers, &self.user);
         if self.keeps_token {

@@ -31,7 +31,7 @@ pub struct TranslateSettings {
 }
 
 impl TranslateSettings {
-    /// The largest answer that is read whole: never more than a user may keep, which would be
+    /// Gives the largest answer that is read whole: never more than a user may keep, which would be
     /// refused however often it was tried.
     pub(crate) fn largest_reply(&self) -> usize {
         let largest = self.buffered.as_ref().map_or(usize::MAX, BufferedBytes::largest);

@@ -64,12 +64,12 @@ impl<'a> Page<'a> {
         Ok(Self { data, has_more, after })
     }
 
-    /// The cursor of the next page, if there is one.
+    /// Gives the cursor of the next page, if there is one.
     pub(crate) fn next(&self) -> Option<&str> {
         if self.has_more { self.after.as_deref() } else { None }
     }
 
-    /// Whether there is nothing, here or behind: what a thread looks like that isn't there.
+    /// Tells whether there is nothing, here or behind: what a thread looks like that isn't there.
     pub(crate) fn is_nothing(&self) -> bool {
         self.data.is_empty() && !self.has_more
     }
@@ -85,7 +85,7 @@ pub(crate) struct Thread<'a> {
 }
 
 impl<'a> Thread<'a> {
-    /// One of which nothing else is known.
+    /// Makes one of which nothing else is known.
     pub(crate) fn of_items(items: Page<'a>) -> Self {
         Self { title: None, status: None, allowed_image_domains: None, items }
     }
@@ -104,7 +104,7 @@ pub(crate) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
     }
 }
 
-/// The same, member by member.
+/// Reads the same, member by member.
 fn odd_page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
     let Some(page) = object(bytes) else {
         let list = serde_json::from_slice(bytes).map_err(|_| NO_PAGE)?;
@@ -137,7 +137,7 @@ pub(crate) fn thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
     Ok(Thread { title, status, allowed_image_domains, items })
 }
 
-/// The same, member by member.
+/// Reads the same, member by member.
 fn odd_thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
     let thread = object(bytes).ok_or(Failure::Protocol("the upstream's thread is not one"))?;
     let items = match thread.get("items") {
@@ -152,7 +152,7 @@ fn odd_thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
     })
 }
 
-/// The id of a thread or an item.
+/// Gives the id of a thread or an item.
 pub(crate) fn id(object: &RawValue) -> Option<String> {
     Object::of(object)?.id()
 }
@@ -166,8 +166,8 @@ pub(crate) fn is_hidden(item: &RawValue) -> bool {
     Object::of(item).is_some_and(|item| item.is_hidden())
 }
 
-/// An item as clients are to see it: with its time in UTC and otherwise as it was written; as it
-/// is, if its time can't be read. `None` if it is hidden.
+/// Gives an item as clients are to see it: with its time in UTC and otherwise as it was written; as
+/// it is, if its time can't be read. `None` if it is hidden.
 pub(crate) fn visible(item: &RawValue, offset: Offset) -> Option<Box<RawValue>> {
     let object = Object::of(item);
     if object.as_ref().is_some_and(Object::is_hidden) {
@@ -194,7 +194,7 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// All visible items of a thread, oldest first.
+    /// Reads all visible items of a thread, oldest first.
     ///
     /// Pages follow the upstream's cursor, however short they are: hidden items are filtered
     /// out after paging, so a page may be empty and not the last. A cursor that comes twice
@@ -235,8 +235,8 @@ where
         Err(Failure::Protocol("the upstream's items don't end"))
     }
 
-    /// Whether a thread has such an item. `None` means that nobody can tell: the upstream fails, or
-    /// it isn't among so many of the newest. Asked only when something failed.
+    /// Tells whether a thread has such an item. `None` means that nobody can tell: the upstream
+    /// fails, or it isn't among so many of the newest. Asked only when something failed.
     pub(crate) async fn has_item(
         &mut self,
         thread_id: &str,
@@ -259,18 +259,18 @@ where
         None
     }
 
-    /// Whether a failed exchange about a thread failed because the upstream has lost it.
+    /// Tells whether a failed exchange about a thread failed because the upstream has lost it.
     pub(crate) async fn failed_for_lack_of(&mut self, thread_id: &str, failure: &Failure) -> bool {
         failure.is_not_found() || (failure.is_bare_500() && self.has_lost(thread_id).await)
     }
 
-    /// Whether the upstream has lost a thread. `false` means that it exists or that nobody can
-    /// tell.
+    /// Tells whether the upstream has lost a thread. `false` means that it exists or that nobody
+    /// can tell.
     pub(crate) async fn has_lost(&mut self, thread_id: &str) -> bool {
         self.whereabouts(thread_id).await == Whereabouts::Lost
     }
 
-    /// The same of a thread that is known to have no items.
+    /// Tells the same of a thread that is known to have no items.
     pub(crate) async fn has_lost_empty(&mut self, thread_id: &str) -> bool {
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
         match self.json(get).await {
@@ -282,7 +282,7 @@ where
         }
     }
 
-    /// What became of a thread. Asked only when something failed.
+    /// Tells what became of a thread. Asked only when something failed.
     ///
     /// A ChatKit server answers the same bare 500 to "no such thread" and to "my database is
     /// down", and some answer it for ever to `threads.get_by_id` of a thread with a title. So a
@@ -298,7 +298,7 @@ where
         }
     }
 
-    /// The same of a thread that was asked for already, and got a bare 500.
+    /// Tells the same of a thread that was asked for already, and got a bare 500.
     pub(crate) async fn whereabouts_of_untold(&mut self, thread_id: &str) -> Whereabouts {
         // One that has items is there, however long the list of threads is.
         let items = self.json(envelope::page(Some(thread_id), 1, false, None)).await;
@@ -308,7 +308,7 @@ where
         self.listed(thread_id).await
     }
 
-    /// What the list of threads says of one.
+    /// Tells what the list of threads says of one.
     pub(crate) async fn listed(&mut self, thread_id: &str) -> Whereabouts {
         let mut after: Option<String> = None;
         for _ in 0..MAX_PROBE_PAGES {
@@ -327,7 +327,7 @@ where
         Whereabouts::Unknown
     }
 
-    /// What a failed exchange about a thread's items becomes: a thread that is gone, what the
+    /// Tells what a failed exchange about a thread's items becomes: a thread that is gone, what the
     /// upstream itself says isn't there, or the failure that it is.
     pub(crate) async fn refusal_about(
         &mut self,
@@ -360,7 +360,7 @@ pub(crate) enum Whereabouts {
     Unknown,
 }
 
-/// The refusal where the upstream has lost a thread.
+/// Gives the refusal where the upstream has lost a thread.
 pub(crate) fn lost() -> Rejection {
     Rejection::new(Code::ThreadNotFound).because("the upstream has lost the thread")
 }

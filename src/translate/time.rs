@@ -44,8 +44,8 @@ fn since_1970(number: f64) -> Option<Timestamp> {
     Timestamp::from_microsecond(microseconds).ok()
 }
 
-/// The same time without what pydantic reads and ISO 8601 doesn't know: `_` between date and time,
-/// a minus sign in place of a hyphen, and more digits of a second than count.
+/// Gives the same time without what pydantic reads and ISO 8601 doesn't know: `_` between date and
+/// time, a minus sign in place of a hyphen, and more digits of a second than count.
 fn plain(text: &str) -> Cow<'_, str> {
     let mut plain = Cow::Borrowed(text);
     if text.as_bytes().get(10) == Some(&b'_') {
@@ -64,7 +64,7 @@ fn plain(text: &str) -> Cow<'_, str> {
     plain
 }
 
-/// The precision of the API's times, which is that of the upstream's.
+/// Cuts an instant to the precision of the API's times, which is that of the upstream's.
 pub(crate) fn whole_microseconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
 }

@@ -42,21 +42,21 @@ const MAX_TEXT_BYTES: usize = 8192;
 pub(crate) struct Known(Arc<AtomicU8>);
 
 impl Known {
-    /// The upstream has carried out a request of this type.
+    /// Notes that the upstream has carried out a request of this type.
     pub(crate) fn saw(&self, kind: RequestType) {
         if let Some(bit) = bit(kind) {
             self.0.fetch_or(bit, Ordering::Relaxed);
         }
     }
 
-    /// Whether a request of this type may be one that the upstream doesn't know. Who knows a later
-    /// one is taken to know it.
+    /// Tells whether a request of this type may be one that the upstream doesn't know. Who knows a
+    /// later one is taken to know it.
     fn is_doubtful(&self, kind: RequestType) -> bool {
         bit(kind).is_some_and(|bit| self.0.load(Ordering::Relaxed) < bit)
     }
 }
 
-/// A place for each type that not every server knows, in the order in which they were added.
+/// Gives a place for each type that not every server knows, in the order in which they were added.
 fn bit(kind: RequestType) -> Option<u8> {
     match kind {
         RequestType::InputTranscribe => Some(1),
@@ -92,8 +92,8 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Whether a request of this type got a bare 500 because the upstream doesn't know the type.
-    /// `false` means that it does, or that nobody can tell.
+    /// Tells whether a request of this type got a bare 500 because the upstream doesn't know the
+    /// type. `false` means that it does, or that nobody can tell.
     ///
     /// It is asked for the last type that was added, about a thread that nobody has, which does
     /// nothing anywhere: does it answer that as it answers nonsense, and not as it answers what
@@ -144,7 +144,7 @@ where
     }
 }
 
-/// The beginning of a body's text.
+/// Reads the beginning of a body's text.
 async fn beginning<R>(body: R) -> Option<String>
 where
     R: Body<Data = Bytes>,
@@ -164,7 +164,7 @@ where
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The refusal where the upstream answers like one that doesn't know an operation.
+/// Gives the refusal where the upstream answers like one that doesn't know an operation.
 pub(crate) fn unsupported() -> Rejection {
     Rejection::new(Code::UpstreamUnsupported)
         .message("The chat server does not seem to have this operation.")

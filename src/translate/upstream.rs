@@ -92,19 +92,19 @@ impl Failure {
     pub(crate) const NOT_JSON: Self =
         Self::Protocol("the upstream's answer is not application/json");
 
-    /// The status of a server that caught nothing: a missing thread, or any other fault. A 502
-    /// or 503 is somebody else's, and says nothing about a thread.
+    /// Tells whether it is the status of a server that caught nothing: a missing thread, or any
+    /// other fault. A 502 or 503 is somebody else's, and says nothing about a thread.
     pub(crate) fn is_bare_500(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::INTERNAL_SERVER_ERROR, .. })
     }
 
-    /// Whoever asked is not to ask for anything else: the upstream doesn't answer at all, or there is
-    /// no room for what it answers.
+    /// Tells whether whoever asked is not to ask for anything else: the upstream doesn't answer at
+    /// all, or there is no room for what it answers.
     pub(crate) fn is_the_last(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Crowded(_))
     }
 
-    /// The upstream said itself that the thing isn't there.
+    /// Tells whether the upstream said itself that the thing isn't there.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: StatusCode::NOT_FOUND, .. })
     }
@@ -142,18 +142,18 @@ impl From<Failure> for Rejection {
 }
 
 impl<S> Upstream<S> {
-    /// The largest answer that is read whole.
+    /// Gives the largest answer that is read whole.
     pub(crate) fn max_reply_bytes(&self) -> usize {
         self.sender.settings().largest_reply()
     }
 
-    /// One that `service` is, asked by somebody.
+    /// Makes one that `service` is, asked by somebody.
     #[cfg(test)]
     pub(crate) fn of(service: S) -> Self {
         Self::with(service, TranslateSettings::default())
     }
 
-    /// The same, with settings.
+    /// Makes the same, with settings.
     #[cfg(test)]
     pub(crate) fn with(service: S, settings: TranslateSettings) -> Self {
         let (head, ()) = Request::new(()).into_parts();

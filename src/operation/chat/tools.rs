@@ -12,9 +12,9 @@ use crate::stream::{ItemKind, Object};
 /// The longest name of a tool: the Model Context Protocol's.
 const MAX_NAME_BYTES: usize = 128;
 
-/// The names of the tools that an item shows, in its order; a tool that was used twice is there
-/// twice. The annotations of a message are notes of what was used rather than uses: they name a
-/// tool once.
+/// Gives the names of the tools that an item shows, in its order; a tool that was used twice is
+/// there twice. The annotations of a message are notes of what was used rather than uses: they name
+/// a tool once.
 pub(crate) fn shown(item: &Object<'_>) -> Vec<String> {
     match item.text("type").as_deref() {
         Some("client_tool_call") => {
@@ -42,7 +42,7 @@ pub(crate) fn shown(item: &Object<'_>) -> Vec<String> {
     }
 }
 
-/// The objects of a list that is a member.
+/// Gives the objects of a list that is a member.
 fn objects<'a>(
     of: Option<&Object<'a>>,
     member: &str,
@@ -50,7 +50,8 @@ fn objects<'a>(
     of.map(|object| object.list(member)).unwrap_or_default().into_iter().filter_map(Object::of)
 }
 
-/// A thought is no tool, and the titles of files and images are those of files and images.
+/// Gives the name of a task's tool. A thought is no tool, and the titles of files and images are
+/// those of files and images.
 fn tool_of_task(task: &Object<'_>) -> Option<String> {
     match &*task.text("type")? {
         "web_search" => Some("web_search".to_owned()),
@@ -59,14 +60,14 @@ fn tool_of_task(task: &Object<'_>) -> Option<String> {
     }
 }
 
-/// `data` is its author's own: it names a tool if it says so.
+/// Gives the name of a source's tool. `data` is its author's own: it names a tool if it says so.
 fn tool_of_source(source: &Object<'_>) -> Option<String> {
     let data = source.object("data")?;
     ["tool", "tool_name"].into_iter().find_map(|member| name(data.text(member)?))
 }
 
-/// A text that is a name and no words: letters, digits and `_`, with `-` and `.` between them, and
-/// not `Searching`, which is written as a title is.
+/// Gives a text that is a name and no words: letters, digits and `_`, with `-` and `.` between
+/// them, and not `Searching`, which is written as a title is.
 fn name(text: String) -> Option<String> {
     if text.len() > MAX_NAME_BYTES {
         return None;

@@ -44,7 +44,7 @@ impl Said {
 const USER: &str = "user";
 const ASSISTANT: &str = "assistant";
 
-/// The messages among a thread's items, oldest first.
+/// Gives the messages among a thread's items, oldest first.
 ///
 /// What the assistant did (a tool call, a workflow, a widget, an image, …) is shown with its
 /// message before it in the same turn; where there is none yet, with the next one; and where there is
@@ -66,8 +66,8 @@ pub(crate) fn messages(
     messages
 }
 
-/// What the assistant said in a run, a blank line between two messages, and the names of the tools
-/// that are shown. A run that only did something says `acted`.
+/// Gives what the assistant said in a run, a blank line between two messages, and the names of the
+/// tools that are shown. A run that only did something says `acted`.
 ///
 /// # Errors
 /// If something was said in one of them, and none of that can be read.
@@ -94,7 +94,7 @@ pub(crate) fn answer(
     Ok((response, messages.into_iter().flat_map(|message| message.tool_calls).collect()))
 }
 
-/// Whether a turn begins with an item.
+/// Tells whether a turn begins with an item.
 pub(crate) fn begins_one(item: &RawValue) -> bool {
     Object::of(item).and_then(|item| item.item_kind()) == Some(ItemKind::UserMessage)
 }

@@ -87,13 +87,13 @@ pub(super) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
 const NO_JSON: Failure = Failure::Protocol("the upstream's answer is no JSON");
 const TWICE: Failure = Failure::Protocol("the upstream's page says twice where the next one is");
 
-/// Whether there may be a member of a cursor's name, however it is written: nearly all answers that
-/// have none are told by this alone.
+/// Tells whether there may be a member of a cursor's name, however it is written: nearly all
+/// answers that have none are told by this alone.
 fn may_have_one(json: &[u8]) -> bool {
     memmem::find(json, br#"after""#).is_some() || memmem::find(json, br"\u").is_some()
 }
 
-/// The cursor of the page of items that an answer is or has.
+/// Finds the cursor of the page of items that an answer is or has.
 ///
 /// A member that comes twice is refused: whoever reads the answer may take either.
 fn find(json: &str, shape: Shape) -> Result<Option<Found>, Failure> {
@@ -124,14 +124,14 @@ fn only<'a>(object: &Object<'a>, name: &str) -> Result<Option<&'a RawValue>, Fai
     if values.next().is_some() { Err(TWICE) } else { Ok(first) }
 }
 
-/// Where a part of a text is in it.
+/// Tells where a part of a text is in it.
 fn place(json: &str, part: &RawValue) -> Option<Range<usize>> {
     let start = (part.get().as_ptr() as usize).checked_sub(json.as_ptr() as usize)?;
     let at = start..start.checked_add(part.get().len())?;
     json.get(at.clone()).map(|_| at)
 }
 
-/// The same text with another string at this place.
+/// Gives the same text with another string at this place.
 fn replaced(json: &str, at: Range<usize>, string: &str) -> Result<String, Rejection> {
     let string = written(string)?;
     let mut new = String::with_capacity(json.len() - at.len() + string.len());

@@ -17,7 +17,7 @@ impl OpenFile {
         self.0.sync_all()
     }
 
-    /// Whether another process has the file open. If that can't be told, one has.
+    /// Tells whether another process has the file open. If that can't be told, one has.
     ///
     /// Whoever has read a file with a log once keeps it locked, shared, until it is closed. The locks
     /// of this process don't count, for the kernel either.

@@ -78,8 +78,8 @@ impl SqliteStore {
     }
 }
 
-/// The row, if a run may begin on it: it is the asker's, who may use it, and has the thread that is
-/// named.
+/// Gives the row, if a run may begin on it: it is the asker's, who may use it, and has the thread
+/// that is named.
 fn admitted(head: Option<Head>, named: Option<&str>) -> Result<Head, RunStart> {
     let head = head.ok_or(RunStart::Unknown)?;
     if !head.is_own {
@@ -94,7 +94,7 @@ fn admitted(head: Option<Head>, named: Option<&str>) -> Result<Head, RunStart> {
     Ok(head)
 }
 
-/// The start of a run of a bound session.
+/// Gives the start of a run of a bound session.
 fn next(found: Found, thread_id: ThreadId) -> RunStart {
     match found {
         Found::Full => RunStart::MessageLimit,
@@ -111,7 +111,8 @@ enum Leased {
     Refused(RunStart),
 }
 
-/// With the session's lock, which is held until the run has begun.
+/// Finds what a run is to begin with, with the session's lock, which is held until the run has
+/// begun.
 fn lease(
     connection: &Connection,
     queue: &Queue,
@@ -198,7 +199,7 @@ struct Lock<'a> {
 }
 
 impl<'a> Lock<'a> {
-    /// None if somebody else has it.
+    /// Takes the lock; none if somebody else has it.
     fn take(queue: &'a Queue, id: SessionId) -> rusqlite::Result<Option<Self>> {
         let locked = queue.tallies(|tallies| tallies.lock(id, Holder::Caller));
         // Made only if it is, for to drop it gives it back.

@@ -15,7 +15,7 @@ use crate::session::store::{CLOCK_TOLERANCE, ClientSessionCreated, KEEP_EXPIRED,
 /// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
 const PURGE: u32 = 64;
 
-/// That of the session which has the thread, if one has; else that of the one which had it.
+/// Gives that of the session which has the thread, if one has; else that of the one which had it.
 pub(super) fn place_of_thread(
     connection: &Connection,
     thread_id: &str,
@@ -53,8 +53,8 @@ pub(super) fn keep_signing_key(connection: &Connection, fresh: &[u8; 32]) -> Res
     connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0))
 }
 
-/// Two statements, of which the first may stay when the second fails: what it removed was of no
-/// more use.
+/// Keeps one, in two statements, of which the first may stay when the second fails: what it removed
+/// was of no more use.
 pub(super) fn create(
     connection: &Connection,
     session: &ClientSession,
@@ -114,7 +114,8 @@ pub(super) fn cancel(
     get(connection, id)
 }
 
-/// What was created later has not begun, and is over ([`ClientSession::status`]).
+/// Gives the latest time of one that has begun: what was created later has not begun, and is over
+/// ([`ClientSession::status`]).
 fn latest(now: Timestamp) -> i64 {
     now.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX).as_microsecond()
 }

@@ -40,7 +40,7 @@ fn identity(_: &Metadata) -> Option<Identity> {
 }
 
 impl Files {
-    /// Those of the store at `path`, which is open.
+    /// Makes those of the store at `path`, which is open.
     #[expect(clippy::disallowed_methods, reason = "no time that a test would have to pause")]
     pub(super) fn of(path: &Path) -> std::io::Result<Self> {
         // The log and its index are there for as long as anybody has the file open.
@@ -67,7 +67,7 @@ impl Files {
         self.check()
     }
 
-    /// What was seen last.
+    /// Tells what was seen last.
     ///
     /// # Errors
     /// If one of them was not there.
@@ -81,7 +81,7 @@ impl Files {
         Err(rusqlite::Error::SqliteFailure(problem, Some(text.to_owned())))
     }
 
-    /// Whether it is time to look again: `true` once each time.
+    /// Tells whether it is time to look again: `true` once each time.
     pub(super) fn are_due(&self) -> bool {
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let asked = self.asked.load(Ordering::Relaxed);

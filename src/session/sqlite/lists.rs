@@ -15,18 +15,18 @@ use super::store::MAX_ATTEMPTS;
 use super::tally::Overlay;
 use super::writer::Queue;
 use crate::principal::UserId;
+use crate::session::desk::ConversationIds;
 use crate::session::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::session::desk::ConversationIds;
 
 /// What a user's rows read after it was taken must be corrected by, by their ids.
 type Overlays = HashMap<SessionId, Overlay>;
 
-/// The rows of one moment, for sessions change their places while they are written to, and what those of
-/// a user must be corrected by.
+/// Gives the rows of one moment, for sessions change their places while they are written to, and
+/// what those of a user must be corrected by.
 fn snapshot<'a>(
     connection: &'a Connection,
     queue: &Queue,
@@ -46,7 +46,7 @@ fn snapshot<'a>(
     Err(still_locked("it is written to again and again"))
 }
 
-/// A page of a user's sessions.
+/// Gives a page of a user's sessions.
 pub(super) fn sessions(
     connection: &Connection,
     queue: &Queue,
@@ -93,7 +93,7 @@ pub(super) enum Range {
     Earlier(SessionPlace),
 }
 
-/// In their order.
+/// Gives the ranges in their order.
 pub(super) fn ranges(after: Option<SessionPlace>) -> impl Iterator<Item = Range> {
     let all = after.is_none().then_some(Range::All);
     let behind = after
@@ -149,7 +149,7 @@ fn query<'a>(
     }
 }
 
-/// The session of that id if it is one of which the page may be, and whether it is bound.
+/// Gives the session of that id if it is one of which the page may be, and whether it is bound.
 fn of_user(
     connection: &Connection,
     id: SessionId,
@@ -178,8 +178,8 @@ fn summary(row: &Row<'_>) -> Result<SessionSummary> {
     })
 }
 
-/// A page of the sessions that are bound. Runs don't change their order, so each is corrected in its
-/// place.
+/// Gives a page of the sessions that are bound. Runs don't change their order, so each is corrected
+/// in its place.
 pub(super) fn threads(
     connection: &Connection,
     queue: &Queue,
@@ -204,7 +204,7 @@ pub(super) fn threads(
     Ok(listed)
 }
 
-/// A session as it is now, with what is settled and not in its row yet.
+/// Gives a session as it is now, with what is settled and not in its row yet.
 fn current(
     connection: &Connection,
     queue: &Queue,
@@ -252,8 +252,8 @@ fn threads_in_rows(connection: &Connection, page: &ThreadsPage) -> Result<Vec<Pl
     connection.prepare_cached(&threads_sql(page))?.query_map(&*values, session)?.collect()
 }
 
-/// There are few of these texts, and all are cached. Its parameters are, as far as they are there:
-/// the user, the places in their order, the limit.
+/// Writes the text of a query. There are few of these texts, and all are cached. Its parameters
+/// are, as far as they are there: the user, the places in their order, the limit.
 pub(super) fn threads_sql(page: &ThreadsPage) -> String {
     let mut sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation, bound_at

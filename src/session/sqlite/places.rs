@@ -158,27 +158,29 @@ impl Places {
         Err(io::Error::other("another process is about to open or to close it, and doesn't go on"))
     }
 
-    /// Whether others have to be looked for.
+    /// Tells whether others have to be looked for.
     pub(super) fn is_open(&self) -> bool {
         self.locks.is_some()
     }
 
-    /// The path of their store.
+    /// Gives the path of their store.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether nothing can be decided yet.
+    /// Tells whether nothing can be decided yet.
     pub(super) fn is_waiting(&self) -> bool {
         self.mode == Mode::Waiting
     }
 
-    /// Whether that is because others are still to notice that this process [goes on](Self::move_to) here.
+    /// Tells whether that is because others are still to notice that this process [goes
+    /// on](Self::move_to) here.
     pub(super) fn is_moving(&self) -> bool {
         self.is_moving
     }
 
-    /// Whether others don't find these any more: somebody is to [go on](Self::move_to) with other ones.
+    /// Tells whether others don't find these any more: somebody is to [go on](Self::move_to) with
+    /// other ones.
     pub(super) fn are_lost(&self) -> io::Result<bool> {
         self.locks.as_ref().map_or(Ok(false), |locks| locks.is_there().map(|there| !there))
     }
@@ -202,13 +204,13 @@ impl Places {
         locks.map_or(Ok(false), |locks| Ok(locks.locked(&ALL_NUMBERS)?.is_some()))
     }
 
-    /// Whether others have it open, and all can decide.
+    /// Tells whether others have it open, and all can decide.
     #[cfg(test)]
     pub(super) fn is_shared(&self) -> bool {
         self.mode == Mode::Shared
     }
 
-    /// Whether messages are to be marked.
+    /// Tells whether messages are to be marked.
     pub(super) fn marks(&self) -> bool {
         match self.mode {
             Mode::Alone => false,
@@ -291,7 +293,7 @@ impl Places {
         Ok(Some(others))
     }
 
-    /// Whether a session's lock could be had just now.
+    /// Tells whether a session's lock could be had just now.
     pub(super) fn is_free(&self, id: SessionId) -> io::Result<bool> {
         let locks = match (&self.locks, self.mode) {
             (Some(locks), Mode::Marking | Mode::Shared) => locks,
@@ -368,7 +370,7 @@ fn take_number(locks: &Locks) -> io::Result<u64> {
     Err(io::Error::other("too many processes have it open"))
 }
 
-/// The first byte of a session's range.
+/// Gives the first byte of a session's range.
 fn range(id: SessionId) -> u64 {
     let bits = u128::from_be_bytes(*id.as_bytes());
     // The ids of adopted sessions need not be random.
@@ -377,7 +379,7 @@ fn range(id: SessionId) -> u64 {
     SESSIONS + (mixed >> (u64::BITS - RANGE_BITS)) * RANGE
 }
 
-/// How many of `bytes` others have locked.
+/// Tells how many of `bytes` others have locked.
 fn count(locks: &Locks, bytes: Range<u64>) -> io::Result<u64> {
     let (mut counted, mut rest) = (0, vec![bytes]);
     while let Some(bytes) = rest.pop() {

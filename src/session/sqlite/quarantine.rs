@@ -12,8 +12,8 @@ use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Releas
 use crate::session::record::{SessionId, ThreadId};
 use crate::session::store::Deletion;
 
-/// What it means that the upstream names that thread in a run of session `id`, which is or was
-/// `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
+/// Tells what it means that the upstream names that thread in a run of session `id`, which is or
+/// was `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
 pub(super) fn reuse(
     connection: &Connection,
     id: SessionId,
@@ -87,7 +87,7 @@ fn keep_other(
     Ok(())
 }
 
-/// Whether a thread's id is in quarantine.
+/// Tells whether a thread's id is in quarantine.
 pub(super) fn has(connection: &Connection, thread_id: &str) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE thread_id = ?1)";
     connection.prepare_cached(sql)?.query_row([thread_id], |row| row.get(0))

@@ -33,7 +33,8 @@ const TRY_EVERY: Duration = Duration::from_millis(2);
 const MAX_IDLE: usize = 32;
 
 impl Readers {
-    /// Nothing is read from `files` that are lost, nor from others in their place.
+    /// Makes those of the store at `path`. Nothing is read from `files` that are lost, nor from
+    /// others in their place.
     pub(super) fn new(path: PathBuf, files: Option<Arc<Files>>) -> Self {
         let idle = Mutex::default();
         Self {
@@ -77,7 +78,7 @@ impl Readers {
         Ok(value)
     }
 
-    /// The same where it may block: waits for a file that is locked, for `patience` at most.
+    /// Reads the same where it may block: waits for a file that is locked, for `patience` at most.
     #[expect(clippy::disallowed_methods, reason = "on a thread of its own, which may block")]
     pub(super) fn read_patiently<T>(
         &self,

@@ -102,8 +102,8 @@ fn owned(row: &Row<'_>) -> Result<Found<Ownership>> {
     })
 }
 
-/// What a row says of a session whose id and owner are its first columns, and whose mark is in
-/// column `mark`.
+/// Reads what a row says of a session whose id and owner are its first columns, and whose mark is
+/// in column `mark`.
 fn found<T>(
     row: &Row<'_>,
     mark: usize,
@@ -279,7 +279,7 @@ fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopt
     Ok(known.map_or_else(|| thread.taken(), |session| thread.beside(&session)))
 }
 
-/// Whether a thread that no session has was one's.
+/// Tells whether a thread that no session has was one's.
 fn is_deleted(connection: &Connection, thread_id: &str) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?1)
         OR EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?1)";
@@ -399,7 +399,7 @@ pub(super) fn settle(
     Ok(count)
 }
 
-/// The count as it was stored; none if there is no such session.
+/// Sets the count, and gives it as it was stored; none if there is no such session.
 pub(super) fn set_message_count(
     connection: &Connection,
     id: SessionId,
@@ -416,8 +416,8 @@ pub(super) fn set_message_count(
     connection.prepare_cached(sql)?.query_row(values, |row| message_count(row, 0)).optional()
 }
 
-/// Several statements, of which the first may stay when a later one fails: what they removed was
-/// of no more use, and the place of a thread that is still there is not asked for.
+/// Deletes it, in several statements, of which the first may stay when a later one fails: what they
+/// removed was of no more use, and the place of a thread that is still there is not asked for.
 pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<Deletion> {
     clients::keep_place(connection, id, now)?;
     let sql = "DELETE FROM session WHERE id = ?1 AND quarantined_at IS NULL";
@@ -529,7 +529,7 @@ fn is_null(row: &Row<'_>, column: usize) -> Result<bool> {
     Ok(row.get_ref(column)? == ValueRef::Null)
 }
 
-/// A count in `column`, and in the one behind it whether the session was adopted.
+/// Reads a count in `column`, and in the one behind it whether the session was adopted.
 pub(super) fn message_count(row: &Row<'_>, column: usize) -> Result<MessageCount> {
     let stored: i64 = row.get(column)?;
     let adopted: bool = row.get(column + 1)?;

@@ -213,7 +213,7 @@ pub(super) fn fold_log(path: &Path, patience: Duration) -> rusqlite::Result<bool
     }
 }
 
-/// The size of the log, in bytes.
+/// Gives the size of the log, in bytes.
 pub(super) fn log_bytes(path: &Path) -> u64 {
     let mut log = path.to_owned().into_os_string();
     log.push("-wal");
@@ -302,7 +302,7 @@ fn connect(path: &Path, access: OpenFlags, busy_timeout: Duration) -> rusqlite::
     Ok(connection)
 }
 
-/// A new file is for its owner only; SQLite gives its journal the same permissions.
+/// Creates a file for its owner only; SQLite gives its journal the same permissions.
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -331,8 +331,8 @@ fn check_ownership(connection: &Connection) -> rusqlite::Result<Result<(), Strin
     Ok(Ok(()))
 }
 
-/// SQLite opens for reading only what it may not write to, and says nothing until there is something to
-/// write.
+/// Refuses a file that can't be written. SQLite opens for reading only what it may not write to,
+/// and says nothing until there is something to write.
 fn check_writable(connection: &Connection) -> rusqlite::Result<()> {
     if !connection.is_readonly(MAIN_DB)? {
         return Ok(());
@@ -411,19 +411,19 @@ pub(super) fn begin_to_write(
     outcome
 }
 
-/// Some bytes of the file could not be locked.
+/// Reports that some bytes of the file could not be locked.
 pub(super) fn lock_failed(error: &std::io::Error) -> rusqlite::Error {
     let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_LOCK);
     rusqlite::Error::SqliteFailure(problem, Some(error.to_string()))
 }
 
-/// Somebody else has locked some bytes of the file for too long.
+/// Reports that somebody else has locked some bytes of the file for too long.
 pub(super) fn still_locked(why: &str) -> rusqlite::Error {
     let problem = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
     rusqlite::Error::SqliteFailure(problem, Some(why.to_owned()))
 }
 
-/// Whether somebody else has the file locked.
+/// Tells whether somebody else has the file locked.
 pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))

@@ -111,21 +111,21 @@ pub struct SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The defaults of [`SqliteStore::open`].
+    /// Takes the defaults of [`SqliteStore::open`].
     pub fn new() -> Self {
         Self { busy_timeout: Duration::from_secs(2), bulk: false, nameless: false }
     }
 
-    /// How long a write waits for a file that another process has locked, 2 s unless set.
+    /// Sets how long a write waits for a file that another process has locked, 2 s unless set.
     /// Whole milliseconds.
     pub fn busy_timeout(mut self, busy_timeout: Duration) -> Self {
         self.busy_timeout = busy_timeout;
         self
     }
 
-    /// Whether many writes in a row are to take less time; not unless set. It takes 256 MiB more of
-    /// memory and of the disk, and a write outlives its process at once, but the machine only when
-    /// [`SqliteStore::sync`] has come back.
+    /// Sets whether many writes in a row are to take less time; not unless set. It takes 256 MiB
+    /// more of memory and of the disk, and a write outlives its process at once, but the machine
+    /// only when [`SqliteStore::sync`] has come back.
     pub fn bulk(mut self, bulk: bool) -> Self {
         self.bulk = bulk;
         self
@@ -231,7 +231,7 @@ impl SqliteStore {
             .map_err(|error| Error::io("could not sync the session store", error))
     }
 
-    /// Whether no other process has the file open; for a store that was opened for [many
+    /// Tells whether no other process has the file open; for a store that was opened for [many
     /// writes](SqliteOptions::bulk), any other is not known to be alone. Where that can't be told,
     /// as on Windows, it isn't alone either. Other stores of this process are not seen.
     pub fn is_alone(&self) -> bool {
@@ -276,13 +276,13 @@ impl SqliteStore {
         }
     }
 
-    /// The size of the log, in bytes.
+    /// Gives the size of the log, in bytes.
     pub fn log_bytes(&self) -> u64 {
         schema::log_bytes(self.readers.path())
     }
 
-    /// The threads in [quarantine](SessionStore::quarantined) of the file at `path`, which is only read.
-    /// Blocks.
+    /// Reads the threads in [quarantine](SessionStore::quarantined) of the file at `path`, which is
+    /// only read. Blocks.
     ///
     /// # Errors
     /// If there is no such file, or it isn't of this program's version, or can't be read.
@@ -310,7 +310,7 @@ impl SqliteStore {
         self.writer.queue()
     }
 
-    /// A write through the writer.
+    /// Writes through the writer.
     fn write<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -319,7 +319,7 @@ impl SqliteStore {
         Box::pin(self.queue().call(Access::Write, context, work, |value| value))
     }
 
-    /// A point read here and now, or through the writer if the file is locked.
+    /// Does a point read here and now, or through the writer if the file is locked.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -333,7 +333,7 @@ impl SqliteStore {
         }
     }
 
-    /// A list, read on a thread that may block. The writer has no part in it.
+    /// Reads a list, on a thread that may block. The writer has no part in it.
     async fn read_list<T: Send + 'static>(
         &self,
         context: &'static str,
@@ -363,7 +363,7 @@ impl SqliteStore {
         self.corrected(id, move |connection| rows::get(connection, id)).await
     }
 
-    /// A row as it is with what is settled and not in it yet.
+    /// Gives a row as it is with what is settled and not in it yet.
     pub(super) async fn corrected(
         &self,
         id: SessionId,

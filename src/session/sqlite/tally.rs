@@ -147,7 +147,8 @@ impl Tallies {
         }
     }
 
-    /// Whether a session's lock could be had just now. If that can't be told, to try will tell.
+    /// Tells whether a session's lock could be had just now. If that can't be told, to try will
+    /// tell.
     pub(super) fn is_free(&self, id: SessionId) -> bool {
         let is_locked_here = self.entries.get(&id).is_some_and(|tally| tally.locked.is_some());
         !is_locked_here && self.places.is_free(id).unwrap_or(true)
@@ -223,14 +224,15 @@ impl Tallies {
         self.places.all_marked()
     }
 
-    /// Whether there is a place for a run of a session that is locked, where `row` is the count that is
-    /// committed.
+    /// Tells whether there is a place for a run of a session that is locked, where `row` is the
+    /// count that is committed.
     fn room(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
         let writing = self.entries.get(&id).and_then(|tally| tally.writing.as_ref());
         self.room_in_batch(id, row.plus(writing.map_or(0, |writing| writing.messages)), room)
     }
 
-    /// The same where `row` is the count in the writer's transaction, which has what was handed over.
+    /// Tells the same where `row` is the count in the writer's transaction, which has what was
+    /// handed over.
     pub(super) fn room_in_batch(&self, id: SessionId, row: MessageCount, room: Room) -> Found {
         let idle = Tally::default();
         let tally = self.entries.get(&id).unwrap_or(&idle);
@@ -246,8 +248,8 @@ impl Tallies {
         if room.max.is_some_and(|max| messages >= max) { Found::Full } else { Found::Place }
     }
 
-    /// Whether a run of a session that is locked is in flight, here or elsewhere, or left something
-    /// that is not in the row yet.
+    /// Tells whether a run of a session that is locked is in flight, here or elsewhere, or left
+    /// something that is not in the row yet.
     pub(super) fn is_busy(&self, id: SessionId) -> bool {
         self.entries
             .get(&id)
@@ -301,7 +303,7 @@ impl Tallies {
         self.entries.get(&id)?.overlay()
     }
 
-    /// Those of a user's sessions that have one. Takes no longer for what others have.
+    /// Gives those of a user's sessions that have one. Takes no longer for what others have.
     pub(super) fn overlays_of(&self, user_id: &UserId) -> HashMap<SessionId, Overlay> {
         let first = (user_id.clone(), SessionId::from_bytes([0; 16]));
         self.unwritten
@@ -328,13 +330,13 @@ impl Tallies {
         taken
     }
 
-    /// How often a commit of counts has begun or ended.
+    /// Tells how often a commit of counts has begun or ended.
     pub(super) fn commits(&self) -> u64 {
         self.commits
     }
 
-    /// What was handed over is about to be committed, and these will be the counts of the rows; none
-    /// where there is no such session any more.
+    /// Learns that what was handed over is about to be committed, and these will be the counts of
+    /// the rows; none where there is no such session any more.
     pub(super) fn committing(&mut self, counts: &[(SessionId, Option<MessageCount>)]) {
         self.commits += 1;
         for (id, count) in counts {
@@ -344,12 +346,12 @@ impl Tallies {
         }
     }
 
-    /// That has come to an end: each of those is [`written`](Self::written) or not.
+    /// Learns that this has come to an end: each of those is [`written`](Self::written) or not.
     pub(super) fn committed(&mut self) {
         self.commits += 1;
     }
 
-    /// What was handed over is committed.
+    /// Learns that what was handed over is committed.
     pub(super) fn written(&mut self, id: SessionId) {
         if let Some(tally) = self.entries.get_mut(&id) {
             (tally.writing, tally.committing) = (None, None);
@@ -361,7 +363,7 @@ impl Tallies {
         self.remove_if_idle(id);
     }
 
-    /// The same but for its messages, which are to be written with the next batch.
+    /// Learns the same but for its messages, which are to be written with the next batch.
     pub(super) fn written_but_messages(&mut self, id: SessionId) {
         if let Some(writing) = self.entries.get_mut(&id).and_then(|tally| tally.writing.as_mut()) {
             *writing = Pending { messages: writing.messages, ..Pending::default() };
@@ -369,7 +371,7 @@ impl Tallies {
         self.not_written(id);
     }
 
-    /// What was handed over is to be written with the next batch.
+    /// Learns that what was handed over is to be written with the next batch.
     pub(super) fn not_written(&mut self, id: SessionId) {
         let Some(tally) = self.entries.get_mut(&id) else { return };
         tally.committing = None;
@@ -420,20 +422,21 @@ impl Tally {
         Some(Overlay { messages, row, title, touched_at, discard_unbound })
     }
 
-    /// What ended runs have left to be written.
+    /// Gives what ended runs have left to be written.
     fn settled(&self) -> u64 {
         let unwritten = [&self.writing, &self.pending].into_iter().flatten();
         unwritten.fold(0, |messages, pending| pending.messages.saturating_add(messages))
     }
 
-    /// Those that are not in the row.
+    /// Gives those that are not in the row.
     fn messages(&self) -> u64 {
         self.settled().saturating_add(self.in_flight)
     }
 }
 
-/// A lock of one's own bytes fails only if the kernel has no memory for it, and then there is nobody to
-/// tell: the run has begun or is over. The next change of the session's tries again.
+/// Logs what failed. A lock of one's own bytes fails only if the kernel has no memory for it, and
+/// then there is nobody to tell: the run has begun or is over. The next change of the session's
+/// tries again.
 fn log(marked: io::Result<()>) {
     if let Err(error) = marked {
         tracing::error!(%error, "session store: could not tell other processes of a run");
@@ -471,7 +474,7 @@ impl Overlay {
         self.apply(message_count, updated_at, title);
     }
 
-    /// Whether the row is on its way out of the file.
+    /// Tells whether the row is on its way out of the file.
     pub(super) fn discards(&self, is_bound: bool) -> bool {
         self.discard_unbound && !is_bound
     }

@@ -95,7 +95,8 @@ fn look(queue: &Queue) {
     }
 }
 
-/// Other places, where other processes look for this one's runs, if they don't find its own any more.
+/// Takes other places, where other processes look for this one's runs, if they don't find its own
+/// any more.
 fn stay_found(queue: &Queue) -> io::Result<Option<Places>> {
     let lost = |tallies: &mut Tallies| {
         let places = tallies.places();

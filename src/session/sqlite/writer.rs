@@ -90,16 +90,17 @@ struct State {
 /// A call on its way through the writer.
 trait Task: Send {
     fn access(&self) -> Access;
-    /// Nobody waits for the answer.
+    /// Tells whether nobody waits for the answer.
     fn is_abandoned(&self) -> bool;
-    /// Until when it waits for its session's lock, which it didn't get just now: as was said the first
-    /// time.
+    /// Tells until when it waits for its session's lock, which it didn't get just now: as was said
+    /// the first time.
     fn wait_until(&mut self, until: Instant) -> Instant;
     fn run(&mut self, connection: &Connection);
     fn was_run(&self) -> bool;
-    /// Called once the batch is committed, or has failed, while the locks of its sessions are held.
+    /// Is called once the batch is committed, or has failed, while the locks of its sessions are
+    /// held.
     fn finish(&mut self, batch: Result<(), Arc<rusqlite::Error>>);
-    /// Called when they are not any more.
+    /// Is called when they are not any more.
     fn answer(self: Box<Self>);
 }
 
@@ -133,8 +134,8 @@ struct Batch {
 }
 
 impl Writer {
-    /// `patience` is how long a batch waits for a file that somebody else has locked. None is written
-    /// to `files` that are lost.
+    /// Starts the writer. `patience` is how long a batch waits for a file that somebody else has
+    /// locked. None is written to `files` that are lost.
     pub(super) fn start(
         #[cfg_attr(not(test), expect(unused_mut, reason = "tests look at what it runs"))]
         mut connection: Connection,
@@ -226,7 +227,7 @@ impl Queue {
         }
     }
 
-    /// `inspect` must be short: every call on the store waits for it.
+    /// Looks at the tallies. `inspect` must be short: every call on the store waits for it.
     pub(super) fn tallies<R>(&self, inspect: impl FnOnce(&mut Tallies) -> R) -> R {
         inspect(&mut self.state().tallies)
     }
@@ -241,7 +242,7 @@ impl Queue {
         })
     }
 
-    /// Whether the file and what SQLite has beside it are there. Blocks, though not for long.
+    /// Tells whether the file and what SQLite has beside it are there. Blocks, though not for long.
     pub(super) fn has_its_files(&self) -> bool {
         self.files.as_ref().is_none_or(|files| files.look().is_ok())
     }
@@ -266,7 +267,8 @@ impl Queue {
         Ok(())
     }
 
-    /// No code panics while it holds the lock, so a poisoned one is still consistent.
+    /// Locks the state. No code panics while it holds the lock, so a poisoned one is still
+    /// consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -399,8 +401,8 @@ impl Queue {
         outcome
     }
 
-    /// One transaction of everything, the settled first. Those of these whose messages are left out,
-    /// because somebody else has the session locked; so is a call that needs such a lock.
+    /// Makes one transaction of everything, the settled first. Those of these whose messages are
+    /// left out, because somebody else has the session locked; so is a call that needs such a lock.
     fn transact(
         &self,
         connection: &Connection,
@@ -448,7 +450,7 @@ impl Queue {
         Ok(locked)
     }
 
-    /// Why somebody could not decide.
+    /// Tells why somebody could not decide.
     fn refusal(&self) -> rusqlite::Error {
         still_locked(if self.tallies(|tallies| tallies.places().is_waiting()) {
             NO_RUN_CAN_BEGIN
