@@ -53,7 +53,7 @@ use crate::error::{BoxError, Error};
 use crate::health::HealthLayer;
 use crate::limit::{InFlightLayer, RateLimitLayer};
 use crate::openapi::DocsLayer;
-use crate::operation::OperationLayer;
+use crate::operation::{Name, OperationLayer};
 use crate::route::{RouteLayer, SurfaceLayer};
 use crate::session::SessionStore;
 use crate::telemetry::{TraceLayer, UserLayer};
@@ -68,7 +68,7 @@ pub struct Rooms {
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
-    route: RouteLayer,
+    route: RouteLayer<Name>,
     operations: OperationLayer,
 }
 

@@ -18,8 +18,8 @@ use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use chatkit_rest::operation::Name;
 use chatkit_rest::protocol::RequestType;
-use chatkit_rest::route::Operation;
 use chatkit_rest::surface::Surface;
 use chatkit_rest::validate::SOURCES;
 use gateway::Furnished;
@@ -128,7 +128,7 @@ fn schema(name: &str) -> Value {
 }
 
 /// The bodies of an operation that have `value` in them somewhere.
-fn bodies(operation: Operation, kind: &str, value: &str) -> Vec<(String, String)> {
+fn bodies(operation: Name, kind: &str, value: &str) -> Vec<(String, String)> {
     let mut bodies = vec![("the body".to_owned(), value.to_owned())];
     if operation.surface() == Surface::Rest && MEMBERS.contains(&kind) {
         members(operation, value, &mut bodies);
@@ -136,8 +136,8 @@ fn bodies(operation: Operation, kind: &str, value: &str) -> Vec<(String, String)
     bodies
 }
 
-fn members(operation: Operation, value: &str, bodies: &mut Vec<(String, String)>) {
-    if operation == Operation::Passthrough {
+fn members(operation: Name, value: &str, bodies: &mut Vec<(String, String)>) {
+    if operation == Name::Passthrough {
         // A params member of one type is read as that of any other.
         for kind in [
             RequestType::AttachmentsCreate,
@@ -189,7 +189,7 @@ fn members(operation: Operation, value: &str, bodies: &mut Vec<(String, String)>
 
 fn cases(furnished: &Furnished, kind: &str, value: &str) -> Vec<Case> {
     let mut cases = Vec::new();
-    for operation in Operation::ALL.into_iter().filter(|operation| operation.has_body()) {
+    for operation in Name::ALL.into_iter().filter(|operation| operation.has_body()) {
         let (method, path) = (operation.method(), operation.path());
         for (place, body) in bodies(operation, kind, value) {
             let size = body.len();

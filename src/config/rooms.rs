@@ -16,9 +16,9 @@ use crate::error::Error;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
 use crate::openapi::{Callers, DocsLayer, Facts};
-use crate::operation::OperationLayer;
+use crate::operation::{Name, OperationLayer};
 use crate::principal::UserId;
-use crate::route::{Operation, RouteLayer, Router};
+use crate::route::{RouteLayer, Router};
 use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
 use crate::translate::TranslateSettings;
@@ -109,8 +109,8 @@ impl Config {
     }
 
     /// Makes the layer that finds operations on the surfaces that are served.
-    pub(crate) fn route_layer(&self) -> Result<RouteLayer, Error> {
-        Ok(RouteLayer::new(Router::new(Operation::ALL, &self.surfaces())?))
+    pub(crate) fn route_layer(&self) -> Result<RouteLayer<Name>, Error> {
+        Ok(RouteLayer::new(Router::new(Name::ALL, &self.surfaces())?))
     }
 
     /// Makes the layer that carries operations out, for whom `desk` lets.
@@ -216,7 +216,7 @@ fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
 fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {
     let mut trust = Trust::everyone_is(anonymous.user.clone());
     let surfaces = config.surfaces();
-    for operation in Operation::ALL.into_iter().filter(|operation| operation.names_user()) {
+    for operation in Name::ALL.into_iter().filter(|operation| operation.names_user()) {
         if let Some(prefix) = surfaces.prefix(operation.surface()) {
             trust = trust.user_of_path(&format!("{prefix}{}", operation.path()));
         }

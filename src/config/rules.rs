@@ -11,7 +11,8 @@ use super::error::Note;
 use super::reader::Reader;
 use super::settings::Config;
 use super::web::{AllowedOrigins, Upstream};
-use crate::route::{Operation, Overlap, setting};
+use crate::operation::Name;
+use crate::route::{Overlap, setting};
 
 /// Records the contradictions in a configuration whose settings are right one by one.
 pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
@@ -75,7 +76,7 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
 /// No path can be on two surfaces.
 fn surfaces(config: &Config, read: &mut Reader<'_>) {
     let surfaces = config.surfaces();
-    for Overlap { inner, outer, operation } in Overlap::all(&Operation::ALL, &surfaces) {
+    for Overlap { inner, outer, operation } in Overlap::all(&Name::ALL, &surfaces) {
         let [Some(here), Some(prefix)] = [inner, outer].map(|it| surfaces.prefix(it)) else {
             continue;
         };

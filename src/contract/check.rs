@@ -15,9 +15,10 @@ use super::target::Stage;
 use super::variables::Variables;
 use crate::error::Error;
 use crate::media_type;
+use crate::operation::Name;
 use crate::protocol::RequestType;
 use crate::rejection::X_REQUEST_ID;
-use crate::route::{Operation, Router};
+use crate::route::Router;
 use crate::surface::{Surface, Surfaces};
 use crate::validate::{SOURCES, Schemas, compile};
 
@@ -219,7 +220,7 @@ impl StepChecks<'_> {
             if openai { "openai_error".to_owned() } else { "error".to_owned() }
         } else {
             match self.operation() {
-                Some(Operation::Passthrough) | None => return,
+                Some(Name::Passthrough) | None => return,
                 Some(operation) => format!("{operation}.reply"),
             }
         };
@@ -234,7 +235,7 @@ impl StepChecks<'_> {
         }
     }
 
-    fn operation(&self) -> Option<Operation> {
+    fn operation(&self) -> Option<Name> {
         let place = &self.step.request.place;
         let path = self.variables.fill(place.text()).ok()?;
         let path = path.split('?').next().unwrap_or_default();
@@ -242,7 +243,7 @@ impl StepChecks<'_> {
             Place::Rest(_) => format!("{}{path}", self.stage.prefix),
             Place::Absolute(_) => path.to_owned(),
         };
-        let router = Router::new(Operation::ALL, &surfaces(&self.stage.prefix)).ok()?;
+        let router = Router::new(Name::ALL, &surfaces(&self.stage.prefix)).ok()?;
         let target = router.route(&self.step.request.method, &path);
         target.ok().map(|target| target.operation())
     }

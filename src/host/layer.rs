@@ -11,8 +11,8 @@ use tower_service::Service;
 
 use super::theirs::{RequirePrincipal, Theirs};
 use crate::error::Error;
-use crate::operation::{OperationLayer, Operations};
-use crate::route::{NotFound, Operation, Route, RouteLayer, Router};
+use crate::operation::{Name, OperationLayer, Operations};
+use crate::route::{NotFound, Route, RouteLayer, Router};
 use crate::session::{Desk, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
 use crate::translate::TranslateSettings;
@@ -134,7 +134,7 @@ use crate::validate::{BodyLimits, Reader, Schemas};
 /// ```
 pub struct ChatKitRestLayer<B, F = NotFound> {
     surfaces: Surfaces,
-    route: RouteLayer,
+    route: RouteLayer<Name>,
     fallback: F,
     operations: OperationLayer,
     endpoint_is_open: bool,
@@ -149,7 +149,7 @@ impl<B> ChatKitRestLayer<B> {
     pub fn new(prefix: &str, store: Arc<dyn SessionStore>) -> Result<Self, Error> {
         let surfaces = Surfaces::rest(prefix);
         Ok(Self {
-            route: RouteLayer::new(Router::new(Operation::ALL, &surfaces)?),
+            route: RouteLayer::new(Router::new(Name::ALL, &surfaces)?),
             surfaces,
             fallback: NotFound,
             operations: OperationLayer::new(
@@ -182,7 +182,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// ([`Router::new`]).
     pub fn with_chat(self, prefix: &str) -> Result<Self, Error> {
         let surfaces = self.surfaces.with_chat(prefix);
-        let route = RouteLayer::new(Router::new(Operation::ALL, &surfaces)?);
+        let route = RouteLayer::new(Router::new(Name::ALL, &surfaces)?);
         Ok(Self { surfaces, route, ..self })
     }
 
@@ -272,7 +272,7 @@ impl<S, B, F: Clone> Layer<S> for ChatKitRestLayer<B, F> {
 }
 
 /// The rooms of [`ChatKitRest`], outermost first.
-pub type Rooms<S, F> = Route<RequirePrincipal<Operations<S>>, Theirs<F>>;
+pub type Rooms<S, F> = Route<Name, RequirePrincipal<Operations<S>>, Theirs<F>>;
 
 /// The service of [`ChatKitRestLayer`].
 pub struct ChatKitRest<S, B, F = NotFound> {

@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::error::BoxError;
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
-use crate::route::Routed;
+use crate::route::{Routable, Routed};
 use crate::surface::Surfaces;
 
 /// The host's fallback: without the ChatKit endpoint, and with an answer for whatever it fails with.
@@ -191,9 +191,10 @@ impl<S> RequirePrincipal<S> {
     }
 }
 
-impl<S, B, R> Service<Request<Routed<B>>> for RequirePrincipal<S>
+impl<O, S, B, R> Service<Request<Routed<O, B>>> for RequirePrincipal<S>
 where
-    S: Service<Request<Routed<Authenticated<B>>>, Response = Response<R>>,
+    O: Routable,
+    S: Service<Request<Routed<O, Authenticated<B>>>, Response = Response<R>>,
 {
     type Response = Response<RefusedOr<R>>;
     type Error = S::Error;
@@ -203,7 +204,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Routed<B>>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Routed<O, B>>) -> Self::Future {
         // Before anything can refuse: a refusal is written as its surface writes it. What the
         // router left to the host is not marked.
         let surface = request.body().target().operation().surface();

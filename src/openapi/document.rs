@@ -10,9 +10,9 @@ use super::operations::{self, TAGS};
 use super::responses::{self, Refusals};
 use super::{schemas, service};
 use crate::error::Error;
-use crate::operation::Takes;
+use crate::operation::{Name, Takes};
 use crate::rejection::Code;
-use crate::route::Operation;
+
 use crate::surface::{Surface, Surfaces};
 use crate::validate::UnknownRequests;
 
@@ -26,7 +26,7 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
     let mut schemas = schemas::components(facts)?;
     let mut paths: Map<String, Value> = Map::new();
     let mut refusals = Map::new();
-    for operation in Operation::ALL {
+    for operation in Name::ALL {
         let Some(path) = path(surfaces, operation) else { continue };
         let method = operation.method();
         let described = describe(operation, facts, surfaces, &schemas, &mut refusals);
@@ -74,7 +74,7 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
 }
 
 /// The full path of an operation, if its surface is served.
-fn path(surfaces: &Surfaces, operation: Operation) -> Option<String> {
+fn path(surfaces: &Surfaces, operation: Name) -> Option<String> {
     let path = format!("{}{}", surfaces.prefix(operation.surface())?, operation.path());
     Some(if path.is_empty() { "/".to_owned() } else { path })
 }
@@ -87,13 +87,13 @@ fn add(paths: &mut Map<String, Value>, path: &str, method: &str, described: Valu
 }
 
 fn describe(
-    operation: Operation,
+    operation: Name,
     facts: &Facts,
     surfaces: &Surfaces,
     schemas: &Map<String, Value>,
     components: &mut Map<String, Value>,
 ) -> Value {
-    let words = operations::words(operation);
+    let words = operation.row();
     let query = query_parameters(operation, schemas);
     let Refusals { by_status: mut answers, components: used } =
         responses::refusals(operation, facts, !query.is_empty());
@@ -103,7 +103,7 @@ fn describe(
     let mut parameters = path_parameters(operation);
     parameters.extend(query);
     let mut described = json!({
-        "operationId": operation.name(),
+        "operationId": operation.as_str(),
         "tags": [words.tag],
         "summary": words.summary,
         "description": words.description,
@@ -117,14 +117,14 @@ fn describe(
     described
 }
 
-fn path_parameters(operation: Operation) -> Vec<Value> {
+fn path_parameters(operation: Name) -> Vec<Value> {
     let template = operation.path();
     let names = template.split('/').filter_map(|segment| {
         segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'))
     });
     names
         .map(|name| {
-            let (description, format) = operations::path_parameter(operation, name);
+            let (description, format) = operations::path_parameter(operation.surface(), name);
             let mut schema = json!({ "type": "string", "minLength": 1 });
             if let (Some(format), Value::Object(members)) = (format, &mut schema) {
                 members.insert("format".into(), format.into());
@@ -141,7 +141,7 @@ fn path_parameters(operation: Operation) -> Vec<Value> {
 }
 
 /// The members of an operation's query schema.
-fn query_parameters(operation: Operation, schemas: &Map<String, Value>) -> Vec<Value> {
+fn query_parameters(operation: Name, schemas: &Map<String, Value>) -> Vec<Value> {
     let Some(query) = schemas.get(&format!("{operation}.query")) else { return Vec::new() };
     let required = |name: &str| {
         let names = query.get("required").and_then(Value::as_array);
@@ -171,11 +171,11 @@ fn query_parameters(operation: Operation, schemas: &Map<String, Value>) -> Vec<V
         .collect()
 }
 
-fn body(operation: Operation, facts: &Facts) -> Option<Value> {
+fn body(operation: Name, facts: &Facts) -> Option<Value> {
     let max = facts.bodies.max_body_bytes;
     let json = |schema: Value| json!({ "application/json": { "schema": schema } });
     let own = || schemas::reference(&format!("{operation}.request"));
-    let (required, content, description) = match operations::takes(operation) {
+    let (required, content, description) = match operation.row().takes {
         Takes::Nothing => return None,
         Takes::AnyJson => (false, json(json!({})), format!("Not looked at. At most {max} bytes.")),
         Takes::MaybeJson => (false, json(own()), format!("May be left out. At most {max} bytes.")),
@@ -197,13 +197,13 @@ fn body(operation: Operation, facts: &Facts) -> Option<Value> {
 }
 
 /// Where the ids of a reply lead to: every operation whose path has nothing else.
-fn links(operation: Operation, surfaces: &Surfaces) -> Map<String, Value> {
-    let known = operations::links(operation);
+fn links(operation: Name, surfaces: &Surfaces) -> Map<String, Value> {
+    let known = operation.row().links;
     let mut links = Map::new();
     if known.is_empty() {
         return links;
     }
-    for target in Operation::ALL {
+    for target in Name::ALL {
         if target.surface() != operation.surface() || path(surfaces, target).is_none() {
             continue;
         }
@@ -220,8 +220,8 @@ fn links(operation: Operation, surfaces: &Surfaces) -> Map<String, Value> {
             found.is_some()
         });
         if all && !parameters.is_empty() {
-            let link = json!({ "operationId": target.name(), "parameters": parameters });
-            links.insert(target.name().into(), link);
+            let link = json!({ "operationId": target.as_str(), "parameters": parameters });
+            links.insert(target.as_str().into(), link);
         }
     }
     links

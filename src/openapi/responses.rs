@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::facts::{Callers, Facts};
 use super::operations;
 use super::schemas;
-use crate::operation::{Gives, Takes};
+use crate::operation::{Gives, Name, Takes};
 use crate::protocol::RequestType;
 use crate::rejection::Code;
-use crate::route::Operation;
+
 use crate::surface::Surface;
 
 /// The statuses of its own that an upstream may refuse a request with.
@@ -58,7 +58,7 @@ fn header(name: &str, required: bool) -> Value {
 }
 
 /// The response of an operation that did what was asked.
-pub(super) fn success(operation: Operation, facts: &Facts, links: Map<String, Value>) -> Value {
+pub(super) fn success(operation: Name, facts: &Facts, links: Map<String, Value>) -> Value {
     let events = json!({
         "schema": {
             "type": "string",
@@ -68,7 +68,7 @@ pub(super) fn success(operation: Operation, facts: &Facts, links: Map<String, Va
         "example": EVENTS,
     });
     let json = json!({ "schema": schemas::reference(&format!("{operation}.reply")) });
-    let (description, content) = match operations::gives(operation) {
+    let (description, content) = match operation.row().gives {
         Gives::Json => ("Done.", json!({ "application/json": json })),
         Gives::Run => (
             "ChatKit's events, or one JSON object at the end.",
@@ -81,10 +81,10 @@ pub(super) fn success(operation: Operation, facts: &Facts, links: Map<String, Va
     };
     let mut headers = common_headers(facts, operation.surface());
     match operation {
-        Operation::CreateSession => {
+        Name::CreateSession => {
             headers.insert("Location".into(), header("Location", true));
         }
-        Operation::Chat | Operation::ChatForUser => {
+        Name::Chat | Name::ChatForUser => {
             headers.insert("X-Conversation-Id".into(), header("X-Conversation-Id", false));
         }
         _ => {}
@@ -124,7 +124,7 @@ pub(super) struct Refusals {
     pub(super) components: Map<String, Value>,
 }
 
-pub(super) fn refusals(operation: Operation, facts: &Facts, has_query: bool) -> Refusals {
+pub(super) fn refusals(operation: Name, facts: &Facts, has_query: bool) -> Refusals {
     let surface = operation.surface();
     let mut statuses: BTreeMap<u16, BTreeSet<Code>> = BTreeMap::new();
     for code in codes(operation, facts, has_query) {
@@ -150,15 +150,15 @@ pub(super) fn refusals(operation: Operation, facts: &Facts, has_query: bool) -> 
 }
 
 /// Every code that an operation can be refused with.
-fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
+fn codes(operation: Name, facts: &Facts, has_query: bool) -> Vec<Code> {
     use Code as C;
-    let mut codes = operations::refusals(operation);
+    let mut codes = operations::refusals(operation.row());
     codes.extend([C::ServiceUnavailable, C::Internal]);
     if operation.surface() == Surface::Chat && operation.is_run() {
         codes.extend(facts.chat.max_sessions.map(|_| C::SessionLimit));
         codes.extend(facts.chat.max_messages.map(|_| C::MessageLimit));
     }
-    let body = operations::takes(operation);
+    let body = operation.row().takes;
     if body != Takes::Nothing {
         codes.extend([C::RequestTimeout, C::PayloadTooLarge, C::UnsupportedMediaType]);
         codes.push(C::RateLimited);
@@ -173,7 +173,7 @@ fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
         codes.push(C::NotFound);
     }
     // The pass-through's clients send any `Accept` with any request.
-    if operation != Operation::Passthrough {
+    if operation != Name::Passthrough {
         codes.push(C::NotAcceptable);
     }
     if has_rate(facts, operation.surface()) {
@@ -192,7 +192,7 @@ fn codes(operation: Operation, facts: &Facts, has_query: bool) -> Vec<Code> {
     if is_verified {
         codes.push(C::Unauthorized);
     }
-    let is_foreign = operations::may_be_foreign(operation) && !facts.sessions.hide_foreign;
+    let is_foreign = operation.row().may_be_foreign && !facts.sessions.hide_foreign;
     // Another user's path is refused as such even where what is in it is hidden.
     if is_foreign || operation.names_user() || refuses_pages {
         codes.push(C::Forbidden);

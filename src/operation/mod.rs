@@ -11,9 +11,9 @@
 //! use std::sync::Arc;
 //!
 //! use bytes::Bytes;
-//! use chatkit_rest::operation::OperationLayer;
+//! use chatkit_rest::operation::{Name, OperationLayer};
 //! use chatkit_rest::principal::{Authenticated, Principal, UserId};
-//! use chatkit_rest::route::{Operation, RouteLayer, Router};
+//! use chatkit_rest::route::{RouteLayer, Router};
 //! use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
 //! use chatkit_rest::surface::Surfaces;
 //! use chatkit_rest::translate::TranslateSettings;
@@ -40,7 +40,7 @@
 //! let reader = Reader::new(Schemas::compile()?, BodyLimits::default());
 //! let desk = Desk::new(Arc::new(MemoryStore::new()), SessionLimits::default());
 //! let mut service = ServiceBuilder::new()
-//!     .layer(RouteLayer::new(Router::new(Operation::ALL, &Surfaces::rest("/chat"))?))
+//!     .layer(RouteLayer::new(Router::new(Name::ALL, &Surfaces::rest("/chat"))?))
 //!     .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
 //!     .service(service_fn(chatkit));
 //!
@@ -79,10 +79,10 @@ pub(crate) mod run;
 mod service;
 
 pub use layer::OperationLayer;
+pub use list::Name;
 pub use service::Operations;
 
 pub(crate) use crate::translate::{Exchange, Reply};
-pub(crate) use list::row;
 pub(crate) use read::Read;
 pub(crate) use row::{Gives, Row, Takes};
 

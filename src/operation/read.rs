@@ -5,6 +5,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Name;
 use crate::rejection::Rejection;
 use crate::route::Target;
 use crate::validate::json::{self, Parsed, Shape};
@@ -15,7 +16,7 @@ use crate::validate::{BodyLimits, Reader, Report, ThreadPath, UnknownRequests, q
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Read<'a> {
     reader: &'a Reader,
-    target: &'a Target,
+    target: &'a Target<Name>,
     query: Option<&'a str>,
     headers: &'a HeaderMap,
     body: &'a Bytes,
@@ -24,7 +25,7 @@ pub(crate) struct Read<'a> {
 impl<'a> Read<'a> {
     pub(super) fn new(
         reader: &'a Reader,
-        target: &'a Target,
+        target: &'a Target<Name>,
         query: Option<&'a str>,
         headers: &'a HeaderMap,
         body: &'a Bytes,
@@ -61,14 +62,24 @@ impl<'a> Read<'a> {
         is_absent(self.body)
     }
 
+    fn name(&self) -> &'static str {
+        self.target.operation().as_str()
+    }
+
+    /// Gives a parameter of the path. A name that the path hasn't got is as good as an empty one, which
+    /// no path has.
+    fn parameter(&self, name: &str) -> Box<str> {
+        self.target.parameter(name).unwrap_or_default().into()
+    }
+
     /// Gives the `{session_id}` of the path.
     pub(crate) fn session(&self) -> Box<str> {
-        self.target.session().unwrap_or_default().into()
+        self.parameter("session_id")
     }
 
     /// Gives the `{thread_id}` of the path.
     pub(crate) fn thread(&self) -> Box<str> {
-        self.target.thread().unwrap_or_default().into()
+        self.parameter("thread_id")
     }
 
     /// Gives both of them.
@@ -76,14 +87,19 @@ impl<'a> Read<'a> {
         ThreadPath { session: self.session(), thread: self.thread() }
     }
 
-    /// Gives the `{item_id}`, `{attachment_id}` or `{user_id}` of the path.
-    pub(crate) fn other(&self) -> Box<str> {
-        self.target.other().unwrap_or_default().into()
+    /// Gives the `{item_id}` of the path.
+    pub(crate) fn item(&self) -> Box<str> {
+        self.parameter("item_id")
+    }
+
+    /// Gives the `{attachment_id}` of the path.
+    pub(crate) fn attachment(&self) -> Box<str> {
+        self.parameter("attachment_id")
     }
 
     /// Gives the `{conversation_id}` of the path.
     pub(crate) fn conversation(&self) -> Box<str> {
-        self.target.conversation().unwrap_or_default().into()
+        self.parameter("conversation_id")
     }
 
     /// Reads the body, which matches the operation's schema.
@@ -112,7 +128,7 @@ impl<'a> Read<'a> {
     /// # Errors
     /// 400 or 422 for what doesn't match.
     pub(crate) fn check(&self, value: &Value) -> Result<(), Rejection> {
-        Ok(self.reader.schemas.check(self.target.operation(), value)?)
+        Ok(self.reader.schemas.check(self.name(), value)?)
     }
 
     /// The body as a type, once its schema let it pass.
@@ -138,7 +154,7 @@ impl<'a> Read<'a> {
     /// The [`Report`] of what is wrong.
     pub(crate) fn parameters(&self, names: &[&str]) -> Result<Value, Report> {
         let value = query::parse(self.query, names)?;
-        self.reader.schemas.check_query(self.target.operation(), &value)?;
+        self.reader.schemas.check_query(self.name(), &value)?;
         Ok(value)
     }
 }

@@ -4,6 +4,7 @@ use http::Method;
 
 use crate::rejection::Code;
 use crate::surface::Surface;
+pub(crate) use crate::validate::negotiate::{Gives, Takes};
 
 /// One row of the API's tables, and what the document says of it that its schemas don't.
 #[derive(Debug)]
@@ -32,32 +33,4 @@ pub(crate) struct Row {
     /// What its reply has that others need: the parameter's name, and the JSON Pointer of its value
     /// in the reply.
     pub(crate) links: &'static [(&'static str, &'static str)],
-}
-
-/// What an operation takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// No body. If one comes it is not looked at.
-    Nothing,
-    /// JSON that is not looked at, or nothing at all.
-    AnyJson,
-    /// JSON, or nothing at all.
-    MaybeJson,
-    /// JSON.
-    Json,
-    /// A ChatKit request, in JSON.
-    ChatKit,
-    /// Audio as it is, or JSON.
-    Audio,
-}
-
-/// What an operation answers with when all is well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gives {
-    /// JSON as its reply's schema says.
-    Json,
-    /// The events of a run, or JSON.
-    Run,
-    /// Whatever the chat server says: events or JSON.
-    ChatKit,
 }

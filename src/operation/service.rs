@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use super::layer::OperationLayer;
 use super::list::each_operation;
-use super::{Exchange, Operation, Read, Reply, chat, openai, passthrough, rest};
+use super::{Exchange, Name, Operation, Read, Reply, chat, openai, passthrough, rest};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::principal::{Identified, Principal};
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
-use crate::route::{Operation as Name, Routed, Target};
+use crate::route::{Routed, Target};
 use crate::session::Granted;
 use crate::surface::Surface;
 use crate::telemetry::Record;
@@ -41,7 +41,7 @@ impl<S> Operations<S> {
     }
 }
 
-impl<S, B, R> Service<Request<Routed<B>>> for Operations<S>
+impl<S, B, R> Service<Request<Routed<Name, B>>> for Operations<S>
 where
     S: Service<
             Request<Full<Bytes>>,
@@ -67,7 +67,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Routed<B>>) -> Self::Future {
+    fn call(&mut self, request: Request<Routed<Name, B>>) -> Self::Future {
         let Self { rooms, known, inner } = self.clone();
         let (head, body) = request.into_parts();
         let (target, body) = body.into_parts();
@@ -89,7 +89,7 @@ where
 struct Asked {
     rooms: Arc<OperationLayer>,
     head: Arc<Parts>,
-    target: Target,
+    target: Target<Name>,
     principal: Principal,
 }
 
@@ -169,12 +169,12 @@ impl Asked {
         B: Body<Data = Bytes>,
     {
         if let Some(record) = self.record() {
-            record.operation(self.target.operation().name());
+            record.operation(self.target.operation().as_str());
         }
-        let user = self.principal.user_id();
+        let (user, row) = (self.principal.user_id(), self.target.operation().row());
         check_user(&self.target, &self.principal)?;
         let Some(read) =
-            self.rooms.reader.body(self.target.operation(), &self.head.headers, body, user)?
+            self.rooms.reader.body((row.takes, row.gives), &self.head.headers, body, user)?
         else {
             return Ok((Bytes::new(), None));
         };
@@ -217,8 +217,8 @@ impl Answer {
 /// Refuses a path that is another user's. It is known before the body is read, whatever is in it.
 ///
 /// It is 403 for everybody else's name, whether there is such a user or not: nothing is told by it.
-fn check_user(target: &Target, principal: &Principal) -> Result<(), Rejection> {
-    if target.operation().names_user() && target.other() != Some(principal.user_id().as_str()) {
+fn check_user(target: &Target<Name>, principal: &Principal) -> Result<(), Rejection> {
+    if target.operation().names_user() && target.user() != Some(principal.user_id().as_str()) {
         return Err(Rejection::new(Code::Forbidden)
             .message("This path is another user's.")
             .because("the path names another user"));

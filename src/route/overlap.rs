@@ -82,12 +82,13 @@ pub(crate) fn setting(surface: Surface) -> &'static str {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "translate"))]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Miss, Operation, Router};
+    use super::super::{Miss, Router};
     use super::*;
+    use crate::operation::Name as Operation;
 
     fn surfaces(rest: &str, chat: &str, openai: &str) -> Surfaces {
         Surfaces::rest(rest).with_chat(chat).with_openai(openai)

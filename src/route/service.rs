@@ -11,7 +11,6 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::operation::Operation;
 use super::table::{Miss, Routable, Router, Target};
 use crate::error::BoxError;
 use crate::principal::{Identified, Principal};
@@ -19,13 +18,13 @@ use crate::rejection::{RefusalStyle, RefusedOr, Rejection};
 
 /// The router's service. See the [module's documentation](super).
 #[derive(Clone, Debug)]
-pub struct Route<S, F = NotFound, O = Operation> {
+pub struct Route<O, S, F = NotFound> {
     router: Arc<Router<O>>,
     inner: S,
     fallback: F,
 }
 
-impl<S, F, O> Route<S, F, O> {
+impl<O, S, F> Route<O, S, F> {
     pub(super) fn new(router: Arc<Router<O>>, inner: S, fallback: F) -> Self {
         Self { router, inner, fallback }
     }
@@ -34,14 +33,14 @@ impl<S, F, O> Route<S, F, O> {
 pin_project! {
     /// A request body together with what the request is aimed at.
     #[derive(Clone, Debug)]
-    pub struct Routed<B, O = Operation> {
+    pub struct Routed<O, B> {
         target: Target<O>,
         #[pin]
         body: B,
     }
 }
 
-impl<O, B> Routed<B, O> {
+impl<O, B> Routed<O, B> {
     /// Aims `body` at `target`.
     pub fn new(target: Target<O>, body: B) -> Self {
         Self { target, body }
@@ -58,13 +57,13 @@ impl<O, B> Routed<B, O> {
     }
 }
 
-impl<O, B: Identified> Identified for Routed<B, O> {
+impl<O, B: Identified> Identified for Routed<O, B> {
     fn principal(&self) -> &Principal {
         self.body.principal()
     }
 }
 
-impl<O, B: Body> Body for Routed<B, O> {
+impl<O, B: Body> Body for Routed<O, B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -84,10 +83,10 @@ impl<O, B: Body> Body for Routed<B, O> {
     }
 }
 
-impl<O, S, F, B, R, Q> Service<Request<B>> for Route<S, F, O>
+impl<O, S, F, B, R, Q> Service<Request<B>> for Route<O, S, F>
 where
     O: Routable,
-    S: Service<Request<Routed<B, O>>, Response = Response<R>>,
+    S: Service<Request<Routed<O, B>>, Response = Response<R>>,
     F: Service<Request<B>, Response = Response<Q>>,
     S::Error: From<F::Error>,
 {

@@ -6,7 +6,6 @@ use http::header::ALLOW;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
-use super::operation::Operation;
 use super::overlap::{self, Overlap, setting};
 use crate::error::Error;
 use crate::rejection::{Code, Rejection};
@@ -40,7 +39,7 @@ pub trait Routable: Copy + Eq + fmt::Debug + Send + Sync + 'static {
 
 /// The routes to operations, compiled once.
 #[derive(Clone, Debug)]
-pub struct Router<O = Operation> {
+pub struct Router<O> {
     paths: matchit::Router<Methods<O>>,
     /// To ask which surface a path is on, where an id in it may decide that.
     surfaces: Option<Surfaces>,
@@ -58,7 +57,7 @@ struct Methods<O> {
 
 /// What a request is aimed at: the operation and its path parameters, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target<O = Operation> {
+pub struct Target<O> {
     operation: O,
     parameters: Vec<(&'static str, Box<str>)>,
 }
@@ -217,28 +216,6 @@ impl<O: Copy> Target<O> {
     }
 }
 
-impl Target<Operation> {
-    /// The path's session id, if its template has one.
-    pub fn session(&self) -> Option<&str> {
-        self.parameter("session_id")
-    }
-
-    /// The path's thread id, if its template has one.
-    pub fn thread(&self) -> Option<&str> {
-        self.parameter("thread_id")
-    }
-
-    /// The path's conversation id, if its template has one.
-    pub fn conversation(&self) -> Option<&str> {
-        self.parameter("conversation_id")
-    }
-
-    /// The path's item, attachment or user id, if its template has one of them.
-    pub fn other(&self) -> Option<&str> {
-        ["item_id", "attachment_id", USER].iter().find_map(|name| self.parameter(name))
-    }
-}
-
 fn check_prefix(surface: Surface, prefix: &str) -> Result<(), Error> {
     if !prefix.is_empty()
         && (!prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['{', '}']))
@@ -263,9 +240,10 @@ fn decode(raw: &str) -> Result<Box<str>, Miss> {
     Ok(decoded.into())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "translate"))]
 mod tests {
     use super::*;
+    use crate::operation::Name as Operation;
 
     fn rest(prefix: &str) -> Result<Router<Operation>, Error> {
         Router::new(Operation::ALL, &Surfaces::rest(prefix))

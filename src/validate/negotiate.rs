@@ -11,24 +11,51 @@ use super::reader::BodyLimits;
 use crate::accept::quality;
 use crate::media_type;
 use crate::rejection::{Code, Rejection};
-use crate::route::Operation;
 
-/// Whether the answer to an operation can be one that the client accepts.
+/// What a request may have for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// No body. If one comes it is not looked at.
+    Nothing,
+    /// JSON that is not looked at, or nothing at all.
+    AnyJson,
+    /// JSON, or nothing at all.
+    MaybeJson,
+    /// JSON.
+    Json,
+    /// A ChatKit request, in JSON.
+    ChatKit,
+    /// Audio as it is, or JSON.
+    Audio,
+}
+
+/// What a request is answered with when all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gives {
+    /// JSON as its reply's schema says.
+    Json,
+    /// The events of a run, or JSON.
+    Run,
+    /// Whatever the chat server says: events or JSON.
+    ChatKit,
+}
+
+/// Whether the answer can be one that the client accepts.
 ///
 /// The pass-through doesn't negotiate: its clients send any `Accept` with any request.
-pub(crate) fn acceptable(operation: Operation, headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn acceptable(gives: Gives, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(accept) = accept(headers) else { return Ok(()) };
     let accept = &*accept;
     let json = quality(accept, "application/json").max(quality(accept, "application/problem+json"));
-    let acceptable = match operation {
-        Operation::Passthrough => true,
-        run if run.is_run() => json > 0 || quality(accept, "text/event-stream") > 0,
-        _ => json > 0,
+    let acceptable = match gives {
+        Gives::ChatKit => true,
+        Gives::Run => json > 0 || quality(accept, "text/event-stream") > 0,
+        Gives::Json => json > 0,
     };
     if acceptable {
         return Ok(());
     }
-    Err(Rejection::new(Code::NotAcceptable).message(if operation.is_run() {
+    Err(Rejection::new(Code::NotAcceptable).message(if gives == Gives::Run {
         "A run is answered with text/event-stream or application/json; Accept takes neither."
     } else {
         ONLY_JSON
@@ -93,7 +120,7 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 ///
 /// Gives the most bytes that it may have.
 pub(crate) fn body(
-    operation: Operation,
+    takes: Takes,
     headers: &HeaderMap,
     limits: &BodyLimits,
 ) -> Result<SizeLimit, Rejection> {
@@ -103,7 +130,7 @@ pub(crate) fn body(
     }
     let is_json = |value| media_type::is_json(value) && media_type::can_be_utf8(value);
     let json = headers.get(CONTENT_TYPE).is_none_or(is_json);
-    if operation == Operation::CreateTranscription {
+    if takes == Takes::Audio {
         if json {
             let base64 = limits.max_audio_bytes.div_ceil(3).saturating_mul(4);
             return Ok(SizeLimit::Body(base64.saturating_add(limits.max_body_bytes)));
@@ -150,9 +177,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
             assert_eq!(audio(&headers).as_deref(), mime_type, "{value}");
-            let found = body(Operation::CreateTranscription, &headers, &limits);
+            let found = body(Takes::Audio, &headers, &limits);
             assert_eq!(found.ok(), max, "{value}");
-            let elsewhere = body(Operation::CreateRun, &headers, &limits);
+            let elsewhere = body(Takes::Json, &headers, &limits);
             assert_eq!(
                 elsewhere.ok(),
                 max.filter(|_| mime_type.is_none()).map(|_| SizeLimit::Body(10)),
@@ -195,11 +222,11 @@ mod tests {
         }
         assert_eq!(chat_answer(None, &HeaderMap::new()), Answer::Json);
         assert_eq!(chat_answer(Some(true), &HeaderMap::new()), Answer::Events);
-        assert!(acceptable(Operation::Chat, &headers("text/event-stream")).is_ok());
-        assert!(acceptable(Operation::ChatForUser, &headers("text/html")).is_err());
-        assert!(acceptable(Operation::CreateRun, &headers("text/html")).is_err());
-        assert!(acceptable(Operation::ListSessions, &headers("text/event-stream")).is_err());
-        assert!(acceptable(Operation::ListSessions, &headers("application/problem+json")).is_ok());
-        assert!(acceptable(Operation::Passthrough, &headers("text/html")).is_ok());
+        assert!(acceptable(Gives::Run, &headers("text/event-stream")).is_ok());
+        assert!(acceptable(Gives::Run, &headers("text/html")).is_err());
+        assert!(acceptable(Gives::Run, &headers("text/html")).is_err());
+        assert!(acceptable(Gives::Json, &headers("text/event-stream")).is_err());
+        assert!(acceptable(Gives::Json, &headers("application/problem+json")).is_ok());
+        assert!(acceptable(Gives::ChatKit, &headers("text/html")).is_ok());
     }
 }

@@ -5,13 +5,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::negotiate;
+use super::negotiate::{self, Gives, Takes};
 use super::read::ReadBody;
 use super::schemas::Schemas;
 use crate::limit::BufferedBytes;
 use crate::principal::UserId;
 use crate::rejection::Rejection;
-use crate::route::Operation;
 
 /// The bounds of what is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,19 +90,19 @@ impl Reader {
         Self { unknown, ..self }
     }
 
-    /// What reads an operation's body, if it has one and the head says that it can be what is due.
+    /// Gives what reads the body, if there is one and the head says that it can be what is due.
     pub(crate) fn body<B: Body<Data = Bytes>>(
         &self,
-        operation: Operation,
+        (takes, gives): (Takes, Gives),
         headers: &HeaderMap,
         body: B,
         user: &UserId,
     ) -> Result<Option<ReadBody<B>>, Rejection> {
-        negotiate::acceptable(operation, headers)?;
-        if !operation.has_body() || body.is_end_stream() {
+        negotiate::acceptable(gives, headers)?;
+        if takes == Takes::Nothing || body.is_end_stream() {
             return Ok(None);
         }
-        let max = negotiate::body(operation, headers, &self.limits)?;
+        let max = negotiate::body(takes, headers, &self.limits)?;
         let buffered = self.buffered.as_ref();
         // What there never is room for is too large, however often it is tried.
         let max = buffered.map_or(max, |buffered| max.at_most(buffered.largest()));

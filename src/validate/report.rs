@@ -165,10 +165,9 @@ mod tests {
     use super::super::schemas::Schemas;
     use super::*;
     use crate::protocol::RequestType;
-    use crate::route::Operation;
 
     fn violations(body: &Value) -> Vec<(String, String)> {
-        let report = Schemas::compile().unwrap().check(Operation::CreateRun, body).unwrap_err();
+        let report = Schemas::compile().unwrap().check("create_run", body).unwrap_err();
         report.violations.into_iter().map(|v| (v.pointer, v.message)).collect()
     }
 

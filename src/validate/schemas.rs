@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::report::{Report, report};
 use crate::error::Error;
 use crate::protocol::RequestType;
-use crate::route::Operation;
 
 /// Every schema file by its path below `schemas/`, without `.json`.
 pub const SOURCES: [(&str, &str); 72] = {
@@ -94,9 +93,9 @@ pub const SOURCES: [(&str, &str); 72] = {
 /// The compiled schemas of everything that a client sends.
 #[derive(Debug)]
 pub struct Schemas {
-    /// By operation; those of bodies and those of queries.
-    requests: [Option<Validator>; Operation::ALL.len()],
-    queries: [Option<Validator>; Operation::ALL.len()],
+    /// Those of bodies and those of queries, by what they are called before the dot.
+    requests: Vec<(&'static str, Validator)>,
+    queries: Vec<(&'static str, Validator)>,
     chatkit: [Validator; RequestType::ALL.len()],
 }
 
@@ -110,42 +109,35 @@ impl Schemas {
         for kind in RequestType::ALL {
             chatkit.push(compile(&format!("chatkit/{kind}"))?);
         }
-        let mut schemas = Self {
-            requests: [const { None }; Operation::ALL.len()],
-            queries: [const { None }; Operation::ALL.len()],
+        let of = |suffix: &str| -> Result<Vec<_>, Error> {
+            let named = SOURCES.iter().filter_map(|(name, _)| Some((*name, name.split_once('.')?)));
+            let of_kind = named.filter(|(_, (name, kind))| *kind == suffix && !name.contains('/'));
+            of_kind.map(|(file, (name, _))| Ok((name, compile(file)?))).collect()
+        };
+        Ok(Self {
+            requests: of("request")?,
+            queries: of("query")?,
             chatkit: chatkit
                 .try_into()
                 .map_err(|_| Error::config("a ChatKit request type has no schema"))?,
-        };
-        for (index, operation) in Operation::ALL.into_iter().enumerate() {
-            for (suffix, all) in
-                [("request", &mut schemas.requests), ("query", &mut schemas.queries)]
-            {
-                let name = format!("{operation}.{suffix}");
-                let is_known = SOURCES.iter().any(|(known, _)| *known == name);
-                if let (true, Some(place)) = (is_known, all.get_mut(index)) {
-                    *place = Some(compile(&name)?);
-                }
-            }
-        }
-        Ok(schemas)
+        })
     }
 
-    /// Checks the body of an operation. Operations without a body accept anything.
+    /// Checks a body by the schema `NAME.request`. Where there is none, anything will do.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
-    pub fn check(&self, operation: Operation, body: &Value) -> Result<(), Report> {
-        of(&self.requests, operation).map_or(Ok(()), |validator| report(validator, body))
+    pub fn check(&self, name: &str, body: &Value) -> Result<(), Report> {
+        of(&self.requests, name).map_or(Ok(()), |validator| report(validator, body))
     }
 
-    /// Checks the query of an operation, as an object of its parameters. Operations without
-    /// parameters accept anything.
+    /// Checks a query, as an object of its parameters, by the schema `NAME.query`. Where there is
+    /// none, anything will do.
     ///
     /// # Errors
     /// The [`Report`] of what is wrong.
-    pub fn check_query(&self, operation: Operation, parameters: &Value) -> Result<(), Report> {
-        of(&self.queries, operation)
+    pub fn check_query(&self, name: &str, parameters: &Value) -> Result<(), Report> {
+        of(&self.queries, name)
             .map_or(Ok(()), |validator| report(validator, parameters))
             .map_err(Report::of_query)
     }
@@ -161,9 +153,8 @@ impl Schemas {
     }
 }
 
-fn of(all: &[Option<Validator>], operation: Operation) -> Option<&Validator> {
-    let index = Operation::ALL.iter().position(|known| *known == operation)?;
-    all.get(index)?.as_ref()
+fn of<'a>(all: &'a [(&'static str, Validator)], name: &str) -> Option<&'a Validator> {
+    all.iter().find_map(|(known, validator)| (*known == name).then_some(validator))
 }
 
 /// Compiles one of [`SOURCES`].

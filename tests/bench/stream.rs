@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, Verifier};
+use chatkit_rest::operation::Name;
 use chatkit_rest::principal::UserId;
-use chatkit_rest::route::{Operation, Router};
+use chatkit_rest::route::Router;
 use chatkit_rest::session::{
     BeginRun, MemoryStore, NewSession, SessionId, SessionStore, Settlement, SqliteStore, Uncounted,
 };
@@ -174,7 +175,7 @@ fn whole(c: &mut Criterion) {
 
 /// From a path to its operation.
 fn routing(c: &mut Criterion) {
-    let router = Router::new(Operation::ALL, &Surfaces::rest("/api/v1/chatkit")).unwrap();
+    let router = Router::new(Name::ALL, &Surfaces::rest("/api/v1/chatkit")).unwrap();
     let path = "/api/v1/chatkit/sessions/0198c0de-0000-4000-8000-000000000000/threads/thr_1/runs";
     c.bench_function("route/create_run", |b| {
         b.iter(|| router.route(&Method::POST, black_box(path)));

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use chatkit_rest::contract::{self, Fixture};
+use chatkit_rest::operation::Name;
 use chatkit_rest::protocol::RequestType;
 use chatkit_rest::rejection::Code;
-use chatkit_rest::route::Operation;
 use chatkit_rest::validate::SOURCES;
 
 use crate::fixtures;
@@ -41,7 +41,7 @@ fn there_are_enough_of_them_and_each_says_what_it_shows() {
 fn every_operation_has_a_folder_and_every_folder_an_operation() {
     let folders: BTreeSet<String> = load().iter().map(|f| f.folder().to_owned()).collect();
     let mut expected: BTreeSet<String> =
-        Operation::ALL.iter().map(|operation| operation.name().to_owned()).collect();
+        Name::ALL.iter().map(|operation| operation.as_str().to_owned()).collect();
     expected.insert("service".to_owned());
     assert_eq!(folders, expected);
     let mut all = expected;
@@ -53,40 +53,40 @@ fn every_operation_has_a_folder_and_every_folder_an_operation() {
 fn every_operation_has_its_schemas_and_every_schema_its_use() {
     let mut expected: BTreeSet<String> =
         ["error", "openai_error", "problem"].map(str::to_owned).into();
-    for operation in Operation::ALL {
+    for operation in Name::ALL {
         match operation {
-            Operation::Passthrough => {
+            Name::Passthrough => {
                 expected.extend(RequestType::ALL.iter().map(|kind| format!("chatkit/{kind}")));
                 continue;
             }
-            Operation::CreateSession
-            | Operation::UpdateSession
-            | Operation::CreateThread
-            | Operation::CreateRun
-            | Operation::CreateFeedback
-            | Operation::RetryItem
-            | Operation::SubmitToolOutput
-            | Operation::SubmitStructuredInput
-            | Operation::RunAction
-            | Operation::CreateAttachment
-            | Operation::CreateTranscription
-            | Operation::Chat
-            | Operation::ChatForUser
-            | Operation::OpenAiCreateSession => {
+            Name::CreateSession
+            | Name::UpdateSession
+            | Name::CreateThread
+            | Name::CreateRun
+            | Name::CreateFeedback
+            | Name::RetryItem
+            | Name::SubmitToolOutput
+            | Name::SubmitStructuredInput
+            | Name::RunAction
+            | Name::CreateAttachment
+            | Name::CreateTranscription
+            | Name::Chat
+            | Name::ChatForUser
+            | Name::OpenAiCreateSession => {
                 expected.insert(format!("{operation}.request"));
             }
-            Operation::ListSessions
-            | Operation::ListConversations
-            | Operation::ListConversationsForUser
-            | Operation::GetConversation
-            | Operation::GetConversationForUser
-            | Operation::OpenAiListThreads
-            | Operation::OpenAiListItems => {
+            Name::ListSessions
+            | Name::ListConversations
+            | Name::ListConversationsForUser
+            | Name::GetConversation
+            | Name::GetConversationForUser
+            | Name::OpenAiListThreads
+            | Name::OpenAiListItems => {
                 expected.insert(format!("{operation}.query"));
             }
             _ => {}
         }
-        if let Operation::ListItems | Operation::RunAction = operation {
+        if let Name::ListItems | Name::RunAction = operation {
             expected.insert(format!("{operation}.query"));
         }
         expected.insert(format!("{operation}.reply"));
@@ -113,7 +113,7 @@ fn every_refusal_is_shown() {
 #[test]
 fn every_request_type_is_sent_through() {
     let fixtures = load();
-    let passthrough = fixtures.iter().filter(|f| f.folder() == Operation::Passthrough.name());
+    let passthrough = fixtures.iter().filter(|f| f.folder() == Name::Passthrough.as_str());
     let sent: BTreeSet<&str> = passthrough.flat_map(Fixture::chatkit_requests).collect();
     for kind in RequestType::ALL {
         assert!(sent.contains(kind.as_str()), "{kind}");

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chatkit_rest::contract::{self, ClientBody, Fixture, Target};
 use chatkit_rest::error::Error;
 use chatkit_rest::host::ChatKitRestLayer;
+use chatkit_rest::operation::Name;
 use chatkit_rest::principal::{Principal, UserId};
-use chatkit_rest::route::Operation;
 use chatkit_rest::session::MemoryStore;
 use chatkit_rest::surface::Surface;
 use chatkit_rest::telemetry::TraceLayer;
@@ -37,9 +37,9 @@ const HAS: [&str; 1] = ["chat.invalid_status"];
 
 /// Whether a folder is an operation's of the surfaces that the layer has.
 fn is_served(folder: &str) -> bool {
-    Operation::ALL
+    Name::ALL
         .iter()
-        .any(|operation| operation.name() == folder && operation.surface() != Surface::OpenAi)
+        .any(|operation| operation.as_str() == folder && operation.surface() != Surface::OpenAi)
 }
 
 #[tokio::test(start_paused = true)]

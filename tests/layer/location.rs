@@ -3,7 +3,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use chatkit_rest::route::Operation;
+use chatkit_rest::operation::Name;
 use chatkit_rest::surface::Surface;
 use fluent_uri::{Uri, UriRef};
 use http::Request;
@@ -52,8 +52,8 @@ async fn leads_to_what_was_made(outer: &str, prefix: &str) {
     let made = go(&app, "POST", &format!("{outer}{prefix}/sessions"), "").await;
     let id = made.json()["data"]["id"].as_str().unwrap().to_owned();
     let mut seen = Vec::new();
-    for operation in Operation::ALL {
-        if operation.surface() != Surface::Rest || operation == Operation::DeleteSession {
+    for operation in Name::ALL {
+        if operation.surface() != Surface::Rest || operation == Name::DeleteSession {
             continue;
         }
         let (method, template) = (operation.method(), operation.path());
@@ -68,7 +68,7 @@ async fn leads_to_what_was_made(outer: &str, prefix: &str) {
             seen.push(operation);
         }
     }
-    assert_eq!(seen, [Operation::CreateSession]);
+    assert_eq!(seen, [Name::CreateSession]);
 }
 
 fn paths() -> impl Strategy<Value = String> {

@@ -14,10 +14,11 @@ use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
 use chatkit_rest::error::Error;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::limit::{InFlightLayer, InFlightPermit, Permitted, RateLimitLayer};
+use chatkit_rest::operation::Name;
 use chatkit_rest::operation::OperationLayer;
 use chatkit_rest::principal::{Authenticated, IdentifyLayer, Principal, UserId};
 use chatkit_rest::rejection::RefusedOr;
-use chatkit_rest::route::{Operation, RouteLayer, Router as Routes};
+use chatkit_rest::route::{RouteLayer, Router as Routes};
 use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
 use chatkit_rest::surface::Surfaces;
 use chatkit_rest::translate::TranslateSettings;
@@ -224,7 +225,7 @@ async fn the_rooms_behind_them_refuse_in_the_frameworks_own_body() {
     let desk = Desk::new(Arc::new(MemoryStore::new()), SessionLimits::default());
     let rooms = ServiceBuilder::new()
         .layer(IdentifyLayer::by(|_| UserId::parse("ada").ok()))
-        .layer(RouteLayer::new(Routes::new(Operation::ALL, &Surfaces::rest(PREFIX)).unwrap()))
+        .layer(RouteLayer::new(Routes::new(Name::ALL, &Surfaces::rest(PREFIX)).unwrap()))
         .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
         .service(upstream);
     let app = Router::new().fallback_service(rooms).layer(HealthLayer::elsewhere());

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use chatkit_rest::openapi::document;
+use chatkit_rest::operation::Name;
 use chatkit_rest::rejection::Code;
-use chatkit_rest::route::Operation;
 use serde_json::Value;
 
 use crate::gateway::command;
@@ -49,13 +49,13 @@ fn every_operation_of_a_surface_that_is_served_is_in_it_once() {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all, "{settings}: a name comes twice");
-        for operation in Operation::ALL {
+        for operation in Name::ALL {
             let served = match operation.surface() {
                 chatkit_rest::surface::Surface::Rest => true,
                 chatkit_rest::surface::Surface::Chat => config.chat.enabled,
                 chatkit_rest::surface::Surface::OpenAi => config.openai.enabled,
             };
-            let found = names.iter().any(|name| name == operation.name());
+            let found = names.iter().any(|name| name == operation.as_str());
             assert_eq!(found, served, "{settings}: {operation}");
         }
         for name in ["healthz", "readyz", "openapi", "docs"] {

@@ -10,8 +10,8 @@ use chatkit_rest::contract::{self, ClientBody, Target};
 use chatkit_rest::error::{BoxError, Error};
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::openapi::document;
+use chatkit_rest::operation::Name;
 use chatkit_rest::proxy::Rooms;
-use chatkit_rest::route::Operation;
 use chatkit_rest::session::MemoryStore;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -56,8 +56,8 @@ async fn every_exchange_is_as_the_document_says() {
 
     let findings = findings.lock().unwrap();
     assert!(findings.faults.is_empty(), "{:#?}", findings.faults);
-    for operation in Operation::ALL {
-        let seen = findings.seen.get(operation.name());
+    for operation in Name::ALL {
+        let seen = findings.seen.get(operation.as_str());
         let succeeded = seen.is_some_and(|seen| seen.contains(&StatusCode::OK));
         assert!(succeeded, "{operation} was not seen to work");
     }

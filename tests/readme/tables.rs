@@ -1,8 +1,8 @@
 //! Operations, errors and settings.
 
 use chatkit_rest::config::reference;
+use chatkit_rest::operation::Name;
 use chatkit_rest::rejection::Code;
-use chatkit_rest::route::Operation;
 
 use crate::section;
 
@@ -33,8 +33,8 @@ fn every_code_is_there_with_its_status() {
 #[test]
 fn every_operation_is_there_with_its_route() {
     let rows = rows("operations");
-    assert_eq!(rows.len(), Operation::ALL.len());
-    for (row, operation) in rows.iter().zip(Operation::ALL) {
+    assert_eq!(rows.len(), Name::ALL.len());
+    for (row, operation) in rows.iter().zip(Name::ALL) {
         assert_eq!(row[0], format!("`{operation}`"));
         let (method, path) = (operation.method(), operation.path());
         let path = if path.is_empty() { "{prefix}" } else { path };

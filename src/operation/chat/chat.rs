@@ -158,11 +158,12 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::route::{Operation as Name, Router, Target};
+    use crate::operation::Name;
+    use crate::route::{Router, Target};
     use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 
-    fn target(path: &str) -> Target {
+    fn target(path: &str) -> Target<Name> {
         let surfaces = Surfaces::rest("/v1").with_chat("/api");
         Router::new(Name::ALL, &surfaces).unwrap().route(&http::Method::POST, path).unwrap()
     }

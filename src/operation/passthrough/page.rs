@@ -86,9 +86,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::operation::Name;
     use crate::operation::passthrough::Passthrough;
     use crate::operation::{Operation as _, Read};
-    use crate::route::{Operation as Name, Router};
+    use crate::route::Router;
     use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 

@@ -145,7 +145,8 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::route::{Operation as Name, Router};
+    use crate::operation::Name;
+    use crate::route::Router;
     use crate::surface::Surfaces;
     use crate::validate::{BodyLimits, Reader, Schemas};
 

@@ -37,7 +37,7 @@ impl Operation for DeleteAttachment {
     type Grant = Attachments;
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
-        Ok(Call { attachment: read.other() })
+        Ok(Call { attachment: read.attachment() })
     }
 
     async fn admit(

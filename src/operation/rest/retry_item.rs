@@ -53,7 +53,7 @@ impl Operation for RetryItem {
             read.json()?.get("stream").and_then(Value::as_bool)
         };
         let answer = negotiate::answer(stream, read.headers());
-        Ok(Call { path: read.thread_path(), item: read.other(), answer })
+        Ok(Call { path: read.thread_path(), item: read.item(), answer })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {

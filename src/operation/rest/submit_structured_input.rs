@@ -54,7 +54,7 @@ impl Operation for SubmitStructuredInput {
         read.json()?;
         let body: Body<'_> = read.typed()?;
         let answer = negotiate::answer(body.stream, read.headers());
-        Ok(Call { path: read.thread_path(), item: read.other(), input: input_of(&body)?, answer })
+        Ok(Call { path: read.thread_path(), item: read.item(), input: input_of(&body)?, answer })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use chatkit_rest::route::Operation;
+use chatkit_rest::operation::Name;
 use chatkit_rest::validate::{Schemas, parse_json};
 
 static SCHEMAS: LazyLock<Schemas> =
@@ -21,7 +21,7 @@ pub fn validate(data: &[u8]) {
     assert_eq!(value, strict, "two readings of one body");
     let theirs = jiter::JsonValue::parse(body, true).expect("what was taken is JSON to the SDK");
     assert!(is_same(&value, &theirs), "the SDK reads {theirs:?}");
-    let operation = Operation::ALL[usize::from(pick) % Operation::ALL.len()];
+    let operation = Name::ALL[usize::from(pick) % Name::ALL.len()];
     if let Err(report) = SCHEMAS.check(operation, &value) {
         let said = format!("{:?}", report.violations());
         assert!(said.len() <= 32 * 1024, "a report of {} bytes", said.len());
