@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 /// The most characters of an id, or of a name that stands for one: of a thread, an item, an
 /// attachment, a model, a tool, an action, a tag, its group, a question.
-#[cfg(any(feature = "embedded", feature = "translate", test))]
+#[cfg(any(feature = "embedded", feature = "operation", test))]
 pub(crate) const MAX_ID_CHARS: usize = 512;
 
 /// The most characters of a title, of a file's name, or of a media type.

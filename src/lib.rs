@@ -29,7 +29,7 @@
 //!    written.
 //! 6. [`validate`] reads the body within bounds and checks it (400, 413, 415).
 //! 7. [`session`] looks up who owns what the request names (403, 404, 409, 429).
-//! 8. [`translate`] makes it a ChatKit request,
+//! 8. the operation asks the server through [`chatkit`],
 //! 9. [`forward`] sends that to the server,
 //! 10. and on the way back [`stream`] holds a run until its status is known (502, 504), watches
 //!     it, and passes it on untouched.
@@ -42,7 +42,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `authenticate`, `limit`, `route`, `validate`, `session`, `stream`, `translate`, `forward` | that room |
+//! | `authenticate`, `limit`, `route`, `validate`, `session`, `operation`, `stream`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
 //! | `embedded` | a ChatKit server in this process: [`embedded`] |
 //! | `openai` | a language model that answers there: [`embedded::openai`] |
@@ -92,14 +92,14 @@ pub mod validate;
 #[cfg(feature = "session")]
 pub mod session;
 
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub mod host;
 
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub mod operation;
 
-#[cfg(feature = "translate")]
-pub mod translate;
+#[cfg(feature = "operation")]
+pub mod chatkit;
 
 pub mod forward;
 

@@ -11,6 +11,7 @@ use super::auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 use super::settings::Config;
 use super::web::AllowedOrigins;
 use crate::authenticate::{AuthenticateLayer, ClientSecrets, ServiceKeys, Trust, Verifier};
+use crate::chatkit::ChatKitSettings;
 use crate::cors::CorsLayer;
 use crate::error::Error;
 use crate::forward::{IdentityHeaders, PublicAddress};
@@ -21,7 +22,6 @@ use crate::principal::UserId;
 use crate::route::{RouteLayer, Router};
 use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
-use crate::translate::TranslateSettings;
 use crate::validate::{BodyLimits, Reader, Schemas};
 
 impl Config {
@@ -161,7 +161,7 @@ impl Config {
         }
     }
 
-    fn translate_settings(&self, buffered: BufferedBytes) -> Result<TranslateSettings, Error> {
+    fn translate_settings(&self, buffered: BufferedBytes) -> Result<ChatKitSettings, Error> {
         let (limits, upstream, stream) = (&self.limits, &self.upstream, &self.stream);
         let identity = IdentityHeaders::new(upstream.user_header.clone())?
             .forward_authorization(upstream.forward_authorization)
@@ -171,7 +171,7 @@ impl Config {
             Some(url) => PublicAddress::Known(url.clone()),
             None => PublicAddress::OfRequest,
         };
-        Ok(TranslateSettings {
+        Ok(ChatKitSettings {
             identity,
             public_address,
             utc_offset: upstream.utc_offset,
@@ -184,7 +184,7 @@ impl Config {
                 preamble_bytes: HoldPolicy::echo_of(limits.max_body_bytes, stream.hold_bytes),
             },
             acted: self.chat.acted.clone(),
-            ..TranslateSettings::default()
+            ..ChatKitSettings::default()
         })
     }
 }

@@ -1,4 +1,4 @@
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 use http::header::HeaderName;
 use http::header::{self, HeaderMap};
 
@@ -31,7 +31,7 @@ pub(super) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> b
 }
 
 /// The fields named by `Connection`.
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 pub(crate) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -45,7 +45,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a body is JSON, whatever its parameters.
-#[cfg(any(feature = "openai", feature = "translate"))]
+#[cfg(any(feature = "openai", feature = "operation"))]
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(media_type::is_json)
 }
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(names(&headers), ["proxying", "x-kept"]);
     }
 
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     #[test]
     fn an_upstream_may_name_json_in_another_way() {
         for value in ["application/json;charset=utf8", "application/vnd.x+json", "Application/Json"]

@@ -90,7 +90,7 @@ mod error;
 mod body;
 #[cfg(feature = "forward")]
 mod builder;
-#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod client_headers;
 #[cfg(feature = "forward")]
 mod connect;
@@ -102,15 +102,15 @@ mod future;
 mod gate;
 #[cfg(any(feature = "forward", feature = "stream"))]
 mod headers;
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 mod identity;
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 mod left_out;
-#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod names;
 #[cfg(feature = "forward")]
 mod pool;
-#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod public;
 #[cfg(feature = "forward")]
 mod service;
@@ -129,21 +129,21 @@ pub use body::UpstreamBody;
 pub use builder::HttpUpstreamBuilder;
 #[cfg(feature = "config")]
 pub(crate) use client_headers::DEFAULT as DEFAULT_CLIENT_HEADERS;
-#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 pub use client_headers::{ClientHeaders, InvalidClientHeader};
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
 #[cfg(feature = "stream")]
 pub(crate) use headers::is_event_stream;
-#[cfg(any(feature = "openai", feature = "translate"))]
+#[cfg(any(feature = "openai", feature = "operation"))]
 pub(crate) use headers::is_json;
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use headers::listed;
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 pub use identity::{IdentityHeaders, user_value};
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use names::{dashed, is_order};
-#[cfg(any(feature = "config", feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 pub use public::{InvalidPublicUrl, PublicAddress, PublicUrl};
 #[cfg(feature = "forward")]
 pub use service::HttpUpstream;

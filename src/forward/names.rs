@@ -50,7 +50,7 @@ pub(super) fn is_replaced(name: &str) -> bool {
 }
 
 /// Fields in which proxies tell of a connection's two ends: never a user.
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 pub(super) fn is_address(name: &str) -> bool {
     match name.strip_prefix("x-forwarded-") {
         Some(of) => matches!(of, "for" | "host" | "port" | "prefix" | "proto"),
@@ -176,7 +176,7 @@ pub(super) fn is_identity(name: &str) -> bool {
 /// (client hints, `sec-fetch-*`, `origin`, which the gateway's own cross-origin rules are for), what
 /// HTTP libraries and proxies on the way do, and the official OpenAI clients' `x-stainless-*`.
 /// First are those of nearly every request, as this is asked of each field that doesn't pass.
-#[cfg(any(feature = "forward", feature = "translate"))]
+#[cfg(any(feature = "forward", feature = "operation"))]
 pub(super) fn is_everyday(name: &str) -> bool {
     const PREFIXES: [&str; 6] =
         ["content-", "sec-", "if-", "access-control-", "x-stainless-", "x-forwarded-"];
@@ -225,7 +225,7 @@ pub(super) fn is_everyday(name: &str) -> bool {
 /// gateway's name: to send a file or another address's answer in place of this one (nginx, Apache,
 /// lighttpd, `LiteSpeed`, Perlbal, H2O, nginx's `mod_zip`), to store it, to go on with another request
 /// (Next.js, those that read a method from a field), or to take this gateway for unwell (Envoy).
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) fn is_order(name: &str) -> bool {
     const PREFIXES: [&str; 12] = [
         "x-accel-",

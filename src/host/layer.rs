@@ -10,12 +10,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::theirs::{RequirePrincipal, Theirs};
+use crate::chatkit::ChatKitSettings;
 use crate::error::Error;
 use crate::operation::{Name, OperationLayer, Operations};
 use crate::route::{NotFound, Route, RouteLayer, Router};
 use crate::session::{Desk, SessionLimits, SessionStore};
 use crate::surface::{InvalidStatus, Surfaces};
-use crate::translate::TranslateSettings;
 use crate::validate::{BodyLimits, Reader, Schemas};
 
 /// REST, and [one-shot chat](Self::with_chat), in front of a service that speaks ChatKit.
@@ -24,7 +24,7 @@ use crate::validate::{BodyLimits, Reader, Schemas};
 /// request's extensions; a request for one of our paths without one is refused with 401. What is
 /// wrapped is the ChatKit server alone, the *upstream*: `forward`'s HTTP upstream, the embedded
 /// one, or a handler of the host's own. All that it ever gets are the ChatKit requests that are
-/// made here, to its endpoint ([`TranslateSettings::endpoint`], `/chatkit`), with the caller's
+/// made here, to its endpoint ([`ChatKitSettings::endpoint`], `/chatkit`), with the caller's
 /// verified id in `x-user-id`, which it may believe.
 ///
 /// The OpenAI-compatible surface is not here: it knows its callers by keys of services, which a
@@ -45,7 +45,7 @@ use crate::validate::{BodyLimits, Reader, Schemas};
 /// endpoint's path as its prefix.
 ///
 /// The upstream may trust the identity header (`x-user-id`) of what comes from here. Of a client's own
-/// headers it gets those that [`TranslateSettings::identity`] lists
+/// headers it gets those that [`ChatKitSettings::identity`] lists
 /// ([`ClientHeaders`](crate::forward::ClientHeaders)).
 ///
 /// # Where it goes
@@ -155,7 +155,7 @@ impl<B> ChatKitRestLayer<B> {
             operations: OperationLayer::new(
                 Reader::new(Schemas::compile()?, BodyLimits::default()),
                 Desk::new(store, SessionLimits::default()),
-                TranslateSettings::default(),
+                ChatKitSettings::default(),
             ),
             endpoint_is_open: false,
             body: PhantomData,
@@ -206,7 +206,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
 
     /// Replaces the endpoint, the identity header, the hold.
     #[must_use]
-    pub fn with_settings(self, settings: TranslateSettings) -> Self {
+    pub fn with_settings(self, settings: ChatKitSettings) -> Self {
         Self { operations: self.operations.with_settings(settings), ..self }
     }
 

@@ -6,11 +6,12 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
+use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::error::BoxError;
+use crate::operation::errand::Errands;
 use crate::rejection::{Code, Rejection};
 use crate::session::Attachments;
-use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{ChatKit, ChatKitBody, Errands, envelope, threads};
 
 pub(super) const NO_ID: &str = "the upstream's new attachment has no id";
 

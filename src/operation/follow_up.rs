@@ -7,14 +7,14 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
+use crate::chatkit::threads::{self, Whereabouts};
+use crate::chatkit::unknown;
+use crate::chatkit::upstream::{Failure, Upstream};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{ItemKind, Object};
-use crate::translate::threads::{self, Whereabouts};
-use crate::translate::unknown;
-use crate::translate::upstream::{Failure, Upstream};
 
 /// Gives the thread of a run that goes on.
 ///

@@ -4,8 +4,9 @@ use http::Uri;
 use tower_layer::Layer;
 
 use super::service::Operations;
+use crate::chatkit::ChatKitSettings;
+use crate::operation::errand::Errands;
 use crate::session::Desk;
-use crate::translate::{Errands, TranslateSettings};
 use crate::validate::Reader;
 
 /// Carries the operations out in front of a service that speaks ChatKit. See the
@@ -14,13 +15,13 @@ use crate::validate::Reader;
 pub struct OperationLayer {
     pub(super) reader: Reader,
     pub(super) desk: Desk,
-    pub(super) settings: Arc<TranslateSettings>,
+    pub(super) settings: Arc<ChatKitSettings>,
     pub(super) errands: Errands,
 }
 
 impl OperationLayer {
     /// Reads with `reader`, asks at `desk` who may, and asks the upstream by `settings`.
-    pub fn new(reader: Reader, desk: Desk, settings: TranslateSettings) -> Self {
+    pub fn new(reader: Reader, desk: Desk, settings: ChatKitSettings) -> Self {
         let errands = Errands::new(settings.max_errands);
         Self { reader, desk, settings: Arc::new(settings), errands }
     }
@@ -39,7 +40,7 @@ impl OperationLayer {
 
     /// Replaces how the upstream is asked.
     #[must_use]
-    pub fn with_settings(self, settings: TranslateSettings) -> Self {
+    pub fn with_settings(self, settings: ChatKitSettings) -> Self {
         Self::new(self.reader, self.desk, settings)
     }
 

@@ -16,7 +16,7 @@
 //! use chatkit_rest::route::{RouteLayer, Router};
 //! use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
 //! use chatkit_rest::surface::Surfaces;
-//! use chatkit_rest::translate::TranslateSettings;
+//! use chatkit_rest::chatkit::ChatKitSettings;
 //! use chatkit_rest::validate::{BodyLimits, Reader, Schemas};
 //! use http::{Method, Request, Response};
 //! use http_body_util::{BodyExt, Full};
@@ -41,7 +41,7 @@
 //! let desk = Desk::new(Arc::new(MemoryStore::new()), SessionLimits::default());
 //! let mut service = ServiceBuilder::new()
 //!     .layer(RouteLayer::new(Router::new(Name::ALL, &Surfaces::rest("/chat"))?))
-//!     .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
+//!     .layer(OperationLayer::new(reader, desk, ChatKitSettings::default()))
 //!     .service(service_fn(chatkit));
 //!
 //! let ada = Principal::new(UserId::parse("ada")?);
@@ -59,30 +59,42 @@
 
 use std::future::Future;
 
+use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::{Desk, Granted};
-use crate::translate::{ChatKit, ChatKitBody};
 
 pub(crate) mod attachment;
+pub(crate) mod body;
 mod chat;
+pub(crate) mod errand;
+pub(crate) mod exchange;
+pub(crate) mod extra;
+pub(crate) mod fields;
 pub(crate) mod follow_up;
+pub(crate) mod head;
 mod layer;
 mod list;
 pub(crate) mod message;
+pub(crate) mod observer;
 mod openai;
 mod passthrough;
 mod read;
+pub(crate) mod reply;
 mod rest;
 mod row;
 pub(crate) mod run;
+pub(crate) mod sealed;
 mod service;
 
+pub use body::ReplyBody;
 pub use layer::OperationLayer;
 pub use list::Name;
+pub use observer::SessionObserver;
+pub use sealed::SealedAnswer;
 pub use service::Operations;
 
-pub(crate) use crate::translate::{Exchange, Reply};
+pub(crate) use exchange::{Exchange, Reply};
 pub(crate) use read::Read;
 pub(crate) use row::{Gives, Row, Takes};
 

@@ -6,11 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Name;
+use crate::operation::fields::{defect, is_absent, not_json};
 use crate::rejection::Rejection;
 use crate::route::Target;
+use crate::session::ThreadPath;
 use crate::validate::json::{self, Parsed, Shape};
-use crate::validate::parse::{defect, is_absent, not_json};
-use crate::validate::{BodyLimits, Reader, Report, ThreadPath, UnknownRequests, query};
+use crate::validate::{BodyLimits, Reader, Report, UnknownRequests, query};
 
 /// A request whose body has been read.
 #[derive(Clone, Copy, Debug)]

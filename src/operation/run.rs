@@ -13,19 +13,20 @@ use tracing::warn;
 
 use super::follow_up::{self, Want};
 use super::{Exchange, Reply};
+use crate::chatkit::sender::Kept;
+use crate::chatkit::threads::{self, Whereabouts};
+use crate::chatkit::time::whole_microseconds;
+use crate::chatkit::upstream::Upstream;
+use crate::chatkit::{count, messages};
 use crate::error::BoxError;
+use crate::operation::observer::{self, SessionObserver};
+use crate::operation::{ReplyBody, head, reply};
 use crate::rejection::{Code, Rejection};
 use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{
     RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
 };
-use crate::translate::observer::{self, SessionObserver};
-use crate::translate::sender::Kept;
-use crate::translate::threads::{self, Whereabouts};
-use crate::translate::time::whole_microseconds;
-use crate::translate::upstream::Upstream;
-use crate::translate::{ReplyBody, count, head, messages, reply};
-use crate::validate::Answer;
+use crate::validate::negotiate::Answer;
 
 /// A run that is to be asked for.
 pub(crate) struct Asked {

@@ -15,17 +15,18 @@ use uuid::Uuid;
 use super::layer::OperationLayer;
 use super::list::each_operation;
 use super::{Exchange, Name, Operation, Read, Reply, chat, openai, passthrough, rest};
+use crate::chatkit::sender::Sender;
+use crate::chatkit::upstream::Upstream;
+use crate::chatkit::{ChatKit, ChatKitBody, Known};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
+use crate::operation::{ReplyBody, SessionObserver};
 use crate::principal::{Identified, Principal};
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
 use crate::route::{Routed, Target};
 use crate::session::Granted;
 use crate::surface::Surface;
 use crate::telemetry::Record;
-use crate::translate::sender::Sender;
-use crate::translate::upstream::Upstream;
-use crate::translate::{ChatKit, ChatKitBody, Known, ReplyBody, SessionObserver};
 
 /// The service of [`OperationLayer`].
 #[derive(Clone, Debug)]
@@ -150,7 +151,9 @@ impl Asked {
     /// Tells the log what the request is about.
     fn tell(&self, grant: &impl Granted) {
         let Some(record) = self.record() else { return };
-        if let Some(user) = grant.user() {
+        if self.principal.is_service()
+            && let Some(user) = grant.user()
+        {
             record.on_behalf_of(user);
         }
         if let Some(session) = grant.session_id() {

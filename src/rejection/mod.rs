@@ -107,7 +107,7 @@ impl Rejection {
     }
 
     /// Whether it has a member of that name in `details`.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn has_detail(&self, name: &str) -> bool {
         self.0.details.contains_key(name)
     }

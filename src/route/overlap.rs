@@ -82,7 +82,7 @@ pub(crate) fn setting(surface: Surface) -> &'static str {
     }
 }
 
-#[cfg(all(test, feature = "translate"))]
+#[cfg(all(test, feature = "operation"))]
 mod tests {
     use proptest::prelude::*;
 

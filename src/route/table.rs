@@ -240,7 +240,7 @@ fn decode(raw: &str) -> Result<Box<str>, Miss> {
     Ok(decoded.into())
 }
 
-#[cfg(all(test, feature = "translate"))]
+#[cfg(all(test, feature = "operation"))]
 mod tests {
     use super::*;
     use crate::operation::Name as Operation;

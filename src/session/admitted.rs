@@ -146,7 +146,7 @@ impl OwnThreads {
     }
 
     /// Makes those of `user` in a store, for a test.
-    #[cfg(all(test, feature = "translate"))]
+    #[cfg(all(test, feature = "operation"))]
     pub(crate) fn of(store: Arc<dyn SessionStore>, page: ThreadsPage, user: UserId) -> Self {
         let cursors = Cursors::new(Arc::clone(&store));
         Self::new(ThreadDirectory::new(store, page, None, false), user, cursors)

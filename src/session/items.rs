@@ -24,7 +24,7 @@ impl ItemCursors {
     }
 
     /// Makes those of `user` in a store, for a test.
-    #[cfg(all(test, feature = "translate"))]
+    #[cfg(all(test, feature = "operation"))]
     pub(crate) fn of(store: std::sync::Arc<dyn super::store::SessionStore>, user: UserId) -> Self {
         Self::new(List::ChatKitItems, user, Cursors::new(store))
     }

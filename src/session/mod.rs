@@ -39,7 +39,7 @@ mod record;
 mod sqlite;
 mod store;
 
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use admitted::store_down;
 pub use admitted::{
     Attachments, Conversation, ItemBounds, ItemCursor, OwnThreads, OwnedSession, SessionPage,
@@ -50,17 +50,18 @@ pub use claim::{BindError, RunClaim};
 pub use client_session::{
     ClientSecret, ClientSession, ClientSessionStatus, NewClientSession, SecretSigner, SignedSession,
 };
-#[cfg(feature = "translate")]
-pub(crate) use desk::ConversationName;
 pub use desk::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
+#[cfg(feature = "operation")]
+pub(crate) use desk::{ConversationName, ThreadPath};
+#[cfg(feature = "operation")]
 pub(crate) use grant::Granted;
 pub use grant::OwnedThread;
 pub use items::ItemCursors;
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use items::ItemsFrom;
 pub use memory::MemoryStore;
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use needs::Needs;
 pub use pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,

@@ -11,14 +11,14 @@ use http_body::{Body, Frame, SizeHint};
 use super::flush::FlushFirst;
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 use crate::limit::BufferPermit;
 
 /// What was held, as the very same frames, and then the rest as it comes.
 pub struct RunBody<B, O: RunObserver> {
     held: VecDeque<Frame<Bytes>>,
     /// Room for what is held, given back with the last of it.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     permit: Option<BufferPermit>,
     watch: Pin<Box<Watch<B, O>>>,
     flush: FlushFirst,
@@ -28,7 +28,7 @@ impl<B, O: RunObserver> RunBody<B, O> {
     pub(super) fn new(held: VecDeque<Frame<Bytes>>, watch: Pin<Box<Watch<B, O>>>) -> Self {
         Self {
             held,
-            #[cfg(feature = "translate")]
+            #[cfg(feature = "operation")]
             permit: None,
             watch,
             flush: FlushFirst::default(),
@@ -36,13 +36,13 @@ impl<B, O: RunObserver> RunBody<B, O> {
     }
 
     /// Keeps `permit` for as long as anything is held.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn covered_by(self, permit: Option<BufferPermit>) -> Self {
         Self { permit: permit.filter(|permit| !permit.is_empty()), ..self }
     }
 
     /// Whether output has come and no thread was named before it.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn is_threadless(&self) -> bool {
         self.watch.is_threadless()
     }
@@ -68,7 +68,7 @@ where
         if let Some(frame) = self.held.pop_front() {
             if self.held.is_empty() {
                 self.held = VecDeque::new();
-                #[cfg(feature = "translate")]
+                #[cfg(feature = "operation")]
                 self.permit.take();
             }
             self.flush.gave_out();

@@ -237,7 +237,7 @@ impl Patience {
     }
 }
 
-#[cfg(all(test, feature = "translate"))]
+#[cfg(all(test, feature = "operation"))]
 mod tests {
     use std::task::Context;
 

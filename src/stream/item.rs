@@ -38,7 +38,7 @@ impl ItemKind {
     }
 
     /// Whether it is what a user or the assistant says.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn is_message(self) -> bool {
         matches!(self, Self::AssistantMessage | Self::UserMessage)
     }

@@ -46,11 +46,11 @@ mod object;
 mod scan;
 mod watch;
 
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use collect::collect_run;
-#[cfg(feature = "translate")]
+#[cfg(feature = "operation")]
 pub(crate) use hold::{Silence, hold_run};
-#[cfg(any(feature = "openai", feature = "translate"))]
+#[cfg(any(feature = "openai", feature = "operation"))]
 pub(crate) use object::{Object, list, text};
 
 pub use body::RunBody;

@@ -54,13 +54,13 @@ impl<'a> Object<'a> {
     }
 
     /// The values of a member that is a list; none of any other.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn list(&self, name: &str) -> Vec<&'a RawValue> {
         self.get(name).and_then(list).unwrap_or_default()
     }
 
     /// All members, in their order.
-    #[cfg(any(feature = "openai", feature = "translate"))]
+    #[cfg(any(feature = "openai", feature = "operation"))]
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }

@@ -156,14 +156,14 @@ impl<B, O: RunObserver> Watch<B, O> {
 
     /// Says that the run makes its thread. What is about no item is no output before that is
     /// named: it belongs to a server with a preamble of its own.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     #[must_use]
     pub(crate) fn making_thread(mut self) -> Self {
         self.watcher.makes_thread = true;
         self
     }
 
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(super) fn is_threadless(&self) -> bool {
         let progress = &self.watcher.progress;
         progress.output && progress.preamble.thread_id.is_none()

@@ -47,7 +47,7 @@ impl Record {
     }
 
     /// Tells how its run ended, in a word of the log's.
-    #[cfg(feature = "translate")]
+    #[cfg(feature = "operation")]
     pub(crate) fn ended(&self, end: &'static str) {
         let _ = self.0.end.set(end);
     }

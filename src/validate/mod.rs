@@ -1,4 +1,4 @@
-//! The request's body: read within bounds, checked against its schema, parsed into a [`Call`].
+//! A request's body and query: read within bounds, and checked against a schema.
 //!
 //! A ChatKit server answers a bare 500 to almost any mistake. Here each one is told apart:
 //! media type (415), size (413), UTF-8, JSON, duplicate keys and depth (400 `INVALID_JSON`),
@@ -9,18 +9,14 @@
 //!
 //! What this room does not do: it knows no sessions and asks no store.
 
-pub(crate) mod call;
 pub(crate) mod json;
 pub(crate) mod negotiate;
-pub(crate) mod parse;
 pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod report;
 pub(crate) mod schemas;
 
-pub use crate::operation::message::RunCall;
-pub use call::{Answer, Page, ThreadPath};
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
 pub use reader::{BodyLimits, Reader, UnknownRequests};
 pub use report::{Report, Violation};

@@ -5,12 +5,20 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
-use super::call::Answer;
 use super::read::SizeLimit;
 use super::reader::BodyLimits;
 use crate::accept::quality;
 use crate::media_type;
 use crate::rejection::{Code, Rejection};
+
+/// How a run is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The stream of events, byte for byte.
+    Events,
+    /// One JSON object, at the end.
+    Json,
+}
 
 /// What a request may have for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

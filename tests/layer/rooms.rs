@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
+use chatkit_rest::chatkit::ChatKitSettings;
 use chatkit_rest::error::Error;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::limit::{InFlightLayer, InFlightPermit, Permitted, RateLimitLayer};
@@ -21,7 +22,6 @@ use chatkit_rest::rejection::RefusedOr;
 use chatkit_rest::route::{RouteLayer, Router as Routes};
 use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
 use chatkit_rest::surface::Surfaces;
-use chatkit_rest::translate::TranslateSettings;
 use chatkit_rest::validate::{BodyLimits, Reader, Schemas};
 use http::Request;
 use http_body_util::Full;
@@ -226,7 +226,7 @@ async fn the_rooms_behind_them_refuse_in_the_frameworks_own_body() {
     let rooms = ServiceBuilder::new()
         .layer(IdentifyLayer::by(|_| UserId::parse("ada").ok()))
         .layer(RouteLayer::new(Routes::new(Name::ALL, &Surfaces::rest(PREFIX)).unwrap()))
-        .layer(OperationLayer::new(reader, desk, TranslateSettings::default()))
+        .layer(OperationLayer::new(reader, desk, ChatKitSettings::default()))
         .service(upstream);
     let app = Router::new().fallback_service(rooms).layer(HealthLayer::elsewhere());
     for (path, body, expected, words) in [

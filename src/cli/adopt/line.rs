@@ -3,11 +3,11 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
+use chatkit_rest::chatkit::parse_time;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     AdoptedThread, Adoption, ConversationId, KnownBy, SessionId, ThreadId,
 };
-use chatkit_rest::translate::parse_time;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::de::{Deserialize as _, Deserializer as _, Error as _, MapAccess, Visitor};

@@ -10,14 +10,17 @@ use serde_json::{Number, Value};
 
 use super::conversation::shown_id;
 use super::turns;
-use crate::operation::message::{RunCall, check_text};
+use crate::chatkit::envelope::{self, Message};
+use crate::chatkit::{ChatKit, ChatKitBody, time};
+use crate::operation::fields::defect;
+use crate::operation::message::check_text;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, run};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{ConversationId, ConversationName, Desk, RunClaim};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply, time};
-use crate::validate::{Answer, negotiate};
+use crate::validate::negotiate::{self, Answer};
 
 /// Tells the conversation's id where the body can't.
 const X_CONVERSATION_ID: HeaderName = HeaderName::from_static("x-conversation-id");
@@ -29,7 +32,8 @@ pub(crate) struct Call {
     /// The conversation that the question belongs to; a new one if there is none.
     conversation: Option<ConversationName>,
     /// The message, and how it is to be answered.
-    run: RunCall,
+    message: Message,
+    answer: Answer,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +87,8 @@ impl Operation for Chat {
         };
         let raw: ChatBody<'_> = read.typed()?;
         let answer = negotiate::chat_answer(raw.stream, read.headers());
-        Ok(Call { conversation, run: RunCall::of_text(raw.message, answer)? })
+        let message = Message::of_text(raw.message).map_err(|error| defect(&error))?;
+        Ok(Call { conversation, message, answer })
     }
 
     async fn admit(
@@ -92,7 +97,7 @@ impl Operation for Chat {
         call: &Call,
     ) -> Result<Self::Grant, Rejection> {
         // An answer in JSON is one request among those in flight, however many a user has.
-        let streams = call.run.answer == Answer::Events;
+        let streams = call.answer == Answer::Events;
         match &call.conversation {
             Some(name) => desk.go_on_with(principal, name, streams).await,
             None => desk.begin_conversation(principal, streams).await,
@@ -102,13 +107,13 @@ impl Operation for Chat {
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
         mut exchange: Exchange<S>,
         (claim, id): Self::Grant,
-        Call { run, .. }: Call,
+        Call { message, answer, .. }: Call,
     ) -> Reply<R> {
         let id = shown_id(id, claim.session_id());
         let header = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        let request = envelope::user_message(claim.thread_id(), &run);
+        let request = envelope::user_message(claim.thread_id(), &message);
         let started = run::start(&mut exchange, claim, request).await?;
-        let answered = match run.answer {
+        let answered = match answer {
             Answer::Events => started.events(&mut exchange).await,
             Answer::Json => match Box::pin(started.transcript(&mut exchange)).await {
                 Ok(done) => {
@@ -181,9 +186,9 @@ mod tests {
     #[test]
     fn a_message_is_passed_on_as_it_was_written() {
         let call = call(r#"{ "message" : " h\u0069\/👋", "conversation_id": null }"#).unwrap();
-        let parts: Vec<_> = call.run.content.iter().map(|part| part.get()).collect();
+        let parts: Vec<_> = call.message.content.iter().map(|part| part.get()).collect();
         assert_eq!(parts, [r#"{"type":"input_text","text":" h\u0069\/👋"}"#]);
-        assert_eq!((call.conversation, call.run.answer), (None, Answer::Json));
+        assert_eq!((call.conversation, call.answer), (None, Answer::Json));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
+use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::{Exchange, Operation, Read, Reply, Row};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::Desk;
-use crate::translate::{ChatKit, ChatKitBody};
 
 /// An operation that has such a form. Nothing but its row differs: that the path names the caller
 /// is found out before the body is read.

@@ -10,15 +10,16 @@ use serde_json::value::RawValue;
 
 use super::conversation::Summary;
 use super::turns::{self, Said};
+use crate::chatkit::threads::{self, Page, Whereabouts};
+use crate::chatkit::upstream::Failure;
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Conversation, Desk, Needs};
 use crate::surface::Surface;
-use crate::translate::threads::{self, Page, Whereabouts};
-use crate::translate::upstream::Failure;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
-use crate::validate::parse::string_at;
 
 /// The items of a page.
 const PAGE_ITEMS: i64 = 50;

@@ -5,13 +5,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::conversation::Summary;
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::{Desk, SessionPage};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
-use crate::validate::parse::string_at;
 
 /// The conversations of a page unless the query says so.
 const DEFAULT_LIMIT: u64 = 50;

@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::tools;
+use crate::chatkit::messages::display;
+use crate::chatkit::messages::{self, Garbled};
+use crate::chatkit::time;
 use crate::stream::{ItemKind, Object};
-use crate::translate::messages::{self, Garbled};
-use crate::translate::reply::display;
-use crate::translate::time;
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]

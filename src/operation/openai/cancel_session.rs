@@ -3,12 +3,12 @@
 use http::Method;
 
 use super::client_session::show;
+use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, SignedSession};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody};
 
 pub(crate) struct CancelSession;
 

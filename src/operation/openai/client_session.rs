@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::operation::Reply;
+use crate::operation::reply;
 use crate::rejection::{Code, Rejection};
 use crate::session::SignedSession;
-use crate::translate::reply;
 
 #[derive(Serialize)]
 struct Shown<'a> {

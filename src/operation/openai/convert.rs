@@ -9,10 +9,10 @@ use jiff::tz::Offset;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::chatkit::messages::{Piece, free_form, is_completed, pieces};
+use crate::chatkit::time;
+use crate::chatkit::upstream::Failure;
 use crate::stream::{ItemKind, Object};
-use crate::translate::messages::{Piece, free_form, is_completed, pieces};
-use crate::translate::time;
-use crate::translate::upstream::Failure;
 
 /// An item as it is shown.
 #[derive(Debug, Serialize)]

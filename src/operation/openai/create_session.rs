@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::client_session::show;
 use super::user_id;
+use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::{Desk, NewClientSession, SignedSession};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody};
 use crate::validate::Report;
 
 /// How long a client session lasts unless it says so, in seconds. It is the most, too.

@@ -14,8 +14,11 @@ use tower_service::Service;
 use super::find::{Found, Listing, find};
 use super::thread::not_found;
 use crate::bounds::{MAX_ID_CHARS, is_longer};
+use crate::chatkit::upstream::Upstream;
+use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::error::BoxError;
 use crate::operation::attachment;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -24,8 +27,6 @@ use crate::session::{Attachments, Desk, OwnedSession, ThreadId};
 use crate::shown::shown;
 use crate::stream::{Object, text};
 use crate::surface::Surface;
-use crate::translate::upstream::Upstream;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply, threads};
 
 /// The most attachments that are deleted with a thread.
 const MAX_ATTACHMENTS: usize = 1000;

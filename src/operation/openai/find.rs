@@ -9,13 +9,13 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::thread::Told;
+use crate::chatkit::sender::{Kept, Sender};
+use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::{envelope, threads};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
 use crate::stream::Object;
-use crate::translate::sender::{Kept, Sender};
-use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{envelope, threads};
 
 /// How many rows are asked for at once.
 const ROWS: i64 = 100;

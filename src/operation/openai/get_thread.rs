@@ -4,12 +4,13 @@ use http::Method;
 
 use super::find::look_up;
 use super::thread::{not_found, show};
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
 
 pub(crate) struct GetThread;
 

@@ -7,13 +7,14 @@ use super::convert;
 use super::find::look_up;
 use super::list::{self, List, ListPage};
 use super::thread::not_found;
+use crate::chatkit::pages::{self, Collected, Place, Range, Stopped};
+use crate::chatkit::{ChatKit, ChatKitBody, threads};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, ItemBounds, ItemCursor, OwnedSession};
 use crate::surface::Surface;
-use crate::translate::pages::{self, Collected, Place, Range, Stopped};
-use crate::translate::{ChatKit, ChatKitBody, reply, threads};
 use crate::validate::Report;
 
 /// The most pages that are read to fill one up. There must be something in it all the same, while

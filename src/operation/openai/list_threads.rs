@@ -12,13 +12,14 @@ use super::find::{Found, Listing, find};
 use super::list::{self, List, ListPage};
 use super::thread::{Shown, Told, show};
 use super::user_id;
+use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::error::BoxError;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::{Principal, UserId};
 use crate::rejection::Rejection;
 use crate::session::{Desk, SessionRecord, ThreadDirectory, ThreadId};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
 
 #[cfg(test)]
 mod tests;

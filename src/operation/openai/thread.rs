@@ -3,10 +3,10 @@
 use jiff::tz::Offset;
 use serde::Serialize;
 
+use crate::chatkit::time;
 use crate::rejection::{Code, Rejection};
 use crate::session::SessionRecord;
 use crate::stream::Object;
-use crate::translate::time;
 
 /// A thread as the upstream tells of it; whatever it doesn't, or in a way that can't be read, is
 /// absent.

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use crate::chatkit::upstream::Failure;
+use crate::operation::SealedAnswer;
 use crate::rejection::{Code, Rejection};
 use crate::session::ItemCursors;
 use crate::stream::{Object, text};
-use crate::translate::SealedAnswer;
-use crate::translate::upstream::Failure;
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

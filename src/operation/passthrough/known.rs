@@ -1,7 +1,7 @@
 //! The members of ChatKit requests that are known.
 
+use crate::operation::extra::{ACTION, Known, MESSAGE};
 use crate::protocol::RequestType;
-use crate::validate::parse::extra::{ACTION, Known, MESSAGE};
 
 /// The answers to questions.
 const ANSWERS: Known = Known::Members(&[
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::bounds::MAX_EXTRA_BYTES;
-    use crate::validate::parse::extra::{ACTED, RUN, check_extra};
+    use crate::operation::extra::{ACTED, RUN, check_extra};
 
     fn refused(request: &Value, known: &Known) -> Option<String> {
         check_extra(request, known).err().map(|report| format!("{report:?}"))

@@ -10,7 +10,11 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::extra::check_extra;
+use crate::operation::fields::{check_ids, check_metadata, not_json, string_at, texts_at};
 use crate::operation::message::{chars_beside, check_text, texts};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, attachment};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -20,10 +24,7 @@ use crate::session::{
     SessionId,
 };
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
 use crate::validate::json::{self, Parsed, Shape};
-use crate::validate::parse::extra::check_extra;
-use crate::validate::parse::{check_ids, check_metadata, not_json, string_at, texts_at};
 use crate::validate::{Report, UnknownRequests};
 
 mod cursors;

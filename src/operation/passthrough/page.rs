@@ -6,8 +6,8 @@ use std::num::IntErrorKind;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::operation::fields::{defect, string_at};
 use crate::rejection::Rejection;
-use crate::validate::parse::{defect, string_at};
 
 /// The most rows that a list is asked for. `ChatKit.js` asks for 9999.
 const MAX_LIMIT: i64 = 10_000;

@@ -9,18 +9,17 @@ use tower_service::Service;
 
 use super::Call;
 use super::cursors::{self, Shape};
+use crate::chatkit::threads::{self, Whereabouts};
+use crate::chatkit::upstream::{ANYTHING, Failure, JSON, Upstream};
+use crate::chatkit::{ChatKit, ChatKitBody, count, unknown};
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::operation::{Exchange, Reply};
+use crate::operation::{ReplyBody, SessionObserver, head, reply};
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{ItemCursors, OwnedSession, OwnedThread, RunClaim, store_down};
 use crate::stream::{RunBody, Watch};
-use crate::translate::threads::{self, Whereabouts};
-use crate::translate::upstream::{ANYTHING, Failure, JSON, Upstream};
-use crate::translate::{
-    ChatKit, ChatKitBody, ReplyBody, SessionObserver, count, head, reply, unknown,
-};
 
 /// Passes on a run's events.
 pub(super) async fn run<S, R>(

@@ -6,15 +6,16 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::chatkit::upstream::Failure;
+use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::operation::attachment::{NO_ID, record};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, Desk};
 use crate::stream::Object;
 use crate::surface::Surface;
-use crate::translate::upstream::Failure;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply, threads};
 
 /// The member of an attachment that is not for clients.
 const PRIVATE: &str = "metadata";

@@ -2,14 +2,15 @@
 
 use http::Method;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::fields::{check_ids, string_at, texts_at};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, Needs, OwnedThread};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
-use crate::validate::ThreadPath;
-use crate::validate::parse::{check_ids, string_at, texts_at};
 
 pub(crate) struct CreateFeedback;
 

@@ -5,23 +5,26 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::operation::message::{RunCall, chars_beside, check_text, texts};
+use crate::chatkit::envelope::{self, Message};
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::extra::{self, check_extra};
+use crate::operation::fields::{check_ids, check_metadata, defect};
+use crate::operation::message::{chars_beside, check_text, texts};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, run};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, RunClaim};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope};
 use crate::validate::json::{Parsed, Shape};
-use crate::validate::parse::extra::{self, check_extra};
-use crate::validate::parse::{check_ids, check_metadata, defect};
-use crate::validate::{ThreadPath, negotiate};
+use crate::validate::negotiate::{self, Answer};
 
 pub(crate) struct CreateRun;
 
 pub(crate) struct Call {
     path: ThreadPath,
-    run: RunCall,
+    message: Message,
+    answer: Answer,
 }
 
 impl Operation for CreateRun {
@@ -59,11 +62,12 @@ impl Operation for CreateRun {
         let parsed = read.parts(&SHAPE)?;
         check_metadata(&parsed.value)?;
         check_extra(&parsed.value, &extra::RUN)?;
-        Ok(Call { path: read.thread_path(), run: run_of(read, &parsed)? })
+        let (message, answer) = read_message(read, &parsed)?;
+        Ok(Call { path: read.thread_path(), message, answer })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
-        desk.begin_with_message(principal, &call.path, &call.run.attachments).await
+        desk.begin_with_message(principal, &call.path, &call.message.attachments).await
     }
 
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
@@ -71,8 +75,8 @@ impl Operation for CreateRun {
         claim: RunClaim,
         call: Call,
     ) -> Reply<R> {
-        let request = envelope::user_message(claim.thread_id(), &call.run);
-        let answer = call.run.answer;
+        let request = envelope::user_message(claim.thread_id(), &call.message);
+        let answer = call.answer;
         drop(call);
         run::answer(exchange, claim, request, answer).await
     }
@@ -108,7 +112,7 @@ struct MessageBody<'a> {
 
 /// Takes apart what the schema let pass: the raw text, so that the parts are forwarded as they were
 /// written.
-fn run_of(read: &Read<'_>, parsed: &Parsed) -> Result<RunCall, Rejection> {
+fn read_message(read: &Read<'_>, parsed: &Parsed) -> Result<(Message, Answer), Rejection> {
     let max_chars = read.limits().max_message_chars;
     let raw: RunBody<'_> = read.typed()?;
     let answer = negotiate::answer(raw.stream, read.headers());
@@ -116,7 +120,8 @@ fn run_of(read: &Read<'_>, parsed: &Parsed) -> Result<RunCall, Rejection> {
     let message = parsed.value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
         check_text(max_chars, std::iter::once(text), 0, true)?;
-        return Ok(RunCall { metadata, ..RunCall::of_text(raw.message, answer)? });
+        let message = Message::of_text(raw.message).map_err(|error| defect(&error))?;
+        return Ok((Message { metadata, ..message }, answer));
     }
     let message = message.unwrap_or(&Value::Null);
     let parts = message.get("content").and_then(Value::as_array);
@@ -125,12 +130,12 @@ fn run_of(read: &Read<'_>, parsed: &Parsed) -> Result<RunCall, Rejection> {
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     check_ids("/message/attachments", &message.attachments)?;
-    Ok(RunCall {
+    let message = Message {
         content: message.content.into_iter().map(RawValue::to_owned).collect(),
         attachments: message.attachments,
         quoted_text: message.quoted_text.map(RawValue::to_owned),
         inference_options: message.inference_options.map(RawValue::to_owned),
         metadata,
-        answer,
-    })
+    };
+    Ok((message, answer))
 }

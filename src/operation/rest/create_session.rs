@@ -3,13 +3,14 @@
 use http::header::LOCATION;
 use http::{HeaderValue, Method};
 
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
-use crate::validate::parse::string_at;
 
 pub(crate) struct CreateSession;
 

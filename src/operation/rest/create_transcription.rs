@@ -7,17 +7,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 
+use crate::chatkit::envelope::{self, Audio};
+use crate::chatkit::upstream::Failure;
+use crate::chatkit::{ChatKit, ChatKitBody, threads, unknown};
+use crate::operation::fields::not_json;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::Desk;
 use crate::surface::Surface;
-use crate::translate::envelope::{self, Audio};
-use crate::translate::upstream::Failure;
-use crate::translate::{ChatKit, ChatKitBody, reply, threads, unknown};
 use crate::validate::json::outline::{Outline, outline};
-use crate::validate::parse::not_json;
 use crate::validate::read::SizeLimit;
 use crate::validate::{Report, negotiate};
 

@@ -2,13 +2,14 @@
 
 use http::Method;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::attachment::remove;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Attachments, Desk};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
 
 pub(crate) struct DeleteAttachment;
 

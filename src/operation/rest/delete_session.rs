@@ -3,13 +3,14 @@
 
 use http::Method;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession, RunClaim};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
 
 pub(crate) struct DeleteSession;
 

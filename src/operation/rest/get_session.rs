@@ -4,13 +4,14 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::value::RawValue;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope, messages, threads};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession, store_down};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, messages, reply, threads};
 
 pub(crate) struct GetSession;
 

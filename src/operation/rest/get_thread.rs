@@ -5,17 +5,18 @@ use http::Method;
 use serde_json::value::RawValue;
 
 use super::list_items::DEFAULT_LIMIT;
+use crate::chatkit::threads::{self, Whereabouts};
+use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, ItemCursors, OwnedSession};
 use crate::stream;
 use crate::surface::Surface;
-use crate::translate::threads::{self, Whereabouts};
-use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
-use crate::validate::ThreadPath;
 
 pub(crate) struct GetThread;
 

@@ -4,16 +4,17 @@ use http::Method;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::chatkit::pages::{self, Place, Range, Stopped};
+use crate::chatkit::threads::{self, Whereabouts};
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, ItemsFrom, Needs, OwnedSession};
 use crate::surface::Surface;
-use crate::translate::pages::{self, Place, Range, Stopped};
-use crate::translate::threads::{self, Whereabouts};
-use crate::translate::{ChatKit, ChatKitBody, reply};
-use crate::validate::ThreadPath;
-use crate::validate::parse::string_at;
 
 /// How many items a page has where nobody says.
 pub(super) const DEFAULT_LIMIT: i64 = 20;

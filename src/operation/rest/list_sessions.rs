@@ -3,13 +3,14 @@
 use http::Method;
 use serde_json::Value;
 
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::{Desk, SessionPage};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
-use crate::validate::parse::string_at;
 
 /// The sessions of a page unless the query says so, and the most.
 const MAX_LIMIT: u64 = 100;

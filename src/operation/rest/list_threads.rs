@@ -2,12 +2,13 @@
 
 use http::Method;
 
+use crate::chatkit::{ChatKit, ChatKitBody};
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, reply};
 
 pub(crate) struct ListThreads;
 

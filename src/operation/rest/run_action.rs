@@ -6,20 +6,23 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::chatkit::upstream::Failure;
+use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
+use crate::operation::extra::{self, check_extra};
 use crate::operation::follow_up::{self, Want};
+use crate::operation::reply;
 use crate::operation::run::{self, Asked};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, Granted, Needs, OwnedThread, RunClaim, SessionId};
 use crate::stream::Object;
 use crate::surface::Surface;
-use crate::translate::upstream::Failure;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply, threads};
+use crate::validate::Report;
 use crate::validate::json::Shape;
-use crate::validate::parse::extra::{self, check_extra};
-use crate::validate::{Answer, Report, ThreadPath, negotiate};
+use crate::validate::negotiate::{self, Answer};
 
 pub(crate) struct RunAction;
 

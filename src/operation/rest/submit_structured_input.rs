@@ -4,17 +4,18 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::fields::defect;
 use crate::operation::follow_up::{self, Want};
 use crate::operation::run::{self, Asked};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::{Desk, Needs, RunClaim};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope};
-use crate::validate::parse::defect;
-use crate::validate::{Answer, ThreadPath, negotiate};
+use crate::validate::negotiate::{self, Answer};
 
 const KIND: RequestType = RequestType::ThreadsAddStructuredInput;
 const NEEDS: Needs = Needs::Item;

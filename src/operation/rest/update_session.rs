@@ -4,13 +4,14 @@
 use http::Method;
 use jiff::Timestamp;
 
+use crate::chatkit::{ChatKit, ChatKitBody, envelope};
+use crate::operation::fields::string_at;
+use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, OwnedSession, store_down};
 use crate::surface::Surface;
-use crate::translate::{ChatKit, ChatKitBody, envelope, reply};
-use crate::validate::parse::string_at;
 
 pub(crate) struct UpdateSession;
 

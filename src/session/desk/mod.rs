@@ -69,6 +69,15 @@ pub enum UnknownAttachments {
     Refuse,
 }
 
+/// The thread that a path names, by its session's id and its own.
+#[derive(Debug)]
+pub(crate) struct ThreadPath {
+    /// The session's id.
+    pub(crate) session: Box<str>,
+    /// The thread's: the session's own id, or the upstream's.
+    pub(crate) thread: Box<str>,
+}
+
 /// The desk at which it is found out whether a caller may: the store, and the rules of what is in it.
 #[derive(Clone, Debug)]
 pub struct Desk {

@@ -6,6 +6,7 @@ use super::Desk;
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::Rejection;
+use crate::session::ThreadPath;
 use crate::session::admitted::{Attachments, OwnedSession};
 use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
@@ -13,7 +14,6 @@ use crate::session::grant::OwnedThread;
 use crate::session::items::{ItemCursors, ItemsFrom};
 use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord};
-use crate::validate::ThreadPath;
 
 impl Desk {
     /// Gives the right to record what becomes of the caller's attachments.

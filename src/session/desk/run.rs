@@ -9,10 +9,10 @@ use super::Desk;
 use crate::limit::StreamPermit;
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
+use crate::session::ThreadPath;
 use crate::session::claim::{NotBegun, RunClaim};
 use crate::session::record::SessionId;
 use crate::session::store::{BeginRun, Uncounted};
-use crate::validate::ThreadPath;
 
 /// A run of a session that there is, as it is asked for.
 #[derive(Clone, Copy, Debug)]

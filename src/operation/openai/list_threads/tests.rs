@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::super::find::look_up;
 use super::super::parsed::parsed;
 use super::ListThreads;
+use crate::chatkit::upstream::Upstream;
 use crate::error::BoxError;
 use crate::operation::Exchange;
 use crate::principal::UserId;
@@ -21,7 +22,6 @@ use crate::session::{
     BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
     ThreadDirectory, ThreadsPage, Uncounted,
 };
-use crate::translate::upstream::Upstream;
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
 type Answer = Result<Value, u16>;
@@ -74,7 +74,7 @@ macro_rules! exchange {
                 Ok::<_, BoxError>(response.unwrap())
             }
         });
-        let errands = crate::translate::errand::Errands::new(1);
+        let errands = crate::operation::errand::Errands::new(1);
         let upstream = Upstream::of(service);
         Exchange { upstream, settings: Arc::default(), errands, record: None }
     }};

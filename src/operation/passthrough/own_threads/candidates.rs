@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::scan::Scan;
+use crate::chatkit::sender::Kept;
+use crate::chatkit::time;
 use crate::rejection::{Code, Rejection};
 use crate::session::{OwnThreads, PlacedSession, SessionRecord, ThreadPlace};
-use crate::translate::sender::Kept;
-use crate::translate::time;
 
 /// How many more than are wanted are read of the store, in the place of those that the upstream has
 /// lost. Where it has lost more in a row, a page is shorter than it might be.

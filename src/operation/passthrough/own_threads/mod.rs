@@ -18,11 +18,11 @@ use tower_service::Service;
 
 use super::cursors;
 use super::page::Page;
+use crate::chatkit::upstream::Upstream;
 use crate::error::BoxError;
 use crate::operation::Reply;
+use crate::operation::reply;
 use crate::session::OwnThreads;
-use crate::translate::reply;
-use crate::translate::upstream::Upstream;
 
 mod candidates;
 mod scan;

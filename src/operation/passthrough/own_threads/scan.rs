@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::candidates::Candidates;
+use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::{envelope, threads};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::translate::upstream::{Failure, Upstream};
-use crate::translate::{envelope, threads};
 
 /// The rows that are asked for at once, whatever is wanted: the caller's may be rare among them, and
 /// a server gives as many as it is asked for.

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
+use crate::chatkit::ChatKitSettings;
 use crate::principal::UserId;
 use crate::session::{
     BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
     ThreadPlace, ThreadsPage, Uncounted,
 };
-use crate::translate::TranslateSettings;
 
 /// The caller's threads, and an upstream that lists them and others' in any order.
 struct World {
@@ -117,10 +117,8 @@ impl World {
                 Ok::<_, Infallible>(response)
             }
         });
-        let settings = TranslateSettings {
-            max_reply_bytes: self.max_reply_bytes,
-            ..TranslateSettings::default()
-        };
+        let settings =
+            ChatKitSettings { max_reply_bytes: self.max_reply_bytes, ..ChatKitSettings::default() };
         let mut upstream = Upstream::with(service, settings);
         let after = after.map(|after| {
             let (place, _seal) = after.split_once('~').unwrap();

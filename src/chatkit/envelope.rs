@@ -17,7 +17,6 @@ use serde_json::value::RawValue;
 
 use crate::protocol::RequestType;
 use crate::session::ThreadId;
-use crate::validate::RunCall;
 
 #[derive(Serialize)]
 struct Envelope<'a, P> {
@@ -26,6 +25,32 @@ struct Envelope<'a, P> {
     params: P,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
+}
+
+/// A user's message, in raw JSON so that not a byte of it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    /// The parts of `content`.
+    pub(crate) content: Vec<Box<RawValue>>,
+    /// The ids of the attachments.
+    pub(crate) attachments: Vec<String>,
+    /// `quoted_text`, a string or null.
+    pub(crate) quoted_text: Option<Box<RawValue>>,
+    /// `inference_options`, an object.
+    pub(crate) inference_options: Option<Box<RawValue>>,
+    /// `metadata`, an object.
+    pub(crate) metadata: Option<Box<RawValue>>,
+}
+
+impl Message {
+    /// Makes one of a text, which stays as it was written.
+    ///
+    /// # Errors
+    /// If it isn't a JSON string.
+    pub(crate) fn of_text(text: &RawValue) -> Result<Self, serde_json::Error> {
+        let part = format!(r#"{{"type":"input_text","text":{}}}"#, text.get());
+        Ok(Self { content: vec![RawValue::from_string(part)?], ..Self::default() })
+    }
 }
 
 #[derive(Serialize)]
@@ -77,14 +102,14 @@ fn completed(part: &RawValue) -> Option<Box<RawValue>> {
 }
 
 /// Writes the request for one user message: the thread's first one if `thread_id` is `None`.
-pub(crate) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes {
+pub(crate) fn user_message(thread_id: Option<&ThreadId>, message: &Message) -> Bytes {
     let kind = match thread_id {
         None => RequestType::ThreadsCreate,
         Some(_) => RequestType::ThreadsAddUserMessage,
     };
     let no_options = RawValue::NULL;
     let empty = RawValue::from_string("{}".to_owned());
-    let inference_options = match (&run.inference_options, &empty) {
+    let inference_options = match (&message.inference_options, &empty) {
         (Some(options), _) if options.get() != "null" => options,
         (_, Ok(empty)) => empty,
         (_, Err(_)) => no_options,
@@ -94,13 +119,13 @@ pub(crate) fn user_message(thread_id: Option<&ThreadId>, run: &RunCall) -> Bytes
         params: UserMessageParams {
             thread_id: thread_id.map(|id| &**id),
             input: UserMessage {
-                content: Parts(&run.content),
-                attachments: &run.attachments,
-                quoted_text: run.quoted_text.as_deref(),
+                content: Parts(&message.content),
+                attachments: &message.attachments,
+                quoted_text: message.quoted_text.as_deref(),
                 inference_options,
             },
         },
-        metadata: run.metadata.as_deref(),
+        metadata: message.metadata.as_deref(),
     })
 }
 
@@ -324,7 +349,6 @@ fn write<P: Serialize>(envelope: &Envelope<'_, P>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::Answer;
 
     fn raw(json: &str) -> Box<RawValue> {
         RawValue::from_string(json.to_owned()).unwrap()
@@ -332,16 +356,14 @@ mod tests {
 
     #[test]
     fn a_message_is_completed_and_otherwise_left_as_it_was_written() {
-        let mut run = RunCall::new(
-            vec![
-                raw(r#"{"type":"input_text","text":"\u00f6 \/ ö "}"#),
-                raw(r#"{"type":"input_tag","id":"t","text":"x" }"#),
-                raw(
-                    r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#,
-                ),
-            ],
-            Answer::Events,
-        );
+        let content = vec![
+            raw(r#"{"type":"input_text","text":"\u00f6 \/ ö "}"#),
+            raw(r#"{"type":"input_tag","id":"t","text":"x" }"#),
+            raw(
+                r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#,
+            ),
+        ];
+        let mut run = Message { content, ..Message::default() };
         assert_eq!(
             user_message(None, &run),
             concat!(

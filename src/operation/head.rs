@@ -4,7 +4,7 @@
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 
-use super::upstream::{INCREMENTAL, YES};
+use crate::chatkit::upstream::{INCREMENTAL, YES};
 use crate::forward::{IdentityHeaders, dashed, is_order, listed};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -6,7 +6,6 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::reply::display;
 use super::time;
 use crate::rejection::{Code, Rejection};
 use crate::stream::{ItemKind, Object, list, text};
@@ -251,6 +250,14 @@ impl From<Garbled> for Rejection {
     fn from(_: Garbled) -> Self {
         Self::new(Code::UpstreamError).because("none of the assistant's message can be read")
     }
+}
+
+/// Ids in their canonical form, times in RFC 3339 with `Z`.
+pub(crate) fn display<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 #[cfg(test)]

@@ -4,12 +4,9 @@ use std::io;
 
 use serde_json::Value;
 
-use super::json::JsonError;
-use super::report::Report;
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
-
-pub(crate) mod extra;
+use crate::validate::{JsonError, Report};
 
 /// Whether there is no body, where none is asked for: `null` is how clients write a value that they
 /// don't have.
@@ -31,7 +28,7 @@ pub(crate) fn check_metadata(request: &Value) -> Result<(), Rejection> {
 }
 
 /// How many bytes may still be written. They go nowhere.
-struct Left(usize);
+pub(super) struct Left(pub(super) usize);
 
 impl io::Write for Left {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

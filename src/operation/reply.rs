@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
-use super::messages::Message;
 use super::sealed::SealedAnswer;
+use crate::chatkit::messages::{Message, display};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};
@@ -218,14 +218,6 @@ impl From<&SessionRecord> for Thread {
     fn from(record: &SessionRecord) -> Self {
         Self { id: record.id, session_id: record.id, created_at: record.created_at }
     }
-}
-
-/// Ids in their canonical form, times in RFC 3339 with `Z`.
-pub(crate) fn display<T: std::fmt::Display, S: serde::Serializer>(
-    value: &T,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 /// Makes a reply with one thing.

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::settings::TranslateSettings;
+use super::settings::ChatKitSettings;
 use super::upstream::{INCREMENTAL, JSON, YES};
 use crate::limit::BufferPermit;
 use crate::principal::UserId;
@@ -19,7 +19,7 @@ use crate::rejection::Rejection;
 /// them and send copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
-    settings: Arc<TranslateSettings>,
+    settings: Arc<ChatKitSettings>,
     /// That of the caller's request.
     head: Arc<Parts>,
     user: UserId,
@@ -53,7 +53,7 @@ impl Kept {
 
 impl Sender {
     /// Makes the sender of the request with this head.
-    pub(crate) fn new(settings: Arc<TranslateSettings>, head: Arc<Parts>, user: UserId) -> Self {
+    pub(crate) fn new(settings: Arc<ChatKitSettings>, head: Arc<Parts>, user: UserId) -> Self {
         Self { settings, head, user, keeps_token: false }
     }
 
@@ -67,7 +67,7 @@ impl Sender {
         Self { keeps_token: true, ..self }
     }
 
-    pub(crate) fn settings(&self) -> &TranslateSettings {
+    pub(crate) fn settings(&self) -> &ChatKitSettings {
         &self.settings
     }
 

@@ -7,8 +7,8 @@ use http::Response;
 use super::body::ReplyBody;
 use super::errand::Errands;
 use super::observer::SessionObserver;
-use super::settings::TranslateSettings;
-use super::upstream::Upstream;
+use crate::chatkit::settings::ChatKitSettings;
+use crate::chatkit::upstream::Upstream;
 use crate::principal::UserId;
 use crate::rejection::Rejection;
 use crate::telemetry::Record;
@@ -19,7 +19,7 @@ pub(crate) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejec
 /// What an operation needs to be carried out: the upstream, and what the reply depends on.
 pub(crate) struct Exchange<S> {
     pub(crate) upstream: Upstream<S>,
-    pub(crate) settings: Arc<TranslateSettings>,
+    pub(crate) settings: Arc<ChatKitSettings>,
     pub(crate) errands: Errands,
     pub(crate) record: Option<Record>,
 }

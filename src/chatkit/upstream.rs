@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::sender::{Kept, Sender};
 #[cfg(test)]
-use super::settings::TranslateSettings;
+use super::settings::ChatKitSettings;
 use super::unknown::Known;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
@@ -150,12 +150,12 @@ impl<S> Upstream<S> {
     /// Makes one that `service` is, asked by somebody.
     #[cfg(test)]
     pub(crate) fn of(service: S) -> Self {
-        Self::with(service, TranslateSettings::default())
+        Self::with(service, ChatKitSettings::default())
     }
 
     /// Makes the same, with settings.
     #[cfg(test)]
-    pub(crate) fn with(service: S, settings: TranslateSettings) -> Self {
+    pub(crate) fn with(service: S, settings: ChatKitSettings) -> Self {
         let (head, ()) = Request::new(()).into_parts();
         let user = crate::principal::UserId::parse("ada").unwrap();
         let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user);
@@ -309,7 +309,7 @@ mod tests {
     async fn an_answer_counts_as_it_comes_and_until_it_is_dropped() {
         let buffered = BufferedBytes::new(300_000, 200_000);
         let settings =
-            TranslateSettings { buffered: Some(buffered.clone()), ..TranslateSettings::default() };
+            ChatKitSettings { buffered: Some(buffered.clone()), ..ChatKitSettings::default() };
         let upstream = Upstream::with((), settings);
         assert_eq!(upstream.max_reply_bytes(), 200_000);
         let kept = || upstream.sender.permit();

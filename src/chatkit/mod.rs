@@ -11,31 +11,19 @@
 //! What this room does not do: it decides nothing about who may do what, and it never writes
 //! into a run's bytes; only answers in JSON are the gateway's own.
 
-pub(crate) mod body;
 pub(crate) mod count;
 pub(crate) mod envelope;
-pub(crate) mod errand;
-pub(crate) mod head;
 pub(crate) mod messages;
-pub(crate) mod observer;
 pub(crate) mod pages;
 pub(crate) mod plain;
-pub(crate) mod reply;
-pub(crate) mod sealed;
 pub(crate) mod sender;
-pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod unknown;
 pub(crate) mod upstream;
 
-pub use body::ReplyBody;
-pub(crate) use errand::Errands;
-pub use observer::SessionObserver;
-pub use sealed::SealedAnswer;
-pub(crate) use service::{Exchange, Reply};
-pub use settings::TranslateSettings;
+pub use settings::ChatKitSettings;
 pub use time::parse as parse_time;
 pub(crate) use unknown::Known;
 pub(crate) use upstream::{ChatKit, ChatKitBody};

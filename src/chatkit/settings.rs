@@ -8,7 +8,7 @@ use crate::surface::ACTED;
 
 /// How requests are put to the upstream and its answers read.
 #[derive(Clone, Debug)]
-pub struct TranslateSettings {
+pub struct ChatKitSettings {
     /// Where the inner service has its ChatKit endpoint.
     pub endpoint: Uri,
     /// Which header tells the upstream who is calling, and whether it gets the token too.
@@ -30,7 +30,7 @@ pub struct TranslateSettings {
     pub acted: String,
 }
 
-impl TranslateSettings {
+impl ChatKitSettings {
     /// Gives the largest answer that is read whole: never more than a user may keep, which would be
     /// refused however often it was tried.
     pub(crate) fn largest_reply(&self) -> usize {
@@ -39,7 +39,7 @@ impl TranslateSettings {
     }
 }
 
-impl Default for TranslateSettings {
+impl Default for ChatKitSettings {
     /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 errands, the default hold, and [`ACTED`].
     fn default() -> Self {
         Self {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::report::Report;
-use super::Left;
+use super::fields::Left;
 use crate::bounds::MAX_EXTRA_BYTES;
+use crate::validate::Report;
 
 /// The members of a part of a request that are known, and so are bounded by its schema, by the
 /// limits of messages, or by being passed on without a look.
