@@ -71,7 +71,7 @@ pub mod health;
 #[cfg(feature = "server")]
 pub mod openapi;
 
-#[cfg(feature = "session")]
+#[cfg(feature = "operation")]
 pub mod telemetry;
 
 #[cfg(feature = "authenticate")]
@@ -87,9 +87,14 @@ pub mod limit;
 pub mod route;
 
 #[cfg(feature = "validate")]
+#[cfg_attr(
+    not(feature = "operation"),
+    allow(dead_code, reason = "some is read by operations alone")
+)]
 pub mod validate;
 
 #[cfg(feature = "session")]
+#[cfg_attr(not(feature = "operation"), allow(dead_code, reason = "some is for the desk alone"))]
 pub mod session;
 
 #[cfg(feature = "operation")]
@@ -124,10 +129,11 @@ pub mod error;
 
 mod accept;
 
-#[cfg(any(feature = "embedded", feature = "forward", feature = "session"))]
+#[cfg(any(feature = "embedded", feature = "forward", feature = "operation"))]
 mod shown;
 
-#[cfg(any(feature = "embedded", feature = "validate"))]
+#[cfg(any(feature = "embedded", feature = "session", feature = "validate"))]
+#[cfg_attr(not(feature = "operation"), allow(dead_code, reason = "each room has its own"))]
 mod bounds;
 
 #[cfg(feature = "server")]

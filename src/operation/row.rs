@@ -8,6 +8,7 @@ pub(crate) use crate::validate::negotiate::{Gives, Takes};
 
 /// One row of the API's tables, and what the document says of it that its schemas don't.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the document has the words"))]
 pub(crate) struct Row {
     /// The name that threads through schemas, fixtures, logs, tests and the document.
     pub(crate) name: &'static str,

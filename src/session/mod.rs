@@ -22,15 +22,22 @@
 //!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
 
+#[cfg(feature = "operation")]
 mod admitted;
 mod adoption;
+#[cfg(feature = "operation")]
 mod claim;
 mod client_session;
+#[cfg(feature = "operation")]
 mod cursors;
+#[cfg(feature = "operation")]
 mod desk;
+#[cfg(feature = "operation")]
 mod grant;
+#[cfg(feature = "operation")]
 mod items;
 mod memory;
+#[cfg(feature = "operation")]
 mod needs;
 mod pages;
 mod quarantine;
@@ -41,22 +48,26 @@ mod store;
 
 #[cfg(feature = "operation")]
 pub(crate) use admitted::store_down;
+#[cfg(feature = "operation")]
 pub use admitted::{
     Attachments, Conversation, ItemBounds, ItemCursor, OwnThreads, OwnedSession, SessionPage,
     ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
+#[cfg(feature = "operation")]
 pub use claim::{BindError, RunClaim};
 pub use client_session::{
     ClientSecret, ClientSession, ClientSessionStatus, NewClientSession, SecretSigner, SignedSession,
 };
-pub use desk::{ChatSettings, ConversationIds, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "operation")]
+pub use desk::{ChatSettings, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "operation")]
 pub(crate) use desk::{ConversationName, ThreadPath};
 #[cfg(feature = "operation")]
 pub(crate) use grant::Granted;
+#[cfg(feature = "operation")]
 pub use grant::OwnedThread;
+#[cfg(feature = "operation")]
 pub use items::ItemCursors;
 #[cfg(feature = "operation")]
 pub(crate) use items::ItemsFrom;
@@ -67,7 +78,9 @@ pub use pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
-pub use record::{ConversationId, MessageCount, Ownership, SessionId, SessionRecord, ThreadId};
+pub use record::{
+    ConversationId, ConversationIds, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{

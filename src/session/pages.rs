@@ -4,8 +4,7 @@ use std::cmp::{Ordering, Reverse};
 
 use jiff::Timestamp;
 
-use super::desk::ConversationIds;
-use super::record::{ConversationId, MessageCount, SessionId, SessionRecord};
+use super::record::{ConversationId, ConversationIds, MessageCount, SessionId, SessionRecord};
 use crate::principal::UserId;
 
 /// Which page [`SessionStore::list`](super::SessionStore::list) is to give.

@@ -90,6 +90,37 @@ impl fmt::Display for ConversationId {
     }
 }
 
+/// What the ids of conversations look like.
+///
+/// A conversation is a session. Each is reached under the kind of id that it was made with; those
+/// that were made over REST have only their session's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConversationIds {
+    /// [`ConversationId::Conv`], a text.
+    Conv,
+    /// [`ConversationId::Integer`], a number in JSON too.
+    Integer,
+    /// The session's own id.
+    #[default]
+    Uuid,
+}
+
+impl ConversationIds {
+    /// Whether they are the ids of a session that has this one as a conversation.
+    pub(super) fn has(self, id: Option<ConversationId>) -> bool {
+        self == Self::Uuid || id.is_some_and(|id| self.are_like(id))
+    }
+
+    /// Whether an id looks like them.
+    pub(super) fn are_like(self, id: ConversationId) -> bool {
+        match self {
+            Self::Conv => matches!(id, ConversationId::Conv(_)),
+            Self::Integer => matches!(id, ConversationId::Integer(_)),
+            Self::Uuid => false,
+        }
+    }
+}
+
 /// The last number that a conversation may be given: a client that keeps it as a floating-point
 /// number, as those in JavaScript do, can't tell the next ones apart.
 pub(super) const LAST_NUMBER: u64 = (1 << 53) - 1;

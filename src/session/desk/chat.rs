@@ -8,7 +8,7 @@ use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::store_down;
 use crate::session::claim::RunClaim;
-use crate::session::record::{ConversationId, SessionRecord};
+use crate::session::record::{ConversationId, ConversationIds, SessionRecord};
 use crate::validate::Report;
 
 /// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
@@ -23,21 +23,6 @@ pub struct ChatSettings {
     pub max_messages: Option<NonZeroU32>,
 }
 
-/// What the ids of conversations look like.
-///
-/// A conversation is a session. Each is reached under the kind of id that it was made with; those
-/// that were made over REST have only their session's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ConversationIds {
-    /// [`ConversationId::Conv`], a text.
-    Conv,
-    /// [`ConversationId::Integer`], a number in JSON too.
-    Integer,
-    /// The session's own id.
-    #[default]
-    Uuid,
-}
-
 /// A conversation's id, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConversationName {
@@ -45,22 +30,6 @@ pub(crate) enum ConversationName {
     Number(Option<NonZeroU64>),
     /// A text.
     Text(Box<str>),
-}
-
-impl ConversationIds {
-    /// Whether they are the ids of a session that has this one as a conversation.
-    pub(in crate::session) fn has(self, id: Option<ConversationId>) -> bool {
-        self == Self::Uuid || id.is_some_and(|id| self.are_like(id))
-    }
-
-    /// Whether an id looks like them.
-    pub(crate) fn are_like(self, id: ConversationId) -> bool {
-        match self {
-            Self::Conv => matches!(id, ConversationId::Conv(_)),
-            Self::Integer => matches!(id, ConversationId::Integer(_)),
-            Self::Uuid => false,
-        }
-    }
 }
 
 impl Desk {

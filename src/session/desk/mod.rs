@@ -16,7 +16,7 @@ use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
 use crate::session::items::ItemCursors;
 use crate::session::quarantine::{Found, OfUser};
-use crate::session::record::{Ownership, SessionId, SessionRecord};
+use crate::session::record::{ConversationIds, Ownership, SessionId, SessionRecord};
 use crate::session::store::{Created, NewConversation, NewSession, SessionStore};
 
 mod chat;
@@ -29,8 +29,8 @@ mod threads;
 
 use run::Asked;
 
+pub use chat::ChatSettings;
 pub(crate) use chat::ConversationName;
-pub use chat::{ChatSettings, ConversationIds};
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

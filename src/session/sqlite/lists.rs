@@ -15,11 +15,11 @@ use super::store::MAX_ATTEMPTS;
 use super::tally::Overlay;
 use super::writer::Queue;
 use crate::principal::UserId;
-use crate::session::desk::ConversationIds;
 use crate::session::pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
 use crate::session::quarantine::Found;
+use crate::session::record::ConversationIds;
 use crate::session::record::{SessionId, SessionRecord};
 
 /// What a user's rows read after it was taken must be corrected by, by their ids.

@@ -13,8 +13,8 @@ use crate::principal::UserId;
 #[cfg(feature = "server")]
 mod pages;
 
-use crate::session::desk::ConversationIds;
 use crate::session::pages::{SessionPlace, SessionsPage, ThreadPlace, ThreadsPage};
+use crate::session::record::ConversationIds;
 use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::store::{
     BeginRun, Bound, Created, Deletion, NewSession, RunStart, SessionStore, Settlement, Uncounted,
