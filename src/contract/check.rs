@@ -2,7 +2,6 @@
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::client::Answered;
@@ -20,12 +19,12 @@ use crate::protocol::RequestType;
 use crate::rejection::X_REQUEST_ID;
 use crate::route::Router;
 use crate::surface::{Surface, Surfaces};
-use crate::validate::{SOURCES, Schemas, compile};
+use crate::validate::{JsonSchema, SOURCES, Schemas, compile};
 
 /// The schemas that every exchange is checked against, compiled once.
 pub(super) struct Checks {
     requests: Schemas,
-    replies: Vec<(&'static str, Validator)>,
+    replies: Vec<(&'static str, JsonSchema)>,
 }
 
 impl Checks {
@@ -229,9 +228,12 @@ impl StepChecks<'_> {
         let Ok(body) = serde_json::from_slice::<Value>(&answered.body) else {
             return self.differ("body", "JSON, by its content-type", excerpt(&answered.body, 0));
         };
-        for error in schema.iter_errors(&body) {
-            let place = format!("body {}", error.instance_path());
-            self.differ(&place, format!("what schemas/{name}.json asks for"), error.to_string());
+        if let Err(report) = schema.check(&body) {
+            for violation in report.violations() {
+                let place = format!("body {}", violation.pointer);
+                let expected = format!("what schemas/{name}.json asks for");
+                self.differ(&place, expected, &violation.message);
+            }
         }
     }
 

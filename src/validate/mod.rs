@@ -15,9 +15,11 @@ pub(crate) mod query;
 pub(crate) mod read;
 pub(crate) mod reader;
 pub(crate) mod report;
+mod schema;
 pub(crate) mod schemas;
 
 pub use json::{JsonError, MAX_DEPTH, MAX_VALUES, parse as parse_json};
 pub use reader::{BodyLimits, Reader, UnknownRequests};
 pub use report::{Report, Violation};
+pub use schema::JsonSchema;
 pub use schemas::{SOURCES, Schemas, compile};

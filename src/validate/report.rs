@@ -10,7 +10,7 @@ use crate::rejection::{Code, Rejection};
 /// The most violations that are listed.
 const MAX_VIOLATIONS: usize = 32;
 
-/// The most elements that a schema lets an array have.
+/// The most elements that one of our schemas lets an array have.
 const MAX_ELEMENTS: usize = MAX_IDS;
 
 /// What a report is about, if nothing else is said.
@@ -78,13 +78,10 @@ impl From<Report> for Rejection {
     }
 }
 
-/// Checks `body` against a schema.
-pub(crate) fn report(validator: &Validator, body: &Value) -> Result<(), Report> {
-    if validator.is_valid(body) {
-        return Ok(());
-    }
-    // All of them are found before the first is told, so there must not be many.
-    let body = &shortened(body);
+/// Tells what is wrong with a body that doesn't match its schema.
+///
+/// All of it is found before the first is told, so there must not be too much.
+pub(super) fn report(validator: &Validator, body: &Value) -> Report {
     let mut violations = Vec::new();
     for error in validator.iter_errors(body) {
         // Not one more than is told: a body may break its schema in a hundred thousand places.
@@ -132,11 +129,11 @@ pub(crate) fn report(validator: &Validator, body: &Value) -> Result<(), Report> 
         }
     }
     violations.truncate(MAX_VIOLATIONS);
-    Err(Report { violations, of: BODY })
+    Report { violations, of: BODY }
 }
 
 /// The body with no more elements in an array than tell that there are too many.
-fn shortened(body: &Value) -> Value {
+pub(super) fn shortened(body: &Value) -> Value {
     match body {
         Value::Array(elements) => {
             Value::Array(elements.iter().take(MAX_ELEMENTS + 1).map(shortened).collect())

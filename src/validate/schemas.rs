@@ -1,9 +1,9 @@
 //! The JSON Schemas of `schemas/`, embedded and compiled once.
 
-use jsonschema::{Draft, Validator};
 use serde_json::Value;
 
-use super::report::{Report, report};
+use super::report::Report;
+use super::schema::JsonSchema;
 use crate::error::Error;
 use crate::protocol::RequestType;
 
@@ -94,9 +94,9 @@ pub const SOURCES: [(&str, &str); 72] = {
 #[derive(Debug)]
 pub struct Schemas {
     /// Those of bodies and those of queries, by what they are called before the dot.
-    requests: Vec<(&'static str, Validator)>,
-    queries: Vec<(&'static str, Validator)>,
-    chatkit: [Validator; RequestType::ALL.len()],
+    requests: Vec<(&'static str, JsonSchema)>,
+    queries: Vec<(&'static str, JsonSchema)>,
+    chatkit: [JsonSchema; RequestType::ALL.len()],
 }
 
 impl Schemas {
@@ -107,12 +107,12 @@ impl Schemas {
     pub fn compile() -> Result<Self, Error> {
         let mut chatkit = Vec::with_capacity(RequestType::ALL.len());
         for kind in RequestType::ALL {
-            chatkit.push(compile(&format!("chatkit/{kind}"))?);
+            chatkit.push(compile_bounded(&format!("chatkit/{kind}"))?);
         }
         let of = |suffix: &str| -> Result<Vec<_>, Error> {
             let named = SOURCES.iter().filter_map(|(name, _)| Some((*name, name.split_once('.')?)));
             let of_kind = named.filter(|(_, (name, kind))| *kind == suffix && !name.contains('/'));
-            of_kind.map(|(file, (name, _))| Ok((name, compile(file)?))).collect()
+            of_kind.map(|(file, (name, _))| Ok((name, compile_bounded(file)?))).collect()
         };
         Ok(Self {
             requests: of("request")?,
@@ -128,7 +128,7 @@ impl Schemas {
     /// # Errors
     /// The [`Report`] of what is wrong.
     pub fn check(&self, name: &str, body: &Value) -> Result<(), Report> {
-        of(&self.requests, name).map_or(Ok(()), |validator| report(validator, body))
+        of(&self.requests, name).map_or(Ok(()), |schema| schema.check(body))
     }
 
     /// Checks a query, as an object of its parameters, by the schema `NAME.query`. Where there is
@@ -138,7 +138,7 @@ impl Schemas {
     /// The [`Report`] of what is wrong.
     pub fn check_query(&self, name: &str, parameters: &Value) -> Result<(), Report> {
         of(&self.queries, name)
-            .map_or(Ok(()), |validator| report(validator, parameters))
+            .map_or(Ok(()), |schema| schema.check(parameters))
             .map_err(Report::of_query)
     }
 
@@ -147,33 +147,34 @@ impl Schemas {
     /// # Errors
     /// The [`Report`] of what is wrong.
     pub fn check_chatkit(&self, kind: RequestType, body: &Value) -> Result<(), Report> {
-        let validator =
+        let schema =
             RequestType::ALL.iter().zip(&self.chatkit).find_map(|(k, v)| (*k == kind).then_some(v));
-        validator.map_or(Ok(()), |validator| report(validator, body))
+        schema.map_or(Ok(()), |schema| schema.check(body))
     }
 }
 
-fn of<'a>(all: &'a [(&'static str, Validator)], name: &str) -> Option<&'a Validator> {
-    all.iter().find_map(|(known, validator)| (*known == name).then_some(validator))
+fn of<'a>(all: &'a [(&'static str, JsonSchema)], name: &str) -> Option<&'a JsonSchema> {
+    all.iter().find_map(|(known, schema)| (*known == name).then_some(schema))
 }
 
 /// Compiles one of [`SOURCES`].
 ///
 /// # Errors
 /// If there is no schema of that name, or it is not valid.
-pub fn compile(name: &str) -> Result<Validator, Error> {
-    let source = SOURCES
+pub fn compile(name: &str) -> Result<JsonSchema, Error> {
+    JsonSchema::compile(name, source(name)?)
+}
+
+/// Compiles the same, of something that a client sends; a test holds those to have bounds.
+fn compile_bounded(name: &str) -> Result<JsonSchema, Error> {
+    JsonSchema::compile_with_bounded_lists(name, source(name)?)
+}
+
+fn source(name: &str) -> Result<&'static str, Error> {
+    SOURCES
         .iter()
         .find_map(|(known, source)| (*known == name).then_some(*source))
-        .ok_or_else(|| Error::config(format!("there is no schema {name}")))?;
-    let schema: Value = serde_json::from_str(source)
-        .map_err(|error| Error::config(format!("schema {name} is not JSON")).with(error))?;
-    jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        .with_base_uri(format!("json-schema:///{name}.json"))
-        .build(&schema)
-        .map_err(|error| Error::config(format!("schema {name}: {error}")))
+        .ok_or_else(|| Error::config(format!("there is no schema {name}")))
 }
 
 #[cfg(test)]
