@@ -132,12 +132,8 @@ pub(crate) fn body(
     headers: &HeaderMap,
     limits: &BodyLimits,
 ) -> Result<SizeLimit, Rejection> {
-    let refuse = |message| Err(Rejection::new(Code::UnsupportedMediaType).message(message));
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return refuse("The body must not have a content coding.");
-    }
-    let is_json = |value| media_type::is_json(value) && media_type::can_be_utf8(value);
-    let json = headers.get(CONTENT_TYPE).is_none_or(is_json);
+    check_coding(headers)?;
+    let json = is_json(headers);
     if takes == Takes::Audio {
         if json {
             let base64 = limits.max_audio_bytes.div_ceil(3).saturating_mul(4);
@@ -146,12 +142,39 @@ pub(crate) fn body(
         if audio(headers).is_some() {
             return Ok(SizeLimit::Audio(limits.max_audio_bytes));
         }
-        return refuse("The body must be audio, or application/json in UTF-8; see Content-Type.");
+        return Err(unsupported(
+            "The body must be audio, or application/json in UTF-8; see Content-Type.",
+        ));
     }
     if json {
         return Ok(SizeLimit::Body(limits.max_body_bytes));
     }
-    refuse("The body must be application/json in UTF-8; see the Content-Type header.")
+    Err(unsupported(NOT_JSON))
+}
+
+/// Refuses a body that claims to be anything but JSON in UTF-8. One without a type is taken at its
+/// word.
+pub(super) fn json(headers: &HeaderMap) -> Result<(), Rejection> {
+    check_coding(headers)?;
+    if is_json(headers) { Ok(()) } else { Err(unsupported(NOT_JSON)) }
+}
+
+const NOT_JSON: &str = "The body must be application/json in UTF-8; see the Content-Type header.";
+
+fn check_coding(headers: &HeaderMap) -> Result<(), Rejection> {
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(unsupported("The body must not have a content coding."));
+    }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let is_json = |value| media_type::is_json(value) && media_type::can_be_utf8(value);
+    headers.get(CONTENT_TYPE).is_none_or(is_json)
+}
+
+fn unsupported(message: &'static str) -> Rejection {
+    Rejection::new(Code::UnsupportedMediaType).message(message)
 }
 
 /// The media type of a body that is audio, in lower case and without its parameters, which

@@ -21,6 +21,7 @@ example!(axum_app, "../../examples/axum_app.rs");
 example!(axum_layers, "../../examples/axum_layers.rs");
 example!(own_store, "../../examples/own_store.rs");
 example!(reverse_proxy, "../../examples/reverse_proxy.rs");
+example!(validate_only, "../../examples/validate_only.rs");
 
 #[path = "../stores/contract/mod.rs"]
 #[allow(dead_code, reason = "some of the promises are enough here")]
@@ -31,6 +32,7 @@ mod support;
 
 mod app;
 mod layers;
+mod orders;
 mod proxy;
 mod store;
 mod tokens;

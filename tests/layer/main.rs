@@ -16,3 +16,4 @@ mod location;
 mod rooms;
 mod strangers;
 mod support;
+mod validate;

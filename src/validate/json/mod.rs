@@ -11,6 +11,8 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed as _};
 use serde_json::Value;
 
+use crate::rejection::{Code, Rejection};
+
 pub(crate) mod outline;
 mod skim;
 mod tree;
@@ -80,6 +82,24 @@ impl fmt::Display for JsonError {
 }
 
 impl std::error::Error for JsonError {}
+
+/// 413 for too many values, 400 for all else.
+impl From<JsonError> for Rejection {
+    fn from(error: JsonError) -> Self {
+        let text = error.to_string();
+        match error {
+            JsonError::TooMany { max } => Self::new(Code::PayloadTooLarge)
+                .message(text)
+                .detail("max_json_values", max)
+                .because("the body has more JSON values than are allowed"),
+            JsonError::ByteOrderMark
+            | JsonError::DuplicateKey { .. }
+            | JsonError::TooDeep
+            | JsonError::Syntax { .. }
+            | JsonError::Utf8 { .. } => Self::new(Code::InvalidJson).message(text),
+        }
+    }
+}
 
 /// The byte order mark in UTF-8, and in UTF-16 of either order (and in UTF-32's little endian, which
 /// begins like UTF-16's). No JSON begins with one.
