@@ -14,8 +14,10 @@
 //! - **One layer in your application**: [`host::ChatKitRestLayer`] puts REST in front of your
 //!   own ChatKit endpoint and leaves authentication to you (`examples/axum_app.rs`).
 //!   [`server::Server`] is the whole program as a value (`examples/reverse_proxy.rs`).
-//! - **Single rooms.** Each step below is a [`tower_layer::Layer`] with a feature, a page and an
-//!   example of its own (`examples/authenticate_only.rs`; `examples/axum_layers.rs` for axum).
+//! - **Single rooms.** [`authenticate`], [`limit`], [`route`], [`validate`], [`operation`] and
+//!   [`stream`] are a [`tower_layer::Layer`] each, with a feature and a page of its own
+//!   (`examples/authenticate_only.rs`, `examples/validate_only.rs`; `examples/axum_layers.rs` for
+//!   axum).
 //!
 //! # A request's way
 //!
@@ -24,18 +26,20 @@
 //! 3. [`authenticate`] makes a token a [`Principal`](principal::Principal), or answers 401; what a
 //!    service gave to a user's page in place of a token is [`client_secret`]'s to check.
 //! 4. [`limit`] counts what all of them have open (503), and then requests per user (429).
-//! 5. [`route`] finds the [`Operation`](route::Operation) for method and path (404, 405); which
-//!    [`surface`] it belongs to was seen before step 2, because that decides how a refusal is
-//!    written.
-//! 6. [`validate`] reads the body within bounds and checks it (400, 413, 415).
-//! 7. [`session`] looks up who owns what the request names (403, 404, 409, 429).
-//! 8. the operation asks the server through [`chatkit`],
-//! 9. [`forward`] sends that to the server,
-//! 10. and on the way back [`stream`] holds a run until its status is known (502, 504), watches
-//!     it, and passes it on untouched.
+//! 5. [`route`] finds the operation for method and path (404, 405); which [`surface`] it belongs to
+//!    was seen before step 2, because that decides how a refusal is written.
+//! 6. [`operation`] has a file for each, with its three steps. It parses the request, whose body
+//!    [`validate`] reads within bounds and checks (400, 413, 415, 422);
+//! 7. is admitted at the desk of [`session`], which looks up who owns what the request names (403,
+//!    404, 409, 429);
+//! 8. and answers: it asks the server through [`chatkit`],
+//! 9. to which [`forward`] sends that.
+//! 10. On the way back [`stream`] holds a run until its status is known (502, 504), watches it, and
+//!     passes it on untouched.
 //!
-//! Every refusal, from any of them, is one row of [`rejection`]. What one step has proved is in
-//! the type of the body that it hands on ([`Authenticated`](principal::Authenticated), `Routed`), so a
+//! Every refusal, from any of them, is one row of [`rejection`]. What one layer has proved is in
+//! the type of the body that it hands on ([`Authenticated`](principal::Authenticated),
+//! [`Routed`](route::Routed)), and what a caller may do is a value that only [`session`] makes, so a
 //! step can't be left out or put in another order by mistake.
 //!
 //! # Features

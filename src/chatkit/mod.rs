@@ -1,15 +1,12 @@
-//! REST ⇄ ChatKit.
+//! Asking a ChatKit server, and reading what it says.
 //!
-//! A request that is admitted becomes the ChatKit requests that carry it out, and their answers
-//! become its reply. The service inside is anything that speaks ChatKit:
-//! `forward`'s HTTP upstream, the embedded one, or a host application's own.
+//! The server is a service: `forward`'s HTTP upstream, the embedded one, or a host application's
+//! own. Here are the requests that it gets, word for word, the walk over its pages, and what its
+//! threads, items and times are. What was a missing thread is told from a crash on the failure path
+//! only, because a ChatKit server answers both alike.
 //!
-//! A run's status is decided before it is sent (see [`stream`](crate::stream)); what was a
-//! missing thread is told from a crash on the failure path only, because a ChatKit server
-//! answers both alike. Creating a session or a thread asks the upstream nothing.
-//!
-//! What this room does not do: it decides nothing about who may do what, and it never writes
-//! into a run's bytes; only answers in JSON are the gateway's own.
+//! What this room does not do: it decides nothing about who may do what, knows no operation, and
+//! never writes into a run's bytes.
 
 pub(crate) mod count;
 pub(crate) mod envelope;

@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document at `/openapi.json`, and a page to read it at `/docs`.
 //!
-//! The document is made of the [table of operations](crate::route::Operation::ALL), the schemas
+//! The document is made of the [list of operations](crate::operation::Name::ALL), the schemas
 //! of `schemas/` and the configuration: paths, limits and the ways to prove who one is are those
 //! of the gateway that serves it. What requests are checked against and what is documented are
 //! the same files, and `tests/openapi` sends a gateway what the document allows and what it

@@ -1,8 +1,12 @@
 //! The operations: what is read, what is needed, what is asked, and what is answered.
 //!
-//! [`OperationLayer`] takes a request whose operation is known to its answer: it reads the body
-//! within bounds, finds out at the [`Desk`](crate::session::Desk) whether the caller may, and has the
-//! upstream carry it out.
+//! [`OperationLayer`] takes a request whose operation is known to its answer. One operation is one
+//! file, and the file is the whole of it: its row of the API's table with what the document says of
+//! it, what is read of a request, what a caller needs, what the upstream is asked, and what is
+//! answered. `list.rs` has them all.
+//!
+//! A caller asks at the [`Desk`] whether they may, and gets a grant, which [`session`](crate::session)
+//! alone makes: what touches a thread can't be done without one.
 //!
 //! # Alone
 //! Behind the router, around a server that always says the same:
@@ -115,13 +119,13 @@ pub(crate) trait Operation: 'static {
     /// Reads what was sent. Pure.
     ///
     /// # Errors
-    /// 400, 406, 413, 415, 422.
+    /// 400, 406, 413, 422.
     fn parse(read: &Read<'_>) -> Result<Self::Call, Rejection>;
 
     /// Finds out whether the caller may, and takes what that needs.
     ///
     /// # Errors
-    /// 403, 404, 409, 429; 503 if the store is down.
+    /// 403, 404, 409, 429; 400 or 422 for a cursor that is none; 503 if the store is down.
     fn admit(
         desk: &Desk,
         principal: &Principal,
@@ -131,7 +135,8 @@ pub(crate) trait Operation: 'static {
     /// Has it carried out, and replies.
     ///
     /// # Errors
-    /// 502, 503, 504, and what the upstream says itself.
+    /// 502, 503, 504, and what the upstream says itself: that something isn't there (404), or isn't
+    /// waited for (409).
     fn answer<S, R>(
         exchange: Exchange<S>,
         grant: Self::Grant,
