@@ -26,6 +26,7 @@ mod embedded;
 mod errors;
 mod faults;
 mod first_run;
+mod foreign;
 mod health;
 mod hold;
 mod hosted;
