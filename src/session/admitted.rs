@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::cursors::{Cursors, List, Scope};
+use super::grant::Seal;
 use super::items::ItemCursors;
 use super::pages::{PlacedSession, SessionSummary, ThreadPlace, ThreadsPage};
 use super::quarantine;
@@ -16,8 +17,15 @@ use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
 
 /// A session as one-shot chat has it, and the right to read a page of its messages.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::session::{Conversation, SessionRecord};
+/// fn forge(conversation: Conversation, record: SessionRecord) -> Conversation {
+///     Conversation { record, ..conversation }
+/// }
+/// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Conversation {
     /// Its id there; `None`: the session's own.
     pub id: Option<ConversationId>,
@@ -27,11 +35,27 @@ pub struct Conversation {
     pub cursors: ItemCursors,
     /// The upstream's cursor at which the page begins; `None`: with the newest.
     pub after: Option<String>,
+    pub(super) _seal: Seal,
 }
 
 /// Some of a user's sessions, the one that was written to last first.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{SessionPage, SessionSummary};
+/// fn forge(page: SessionPage, sessions: Vec<SessionSummary>) -> SessionPage {
+///     SessionPage { sessions, ..page }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{SessionPage, SessionSummary};
+/// fn forge(user: UserId, sessions: Vec<SessionSummary>) -> SessionPage {
+///     SessionPage::new(user, sessions, None)
+/// }
+/// ```
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct SessionPage {
     /// Whose they are.
     pub user_id: UserId,
@@ -39,6 +63,7 @@ pub struct SessionPage {
     pub sessions: Vec<SessionSummary>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
+    _seal: Seal,
 }
 
 impl SessionPage {
@@ -47,13 +72,20 @@ impl SessionPage {
         sessions: Vec<SessionSummary>,
         next: Option<String>,
     ) -> Self {
-        Self { user_id, sessions, next }
+        Self { user_id, sessions, next, _seal: Seal }
     }
 }
 
 /// Between which of a thread's items those are that a service is shown.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::session::{ItemBounds, ItemCursor};
+/// fn forge(bounds: ItemBounds, after: Option<ItemCursor>) -> ItemBounds {
+///     ItemBounds { after, ..bounds }
+/// }
+/// ```
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct ItemBounds {
     /// What comes after this.
     pub after: Option<ItemCursor>,
@@ -61,6 +93,7 @@ pub struct ItemBounds {
     pub before: Option<ItemCursor>,
     /// For the cursor of the page behind.
     pub cursors: ItemCursors,
+    pub(super) _seal: Seal,
 }
 
 /// A place among a thread's items.
@@ -75,6 +108,22 @@ pub enum ItemCursor {
 }
 
 /// The right to read the store's threads in their order, from some place on.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use std::sync::Arc;
+/// # use chatkit_rest::session::{SessionStore, ThreadDirectory, ThreadsPage};
+/// fn forge(store: Arc<dyn SessionStore>, page: ThreadsPage) -> ThreadDirectory {
+///     ThreadDirectory { store, page, cursor: None, backwards: false }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use std::sync::Arc;
+/// # use chatkit_rest::session::{SessionStore, ThreadDirectory, ThreadsPage};
+/// fn forge(store: Arc<dyn SessionStore>, page: ThreadsPage) -> ThreadDirectory {
+///     ThreadDirectory::new(store, page, None, false)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ThreadDirectory {
     store: Arc<dyn SessionStore>,
@@ -84,13 +133,19 @@ pub struct ThreadDirectory {
 }
 
 impl ThreadDirectory {
-    pub(crate) fn new(
+    pub(super) fn new(
         store: Arc<dyn SessionStore>,
         page: ThreadsPage,
         cursor: Option<ThreadId>,
         backwards: bool,
     ) -> Self {
         Self { store, page, cursor, backwards }
+    }
+
+    /// Makes that of a store from `page` on, for a test.
+    #[cfg(all(test, feature = "operation"))]
+    pub(crate) fn of(store: Arc<dyn SessionStore>, page: ThreadsPage) -> Self {
+        Self::new(store, page, None, false)
     }
 
     /// Gives the user whose threads these are; `None` for everybody's.
@@ -133,6 +188,22 @@ impl ThreadDirectory {
 }
 
 /// The caller's threads, from some place on.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{OwnThreads, ThreadDirectory};
+/// fn forge(threads: OwnThreads, user: UserId) -> OwnThreads {
+///     OwnThreads { user, ..threads }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{OwnThreads, ThreadDirectory};
+/// fn forge(directory: ThreadDirectory, user: UserId) -> OwnThreads {
+///     OwnThreads::new(directory, user, todo!())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct OwnThreads {
     directory: ThreadDirectory,
@@ -180,6 +251,22 @@ impl OwnThreads {
 }
 
 /// A session that is the caller's: the right to read and write it.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use std::sync::Arc;
+/// # use chatkit_rest::session::{OwnedSession, SessionRecord, SessionStore};
+/// fn forge(record: SessionRecord, store: Arc<dyn SessionStore>) -> OwnedSession {
+///     OwnedSession { record, store }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use std::sync::Arc;
+/// # use chatkit_rest::session::{OwnedSession, SessionRecord, SessionStore};
+/// fn forge(record: SessionRecord, store: Arc<dyn SessionStore>) -> OwnedSession {
+///     OwnedSession::new(record, store)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct OwnedSession {
     record: SessionRecord,
@@ -234,6 +321,24 @@ impl OwnedSession {
 }
 
 /// The right to record what becomes of the caller's attachments.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use std::sync::Arc;
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{Attachments, SessionStore};
+/// fn forge(owner: UserId, store: Arc<dyn SessionStore>) -> Attachments {
+///     Attachments { owner, store }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use std::sync::Arc;
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{Attachments, SessionStore};
+/// fn forge(owner: UserId, store: Arc<dyn SessionStore>) -> Attachments {
+///     Attachments::new(owner, store)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Attachments {
     owner: UserId,

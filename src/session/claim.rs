@@ -25,6 +25,24 @@ use crate::rejection::{Code, Rejection};
 /// Where nobody has counted the messages of the session's thread, it has no place yet: they are to
 /// be counted, and [`begin_counted`](Self::begin_counted) is to say how many there are, before the
 /// run is asked for.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0616
+/// # use std::sync::Arc;
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{BeginRun, RunClaim, SessionId, SessionStore};
+/// fn forge(claim: &mut RunClaim, session: SessionId) {
+///     claim.session_id = session;
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use std::sync::Arc;
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::{BeginRun, RunClaim, SessionId, SessionStore};
+/// fn forge(store: Arc<dyn SessionStore>, id: SessionId, user: &UserId, begin: BeginRun) {
+///     let _claim = RunClaim::begin(store, id, user, None, begin);
+/// }
+/// ```
 pub struct RunClaim {
     store: Arc<dyn SessionStore>,
     session_id: SessionId,

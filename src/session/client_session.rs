@@ -128,6 +128,20 @@ impl fmt::Debug for ClientSecret {
 }
 
 /// A client session and its secret: the right to hand that out.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::session::{ClientSecret, ClientSession, SignedSession};
+/// fn forge(session: ClientSession, secret: ClientSecret) -> SignedSession {
+///     SignedSession { session, secret }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use chatkit_rest::session::{ClientSecret, ClientSession, SignedSession};
+/// fn forge(session: ClientSession, secret: ClientSecret) -> SignedSession {
+///     SignedSession::new(session, secret)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SignedSession {
     session: ClientSession,

@@ -3,8 +3,12 @@
 use super::admitted::{Attachments, Conversation, OwnedSession, SessionPage, ThreadDirectory};
 use super::claim::RunClaim;
 use super::client_session::SignedSession;
-use super::record::{ConversationId, SessionId, ThreadId};
+use super::record::{SessionId, ThreadId};
 use crate::principal::UserId;
+
+/// A field of those grants whose others are open: to be read, but who has none of these makes no grant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seal;
 
 /// A grant, and what the log is told of it.
 pub(crate) trait Granted {
@@ -20,6 +24,20 @@ pub(crate) trait Granted {
 }
 
 /// The right to ask about a thread that is there.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::session::{OwnedThread, SessionId, ThreadId};
+/// fn forge(session: SessionId, thread: ThreadId) -> OwnedThread {
+///     OwnedThread { session, thread }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use chatkit_rest::session::{OwnedThread, SessionId, ThreadId};
+/// fn forge(session: SessionId, thread: ThreadId) -> OwnedThread {
+///     OwnedThread::new(session, thread)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct OwnedThread {
     session: SessionId,
@@ -89,9 +107,6 @@ impl Granted for ThreadDirectory {
         self.user()
     }
 }
-
-/// A conversation's id says nothing that its session's doesn't.
-impl Granted for ConversationId {}
 
 /// The first is what it is about; the second goes with it.
 impl<G: Granted, H> Granted for (G, H) {

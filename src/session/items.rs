@@ -1,7 +1,7 @@
 //! The cursors of a thread's items: the upstream's, sealed.
 
 use super::cursors::{Cursors, List, Scope};
-use super::grant::OwnedThread;
+use super::grant::{OwnedThread, Seal};
 use crate::bounds::{MAX_CURSOR_CHARS, is_longer};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
@@ -11,6 +11,22 @@ use crate::validate::Report;
 ///
 /// What the upstream has for a cursor may be any item's id, and a store may look that up among
 /// everybody's: so only those go back to it that it gave for this very thread.
+///
+/// [`session`](crate::session) alone makes one. Outside of it this doesn't compile:
+/// ```compile_fail,E0451
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::ItemCursors;
+/// fn forge(cursors: ItemCursors, user: UserId) -> ItemCursors {
+///     ItemCursors { user, ..cursors }
+/// }
+/// ```
+/// ```compile_fail,E0624
+/// # use chatkit_rest::principal::UserId;
+/// # use chatkit_rest::session::ItemCursors;
+/// fn forge(user: UserId) -> ItemCursors {
+///     ItemCursors::new(todo!(), user, todo!())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ItemCursors {
     list: List,
@@ -112,4 +128,5 @@ pub(crate) struct ItemsFrom {
     pub(crate) after: Option<String>,
     /// What the cursor of the page behind is made by.
     pub(crate) cursors: ItemCursors,
+    pub(super) _seal: Seal,
 }

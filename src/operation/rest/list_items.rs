@@ -77,7 +77,7 @@ impl Operation for ListItems {
 
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
         mut exchange: Exchange<S>,
-        (session, ItemsFrom { after, cursors }): Self::Grant,
+        (session, ItemsFrom { after, cursors, .. }): Self::Grant,
         call: Call,
     ) -> Reply<R> {
         let Some(thread_id) = &session.record().thread_id else {

@@ -18,17 +18,17 @@ const MAX_DRAWS: usize = 8;
 
 /// What such a session is, and what its run takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FirstRun {
-    pub(crate) max_sessions: Option<NonZeroU32>,
-    pub(crate) max_messages: Option<NonZeroU32>,
-    pub(crate) ids: ConversationIds,
+pub(super) struct FirstRun {
+    pub(super) max_sessions: Option<NonZeroU32>,
+    pub(super) max_messages: Option<NonZeroU32>,
+    pub(super) ids: ConversationIds,
     /// It takes one of the user's streams.
-    pub(crate) streams: bool,
+    pub(super) streams: bool,
 }
 
 impl Desk {
     /// Makes a session and begins its first run. If that comes to nothing the session is gone.
-    pub(crate) async fn session_for_run(
+    pub(super) async fn session_for_run(
         &self,
         principal: &Principal,
         first: FirstRun,
@@ -42,7 +42,7 @@ impl Desk {
         })?
     }
 
-    pub(crate) async fn create_for_run(
+    async fn create_for_run(
         &self,
         principal: &Principal,
         first: FirstRun,
@@ -62,7 +62,7 @@ impl Desk {
         }
     }
 
-    pub(crate) async fn add_conversation(
+    async fn add_conversation(
         &self,
         principal: &Principal,
         first: FirstRun,
@@ -93,7 +93,7 @@ mod tests {
     use crate::session::{MemoryStore, SessionLimits, SessionStore as _, SessionsPage};
 
     #[tokio::test]
-    pub(crate) async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
+    async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
         let store = Arc::new(MemoryStore::new());
         let desk = Desk::new(Arc::<MemoryStore>::clone(&store), SessionLimits::default());
         let ada = Principal::new(UserId::parse("ada").unwrap());

@@ -5,6 +5,7 @@ use crate::principal::Principal;
 use crate::rejection::Rejection;
 use crate::session::admitted::{Conversation, SessionPage, store_down};
 use crate::session::cursors::{List, Scope};
+use crate::session::grant::Seal;
 use crate::session::pages::{SessionPlace, SessionsPage};
 use crate::session::record::ConversationId;
 use crate::validate::Report;
@@ -82,6 +83,6 @@ impl Desk {
             Some(after) => Some(cursors.open_or_refuse(record.thread_id.as_deref(), after).await?),
             None => None,
         };
-        Ok(Conversation { id, record, cursors, after })
+        Ok(Conversation { id, record, cursors, after, _seal: Seal })
     }
 }

@@ -140,7 +140,7 @@ impl Desk {
     }
 
     /// Adds a session; `None` if the id that it was to have as a conversation is another's.
-    pub(crate) async fn add(
+    async fn add(
         &self,
         principal: &Principal,
         title: Option<String>,
@@ -194,7 +194,7 @@ impl Desk {
     }
 
     /// The session of that id, if it is the caller's.
-    pub(crate) async fn own_record(
+    async fn own_record(
         &self,
         principal: &Principal,
         id: &str,
@@ -207,7 +207,7 @@ impl Desk {
     }
 
     /// That the session of that id is the caller's.
-    pub(crate) async fn own_session(
+    async fn own_session(
         &self,
         principal: &Principal,
         id: SessionId,
@@ -230,7 +230,7 @@ impl Desk {
         ItemCursors::new(list, principal.user_id().clone(), self.cursors.clone())
     }
 
-    pub(crate) fn own(&self, record: SessionRecord) -> OwnedSession {
+    fn own(&self, record: SessionRecord) -> OwnedSession {
         OwnedSession::new(record, Arc::clone(&self.store))
     }
 
@@ -250,7 +250,7 @@ impl Desk {
     }
 
     /// A path's thread is the session's own id or its upstream thread's.
-    pub(crate) async fn check_thread(
+    async fn check_thread(
         &self,
         principal: &Principal,
         session: SessionId,
@@ -265,7 +265,7 @@ impl Desk {
 
     /// The refusal of a path's thread that is not its session's: somebody else's is told from one
     /// that doesn't exist, as everywhere.
-    pub(crate) async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
+    async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
         let found = match SessionId::parse(thread) {
             Some(id) => self.store.ownership(id).await,
             None => self.store.ownership_of_thread(thread).await,

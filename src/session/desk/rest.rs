@@ -10,7 +10,7 @@ use crate::session::ThreadPath;
 use crate::session::admitted::{Attachments, OwnedSession};
 use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
-use crate::session::grant::OwnedThread;
+use crate::session::grant::{OwnedThread, Seal};
 use crate::session::items::{ItemCursors, ItemsFrom};
 use crate::session::needs::Needs;
 use crate::session::record::{SessionId, SessionRecord};
@@ -57,7 +57,7 @@ impl Desk {
             }
             None => None,
         };
-        Ok((session, ItemsFrom { after, cursors }))
+        Ok((session, ItemsFrom { after, cursors, _seal: Seal }))
     }
 
     /// Gives the thread that a path names, where nothing can be done before it is there upstream.
@@ -98,7 +98,7 @@ impl Desk {
 
     /// A run on a thread that is there, by whatever request: a ChatKit request of the client's
     /// own has the same limits, and counts the same, as the REST operation that stands for it.
-    pub(crate) async fn go_on(
+    pub(super) async fn go_on(
         &self,
         principal: &Principal,
         session: SessionId,

@@ -16,15 +16,15 @@ use crate::session::store::{BeginRun, Uncounted};
 
 /// A run of a session that there is, as it is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// The session's id.
-    pub(crate) session: &'a str,
+    pub(super) session: &'a str,
     /// The thread that is named beside it: the session's own id, or that of its upstream thread.
-    pub(crate) thread: Option<&'a str>,
-    pub(crate) attachments: &'a [String],
-    pub(crate) max_messages: Option<NonZeroU32>,
+    pub(super) thread: Option<&'a str>,
+    pub(super) attachments: &'a [String],
+    pub(super) max_messages: Option<NonZeroU32>,
     /// It takes one of the user's streams.
-    pub(crate) streams: bool,
+    pub(super) streams: bool,
 }
 
 impl Desk {
@@ -47,7 +47,7 @@ impl Desk {
     /// an attachment is not theirs, they have no stream left, the session has no place for it. The
     /// store finds whose it is in the step that begins the run, so that it is looked up ahead only
     /// where an attachment or a stream could be the reason instead.
-    pub(crate) async fn begin(
+    pub(super) async fn begin(
         &self,
         principal: &Principal,
         asked: Asked<'_>,
@@ -80,7 +80,7 @@ impl Desk {
     }
 
     /// Begins a run of a session, on whose thread it has to be if that is named.
-    pub(crate) async fn begin_run(
+    pub(super) async fn begin_run(
         &self,
         principal: &Principal,
         id: SessionId,
@@ -105,7 +105,7 @@ impl Desk {
     }
 
     /// One of the user's streams, if the run `streams`.
-    pub(crate) fn stream_permit(
+    pub(super) fn stream_permit(
         &self,
         principal: &Principal,
         streams: bool,

@@ -15,6 +15,7 @@ use crate::session::admitted::{
 };
 use crate::session::client_session::{ClientSession, NewClientSession, SignedSession};
 use crate::session::cursors::List;
+use crate::session::grant::Seal;
 use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::quarantine::Found;
@@ -171,7 +172,7 @@ impl Desk {
             }))
         };
         let (after, before) = (read(after).await?, read(before).await?);
-        Ok((session, ItemBounds { after, before, cursors }))
+        Ok((session, ItemBounds { after, before, cursors, _seal: Seal }))
     }
 
     /// Finds the session of a thread, by the upstream's id of it or by its own.

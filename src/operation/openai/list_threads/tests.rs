@@ -95,7 +95,7 @@ async fn pages(
         };
         let page =
             ThreadsPage { user_id: None, ascending: true, after: place, until: None, limit: 0 };
-        let directory = ThreadDirectory::new(Arc::<MemoryStore>::clone(store), page, None, false);
+        let directory = ThreadDirectory::of(Arc::<MemoryStore>::clone(store), page);
         let mut exchange = exchange!(calls, answer.clone());
         let page = super::page(&mut exchange, directory, limit).await?;
         let page = serde_json::to_value(page).unwrap();
