@@ -14,6 +14,7 @@ mod fallback;
 mod hyper_alone;
 mod location;
 mod rooms;
+mod store_calls;
 mod strangers;
 mod support;
 mod validate;
