@@ -45,8 +45,8 @@ impl Desk {
     ///
     /// Who is refused learns the first of these: the session is not theirs, the thread is not its,
     /// an attachment is not theirs, they have no stream left, the session has no place for it. The
-    /// store finds whose it is in the step that begins the run, so that it is looked up ahead only
-    /// where an attachment or a stream could be the reason instead.
+    /// store finds whose it is in the step that begins the run, so that it is looked up by itself only
+    /// where an attachment, or that no stream is left, would be the reason instead.
     pub(super) async fn begin(
         &self,
         principal: &Principal,
@@ -58,16 +58,15 @@ impl Desk {
         };
         // Its own id names the session once more.
         let thread = thread.filter(|thread| SessionId::parse(thread) != Some(id));
-        let looks_ahead = !attachments.is_empty() || (streams && !self.has_stream(principal));
+        if let Err(refused) = self.check_attachments(principal, attachments).await {
+            // Boxed: it is rare, and each run would have room for it.
+            Box::pin(self.check_names(principal, id, thread)).await?;
+            return Err(refused);
+        }
+        let looks_ahead = streams && !self.has_stream(principal);
         let mut permit = None;
         if looks_ahead {
-            let owned = self.own_session(principal, id).await?;
-            if let Some(thread) =
-                thread.filter(|thread| owned.thread_id.as_deref() != Some(*thread))
-            {
-                return Err(self.no_thread(principal, thread).await);
-            }
-            self.check_attachments(principal, attachments).await?;
+            Box::pin(self.check_names(principal, id, thread)).await?;
             permit = self.stream_permit(principal, streams)?;
         }
         let claim = self.begin_run(principal, id, thread, max_messages).await?;
@@ -77,6 +76,20 @@ impl Desk {
             permit = self.stream_permit(principal, streams)?;
         }
         Ok(claim.holding(permit))
+    }
+
+    /// That the session is the caller's, and the thread that is named beside it its own.
+    async fn check_names(
+        &self,
+        principal: &Principal,
+        id: SessionId,
+        thread: Option<&str>,
+    ) -> Result<(), Rejection> {
+        let owned = self.own_session(principal, id).await?;
+        match thread.filter(|thread| owned.thread_id.as_deref() != Some(*thread)) {
+            Some(thread) => Err(self.no_thread(principal, thread).await),
+            None => Ok(()),
+        }
     }
 
     /// Begins a run of a session, on whose thread it has to be if that is named.

@@ -221,12 +221,7 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
     let with_files = json!({ "role": "user", "content": text, "attachments": files });
     let with_files = json!({ "message": with_files });
     scene
-        .expect(
-            O::CreateRun,
-            &runs,
-            with_files,
-            ["ownership attachment_owners begin_run", "", "settle"],
-        )
+        .expect(O::CreateRun, &runs, with_files, ["attachment_owners begin_run", "", "settle"])
         .await;
     let item = format!("{thread}/items/msg_a");
     scene
