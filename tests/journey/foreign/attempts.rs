@@ -76,10 +76,12 @@ pub(super) enum Refused {
     Closed,
 }
 
+type Make = dyn Fn(&Things, &Things) -> TestRequest;
+
 /// One way to name a thing: the caller's `own`, but for one parameter.
 pub(super) struct Attempt {
     pub(super) refused: Refused,
-    pub(super) request: Box<dyn Fn(&Things, &Things) -> TestRequest>,
+    pub(super) request: Box<Make>,
 }
 
 impl Attempt {

@@ -16,7 +16,9 @@ use jiff::Timestamp;
 /// What a store was asked, in three parts: before the upstream was, before the client had the first of
 /// its answer, and after that.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Journal(Arc<Mutex<(usize, [Vec<&'static str>; 3])>>);
+pub(super) struct Journal(Arc<Mutex<(usize, Calls)>>);
+
+type Calls = [Vec<&'static str>; 3];
 
 impl Journal {
     fn note(&self, call: &'static str) {

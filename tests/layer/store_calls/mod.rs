@@ -176,6 +176,7 @@ fn attachment() -> Value {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table, with a row for each operation")]
 async fn each_operation_asks_the_store_as_often_as_it_must() {
     use Name as O;
     let nothing = || Value::Null;
