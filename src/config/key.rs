@@ -197,7 +197,7 @@ pub(super) const KEYS: &[Key] = &[
         "whether the client's `authorization` goes to the upstream"),
     key("upstream.forward_headers", DEFAULT_CLIENT_HEADERS,
         Shape::List("headers' names such as \"x-tenant\", their beginnings such as \"x-acme-*\", or \"*\""),
-        "headers of clients that go to the upstream, in place of the default ones; `*` = all but those that are never a client's to say. Others are named in the log once"),
+        "headers of clients that go to the upstream, in place of the default ones; `*` = all but those that are known to be never a client's to say: no list of the names from which servers take a user is complete, so list what is needed. Others are named in the log once"),
     key("upstream.forwarded", "true", Shape::Boolean,
         "whether the upstream is told where clients reach the gateway, as `forwarded` and `x-forwarded-host`, `-proto` and `-prefix`"),
     key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),

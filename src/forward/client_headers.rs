@@ -49,7 +49,8 @@ impl ClientHeaders {
         Self { exact: Vec::new(), prefixes: Vec::new(), lengths: 0, firsts: 0, all: false };
 
     /// Reads a list, which stands in place of the default one. An entry is a field's name in any
-    /// case, the beginning of names and `*`, or `*` alone for all that a client may say at all.
+    /// case, the beginning of names and `*`, or `*` alone for all that a client may say at all, as
+    /// far as names tell: no list of those from which servers take a user is complete.
     ///
     /// ```
     /// use chatkit_rest::forward::ClientHeaders;

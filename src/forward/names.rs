@@ -58,8 +58,8 @@ pub(super) fn is_address(name: &str) -> bool {
     }
 }
 
-/// How names begin under which a user is told, with `x-` or without.
-const FAMILIES: [&str; 62] = [
+/// How names begin under which a user is told, with `x-` or without; and before their `-`, whole ones.
+const FAMILIES: [&str; 75] = [
     "access-token",
     "amzn-lattice-",
     "amzn-mtls-",
@@ -70,12 +70,16 @@ const FAMILIES: [&str; 62] = [
     "arr-clientcert",
     "auth-",
     "authenticated-",
+    "authn-",
     "authentik-",
+    "authz-",
     "azure-client",
     "azure-socketip",
     "cas-",
     "cf-access-",
     "cf-client-cert",
+    "claim-",
+    "claims-",
     "client-cert",
     "client-dn",
     "client-fingerprint",
@@ -89,6 +93,7 @@ const FAMILIES: [&str; 62] = [
     "cloudfront-viewer-",
     "consumer-",
     "credential-",
+    "dex-",
     "end-user",
     "endpoint-api-userinfo",
     "envoy-",
@@ -96,9 +101,12 @@ const FAMILIES: [&str; 62] = [
     "goog-authenticated-user-",
     "goog-iap-",
     "hasura-",
+    "idp-",
     "impersonate-",
     "jwt-",
+    "keycloak-",
     "l5d-",
+    "ldap-",
     "mellon-",
     "ms-client-principal",
     "ms-token-",
@@ -106,13 +114,18 @@ const FAMILIES: [&str; 62] = [
     "ngrok-auth-",
     "oam-",
     "oidc-",
+    "okta-",
+    "openid-",
     "osso-",
     "pomerium-",
+    "principal-",
     "remote-",
+    "saml-",
     "sandstorm-",
     "shib-",
     "spiffe-",
     "ssl-",
+    "sso-",
     "tailscale-",
     "teleport-",
     "tls-",
@@ -129,10 +142,21 @@ const FAMILIES: [&str; 62] = [
 /// oauth2-proxy, Pomerium, Authelia, Authentik, Kong, Vouch, Apache, nginx, `HAProxy`, Traefik, Envoy,
 /// Caddy, Linkerd, SPIFFE, Kubernetes, Teleport, ngrok, Pangolin, Cloudflare, Tailscale, Fastly, Fly,
 /// Akamai, Vercel, `SiteMinder`, `WebSEAL`, Oracle Access Manager, Shibboleth, Mellon, CAS, and of Google's,
-/// Amazon's and Microsoft's.
+/// Amazon's and Microsoft's; and names that applications commonly take a user from. Complete it can't be:
+/// whoever lists `*` relies on the upstream for the rest.
 pub(super) fn is_identity(name: &str) -> bool {
-    /// As they are: `user-agent` says nothing of a user, and `x-iv-…` may be anything.
-    const PREFIXES: [&str; 5] = ["iv-", "sm-", "x-original-forwarded-", "x-proxy-", "x-user-"];
+    /// As they are: `authorization` has rules of its own, and `x-iv-…` may be anything.
+    const PREFIXES: [&str; 6] =
+        ["authorization-", "iv-", "sm-", "x-original-forwarded-", "x-proxy-", "x-user-"];
+    let bare = name.strip_prefix("x-").unwrap_or(name);
+    match bare {
+        "actor" | "admin" | "cert" | "email" | "emails" | "group" | "groups" | "id-token"
+        | "identity" | "login" | "logged-in-as" | "mail" | "on-behalf-of" | "role" | "roles"
+        | "scope" | "scopes" | "sub" | "subject" | "subject-token" | "token" | "uid" | "upn" => {
+            return true;
+        }
+        _ => (),
+    }
     match name {
         "cf-connecting-ip"
         | "cf-connecting-ipv6"
@@ -144,31 +168,42 @@ pub(super) fn is_identity(name: &str) -> bool {
         | "gap-auth"
         | "true-client-ip"
         | "x-anonymous-consumer"
-        | "x-cert"
         | "x-client-ip"
         | "x-cluster-client-ip"
-        | "x-email"
         | "x-forwarded"
-        | "x-id-token"
         | "x-nf-client-connection-ip"
         | "x-originating-ip"
-        | "x-principal"
         | "x-proxyuser-ip"
         | "x-real-ip"
-        | "x-serverless-authorization"
-        | "x-ssl"
-        | "x-sub"
-        | "x-subject"
-        | "x-user"
-        | "x-userid"
-        | "x-userinfo"
-        | "x-username" => true,
+        | "x-serverless-authorization" => true,
         _ => {
-            let bare = name.strip_prefix("x-").unwrap_or(name);
-            FAMILIES.iter().any(|family| bare.starts_with(family))
+            FAMILIES
+                .iter()
+                .any(|family| bare.starts_with(family) || family.strip_suffix('-') == Some(bare))
                 || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || has_word_user(bare)
         }
     }
+}
+
+/// Whether a name has the word "user" (`x-verified-user`, `current-user-id`, `username`), unless it is
+/// one of this API's own, a browser's (`sec-fetch-user`), or a `user-agent`.
+fn has_word_user(bare: &str) -> bool {
+    if !bare.contains("user")
+        || ["chatkit-", "openai-", "sec-"].iter().any(|it| bare.starts_with(it))
+    {
+        return false;
+    }
+    let mut words = bare.split('-').peekable();
+    while let Some(word) = words.next() {
+        match word {
+            "user" if words.peek() == Some(&"agent") => (),
+            "user" | "useremail" | "usergroups" | "userid" | "userinfo" | "username"
+            | "userrole" | "userroles" | "remoteuser" => return true,
+            _ => (),
+        }
+    }
+    false
 }
 
 /// Fields that any client sends without anybody meaning the upstream by them, so that a log
@@ -304,17 +339,58 @@ mod tests {
             "x-tls-client-subject",
             "x-token-user-email",
             "x-webauth-user",
+            "authenticated",
+            "authorization-user",
+            "email",
+            "http-x-user-id",
+            "preferred-username",
+            "remote",
+            "user",
+            "user-email",
+            "user-groups",
+            "user-id",
+            "user_name",
+            "userid",
+            "username",
+            "x-auth",
+            "x-authenticated",
+            "x-authn-user",
+            "x-claims",
+            "x-claims-sub",
+            "x-current-user",
+            "x-email",
+            "x-groups",
+            "x-identity",
+            "x-impersonate",
+            "x-jwt",
+            "x-login",
+            "x_on_behalf_of",
+            "x-remoteuser",
+            "x-role",
+            "x-roles",
+            "x-saml-user",
+            "x-scopes",
+            "x-sso-session",
+            "x-token",
+            "x-uid",
+            "x-userinfo",
+            "x-verified-user",
         ] {
             assert!(is_identity(&dashed(name)), "{name}");
         }
         for name in [
             "accept-language",
+            "authorization",
             "baggage",
+            "chatkit-user",
             "openai-beta",
+            "openai-user-id",
             "origin",
             "sec-ch-ua",
+            "sec-fetch-user",
             "traceparent",
             "user-agent",
+            "x-amz-user-agent",
             "x-api-key",
             "x-client-name",
             "x-client-version",

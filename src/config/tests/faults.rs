@@ -427,6 +427,7 @@ fn a_header_that_never_passes_is_named() {
     for (name, why) in [
         ("X-User-Id", "tells servers who is calling"),
         ("x-auth-*", "tells servers who is calling"),
+        ("x-role", "tells servers who is calling"),
         ("host", "belongs to the client's connection or body"),
         ("content-type", "belongs to the client's connection or body"),
         ("authorization", "is passed on by upstream.forward_authorization alone"),
@@ -438,9 +439,11 @@ fn a_header_that_never_passes_is_named() {
         assert!(faults.starts_with("upstream.forward_headers (file x.toml, line 2): "), "{faults}");
         assert!(faults.contains(&expected), "{expected}\n\nnot in\n\n{faults}");
     }
-    let own = faults("user_header = \"x-login\"\nforward_headers = [\"X_Login\"]");
+    let own = faults("user_header = \"x-person\"\nforward_headers = [\"X_Person\"]");
     assert!(
-        own.contains("(file x.toml, line 3): has \"x-login\", which is upstream.user_header (file"),
+        own.contains(
+            "(file x.toml, line 3): has \"x-person\", which is upstream.user_header (file"
+        ),
         "{own}"
     );
     let loaded = complete().set("test", "upstream.forward_headers", "x-tenant").load().unwrap();
