@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chatkit_rest::config::Loaded;
+use chatkit_rest::server::Server;
 use clap::Args;
 
 use super::settings::Settings;
@@ -29,6 +30,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = self.settings.load()?;
+        Server::check(&loaded.config)?;
         Ok(output::print(&report(&loaded))?)
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::value::Value;
+use crate::authenticate::MAX_LEEWAY;
 use crate::forward::DEFAULT_CLIENT_HEADERS;
 use crate::surface::ACTED;
 
@@ -129,7 +130,6 @@ const fn key(name: &'static str, default: &'static str, shape: Shape, about: &'s
     Key { name, default, shape, about }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A wait that must end, and not before it began.
@@ -246,7 +246,7 @@ pub(super) const KEYS: &[Key] = &[
         "claim that holds the user's id"),
     key("auth.token_type", "", Shape::Text("a type such as \"at+jwt\", or \"any\""),
         "`typ` that tokens must have in their header; empty = any but one that says, as claims may too, that it is an ID, refresh or logout token. `any` = those as well"),
-    key("auth.leeway", "60s", Shape::Duration(Duration::ZERO, HOUR),
+    key("auth.leeway", "60s", Shape::Duration(Duration::ZERO, MAX_LEEWAY),
         "by which clocks may differ when `exp` and `nbf` are checked"),
     key("auth.cookie", "", Shape::Text("a cookie's name such as \"session\""),
         "cookie that may carry the token; empty = none"),

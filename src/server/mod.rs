@@ -82,6 +82,19 @@ struct Limits {
 }
 
 impl Server {
+    /// Makes all that [`bind`](Self::bind) makes of a configuration, but opens no store and listens
+    /// nowhere.
+    ///
+    /// # Errors
+    /// If a setting can't be used.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        Backing::check(config)?;
+        // On whichever listener it is.
+        DocsLayer::new(&config.facts())?;
+        let store = Arc::new(MemoryStore::new());
+        Rooms::furnish(config, store, HealthLayer::elsewhere()).map(drop)
+    }
+
     /// Opens the store, furnishes the rooms and listens. The upstream need not be there yet.
     ///
     /// # Errors

@@ -53,6 +53,17 @@ impl Backing {
         }
     }
 
+    /// Tells whether it can be made, without opening its store.
+    pub(super) fn check(config: &Config) -> Result<(), Error> {
+        match (&config.upstream.url, &config.embedded.responder) {
+            (Upstream::Url(_), _) => Self::new(config).map(drop),
+            (Upstream::Embedded, ResponderConfig::Echo) => Ok(()),
+            (Upstream::Embedded, ResponderConfig::OpenAi(model)) => {
+                responder(&config.upstream, model).map(drop)
+            }
+        }
+    }
+
     /// Whether it can be reached.
     pub(super) fn probe(&self) -> Probe {
         match self {

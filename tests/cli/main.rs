@@ -178,6 +178,16 @@ fn check_and_serve_report_every_fault_and_no_secret() {
 }
 
 #[test]
+fn check_refuses_what_serve_would() {
+    let ran = run(
+        &["check", "--store", "memory:"],
+        &[("CHATKIT_REST__AUTH__SECRET", SECRET), ("CHATKIT_REST__AUTH__LEEWAY", "11m")],
+    );
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("auth.leeway (") && ran.err.contains("10m"), "{}", ran.err);
+}
+
+#[test]
 fn a_gateway_without_a_key_does_not_start() {
     let ran = run(&["serve"], &[]);
     assert_eq!(ran.code, 2);
