@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::shown::shown;
+use crate::validate::Report;
 
 /// A session as one-shot chat has it, and the right to read a page of its messages.
 ///
@@ -105,6 +106,14 @@ pub enum ItemCursor {
     /// What may be the id of one of its items, and that of anything else: the upstream must not be
     /// asked by it.
     Id(String),
+}
+
+impl ItemCursor {
+    /// Gives the refusal of one that names nothing: of the parameter of that name.
+    pub(crate) fn unknown(name: &str) -> Rejection {
+        Rejection::from(Report::one(format!("/{name}"), "must be an id from this list"))
+            .message(format!("The parameter {name} names no item of this thread."))
+    }
 }
 
 /// The right to read the store's threads in their order, from some place on.

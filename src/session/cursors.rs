@@ -145,6 +145,12 @@ impl Cursors {
     }
 }
 
+/// Tells whether a cursor ends as a sealed one does, whoever sealed it for what.
+pub(super) fn looks_sealed(cursor: &str) -> bool {
+    let seal = cursor.rsplit_once('~').and_then(|(_, seal)| URL_SAFE_NO_PAD.decode(seal).ok());
+    seal.is_some_and(|seal| seal.len() == TAG_BYTES)
+}
+
 impl fmt::Debug for Cursors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cursors").finish_non_exhaustive()
@@ -202,6 +208,17 @@ mod tests {
                 let text = read(here.clone(), List::Threads, ada.clone(), cut.clone()).await;
                 assert_eq!(text, None, "{cut}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_sealed_looks_so() {
+        let cursors = Cursors::new(Arc::new(MemoryStore::new()));
+        let ada = user("ada");
+        for text in ["", "msg_1", "a~b"] {
+            let cursor = cursors.write(Scope::of(List::Threads, &ada), text).await.unwrap();
+            assert!(looks_sealed(&cursor), "{cursor}");
+            assert!(!looks_sealed(text) && !looks_sealed(&cursor[..cursor.len() - 1]), "{cursor}");
         }
     }
 

@@ -225,6 +225,7 @@ struct Items {
     threads: Arc<AtomicU32>,
     /// Threads, and the cursors by which they were asked.
     asked: Arc<Mutex<Vec<(String, String)>>>,
+    pages: Arc<AtomicU32>,
 }
 
 impl Items {
@@ -236,7 +237,13 @@ impl Items {
         Some(thread.parse::<u32>().ok()? * Self::OF_EACH + item.parse::<u32>().ok()?)
     }
 
+    /// How many pages were asked for.
+    fn pages(&self) -> u32 {
+        self.pages.load(Ordering::SeqCst)
+    }
+
     fn page(&self, params: &Value) -> Value {
+        self.pages.fetch_add(1, Ordering::SeqCst);
         let thread = params["thread_id"].as_str().unwrap();
         let after = params["after"].as_str().filter(|after| !after.is_empty());
         if let Some(after) = after {
@@ -485,26 +492,34 @@ async fn a_service_names_items_of_the_thread_alone() {
         let session = gateway.session(user).await;
         assert_eq!(gateway.say(user, &session).await.reply().await.status, 200);
     }
-    let ask = async |query: &str| {
-        let path = format!("//v1/chatkit/threads/thr_0/items?{query}");
+    let ask_in = async |thread: &str, query: &str| {
+        let path = format!("//v1/chatkit/threads/{thread}/items?{query}");
         let request = TestRequest::new("GET", &path).field("x-request-id", "r-1");
         gateway.send(request.field("authorization", &format!("Bearer {KEY}"))).await
     };
+    let ask = async |query: &str| ask_in("thr_0", query).await;
     let read = |page: &Reply| Surface::OpenAi.read(page).0;
     assert_eq!(read(&ask("after=thr_0_3&limit=2").await), ["thr_0_2", "thr_0_1"]);
     assert_eq!(read(&ask("after=thr_0_0").await), [""; 0]);
     assert_eq!(read(&ask("before=thr_0_3&order=asc&limit=2").await), ["thr_0_1", "thr_0_2"]);
     assert_eq!(read(&ask("after=thr_0_4&before=thr_0_1").await), ["thr_0_3", "thr_0_2"]);
+    let of_eve = ask_in("thr_1", "limit=1").await.json()["last_id"].as_str().unwrap().to_owned();
     for query in ["after", "before", "order=asc&after", "order=asc&before", "after=thr_0_4&before"]
     {
         let unknown = bytes(&ask(&format!("{query}=msg_none")).await);
         assert_eq!(unknown.0, 400);
-        for foreign in ["thr_1_0", "thr_1_2", "thr_1_4", "thr_1", "own.1.thr_1_2"] {
+        for foreign in ["thr_1_0", "thr_1_2", "thr_1_4", "thr_1", "own.1.thr_1_2"]
+            .into_iter()
+            .chain([&*of_eve, "x~AAAAAAAAAAAAAAAAAAAAAA"])
+        {
+            let pages = items.pages();
             assert_eq!(
                 bytes(&ask(&format!("{query}={foreign}")).await),
                 unknown,
                 "{query} {foreign}"
             );
+            // What is sealed is no id that may be among them.
+            assert_eq!(items.pages() == pages, foreign.contains('~'), "{query} {foreign}");
         }
     }
     assert_eq!(items.asked(), []);

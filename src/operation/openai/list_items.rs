@@ -70,8 +70,11 @@ impl Operation for ListItems {
         // opposite order.
         let backwards = bounds.after.is_none() && bounds.before.is_some();
         let (limit, ascending) = (call.page.limit, call.page.ascending != backwards);
-        let (begin, end) =
-            if backwards { (&bounds.before, &None) } else { (&bounds.after, &bounds.before) };
+        let (begin_name, begin, end) = if backwards {
+            ("before", &bounds.before, &None)
+        } else {
+            ("after", &bounds.after, &bounds.before)
+        };
         let (from, behind) = match begin {
             Some(ItemCursor::Given(cursor)) => (Place::parse(Some(cursor)), None),
             Some(ItemCursor::Id(id)) => (Place::default(), Some(&**id)),
@@ -79,7 +82,7 @@ impl Operation for ListItems {
         };
         // In the other direction a place in the middle of a page is another one.
         if backwards && from.skip > 0 {
-            return Err(unknown(backwards));
+            return Err(ItemCursor::unknown(begin_name));
         }
         let was_given = from != Place::default();
         let until = end.as_ref().map(|end| match end {
@@ -109,14 +112,18 @@ impl Operation for ListItems {
         let mut upstream = exchange.upstream_for(&record.user_id);
         let collected = match pages::collect(&mut upstream, range, row).await {
             Ok(collected) => collected,
-            Err(Stopped::UnknownCursor) => return Err(unknown(backwards)),
+            Err(Stopped::UnknownCursor) => return Err(ItemCursor::unknown(begin_name)),
             Err(Stopped::Failed(failure)) => {
                 if !failure.is_bare_500() && !failure.is_not_found() {
                     return Err(failure.into());
                 }
                 // Some servers fail on a cursor that they have forgotten.
                 look_up(&mut upstream, thread_id).await?.ok_or_else(not_found)?;
-                return Err(if was_given { unknown(backwards) } else { failure.into() });
+                return Err(if was_given {
+                    ItemCursor::unknown(begin_name)
+                } else {
+                    failure.into()
+                });
             }
         };
         let Collected { mut items, next, met_end, was_empty } = collected;
@@ -141,13 +148,6 @@ impl Operation for ListItems {
         }
         reply::json(&list)
     }
-}
-
-/// Refuses a cursor that names nothing.
-fn unknown(backwards: bool) -> Rejection {
-    let name = if backwards { "before" } else { "after" };
-    Rejection::from(Report::one(format!("/{name}"), "must be an id from this list"))
-        .message(format!("The parameter {name} names no item of this thread."))
 }
 
 #[cfg(test)]

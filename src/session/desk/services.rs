@@ -14,7 +14,7 @@ use crate::session::admitted::{
     Attachments, ItemBounds, ItemCursor, OwnedSession, ThreadDirectory, store_down,
 };
 use crate::session::client_session::{ClientSession, NewClientSession, SignedSession};
-use crate::session::cursors::List;
+use crate::session::cursors::{List, looks_sealed};
 use crate::session::grant::Seal;
 use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
@@ -163,15 +163,17 @@ impl Desk {
         // The owner's, whichever service asks.
         let cursors =
             ItemCursors::new(List::OpenAiItems, record.user_id.clone(), self.cursors.clone());
-        let read = async |cursor: Option<&str>| {
+        let read = async |name: &str, cursor: Option<&str>| {
             let Some(cursor) = cursor else { return Ok(None) };
             let thread_id = record.thread_id.as_deref().unwrap_or_default();
             Ok::<_, Rejection>(Some(match cursors.open(thread_id, cursor).await? {
                 Some(given) => ItemCursor::Given(given.to_owned()),
+                // It would be looked for among the thread's ids, page by page, and be none.
+                None if looks_sealed(cursor) => return Err(ItemCursor::unknown(name)),
                 None => ItemCursor::Id(cursor.to_owned()),
             }))
         };
-        let (after, before) = (read(after).await?, read(before).await?);
+        let (after, before) = (read("after", after).await?, read("before", before).await?);
         Ok((session, ItemBounds { after, before, cursors, _seal: Seal }))
     }
 
