@@ -369,6 +369,12 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
 /// It would not find what is begun, and can't tell of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_begins_beside_a_process_that_goes_by_a_file_that_was_deleted() {
+    for deletions in [1, 3] {
+        nothing_begins_after(deletions).await;
+    }
+}
+
+async fn nothing_begins_after(deletions: u32) {
     let directory = Directory::new();
     let options = SqliteOptions::new().busy_timeout(Duration::from_millis(100));
     let store: Store = Arc::new(options.open(&directory.file()).unwrap());
@@ -376,7 +382,14 @@ async fn nothing_begins_beside_a_process_that_goes_by_a_file_that_was_deleted() 
     let mut other = Other::open(&directory.file());
     assert_eq!(other.begin(id, 3, 1), 1);
     other.signal("-STOP");
-    std::fs::remove_file(directory.file().with_extension("db-runs")).unwrap();
+    let runs = directory.file().with_extension("db-runs");
+    for _ in 0..deletions {
+        // This process makes another.
+        while !runs.exists() {
+            tokio::task::yield_now().await;
+        }
+        std::fs::remove_file(&runs).unwrap();
+    }
     let ada = UserId::parse("ada").unwrap();
     let run = || {
         let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);

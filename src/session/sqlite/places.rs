@@ -26,7 +26,7 @@
 //! of each other. So nothing is decided by a file that others don't find any more, but for at most
 //! [`LOOK_EVERY`] by who is alone. Whoever notices goes on with the one that they find: shows itself there
 //! and no more here, marks all that it has, and decides when nobody shows itself in the old file, which it
-//! keeps open until then.
+//! keeps open until then; nor in those before, if it was deleted more than once.
 //!
 //! Two sessions have one range by accident, one pair in 2^40. Then each finds the other's messages too:
 //! less may pass than could, never more.
@@ -80,7 +80,7 @@ pub(super) struct Places {
     /// None if nobody else can come, or if that can't be told.
     locks: Option<Locks>,
     /// Those that nobody finds any more, and that others may still go by.
-    left: Option<Box<Places>>,
+    left: Vec<Places>,
     /// Nothing was decided since.
     is_moving: bool,
     number: u64,
@@ -151,7 +151,7 @@ impl Places {
                 let number = take_number(&locks)?;
                 locks.unlock(DOOR)?;
                 let (mode, held, path) = (Mode::Waiting, HashMap::new(), path.to_owned());
-                let (left, is_moving) = (None, false);
+                let (left, is_moving) = (Vec::new(), false);
                 return Ok(Self { path, locks: Some(locks), left, is_moving, number, mode, held });
             }
         }
@@ -189,12 +189,13 @@ impl Places {
     pub(super) fn move_to(&mut self, others: Self) {
         let mut old = std::mem::replace(self, others);
         self.is_moving = self.mode == Mode::Waiting;
+        // Of those that were deleted before, too.
+        self.left = std::mem::take(&mut old.left);
         if let Some(locks) = &old.locks {
             // Who is still there is not to wait for this one.
             let number = NUMBERS + old.number;
             if locks.unlock(number..number + 1).is_err() || old.has_others().unwrap_or(true) {
-                old.left = None;
-                self.left = Some(Box::new(old));
+                self.left.push(old);
             }
         }
     }
@@ -220,11 +221,11 @@ impl Places {
 
     /// Looks for others.
     pub(super) fn look(&mut self) -> io::Result<Seen> {
-        if let Some(left) = &self.left {
+        while let Some(left) = self.left.last() {
             if left.has_others()? {
                 return Ok(Seen::Same);
             }
-            self.left = None;
+            self.left.pop();
         }
         let Some(locks) = &self.locks else { return Ok(Seen::Same) };
         let others = || locks.locked(&ALL_NUMBERS).map(|others| others.is_some());
