@@ -12,6 +12,7 @@ use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
+use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value};
 
@@ -117,8 +118,21 @@ pub(super) fn mint(
     if let TokenType::Only(only) = &jwt.token_type {
         header.typ = Some(only.clone());
     }
-    jsonwebtoken::encode(&header, &all, &key)
-        .map_err(|_| Failure::Runtime(Error::config("the token could not be signed")))
+    sign(&header, &all, &key)
+        .ok_or_else(|| Failure::Runtime(Error::config("the token could not be signed")))
+}
+
+/// Not by the provider of the process, which is none where a build has two.
+fn sign(header: &Header, claims: &Map<String, Value>, key: &EncodingKey) -> Option<String> {
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let signed = format!(
+        "{}.{}",
+        part(&serde_json::to_vec(header).ok()?),
+        part(&serde_json::to_vec(claims).ok()?)
+    );
+    let signer = (aws_lc::DEFAULT_PROVIDER.signer_factory)(&header.alg, key).ok()?;
+    let signature = signer.try_sign(signed.as_bytes()).ok()?;
+    Some(format!("{signed}.{}", part(&signature)))
 }
 
 /// A new key for the service of that name, and what the gateway is to know of it.

@@ -2,6 +2,7 @@
 //! together, and under hyper alone.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,12 +13,14 @@ use axum::routing::get;
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, AuthenticateLayer, Verifier};
 use chatkit_rest::chatkit::ChatKitSettings;
+use chatkit_rest::contract::{self, Fixture, Target};
 use chatkit_rest::error::Error;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::limit::{InFlightLayer, InFlightPermit, Permitted, RateLimitLayer};
 use chatkit_rest::operation::Name;
 use chatkit_rest::operation::OperationLayer;
 use chatkit_rest::principal::{Authenticated, IdentifyLayer, Principal, UserId};
+use chatkit_rest::proxy::Rooms;
 use chatkit_rest::rejection::RefusedOr;
 use chatkit_rest::route::{RouteLayer, Router as Routes};
 use chatkit_rest::session::{Desk, MemoryStore, SessionLimits};
@@ -198,6 +201,22 @@ async fn the_provider_of_the_process_is_not_asked() {
     let verifier = Verifier::builder().algorithms([Algorithm::Hs256]).secret(SECRET);
     let verifier = verifier.build().unwrap();
     assert_eq!(verifier.verify(&token()).unwrap().user_id().as_str(), "ada");
+    // Nor for the tokens of fixtures, which a host's own tests run.
+    let target = Target::service(|upstream, config| {
+        let store = Arc::new(MemoryStore::new());
+        let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere())?;
+        Ok::<_, Error>(rooms.around(upstream))
+    });
+    let text = r#"{
+        "description": "A user without sessions has an empty list.",
+        "steps": [{
+            "request": {"method": "GET", "path": "/sessions"},
+            "expect": {"status": 200}
+        }]
+    }"#;
+    let fixture = Fixture::parse(Path::new("fixtures"), "mine/list", text).unwrap();
+    let report = contract::run(&[fixture], &target).await;
+    assert_eq!(report.to_string(), "1 passed, 0 failed, 0 skipped");
 }
 
 /// As axum, hyper and most frameworks want them.
