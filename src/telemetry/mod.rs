@@ -23,7 +23,7 @@
 //! | `status` | there was an answer | the status that was sent |
 //! | `code`, `cause` | it was refused | the code of the body, and the reason that only the log is told |
 //! | `outcome` | always | `complete`, `refused`; `failed` (a run said so after its status was sent), `truncated` (cut by the upstream), `idle` (the upstream fell silent), `unbound` (a pass-through's new thread could not be stored, or a stream named another user's), `cancelled` (the client left, or took too little) |
-//! | `bytes` | always | of the answer's body, as far as it was sent |
+//! | `bytes` | always | of the answer's body that the connection was given, whether or not the client took them |
 //! | `duration_ms` | always | from the request's head to the end of the answer's body |
 //!
 //! The level is `ERROR` for `INTERNAL`, `WARN` for `UPSTREAM_ERROR`, `UPSTREAM_TIMEOUT`,
