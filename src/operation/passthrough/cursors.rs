@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::splice;
 use crate::chatkit::upstream::Failure;
 use crate::operation::SealedAnswer;
 use crate::rejection::{Code, Rejection};
@@ -67,8 +68,8 @@ pub(super) async fn seal_in_row(
     }
     let Some(Found { at, cursor }) = find(json, Shape::Thread)? else { return Ok(None) };
     let sealed = cursors.seal(thread_id, &cursor).await?;
-    replaced(json, at, &sealed)
-        .and_then(|json| RawValue::from_string(json).map(Some).map_err(|error| defect(&error)))
+    let thread = splice::replaced(json, at, &written(&sealed)?);
+    RawValue::from_string(thread).map(Some).map_err(|error| defect(&error))
 }
 
 /// Puts the upstream's own cursor into a request for a page.
@@ -76,12 +77,7 @@ pub(super) async fn seal_in_row(
 /// # Errors
 /// If it has none: what was validated has.
 pub(super) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
-    let no_cursor = || Rejection::new(Code::Internal).because("the cursor of a request is lost");
-    let json = std::str::from_utf8(request).map_err(|_| no_cursor())?;
-    let after = Object::read(json)
-        .and_then(|request| request.object("params")?.get("after"))
-        .ok_or_else(no_cursor)?;
-    replaced(json, place(json, after).ok_or_else(no_cursor)?, cursor).map(Bytes::from)
+    splice::param(request, "after", &written(cursor)?)
 }
 
 const NO_JSON: Failure = Failure::Protocol("the upstream's answer is no JSON");
@@ -114,7 +110,7 @@ fn find(json: &str, shape: Shape) -> Result<Option<Found>, Failure> {
     let Some(after) = only(&page, "after")? else { return Ok(None) };
     let Some(cursor) = text(after).filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
     // It was read out of it.
-    let at = place(json, after).ok_or(NO_JSON)?;
+    let at = splice::place(json, after).ok_or(NO_JSON)?;
     Ok(Some(Found { at, cursor: cursor.into_owned() }))
 }
 
@@ -122,21 +118,6 @@ fn only<'a>(object: &Object<'a>, name: &str) -> Result<Option<&'a RawValue>, Fai
     let mut values = object.members().filter(|(known, _)| *known == name).map(|(_, value)| value);
     let first = values.next();
     if values.next().is_some() { Err(TWICE) } else { Ok(first) }
-}
-
-/// Tells where a part of a text is in it.
-fn place(json: &str, part: &RawValue) -> Option<Range<usize>> {
-    let start = (part.get().as_ptr() as usize).checked_sub(json.as_ptr() as usize)?;
-    let at = start..start.checked_add(part.get().len())?;
-    json.get(at.clone()).map(|_| at)
-}
-
-/// Gives the same text with another string at this place.
-fn replaced(json: &str, at: Range<usize>, string: &str) -> Result<String, Rejection> {
-    let string = written(string)?;
-    let mut new = String::with_capacity(json.len() - at.len() + string.len());
-    new.extend([json.get(..at.start), Some(&*string), json.get(at.end..)].into_iter().flatten());
-    Ok(new)
 }
 
 fn written(string: &str) -> Result<String, Rejection> {

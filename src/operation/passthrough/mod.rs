@@ -24,7 +24,7 @@ use crate::session::{
     SessionId,
 };
 use crate::surface::Surface;
-use crate::validate::json::{self, Parsed, Shape};
+use crate::validate::json::{self, Parsed};
 use crate::validate::{Report, UnknownRequests};
 
 mod cursors;
@@ -32,20 +32,12 @@ mod known;
 mod own_threads;
 mod page;
 mod pass;
+mod shape;
+mod splice;
+#[cfg(test)]
+mod tests;
 
 use page::Page;
-
-/// What no request has a say in is passed on without a look.
-static SHAPE: Shape = Shape::Object(&[(
-    "params",
-    Shape::Object(&[
-        ("result", Shape::Raw),
-        ("action", Shape::Object(&[("payload", Shape::Raw)])),
-        ("input", Shape::Object(&[("content", TAGS)])),
-    ]),
-)]);
-
-const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Told)]));
 
 pub(crate) struct Passthrough;
 
@@ -135,13 +127,16 @@ impl Operation for Passthrough {
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let max = read.limits().max_json_values;
-        let parsed = json::read(read.body(), max, &SHAPE).map_err(not_json)?;
+        let mut parsed = json::read(read.body(), max, &shape::OF_ANY).map_err(not_json)?;
         let kind = kind(read, &parsed.value)?;
         check_metadata(&parsed.value)?;
+        let null = Value::Null;
         if let Some(kind) = kind {
+            if let Some(shape) = shape::other(kind, parsed.value.get("params").unwrap_or(&null)) {
+                parsed = json::read(read.body(), max, shape).map_err(not_json)?;
+            }
             check_extra(&parsed.value, known::of(kind))?;
         }
-        let null = Value::Null;
         let params = parsed.value.get("params").unwrap_or(&null);
         let attachments = attachments_of(kind, params)?;
         if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
@@ -149,7 +144,7 @@ impl Operation for Passthrough {
         }
         let page = Page::of(params);
         let body = match kind {
-            Some(RequestType::ItemsList) if page.is_too_much() => page.bounded(&parsed.value)?,
+            Some(RequestType::ItemsList) if page.is_too_much() => page.bounded(read.body())?,
             _ => read.body().clone(),
         };
         Ok(Call {

@@ -6,7 +6,8 @@ use std::num::IntErrorKind;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::operation::fields::{defect, string_at};
+use super::splice;
+use crate::operation::fields::string_at;
 use crate::rejection::Rejection;
 
 /// The most rows that a list is asked for. `ChatKit.js` asks for 9999.
@@ -43,17 +44,13 @@ impl Page {
         self.limit() != self.asked
     }
 
-    /// Writes the same request with its limit within bounds: the upstream gives as much as it is
-    /// asked for.
+    /// Gives the same request with its limit within bounds: the upstream gives as much as it is
+    /// asked for. All else in it is as it came.
     ///
     /// # Errors
-    /// 500 if it can't be written.
-    pub(super) fn bounded(&self, request: &Value) -> Result<Bytes, Rejection> {
-        let mut request = request.clone();
-        if let Some(asked) = request.pointer_mut("/params/limit") {
-            *asked = self.limit().into();
-        }
-        serde_json::to_vec(&request).map(Bytes::from).map_err(|error| defect(&error))
+    /// 500 if it has none.
+    pub(super) fn bounded(&self, request: &[u8]) -> Result<Bytes, Rejection> {
+        splice::param(request, "limit", &self.limit().unwrap_or(MAX_LIMIT).to_string())
     }
 }
 
@@ -101,6 +98,10 @@ mod tests {
             .route(&Method::POST, "/v1")
             .unwrap();
         let headers = HeaderMap::new();
+        let parse = |body: String| {
+            let body = Bytes::from(body);
+            Passthrough::parse(&Read::new(&reader, &target, None, &headers, &body))
+        };
         let call = |kind: &str, limit: &str| {
             let params = format!(r#"{{"thread_id": "t", "limit": {limit}, "after": "a"}}"#);
             let body = Bytes::from(format!(r#"{{"type": "{kind}", "params": {params}}}"#));
@@ -144,5 +145,13 @@ mod tests {
             let params = json!({"thread_id": "t", "limit": 10_000, "after": "a"});
             assert_eq!(sent, json!({"type": "items.list", "params": params}), "{limit}");
         }
+        // All else is as it came.
+        let with = |limit: &str| {
+            format!(
+                "{{\"x\" : 12345678901234567890123,\n\"type\":\"items.list\",\
+                 \"params\":{{\"\\u006cimit\": {limit} ,\"y\":1.50,\"result\":[7],\"thread_id\":\"t\"}}}}"
+            )
+        };
+        assert_eq!(parse(with(&huge)).unwrap().body, with("10000"));
     }
 }

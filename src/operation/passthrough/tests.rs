@@ -1,0 +1,107 @@
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::bounds::MAX_EXTRA_BYTES;
+use crate::operation::Name;
+use crate::route::Router;
+use crate::surface::Surfaces;
+use crate::validate::{BodyLimits, Reader, Schemas};
+
+/// Reads requests.
+fn parser(unknown: UnknownRequests) -> impl Fn(&str) -> Result<Call, Rejection> {
+    let mut reader = Reader::new(Schemas::compile().unwrap(), BodyLimits::default());
+    reader.unknown = unknown;
+    let router = Router::new(Name::ALL, &Surfaces::rest("/v1")).unwrap();
+    let target = router.route(&Method::POST, "/v1").unwrap();
+    move |body| {
+        let (headers, body) = (HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()));
+        Passthrough::parse(&Read::new(&reader, &target, None, &headers, &body))
+    }
+}
+
+/// The least params of a request of this type.
+fn params(kind: RequestType) -> Value {
+    let action = json!({"type": "t"});
+    let message = json!({
+        "content": [{"type": "input_text", "text": "hi"}], "attachments": [],
+        "inference_options": {},
+    });
+    match kind {
+        RequestType::AttachmentsCreate => json!({"name": "a", "size": 1, "mime_type": "a/b"}),
+        RequestType::AttachmentsDelete => json!({"attachment_id": "a"}),
+        RequestType::InputTranscribe => json!({"audio_base64": "AAAA", "mime_type": "audio/wav"}),
+        RequestType::ItemsFeedback => {
+            json!({"thread_id": "t", "item_ids": ["i"], "kind": "positive"})
+        }
+        RequestType::ThreadsAddClientToolOutput => json!({"thread_id": "t", "result": 1}),
+        RequestType::ThreadsAddStructuredInput => {
+            let input = json!({"status": "skipped", "answers": {}});
+            json!({"thread_id": "t", "item_id": "i", "input": input})
+        }
+        RequestType::ThreadsAddUserMessage => json!({"thread_id": "t", "input": message}),
+        RequestType::ThreadsCreate => json!({"input": message}),
+        RequestType::ThreadsCustomAction | RequestType::ThreadsSyncCustomAction => {
+            json!({"thread_id": "t", "item_id": "i", "action": action})
+        }
+        RequestType::ItemsList | RequestType::ThreadsDelete | RequestType::ThreadsGetById => {
+            json!({"thread_id": "t"})
+        }
+        RequestType::ThreadsList => json!({}),
+        RequestType::ThreadsRetryAfterItem => json!({"thread_id": "t", "item_id": "i"}),
+        RequestType::ThreadsUpdate => json!({"thread_id": "t", "title": "x"}),
+    }
+}
+
+#[test]
+fn what_a_type_does_not_have_is_looked_at() {
+    use RequestType as T;
+    let parse = parser(UnknownRequests::Refuse);
+    let bytes = json!({"x": "x".repeat(MAX_EXTRA_BYTES)});
+    let values = json!({"x": vec![0; BodyLimits::default().max_json_values]});
+    for kind in T::ALL {
+        let with = |part: &str, value: &Value| {
+            let mut params = params(kind);
+            match part {
+                "result" => params["result"] = value.clone(),
+                "payload" => params["action"]["payload"] = value.clone(),
+                _ => {
+                    let tag = json!({"type": "input_tag", "id": "i", "text": "t", "data": value});
+                    params["input"]["content"] = json!([tag]);
+                }
+            }
+            // The type comes last.
+            parse(&format!(r#"{{"params":{params},"type":"{kind}"}}"#))
+        };
+        for (part, has_it) in [
+            ("result", kind == T::ThreadsAddClientToolOutput),
+            ("payload", matches!(kind, T::ThreadsCustomAction | T::ThreadsSyncCustomAction)),
+            ("data", matches!(kind, T::ThreadsCreate | T::ThreadsAddUserMessage)),
+        ] {
+            let small = with(part, &json!({}));
+            assert!(small.is_ok(), "{kind} {part}: {small:?}");
+            for (value, code) in [(&bytes, Code::InvalidInput), (&values, Code::PayloadTooLarge)] {
+                let code = match (has_it, part) {
+                    (true, "data") => Some(Code::MessageTooLong),
+                    (true, _) => None,
+                    (false, _) => Some(code),
+                };
+                let refused = with(part, value).err().map(|refusal| refusal.code());
+                assert_eq!(refused, code, "{kind} {part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_of_another_type_hides_no_data_of_a_message() {
+    let parse = parser(UnknownRequests::Refuse);
+    let long = "x".repeat(BodyLimits::default().max_message_chars);
+    let tag = json!({"type": "input_tag", "id": "i", "text": "t", "data": {"x": long}});
+    for beside in ["", r#","result":1"#, r#","action":{"payload":1}"#] {
+        let input = json!({"content": [tag], "attachments": [], "inference_options": {}});
+        let params = format!(r#"{{"input":{input}{beside}}}"#);
+        let refusal = parse(&format!(r#"{{"type":"threads.create","params":{params}}}"#));
+        assert_eq!(refusal.unwrap_err().code(), Code::MessageTooLong, "{beside}");
+    }
+}
