@@ -51,6 +51,8 @@ pub(crate) use collect::collect_run;
 #[cfg(feature = "operation")]
 pub(crate) use hold::{Silence, hold_run};
 #[cfg(any(feature = "openai", feature = "operation"))]
+#[cfg(feature = "operation")]
+pub(crate) use object::Named;
 pub(crate) use object::{Object, list, text};
 
 pub use body::RunBody;

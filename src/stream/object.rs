@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "operation")]
+use serde::de::IgnoredAny;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -156,6 +158,51 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             }
         }
         deserializer.deserialize_map(Members).map(Self)
+    }
+}
+
+/// What an object says of one name. Nothing is kept of its other members, however many there are.
+#[cfg(feature = "operation")]
+#[derive(Default)]
+pub(crate) struct Named<'a> {
+    /// The last value, even if it is `null`.
+    pub(crate) value: Option<&'a RawValue>,
+    /// There are several.
+    pub(crate) is_repeated: bool,
+}
+
+#[cfg(feature = "operation")]
+impl<'a> Named<'a> {
+    /// Reads an object; `None` for any other JSON, and for what is none.
+    pub(crate) fn read(json: &'a str, name: &str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let named = deserializer.deserialize_map(Naming(name)).ok()?;
+        deserializer.end().ok().map(|()| named)
+    }
+}
+
+#[cfg(feature = "operation")]
+struct Naming<'n>(&'n str);
+
+#[cfg(feature = "operation")]
+impl<'de> Visitor<'de> for Naming<'_> {
+    type Value = Named<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut named = Named::default();
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if name.0 == self.0 {
+                named.is_repeated |= named.value.is_some();
+                named.value = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(named)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::chatkit::upstream::Failure;
 use crate::operation::SealedAnswer;
 use crate::rejection::{Code, Rejection};
 use crate::session::ItemCursors;
-use crate::stream::{Object, text};
+use crate::stream::{Named, text};
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,26 +98,24 @@ fn find(json: &str, shape: Shape) -> Result<Option<Found>, Failure> {
         Ok(_) => Ok(None),
         Err(_) => Err(NO_JSON),
     };
-    let Some(object) = Object::read(json) else { return no_object() };
     let page = match shape {
-        Shape::Page => object,
+        Shape::Page => json,
         Shape::Thread => {
-            let items = only(&object, "items")?.and_then(Object::of);
-            let Some(page) = items else { return Ok(None) };
-            page
+            let Some(thread) = Named::read(json, "items") else { return no_object() };
+            let Some(items) = only(&thread)? else { return Ok(None) };
+            items.get()
         }
     };
-    let Some(after) = only(&page, "after")? else { return Ok(None) };
+    let Some(page) = Named::read(page, "after") else { return no_object() };
+    let Some(after) = only(&page)? else { return Ok(None) };
     let Some(cursor) = text(after).filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
     // It was read out of it.
     let at = splice::place(json, after).ok_or(NO_JSON)?;
     Ok(Some(Found { at, cursor: cursor.into_owned() }))
 }
 
-fn only<'a>(object: &Object<'a>, name: &str) -> Result<Option<&'a RawValue>, Failure> {
-    let mut values = object.members().filter(|(known, _)| *known == name).map(|(_, value)| value);
-    let first = values.next();
-    if values.next().is_some() { Err(TWICE) } else { Ok(first) }
+fn only<'a>(named: &Named<'a>) -> Result<Option<&'a RawValue>, Failure> {
+    if named.is_repeated { Err(TWICE) } else { Ok(named.value) }
 }
 
 fn written(string: &str) -> Result<String, Rejection> {
@@ -321,6 +319,19 @@ mod tests {
         assert!(sealed(Shape::Page, too_long.replacen('x', "", 1).as_bytes()).is_ok());
         let twice = br#"{"items":{"after":"a"},"items":{}}"#;
         assert_eq!(sealed(Shape::Thread, twice).unwrap_err().code(), Code::UpstreamError);
+    }
+
+    #[test]
+    fn an_answer_of_many_members_costs_no_memory_for_each() {
+        let many = r#""":0,"#.repeat(100_000);
+        let page = format!(r#"{{"after":"x",{many}"x":0}}"#);
+        let thread = format!(r#"{{"items":{page},{many}"x":0}}"#);
+        for (shape, answer) in [(Shape::Page, page), (Shape::Thread, thread)] {
+            let counted = allocation_counter::measure(|| {
+                assert_eq!(find(&answer, shape).unwrap().unwrap().cursor, "x");
+            });
+            assert!(counted.bytes_max < 1024, "{shape:?}: {} bytes", counted.bytes_max);
+        }
     }
 
     #[test]
