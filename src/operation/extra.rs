@@ -19,6 +19,22 @@ pub(crate) enum Known {
     Values(&'static Self),
 }
 
+impl Known {
+    /// The members that are known of an object; none of anything else.
+    pub(crate) fn members(&self) -> &'static [(&'static str, Self)] {
+        match *self {
+            Self::Members(members) => members,
+            Self::All | Self::Parts | Self::Values(_) => &[],
+        }
+    }
+
+    /// Those of a member that is known.
+    pub(crate) fn members_of(&self, name: &str) -> &'static [(&'static str, Self)] {
+        let member = self.members().iter().find(|(known, _)| *known == name);
+        member.map_or(&[], |(_, known)| known.members())
+    }
+}
+
 /// A message that a user sends.
 pub(crate) const MESSAGE: Known = Known::Members(&[
     ("role", Known::All),

@@ -33,6 +33,7 @@ mod own_threads;
 mod page;
 mod pass;
 mod shape;
+mod spelling;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,7 @@ impl Operation for Passthrough {
         let max = read.limits().max_json_values;
         let mut parsed = json::read(read.body(), max, &shape::OF_ANY).map_err(not_json)?;
         let kind = kind(read, &parsed.value)?;
+        spelling::check(kind, &parsed.value)?;
         check_metadata(&parsed.value)?;
         let null = Value::Null;
         if let Some(kind) = kind {

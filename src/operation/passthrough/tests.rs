@@ -105,3 +105,57 @@ fn a_part_of_another_type_hides_no_data_of_a_message() {
         assert_eq!(refusal.unwrap_err().code(), Code::MessageTooLong, "{beside}");
     }
 }
+
+#[test]
+fn a_name_that_differs_by_case_only_is_refused() {
+    let parse = parser(UnknownRequests::Forward);
+    let request = |kind: &str, place: &str, name: &str| {
+        let mut request = json!({"type": kind, "params": {"thread_id": "t"}});
+        if let Some(kind) = RequestType::parse(kind) {
+            request["params"] = params(kind);
+        }
+        let input = json!({
+            "content": [], "attachments": [], "inference_options": {}, "status": "skipped",
+            "answers": {},
+        });
+        match place {
+            "" => request[name] = json!("x"),
+            "/params" => request["params"][name] = json!("x"),
+            _ => {
+                request["params"]["input"] = input;
+                request["params"]["input"][name] = json!("x");
+            }
+        }
+        parse(&request.to_string()).err().map(|refusal| format!("{refusal:?}"))
+    };
+    let kinds = RequestType::ALL.map(RequestType::as_str);
+    for kind in kinds.into_iter().chain(["x.of_theirs"]) {
+        for (place, name, known) in [
+            ("", "Type", "type"),
+            ("", "PARAMS", "params"),
+            ("", "param\u{17f}", "params"),
+            ("/params", "Thread_id", "thread_id"),
+            ("/params", "ATTACHMENT_ID", "attachment_id"),
+            ("/params", "Input", "input"),
+            ("/params/input", "Attachments", "attachments"),
+            ("/params/input", "attachment\u{17f}", "attachments"),
+        ] {
+            let refusal = request(kind, place, name).unwrap_or_default();
+            let expected = format!("must be written {known}");
+            assert!(refusal.contains(&expected), "{kind} {place}/{name}: {refusal}");
+        }
+        for (place, name) in [("", "types"), ("/params", "threadId"), ("/params/input", "x")] {
+            assert_eq!(request(kind, place, name), None, "{kind} {place}/{name}");
+        }
+    }
+    for (kind, name) in [
+        ("threads.update", "Title"),
+        ("items.feedback", "\u{212a}ind"),
+        ("items.list", "Limit"),
+        ("threads.add_client_tool_output", "Result"),
+    ] {
+        assert!(request(kind, "/params", name).is_some(), "{kind} {name}");
+        assert_eq!(request("x.of_theirs", "/params", name), None, "{name}");
+    }
+    assert!(request("threads.create", "/params/input", "Content").is_some());
+}
