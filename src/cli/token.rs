@@ -130,8 +130,8 @@ fn sign(header: &Header, claims: &Map<String, Value>, key: &EncodingKey) -> Opti
         part(&serde_json::to_vec(header).ok()?),
         part(&serde_json::to_vec(claims).ok()?)
     );
-    let signer = (aws_lc::DEFAULT_PROVIDER.signer_factory)(&header.alg, key).ok()?;
-    let signature = signer.try_sign(signed.as_bytes()).ok()?;
+    let algorithm = (aws_lc::DEFAULT_PROVIDER.signer_factory)(&header.alg, key).ok()?;
+    let signature = algorithm.try_sign(signed.as_bytes()).ok()?;
     Some(format!("{signed}.{}", part(&signature)))
 }
 

@@ -59,8 +59,8 @@ fn sign(claims: &Value, secret: &str) -> Option<String> {
         format!("{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()));
     let key = EncodingKey::from_secret(secret.as_bytes());
     // Not the provider of the process, which is a host's, and may be none.
-    let signer = (aws_lc::DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &key).ok()?;
-    let signature = signer.try_sign(signed.as_bytes()).ok()?;
+    let hs256 = (aws_lc::DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &key).ok()?;
+    let signature = hs256.try_sign(signed.as_bytes()).ok()?;
     Some(format!("{signed}.{}", part(&signature)))
 }
 

@@ -285,6 +285,7 @@ mod tests {
 
     /// Each as its own server's documentation has it, or as CGI would spell it.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn what_proxies_tell_of_a_user_is_known_by_its_family() {
         for name in [
             "cf-access-authenticated-user-email",
