@@ -50,9 +50,9 @@ mod watch;
 pub(crate) use collect::collect_run;
 #[cfg(feature = "operation")]
 pub(crate) use hold::{Silence, hold_run};
-#[cfg(any(feature = "openai", feature = "operation"))]
 #[cfg(feature = "operation")]
 pub(crate) use object::Named;
+#[cfg(any(feature = "openai", feature = "operation"))]
 pub(crate) use object::{Object, list, text};
 
 pub use body::RunBody;

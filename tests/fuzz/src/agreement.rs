@@ -22,7 +22,7 @@ pub fn validate(data: &[u8]) {
     let theirs = jiter::JsonValue::parse(body, true).expect("what was taken is JSON to the SDK");
     assert!(is_same(&value, &theirs), "the SDK reads {theirs:?}");
     let operation = Name::ALL[usize::from(pick) % Name::ALL.len()];
-    if let Err(report) = SCHEMAS.check(operation, &value) {
+    if let Err(report) = SCHEMAS.check(operation.as_str(), &value) {
         let said = format!("{:?}", report.violations());
         assert!(said.len() <= 32 * 1024, "a report of {} bytes", said.len());
     }
