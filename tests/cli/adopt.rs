@@ -36,7 +36,7 @@ impl Db {
 
 impl Drop for Db {
     fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm", "-runs"] {
+        for suffix in ["", "-wal", "-shm", "-runs-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
         }
     }
@@ -289,7 +289,7 @@ fn a_report_takes_the_place_of_nothing() {
     }
     // Nor of what is made later.
     let new = Db::new();
-    for suffix in ["", "-wal", "-runs"] {
+    for suffix in ["", "-wal", "-runs-shm"] {
         let report = format!("{}{suffix}", new.0.display());
         let ran = new.adopt(line, &["--report", &report]);
         assert_eq!(ran.code, 2, "{}", ran.err);

@@ -59,7 +59,7 @@ fn a_server_that_is_down_is_a_502_until_it_is_back() {
     ada.said(&other, "hello");
     let messages = ada.get(&session).data()["messages"].to_string();
     assert!(messages.contains("before") && messages.contains("after"), "{messages}");
-    for end in ["", "-wal", "-shm", "-runs"] {
+    for end in ["", "-wal", "-shm", "-runs-shm"] {
         let _removed = std::fs::remove_file(format!("{}{end}", folder.display()));
     }
 }

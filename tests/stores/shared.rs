@@ -382,7 +382,7 @@ async fn nothing_begins_after(deletions: u32) {
     let mut other = Other::open(&directory.file());
     assert_eq!(other.begin(id, 3, 1), 1);
     other.signal("-STOP");
-    let runs = directory.file().with_extension("db-runs");
+    let runs = directory.file().with_extension("db-runs-shm");
     for _ in 0..deletions {
         // This process makes another.
         while !runs.exists() {

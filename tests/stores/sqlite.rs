@@ -211,7 +211,7 @@ fn a_new_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();
     let store = directory.store();
-    let runs = cfg!(all(target_os = "linux", target_pointer_width = "64")).then_some("db-runs");
+    let runs = cfg!(all(target_os = "linux", target_pointer_width = "64")).then_some("db-runs-shm");
     for extension in ["db", "db-wal"].into_iter().chain(runs) {
         let path = directory.file().with_extension(extension);
         let mode = std::fs::metadata(path).unwrap().permissions().mode();

@@ -69,7 +69,7 @@ impl ReportFile {
         let report = Self { path: path.to_owned(), file: BufWriter::new(file), is_kept: false };
         let own = path.canonicalize().ok();
         for other in others {
-            let is_same = ["", "-wal", "-shm", "-journal", "-runs"].into_iter().any(|suffix| {
+            let is_same = ["", "-wal", "-shm", "-journal", "-runs-shm"].into_iter().any(|suffix| {
                 let mut other = other.as_os_str().to_owned();
                 other.push(suffix);
                 own.is_some() && Path::new(&other).canonicalize().ok() == own

@@ -9,8 +9,9 @@ pub(super) use linux::Locks;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 pub(super) use nowhere::Locks;
 
-/// What the file is called, behind the name of the store's.
-pub(super) const SUFFIX: &str = "-runs";
+/// What the file is called, behind the name of the store's: it ends as SQLite's own shared memory
+/// does, so that what backs up, ignores or clears away SQLite's files knows what it is.
+pub(super) const SUFFIX: &str = "-runs-shm";
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux {

@@ -53,7 +53,7 @@ use crate::session::store::{
 ///   are read by the same connections on the runtime's threads for what blocks, eight at once.
 ///   Everything else goes through a thread of the store's own, so a slow disk holds up no other request.
 /// - **Its own files.** Once the file, or the log that SQLite has beside it, was deleted or replaced, calls
-///   fail: a write at once, a read within about a second. The empty file `-runs`, by which processes tell
+///   fail: a write at once, a read within about a second. The empty file `-runs-shm`, by which processes tell
 ///   one another of their runs, is made anew within a quarter of a second; several processes begin no run
 ///   until all have noticed.
 /// - **Bounded.** A call fails after about twice [`busy_timeout`](SqliteOptions::busy_timeout)
