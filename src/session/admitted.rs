@@ -114,6 +114,12 @@ impl ItemCursor {
         Rejection::from(Report::one(format!("/{name}"), "must be an id from this list"))
             .message(format!("The parameter {name} names no item of this thread."))
     }
+
+    /// Gives the refusal of a `before` that names nothing behind `after`.
+    pub(crate) fn unknown_end() -> Rejection {
+        Rejection::from(Report::one("/before", "must be an id of what follows"))
+            .message("The parameter before names no item behind the one that after names.")
+    }
 }
 
 /// The right to read the store's threads in their order, from some place on.

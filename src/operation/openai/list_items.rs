@@ -15,7 +15,6 @@ use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, ItemBounds, ItemCursor, OwnedSession};
 use crate::surface::Surface;
-use crate::validate::Report;
 
 /// The most pages that are read to fill one up. There must be something in it all the same, while
 /// there is more: a client stops at an empty page.
@@ -133,8 +132,7 @@ impl Operation for ListItems {
             return Err(not_found());
         }
         if until.is_some() && limit > 0 && !met_end && next.is_none() {
-            return Err(Rejection::from(Report::one("/before", "must be an id of what follows"))
-                .message("The parameter before names no item behind the one that after names."));
+            return Err(ItemCursor::unknown_end());
         }
         if backwards {
             items.reverse();

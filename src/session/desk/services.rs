@@ -163,17 +163,22 @@ impl Desk {
         // The owner's, whichever service asks.
         let cursors =
             ItemCursors::new(List::OpenAiItems, record.user_id.clone(), self.cursors.clone());
-        let read = async |name: &str, cursor: Option<&str>| {
+        let read = async |cursor: Option<&str>, unknown: fn() -> Rejection| {
             let Some(cursor) = cursor else { return Ok(None) };
             let thread_id = record.thread_id.as_deref().unwrap_or_default();
             Ok::<_, Rejection>(Some(match cursors.open(thread_id, cursor).await? {
                 Some(given) => ItemCursor::Given(given.to_owned()),
                 // It would be looked for among the thread's ids, page by page, and be none.
-                None if looks_sealed(cursor) => return Err(ItemCursor::unknown(name)),
+                None if looks_sealed(cursor) => return Err(unknown()),
                 None => ItemCursor::Id(cursor.to_owned()),
             }))
         };
-        let (after, before) = (read("after", after).await?, read("before", before).await?);
+        let unknown_before: fn() -> Rejection = match after {
+            Some(_) => ItemCursor::unknown_end,
+            None => || ItemCursor::unknown("before"),
+        };
+        let after = read(after, || ItemCursor::unknown("after")).await?;
+        let before = read(before, unknown_before).await?;
         Ok((session, ItemBounds { after, before, cursors, _seal: Seal }))
     }
 
