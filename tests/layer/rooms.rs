@@ -211,7 +211,9 @@ async fn the_provider_of_the_process_is_not_asked() {
         "description": "A user without sessions has an empty list.",
         "steps": [{
             "request": {"method": "GET", "path": "/sessions"},
-            "expect": {"status": 200}
+            "expect": {"status": 200, "json": {
+                "success": true, "data": [], "meta": {"total": 0, "has_more": false, "after": null}
+            }}
         }]
     }"#;
     let fixture = Fixture::parse(Path::new("fixtures"), "mine/list", text).unwrap();
