@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
-use crate::validate::{JsonError, Report};
+use crate::validate::Report;
 
 /// Whether there is no body, where none is asked for: `null` is how clients write a value that they
 /// don't have.
@@ -54,17 +54,6 @@ pub(crate) fn check_ids(pointer: &str, ids: &[impl AsRef<str>]) -> Result<(), Re
         return Err(Report::one(pointer, message));
     }
     Ok(())
-}
-
-pub(crate) fn not_json(error: JsonError) -> Rejection {
-    let text = error.to_string();
-    match error {
-        JsonError::TooMany { max } => Rejection::new(Code::PayloadTooLarge)
-            .message(text)
-            .detail("max_json_values", max)
-            .because("the body has more values than limits.max_json_values"),
-        _ => Rejection::new(Code::InvalidJson).message(text),
-    }
 }
 
 pub(crate) fn string_at(value: &Value, member: &str) -> Option<String> {

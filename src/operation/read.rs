@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Name;
-use crate::operation::fields::{defect, is_absent, not_json};
+use crate::operation::fields::{defect, is_absent, string_at};
 use crate::rejection::Rejection;
 use crate::route::Target;
 use crate::session::ThreadPath;
@@ -119,7 +119,7 @@ impl<'a> Read<'a> {
     /// Reads the same, of what stands for the body.
     pub(crate) fn parts_of(&self, body: &[u8], shape: &'static Shape) -> Result<Parsed, Rejection> {
         let max = self.reader.limits.max_json_values;
-        let parsed = json::read(body, max, shape).map_err(not_json)?;
+        let parsed = json::read(body, max, shape)?;
         self.check(&parsed.value)?;
         Ok(parsed)
     }
@@ -157,5 +157,21 @@ impl<'a> Read<'a> {
         let value = query::parse(self.query, names)?;
         self.reader.schemas.check_query(self.name(), &value)?;
         Ok(value)
+    }
+
+    /// Reads which part of a list of the gateway's own is asked for: the most that are shown, and the
+    /// cursor behind which it begins.
+    ///
+    /// # Errors
+    /// 400 for a parameter that comes twice or doesn't match.
+    pub(crate) fn page(
+        &self,
+        default_limit: u64,
+        max_limit: u64,
+    ) -> Result<(usize, Option<String>), Rejection> {
+        let value = self.query(&["limit", "after"])?;
+        let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(default_limit);
+        let limit = usize::try_from(limit.min(max_limit)).unwrap_or_default();
+        Ok((limit, string_at(&value, "after").filter(|after| !after.is_empty())))
     }
 }

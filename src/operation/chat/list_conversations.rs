@@ -2,11 +2,9 @@
 
 use http::Method;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::conversation::Summary;
 use crate::chatkit::{ChatKit, ChatKitBody};
-use crate::operation::fields::string_at;
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -56,10 +54,7 @@ impl Operation for ListConversations {
     type Grant = SessionPage;
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
-        let value = read.query(&["limit", "after"])?;
-        let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(DEFAULT_LIMIT);
-        let limit = usize::try_from(limit.min(MAX_LIMIT)).unwrap_or_default();
-        let after = string_at(&value, "after").filter(|after| !after.is_empty());
+        let (limit, after) = read.page(DEFAULT_LIMIT, MAX_LIMIT)?;
         Ok(Call { limit, after })
     }
 

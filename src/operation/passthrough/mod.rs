@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::extra::check_extra;
-use crate::operation::fields::{check_ids, check_metadata, not_json, string_at, texts_at};
+use crate::operation::fields::{check_ids, check_metadata, string_at, texts_at};
 use crate::operation::message::{chars_beside, check_text, texts};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes, attachment};
@@ -128,14 +128,14 @@ impl Operation for Passthrough {
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let max = read.limits().max_json_values;
-        let mut parsed = json::read(read.body(), max, &shape::OF_ANY).map_err(not_json)?;
+        let mut parsed = json::read(read.body(), max, &shape::OF_ANY)?;
         let kind = kind(read, &parsed.value)?;
         spelling::check(kind, &parsed.value)?;
         check_metadata(&parsed.value)?;
         let null = Value::Null;
         if let Some(kind) = kind {
             if let Some(shape) = shape::other(kind, parsed.value.get("params").unwrap_or(&null)) {
-                parsed = json::read(read.body(), max, shape).map_err(not_json)?;
+                parsed = json::read(read.body(), max, shape)?;
             }
             check_extra(&parsed.value, known::of(kind))?;
         }

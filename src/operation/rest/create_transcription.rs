@@ -10,7 +10,6 @@ use http::Method;
 use crate::chatkit::envelope::{self, Audio};
 use crate::chatkit::upstream::Failure;
 use crate::chatkit::{ChatKit, ChatKitBody, threads, unknown};
-use crate::operation::fields::not_json;
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -98,7 +97,7 @@ impl Operation for CreateTranscription {
 fn of_json(read: &Read<'_>) -> Result<Call, Rejection> {
     let body = read.body();
     let Outline { mut value, texts: [base64, mime_type], is_cut } =
-        outline(body, [AUDIO, MIME_TYPE]).map_err(not_json)?;
+        outline(body, [AUDIO, MIME_TYPE])?;
     if is_cut && let Some(members) = value.as_object_mut() {
         // They may be in what wasn't read; what was is wrong without that.
         members.entry(AUDIO).or_insert_with(|| "AAAA".into());

@@ -1,10 +1,8 @@
 //! Lists the caller's sessions, a page at a time.
 
 use http::Method;
-use serde_json::Value;
 
 use crate::chatkit::{ChatKit, ChatKitBody};
-use crate::operation::fields::string_at;
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -43,10 +41,7 @@ impl Operation for ListSessions {
     type Grant = SessionPage;
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
-        let value = read.query(&["limit", "after"])?;
-        let limit = value.get("limit").and_then(Value::as_u64).unwrap_or(MAX_LIMIT);
-        let limit = usize::try_from(limit.min(MAX_LIMIT)).unwrap_or_default();
-        let after = string_at(&value, "after").filter(|after| !after.is_empty());
+        let (limit, after) = read.page(MAX_LIMIT, MAX_LIMIT)?;
         Ok(Call { limit, after })
     }
 

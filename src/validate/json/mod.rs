@@ -91,7 +91,7 @@ impl From<JsonError> for Rejection {
             JsonError::TooMany { max } => Self::new(Code::PayloadTooLarge)
                 .message(text)
                 .detail("max_json_values", max)
-                .because("the body has more JSON values than are allowed"),
+                .because("the body has more values than limits.max_json_values"),
             JsonError::ByteOrderMark
             | JsonError::DuplicateKey { .. }
             | JsonError::TooDeep
