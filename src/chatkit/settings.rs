@@ -22,7 +22,7 @@ pub struct ChatKitSettings {
     /// What is read whole, or written in one piece, counts among these; `None`: it isn't counted.
     pub buffered: Option<BufferedBytes>,
     /// How much may be under way at once that is finished whether or not its client waits.
-    pub max_errands: usize,
+    pub max_detached_tasks: usize,
     /// How long and how much of a run is held before its status is fixed.
     pub hold: HoldPolicy,
     /// What one-shot chat says for an assistant that did something and said nothing; empty:
@@ -40,7 +40,8 @@ impl ChatKitSettings {
 }
 
 impl Default for ChatKitSettings {
-    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 errands, the default hold, and [`ACTED`].
+    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 detached tasks, the
+    /// default hold, and [`ACTED`].
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
@@ -49,7 +50,7 @@ impl Default for ChatKitSettings {
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,
             buffered: None,
-            max_errands: 1000,
+            max_detached_tasks: 1000,
             hold: HoldPolicy::default(),
             acted: ACTED.to_owned(),
         }

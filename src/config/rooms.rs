@@ -177,7 +177,7 @@ impl Config {
             utc_offset: upstream.utc_offset,
             max_reply_bytes: upstream.max_reply_bytes,
             buffered: Some(buffered),
-            max_errands: limits.max_in_flight,
+            max_detached_tasks: limits.max_in_flight,
             hold: HoldPolicy {
                 hold_for: stream.hold_for,
                 hold_bytes: stream.hold_bytes,

@@ -9,7 +9,7 @@ use tower_service::Service;
 use crate::chatkit::upstream::{Failure, Upstream};
 use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::error::BoxError;
-use crate::operation::errand::Errands;
+use crate::operation::detached::DetachedTasks;
 use crate::rejection::{Code, Rejection};
 use crate::session::Attachments;
 
@@ -19,7 +19,7 @@ pub(super) const NO_ID: &str = "the upstream's new attachment has no id";
 /// must have an owner, whether or not the client is still there to be told.
 pub(crate) async fn record<S, R>(
     mut upstream: Upstream<S>,
-    errands: &Errands,
+    detached: &DetachedTasks,
     attachments: Attachments,
     request: Bytes,
 ) -> Result<Bytes, Rejection>
@@ -44,7 +44,7 @@ where
             }
         }
     };
-    errands.run(recording).await
+    detached.run(recording).await
 }
 
 /// Has the upstream delete an attachment, and forgets whose it was; to its end, or the row would
@@ -55,7 +55,7 @@ where
 /// hasn't got fails every later deletion: that may as well be a fault of its files' store.
 pub(crate) async fn remove<S, R>(
     mut upstream: Upstream<S>,
-    errands: &Errands,
+    detached: &DetachedTasks,
     attachments: Attachments,
     id: String,
     request: Bytes,
@@ -64,10 +64,10 @@ where
     S: ChatKit<R>,
     R: ChatKitBody,
 {
-    errands.run(async move { forget(&mut upstream, &attachments, &id, request).await }).await
+    detached.run(async move { forget(&mut upstream, &attachments, &id, request).await }).await
 }
 
-/// The same, as a part of what is an errand already.
+/// Does the same as a part of a task that is detached already.
 pub(crate) async fn forget<S, R>(
     upstream: &mut Upstream<S>,
     attachments: &Attachments,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::body::ReplyBody;
-use super::errand::Errands;
+use super::detached::DetachedTasks;
 use super::observer::SessionObserver;
 use crate::chatkit::settings::ChatKitSettings;
 use crate::chatkit::upstream::Upstream;
@@ -20,7 +20,7 @@ pub(crate) type Reply<R> = Result<Response<ReplyBody<R, SessionObserver>>, Rejec
 pub(crate) struct Exchange<S> {
     pub(crate) upstream: Upstream<S>,
     pub(crate) settings: Arc<ChatKitSettings>,
-    pub(crate) errands: Errands,
+    pub(crate) detached: DetachedTasks,
     pub(crate) record: Option<Record>,
 }
 

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use super::service::Operations;
 use crate::chatkit::ChatKitSettings;
-use crate::operation::errand::Errands;
+use crate::operation::detached::DetachedTasks;
 use crate::session::Desk;
 use crate::validate::Reader;
 
@@ -16,14 +16,14 @@ pub struct OperationLayer {
     pub(super) reader: Reader,
     pub(super) desk: Desk,
     pub(super) settings: Arc<ChatKitSettings>,
-    pub(super) errands: Errands,
+    pub(super) detached: DetachedTasks,
 }
 
 impl OperationLayer {
     /// Reads with `reader`, asks at `desk` who may, and asks the upstream by `settings`.
     pub fn new(reader: Reader, desk: Desk, settings: ChatKitSettings) -> Self {
-        let errands = Errands::new(settings.max_errands);
-        Self { reader, desk, settings: Arc::new(settings), errands }
+        let detached = DetachedTasks::new(settings.max_detached_tasks);
+        Self { reader, desk, settings: Arc::new(settings), detached }
     }
 
     /// Replaces how requests are read.
@@ -48,7 +48,7 @@ impl OperationLayer {
     /// being made or deleted. To be called, within a time of the caller's, when no more requests
     /// come and the process is about to end.
     pub async fn finished(&self) {
-        self.errands.finished().await;
+        self.detached.finished().await;
     }
 
     pub(crate) fn endpoint(&self) -> &Uri {

@@ -71,7 +71,7 @@ use crate::session::{Desk, Granted};
 pub(crate) mod attachment;
 pub(crate) mod body;
 mod chat;
-pub(crate) mod errand;
+pub(crate) mod detached;
 pub(crate) mod exchange;
 pub(crate) mod extra;
 pub(crate) mod fields;

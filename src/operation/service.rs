@@ -145,7 +145,7 @@ impl Asked {
         let settings = Arc::clone(&rooms.settings);
         let sender = Sender::new(Arc::clone(&settings), head, principal.user_id().clone());
         let upstream = Upstream { service: inner, sender, known };
-        Exchange { upstream, settings, errands: rooms.errands.clone(), record }
+        Exchange { upstream, settings, detached: rooms.detached.clone(), record }
     }
 
     /// Tells the log what the request is about.

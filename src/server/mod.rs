@@ -200,8 +200,8 @@ impl Server {
         }
         drop(self.listener);
         self.draining.send_replace(true);
-        let errands = self.rooms.finished();
-        drain(&mut connections, errands, self.limits.drain_timeout).await;
+        let detached = self.rooms.finished();
+        drain(&mut connections, detached, self.limits.drain_timeout).await;
         Ok(())
     }
 }
@@ -248,11 +248,11 @@ async fn accept_all<S, R>(
     }
 }
 
-/// Waits for connections to end, and then for `errands`, which outlive them; cuts the connections
+/// Waits for connections to end, and then for `detached`, which outlive them; cuts the connections
 /// when it has been long enough.
 async fn drain(
     connections: &mut JoinSet<()>,
-    errands: impl Future<Output = ()>,
+    detached: impl Future<Output = ()>,
     drain_timeout: Duration,
 ) {
     while connections.try_join_next().is_some() {}
@@ -261,7 +261,7 @@ async fn drain(
     }
     let all = async {
         while connections.join_next().await.is_some() {}
-        errands.await;
+        detached.await;
     };
     if timeout(drain_timeout, all).await.is_err() {
         tracing::warn!(connections = connections.len(), "drain time is over, cutting what is left");
@@ -281,11 +281,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn errands_are_waited_for_and_not_for_ever() {
-        let (done, errand) = tokio::sync::oneshot::channel::<()>();
+    async fn detached_tasks_are_waited_for_and_not_for_ever() {
+        let (done, detached) = tokio::sync::oneshot::channel::<()>();
         let hour = Duration::from_secs(3600);
         let mut none = JoinSet::new();
-        let mut draining = pin!(drain(&mut none, async { errand.await.unwrap() }, hour));
+        let mut draining = pin!(drain(&mut none, async { detached.await.unwrap() }, hour));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(draining.as_mut().poll(&mut cx).is_pending());
         done.send(()).unwrap();

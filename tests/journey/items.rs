@@ -52,7 +52,7 @@ async fn what_is_finished_for_clients_that_left_is_bounded() {
     client.send(create("bounded-2")).await;
     client.reply().await.refusal(503, "SERVICE_UNAVAILABLE");
     upstream.expect_no_connection();
-    // What needs no errand is served meanwhile.
+    // What needs no detached task is served meanwhile.
     gateway.session("ada").await;
 
     peer.send(json_answer("{\"id\":\"atc_1\"}")).await;

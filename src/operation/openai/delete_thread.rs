@@ -87,8 +87,8 @@ impl Operation for DeleteThread {
         let Some(thread_id) = session.record().thread_id.clone() else { return Err(not_found()) };
         let upstream = exchange.upstream_for(&session.record().user_id);
         let id = thread_id.clone();
-        // An errand: once the thread is gone nobody can tell any more which files were in it.
-        exchange.errands.run(delete(upstream, session, id, attachments)).await?;
+        // Detached: once the thread is gone nobody can tell any more which files were in it.
+        exchange.detached.run(delete(upstream, session, id, attachments)).await?;
         reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })
     }
 }

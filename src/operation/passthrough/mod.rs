@@ -233,14 +233,14 @@ impl Operation for Passthrough {
             }
             Grant::Delete(session) => Box::pin(pass::delete(exchange, session, call.body)).await,
             Grant::CreateAttachment(owner) => {
-                let Exchange { upstream, errands, .. } = exchange;
-                let answer = attachment::record(upstream, &errands, owner, call.body);
+                let Exchange { upstream, detached, .. } = exchange;
+                let answer = attachment::record(upstream, &detached, owner, call.body);
                 Ok(reply::whole(Box::pin(answer).await?))
             }
             Grant::DeleteAttachment(owner) => {
-                let Exchange { upstream, errands, .. } = exchange;
+                let Exchange { upstream, detached, .. } = exchange;
                 let id = call.attachments.pop().unwrap_or_default();
-                let answer = attachment::remove(upstream, &errands, owner, id, call.body);
+                let answer = attachment::remove(upstream, &detached, owner, id, call.body);
                 Ok(reply::whole(Box::pin(answer).await?))
             }
             Grant::Other(thread) => pass::other(exchange, thread, call).await,

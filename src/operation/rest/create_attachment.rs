@@ -61,8 +61,8 @@ impl Operation for CreateAttachment {
         Call { params }: Call,
     ) -> Reply<R> {
         let request = envelope::new_attachment(&params);
-        let Exchange { upstream, errands, .. } = exchange;
-        let answer = record(upstream, &errands, attachments, request).await?;
+        let Exchange { upstream, detached, .. } = exchange;
+        let answer = record(upstream, &detached, attachments, request).await?;
         let attachment = threads::object(&answer)
             .ok_or(Failure::Protocol("the upstream's attachment is not one"))?;
         let written = attachment.get("id").ok_or(Failure::Protocol(NO_ID))?;

@@ -55,8 +55,8 @@ impl Operation for DeleteAttachment {
         Call { attachment: id }: Call,
     ) -> Reply<R> {
         let request = envelope::delete_attachment(&id);
-        let Exchange { upstream, errands, .. } = exchange;
-        remove(upstream, &errands, attachments, id.clone().into(), request).await?;
+        let Exchange { upstream, detached, .. } = exchange;
+        remove(upstream, &detached, attachments, id.clone().into(), request).await?;
         reply::one(reply::DeletedAttachment { id: &id, deleted: true })
     }
 }

@@ -74,9 +74,9 @@ macro_rules! exchange {
                 Ok::<_, BoxError>(response.unwrap())
             }
         });
-        let errands = crate::operation::errand::Errands::new(1);
+        let detached = crate::operation::detached::DetachedTasks::new(1);
         let upstream = Upstream::of(service);
-        Exchange { upstream, settings: Arc::default(), errands, record: None }
+        Exchange { upstream, settings: Arc::default(), detached, record: None }
     }};
 }
 

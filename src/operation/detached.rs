@@ -7,20 +7,20 @@ use tokio::sync::Semaphore;
 
 use crate::rejection::{Code, ProxyError, Rejection};
 
-/// The errands that are under way: what would leave half of itself behind if it were dropped
-/// with its client's request.
+/// The tasks that are under way on their own: each would leave half of itself behind if it were
+/// dropped with its client's request.
 ///
-/// Each is a task of its own, which the upstream's time-outs end. A client that leaves gives its
-/// place among the requests back, so errands have a bound of their own; and nobody's connection
-/// stands for them, so whoever stops the process has to wait for them.
+/// The upstream's time-outs end them. A client that leaves gives its place among the requests back,
+/// so they have a bound of their own; and nobody's connection stands for them, so whoever stops the
+/// process has to wait for them.
 #[derive(Clone, Debug)]
-pub(crate) struct Errands {
+pub(crate) struct DetachedTasks {
     places: Arc<Semaphore>,
     max: u32,
 }
 
-impl Errands {
-    /// At most `max` at once.
+impl DetachedTasks {
+    /// Allows at most `max` at once.
     pub(crate) fn new(max: usize) -> Self {
         let max = u32::try_from(max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         // As many as the permits that are asked for at the end, on any platform.
@@ -40,12 +40,13 @@ impl Errands {
                 .with_proxy_error(ProxyError::ConnectionLimitReached)
                 .because("there is too much to finish for clients that have left")
         })?;
-        let errand = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let outcome = work.await;
             drop(place);
             outcome
         });
-        errand.await.map_err(|_| Rejection::new(Code::Internal).because("an errand was stopped"))?
+        task.await
+            .map_err(|_| Rejection::new(Code::Internal).because("a detached task was stopped"))?
     }
 
     /// Waits until none is under way. None begins meanwhile: they are refused.
@@ -69,9 +70,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_errand_outlives_who_asked_for_it_and_is_waited_for() {
-        let errands = Errands::new(2);
-        errands.finished().await;
+    async fn a_detached_task_outlives_who_asked_for_it_and_is_waited_for() {
+        let detached = DetachedTasks::new(2);
+        detached.finished().await;
         let (go, gone) = oneshot::channel::<()>();
         let (done, mut was_done) = oneshot::channel();
         {
@@ -80,29 +81,29 @@ mod tests {
                 done.send(()).unwrap();
                 Ok(())
             };
-            assert!(is_pending(pin!(errands.run(work))));
+            assert!(is_pending(pin!(detached.run(work))));
         }
-        let mut finished = pin!(errands.finished());
+        let mut finished = pin!(detached.finished());
         assert!(is_pending(finished.as_mut()));
         go.send(()).unwrap();
         finished.await;
         was_done.try_recv().unwrap();
-        assert_eq!(errands.run(async { Ok(7) }).await.unwrap(), 7);
+        assert_eq!(detached.run(async { Ok(7) }).await.unwrap(), 7);
     }
 
     #[tokio::test]
     async fn what_is_too_much_is_refused_and_a_defect_gives_its_place_back() {
-        let errands = Errands::new(1);
+        let detached = DetachedTasks::new(1);
         {
-            let held = errands.run(std::future::pending::<Result<(), _>>());
+            let held = detached.run(std::future::pending::<Result<(), _>>());
             assert!(is_pending(pin!(held)));
         }
-        let refused = errands.run(async { Ok(()) }).await.unwrap_err();
+        let refused = detached.run(async { Ok(()) }).await.unwrap_err();
         assert_eq!(refused.code(), Code::ServiceUnavailable);
 
-        let errands = Errands::new(1);
-        let defect = errands.run::<()>(async { panic!("on purpose") }).await.unwrap_err();
+        let detached = DetachedTasks::new(1);
+        let defect = detached.run::<()>(async { panic!("on purpose") }).await.unwrap_err();
         assert_eq!(defect.code(), Code::Internal);
-        errands.run(async { Ok(()) }).await.unwrap();
+        detached.run(async { Ok(()) }).await.unwrap();
     }
 }
