@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::outlet::Outlet;
+use super::rendezvous::Rendezvous;
 use super::run::Cut;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind};
@@ -33,7 +33,7 @@ type BoxedRun = Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>;
 /// is over when the last frame leaves and not only when somebody asks for the next.
 struct Stream {
     run: Option<BoxedRun>,
-    frames: Outlet<Bytes>,
+    frames: Rendezvous<Bytes>,
     next: Option<Bytes>,
     cut: Option<ForwardError>,
 }
@@ -45,7 +45,7 @@ impl EmbeddedBody {
 
     /// The body that polls `run`, which puts its frames into the other end of `frames`.
     pub(super) fn stream(
-        frames: Outlet<Bytes>,
+        frames: Rendezvous<Bytes>,
         run: impl Future<Output = Result<(), Cut>> + Send + 'static,
     ) -> Self {
         let run: Option<BoxedRun> = Some(Box::pin(run));

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::json::Json;
-use super::moment::Moment;
+use super::timestamp::NaiveTimestamp;
 
 /// One entry of a thread's transcript.
 #[derive(Clone, Debug, Serialize)]
 pub struct Item {
     pub(super) id: String,
     pub(super) thread_id: String,
-    pub(super) created_at: Moment,
+    pub(super) created_at: NaiveTimestamp,
     #[serde(flatten)]
     pub(super) content: Content,
 }
@@ -338,7 +338,7 @@ mod tests {
         Item {
             id: "msg_1".into(),
             thread_id: "thr_1".into(),
-            created_at: Moment::from_micros(1_763_696_592_764_522),
+            created_at: NaiveTimestamp::from_micros(1_763_696_592_764_522),
             content,
         }
     }

@@ -75,13 +75,13 @@
 mod body;
 pub mod echo;
 mod event;
+mod id;
 mod item;
 mod json;
-mod moment;
 #[cfg(feature = "openai")]
 pub mod openai;
-mod outlet;
 mod pending;
+mod rendezvous;
 mod reply;
 mod request;
 mod responder;
@@ -90,6 +90,7 @@ mod run;
 mod service;
 mod store;
 mod thread;
+mod timestamp;
 
 pub use body::EmbeddedBody;
 pub use event::{Event, Level, Update};

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::event::{Event, Update};
+use super::id::new_id;
 use super::item::{AssistantMessage, Content, Item, OutputText, SdkHiddenContext};
-use super::moment::{Moment, new_id};
 use super::rows;
 use super::store::Store;
+use super::timestamp::NaiveTimestamp;
 
 /// Stores what was said so far if it is dropped before [`end`](Self::end).
 ///
@@ -115,7 +116,7 @@ impl Drop for Pending {
         items.push(Item {
             id: new_id("shcx"),
             thread_id: std::mem::take(&mut self.thread_id),
-            created_at: Moment::now(),
+            created_at: NaiveTimestamp::now(),
             content: Content::SdkHiddenContext(SdkHiddenContext {
                 content: "The user cancelled the stream. Stop responding to the prior request."
                     .into(),

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::id::new_id;
 use super::item::{Content, Item};
-use super::moment::new_id;
 use super::request::{PageRequest, ReplyRequest};
 use super::rows;
 use super::run::Cut;

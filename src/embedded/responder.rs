@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::event::{Event, Update};
+use super::id::new_id;
 use super::item::{AssistantMessage, Content, Item, OutputText, UserMessage};
-use super::moment::{Moment, new_id};
-use super::outlet::Outlet;
+use super::rendezvous::Rendezvous;
 use super::request::Action;
 use super::thread::{Status, Thread};
+use super::timestamp::NaiveTimestamp;
 use crate::bounds;
 
 /// What a [`Responder`]'s methods return: a future that emits events through its [`Turn`] and
@@ -77,7 +78,7 @@ pub struct Turn {
     message: Option<Item>,
     token_delay: Duration,
     thread: SharedThread,
-    out: Outlet<Event>,
+    out: Rendezvous<Event>,
 }
 
 /// The thread of a running turn: the responder may change it between two events.
@@ -105,7 +106,7 @@ impl Turn {
         items: Vec<Item>,
         message: Option<Item>,
         token_delay: Duration,
-        out: Outlet<Event>,
+        out: Rendezvous<Event>,
     ) -> Self {
         Self { items, message, token_delay, thread, out }
     }
@@ -159,7 +160,7 @@ impl Turn {
         Item {
             id: new_id(prefix),
             thread_id: self.thread.with(|thread| thread.id.clone()),
-            created_at: Moment::now(),
+            created_at: NaiveTimestamp::now(),
             content,
         }
     }

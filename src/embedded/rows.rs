@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde_json::value::RawValue;
 
 use super::item::{Content, Item, is_hidden};
-use super::moment::Moment;
 use super::request::PageRequest;
 use super::thread::{Attachment, Page, Status, Thread};
+use super::timestamp::NaiveTimestamp;
 
 /// How many of the newest items every responder is shown.
 const SHOWN_TO_RESPONDERS: usize = 100;
@@ -282,7 +282,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
     let status: String = row.get(3)?;
     Ok(Thread {
         id: row.get(0)?,
-        created_at: Moment::from_micros(row.get(1)?),
+        created_at: NaiveTimestamp::from_micros(row.get(1)?),
         title: row.get(2)?,
         status: serde_json::from_str::<Status>(&status).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(error))
@@ -295,7 +295,7 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<Item> {
     Ok(Item {
         id: row.get(0)?,
         thread_id: row.get(1)?,
-        created_at: Moment::from_micros(row.get(2)?),
+        created_at: NaiveTimestamp::from_micros(row.get(2)?),
         content: Content::read(&kind, &body)
             .ok_or_else(|| rusqlite::Error::InvalidColumnType(4, kind, Type::Text))?,
     })

@@ -8,19 +8,20 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::event::{Event, ServerEvent, StreamOptions, frame};
+use super::id::new_id;
 use super::item::{
     Answers, Content, Item, QuestionKind, StructuredInput, StructuredInputStatus, ToolCallStatus,
     UserMessage,
 };
 use super::json::Json;
-use super::moment::{Moment, new_id};
-use super::outlet::Outlet;
 use super::pending::Pending;
+use super::rendezvous::Rendezvous;
 use super::request::{Action, Input, StreamRequest, Submission};
 use super::responder::{Answer, Failure, SharedThread, Turn};
 use super::rows;
 use super::service::Server;
 use super::thread::{Attachment, Thread};
+use super::timestamp::NaiveTimestamp;
 use crate::error::{BoxError, Error, chain};
 use crate::shown::shown;
 
@@ -50,7 +51,7 @@ impl From<serde_json::Error> for Cut {
 /// One run: emits SSE frames, and ends with the stream.
 pub(super) struct Run {
     server: Arc<Server>,
-    frames: Outlet<Bytes>,
+    frames: Rendezvous<Bytes>,
 }
 
 /// What the responder is asked to do.
@@ -60,7 +61,7 @@ enum Task {
 }
 
 impl Run {
-    pub(super) fn new(server: Arc<Server>, frames: Outlet<Bytes>) -> Self {
+    pub(super) fn new(server: Arc<Server>, frames: Rendezvous<Bytes>) -> Self {
         Self { server, frames }
     }
 
@@ -147,7 +148,7 @@ impl Run {
                 let item = Item {
                     id: new_id("msg"),
                     thread_id,
-                    created_at: Moment::now(),
+                    created_at: NaiveTimestamp::now(),
                     content: Content::UserMessage(UserMessage {
                         content: input.content,
                         attachments: attachments.iter().map(Attachment::to_json).collect(),
@@ -244,7 +245,7 @@ impl Run {
         if let Some(event) = first {
             self.store_and_send(event, pending).await?;
         }
-        let mut events = Outlet::new();
+        let mut events = Rendezvous::new();
         let mut answer = self.begin(shared, task, events.other_end()).await?;
         let mut ended = None;
         loop {
@@ -271,7 +272,7 @@ impl Run {
         &self,
         shared: &SharedThread,
         task: Task,
-        out: Outlet<Event>,
+        out: Rendezvous<Event>,
     ) -> Result<Answer, Stop> {
         let thread_id = shared.now().id;
         let messages = self.server.responder.messages();

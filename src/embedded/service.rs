@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::body::EmbeddedBody;
 use super::echo::Echo;
-use super::outlet::Outlet;
+use super::rendezvous::Rendezvous;
 use super::reply::reply;
 use super::request;
 use super::responder::Responder;
@@ -154,7 +154,7 @@ where
         },
         // The head leaves before anything is looked up, as it does from the SDK.
         Ok(request::Request::Stream(request)) => {
-            let frames = Outlet::new();
+            let frames = Rendezvous::new();
             let run = Run::new(server, frames.other_end()).go(request);
             let mut response = Response::new(EmbeddedBody::stream(frames, run));
             response.headers_mut().insert(CONTENT_TYPE, EVENTS);

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::new_id;
 use super::json::Json;
-use super::moment::{Moment, new_id};
+use super::timestamp::NaiveTimestamp;
 
 /// A thread without its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Thread {
     pub(super) id: String,
-    pub(super) created_at: Moment,
+    pub(super) created_at: NaiveTimestamp,
     pub(super) title: Option<String>,
     pub(super) status: Status,
 }
@@ -62,7 +63,7 @@ pub(super) struct ThreadView<T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
     id: String,
-    created_at: Moment,
+    created_at: NaiveTimestamp,
     status: Status,
     metadata: NoMetadata,
     items: Page<T>,
@@ -73,7 +74,12 @@ struct NoMetadata {}
 
 impl Thread {
     pub(super) fn new() -> Self {
-        Self { id: new_id("thr"), created_at: Moment::now(), title: None, status: Status::Active }
+        Self {
+            id: new_id("thr"),
+            created_at: NaiveTimestamp::now(),
+            title: None,
+            status: Status::Active,
+        }
     }
 
     pub(super) fn with_items<T>(self, items: Page<T>) -> ThreadView<T> {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::super::event::{Event, Level, Update};
+use super::super::id::new_id;
 use super::super::item::{
     Content, EndOfTurn, GeneratedImage, HiddenContext, Item, TaskContent, ToolCall, ToolCallStatus,
     UserMessage, WorkflowContent,
 };
 use super::super::json::Json;
-use super::super::moment::new_id;
 use super::super::request::Action;
 use super::super::responder::{Answer, Failure, Responder, Turn};
 use super::super::thread::Status;

@@ -185,14 +185,14 @@ fn answer(message: &AssistantMessage) -> Cow<'_, str> {
 mod tests {
     use super::super::super::item::{EndOfTurn, OutputText};
     use super::super::super::json::Json;
-    use super::super::super::moment::Moment;
+    use super::super::super::timestamp::NaiveTimestamp;
     use super::*;
 
     fn item(content: Content) -> Item {
         Item {
             id: "msg_1".into(),
             thread_id: "thr_1".into(),
-            created_at: Moment::from_micros(0),
+            created_at: NaiveTimestamp::from_micros(0),
             content,
         }
     }

@@ -1,7 +1,7 @@
-//! A hand-over inside of one task: a future puts values out, whoever polls it takes them.
+//! A rendezvous channel inside of one task: a future puts values in, whoever polls it takes them.
 //!
 //! It lets a run be written as an `async` function that pauses at each event until the event was
-//! taken. Nothing is spawned, nothing is queued: at most one value is in the outlet.
+//! taken. Nothing is spawned, nothing is queued: at most one value is in the channel.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,24 +9,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 /// One end puts, the other takes; both are this type.
-pub(super) struct Outlet<T>(Arc<Mutex<Slot<T>>>);
+pub(super) struct Rendezvous<T>(Arc<Mutex<Slot<T>>>);
 
 struct Slot<T> {
     value: Option<T>,
     putter: Option<Waker>,
 }
 
-impl<T> Outlet<T> {
+impl<T> Rendezvous<T> {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Slot { value: None, putter: None })))
     }
 
-    /// The other end.
+    /// Gives the other end.
     pub(super) fn other_end(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 
-    /// Puts a value out and waits until it was taken.
+    /// Puts a value in and waits until it was taken.
     ///
     /// Dropping the future takes nothing back: the value may still be taken.
     pub(super) async fn put(&mut self, value: T) {
@@ -62,9 +62,9 @@ impl<T> Outlet<T> {
     }
 }
 
-impl<T> fmt::Debug for Outlet<T> {
+impl<T> fmt::Debug for Rendezvous<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").finish_non_exhaustive()
+        f.debug_struct("Rendezvous").finish_non_exhaustive()
     }
 }
 
@@ -77,11 +77,11 @@ mod tests {
 
     #[test]
     fn a_putter_goes_on_only_after_its_value_was_taken() {
-        let mut outlet = Outlet::new();
-        let mut end = outlet.other_end();
+        let mut rendezvous = Rendezvous::new();
+        let mut end = rendezvous.other_end();
         let mut putting = pin!(async move {
-            outlet.put(1).await;
-            outlet.put(2).await;
+            rendezvous.put(1).await;
+            rendezvous.put(2).await;
         });
         let mut cx = Context::from_waker(Waker::noop());
         for expected in [1, 2] {
