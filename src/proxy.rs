@@ -25,7 +25,7 @@
 //! let settings = "auth.secret = \"0123456789abcdef0123456789abcdef\"";
 //! let config = Sources::new().toml("settings", settings).load()?.config;
 //! let sessions = Arc::new(MemoryStore::new());
-//! let rooms = Rooms::furnish(&config, sessions, HealthLayer::elsewhere())?;
+//! let rooms = Rooms::from_config(&config, sessions, HealthLayer::elsewhere())?;
 //! let gateway = rooms.around(Embedded::in_memory()?);
 //!
 //! let request = Request::post("/api/v1/chatkit/sessions").body(Full::<Bytes>::default())?;
@@ -58,7 +58,7 @@ use crate::route::{RouteLayer, SurfaceLayer};
 use crate::session::SessionStore;
 use crate::telemetry::{TraceLayer, UserLayer};
 
-/// The rooms of the gateway, furnished.
+/// The rooms of the gateway.
 #[derive(Clone, Debug)]
 pub struct Rooms {
     surface: SurfaceLayer,
@@ -73,22 +73,22 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Furnishes the rooms as configured. `health` answers on this listener; so do the document
+    /// Makes the rooms as configured. `health` answers on this listener; so do the document
     /// and its page, unless there is an `admin.listen` for them.
     ///
     /// # Errors
     /// If a key can't be read or a setting can't be used.
-    pub fn furnish(
+    pub fn from_config(
         config: &Config,
         store: Arc<dyn SessionStore>,
         health: HealthLayer,
     ) -> Result<Self, Error> {
         let in_flight = InFlightLayer::new(config.limits.max_in_flight);
-        Self::furnish_with(config, store, health, in_flight)
+        Self::from_config_with(config, store, health, in_flight)
     }
 
-    /// The same with places that somebody else looks at, too.
-    pub(crate) fn furnish_with(
+    /// Makes them with places that somebody else looks at, too.
+    pub(crate) fn from_config_with(
         config: &Config,
         store: Arc<dyn SessionStore>,
         health: HealthLayer,

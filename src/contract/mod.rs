@@ -67,7 +67,7 @@
 //! use tower::{ServiceBuilder, util::MapResponseLayer};
 //!
 //! let target = Target::service(|upstream, config| {
-//!     let rooms = Rooms::furnish(config, Arc::new(MemoryStore::new()), HealthLayer::elsewhere())?;
+//!     let rooms = Rooms::from_config(config, Arc::new(MemoryStore::new()), HealthLayer::elsewhere())?;
 //!     let stack = ServiceBuilder::new().layer(MapResponseLayer::new(|response| response));
 //!     Ok::<_, Error>(stack.service(rooms.around(upstream)))
 //! });

@@ -49,7 +49,7 @@ impl Target {
     pub fn in_process() -> Self {
         Self::service(|upstream, config| {
             let store = Arc::new(MemoryStore::new());
-            let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere())?;
+            let rooms = Rooms::from_config(config, store, HealthLayer::elsewhere())?;
             Ok::<_, crate::error::Error>(rooms.around(upstream))
         })
     }

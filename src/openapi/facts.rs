@@ -6,7 +6,7 @@ use crate::session::{ChatSettings, SessionLimits};
 use crate::surface::Surfaces;
 use crate::validate::{BodyLimits, UnknownRequests};
 
-/// What the document tells of a gateway: what its rooms are furnished with, as far as clients see
+/// What the document tells of a gateway: what its rooms are made with, as far as clients see
 /// it. A configuration [has them](crate::config::Config::facts).
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -49,7 +49,7 @@ use tokio::time::timeout;
 use tower::{Layer as _, Service};
 
 use self::connection::Patience;
-use self::upstream::Backing;
+use self::upstream::AnyUpstream;
 use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
 use crate::health::HealthLayer;
@@ -69,7 +69,7 @@ pub struct Server {
     health: HealthLayer,
     docs: DocsLayer,
     rooms: Rooms,
-    upstream: Backing,
+    upstream: AnyUpstream,
     limits: Limits,
     draining: watch::Sender<bool>,
 }
@@ -88,20 +88,20 @@ impl Server {
     /// # Errors
     /// If a setting can't be used.
     pub fn check(config: &Config) -> Result<(), Error> {
-        Backing::check(config)?;
+        AnyUpstream::check(config)?;
         // On whichever listener it is.
         DocsLayer::new(&config.facts())?;
         let store = Arc::new(MemoryStore::new());
-        Rooms::furnish(config, store, HealthLayer::elsewhere()).map(drop)
+        Rooms::from_config(config, store, HealthLayer::elsewhere()).map(drop)
     }
 
-    /// Opens the store, furnishes the rooms and listens. The upstream need not be there yet.
+    /// Opens the store, makes the rooms and listens. The upstream need not be there yet.
     ///
     /// # Errors
     /// If the store can't be opened, a setting can't be used, or an address is taken.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let store = open_store(&config)?;
-        let upstream = Backing::new(&config)?;
+        let upstream = AnyUpstream::new(&config)?;
         let (draining, drained) = watch::channel(false);
         let in_flight = InFlightLayer::new(config.limits.max_in_flight);
         let health =
@@ -114,7 +114,7 @@ impl Server {
             None => DocsLayer::elsewhere(),
             Some(_) => DocsLayer::new(&config.facts())?,
         };
-        let rooms = Rooms::furnish_with(&config, store, on_main, in_flight)?;
+        let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
         let listener = listen(config.listen).await?;
         let address = listener
             .local_addr()

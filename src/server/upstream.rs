@@ -23,12 +23,12 @@ use crate::health::Probe;
 
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
-pub(super) enum Backing {
+pub(super) enum AnyUpstream {
     Embedded(Embedded),
     Http(HttpUpstream),
 }
 
-impl Backing {
+impl AnyUpstream {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
         let settings = &config.upstream;
         match &settings.url {
@@ -115,10 +115,10 @@ fn responder(
     })
 }
 
-impl Service<Request<Full<Bytes>>> for Backing {
-    type Response = Response<BackingBody>;
+impl Service<Request<Full<Bytes>>> for AnyUpstream {
+    type Response = Response<AnyUpstreamBody>;
     type Error = ForwardError;
-    type Future = BackingFuture;
+    type Future = AnyUpstreamFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         match self {
@@ -127,44 +127,46 @@ impl Service<Request<Full<Bytes>>> for Backing {
         }
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> BackingFuture {
+    fn call(&mut self, request: Request<Full<Bytes>>) -> AnyUpstreamFuture {
         match self {
-            Self::Embedded(embedded) => BackingFuture::Embedded { future: embedded.call(request) },
-            Self::Http(upstream) => BackingFuture::Http { future: upstream.call(request) },
+            Self::Embedded(embedded) => {
+                AnyUpstreamFuture::Embedded { future: embedded.call(request) }
+            }
+            Self::Http(upstream) => AnyUpstreamFuture::Http { future: upstream.call(request) },
         }
     }
 }
 
 pin_project! {
-    #[project = BackingFutureProjection]
-    pub(super) enum BackingFuture {
+    #[project = AnyUpstreamFutureProjection]
+    pub(super) enum AnyUpstreamFuture {
         Embedded { #[pin] future: EmbeddedFuture },
         Http { #[pin] future: ResponseFuture },
     }
 }
 
-impl Future for BackingFuture {
-    type Output = Result<Response<BackingBody>, ForwardError>;
+impl Future for AnyUpstreamFuture {
+    type Output = Result<Response<AnyUpstreamBody>, ForwardError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project() {
-            BackingFutureProjection::Embedded { future } => ready!(future.poll(cx))
-                .map(|response| response.map(|body| BackingBody::Embedded { body })),
-            BackingFutureProjection::Http { future } => ready!(future.poll(cx))
-                .map(|response| response.map(|body| BackingBody::Http { body })),
+            AnyUpstreamFutureProjection::Embedded { future } => ready!(future.poll(cx))
+                .map(|response| response.map(|body| AnyUpstreamBody::Embedded { body })),
+            AnyUpstreamFutureProjection::Http { future } => ready!(future.poll(cx))
+                .map(|response| response.map(|body| AnyUpstreamBody::Http { body })),
         })
     }
 }
 
 pin_project! {
-    #[project = BackingBodyProjection]
-    pub(super) enum BackingBody {
+    #[project = AnyUpstreamBodyProjection]
+    pub(super) enum AnyUpstreamBody {
         Embedded { #[pin] body: EmbeddedBody },
         Http { #[pin] body: UpstreamBody },
     }
 }
 
-impl Body for BackingBody {
+impl Body for AnyUpstreamBody {
     type Data = Bytes;
     type Error = ForwardError;
 
@@ -173,8 +175,8 @@ impl Body for BackingBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         match self.project() {
-            BackingBodyProjection::Embedded { body } => body.poll_frame(cx),
-            BackingBodyProjection::Http { body } => body.poll_frame(cx),
+            AnyUpstreamBodyProjection::Embedded { body } => body.poll_frame(cx),
+            AnyUpstreamBodyProjection::Http { body } => body.poll_frame(cx),
         }
     }
 

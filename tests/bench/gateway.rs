@@ -149,7 +149,7 @@ impl Furnished {
             .load()
             .unwrap()
             .config;
-        let rooms = Rooms::furnish(&config, store, HealthLayer::elsewhere()).unwrap();
+        let rooms = Rooms::from_config(&config, store, HealthLayer::elsewhere()).unwrap();
         Self { rooms, session: SessionId::random(), token: token() }
     }
 

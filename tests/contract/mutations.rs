@@ -245,7 +245,7 @@ async fn the_text_of_a_stream_is_the_upstreams() {
 fn tampering(tamper: fn(Response<Bytes>, bool) -> (Response<Bytes>, bool)) -> Target {
     Target::service(move |upstream, config| {
         let store = Arc::new(MemoryStore::new());
-        let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere())?.around(upstream);
+        let rooms = Rooms::from_config(config, store, HealthLayer::elsewhere())?.around(upstream);
         Ok::<_, Error>(service_fn(move |request| {
             let rooms = rooms.clone();
             async move {

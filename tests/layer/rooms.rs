@@ -204,7 +204,7 @@ async fn the_provider_of_the_process_is_not_asked() {
     // Nor for the tokens of fixtures, which a host's own tests run.
     let target = Target::service(|upstream, config| {
         let store = Arc::new(MemoryStore::new());
-        let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere())?;
+        let rooms = Rooms::from_config(config, store, HealthLayer::elsewhere())?;
         Ok::<_, Error>(rooms.around(upstream))
     });
     let text = r#"{

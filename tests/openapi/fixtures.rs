@@ -45,7 +45,7 @@ async fn every_exchange_is_as_the_document_says() {
         }
         let document = Arc::clone(&findings.documents[&key]);
         let store = Arc::new(MemoryStore::new());
-        let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere())?;
+        let rooms = Rooms::from_config(config, store, HealthLayer::elsewhere())?;
         let gateway = rooms.around(upstream);
         let service = Watched { gateway, document, findings: Arc::clone(&shared) };
         Ok::<_, Error>(service)

@@ -23,7 +23,7 @@ use crate::config;
 
 async fn ask(config: &Config, method: Method, path: &str, header: (&str, &str)) -> Response<Bytes> {
     let store = Arc::new(MemoryStore::new());
-    let rooms = Rooms::furnish(config, store, HealthLayer::elsewhere()).unwrap();
+    let rooms = Rooms::from_config(config, store, HealthLayer::elsewhere()).unwrap();
     let gateway = rooms.around(Embedded::in_memory().unwrap());
     let request = Request::builder().method(method).uri(path).header(header.0, header.1);
     let request = request.body(Full::<Bytes>::default()).unwrap();

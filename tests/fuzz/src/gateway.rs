@@ -192,7 +192,7 @@ impl House {
         let store = Arc::new(MemoryStore::new());
         assert!(is_furnished(&store).await, "an empty store");
         let sessions: Arc<dyn SessionStore> = Arc::<MemoryStore>::clone(&store);
-        let rooms = Rooms::furnish(&CONFIG, sessions, HealthLayer::elsewhere()).expect("rooms");
+        let rooms = Rooms::from_config(&CONFIG, sessions, HealthLayer::elsewhere()).expect("rooms");
         let upstream = Upstream::default();
         let gateway = rooms
             .around(upstream.clone())

@@ -72,7 +72,7 @@ async fn no_statement_of_a_list_runs_on_the_writer() {
     );
     let config = Sources::new().toml("test.toml", config).load().unwrap().config;
     let rooms =
-        Rooms::furnish(&config, Arc::<SqliteStore>::clone(&store), HealthLayer::elsewhere());
+        Rooms::from_config(&config, Arc::<SqliteStore>::clone(&store), HealthLayer::elsewhere());
     let gateway = rooms.unwrap().around(service_fn(upstream));
     let claims = json!({ "sub": "ada", "exp": 4_000_000_000_u64 });
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
