@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::threads::{self, PAGE_ROWS};
-use super::upstream::{Failure, Upstream};
+use super::upstream::{Upstream, UpstreamFailure};
 use super::{envelope, messages};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
@@ -55,8 +55,8 @@ where
     let Some(thread_id) = claim.to_count().cloned() else { return Ok(()) };
     let messages = match claim.to_stay_below() {
         Some(limit) => match upstream.messages(&thread_id, Some(limit), MAX_PAGES).await {
-            Ok(Counted::All(messages)) => Some(messages),
-            Ok(Counted::Enough) => return Err(claim.refuse_as_full()),
+            Ok(CountOutcome::All(messages)) => Some(messages),
+            Ok(CountOutcome::Enough) => return Err(claim.refuse_as_full()),
             Err(failure) => {
                 return Err(upstream.refusal_about(&thread_id, Needs::Thread, failure).await);
             }
@@ -69,7 +69,7 @@ where
 
 /// How many messages a thread has.
 #[derive(Debug, PartialEq, Eq)]
-enum Counted {
+enum CountOutcome {
     All(u64),
     /// As many as were asked for, and there may be more.
     Enough,
@@ -84,8 +84,8 @@ where
     async fn messages_soon(&mut self, thread_id: &str) -> Option<u64> {
         let counting = self.messages(thread_id, None, MAX_PAGES_SOON);
         match timeout(SOON, counting).await {
-            Ok(Ok(Counted::All(messages))) => Some(messages),
-            Ok(Ok(Counted::Enough) | Err(_)) | Err(_) => None,
+            Ok(Ok(CountOutcome::All(messages))) => Some(messages),
+            Ok(Ok(CountOutcome::Enough) | Err(_)) | Err(_) => None,
         }
     }
 
@@ -95,7 +95,7 @@ where
         thread_id: &str,
         enough: Option<u64>,
         max_pages: usize,
-    ) -> Result<Counted, Failure> {
+    ) -> Result<CountOutcome, UpstreamFailure> {
         let mut counted = 0;
         let mut cursors = HashSet::new();
         let mut after: Option<String> = None;
@@ -105,16 +105,16 @@ where
             let page = threads::page(&reply)?;
             counted +=
                 page.data.iter().map(|item| u64::from(messages::is_message(item))).sum::<u64>();
-            let Some(next) = page.next() else { return Ok(Counted::All(counted)) };
+            let Some(next) = page.next() else { return Ok(CountOutcome::All(counted)) };
             if enough.is_some_and(|enough| counted >= enough) {
-                return Ok(Counted::Enough);
+                return Ok(CountOutcome::Enough);
             }
             if !cursors.insert(next.to_owned()) {
-                return Err(Failure::Protocol("the upstream's cursor goes round"));
+                return Err(UpstreamFailure::Protocol("the upstream's cursor goes round"));
             }
             after = Some(next.to_owned());
         }
-        Err(Failure::Protocol("the upstream's items don't end"))
+        Err(UpstreamFailure::Protocol("the upstream's items don't end"))
     }
 }
 
@@ -179,10 +179,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_enough_ends_counting() {
         for (pages, limit, counted, asked_for) in [
-            (30_000, 10, Some(Counted::Enough), 5),
-            (30_000, 9, Some(Counted::Enough), 5),
-            (5, 10, Some(Counted::All(10)), 5),
-            (5, 11, Some(Counted::All(10)), 5),
+            (30_000, 10, Some(CountOutcome::Enough), 5),
+            (30_000, 9, Some(CountOutcome::Enough), 5),
+            (5, 10, Some(CountOutcome::All(10)), 5),
+            (5, 11, Some(CountOutcome::All(10)), 5),
             (30_000, 1_000_000, None, MAX_PAGES),
         ] {
             let asked = Arc::<AtomicUsize>::default();

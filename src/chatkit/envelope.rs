@@ -19,7 +19,7 @@ use crate::protocol::RequestType;
 use crate::session::ThreadId;
 
 #[derive(Serialize)]
-struct Envelope<'a, P> {
+struct RequestEnvelope<'a, P> {
     #[serde(rename = "type")]
     kind: &'static str,
     params: P,
@@ -29,7 +29,7 @@ struct Envelope<'a, P> {
 
 /// A user's message, in raw JSON so that not a byte of it changes.
 #[derive(Debug, Default)]
-pub(crate) struct Message {
+pub(crate) struct NewMessage {
     /// The parts of `content`.
     pub(crate) content: Vec<Box<RawValue>>,
     /// The ids of the attachments.
@@ -42,7 +42,7 @@ pub(crate) struct Message {
     pub(crate) metadata: Option<Box<RawValue>>,
 }
 
-impl Message {
+impl NewMessage {
     /// Makes one of a text, which stays as it was written.
     ///
     /// # Errors
@@ -57,12 +57,12 @@ impl Message {
 struct UserMessageParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     thread_id: Option<&'a str>,
-    input: UserMessage<'a>,
+    input: UserInput<'a>,
 }
 
 #[derive(Serialize)]
-struct UserMessage<'a> {
-    content: Parts<'a>,
+struct UserInput<'a> {
+    content: InputParts<'a>,
     attachments: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     quoted_text: Option<&'a RawValue>,
@@ -70,9 +70,9 @@ struct UserMessage<'a> {
 }
 
 /// The parts as they were written; a tag without `data` gets an empty one.
-struct Parts<'a>(&'a [Box<RawValue>]);
+struct InputParts<'a>(&'a [Box<RawValue>]);
 
-impl Serialize for Parts<'_> {
+impl Serialize for InputParts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut parts = serializer.serialize_seq(Some(self.0.len()))?;
         for part in self.0 {
@@ -102,7 +102,7 @@ fn completed(part: &RawValue) -> Option<Box<RawValue>> {
 }
 
 /// Writes the request for one user message: the thread's first one if `thread_id` is `None`.
-pub(crate) fn user_message(thread_id: Option<&ThreadId>, message: &Message) -> Bytes {
+pub(crate) fn user_message(thread_id: Option<&ThreadId>, message: &NewMessage) -> Bytes {
     let kind = match thread_id {
         None => RequestType::ThreadsCreate,
         Some(_) => RequestType::ThreadsAddUserMessage,
@@ -114,12 +114,12 @@ pub(crate) fn user_message(thread_id: Option<&ThreadId>, message: &Message) -> B
         (_, Ok(empty)) => empty,
         (_, Err(_)) => no_options,
     };
-    write(&Envelope {
+    write(&RequestEnvelope {
         kind: kind.as_str(),
         params: UserMessageParams {
             thread_id: thread_id.map(|id| &**id),
-            input: UserMessage {
-                content: Parts(&message.content),
+            input: UserInput {
+                content: InputParts(&message.content),
                 attachments: &message.attachments,
                 quoted_text: message.quoted_text.as_deref(),
                 inference_options,
@@ -139,13 +139,13 @@ struct ThreadParams<'a> {
 /// Writes `threads.get_by_id` or `threads.delete`.
 pub(crate) fn thread(kind: RequestType, thread_id: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: None };
-    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+    write(&RequestEnvelope { kind: kind.as_str(), params, metadata: None })
 }
 
 /// Writes `threads.update`.
 pub(crate) fn thread_title(thread_id: &str, title: &str) -> Bytes {
     let params = ThreadParams { thread_id, title: Some(title) };
-    write(&Envelope { kind: RequestType::ThreadsUpdate.as_str(), params, metadata: None })
+    write(&RequestEnvelope { kind: RequestType::ThreadsUpdate.as_str(), params, metadata: None })
 }
 
 #[derive(Serialize)]
@@ -156,7 +156,11 @@ struct AttachmentParams<'a> {
 /// Writes `attachments.delete`.
 pub(crate) fn delete_attachment(attachment_id: &str) -> Bytes {
     let params = AttachmentParams { attachment_id };
-    write(&Envelope { kind: RequestType::AttachmentsDelete.as_str(), params, metadata: None })
+    write(&RequestEnvelope {
+        kind: RequestType::AttachmentsDelete.as_str(),
+        params,
+        metadata: None,
+    })
 }
 
 #[derive(Serialize)]
@@ -179,7 +183,7 @@ pub(crate) fn page(
     let kind = if thread_id.is_some() { RequestType::ItemsList } else { RequestType::ThreadsList };
     let order = if ascending { "asc" } else { "desc" };
     let params = PageParams { thread_id, limit, order, after };
-    write(&Envelope { kind: kind.as_str(), params, metadata: None })
+    write(&RequestEnvelope { kind: kind.as_str(), params, metadata: None })
 }
 
 #[derive(Serialize)]
@@ -192,7 +196,7 @@ struct FeedbackParams<'a> {
 /// `items.feedback`.
 pub(crate) fn feedback(thread_id: &str, item_ids: &[String], kind: &str) -> Bytes {
     let params = FeedbackParams { thread_id, item_ids, kind };
-    write(&Envelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
+    write(&RequestEnvelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
 }
 
 /// What a request for a run without a message, or for an action, has beside its type.
@@ -215,7 +219,7 @@ impl<'a> StepParams<'a> {
     }
 
     fn write(self, kind: RequestType) -> Bytes {
-        write(&Envelope { kind: kind.as_str(), params: self, metadata: None })
+        write(&RequestEnvelope { kind: kind.as_str(), params: self, metadata: None })
     }
 }
 
@@ -296,7 +300,7 @@ pub(crate) fn about_nobody(kind: &str, nobody: &str) -> Bytes {
 /// Writes `attachments.create`.
 pub(crate) fn new_attachment(params: &RawValue) -> Bytes {
     let kind = RequestType::AttachmentsCreate.as_str();
-    write(&Envelope { kind, params, metadata: None })
+    write(&RequestEnvelope { kind, params, metadata: None })
 }
 
 /// Audio as it came.
@@ -341,7 +345,7 @@ pub(crate) fn transcription(audio: &Audio, mime_type: &str) -> Bytes {
     Bytes::from(request)
 }
 
-fn write<P: Serialize>(envelope: &Envelope<'_, P>) -> Bytes {
+fn write<P: Serialize>(envelope: &RequestEnvelope<'_, P>) -> Bytes {
     // These types have no map with keys that aren't strings, the one thing that can fail.
     Bytes::from(serde_json::to_vec(envelope).unwrap_or_default())
 }
@@ -363,7 +367,7 @@ mod tests {
                 r#"{"type":"input_tag","id":"t","text":"x","data":{"n":1.50,"big":123456789012345678901234567890}}"#,
             ),
         ];
-        let mut run = Message { content, ..Message::default() };
+        let mut run = NewMessage { content, ..NewMessage::default() };
         assert_eq!(
             user_message(None, &run),
             concat!(

@@ -16,8 +16,8 @@ pub(crate) struct Message {
     /// Empty if the upstream gave it none that can be read.
     pub(crate) id: String,
     role: &'static str,
-    content: Vec<Part>,
-    tool_calls: Vec<ToolCall>,
+    content: Vec<TextPart>,
+    tool_calls: Vec<ShownToolCall>,
     #[serde(serialize_with = "display")]
     pub(crate) created_at: Timestamp,
     /// Something was said, and none of it can be read.
@@ -26,18 +26,18 @@ pub(crate) struct Message {
 }
 
 #[derive(Debug, Serialize)]
-struct Part {
+struct TextPart {
     #[serde(rename = "type")]
     kind: String,
     text: String,
 }
 
 #[derive(Debug, Serialize)]
-struct ToolCall {
+struct ShownToolCall {
     id: String,
     call_id: String,
     name: String,
-    arguments: Arguments,
+    arguments: ToolArguments,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Box<RawValue>>,
@@ -45,9 +45,9 @@ struct ToolCall {
 
 /// What a tool is called with: nothing is an object without members.
 #[derive(Debug)]
-struct Arguments(Option<Box<RawValue>>);
+struct ToolArguments(Option<Box<RawValue>>);
 
-impl Serialize for Arguments {
+impl Serialize for ToolArguments {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Some(arguments) => arguments.serialize(serializer),
@@ -69,7 +69,7 @@ impl Message {
 }
 
 /// One part of what a message says.
-pub(crate) struct Piece<'a> {
+pub(crate) struct MessagePart<'a> {
     /// `kind` as the upstream has it, or that of the message's author.
     pub(crate) kind: String,
     /// `None` if it has no words, or none that can be read.
@@ -78,7 +78,7 @@ pub(crate) struct Piece<'a> {
     pub(crate) object: Option<Object<'a>>,
 }
 
-impl Piece<'_> {
+impl MessagePart<'_> {
     /// Tells whether it should have words: a part of a kind that isn't known may have something
     /// else.
     fn lacks_words(&self, kind: &str) -> bool {
@@ -97,16 +97,16 @@ const WORDS: [&str; 5] = ["value", "content", "markdown", "output_text", "refusa
 /// Gives what a message says, part by part; parts are of `kind` unless they say otherwise. A text,
 /// or one part alone, may stand for a list, and what says no more than its text for its content.
 /// `None` if nothing of that is there.
-pub(crate) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<Piece<'a>>> {
+pub(crate) fn pieces<'a>(item: &Object<'a>, kind: &str) -> Option<Vec<MessagePart<'a>>> {
     let content = item.get("content").or_else(|| item.get("text"))?;
     let parts = list(content).unwrap_or_else(|| vec![content]);
     let piece = |part| match Object::of(part) {
-        Some(object) => Piece {
+        Some(object) => MessagePart {
             kind: object.text("type").unwrap_or_else(|| kind.to_owned()),
             text: words_of(&object, MAX_DEPTH),
             object: Some(object),
         },
-        None => Piece { kind: kind.to_owned(), text: words(part, MAX_DEPTH), object: None },
+        None => MessagePart { kind: kind.to_owned(), text: words(part, MAX_DEPTH), object: None },
     };
     Some(parts.into_iter().map(piece).collect())
 }
@@ -205,23 +205,23 @@ fn message(item: &Object<'_>, role: &'static str, created_at: Timestamp) -> Mess
     let pieces = pieces(item, kind);
     let lacks_words =
         pieces.as_ref().is_none_or(|pieces| pieces.iter().any(|piece| piece.lacks_words(kind)));
-    let content: Vec<Part> = pieces
+    let content: Vec<TextPart> = pieces
         .unwrap_or_default()
         .into_iter()
-        .map(|Piece { kind, text, .. }| Part { kind, text: text.unwrap_or_default() })
+        .map(|MessagePart { kind, text, .. }| TextPart { kind, text: text.unwrap_or_default() })
         .collect();
     let is_garbled = lacks_words && content.iter().all(|part| part.text.is_empty());
     let id = item.id().unwrap_or_default();
     Message { id, role, content, tool_calls: Vec::new(), created_at, is_garbled }
 }
 
-fn tool_call(item: &Object<'_>) -> ToolCall {
+fn tool_call(item: &Object<'_>) -> ShownToolCall {
     let call_id = item.text("call_id").unwrap_or_default();
-    ToolCall {
+    ShownToolCall {
         id: item.id().unwrap_or_else(|| call_id.clone()),
         call_id,
         name: item.text("name").unwrap_or_default(),
-        arguments: Arguments(free_form(item, "arguments")),
+        arguments: ToolArguments(free_form(item, "arguments")),
         status: if is_completed(item) { "completed" } else { "pending" },
         output: item.get("output").map(RawValue::to_owned),
     }

@@ -22,5 +22,5 @@ pub(crate) mod upstream;
 
 pub use settings::ChatKitSettings;
 pub use time::parse as parse_time;
-pub(crate) use unknown::Known;
+pub(crate) use unknown::KnownTypes;
 pub(crate) use upstream::{ChatKit, ChatKitBody};

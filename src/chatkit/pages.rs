@@ -14,11 +14,11 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::upstream::{Failure, Upstream};
+use super::upstream::{Upstream, UpstreamFailure};
 use super::{envelope, threads};
 use crate::error::BoxError;
 
-const GOES_ROUND: Failure = Failure::Protocol("the upstream's cursor goes round");
+const GOES_ROUND: UpstreamFailure = UpstreamFailure::Protocol("the upstream's cursor goes round");
 
 /// How many rows are asked for where it isn't known how many it takes.
 const MANY_ROWS: usize = 100;
@@ -30,12 +30,12 @@ const MAX_PAGES: usize = 1000;
 /// so many more behind that. Written as a cursor of its own kind where the upstream's alone can't
 /// say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct ListPosition {
     pub(crate) after: Option<String>,
     pub(crate) skip: usize,
 }
 
-impl Place {
+impl ListPosition {
     const MARK: &str = "own.";
 
     /// Gives the place after a cursor of the upstream's.
@@ -67,11 +67,11 @@ const MAX_SEARCHED_PAGES: usize = 100;
 
 /// What is to be read.
 #[derive(Debug)]
-pub(crate) struct Range<'a> {
+pub(crate) struct ListRange<'a> {
     pub(crate) thread_id: &'a str,
     pub(crate) ascending: bool,
     pub(crate) limit: usize,
-    pub(crate) from: Place,
+    pub(crate) from: ListPosition,
     /// Ours begins behind the first row of this id, which is looked for from there on: the upstream
     /// is never asked by an id that may be of another thread.
     pub(crate) behind: Option<&'a str>,
@@ -85,7 +85,7 @@ pub(crate) struct Range<'a> {
 
 /// What becomes of a row.
 #[derive(Debug)]
-pub(crate) enum Row<T> {
+pub(crate) enum RowFate<T> {
     /// It is one of ours.
     Shown(T),
     /// It isn't.
@@ -93,16 +93,16 @@ pub(crate) enum Row<T> {
     /// The page ends before it, and so do all.
     End,
     /// It can't be told, and nor can the page without it.
-    Broken(Failure),
+    Broken(UpstreamFailure),
 }
 
 /// A page of ours.
 #[derive(Debug)]
-pub(crate) struct Collected<T> {
+pub(crate) struct CollectedPage<T> {
     pub(crate) items: Vec<T>,
     /// Where the next one begins, if there is one.
-    pub(crate) next: Option<Place>,
-    /// A [`Row::End`] was met.
+    pub(crate) next: Option<ListPosition>,
+    /// A [`RowFate::End`] was met.
     pub(crate) met_end: bool,
     /// The upstream had nothing at all there.
     pub(crate) was_empty: bool,
@@ -110,12 +110,12 @@ pub(crate) struct Collected<T> {
 
 #[derive(Debug)]
 pub(crate) enum Stopped {
-    Failed(Failure),
+    Failed(UpstreamFailure),
     UnknownCursor,
 }
 
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
+impl From<UpstreamFailure> for Stopped {
+    fn from(failure: UpstreamFailure) -> Self {
         Self::Failed(failure)
     }
 }
@@ -123,9 +123,9 @@ impl From<Failure> for Stopped {
 /// Reads the upstream's pages until there are enough items, or no more.
 pub(crate) async fn collect<S, R, T>(
     upstream: &mut Upstream<S>,
-    range: Range<'_>,
-    mut row: impl FnMut(&RawValue) -> Row<T>,
-) -> Result<Collected<T>, Stopped>
+    range: ListRange<'_>,
+    mut row: impl FnMut(&RawValue) -> RowFate<T>,
+) -> Result<CollectedPage<T>, Stopped>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -136,7 +136,7 @@ where
     };
     let mut place = range.from;
     let mut collected =
-        Collected { items: Vec::new(), next: None, met_end: false, was_empty: false };
+        CollectedPage { items: Vec::new(), next: None, met_end: false, was_empty: false };
     if range.limit == 0 {
         return Ok(collected);
     }
@@ -149,7 +149,7 @@ where
     let mut kept = upstream.sender.permit();
     for number in 1..=MAX_PAGES {
         // For what was read of the pages before, which are gone themselves.
-        kept.grow_to(bytes).map_err(Failure::Crowded)?;
+        kept.grow_to(bytes).map_err(UpstreamFailure::Crowded)?;
         let is_first = number == 1 && place.skip == 0 && behind.is_none();
         let rows = if is_first { range.limit } else { MANY_ROWS };
         let answer = upstream.json(ask(rows, place.after.as_deref())).await?;
@@ -166,7 +166,7 @@ where
                         if !cursors.insert(next.to_owned()) {
                             return Err(GOES_ROUND.into());
                         }
-                        place = Place::after(next);
+                        place = ListPosition::after(next);
                         searched = number;
                         continue;
                     }
@@ -177,7 +177,7 @@ where
         bytes += answer.len();
         if bytes > upstream.max_reply_bytes() {
             let what = "the upstream's items are too large together";
-            return Err(Failure::Protocol(what).into());
+            return Err(UpstreamFailure::Protocol(what).into());
         }
         was_empty = was_empty && page.data.is_empty() && !page.has_more;
         if number == 1
@@ -198,20 +198,20 @@ where
         }
         for (index, item) in page.data.iter().enumerate().skip(used) {
             match row(item) {
-                Row::Hidden => {}
-                Row::Broken(failure) => return Err(failure.into()),
-                Row::End => {
+                RowFate::Hidden => {}
+                RowFate::Broken(failure) => return Err(failure.into()),
+                RowFate::End => {
                     collected.met_end = true;
                     return Ok(collected);
                 }
-                Row::Shown(shown) if collected.items.len() < range.limit => {
+                RowFate::Shown(shown) if collected.items.len() < range.limit => {
                     collected.items.push(shown);
                     used = index + 1;
                 }
-                Row::Shown(_) => {
+                RowFate::Shown(_) => {
                     let cursor = ids_are_cursors.then(|| cursor_behind(&page, used)).flatten();
                     collected.next =
-                        Some(cursor.unwrap_or(Place { after: place.after, skip: used }));
+                        Some(cursor.unwrap_or(ListPosition { after: place.after, skip: used }));
                     return Ok(collected);
                 }
             }
@@ -223,7 +223,7 @@ where
         if !cursors.insert(next.to_owned()) {
             return Err(GOES_ROUND.into());
         }
-        place = Place::after(next);
+        place = ListPosition::after(next);
         let filled = number - searched >= range.filling
             && (range.may_be_empty || !collected.items.is_empty());
         if filled || collected.items.len() >= range.limit {
@@ -231,16 +231,16 @@ where
             return Ok(collected);
         }
     }
-    Err(Failure::Protocol("the upstream's items don't end").into())
+    Err(UpstreamFailure::Protocol("the upstream's items don't end").into())
 }
 
 /// Gives the place behind so many rows of a page whose ids are cursors, unless the id in question
 /// is another row's too.
-fn cursor_behind(page: &threads::Page<'_>, used: usize) -> Option<Place> {
+fn cursor_behind(page: &threads::UpstreamPage<'_>, used: usize) -> Option<ListPosition> {
     let id = threads::id(page.data.get(used.checked_sub(1)?)?)?;
     let namesakes =
         page.data.iter().filter(|item| threads::id(item).as_deref() == Some(&*id)).count();
-    (namesakes == 1).then(|| Place::after(&id))
+    (namesakes == 1).then(|| ListPosition::after(&id))
 }
 
 #[cfg(test)]
@@ -267,13 +267,13 @@ mod tests {
 
     /// A thread whose items are hidden where they are marked so, and which counts the requests.
     #[derive(Clone)]
-    struct Thread {
+    struct TestThread {
         items: Arc<[(String, bool)]>,
         style: Style,
         asked: Arc<Mutex<Vec<usize>>>,
     }
 
-    impl Thread {
+    impl TestThread {
         fn new(items: impl Iterator<Item = (String, bool)>, style: Style) -> Self {
             Self { items: items.collect(), style, asked: Arc::default() }
         }
@@ -316,12 +316,13 @@ mod tests {
             limit: usize,
             cursor: Option<&str>,
         ) -> (Vec<String>, Option<String>) {
-            let page = self.collect(Self::range(ascending, limit, Place::parse(cursor))).unwrap();
-            (page.items, page.next.map(Place::write))
+            let page =
+                self.collect(Self::range(ascending, limit, ListPosition::parse(cursor))).unwrap();
+            (page.items, page.next.map(ListPosition::write))
         }
 
-        fn range(ascending: bool, limit: usize, from: Place) -> Range<'static> {
-            Range {
+        fn range(ascending: bool, limit: usize, from: ListPosition) -> ListRange<'static> {
+            ListRange {
                 thread_id: "thr_1",
                 ascending,
                 limit,
@@ -333,7 +334,7 @@ mod tests {
             }
         }
 
-        fn collect(&self, range: Range<'_>) -> Result<Collected<String>, Stopped> {
+        fn collect(&self, range: ListRange<'_>) -> Result<CollectedPage<String>, Stopped> {
             let thread = self.clone();
             let service = service_fn(move |request: Request<Full<Bytes>>| {
                 let thread = thread.clone();
@@ -349,9 +350,9 @@ mod tests {
             let mut upstream = Upstream::of(service);
             let row = |item: &RawValue| {
                 if threads::is_hidden(item) {
-                    return Row::Hidden;
+                    return RowFate::Hidden;
                 }
-                Row::Shown(threads::id(item).unwrap())
+                RowFate::Shown(threads::id(item).unwrap())
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(collect(&mut upstream, range, row))
@@ -359,8 +360,10 @@ mod tests {
 
         /// The ids behind one, as far as they are on one page.
         fn behind(&self, ascending: bool, limit: usize, id: &str) -> Option<Vec<String>> {
-            let range =
-                Range { behind: Some(id), ..Self::range(ascending, limit, Place::default()) };
+            let range = ListRange {
+                behind: Some(id),
+                ..Self::range(ascending, limit, ListPosition::default())
+            };
             match self.collect(range) {
                 Ok(page) => Some(page.items),
                 Err(Stopped::UnknownCursor) => None,
@@ -402,7 +405,7 @@ mod tests {
         for style in STYLES {
             for items in [format!("VVV{hidden}"), format!("{hidden}VVV"), format!("V{hidden}VV")] {
                 for ascending in [true, false] {
-                    let thread = Thread::new(pattern(&items), style);
+                    let thread = TestThread::new(pattern(&items), style);
                     let (ids, next) = thread.page(ascending, 20, None);
                     assert_eq!((ids.len(), next), (3, None));
                     assert_eq!(thread.asked(), [20, 100, 100, 100], "{style:?}");
@@ -424,7 +427,7 @@ mod tests {
                     for (ascending, limit) in
                         (1..=7).flat_map(|limit| [(true, limit), (false, limit)])
                     {
-                        let thread = Thread::new(pattern(&items), style);
+                        let thread = TestThread::new(pattern(&items), style);
                         let shown = pattern(&items).filter(|(_, hidden)| !hidden);
                         let mut expected: Vec<String> = shown.map(|(id, _)| id).collect();
                         if !ascending {
@@ -441,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_thread_without_hidden_items_takes_no_more_than_is_wanted() {
-        let thread = Thread::new(pattern("VVVVV"), Style::Opaque);
+        let thread = TestThread::new(pattern("VVVVV"), Style::Opaque);
         assert_eq!(thread.page(true, 2, None).1.as_deref(), Some("2"));
         assert_eq!(thread.page(true, 2, Some("2")).1.as_deref(), Some("4"));
         assert_eq!(thread.page(true, 2, Some("4")).1, None);
@@ -451,7 +454,7 @@ mod tests {
     #[test]
     fn a_row_is_looked_for_in_the_threads_own_pages() {
         for style in STYLES {
-            let thread = Thread::new(pattern(&"Vh".repeat(150)), style);
+            let thread = TestThread::new(pattern(&"Vh".repeat(150)), style);
             for (id, next, pages) in
                 [("i0", &["i2", "i4"][..], 1), ("i98", &["i100", "i102"], 2), ("i298", &[], 3)]
             {
@@ -466,7 +469,7 @@ mod tests {
             }
         }
         // So far and no further.
-        let long = Thread::new(pattern(&"V".repeat(10_002)), Style::Opaque);
+        let long = TestThread::new(pattern(&"V".repeat(10_002)), Style::Opaque);
         assert_eq!(long.behind(true, 1, "i9999").unwrap(), ["i10000"]);
         assert_eq!(long.asked().len(), 101);
         assert_eq!(long.behind(true, 1, "i10000"), None);
@@ -477,7 +480,7 @@ mod tests {
     fn the_next_cursor_is_an_id_only_where_that_says_where() {
         let ids = |ids: &[&str], style| {
             let items = ids.iter().map(|id| ((*id).to_owned(), id.starts_with('h')));
-            Thread::new(items.collect::<Vec<_>>().into_iter(), style)
+            TestThread::new(items.collect::<Vec<_>>().into_iter(), style)
         };
         let plain = ["h1", "a", "b", "c"];
         assert_eq!(ids(&plain, Style::Id).page(true, 1, None).1.as_deref(), Some("a"));
@@ -499,11 +502,11 @@ mod tests {
             (Some("own.x"), 0),
             (Some("a.b"), 7),
         ] {
-            let place = Place { after: after.map(str::to_owned), skip };
-            assert_eq!(Place::parse(Some(&place.clone().write())), place);
+            let place = ListPosition { after: after.map(str::to_owned), skip };
+            assert_eq!(ListPosition::parse(Some(&place.clone().write())), place);
         }
-        assert_eq!(Place::parse(None), Place::default());
-        let foreign = Place::after("own.x.y");
-        assert_eq!(Place::parse(Some("own.x.y")), foreign);
+        assert_eq!(ListPosition::parse(None), ListPosition::default());
+        let foreign = ListPosition::after("own.x.y");
+        assert_eq!(ListPosition::parse(Some("own.x.y")), foreign);
     }
 }

@@ -29,9 +29,9 @@ pub(crate) struct Sender {
 /// Room for what is read whole, which is given back with it. Where nothing is counted there is
 /// always some.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Option<BufferPermit>);
+pub(crate) struct ReplyPermit(Option<BufferPermit>);
 
-impl Kept {
+impl ReplyPermit {
     /// Makes room for `bytes`, all in all.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), Rejection> {
         self.0.as_mut().map_or(Ok(()), |permit| permit.grow_to(bytes))
@@ -72,8 +72,8 @@ impl Sender {
     }
 
     /// Gives a permit for what is read on their behalf.
-    pub(crate) fn permit(&self) -> Kept {
-        Kept(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
+    pub(crate) fn permit(&self) -> ReplyPermit {
+        ReplyPermit(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
     }
 
     /// Gives the fields of a request in JSON.

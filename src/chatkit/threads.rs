@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::plain::{Plain, PlainPage, PlainThread};
-use super::sender::Kept;
-use super::upstream::{Failure, Upstream};
+use super::sender::ReplyPermit;
+use super::upstream::{Upstream, UpstreamFailure};
 use super::{envelope, time};
 use crate::bounds::{MAX_CURSOR_CHARS, is_longer};
 use crate::error::BoxError;
@@ -32,15 +32,15 @@ pub(crate) const MAX_ITEM_PAGES: usize = 10_000;
 
 /// One page of anything.
 #[derive(Default)]
-pub(crate) struct Page<'a> {
+pub(crate) struct UpstreamPage<'a> {
     /// Objects, all of them.
     pub(crate) data: Vec<&'a RawValue>,
     pub(crate) has_more: bool,
     after: Option<String>,
 }
 
-impl<'a> Page<'a> {
-    fn of_plain(plain: PlainPage<'a>) -> Result<Self, Failure> {
+impl<'a> UpstreamPage<'a> {
+    fn of_plain(plain: PlainPage<'a>) -> Result<Self, UpstreamFailure> {
         Self::new(plain.data, Some(plain.has_more), plain.after)
     }
 
@@ -48,18 +48,22 @@ impl<'a> Page<'a> {
         data: Vec<&'a RawValue>,
         has_more: Option<bool>,
         after: Option<String>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, UpstreamFailure> {
         let after = after.filter(|after| !after.is_empty());
         // Nobody could send it back, and many pages' cursors are kept.
         if after.as_deref().is_some_and(|after| is_longer(after, MAX_CURSOR_CHARS)) {
-            return Err(Failure::Protocol("the upstream's cursor is too long"));
+            return Err(UpstreamFailure::Protocol("the upstream's cursor is too long"));
         }
         let has_more = has_more.unwrap_or(after.is_some());
         if has_more && after.is_none() {
-            return Err(Failure::Protocol("the upstream's page has no cursor of the next one"));
+            return Err(UpstreamFailure::Protocol(
+                "the upstream's page has no cursor of the next one",
+            ));
         }
         if data.iter().any(|row| !row.get().starts_with('{')) {
-            return Err(Failure::Protocol("the upstream's page has a row that is no object"));
+            return Err(UpstreamFailure::Protocol(
+                "the upstream's page has a row that is no object",
+            ));
         }
         Ok(Self { data, has_more, after })
     }
@@ -76,39 +80,39 @@ impl<'a> Page<'a> {
 }
 
 /// What a server tells of a thread with its oldest items.
-pub(crate) struct Thread<'a> {
+pub(crate) struct ThreadWithItems<'a> {
     pub(crate) title: Option<String>,
     pub(crate) status: Option<&'a RawValue>,
     pub(crate) allowed_image_domains: Option<&'a RawValue>,
     /// A thread that is shown without items has none.
-    pub(crate) items: Page<'a>,
+    pub(crate) items: UpstreamPage<'a>,
 }
 
-impl<'a> Thread<'a> {
+impl<'a> ThreadWithItems<'a> {
     /// Makes one of which nothing else is known.
-    pub(crate) fn of_items(items: Page<'a>) -> Self {
+    pub(crate) fn of_items(items: UpstreamPage<'a>) -> Self {
         Self { title: None, status: None, allowed_image_domains: None, items }
     }
 }
 
-const NO_PAGE: Failure = Failure::Protocol("the upstream's page is not one");
+const NO_PAGE: UpstreamFailure = UpstreamFailure::Protocol("the upstream's page is not one");
 
 /// Reads a page; a list is a page that is the last.
 ///
 /// One that isn't the last and doesn't say where the next one is isn't one, and nor is one with a
 /// row that is no object: to leave that out, or to take it for the last, would lose what is there.
-pub(crate) fn page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
+pub(crate) fn page(bytes: &[u8]) -> Result<UpstreamPage<'_>, UpstreamFailure> {
     match Plain::read(bytes) {
-        Some(plain) => Page::of_plain(plain),
+        Some(plain) => UpstreamPage::of_plain(plain),
         None => odd_page(bytes),
     }
 }
 
 /// Reads the same, member by member.
-fn odd_page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
+fn odd_page(bytes: &[u8]) -> Result<UpstreamPage<'_>, UpstreamFailure> {
     let Some(page) = object(bytes) else {
         let list = serde_json::from_slice(bytes).map_err(|_| NO_PAGE)?;
-        return Page::new(list, Some(false), None);
+        return UpstreamPage::new(list, Some(false), None);
     };
     let data = match page.member("data").ok_or(NO_PAGE)? {
         // What some languages write for a list without anything in it.
@@ -121,30 +125,31 @@ fn odd_page(bytes: &[u8]) -> Result<Page<'_>, Failure> {
         Some("false" | "0" | "\"false\"") => Some(false),
         Some(_) => return Err(NO_PAGE),
     };
-    Page::new(data, has_more, page.text("after"))
+    UpstreamPage::new(data, has_more, page.text("after"))
 }
 
 /// Reads a thread, and the page in it.
-pub(crate) fn thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
+pub(crate) fn thread(bytes: &[u8]) -> Result<ThreadWithItems<'_>, UpstreamFailure> {
     let Some(PlainThread { title, status, allowed_image_domains, items }) = Plain::read(bytes)
     else {
         return odd_thread(bytes);
     };
     let items = match items {
-        Some(Plain(page)) => Page::of_plain(page)?,
-        None => Page::default(),
+        Some(Plain(page)) => UpstreamPage::of_plain(page)?,
+        None => UpstreamPage::default(),
     };
-    Ok(Thread { title, status, allowed_image_domains, items })
+    Ok(ThreadWithItems { title, status, allowed_image_domains, items })
 }
 
 /// Reads the same, member by member.
-fn odd_thread(bytes: &[u8]) -> Result<Thread<'_>, Failure> {
-    let thread = object(bytes).ok_or(Failure::Protocol("the upstream's thread is not one"))?;
+fn odd_thread(bytes: &[u8]) -> Result<ThreadWithItems<'_>, UpstreamFailure> {
+    let thread =
+        object(bytes).ok_or(UpstreamFailure::Protocol("the upstream's thread is not one"))?;
     let items = match thread.get("items") {
         Some(page) => odd_page(page.get().as_bytes())?,
-        None => Page::default(),
+        None => UpstreamPage::default(),
     };
-    Ok(Thread {
+    Ok(ThreadWithItems {
         title: thread.text("title"),
         status: thread.get("status"),
         allowed_image_domains: thread.get("allowed_image_domains"),
@@ -203,7 +208,7 @@ where
     pub(crate) async fn all_items(
         &mut self,
         thread_id: &str,
-    ) -> Result<(Vec<Box<RawValue>>, Kept), Failure> {
+    ) -> Result<(Vec<Box<RawValue>>, ReplyPermit), UpstreamFailure> {
         let mut items = Vec::new();
         let mut bytes = 0;
         let mut kept = self.sender.permit();
@@ -214,7 +219,7 @@ where
             let reply = self.json(request).await?;
             bytes += reply.len();
             if bytes > self.max_reply_bytes() {
-                return Err(Failure::Unread(
+                return Err(UpstreamFailure::Unread(
                     "the upstream's items are too large together",
                     ProxyError::HttpResponseBodySize,
                 ));
@@ -226,13 +231,13 @@ where
             after = page.next().map(str::to_owned);
             // It is not kept beside what was read of it.
             drop(reply);
-            kept.grow_to(bytes).map_err(Failure::Crowded)?;
+            kept.grow_to(bytes).map_err(UpstreamFailure::Crowded)?;
             let Some(next) = &after else { return Ok((items, kept)) };
             if !cursors.insert(next.clone()) {
-                return Err(Failure::Protocol("the upstream's cursor goes round"));
+                return Err(UpstreamFailure::Protocol("the upstream's cursor goes round"));
             }
         }
-        Err(Failure::Protocol("the upstream's items don't end"))
+        Err(UpstreamFailure::Protocol("the upstream's items don't end"))
     }
 
     /// Tells whether a thread has such an item. `None` means that nobody can tell: the upstream
@@ -260,7 +265,11 @@ where
     }
 
     /// Tells whether a failed exchange about a thread failed because the upstream has lost it.
-    pub(crate) async fn failed_for_lack_of(&mut self, thread_id: &str, failure: &Failure) -> bool {
+    pub(crate) async fn failed_for_lack_of(
+        &mut self,
+        thread_id: &str,
+        failure: &UpstreamFailure,
+    ) -> bool {
         failure.is_not_found() || (failure.is_bare_500() && self.has_lost(thread_id).await)
     }
 
@@ -333,7 +342,7 @@ where
         &mut self,
         thread_id: &str,
         needs: Needs,
-        failure: Failure,
+        failure: UpstreamFailure,
     ) -> Rejection {
         if !failure.is_not_found() && !failure.is_bare_500() {
             return failure.into();
@@ -418,24 +427,27 @@ mod tests {
             ("7", None),
         ] {
             let found = page(text.as_bytes()).ok();
-            assert_eq!(found.as_ref().map(Page::next), next, "{text}");
+            assert_eq!(found.as_ref().map(UpstreamPage::next), next, "{text}");
         }
     }
 
-    fn told(page: &Page<'_>) -> String {
+    fn told(page: &UpstreamPage<'_>) -> String {
         let rows: Vec<_> = page.data.iter().map(|row| row.get()).collect();
         format!("{rows:?} {} {:?}", page.has_more, page.after)
     }
 
-    fn page_as(read: fn(&[u8]) -> Result<Page<'_>, Failure>, json: &str) -> String {
+    fn page_as(read: fn(&[u8]) -> Result<UpstreamPage<'_>, UpstreamFailure>, json: &str) -> String {
         read(json.as_bytes()).map_or_else(|failure| format!("{failure:?}"), |page| told(&page))
     }
 
-    fn thread_as(read: fn(&[u8]) -> Result<Thread<'_>, Failure>, json: &str) -> String {
+    fn thread_as(
+        read: fn(&[u8]) -> Result<ThreadWithItems<'_>, UpstreamFailure>,
+        json: &str,
+    ) -> String {
         read(json.as_bytes()).map_or_else(
             |failure| format!("{failure:?}"),
             |thread| {
-                let Thread { title, status, allowed_image_domains, items } = thread;
+                let ThreadWithItems { title, status, allowed_image_domains, items } = thread;
                 format!("{title:?} {status:?} {allowed_image_domains:?} {}", told(&items))
             },
         )

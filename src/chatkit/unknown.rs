@@ -39,9 +39,9 @@ const MAX_TEXT_BYTES: usize = 8192;
 /// seen the upstream know. One that it takes back, by going back to an older version, is then taken
 /// for one that it fails at.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Arc<AtomicU8>);
+pub(crate) struct KnownTypes(Arc<AtomicU8>);
 
-impl Known {
+impl KnownTypes {
     /// Notes that the upstream has carried out a request of this type.
     pub(crate) fn saw(&self, kind: RequestType) {
         if let Some(bit) = bit(kind) {
@@ -80,7 +80,7 @@ fn bit(kind: RequestType) -> Option<u8> {
 
 /// What an answer looks like, but for what was asked.
 #[derive(Debug, PartialEq, Eq)]
-struct Look {
+struct Fingerprint {
     status: StatusCode,
     content_type: Option<HeaderValue>,
     cache_control: Option<HeaderValue>,
@@ -127,7 +127,7 @@ where
         self.look(between, &nobody).await.as_ref() == Some(&newest)
     }
 
-    async fn look(&mut self, kind: &str, nobody: &str) -> Option<Look> {
+    async fn look(&mut self, kind: &str, nobody: &str) -> Option<Fingerprint> {
         let request = envelope::about_nobody(kind, nobody);
         let (head, body) = self.exchange(EVENT_STREAM, request).await.ok()?.into_parts();
         // What a run has to say doesn't matter.
@@ -135,7 +135,7 @@ where
             StatusCode::OK => String::new(),
             _ => beginning(body).await?.replace(kind, ""),
         };
-        Some(Look {
+        Some(Fingerprint {
             status: head.status,
             content_type: head.headers.get(CONTENT_TYPE).cloned(),
             cache_control: head.headers.get(CACHE_CONTROL).cloned(),

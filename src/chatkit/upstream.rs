@@ -10,10 +10,10 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::sender::{Kept, Sender};
+use super::sender::{ReplyPermit, Sender};
 #[cfg(test)]
 use super::settings::ChatKitSettings;
-use super::unknown::Known;
+use super::unknown::KnownTypes;
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
 use crate::rejection::{Code, PROXY_STATUS, ProxyError, Rejection};
@@ -33,7 +33,7 @@ pub(crate) struct Upstream<S> {
     pub(crate) service: S,
     pub(crate) sender: Sender,
     /// What it is known to know, which the next request is told, too.
-    pub(crate) known: Known,
+    pub(crate) known: KnownTypes,
 }
 
 /// A service that speaks ChatKit, and that a task of its own may ask.
@@ -71,7 +71,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> ChatKitBody 
 
 /// Why an exchange gave no answer of use.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum UpstreamFailure {
     /// The exchange broke before or after the head.
     Broken(BoxError),
     /// A 200 that is not what the protocol promises.
@@ -88,7 +88,7 @@ pub(crate) enum Failure {
     },
 }
 
-impl Failure {
+impl UpstreamFailure {
     pub(crate) const NOT_JSON: Self =
         Self::Protocol("the upstream's answer is not application/json");
 
@@ -110,33 +110,37 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Rejection {
-    fn from(failure: Failure) -> Self {
+impl From<UpstreamFailure> for Rejection {
+    fn from(failure: UpstreamFailure) -> Self {
         match failure {
-            Failure::Broken(error) => Self::of_broken_exchange(&*error),
-            Failure::Crowded(rejection) => rejection,
-            Failure::Protocol(what) => Self::new(Code::UpstreamError).because(what),
-            Failure::Unread(what, error) => {
+            UpstreamFailure::Broken(error) => Self::of_broken_exchange(&*error),
+            UpstreamFailure::Crowded(rejection) => rejection,
+            UpstreamFailure::Protocol(what) => Self::new(Code::UpstreamError).because(what),
+            UpstreamFailure::Unread(what, error) => {
                 Self::new(Code::UpstreamError).with_proxy_error(error).because(what)
             }
-            Failure::Status { status, retry_after, proxy_status } => match status.as_u16() {
-                // Its 401 and 403 concern us, not the client.
-                400 | 404 | 409 | 413 | 422 | 429 => {
-                    let rejection = Self::new(Code::UpstreamRejected)
-                        .with_status(status)
-                        .because(format!("the upstream answered {status}"));
-                    match retry_after {
-                        Some(value) if status == StatusCode::TOO_MANY_REQUESTS => {
-                            rejection.header(RETRY_AFTER, value)
+            UpstreamFailure::Status { status, retry_after, proxy_status } => {
+                match status.as_u16() {
+                    // Its 401 and 403 concern us, not the client.
+                    400 | 404 | 409 | 413 | 422 | 429 => {
+                        let rejection = Self::new(Code::UpstreamRejected)
+                            .with_status(status)
+                            .because(format!("the upstream answered {status}"));
+                        match retry_after {
+                            Some(value) if status == StatusCode::TOO_MANY_REQUESTS => {
+                                rejection.header(RETRY_AFTER, value)
+                            }
+                            _ => rejection,
                         }
-                        _ => rejection,
                     }
+                    501 => {
+                        Self::new(Code::UpstreamUnsupported).because("the upstream answered 501")
+                    }
+                    _ => Self::new(Code::UpstreamError)
+                        .because(format!("the upstream answered {status}")),
                 }
-                501 => Self::new(Code::UpstreamUnsupported).because("the upstream answered 501"),
-                _ => Self::new(Code::UpstreamError)
-                    .because(format!("the upstream answered {status}")),
+                .received(status, proxy_status)
             }
-            .received(status, proxy_status),
         }
     }
 }
@@ -159,7 +163,7 @@ impl<S> Upstream<S> {
         let (head, ()) = Request::new(()).into_parts();
         let user = crate::principal::UserId::parse("ada").unwrap();
         let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user);
-        Self { service, sender, known: Known::default() }
+        Self { service, sender, known: KnownTypes::default() }
     }
 }
 
@@ -173,8 +177,8 @@ where
         &mut self,
         accept: HeaderValue,
         body: Bytes,
-    ) -> Result<Response<R>, Failure> {
-        let broken = |error: S::Error| Failure::Broken(error.into());
+    ) -> Result<Response<R>, UpstreamFailure> {
+        let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
         poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -188,7 +192,7 @@ where
         &mut self,
         accept: HeaderValue,
         body: Bytes,
-    ) -> Result<Response<R>, Failure> {
+    ) -> Result<Response<R>, UpstreamFailure> {
         let response = self.exchange(accept, body).await?;
         let status = response.status();
         if status != StatusCode::OK {
@@ -198,10 +202,10 @@ where
                 .filter(|value| value.as_bytes().iter().all(u8::is_ascii_digit))
                 .cloned();
             let proxy_status = response.headers().get(PROXY_STATUS).cloned();
-            return Err(Failure::Status { status, retry_after, proxy_status });
+            return Err(UpstreamFailure::Status { status, retry_after, proxy_status });
         }
         if response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(Failure::Unread(
+            return Err(UpstreamFailure::Unread(
                 "the upstream's answer has a content coding",
                 ProxyError::HttpResponseContentCoding,
             ));
@@ -210,39 +214,44 @@ where
     }
 
     /// Sends a request whose answer is a run.
-    pub(crate) async fn run(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
+    pub(crate) async fn run(&mut self, body: Bytes) -> Result<Response<R>, UpstreamFailure> {
         let response = self.send(EVENT_STREAM, body).await?;
         if is_event_stream(response.headers()) {
             return Ok(response);
         }
-        Err(Failure::Protocol("the upstream's answer to a run is not text/event-stream"))
+        Err(UpstreamFailure::Protocol("the upstream's answer to a run is not text/event-stream"))
     }
 
     /// Sends a request whose answer is one JSON value, and reads that.
-    pub(crate) async fn json(&mut self, body: Bytes) -> Result<Bytes, Failure> {
+    pub(crate) async fn json(&mut self, body: Bytes) -> Result<Bytes, UpstreamFailure> {
         let response = self.send_for_json(body).await?;
         self.whole(response.into_body()).await
     }
 
     /// Sends a request whose answer is one JSON value.
-    pub(crate) async fn send_for_json(&mut self, body: Bytes) -> Result<Response<R>, Failure> {
+    pub(crate) async fn send_for_json(
+        &mut self,
+        body: Bytes,
+    ) -> Result<Response<R>, UpstreamFailure> {
         let response = self.send(JSON, body).await?;
-        if is_json(response.headers()) { Ok(response) } else { Err(Failure::NOT_JSON) }
+        if is_json(response.headers()) { Ok(response) } else { Err(UpstreamFailure::NOT_JSON) }
     }
 
     /// Reads an answer's body.
-    pub(crate) async fn whole(&mut self, body: R) -> Result<Bytes, Failure> {
+    pub(crate) async fn whole(&mut self, body: R) -> Result<Bytes, UpstreamFailure> {
         read(body, self.max_reply_bytes(), self.sender.permit()).await
     }
 }
 
 /// Reads a whole answer of at most `max_bytes`, for which there is room as long as it is kept.
-async fn read<R>(body: R, max_bytes: usize, mut kept: Kept) -> Result<Bytes, Failure>
+async fn read<R>(body: R, max_bytes: usize, mut kept: ReplyPermit) -> Result<Bytes, UpstreamFailure>
 where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    const TOO_LARGE: Failure =
-        Failure::Unread("the upstream's answer is too large", ProxyError::HttpResponseBodySize);
+    const TOO_LARGE: UpstreamFailure = UpstreamFailure::Unread(
+        "the upstream's answer is too large",
+        ProxyError::HttpResponseBodySize,
+    );
     let mut body = pin!(body);
     // Room is made for what comes: what is only announced is in nobody's memory.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -255,14 +264,14 @@ where
         let frame = match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
             None => break,
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Err(Failure::Broken(error.into())),
+            Some(Err(error)) => return Err(UpstreamFailure::Broken(error.into())),
         };
         let Ok(data) = frame.into_data() else { continue };
         let bytes = first.as_ref().map_or(0, Bytes::len).max(rest.len()) + data.len();
         if bytes > max_bytes {
             return Err(TOO_LARGE);
         }
-        kept.grow_to(bytes).map_err(Failure::Crowded)?;
+        kept.grow_to(bytes).map_err(UpstreamFailure::Crowded)?;
         match &first {
             None => first = Some(data),
             Some(first) => {
@@ -320,7 +329,7 @@ mod tests {
         let first = read(pieces(&[5000, 1, 70_000]), 200_000, kept()).await.unwrap();
         assert_eq!((first.len(), buffered.kept()), (75_001, 5000 + 65_536 + 65_536));
         let refusal = read(pieces(&[50_000; 4]), 200_000, kept()).await.unwrap_err();
-        assert!(matches!(&refusal, Failure::Crowded(_)) && refusal.is_the_last());
+        assert!(matches!(&refusal, UpstreamFailure::Crowded(_)) && refusal.is_the_last());
         assert_eq!(Rejection::from(refusal).status(), 429);
         // However its length is told.
         let announced = Full::new(Bytes::from(vec![b'a'; 63_929]));

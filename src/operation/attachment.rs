@@ -6,7 +6,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::error::BoxError;
 use crate::operation::detached::DetachedTasks;
@@ -30,7 +30,7 @@ where
     let recording = async move {
         let answer = upstream.json(request).await?;
         let id = threads::object(&answer).and_then(|attachment| attachment.id());
-        let id = id.ok_or(Failure::Protocol(NO_ID))?;
+        let id = id.ok_or(UpstreamFailure::Protocol(NO_ID))?;
         match attachments.created(&id).await {
             Ok(()) => Ok(answer),
             Err(rejection) => {

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::chatkit::threads::{self, Whereabouts};
 use crate::chatkit::unknown;
-use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
@@ -62,7 +62,7 @@ pub(crate) async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
     want: &Want,
-    failure: Failure,
+    failure: UpstreamFailure,
 ) -> Rejection
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,

@@ -14,7 +14,7 @@ pub(crate) fn texts(parts: Option<&Vec<Value>>) -> impl Iterator<Item = &str> {
 /// tags know, as that is written.
 pub(crate) fn chars_beside(message: &Value, parsed: &Parsed) -> usize {
     let quoted = message.get("quoted_text").and_then(Value::as_str).unwrap_or_default();
-    quoted.chars().count() + parsed.told_chars
+    quoted.chars().count() + parsed.measured_chars
 }
 
 /// Refuses text that is blank, or has more than `max` characters together with those `beside` it.

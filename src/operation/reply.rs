@@ -16,7 +16,7 @@ use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};
 use crate::stream::RunObserver;
 
 #[derive(Serialize)]
-struct Envelope<T, M> {
+struct SuccessEnvelope<T, M> {
     success: bool,
     data: T,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ struct Total {
 }
 
 #[derive(Serialize)]
-struct Part<'a> {
+struct PageMeta<'a> {
     total: usize,
     #[serde(flatten)]
     more: More<'a>,
@@ -224,7 +224,7 @@ impl From<&SessionRecord> for Thread {
 pub(crate) fn one<T: Serialize, R, O: RunObserver>(
     data: T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
-    json(&Envelope { success: true, data, meta: None::<Total> })
+    json(&SuccessEnvelope { success: true, data, meta: None::<Total> })
 }
 
 /// Makes a reply with a list of things.
@@ -232,7 +232,7 @@ pub(crate) fn list<T: Serialize, R, O: RunObserver>(
     data: Vec<T>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let meta = Some(Total { total: data.len() });
-    json(&Envelope { success: true, data, meta })
+    json(&SuccessEnvelope { success: true, data, meta })
 }
 
 /// Makes a reply with one page of a user's sessions.
@@ -242,8 +242,8 @@ pub(crate) fn sessions<R, O: RunObserver>(
     let SessionPage { user_id, sessions, next, .. } = page;
     let data: Vec<_> = sessions.iter().map(|session| Session::listed(session, user_id)).collect();
     let more = More { has_more: next.is_some(), after: next.as_deref() };
-    let meta = Some(Part { total: data.len(), more });
-    json(&Envelope { success: true, data, meta })
+    let meta = Some(PageMeta { total: data.len(), more });
+    json(&SuccessEnvelope { success: true, data, meta })
 }
 
 /// Makes a reply with one page of a list; `after` is where the next one begins.
@@ -252,7 +252,7 @@ pub(crate) fn page<T: Serialize, R, O: RunObserver>(
     after: Option<&str>,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
     let meta = Some(More { has_more: after.is_some(), after });
-    json(&Envelope { success: true, data, meta })
+    json(&SuccessEnvelope { success: true, data, meta })
 }
 
 /// Makes a reply that is `value` and nothing around it.

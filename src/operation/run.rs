@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::follow_up::{self, Want};
 use super::{Exchange, Reply};
-use crate::chatkit::sender::Kept;
+use crate::chatkit::sender::ReplyPermit;
 use crate::chatkit::threads::{self, Whereabouts};
 use crate::chatkit::time::whole_microseconds;
 use crate::chatkit::upstream::Upstream;
@@ -26,22 +26,22 @@ use crate::session::{Needs, RunClaim, ThreadId};
 use crate::stream::{
     RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
 };
-use crate::validate::negotiate::Answer;
+use crate::validate::negotiate::RunFormat;
 
 /// A run that is to be asked for.
-pub(crate) struct Asked {
+pub(crate) struct RunRequest {
     request: Bytes,
     /// What a run without a message needs of its thread; `None` for one with a message.
     want: Option<Want>,
 }
 
-impl Asked {
+impl RunRequest {
     pub(crate) fn wanting(request: Bytes, want: Want) -> Self {
         Self { request, want: Some(want) }
     }
 }
 
-impl From<Bytes> for Asked {
+impl From<Bytes> for RunRequest {
     fn from(request: Bytes) -> Self {
         Self { request, want: None }
     }
@@ -51,8 +51,8 @@ impl From<Bytes> for Asked {
 pub(crate) async fn answer<S, R>(
     mut exchange: Exchange<S>,
     claim: RunClaim,
-    asked: impl Into<Asked>,
-    answer: Answer,
+    asked: impl Into<RunRequest>,
+    format: RunFormat,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -60,9 +60,9 @@ where
 {
     let session_id = claim.session_id();
     let run = start(&mut exchange, claim, asked).await?;
-    match answer {
-        Answer::Events => run.events(&mut exchange).await,
-        Answer::Json => {
+    match format {
+        RunFormat::Events => run.events(&mut exchange).await,
+        RunFormat::Json => {
             // Boxed, so that a stream's future doesn't have room for it.
             let done = Box::pin(run.transcript(&mut exchange)).await?;
             let (offset, now) =
@@ -94,7 +94,7 @@ pub(crate) struct Done {
     /// The client was told to do something that is no item.
     pub(crate) has_effects: bool,
     /// Room for them.
-    _kept: Kept,
+    _kept: ReplyPermit,
 }
 
 impl Done {
@@ -109,14 +109,14 @@ impl Done {
 pub(crate) async fn start<S, R>(
     exchange: &mut Exchange<S>,
     mut claim: RunClaim,
-    asked: impl Into<Asked>,
+    asked: impl Into<RunRequest>,
 ) -> Result<Started<R>, Rejection>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     count::before(&mut exchange.upstream, &mut claim).await?;
-    let Asked { request, want } = asked.into();
+    let RunRequest { request, want } = asked.into();
     let thread_id = claim.thread_id().cloned();
     let (answer, body) = match exchange.upstream.run(request).await {
         Ok(response) => response.into_parts(),

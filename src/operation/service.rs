@@ -17,7 +17,7 @@ use super::list::each_operation;
 use super::{Exchange, Name, Operation, Read, Reply, chat, openai, passthrough, rest};
 use crate::chatkit::sender::Sender;
 use crate::chatkit::upstream::Upstream;
-use crate::chatkit::{ChatKit, ChatKitBody, Known};
+use crate::chatkit::{ChatKit, ChatKitBody, KnownTypes};
 use crate::error::BoxError;
 use crate::limit::BufferPermit;
 use crate::operation::{ReplyBody, SessionObserver};
@@ -32,13 +32,13 @@ use crate::telemetry::Record;
 #[derive(Clone, Debug)]
 pub struct Operations<S> {
     rooms: Arc<OperationLayer>,
-    known: Known,
+    known: KnownTypes,
     inner: S,
 }
 
 impl<S> Operations<S> {
     pub(super) fn new(rooms: OperationLayer, inner: S) -> Self {
-        Self { rooms: Arc::new(rooms), known: Known::default(), inner }
+        Self { rooms: Arc::new(rooms), known: KnownTypes::default(), inner }
     }
 }
 
@@ -73,12 +73,12 @@ where
         let (head, body) = request.into_parts();
         let (target, body) = body.into_parts();
         let principal = body.principal().clone();
-        let asked = Asked { rooms, head: Arc::new(head), target, principal };
+        let routed = RoutedRequest { rooms, head: Arc::new(head), target, principal };
         /// Each operation's future is a type, and a box, of its own: none has room for another's.
         macro_rules! dispatch {
             ($($name:ident: $operation:ty,)*) => {
-                match asked.target.operation() {
-                    $(Name::$name => Box::pin(asked.respond::<$operation, _, _, _>(body, inner, known)),)*
+                match routed.target.operation() {
+                    $(Name::$name => Box::pin(routed.respond::<$operation, _, _, _>(body, inner, known)),)*
                 }
             };
         }
@@ -87,19 +87,19 @@ where
 }
 
 /// A request whose operation is known, on its way through the steps.
-struct Asked {
+struct RoutedRequest {
     rooms: Arc<OperationLayer>,
     head: Arc<Parts>,
     target: Target<Name>,
     principal: Principal,
 }
 
-impl Asked {
+impl RoutedRequest {
     async fn respond<O, S, B, R>(
         self,
         body: B,
         inner: S,
-        known: Known,
+        known: KnownTypes,
     ) -> Result<Response<ReplyBody<R, SessionObserver>>, Infallible>
     where
         O: Operation,
@@ -112,7 +112,7 @@ impl Asked {
     }
 
     /// Does one step after the other.
-    async fn carry_out<O, S, B, R>(self, body: B, inner: S, known: Known) -> Reply<R>
+    async fn carry_out<O, S, B, R>(self, body: B, inner: S, known: KnownTypes) -> Reply<R>
     where
         O: Operation,
         S: ChatKit<R>,
@@ -128,10 +128,10 @@ impl Asked {
         O::answer(self.exchange(inner, known), grant, call).await
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> ReplyContext {
         let buffered = self.rooms.settings.buffered.as_ref();
         let permit = buffered.map(|buffered| buffered.permit(self.principal.user_id()));
-        Answer { head: Arc::clone(&self.head), permit }
+        ReplyContext { head: Arc::clone(&self.head), permit }
     }
 
     fn parts<'a>(&'a self, body: &'a Bytes) -> Read<'a> {
@@ -139,7 +139,7 @@ impl Asked {
         Read::new(&self.rooms.reader, &self.target, query, &self.head.headers, body)
     }
 
-    fn exchange<S>(self, inner: S, known: Known) -> Exchange<S> {
+    fn exchange<S>(self, inner: S, known: KnownTypes) -> Exchange<S> {
         let record = self.record().cloned();
         let Self { rooms, head, principal, .. } = self;
         let settings = Arc::clone(&rooms.settings);
@@ -200,12 +200,12 @@ impl Asked {
 }
 
 /// What a reply is answered with.
-struct Answer {
+struct ReplyContext {
     head: Arc<Parts>,
     permit: Option<BufferPermit>,
 }
 
-impl Answer {
+impl ReplyContext {
     fn of<R>(self, reply: Reply<R>) -> Response<ReplyBody<R, SessionObserver>> {
         match reply {
             Ok(mut response) => {

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::json::{self, Shape};
-use super::layer::Rules;
+use super::layer::BodyRules;
 use super::read::{ReadBody, SizeLimit};
 use super::validated::Validated;
 use crate::rejection::{RefusalStyle, Rejection, made_of};
@@ -41,7 +41,7 @@ pin_project! {
 /// A request whose body is read, and the service to be asked then.
 struct Pending<S> {
     head: Parts,
-    rules: Arc<Rules>,
+    rules: Arc<BodyRules>,
     inner: S,
 }
 
@@ -53,7 +53,7 @@ impl<S: Service<Request<Validated>>, B> ValidateFuture<S, B> {
 
 impl<S: Service<Request<Validated>>, B: Body<Data = Bytes>> ValidateFuture<S, B> {
     /// Reads the body, and then asks the inner service.
-    pub(super) fn reading(head: Parts, body: B, rules: Arc<Rules>, inner: S) -> Self {
+    pub(super) fn reading(head: Parts, body: B, rules: Arc<BodyRules>, inner: S) -> Self {
         let limits = &rules.limits;
         let max = SizeLimit::Body(limits.max_body_bytes);
         let body = ReadBody::new(body, max, limits.body_timeout);
@@ -67,7 +67,7 @@ impl<S: Service<Request<Validated>>, B> State<S, B> {
     }
 }
 
-impl Rules {
+impl BodyRules {
     fn check(&self, bytes: Bytes) -> Result<Validated, Rejection> {
         let json = json::read(&bytes, self.limits.max_json_values, &Shape::Tree)?.value;
         self.schema.check(&json)?;

@@ -14,12 +14,12 @@ use super::service::Validate;
 /// See the [module's page](super). Cloning is a few reference counts.
 #[derive(Clone, Debug)]
 pub struct ValidateLayer {
-    rules: Arc<Rules>,
+    rules: Arc<BodyRules>,
 }
 
 /// What a body is held to.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct BodyRules {
     pub(super) schema: JsonSchema,
     pub(super) limits: JsonLimits,
 }
@@ -27,7 +27,7 @@ pub(super) struct Rules {
 impl ValidateLayer {
     /// Checks bodies by `schema`, within the default [`JsonLimits`].
     pub fn new(schema: JsonSchema) -> Self {
-        Self { rules: Arc::new(Rules { schema, limits: JsonLimits::default() }) }
+        Self { rules: Arc::new(BodyRules { schema, limits: JsonLimits::default() }) }
     }
 
     /// Replaces the bounds.

@@ -13,7 +13,7 @@ use crate::rejection::{Code, Rejection};
 
 /// How a run is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum RunFormat {
     /// The stream of events, byte for byte.
     Events,
     /// One JSON object, at the end.
@@ -87,31 +87,31 @@ pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
 
 /// How one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that prefers
 /// `text/event-stream` to `application/json` asks for events.
-pub(crate) fn chat_answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+pub(crate) fn chat_format(stream: Option<bool>, headers: &HeaderMap) -> RunFormat {
     match (stream, accept(headers)) {
-        (Some(stream), _) => answer(Some(stream), headers),
+        (Some(stream), _) => run_format(Some(stream), headers),
         (None, Some(accept))
             if quality(&accept, "text/event-stream") > quality(&accept, "application/json") =>
         {
-            Answer::Events
+            RunFormat::Events
         }
-        (None, _) => Answer::Json,
+        (None, _) => RunFormat::Json,
     }
 }
 
 /// How a run is to be answered: `stream: false` asks for JSON, and so does an `Accept` that
 /// prefers `application/json` to `text/event-stream`.
-pub(crate) fn answer(stream: Option<bool>, headers: &HeaderMap) -> Answer {
+pub(crate) fn run_format(stream: Option<bool>, headers: &HeaderMap) -> RunFormat {
     if stream == Some(false) {
-        return Answer::Json;
+        return RunFormat::Json;
     }
     match accept(headers) {
         Some(accept)
             if quality(&accept, "application/json") > quality(&accept, "text/event-stream") =>
         {
-            Answer::Json
+            RunFormat::Json
         }
-        _ => Answer::Events,
+        _ => RunFormat::Events,
     }
 }
 
@@ -227,32 +227,32 @@ mod tests {
             headers
         };
         for (stream, accept, expected) in [
-            (None, "*/*", Answer::Events),
-            (Some(true), "*/*", Answer::Events),
-            (Some(false), "text/event-stream", Answer::Json),
-            (None, "application/json", Answer::Json),
-            (Some(true), "application/json", Answer::Json),
-            (None, "application/json, text/event-stream", Answer::Events),
-            (None, "application/json, text/event-stream;q=0.9", Answer::Json),
-            (None, "text/event-stream", Answer::Events),
+            (None, "*/*", RunFormat::Events),
+            (Some(true), "*/*", RunFormat::Events),
+            (Some(false), "text/event-stream", RunFormat::Json),
+            (None, "application/json", RunFormat::Json),
+            (Some(true), "application/json", RunFormat::Json),
+            (None, "application/json, text/event-stream", RunFormat::Events),
+            (None, "application/json, text/event-stream;q=0.9", RunFormat::Json),
+            (None, "text/event-stream", RunFormat::Events),
         ] {
-            assert_eq!(answer(stream, &headers(accept)), expected, "{stream:?} {accept}");
+            assert_eq!(run_format(stream, &headers(accept)), expected, "{stream:?} {accept}");
         }
-        assert_eq!(answer(None, &HeaderMap::new()), Answer::Events);
+        assert_eq!(run_format(None, &HeaderMap::new()), RunFormat::Events);
         for (stream, accept, expected) in [
-            (None, "*/*", Answer::Json),
-            (None, "application/json, text/event-stream", Answer::Json),
-            (None, "application/json;q=0.9, text/event-stream", Answer::Events),
-            (None, "text/event-stream", Answer::Events),
-            (None, "text/event-stream, */*;q=0.1", Answer::Events),
-            (Some(false), "text/event-stream", Answer::Json),
-            (Some(true), "*/*", Answer::Events),
-            (Some(true), "application/json", Answer::Json),
+            (None, "*/*", RunFormat::Json),
+            (None, "application/json, text/event-stream", RunFormat::Json),
+            (None, "application/json;q=0.9, text/event-stream", RunFormat::Events),
+            (None, "text/event-stream", RunFormat::Events),
+            (None, "text/event-stream, */*;q=0.1", RunFormat::Events),
+            (Some(false), "text/event-stream", RunFormat::Json),
+            (Some(true), "*/*", RunFormat::Events),
+            (Some(true), "application/json", RunFormat::Json),
         ] {
-            assert_eq!(chat_answer(stream, &headers(accept)), expected, "{stream:?} {accept}");
+            assert_eq!(chat_format(stream, &headers(accept)), expected, "{stream:?} {accept}");
         }
-        assert_eq!(chat_answer(None, &HeaderMap::new()), Answer::Json);
-        assert_eq!(chat_answer(Some(true), &HeaderMap::new()), Answer::Events);
+        assert_eq!(chat_format(None, &HeaderMap::new()), RunFormat::Json);
+        assert_eq!(chat_format(Some(true), &HeaderMap::new()), RunFormat::Events);
         assert!(acceptable(Gives::Run, &headers("text/event-stream")).is_ok());
         assert!(acceptable(Gives::Run, &headers("text/html")).is_err());
         assert!(acceptable(Gives::Run, &headers("text/html")).is_err());

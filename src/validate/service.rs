@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::future::ValidateFuture;
-use super::layer::Rules;
+use super::layer::BodyRules;
 use super::negotiate;
 use super::validated::Validated;
 
@@ -20,11 +20,11 @@ use super::validated::Validated;
 #[derive(Clone, Debug)]
 pub struct Validate<S> {
     inner: S,
-    rules: Arc<Rules>,
+    rules: Arc<BodyRules>,
 }
 
 impl<S> Validate<S> {
-    pub(super) fn new(inner: S, rules: Arc<Rules>) -> Self {
+    pub(super) fn new(inner: S, rules: Arc<BodyRules>) -> Self {
         Self { inner, rules }
     }
 }

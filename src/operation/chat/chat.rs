@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 
 use super::conversation::shown_id;
 use super::turns;
-use crate::chatkit::envelope::{self, Message};
+use crate::chatkit::envelope::{self, NewMessage};
 use crate::chatkit::{ChatKit, ChatKitBody, time};
 use crate::operation::fields::defect;
 use crate::operation::message::check_text;
@@ -20,7 +20,7 @@ use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::{ConversationId, ConversationName, Desk, RunClaim};
 use crate::surface::Surface;
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 /// Tells the conversation's id where the body can't.
 const X_CONVERSATION_ID: HeaderName = HeaderName::from_static("x-conversation-id");
@@ -32,8 +32,8 @@ pub(crate) struct Call {
     /// The conversation that the question belongs to; a new one if there is none.
     conversation: Option<ConversationName>,
     /// The message, and how it is to be answered.
-    message: Message,
-    answer: Answer,
+    message: NewMessage,
+    format: RunFormat,
 }
 
 #[derive(Deserialize)]
@@ -86,9 +86,9 @@ impl Operation for Chat {
             _ => None,
         };
         let raw: ChatBody<'_> = read.typed()?;
-        let answer = negotiate::chat_answer(raw.stream, read.headers());
-        let message = Message::of_text(raw.message).map_err(|error| defect(&error))?;
-        Ok(Call { conversation, message, answer })
+        let format = negotiate::chat_format(raw.stream, read.headers());
+        let message = NewMessage::of_text(raw.message).map_err(|error| defect(&error))?;
+        Ok(Call { conversation, message, format })
     }
 
     async fn admit(
@@ -97,7 +97,7 @@ impl Operation for Chat {
         call: &Call,
     ) -> Result<Self::Grant, Rejection> {
         // An answer in JSON is one request among those in flight, however many a user has.
-        let streams = call.answer == Answer::Events;
+        let streams = call.format == RunFormat::Events;
         match &call.conversation {
             Some(name) => desk.go_on_with(principal, name, streams).await,
             None => desk.begin_conversation(principal, streams).await,
@@ -107,15 +107,15 @@ impl Operation for Chat {
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
         mut exchange: Exchange<S>,
         (claim, id): Self::Grant,
-        Call { message, answer, .. }: Call,
+        Call { message, format, .. }: Call,
     ) -> Reply<R> {
         let id = shown_id(id, claim.session_id());
         let header = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
         let request = envelope::user_message(claim.thread_id(), &message);
         let started = run::start(&mut exchange, claim, request).await?;
-        let answered = match answer {
-            Answer::Events => started.events(&mut exchange).await,
-            Answer::Json => match Box::pin(started.transcript(&mut exchange)).await {
+        let answered = match format {
+            RunFormat::Events => started.events(&mut exchange).await,
+            RunFormat::Json => match Box::pin(started.transcript(&mut exchange)).await {
                 Ok(done) => {
                     let acted = &exchange.settings.acted;
                     match turns::answer(&done.items, done.has_effects, acted) {
@@ -188,7 +188,7 @@ mod tests {
         let call = call(r#"{ "message" : " h\u0069\/👋", "conversation_id": null }"#).unwrap();
         let parts: Vec<_> = call.message.content.iter().map(|part| part.get()).collect();
         assert_eq!(parts, [r#"{"type":"input_text","text":" h\u0069\/👋"}"#]);
-        assert_eq!((call.conversation, call.answer), (None, Answer::Json));
+        assert_eq!((call.conversation, call.format), (None, RunFormat::Json));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::conversation::Summary;
-use super::turns::{self, Said};
-use crate::chatkit::threads::{self, Page, Whereabouts};
-use crate::chatkit::upstream::Failure;
+use super::turns::{self, ChatMessage};
+use crate::chatkit::threads::{self, UpstreamPage, Whereabouts};
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::fields::string_at;
 use crate::operation::reply;
@@ -35,7 +35,7 @@ pub(crate) struct Call {
 struct MessagesReply<'a> {
     #[serde(flatten)]
     conversation: Summary<'a>,
-    messages: Vec<Said>,
+    messages: Vec<ChatMessage>,
     has_more: bool,
     next: Option<&'a str>,
 }
@@ -114,7 +114,7 @@ impl Operation for GetConversation {
             return Err(threads::lost());
         }
         if after.is_some() && page.next() == after.as_deref() {
-            return Err(Failure::Protocol("the upstream's cursor goes round").into());
+            return Err(UpstreamFailure::Protocol("the upstream's cursor goes round").into());
         }
         let (rows, next) = whole_turns(&page);
         let next = match next {
@@ -138,7 +138,7 @@ impl Operation for GetConversation {
 ///
 /// All of them if they are one turn, or if the upstream's cursors are not its items' ids, so that
 /// none can be had that is not the end of a page.
-fn whole_turns<'p, 'a>(page: &'p Page<'a>) -> (&'p [&'a RawValue], Option<String>) {
+fn whole_turns<'p, 'a>(page: &'p UpstreamPage<'a>) -> (&'p [&'a RawValue], Option<String>) {
     let all = (&*page.data, page.next().map(str::to_owned));
     let (Some(next), Some(last)) = (page.next(), page.data.last()) else { return all };
     let is_cursor = threads::id(last).as_deref() == Some(next);

@@ -16,7 +16,7 @@ use crate::stream::{ItemKind, Object};
 
 /// A message as one-shot chat shows it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Said {
+pub(crate) struct ChatMessage {
     id: String,
     role: &'static str,
     content: String,
@@ -31,7 +31,7 @@ pub(crate) struct Said {
     is_garbled: bool,
 }
 
-impl Said {
+impl ChatMessage {
     fn is_users(&self) -> bool {
         self.role == USER
     }
@@ -56,7 +56,7 @@ pub(crate) fn messages(
     offset: Offset,
     since: Timestamp,
     acted: &str,
-) -> Vec<Said> {
+) -> Vec<ChatMessage> {
     let mut messages = fold(items, offset, since);
     for message in &mut messages {
         if message.acted && message.is_blank() && !acted.is_empty() {
@@ -99,8 +99,8 @@ pub(crate) fn begins_one(item: &RawValue) -> bool {
     Object::of(item).and_then(|item| item.item_kind()) == Some(ItemKind::UserMessage)
 }
 
-fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> {
-    let mut said: Vec<Said> = Vec::new();
+fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<ChatMessage> {
+    let mut said: Vec<ChatMessage> = Vec::new();
     let mut last = since;
     for raw in items {
         let Some(item) = Object::of(raw) else { continue };
@@ -112,7 +112,7 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
                 let role = if kind == ItemKind::UserMessage { USER } else { ASSISTANT };
                 let (messages, _) = messages::messages(slice::from_ref(raw), offset, last);
                 for message in messages {
-                    let message = Said {
+                    let message = ChatMessage {
                         content: message.text(),
                         is_garbled: message.is_garbled,
                         id: message.id,
@@ -126,8 +126,8 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
             }
             ItemKind::Unseen => {}
             ItemKind::ClientToolCall | ItemKind::Other | ItemKind::StructuredInput => {
-                if said.last().is_none_or(Said::is_users) {
-                    said.push(Said {
+                if said.last().is_none_or(ChatMessage::is_users) {
+                    said.push(ChatMessage {
                         id: item.id().unwrap_or_default(),
                         role: ASSISTANT,
                         content: String::new(),
@@ -148,7 +148,7 @@ fn fold(items: &[Box<RawValue>], offset: Offset, since: Timestamp) -> Vec<Said> 
 }
 
 /// Adds a message, and of the tools that it mentions those that its turn doesn't show.
-fn say(said: &mut Vec<Said>, mut message: Said, mentioned: Vec<String>) {
+fn say(said: &mut Vec<ChatMessage>, mut message: ChatMessage, mentioned: Vec<String>) {
     let turn = said.iter().rev().take_while(|earlier| !earlier.is_users());
     // Most messages mention none, and then the turn is not looked through.
     let new: Vec<String> = if mentioned.is_empty() {

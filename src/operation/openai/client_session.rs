@@ -10,7 +10,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::SignedSession;
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownClientSession<'a> {
     id: &'a str,
     object: &'static str,
     client_secret: &'a str,
@@ -46,7 +46,7 @@ pub(super) fn show<R>(signed: &SignedSession) -> Reply<R> {
         Rejection::new(Code::Internal).because(format!("a client session's row: {category:?}"))
     })?;
     let max_requests_per_1_minute = session.requests_per_minute.get();
-    reply::json(&Shown {
+    reply::json(&ShownClientSession {
         id: &session.id,
         object: "chatkit.session",
         client_secret: signed.secret().expose(),

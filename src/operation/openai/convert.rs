@@ -9,29 +9,29 @@ use jiff::tz::Offset;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::chatkit::messages::{Piece, free_form, is_completed, pieces};
+use crate::chatkit::messages::{MessagePart, free_form, is_completed, pieces};
 use crate::chatkit::time;
-use crate::chatkit::upstream::Failure;
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::stream::{ItemKind, Object};
 
 /// An item as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct Item {
+pub(super) struct ThreadItem {
     pub(super) id: String,
     object: &'static str,
     thread_id: String,
     created_at: i64,
     #[serde(flatten)]
-    kind: Kind,
+    kind: ThreadItemKind,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type")]
-enum Kind {
+enum ThreadItemKind {
     #[serde(rename = "chatkit.user_message")]
     UserMessage {
         content: Vec<InputPart>,
-        attachments: Vec<Attachment>,
+        attachments: Vec<ItemAttachment>,
         inference_options: Option<InferenceOptions>,
     },
     #[serde(rename = "chatkit.assistant_message")]
@@ -60,7 +60,7 @@ struct InputPart {
 }
 
 #[derive(Debug, Serialize)]
-struct Attachment {
+struct ItemAttachment {
     id: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -92,12 +92,12 @@ struct OutputPart {
 struct Annotation {
     #[serde(rename = "type")]
     kind: &'static str,
-    source: Source,
+    source: AnnotationSource,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Source {
+enum AnnotationSource {
     File { filename: String },
     Url { url: String },
 }
@@ -120,13 +120,13 @@ pub(super) fn item(
     thread_id: &str,
     offset: Offset,
     thread_created_at: i64,
-) -> Result<Option<Item>, Failure> {
-    const NOT_ONE: Failure = Failure::Protocol("the upstream's item is not one");
+) -> Result<Option<ThreadItem>, UpstreamFailure> {
+    const NOT_ONE: UpstreamFailure = UpstreamFailure::Protocol("the upstream's item is not one");
     let item = Object::of(json).ok_or(NOT_ONE)?;
     let kind = match (item.item_kind(), item.text("type").as_deref()) {
         (None | Some(ItemKind::StructuredInput | ItemKind::Unseen), _) => return Ok(None),
         (Some(ItemKind::UserMessage), _) => user_message(&item),
-        (Some(ItemKind::AssistantMessage), _) => Kind::AssistantMessage {
+        (Some(ItemKind::AssistantMessage), _) => ThreadItemKind::AssistantMessage {
             content: pieces(&item, "output_text")
                 .unwrap_or_default()
                 .into_iter()
@@ -134,13 +134,13 @@ pub(super) fn item(
                 .collect(),
         },
         (Some(ItemKind::Other), Some("widget")) => {
-            Kind::Widget { widget: json_text(&item, "widget", "null") }
+            ThreadItemKind::Widget { widget: json_text(&item, "widget", "null") }
         }
         (Some(ItemKind::ClientToolCall), _) => {
             let completed = is_completed(&item);
             // A call that was completed with null has no output on the upstream's side.
             let null = completed.then(|| "null".to_owned());
-            Kind::ClientToolCall {
+            ThreadItemKind::ClientToolCall {
                 call_id: item.text("call_id").unwrap_or_default(),
                 name: item.text("name").unwrap_or_default(),
                 arguments: json_text(&item, "arguments", "{}"),
@@ -150,9 +150,9 @@ pub(super) fn item(
         }
         (Some(ItemKind::Other), Some("task")) => {
             let GroupedTask { kind, heading, summary } = task(item.object("task").as_ref());
-            Kind::Task { task_type: kind, heading, summary }
+            ThreadItemKind::Task { task_type: kind, heading, summary }
         }
-        (Some(ItemKind::Other), Some("workflow")) => Kind::TaskGroup {
+        (Some(ItemKind::Other), Some("workflow")) => ThreadItemKind::TaskGroup {
             tasks: item
                 .object("workflow")
                 .map(|workflow| workflow.list("tasks"))
@@ -164,8 +164,8 @@ pub(super) fn item(
         (Some(ItemKind::Other), _) => return Ok(None),
     };
     let created_at = item.text("created_at").and_then(|text| time::parse(&text, offset));
-    Ok(Some(Item {
-        id: item.id().ok_or(Failure::Protocol("the upstream's item has no id"))?,
+    Ok(Some(ThreadItem {
+        id: item.id().ok_or(UpstreamFailure::Protocol("the upstream's item has no id"))?,
         object: "chatkit.thread_item",
         thread_id: thread_id.to_owned(),
         created_at: created_at.map_or(thread_created_at, Timestamp::as_second),
@@ -178,7 +178,7 @@ fn json_text(item: &Object<'_>, name: &str, absent: &str) -> String {
     free_form(item, name).map_or_else(|| absent.to_owned(), |json| json.get().to_owned())
 }
 
-fn user_message(item: &Object<'_>) -> Kind {
+fn user_message(item: &Object<'_>) -> ThreadItemKind {
     // ChatKit's own page sends an empty text where nothing is quoted.
     let quoted = item.text("quoted_text").filter(|quoted| !quoted.is_empty());
     let quoted = quoted.map(|text| InputPart { kind: "quoted_text", text });
@@ -188,7 +188,7 @@ fn user_message(item: &Object<'_>) -> Kind {
         .filter_map(|part| Some(InputPart { kind: "input_text", text: part.text? }));
     let attachments = item.list("attachments").into_iter().filter_map(|attachment| {
         let attachment = Object::of(attachment)?;
-        Some(Attachment {
+        Some(ItemAttachment {
             id: attachment.id()?,
             kind: match attachment.text("type").as_deref() {
                 Some("image") => "image",
@@ -206,24 +206,25 @@ fn user_message(item: &Object<'_>) -> Kind {
         (model.is_some() || tool_choice.is_some())
             .then_some(InferenceOptions { model, tool_choice })
     });
-    Kind::UserMessage {
+    ThreadItemKind::UserMessage {
         content: quoted.into_iter().chain(parts).collect(),
         attachments: attachments.collect(),
         inference_options: options,
     }
 }
 
-fn output_part(part: Piece<'_>) -> OutputPart {
+fn output_part(part: MessagePart<'_>) -> OutputPart {
     let annotations = part.object.map(|part| part.list("annotations")).unwrap_or_default();
     let annotations = annotations.into_iter().filter_map(|annotation| {
         let source = Object::of(annotation)?.object("source")?;
         Some(match source.text("type").as_deref() {
-            Some("url") => {
-                Annotation { kind: "url", source: Source::Url { url: source.text("url")? } }
-            }
+            Some("url") => Annotation {
+                kind: "url",
+                source: AnnotationSource::Url { url: source.text("url")? },
+            },
             Some("file") => Annotation {
                 kind: "file",
-                source: Source::File { filename: source.text("filename")? },
+                source: AnnotationSource::File { filename: source.text("filename")? },
             },
             _ => return None,
         })

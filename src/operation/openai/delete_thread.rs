@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 
-use super::find::{Found, Listing, find};
+use super::find::{Listing, ThreadLookup, find};
 use super::thread::not_found;
 use crate::bounds::{MAX_ID_CHARS, is_longer};
 use crate::chatkit::upstream::Upstream;
@@ -39,7 +39,7 @@ const MAX_PAGES: usize = 10_000;
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the API's names")]
-struct Deleted<'a> {
+struct DeletedThread<'a> {
     id: &'a str,
     object: &'static str,
     deleted: bool,
@@ -89,7 +89,11 @@ impl Operation for DeleteThread {
         let id = thread_id.clone();
         // Detached: once the thread is gone nobody can tell any more which files were in it.
         exchange.detached.run(delete(upstream, session, id, attachments)).await?;
-        reply::json(&Deleted { id: &thread_id, object: "chatkit.thread.deleted", deleted: true })
+        reply::json(&DeletedThread {
+            id: &thread_id,
+            object: "chatkit.thread.deleted",
+            deleted: true,
+        })
     }
 }
 
@@ -143,7 +147,7 @@ where
             || failure.is_bare_500()
                 && matches!(
                     find(upstream, thread_id, &mut Listing::default()).await,
-                    Found::Lost | Found::Unknown { is_empty: true, .. }
+                    ThreadLookup::Lost | ThreadLookup::Unknown { is_empty: true, .. }
                 );
         if !is_gone {
             return Err(failure.into());

@@ -8,9 +8,9 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::thread::Told;
-use crate::chatkit::sender::{Kept, Sender};
-use crate::chatkit::upstream::{Failure, Upstream};
+use super::thread::ThreadSummary;
+use crate::chatkit::sender::{ReplyPermit, Sender};
+use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::chatkit::{envelope, threads};
 use crate::error::BoxError;
 use crate::protocol::RequestType;
@@ -24,13 +24,13 @@ const ROWS: i64 = 100;
 const MAX_PAGES: usize = 5;
 
 /// What was found out about a thread.
-pub(super) enum Found {
-    Told(Told),
+pub(super) enum ThreadLookup {
+    Found(ThreadSummary),
     /// The upstream works, and hasn't got it.
     Lost,
     /// Nobody can tell.
     Unknown {
-        failure: Failure,
+        failure: UpstreamFailure,
         /// The upstream said that it has no items.
         is_empty: bool,
     },
@@ -38,14 +38,14 @@ pub(super) enum Found {
 
 /// One user's list of threads in the upstream, as far as it was read.
 pub(super) struct Listing {
-    rows: HashMap<ThreadId, Told>,
+    rows: HashMap<ThreadId, ThreadSummary>,
     after: Option<String>,
     /// How many pages may yet be asked for.
     left: usize,
     is_whole: bool,
     /// What the rows took when they were read, and room for that.
     bytes: usize,
-    kept: Option<Kept>,
+    kept: Option<ReplyPermit>,
 }
 
 impl Default for Listing {
@@ -61,7 +61,7 @@ impl Listing {
         upstream: &mut Upstream<S>,
         ascending: bool,
         after: Option<&str>,
-    ) -> Result<Self, Failure>
+    ) -> Result<Self, UpstreamFailure>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -80,7 +80,7 @@ impl Listing {
     }
 
     /// Takes what it shows of a thread. That is given once.
-    pub(super) fn take(&mut self, thread_id: &str) -> Option<Told> {
+    pub(super) fn take(&mut self, thread_id: &str) -> Option<ThreadSummary> {
         self.rows.remove(thread_id)
     }
 
@@ -90,13 +90,17 @@ impl Listing {
     }
 
     /// Adds a page's rows.
-    fn add(&mut self, page: &threads::Page<'_>, sender: &Sender) -> Result<(), Failure> {
-        for row in page.data.iter().filter_map(|row| Told::read(&Object::of(row)?)) {
+    fn add(
+        &mut self,
+        page: &threads::UpstreamPage<'_>,
+        sender: &Sender,
+    ) -> Result<(), UpstreamFailure> {
+        for row in page.data.iter().filter_map(|row| ThreadSummary::read(&Object::of(row)?)) {
             self.bytes += row.bytes();
             self.rows.insert(ThreadId::from(row.id()), row);
         }
         let kept = self.kept.get_or_insert_with(|| sender.permit());
-        kept.grow_to(self.bytes).map_err(Failure::Crowded)
+        kept.grow_to(self.bytes).map_err(UpstreamFailure::Crowded)
     }
 
     /// Goes on to the next page, if there is one that isn't the same again.
@@ -114,7 +118,7 @@ impl Listing {
         &mut self,
         upstream: &mut Upstream<S>,
         thread_id: &str,
-    ) -> Result<Option<Told>, Failure>
+    ) -> Result<Option<ThreadSummary>, UpstreamFailure>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -128,7 +132,7 @@ impl Listing {
             }
             let request = envelope::page(None, ROWS, false, self.after.as_deref());
             let answer = match upstream.json(request).await {
-                Err(failure @ Failure::Crowded(_)) => return Err(failure),
+                Err(failure @ UpstreamFailure::Crowded(_)) => return Err(failure),
                 answer => answer,
             };
             let page = answer.as_ref().ok().and_then(|answer| threads::page(answer).ok());
@@ -152,7 +156,7 @@ pub(super) async fn find<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
     listing: &mut Listing,
-) -> Found
+) -> ThreadLookup
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -161,19 +165,24 @@ where
         match upstream.json(envelope::thread(RequestType::ThreadsGetById, thread_id)).await {
             Ok(thread) => {
                 let what = "the upstream's thread is not one";
-                return threads::object(&thread).and_then(|told| Told::read(&told)).map_or_else(
-                    || Found::Unknown { failure: Failure::Protocol(what), is_empty: false },
-                    Found::Told,
-                );
+                return threads::object(&thread)
+                    .and_then(|told| ThreadSummary::read(&told))
+                    .map_or_else(
+                        || ThreadLookup::Unknown {
+                            failure: UpstreamFailure::Protocol(what),
+                            is_empty: false,
+                        },
+                        ThreadLookup::Found,
+                    );
             }
-            Err(failure) if failure.is_not_found() => return Found::Lost,
+            Err(failure) if failure.is_not_found() => return ThreadLookup::Lost,
             Err(failure) if !failure.is_bare_500() => {
-                return Found::Unknown { failure, is_empty: false };
+                return ThreadLookup::Unknown { failure, is_empty: false };
             }
             Err(failure) => failure,
         };
     if listing.is_whole {
-        return listing.take(thread_id).map_or(Found::Lost, Found::Told);
+        return listing.take(thread_id).map_or(ThreadLookup::Lost, ThreadLookup::Found);
     }
     let is_empty = match upstream.json(envelope::page(Some(thread_id), 1, true, None)).await {
         Ok(answer) => {
@@ -181,16 +190,18 @@ where
         }
         // Who doesn't answer at all is asked nothing more.
         Err(failure) if failure.is_the_last() => {
-            return Found::Unknown { failure, is_empty: false };
+            return ThreadLookup::Unknown { failure, is_empty: false };
         }
         Err(_) => None,
     };
     match listing.find(upstream, thread_id).await {
-        Err(failure) => Found::Unknown { failure, is_empty: false },
-        Ok(Some(told)) => Found::Told(told),
-        Ok(None) if is_empty == Some(false) => Found::Told(Told::nothing_of(thread_id)),
-        Ok(None) if listing.is_whole => Found::Lost,
-        Ok(None) => Found::Unknown { failure, is_empty: is_empty == Some(true) },
+        Err(failure) => ThreadLookup::Unknown { failure, is_empty: false },
+        Ok(Some(told)) => ThreadLookup::Found(told),
+        Ok(None) if is_empty == Some(false) => {
+            ThreadLookup::Found(ThreadSummary::nothing_of(thread_id))
+        }
+        Ok(None) if listing.is_whole => ThreadLookup::Lost,
+        Ok(None) => ThreadLookup::Unknown { failure, is_empty: is_empty == Some(true) },
     }
 }
 
@@ -201,14 +212,14 @@ where
 pub(super) async fn look_up<S, R>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
-) -> Result<Option<Told>, Failure>
+) -> Result<Option<ThreadSummary>, UpstreamFailure>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     match find(upstream, thread_id, &mut Listing::default()).await {
-        Found::Told(told) => Ok(Some(told)),
-        Found::Lost => Ok(None),
-        Found::Unknown { failure, .. } => Err(failure),
+        ThreadLookup::Found(told) => Ok(Some(told)),
+        ThreadLookup::Lost => Ok(None),
+        ThreadLookup::Unknown { failure, .. } => Err(failure),
     }
 }

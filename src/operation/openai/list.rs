@@ -62,7 +62,7 @@ pub(super) fn fault(report: Report) -> Rejection {
 
 /// A page of anything, as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct List<T> {
+pub(super) struct ShownPage<T> {
     object: &'static str,
     data: Vec<T>,
     pub(super) first_id: Option<String>,
@@ -70,7 +70,7 @@ pub(super) struct List<T> {
     has_more: bool,
 }
 
-impl<T> List<T> {
+impl<T> ShownPage<T> {
     pub(super) fn new(data: Vec<T>, id: impl Fn(&T) -> &str, has_more: bool) -> Self {
         let first_id = data.first().map(|first| id(first).to_owned());
         let last_id = data.last().map(|last| id(last).to_owned());

@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 
 use super::convert;
 use super::find::look_up;
-use super::list::{self, List, ListPage};
+use super::list::{self, ListPage, ShownPage};
 use super::thread::not_found;
-use crate::chatkit::pages::{self, Collected, Place, Range, Stopped};
+use crate::chatkit::pages::{self, CollectedPage, ListPosition, ListRange, Stopped};
 use crate::chatkit::{ChatKit, ChatKitBody, threads};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
@@ -75,19 +75,19 @@ impl Operation for ListItems {
             ("after", &bounds.after, &bounds.before)
         };
         let (from, behind) = match begin {
-            Some(ItemCursor::Given(cursor)) => (Place::parse(Some(cursor)), None),
-            Some(ItemCursor::Id(id)) => (Place::default(), Some(&**id)),
-            None => (Place::default(), None),
+            Some(ItemCursor::Given(cursor)) => (ListPosition::parse(Some(cursor)), None),
+            Some(ItemCursor::Id(id)) => (ListPosition::default(), Some(&**id)),
+            None => (ListPosition::default(), None),
         };
         // In the other direction a place in the middle of a page is another one.
         if backwards && from.skip > 0 {
             return Err(ItemCursor::unknown(begin_name));
         }
-        let was_given = from != Place::default();
+        let was_given = from != ListPosition::default();
         let until = end.as_ref().map(|end| match end {
             ItemCursor::Given(cursor) | ItemCursor::Id(cursor) => &**cursor,
         });
-        let range = Range {
+        let range = ListRange {
             thread_id,
             ascending,
             limit,
@@ -99,13 +99,13 @@ impl Operation for ListItems {
         };
         let row = |json: &RawValue| {
             if until.is_some() && threads::id(json).as_deref() == until {
-                return pages::Row::End;
+                return pages::RowFate::End;
             }
             let offset = exchange.settings.utc_offset;
             match convert::item(json, thread_id, offset, record.created_at.as_second()) {
-                Ok(Some(item)) => pages::Row::Shown(item),
-                Ok(None) => pages::Row::Hidden,
-                Err(failure) => pages::Row::Broken(failure),
+                Ok(Some(item)) => pages::RowFate::Shown(item),
+                Ok(None) => pages::RowFate::Hidden,
+                Err(failure) => pages::RowFate::Broken(failure),
             }
         };
         let mut upstream = exchange.upstream_for(&record.user_id);
@@ -125,7 +125,7 @@ impl Operation for ListItems {
                 });
             }
         };
-        let Collected { mut items, next, met_end, was_empty } = collected;
+        let CollectedPage { mut items, next, met_end, was_empty } = collected;
         // An upstream has no items for a thread that it has lost, which is no failure there.
         if was_empty && bounds.after.is_none() && look_up(&mut upstream, thread_id).await?.is_none()
         {
@@ -137,7 +137,7 @@ impl Operation for ListItems {
         if backwards {
             items.reverse();
         }
-        let mut list = List::new(items, |item| &item.id, next.is_some());
+        let mut list = ShownPage::new(items, |item| &item.id, next.is_some());
         // It goes on behind what was left out, too. Backwards it would lead the other way.
         if let Some(next) = next
             && !backwards

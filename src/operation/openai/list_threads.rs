@@ -8,9 +8,9 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::find::{Found, Listing, find};
-use super::list::{self, List, ListPage};
-use super::thread::{Shown, Told, show};
+use super::find::{Listing, ThreadLookup, find};
+use super::list::{self, ListPage, ShownPage};
+use super::thread::{ShownThread, ThreadSummary, show};
 use super::user_id;
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::error::BoxError;
@@ -89,13 +89,13 @@ async fn page<S, R>(
     exchange: &mut Exchange<S>,
     mut directory: ThreadDirectory,
     limit: usize,
-) -> Result<List<Shown>, Rejection>
+) -> Result<ShownPage<ShownThread>, Rejection>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let offset = exchange.settings.utc_offset;
-    let mut data: Vec<Shown> = Vec::new();
+    let mut data: Vec<ShownThread> = Vec::new();
     let mut lists = Lists::default();
     let mut ahead: VecDeque<SessionRecord> = VecDeque::new();
     let (mut all_read, mut lost) = (limit == 0, 0);
@@ -115,16 +115,16 @@ where
         let Some(thread_id) = &record.thread_id else { continue };
         let found = lists.find(exchange, &directory, &record, thread_id, &ahead).await;
         match found {
-            Found::Told(told) => data.push(show(&record, told, offset)),
-            Found::Unknown { failure, .. } if failure.is_the_last() => {
+            ThreadLookup::Found(told) => data.push(show(&record, told, offset)),
+            ThreadLookup::Unknown { failure, .. } if failure.is_the_last() => {
                 return Err(failure.into());
             }
             // It has answered nothing of use yet: that is not about this thread.
-            Found::Unknown { failure, .. } if !lists.answered => return Err(failure.into()),
-            Found::Unknown { .. } => {
-                data.push(show(&record, Told::nothing_of(thread_id), offset));
+            ThreadLookup::Unknown { failure, .. } if !lists.answered => return Err(failure.into()),
+            ThreadLookup::Unknown { .. } => {
+                data.push(show(&record, ThreadSummary::nothing_of(thread_id), offset));
             }
-            Found::Lost => {
+            ThreadLookup::Lost => {
                 lost += 1;
                 if lost < MAX_LOST {
                     continue;
@@ -133,7 +133,7 @@ where
                     ahead.extend(directory.next(1).await?);
                 }
                 if data.is_empty() && !ahead.is_empty() {
-                    data.push(show(&record, Told::nothing_of(thread_id), offset));
+                    data.push(show(&record, ThreadSummary::nothing_of(thread_id), offset));
                 }
                 stopped_at = Some(thread_id.to_string());
                 break;
@@ -145,7 +145,7 @@ where
         data.reverse();
     }
     let has_more = !ahead.is_empty();
-    let mut shown = List::new(data, |thread| &thread.id, has_more);
+    let mut shown = ShownPage::new(data, |thread| &thread.id, has_more);
     if let (Some(cursor), true) = (stopped_at, has_more) {
         // Who goes on does so behind what was left out.
         *(if backwards { &mut shown.first_id } else { &mut shown.last_id }) = Some(cursor);
@@ -170,13 +170,13 @@ impl Lists {
         record: &SessionRecord,
         thread_id: &ThreadId,
         ahead: &VecDeque<SessionRecord>,
-    ) -> Found
+    ) -> ThreadLookup
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,
         R: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         if let Some(told) = self.take(thread_id) {
-            return Found::Told(told);
+            return ThreadLookup::Found(told);
         }
         let owner = &record.user_id;
         let mut upstream = exchange.upstream_for(owner);
@@ -195,19 +195,21 @@ impl Lists {
                     Listing::default()
                 }
                 Err(failure) if failure.is_the_last() => {
-                    return Found::Unknown { failure, is_empty: false };
+                    return ThreadLookup::Unknown { failure, is_empty: false };
                 }
-                Err(failure) if is_first => return Found::Unknown { failure, is_empty: false },
+                Err(failure) if is_first => {
+                    return ThreadLookup::Unknown { failure, is_empty: false };
+                }
                 Err(_) => Listing::default(),
             };
             self.by_owner.insert(owner.clone(), listing);
             if let Some(told) = self.take(thread_id) {
-                return Found::Told(told);
+                return ThreadLookup::Found(told);
             }
         }
         let listing = self.by_owner.entry(owner.clone()).or_default();
         let found = find(&mut upstream, thread_id, listing).await;
-        self.answered |= !matches!(found, Found::Unknown { .. });
+        self.answered |= !matches!(found, ThreadLookup::Unknown { .. });
         found
     }
 
@@ -229,7 +231,7 @@ impl Lists {
     }
 
     /// Takes what any of them shows of a thread.
-    fn take(&mut self, thread_id: &str) -> Option<Told> {
+    fn take(&mut self, thread_id: &str) -> Option<ThreadSummary> {
         self.by_owner.values_mut().find_map(|listing| listing.take(thread_id))
     }
 }

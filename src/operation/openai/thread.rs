@@ -10,21 +10,21 @@ use crate::stream::Object;
 
 /// A thread as the upstream tells of it; whatever it doesn't, or in a way that can't be read, is
 /// absent.
-pub(super) struct Told {
+pub(super) struct ThreadSummary {
     id: String,
     created_at: Option<String>,
     title: Option<String>,
-    status: Option<Status>,
+    status: Option<ThreadStatus>,
 }
 
-impl Told {
+impl ThreadSummary {
     /// Reads what is told; `None` if it doesn't say of which thread.
     pub(super) fn read(thread: &Object<'_>) -> Option<Self> {
         Some(Self {
             id: thread.id()?,
             created_at: thread.text("created_at"),
             title: thread.text("title"),
-            status: Status::read(thread),
+            status: ThreadStatus::read(thread),
         })
     }
 
@@ -40,8 +40,10 @@ impl Told {
     /// Gives what its texts take in memory.
     pub(super) fn bytes(&self) -> usize {
         let reason = match &self.status {
-            Some(Status::Locked { reason } | Status::Closed { reason }) => reason.as_ref(),
-            Some(Status::Active) | None => None,
+            Some(ThreadStatus::Locked { reason } | ThreadStatus::Closed { reason }) => {
+                reason.as_ref()
+            }
+            Some(ThreadStatus::Active) | None => None,
         };
         let texts = [self.created_at.as_ref(), self.title.as_ref(), reason];
         self.id.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
@@ -50,24 +52,24 @@ impl Told {
 
 /// A thread as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct ShownThread {
     pub(super) id: String,
     object: &'static str,
     created_at: i64,
-    status: Status,
+    status: ThreadStatus,
     title: Option<String>,
     user: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Status {
+enum ThreadStatus {
     Active,
     Locked { reason: Option<String> },
     Closed { reason: Option<String> },
 }
 
-impl Status {
+impl ThreadStatus {
     /// Reads a thread's, which may be its name alone.
     fn read(thread: &Object<'_>) -> Option<Self> {
         let status = thread.object("status");
@@ -86,13 +88,13 @@ impl Status {
 
 /// Shows what the upstream says, with what only the store knows: whose it is, and the rest where the
 /// upstream is silent.
-pub(super) fn show(record: &SessionRecord, told: Told, offset: Offset) -> Shown {
+pub(super) fn show(record: &SessionRecord, told: ThreadSummary, offset: Offset) -> ShownThread {
     let created_at = told.created_at.and_then(|text| time::parse(&text, offset));
-    Shown {
+    ShownThread {
         id: told.id,
         object: "chatkit.thread",
         created_at: created_at.unwrap_or(record.created_at).as_second(),
-        status: told.status.unwrap_or(Status::Active),
+        status: told.status.unwrap_or(ThreadStatus::Active),
         title: told.title.or_else(|| record.title.clone()),
         user: record.user_id.as_str().to_owned(),
     }
@@ -175,7 +177,7 @@ mod tests {
             ),
         ] {
             let told = told.to_string();
-            let told = Told::read(&Object::read(&told).unwrap()).unwrap();
+            let told = ThreadSummary::read(&Object::read(&told).unwrap()).unwrap();
             let shown = show(&record, told, Offset::constant(9));
             assert_eq!(
                 serde_json::to_value(shown).unwrap(),

@@ -9,7 +9,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::splice;
-use crate::chatkit::upstream::Failure;
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::operation::SealedAnswer;
 use crate::rejection::{Code, Rejection};
 use crate::session::ItemCursors;
@@ -17,7 +17,7 @@ use crate::stream::{Named, text};
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum AnswerShape {
     /// A page of items.
     Page,
     /// A thread with one in it.
@@ -26,7 +26,7 @@ pub(super) enum Shape {
 
 /// A cursor, and where it is written.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
+struct FoundCursor {
     at: Range<usize>,
     cursor: String,
 }
@@ -37,7 +37,7 @@ struct Found {
 /// If it may have a cursor that can't be found or handed out, or the store fails.
 pub(super) async fn seal(
     answer: Bytes,
-    shape: Shape,
+    shape: AnswerShape,
     cursors: &ItemCursors,
     thread_id: &str,
 ) -> Result<SealedAnswer, Rejection> {
@@ -45,7 +45,7 @@ pub(super) async fn seal(
         return Ok(SealedAnswer::untouched(answer));
     }
     let json = std::str::from_utf8(&answer).map_err(|_| NO_JSON)?;
-    let Some(Found { at, cursor }) = find(json, shape)? else {
+    let Some(FoundCursor { at, cursor }) = find(json, shape)? else {
         return Ok(SealedAnswer::untouched(answer));
     };
     let sealed = written(&cursors.seal(thread_id, &cursor).await?)?;
@@ -66,7 +66,9 @@ pub(super) async fn seal_in_row(
     if !may_have_one(json.as_bytes()) {
         return Ok(None);
     }
-    let Some(Found { at, cursor }) = find(json, Shape::Thread)? else { return Ok(None) };
+    let Some(FoundCursor { at, cursor }) = find(json, AnswerShape::Thread)? else {
+        return Ok(None);
+    };
     let sealed = cursors.seal(thread_id, &cursor).await?;
     let thread = splice::replaced(json, at, &written(&sealed)?);
     RawValue::from_string(thread).map(Some).map_err(|error| defect(&error))
@@ -80,8 +82,9 @@ pub(super) fn open(request: &[u8], cursor: &str) -> Result<Bytes, Rejection> {
     splice::param(request, "after", &written(cursor)?)
 }
 
-const NO_JSON: Failure = Failure::Protocol("the upstream's answer is no JSON");
-const TWICE: Failure = Failure::Protocol("the upstream's page says twice where the next one is");
+const NO_JSON: UpstreamFailure = UpstreamFailure::Protocol("the upstream's answer is no JSON");
+const TWICE: UpstreamFailure =
+    UpstreamFailure::Protocol("the upstream's page says twice where the next one is");
 
 /// Tells whether there may be a member of a cursor's name, however it is written: nearly all
 /// answers that have none are told by this alone.
@@ -92,15 +95,15 @@ fn may_have_one(json: &[u8]) -> bool {
 /// Finds the cursor of the page of items that an answer is or has.
 ///
 /// A member that comes twice is refused: whoever reads the answer may take either.
-fn find(json: &str, shape: Shape) -> Result<Option<Found>, Failure> {
+fn find(json: &str, shape: AnswerShape) -> Result<Option<FoundCursor>, UpstreamFailure> {
     let no_object = || match serde_json::from_str::<&RawValue>(json) {
         // A list, for one, which is a page that is the last.
         Ok(_) => Ok(None),
         Err(_) => Err(NO_JSON),
     };
     let page = match shape {
-        Shape::Page => json,
-        Shape::Thread => {
+        AnswerShape::Page => json,
+        AnswerShape::Thread => {
             let Some(thread) = Named::read(json, "items") else { return no_object() };
             let Some(items) = only(&thread)? else { return Ok(None) };
             items.get()
@@ -111,10 +114,10 @@ fn find(json: &str, shape: Shape) -> Result<Option<Found>, Failure> {
     let Some(cursor) = text(after).filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
     // It was read out of it.
     let at = splice::place(json, after).ok_or(NO_JSON)?;
-    Ok(Some(Found { at, cursor: cursor.into_owned() }))
+    Ok(Some(FoundCursor { at, cursor: cursor.into_owned() }))
 }
 
-fn only<'a>(named: &Named<'a>) -> Result<Option<&'a RawValue>, Failure> {
+fn only<'a>(named: &Named<'a>) -> Result<Option<&'a RawValue>, UpstreamFailure> {
     if named.is_repeated { Err(TWICE) } else { Ok(named.value) }
 }
 
@@ -150,7 +153,7 @@ mod tests {
         ItemCursors::of(Arc::new(MemoryStore::new()), UserId::parse("ada").unwrap())
     }
 
-    fn sealed(shape: Shape, answer: &[u8]) -> Result<Vec<u8>, Rejection> {
+    fn sealed(shape: AnswerShape, answer: &[u8]) -> Result<Vec<u8>, Rejection> {
         block_on(async {
             let answer = Bytes::copy_from_slice(answer);
             let body = seal(answer, shape, &cursors(), "thr_1").await?;
@@ -222,9 +225,9 @@ mod tests {
             let shape = if in_thread {
                 before = format!(r#"{{"after":1.0, "i\u0074ems" :{before}"#);
                 behind = format!("{behind},\"after\":[\"other\"]}}");
-                Shape::Thread
+                AnswerShape::Thread
             } else {
-                Shape::Page
+                AnswerShape::Page
             };
             let (cursor, written) = cursor;
             let answer = format!("{before}{written}{behind}");
@@ -257,7 +260,7 @@ mod tests {
         fn what_has_no_cursor_is_untouched(json in json(), members in members()) {
             let page = format!("{{{}}}", members.trim_end_matches(','));
             for answer in [json, page] {
-                for shape in [Shape::Page, Shape::Thread] {
+                for shape in [AnswerShape::Page, AnswerShape::Thread] {
                     let is_theirs = find(&answer, shape).is_ok_and(|found| found.is_none());
                     if is_theirs {
                         prop_assert_eq!(sealed(shape, answer.as_bytes()).unwrap(), answer.as_bytes());
@@ -284,7 +287,7 @@ mod tests {
         ];
         for answer in untouched {
             assert_eq!(
-                sealed(Shape::Page, answer.as_bytes()).unwrap(),
+                sealed(AnswerShape::Page, answer.as_bytes()).unwrap(),
                 answer.as_bytes(),
                 "{answer}"
             );
@@ -296,7 +299,7 @@ mod tests {
             r#"{"items":{"data":[{"after":"x"}]}}"#,
         ] {
             assert_eq!(
-                sealed(Shape::Thread, answer.as_bytes()).unwrap(),
+                sealed(AnswerShape::Thread, answer.as_bytes()).unwrap(),
                 answer.as_bytes(),
                 "{answer}"
             );
@@ -313,12 +316,12 @@ mod tests {
             br#"{"after":"a",}"#,
             too_long.as_bytes(),
         ] {
-            let refusal = sealed(Shape::Page, answer).unwrap_err();
+            let refusal = sealed(AnswerShape::Page, answer).unwrap_err();
             assert_eq!(refusal.code(), Code::UpstreamError, "{}", answer.escape_ascii());
         }
-        assert!(sealed(Shape::Page, too_long.replacen('x', "", 1).as_bytes()).is_ok());
+        assert!(sealed(AnswerShape::Page, too_long.replacen('x', "", 1).as_bytes()).is_ok());
         let twice = br#"{"items":{"after":"a"},"items":{}}"#;
-        assert_eq!(sealed(Shape::Thread, twice).unwrap_err().code(), Code::UpstreamError);
+        assert_eq!(sealed(AnswerShape::Thread, twice).unwrap_err().code(), Code::UpstreamError);
     }
 
     #[test]
@@ -326,7 +329,7 @@ mod tests {
         let many = r#""":0,"#.repeat(100_000);
         let page = format!(r#"{{"after":"x",{many}"x":0}}"#);
         let thread = format!(r#"{{"items":{page},{many}"x":0}}"#);
-        for (shape, answer) in [(Shape::Page, page), (Shape::Thread, thread)] {
+        for (shape, answer) in [(AnswerShape::Page, page), (AnswerShape::Thread, thread)] {
             let counted = allocation_counter::measure(|| {
                 assert_eq!(find(&answer, shape).unwrap().unwrap().cursor, "x");
             });
@@ -337,7 +340,8 @@ mod tests {
     #[test]
     fn a_large_answer_is_not_copied() {
         let answer = Bytes::from(format!(r#"{{"data":["{}"],"after":"a"}}"#, "x".repeat(100_000)));
-        let sealed = block_on(seal(answer.clone(), Shape::Page, &cursors(), "thr_1")).unwrap();
+        let sealed =
+            block_on(seal(answer.clone(), AnswerShape::Page, &cursors(), "thr_1")).unwrap();
         let [before, _, behind] = sealed.into_pieces();
         assert_eq!(before.as_ptr(), answer.as_ptr());
         assert_eq!((&*behind, before.len()), (&b"}"[..], answer.len() - 4));

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tower_service::Service;
 
 use super::Call;
-use super::cursors::{self, Shape};
+use super::cursors::{self, AnswerShape};
 use crate::chatkit::threads::{self, Whereabouts};
-use crate::chatkit::upstream::{ANYTHING, Failure, JSON, Upstream};
+use crate::chatkit::upstream::{ANYTHING, JSON, Upstream, UpstreamFailure};
 use crate::chatkit::{ChatKit, ChatKitBody, count, unknown};
 use crate::error::BoxError;
 use crate::forward::{is_event_stream, is_json};
@@ -74,7 +74,7 @@ where
     }
     let (answer, body) = response.into_parts();
     if call.kind.is_some() && !is_json(&answer.headers) {
-        return Err(Failure::NOT_JSON.into());
+        return Err(UpstreamFailure::NOT_JSON.into());
     }
     let mut response = Response::new(ReplyBody::passthru(body));
     let identity = &exchange.settings.identity;
@@ -97,7 +97,7 @@ where
     S: ChatKit<R>,
     R: ChatKitBody,
 {
-    sealed(exchange, RequestType::ThreadsGetById, body, Shape::Thread, thread, cursors).await
+    sealed(exchange, RequestType::ThreadsGetById, body, AnswerShape::Thread, thread, cursors).await
 }
 
 /// Passes on a page of a thread's items.
@@ -111,7 +111,7 @@ where
     S: ChatKit<R>,
     R: ChatKitBody,
 {
-    sealed(exchange, RequestType::ItemsList, body, Shape::Page, thread, cursors).await
+    sealed(exchange, RequestType::ItemsList, body, AnswerShape::Page, thread, cursors).await
 }
 
 /// Passes on an answer that is a page of items or has one.
@@ -119,7 +119,7 @@ async fn sealed<S, R>(
     mut exchange: Exchange<S>,
     kind: RequestType,
     body: Bytes,
-    shape: Shape,
+    shape: AnswerShape,
     thread: OwnedThread,
     cursors: &ItemCursors,
 ) -> Reply<R>
@@ -159,7 +159,7 @@ where
     let answer = whole(&mut exchange.upstream, thread_id, body).await?;
     session.set_title(title, Timestamp::now()).await.map_err(store_down)?;
     let thread_id = thread_id.unwrap_or_default();
-    let sealed = cursors::seal(answer, Shape::Thread, cursors, thread_id).await?;
+    let sealed = cursors::seal(answer, AnswerShape::Thread, cursors, thread_id).await?;
     Ok(reply::sealed(sealed))
 }
 
@@ -206,7 +206,7 @@ async fn refusal<S, R>(
     upstream: &mut Upstream<S>,
     kind: Option<RequestType>,
     thread_id: Option<&str>,
-    failure: Failure,
+    failure: UpstreamFailure,
 ) -> Rejection
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,

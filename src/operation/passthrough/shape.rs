@@ -10,16 +10,16 @@ use crate::protocol::RequestType;
 use crate::validate::json::Shape;
 
 /// Members of a request's params, with those of them that no request has a say in.
-type Parts = &'static [(&'static str, Shape)];
+type MemberShapes = &'static [(&'static str, Shape)];
 
 const RESULT: (&str, Shape) = ("result", Shape::Raw);
 const ACTION: (&str, Shape) = ("action", Shape::Object(&[("payload", Shape::Raw)]));
 const MESSAGE: (&str, Shape) = ("input", Shape::Object(&[("content", TAGS)]));
-const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Told)]));
+const TAGS: Shape = Shape::List(&Shape::Object(&[("data", Shape::Measured)]));
 
-const ANY: Parts = &[RESULT, ACTION, MESSAGE];
+const ANY: MemberShapes = &[RESULT, ACTION, MESSAGE];
 
-const fn of_params(parts: Parts) -> [(&'static str, Shape); 1] {
+const fn of_params(parts: MemberShapes) -> [(&'static str, Shape); 1] {
     [("params", Shape::Object(parts))]
 }
 
@@ -59,7 +59,7 @@ pub(super) fn other(kind: RequestType, params: &Value) -> Option<&'static Shape>
 /// Tells whether a part of this shape has anything that did not become a tree.
 fn stayed_out(value: &Value, shape: &Shape) -> bool {
     match (shape, value) {
-        (Shape::Raw | Shape::Told, _) => true,
+        (Shape::Raw | Shape::Measured, _) => true,
         (Shape::Object(members), Value::Object(object)) => members
             .iter()
             .any(|(name, shape)| object.get(*name).is_some_and(|value| stayed_out(value, shape))),

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::chatkit::upstream::Failure;
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::operation::attachment::{NO_ID, record};
 use crate::operation::reply;
@@ -64,27 +64,27 @@ impl Operation for CreateAttachment {
         let Exchange { upstream, detached, .. } = exchange;
         let answer = record(upstream, &detached, attachments, request).await?;
         let attachment = threads::object(&answer)
-            .ok_or(Failure::Protocol("the upstream's attachment is not one"))?;
-        let written = attachment.get("id").ok_or(Failure::Protocol(NO_ID))?;
+            .ok_or(UpstreamFailure::Protocol("the upstream's attachment is not one"))?;
+        let written = attachment.get("id").ok_or(UpstreamFailure::Protocol(NO_ID))?;
         if attachment.member(PRIVATE).is_none() && written.get().starts_with('"') {
             let attachment: &RawValue = serde_json::from_slice(&answer).map_err(|_| {
                 Rejection::new(Code::Internal).because("an attachment was JSON before")
             })?;
             return reply::one(attachment);
         }
-        let id = attachment.id().ok_or(Failure::Protocol(NO_ID))?;
-        reply::one(Shown { id: &id, attachment: &attachment })
+        let id = attachment.id().ok_or(UpstreamFailure::Protocol(NO_ID))?;
+        reply::one(ShownAttachment { id: &id, attachment: &attachment })
     }
 }
 
 /// An attachment as it is shown: as it was written, with its id as the text that names it and
 /// without what is private.
-struct Shown<'a> {
+struct ShownAttachment<'a> {
     id: &'a str,
     attachment: &'a Object<'a>,
 }
 
-impl Serialize for Shown<'_> {
+impl Serialize for ShownAttachment<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in self.attachment.members() {

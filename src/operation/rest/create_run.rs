@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chatkit::envelope::{self, Message};
+use crate::chatkit::envelope::{self, NewMessage};
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::extra::{self, check_extra};
 use crate::operation::fields::{check_ids, check_metadata, defect};
@@ -17,14 +17,14 @@ use crate::session::ThreadPath;
 use crate::session::{Desk, RunClaim};
 use crate::surface::Surface;
 use crate::validate::json::{Parsed, Shape};
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 pub(crate) struct CreateRun;
 
 pub(crate) struct Call {
     path: ThreadPath,
-    message: Message,
-    answer: Answer,
+    message: NewMessage,
+    format: RunFormat,
 }
 
 impl Operation for CreateRun {
@@ -62,8 +62,8 @@ impl Operation for CreateRun {
         let parsed = read.parts(&SHAPE)?;
         check_metadata(&parsed.value)?;
         check_extra(&parsed.value, &extra::RUN)?;
-        let (message, answer) = read_message(read, &parsed)?;
-        Ok(Call { path: read.thread_path(), message, answer })
+        let (message, format) = read_message(read, &parsed)?;
+        Ok(Call { path: read.thread_path(), message, format })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
@@ -76,20 +76,20 @@ impl Operation for CreateRun {
         call: Call,
     ) -> Reply<R> {
         let request = envelope::user_message(claim.thread_id(), &call.message);
-        let answer = call.answer;
+        let format = call.format;
         drop(call);
-        run::answer(exchange, claim, request, answer).await
+        run::answer(exchange, claim, request, format).await
     }
 }
 
 /// What a tag knows of the thing that it stands for is passed on without a look.
 static SHAPE: Shape = Shape::Object(&[(
     "message",
-    Shape::Object(&[("content", Shape::List(&Shape::Object(&[("data", Shape::Told)])))]),
+    Shape::Object(&[("content", Shape::List(&Shape::Object(&[("data", Shape::Measured)])))]),
 )]);
 
 #[derive(Deserialize)]
-struct RunBody<'a> {
+struct CreateRunBody<'a> {
     #[serde(borrow)]
     message: &'a RawValue,
     #[serde(default)]
@@ -112,16 +112,16 @@ struct MessageBody<'a> {
 
 /// Takes apart what the schema let pass: the raw text, so that the parts are forwarded as they were
 /// written.
-fn read_message(read: &Read<'_>, parsed: &Parsed) -> Result<(Message, Answer), Rejection> {
+fn read_message(read: &Read<'_>, parsed: &Parsed) -> Result<(NewMessage, RunFormat), Rejection> {
     let max_chars = read.limits().max_message_chars;
-    let raw: RunBody<'_> = read.typed()?;
-    let answer = negotiate::answer(raw.stream, read.headers());
+    let raw: CreateRunBody<'_> = read.typed()?;
+    let format = negotiate::run_format(raw.stream, read.headers());
     let metadata = raw.metadata.map(RawValue::to_owned);
     let message = parsed.value.get("message");
     if let Some(text) = message.and_then(Value::as_str) {
         check_text(max_chars, std::iter::once(text), 0, true)?;
-        let message = Message::of_text(raw.message).map_err(|error| defect(&error))?;
-        return Ok((Message { metadata, ..message }, answer));
+        let message = NewMessage::of_text(raw.message).map_err(|error| defect(&error))?;
+        return Ok((NewMessage { metadata, ..message }, format));
     }
     let message = message.unwrap_or(&Value::Null);
     let parts = message.get("content").and_then(Value::as_array);
@@ -130,12 +130,12 @@ fn read_message(read: &Read<'_>, parsed: &Parsed) -> Result<(Message, Answer), R
     let message: MessageBody<'_> =
         serde_json::from_str(raw.message.get()).map_err(|error| defect(&error))?;
     check_ids("/message/attachments", &message.attachments)?;
-    let message = Message {
+    let message = NewMessage {
         content: message.content.into_iter().map(RawValue::to_owned).collect(),
         attachments: message.attachments,
         quoted_text: message.quoted_text.map(RawValue::to_owned),
         inference_options: message.inference_options.map(RawValue::to_owned),
         metadata,
     };
-    Ok((message, answer))
+    Ok((message, format))
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::chatkit::envelope::{self, Audio};
-use crate::chatkit::upstream::Failure;
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::chatkit::{ChatKit, ChatKitBody, threads, unknown};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
@@ -89,7 +89,7 @@ impl Operation for CreateTranscription {
         upstream.known.saw(RequestType::InputTranscribe);
         let text = threads::object(&answer)
             .and_then(|transcription| transcription.text("text"))
-            .ok_or(Failure::Protocol("the upstream's transcription is not one"))?;
+            .ok_or(UpstreamFailure::Protocol("the upstream's transcription is not one"))?;
         reply::one(reply::Transcription { text })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::list_items::DEFAULT_LIMIT;
 use crate::chatkit::threads::{self, Whereabouts};
-use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
@@ -79,7 +79,7 @@ impl Operation for GetThread {
         };
         let thread = match &answer {
             Ok(answer) => threads::thread(answer)?,
-            Err(items) => threads::Thread::of_items(threads::page(items)?),
+            Err(items) => threads::ThreadWithItems::of_items(threads::page(items)?),
         };
         let after = match thread.items.next() {
             Some(next) => Some(cursors.seal(thread_id, next).await?),
@@ -106,7 +106,7 @@ impl Operation for GetThread {
 async fn items<S: ChatKit<R>, R: ChatKitBody>(
     upstream: &mut Upstream<S>,
     thread_id: &str,
-    failure: Failure,
+    failure: UpstreamFailure,
 ) -> Result<Bytes, Rejection> {
     let answer = upstream.json(envelope::page(Some(thread_id), DEFAULT_LIMIT, true, None)).await;
     if let Ok(page) = &answer

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chatkit::pages::{self, Place, Range, Stopped};
+use crate::chatkit::pages::{self, ListPosition, ListRange, Stopped};
 use crate::chatkit::threads::{self, Whereabouts};
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::fields::string_at;
@@ -85,18 +85,18 @@ impl Operation for ListItems {
         };
         let offset = exchange.settings.utc_offset;
         let upstream = &mut exchange.upstream;
-        let range = Range {
+        let range = ListRange {
             thread_id,
             ascending: call.ascending,
             limit: call.limit,
-            from: Place::parse(after.as_deref()),
+            from: ListPosition::parse(after.as_deref()),
             behind: None,
             check_cursor: false,
             filling: MAX_PAGES,
             may_be_empty: true,
         };
         let row = |item: &RawValue| {
-            threads::visible(item, offset).map_or(pages::Row::Hidden, pages::Row::Shown)
+            threads::visible(item, offset).map_or(pages::RowFate::Hidden, pages::RowFate::Shown)
         };
         match pages::collect(upstream, range, row).await {
             // A thread that isn't there looks like one without items.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::follow_up::{self, Want};
-use crate::operation::run::{self, Asked};
+use crate::operation::run::{self, RunRequest};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -13,7 +13,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::ThreadPath;
 use crate::session::{Desk, Needs, RunClaim};
 use crate::surface::Surface;
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 const KIND: RequestType = RequestType::ThreadsRetryAfterItem;
 const NEEDS: Needs = Needs::UserMessage;
@@ -23,7 +23,7 @@ pub(crate) struct RetryItem;
 pub(crate) struct Call {
     path: ThreadPath,
     item: Box<str>,
-    answer: Answer,
+    format: RunFormat,
 }
 
 impl Operation for RetryItem {
@@ -53,8 +53,8 @@ impl Operation for RetryItem {
         } else {
             read.json()?.get("stream").and_then(Value::as_bool)
         };
-        let answer = negotiate::answer(stream, read.headers());
-        Ok(Call { path: read.thread_path(), item: read.item(), answer })
+        let format = negotiate::run_format(stream, read.headers());
+        Ok(Call { path: read.thread_path(), item: read.item(), format })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
@@ -66,9 +66,9 @@ impl Operation for RetryItem {
         claim: RunClaim,
         call: Call,
     ) -> Reply<R> {
-        let Call { item, answer, .. } = call;
+        let Call { item, format, .. } = call;
         let request = envelope::retry(follow_up::thread_of(&claim)?, &item);
         let want = Want { kind: KIND, needs: NEEDS, item: Some(item) };
-        run::answer(exchange, claim, Asked::wanting(request, want), answer).await
+        run::answer(exchange, claim, RunRequest::wanting(request, want), format).await
     }
 }

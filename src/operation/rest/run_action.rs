@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chatkit::upstream::Failure;
+use crate::chatkit::upstream::UpstreamFailure;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope, threads};
 use crate::operation::extra::{self, check_extra};
 use crate::operation::follow_up::{self, Want};
 use crate::operation::reply;
-use crate::operation::run::{self, Asked};
+use crate::operation::run::{self, RunRequest};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -22,7 +22,7 @@ use crate::stream::Object;
 use crate::surface::Surface;
 use crate::validate::Report;
 use crate::validate::json::Shape;
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 pub(crate) struct RunAction;
 
@@ -38,13 +38,13 @@ pub(crate) struct Call {
 /// How an action is answered.
 #[derive(Clone, Copy)]
 enum Way {
-    Run(Answer),
+    Run(RunFormat),
     Sync,
 }
 
 /// The right to carry an action out in the way that was asked for.
 pub(crate) enum Grant {
-    Run(RunClaim, Answer),
+    Run(RunClaim, RunFormat),
     Sync(OwnedThread),
 }
 
@@ -81,7 +81,7 @@ impl Operation for RunAction {
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let parsed = read.parts(&SHAPE)?;
         check_extra(&parsed.value, &extra::ACTED)?;
-        let Body { action, item_id, stream } = read.typed()?;
+        let ActionBody { action, item_id, stream } = read.typed()?;
         let way = way_of(read, stream)?;
         let item = item_id.map(String::into_boxed_str);
         Ok(Call { path: read.thread_path(), action: action.to_owned(), item, way })
@@ -90,10 +90,10 @@ impl Operation for RunAction {
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<Grant, Rejection> {
         let needs = needs_of(call.item.as_deref());
         match call.way {
-            Way::Run(answer) => {
+            Way::Run(format) => {
                 let kind = RequestType::ThreadsCustomAction;
                 let claim = desk.begin_without_message(principal, &call.path, needs, kind).await?;
-                Ok(Grant::Run(claim, answer))
+                Ok(Grant::Run(claim, format))
             }
             Way::Sync => desk.bound_thread(principal, &call.path, needs).await.map(Grant::Sync),
         }
@@ -106,13 +106,13 @@ impl Operation for RunAction {
     ) -> Reply<R> {
         let Call { action, item, .. } = call;
         match grant {
-            Grant::Run(claim, answer) => {
+            Grant::Run(claim, format) => {
                 let kind = RequestType::ThreadsCustomAction;
                 let thread_id = follow_up::thread_of(&claim)?;
                 let request = envelope::action(kind, thread_id, item.as_deref(), &action);
                 drop(action);
                 let want = Want { kind, needs: needs_of(item.as_deref()), item };
-                run::answer(exchange, claim, Asked::wanting(request, want), answer).await
+                run::answer(exchange, claim, RunRequest::wanting(request, want), format).await
             }
             Grant::Sync(thread) => act(exchange, &thread, &action, item).await,
         }
@@ -141,7 +141,7 @@ async fn act<S: ChatKit<R>, R: ChatKitBody>(
     let item = acted.as_ref().map(|acted| acted.get("updated_item"));
     let Some(item) = item.filter(|item| item.is_none_or(|item| Object::of(item).is_some())) else {
         let what = "the upstream's answer to an action is not one";
-        return Err(Failure::Protocol(what).into());
+        return Err(UpstreamFailure::Protocol(what).into());
     };
     let offset = exchange.settings.utc_offset;
     let updated_item = item.and_then(|item| threads::visible(item, offset));
@@ -152,7 +152,7 @@ async fn act<S: ChatKit<R>, R: ChatKitBody>(
 static SHAPE: Shape = Shape::Object(&[("action", Shape::Object(&[("payload", Shape::Raw)]))]);
 
 #[derive(Deserialize)]
-struct Body<'a> {
+struct ActionBody<'a> {
     #[serde(borrow)]
     action: &'a RawValue,
     #[serde(default)]
@@ -165,7 +165,7 @@ struct Body<'a> {
 fn way_of(read: &Read<'_>, stream: Option<bool>) -> Result<Way, Rejection> {
     let query = read.query(&["sync"])?;
     if query.get("sync").and_then(Value::as_bool) != Some(true) {
-        return Ok(Way::Run(negotiate::answer(stream, read.headers())));
+        return Ok(Way::Run(negotiate::run_format(stream, read.headers())));
     }
     if stream == Some(true) {
         let message = "must not be true with ?sync=true, which is answered in JSON";

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::fields::defect;
 use crate::operation::follow_up::{self, Want};
-use crate::operation::run::{self, Asked};
+use crate::operation::run::{self, RunRequest};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -15,7 +15,7 @@ use crate::rejection::{Code, Rejection};
 use crate::session::ThreadPath;
 use crate::session::{Desk, Needs, RunClaim};
 use crate::surface::Surface;
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 const KIND: RequestType = RequestType::ThreadsAddStructuredInput;
 const NEEDS: Needs = Needs::Item;
@@ -28,7 +28,7 @@ pub(crate) struct Call {
     item: Box<str>,
     /// `status` and `answers`, as they were written.
     input: Box<RawValue>,
-    answer: Answer,
+    format: RunFormat,
 }
 
 impl Operation for SubmitStructuredInput {
@@ -53,9 +53,9 @@ impl Operation for SubmitStructuredInput {
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         read.json()?;
-        let body: Body<'_> = read.typed()?;
-        let answer = negotiate::answer(body.stream, read.headers());
-        Ok(Call { path: read.thread_path(), item: read.item(), input: input_of(&body)?, answer })
+        let body: StructuredInputBody<'_> = read.typed()?;
+        let format = negotiate::run_format(body.stream, read.headers());
+        Ok(Call { path: read.thread_path(), item: read.item(), input: input_of(&body)?, format })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
@@ -67,16 +67,16 @@ impl Operation for SubmitStructuredInput {
         claim: RunClaim,
         call: Call,
     ) -> Reply<R> {
-        let Call { item, input, answer, .. } = call;
+        let Call { item, input, format, .. } = call;
         let request = envelope::structured_input(follow_up::thread_of(&claim)?, &item, &input);
         drop(input);
         let want = Want { kind: KIND, needs: NEEDS, item: Some(item) };
-        run::answer(exchange, claim, Asked::wanting(request, want), answer).await
+        run::answer(exchange, claim, RunRequest::wanting(request, want), format).await
     }
 }
 
 #[derive(Deserialize)]
-struct Body<'a> {
+struct StructuredInputBody<'a> {
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -86,7 +86,7 @@ struct Body<'a> {
 }
 
 /// Gives the two as ChatKit has them, in an object of their own.
-fn input_of(body: &Body<'_>) -> Result<Box<RawValue>, Rejection> {
+fn input_of(body: &StructuredInputBody<'_>) -> Result<Box<RawValue>, Rejection> {
     let members = [("status", body.status), ("answers", body.answers)];
     let members: Vec<String> = members
         .iter()

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::follow_up::{self, Want};
-use crate::operation::run::{self, Asked};
+use crate::operation::run::{self, RunRequest};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
@@ -15,7 +15,7 @@ use crate::session::ThreadPath;
 use crate::session::{Desk, Needs, RunClaim};
 use crate::surface::Surface;
 use crate::validate::json::Shape;
-use crate::validate::negotiate::{self, Answer};
+use crate::validate::negotiate::{self, RunFormat};
 
 const KIND: RequestType = RequestType::ThreadsAddClientToolOutput;
 const NEEDS: Needs = Needs::ToolCall;
@@ -26,7 +26,7 @@ pub(crate) struct Call {
     path: ThreadPath,
     /// Any JSON, as it was written.
     result: Box<RawValue>,
-    answer: Answer,
+    format: RunFormat,
 }
 
 impl Operation for SubmitToolOutput {
@@ -51,9 +51,9 @@ impl Operation for SubmitToolOutput {
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         read.parts(&SHAPE)?;
-        let Body { result, stream } = read.typed()?;
-        let answer = negotiate::answer(stream, read.headers());
-        Ok(Call { path: read.thread_path(), result: result.to_owned(), answer })
+        let ToolOutputBody { result, stream } = read.typed()?;
+        let format = negotiate::run_format(stream, read.headers());
+        Ok(Call { path: read.thread_path(), result: result.to_owned(), format })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<RunClaim, Rejection> {
@@ -65,11 +65,11 @@ impl Operation for SubmitToolOutput {
         claim: RunClaim,
         call: Call,
     ) -> Reply<R> {
-        let Call { result, answer, .. } = call;
+        let Call { result, format, .. } = call;
         let request = envelope::tool_output(follow_up::thread_of(&claim)?, &result);
         drop(result);
         let want = Want { kind: KIND, needs: NEEDS, item: None };
-        run::answer(exchange, claim, Asked::wanting(request, want), answer).await
+        run::answer(exchange, claim, RunRequest::wanting(request, want), format).await
     }
 }
 
@@ -77,7 +77,7 @@ impl Operation for SubmitToolOutput {
 static SHAPE: Shape = Shape::Object(&[("result", Shape::Raw)]);
 
 #[derive(Deserialize)]
-struct Body<'a> {
+struct ToolOutputBody<'a> {
     /// Not an `Option`, in which a null would be lost.
     #[serde(borrow, default = "null")]
     result: &'a RawValue,

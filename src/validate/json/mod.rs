@@ -121,8 +121,8 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, JsonError> {
 pub(crate) struct Parsed {
     /// The tree. What stays as it was written is an empty value of its type in it.
     pub(crate) value: Value,
-    /// The characters of the parts that are [`Shape::Told`], as they were written.
-    pub(crate) told_chars: usize,
+    /// The characters of the parts that are [`Shape::Measured`], as they were written.
+    pub(crate) measured_chars: usize,
 }
 
 /// What becomes of a part of a body.
@@ -135,8 +135,8 @@ pub(crate) enum Shape {
     Tree,
     /// It stays as it was written. It is JSON as it is accepted all the same.
     Raw,
-    /// It stays as it was written, and its length is told.
-    Told,
+    /// It stays as it was written, and its characters are counted.
+    Measured,
     /// The members of these names have shapes of their own, if it is an object.
     Object(&'static [(&'static str, Shape)]),
     /// So have all elements, if it is an array.
@@ -180,14 +180,14 @@ pub(crate) fn read(
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match value {
-        Ok(value) => Ok(Parsed { value, told_chars: state.told_chars }),
-        Err(error) => Err(Flaw::told(state.flaw, error.line(), error.column())),
+        Ok(value) => Ok(Parsed { value, measured_chars: state.measured_chars }),
+        Err(error) => Err(JsonFlaw::told(state.flaw, error.line(), error.column())),
     }
 }
 
 /// What makes JSON other than it is accepted.
 #[derive(Clone, Copy)]
-enum Flaw {
+enum JsonFlaw {
     DuplicateKey,
     TooDeep,
     TooMany {
@@ -197,7 +197,7 @@ enum Flaw {
     InPart(JsonError),
 }
 
-impl Flaw {
+impl JsonFlaw {
     /// Tells why reading ended there; without a flaw it isn't JSON at all.
     fn told(flaw: Option<Self>, line: usize, column: usize) -> JsonError {
         match flaw {
@@ -218,7 +218,7 @@ impl Flaw {
 
 /// A text, borrowed where it can be.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct TextVisitor<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +258,7 @@ mod tests {
     fn values_are_counted_and_what_stays_raw_is_not() {
         static SHAPE: Shape = Shape::Object(&[
             ("raw", Shape::Raw),
-            ("list", Shape::List(&Shape::Object(&[("data", Shape::Told)]))),
+            ("list", Shape::List(&Shape::Object(&[("data", Shape::Measured)]))),
         ]);
         // The object, two keys, a number, an array, and its two elements.
         let seven = br#"{"a":1,"b":[true,"x"]}"#;
@@ -270,7 +270,7 @@ mod tests {
         let parsed = read(body.as_bytes(), 8, &SHAPE).unwrap();
         let expected = serde_json::json!({"raw": [], "list": [{"data": {}}, {"data": 7}]});
         assert_eq!(parsed.value, expected);
-        assert_eq!(parsed.told_chars, zeros.len() + r#"{"e":}"#.len() + 1);
+        assert_eq!(parsed.measured_chars, zeros.len() + r#"{"e":}"#.len() + 1);
         // Elsewhere the same names are nothing special.
         let body = format!(r#"{{"data":{zeros}}}"#);
         assert!(read(body.as_bytes(), MAX_VALUES, &SHAPE).is_err());

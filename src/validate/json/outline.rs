@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed as _, Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::skim::{Skim, State, beginning};
-use super::{Flaw, JsonError, Text};
+use super::{JsonError, JsonFlaw, TextVisitor};
 
 /// The most values that are looked at. No body of texts has as many.
 const MAX_VALUES: usize = 10_000;
@@ -43,27 +43,32 @@ pub(crate) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'
     let read = if text.trim_ascii_start().starts_with('{') {
         outline.value = Value::Object(Map::new());
         let Outline { value, texts, .. } = &mut outline;
-        (&mut deserializer).deserialize_map(Members { state: &mut state, value, names, texts })
+        (&mut deserializer).deserialize_map(OutlineMembers {
+            state: &mut state,
+            value,
+            names,
+            texts,
+        })
     } else {
         let skim = Skim { depth: 0, kept_chars: MAX_TEXT_CHARS, text: None, state: &mut state };
         skim.deserialize(&mut deserializer).map(|value| outline.value = value)
     };
     match (read.and_then(|()| deserializer.end()), state.flaw) {
         (Ok(()), _) => Ok(outline),
-        (Err(_), Some(Flaw::TooMany { .. })) => Ok(Outline { is_cut: true, ..outline }),
-        (Err(error), flaw) => Err(Flaw::told(flaw, error.line(), error.column())),
+        (Err(_), Some(JsonFlaw::TooMany { .. })) => Ok(Outline { is_cut: true, ..outline }),
+        (Err(error), flaw) => Err(JsonFlaw::told(flaw, error.line(), error.column())),
     }
 }
 
 /// The members of the body itself.
-struct Members<'s, 'a> {
+struct OutlineMembers<'s, 'a> {
     state: &'s mut State<'a>,
     value: &'s mut Value,
     names: [&'s str; 2],
     texts: &'s mut [Option<Cow<'a, str>>; 2],
 }
 
-impl<'a> Visitor<'a> for Members<'_, 'a> {
+impl<'a> Visitor<'a> for OutlineMembers<'_, 'a> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,10 +78,10 @@ impl<'a> Visitor<'a> for Members<'_, 'a> {
     fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<(), A::Error> {
         let Self { state, value, names, texts } = self;
         let Value::Object(members) = value else { return Ok(()) };
-        while let Some(Text(key)) = object.next_key()? {
+        while let Some(TextVisitor(key)) = object.next_key()? {
             let name = beginning(&key, MAX_TEXT_CHARS);
             if name.len() == key.len() && members.contains_key(name) {
-                return Err(state.fail(Flaw::DuplicateKey));
+                return Err(state.fail(JsonFlaw::DuplicateKey));
             }
             members.insert(name.to_owned(), Value::Null);
             let wanted = names.iter().zip(texts.iter_mut()).find(|(known, _)| ***known == *key);

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{Flaw, MAX_DEPTH, Text};
+use super::{JsonFlaw, MAX_DEPTH, TextVisitor};
 
 /// Any value. What is kept is its type, and the beginning of a text.
 pub(super) struct Skim<'s, 'de> {
@@ -20,7 +20,7 @@ pub(super) struct Skim<'s, 'de> {
 }
 
 pub(super) struct State<'de> {
-    pub(super) flaw: Option<Flaw>,
+    pub(super) flaw: Option<JsonFlaw>,
     values_left: usize,
     max_values: usize,
     keys: Keys<'de>,
@@ -49,7 +49,7 @@ impl State<'_> {
         Self { flaw: None, values_left: max_values, max_values, keys: Keys::Any }
     }
 
-    pub(super) fn fail<E: de::Error>(&mut self, flaw: Flaw) -> E {
+    pub(super) fn fail<E: de::Error>(&mut self, flaw: JsonFlaw) -> E {
         flaw.raise(&mut self.flaw)
     }
 }
@@ -92,7 +92,7 @@ impl<'de> Keys<'de> {
 impl<'de> Skim<'_, 'de> {
     fn deeper<E: de::Error>(&mut self) -> Result<Skim<'_, 'de>, E> {
         if self.depth == MAX_DEPTH {
-            return Err(self.state.fail(Flaw::TooDeep));
+            return Err(self.state.fail(JsonFlaw::TooDeep));
         }
         Ok(Skim { depth: self.depth + 1, kept_chars: 0, text: None, state: &mut *self.state })
     }
@@ -110,7 +110,7 @@ impl<'de> DeserializeSeed<'de> for Skim<'_, 'de> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.state.values_left.checked_sub(1) {
             Some(left) => self.state.values_left = left,
-            None => return Err(self.state.fail(Flaw::TooMany { max: self.state.max_values })),
+            None => return Err(self.state.fail(JsonFlaw::TooMany { max: self.state.max_values })),
         }
         deserializer.deserialize_any(self)
     }
@@ -167,9 +167,9 @@ impl<'de> Visitor<'de> for Skim<'_, 'de> {
         let mut many = BTreeSet::new();
         // Checked for an empty object too, so that depth means the same everywhere.
         self.deeper::<A::Error>()?;
-        while let Some(Text(key)) = object.next_key()? {
+        while let Some(TextVisitor(key)) = object.next_key()? {
             if !self.state.keys.take(begin, &mut many, key) {
-                return Err(self.state.fail(Flaw::DuplicateKey));
+                return Err(self.state.fail(JsonFlaw::DuplicateKey));
             }
             object.next_value_seed(self.deeper::<A::Error>()?)?;
         }

@@ -8,22 +8,22 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::skim::{self, Skim};
-use super::{Flaw, MAX_DEPTH, Shape};
+use super::{JsonFlaw, MAX_DEPTH, Shape};
 
 pub(super) struct State<'t> {
     text: &'t str,
-    pub(super) flaw: Option<Flaw>,
+    pub(super) flaw: Option<JsonFlaw>,
     values_left: usize,
     max_values: usize,
-    pub(super) told_chars: usize,
+    pub(super) measured_chars: usize,
 }
 
 impl<'t> State<'t> {
     pub(super) fn new(text: &'t str, max_values: usize) -> Self {
-        Self { text, flaw: None, values_left: max_values, max_values, told_chars: 0 }
+        Self { text, flaw: None, values_left: max_values, max_values, measured_chars: 0 }
     }
 
-    fn fail<E: de::Error>(&mut self, flaw: Flaw) -> E {
+    fn fail<E: de::Error>(&mut self, flaw: JsonFlaw) -> E {
         flaw.raise(&mut self.flaw)
     }
 
@@ -34,14 +34,14 @@ impl<'t> State<'t> {
                 self.values_left = left;
                 Ok(())
             }
-            None => Err(self.fail(Flaw::TooMany { max: self.max_values })),
+            None => Err(self.fail(JsonFlaw::TooMany { max: self.max_values })),
         }
     }
 
     /// Looks through a part that stays as it was written.
     fn raw<E: de::Error>(&mut self, raw: &str, depth: usize, told: bool) -> Result<Value, E> {
         if told {
-            self.told_chars += raw.chars().count();
+            self.measured_chars += raw.chars().count();
         }
         let mut state = skim::State::strict();
         let mut deserializer = serde_json::Deserializer::from_str(raw);
@@ -56,7 +56,7 @@ impl<'t> State<'t> {
             };
             let column = if error.line() <= 1 { column } else { 0 };
             let (line, column) = (line + error.line().max(1), column + error.column());
-            self.fail(Flaw::InPart(Flaw::told(state.flaw, line, column)))
+            self.fail(JsonFlaw::InPart(JsonFlaw::told(state.flaw, line, column)))
         })
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Tree<'s, 't> {
 impl<'t> Tree<'_, 't> {
     fn deeper<E: de::Error>(&mut self, shape: &'static Shape) -> Result<Tree<'_, 't>, E> {
         if self.depth == MAX_DEPTH {
-            return Err(self.state.fail(Flaw::TooDeep));
+            return Err(self.state.fail(JsonFlaw::TooDeep));
         }
         Ok(Tree { depth: self.depth + 1, shape, state: self.state })
     }
@@ -82,9 +82,9 @@ impl<'de> DeserializeSeed<'de> for Tree<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         match self.shape {
-            Shape::Raw | Shape::Told => {
+            Shape::Raw | Shape::Measured => {
                 let raw = <&RawValue>::deserialize(deserializer)?;
-                let told = matches!(self.shape, Shape::Told);
+                let told = matches!(self.shape, Shape::Measured);
                 self.state.raw(raw.get(), self.depth, told)
             }
             Shape::Tree | Shape::Object(_) | Shape::List(_) => {
@@ -149,7 +149,7 @@ impl<'de> Visitor<'de> for Tree<'_, '_> {
         while let Some(key) = object.next_key::<String>()? {
             self.state.count::<A::Error>()?;
             if members.contains_key(&key) {
-                return Err(self.state.fail(Flaw::DuplicateKey));
+                return Err(self.state.fail(JsonFlaw::DuplicateKey));
             }
             let shape = self.shape.of_member(&key);
             let value = object.next_value_seed(self.deeper(shape)?)?;

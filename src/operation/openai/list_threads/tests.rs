@@ -24,7 +24,7 @@ use crate::session::{
 };
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
-type Answer = Result<Value, u16>;
+type AnswerFn = Result<Value, u16>;
 
 /// The calls that the upstream was sent: user and type.
 type Calls = Arc<Mutex<Vec<String>>>;
@@ -85,7 +85,7 @@ async fn pages(
     store: &Arc<MemoryStore>,
     limit: usize,
     calls: &Calls,
-    answer: impl Fn(&str, &Value, &str) -> Answer + Clone,
+    answer: impl Fn(&str, &Value, &str) -> AnswerFn + Clone,
 ) -> Result<Vec<Vec<Value>>, Rejection> {
     let (mut pages, mut after) = (Vec::new(), None::<String>);
     loop {

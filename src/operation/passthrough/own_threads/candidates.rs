@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::scan::Scan;
-use crate::chatkit::sender::Kept;
+use crate::chatkit::sender::ReplyPermit;
 use crate::chatkit::time;
 use crate::rejection::{Code, Rejection};
 use crate::session::{OwnThreads, PlacedSession, SessionRecord, ThreadPlace};
@@ -28,7 +28,7 @@ pub(super) struct Candidates {
 }
 
 /// A page, and the place of the last thread before the next one, if there is one.
-pub(super) struct Cut {
+pub(super) struct CutPage {
     pub(super) data: Vec<Box<RawValue>>,
     pub(super) next: Option<ThreadPlace>,
 }
@@ -40,7 +40,7 @@ impl Candidates {
         own: &mut OwnThreads,
         enough: usize,
         max_bytes: usize,
-        kept: &mut Kept,
+        kept: &mut ReplyPermit,
     ) -> Result<Self, Rejection> {
         let mut left = enough.saturating_add(SPARE_ROWS);
         let (mut sessions, mut bytes) = (Vec::new(), 0);
@@ -60,7 +60,7 @@ impl Candidates {
     }
 
     /// Cuts the page, in the store's order, without what the upstream has lost.
-    pub(super) fn cut(&self, scan: Scan) -> Result<Cut, Rejection> {
+    pub(super) fn cut(&self, scan: Scan) -> Result<CutPage, Rejection> {
         let mut found: HashMap<String, Box<RawValue>> = scan.rows.into_iter().collect();
         let (mut data, mut last) = (Vec::new(), None);
         for session in &self.sessions {
@@ -69,7 +69,7 @@ impl Candidates {
                 continue;
             }
             if data.len() == self.enough {
-                return Ok(Cut { data, next: last });
+                return Ok(CutPage { data, next: last });
             }
             data.push(match row {
                 Some(row) => row,
@@ -78,7 +78,7 @@ impl Candidates {
             last = Some(session.place);
         }
         let next = if self.are_all { None } else { self.sessions.last() };
-        Ok(Cut { data, next: next.map(|session| session.place) })
+        Ok(CutPage { data, next: next.map(|session| session.place) })
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::cursors;
-use super::page::Page;
+use super::page::PageRequest;
 use crate::chatkit::upstream::Upstream;
 use crate::error::BoxError;
 use crate::operation::Reply;
@@ -29,7 +29,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use candidates::{Candidates, Cut};
+use candidates::{Candidates, CutPage};
 use scan::Scan;
 
 /// What the server takes an absent limit, and 0, for.
@@ -47,7 +47,7 @@ struct OwnPage<'a> {
 pub(super) async fn list<S, R>(
     upstream: &mut Upstream<S>,
     mut own: OwnThreads,
-    wanted: &Page,
+    wanted: &PageRequest,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
@@ -78,7 +78,7 @@ where
         let data = scan.rows.iter().map(|(_, row)| &**row).collect();
         return reply::json(&OwnPage { data, has_more: false, after: None });
     }
-    let Cut { data, next } = candidates.cut(scan)?;
+    let CutPage { data, next } = candidates.cut(scan)?;
     let data = data.iter().map(|thread| &**thread).collect();
     let after = match next {
         Some(place) => Some(own.cursor(place).await?),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::candidates::Candidates;
-use crate::chatkit::upstream::{Failure, Upstream};
+use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::chatkit::{envelope, threads};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
@@ -80,7 +80,7 @@ impl Scan {
             };
             // A store that begins anew on a cursor that it doesn't know would lead there again.
             if !cursors.insert(cursor.clone()) {
-                return Err(Failure::Protocol("the upstream's cursor goes round").into());
+                return Err(UpstreamFailure::Protocol("the upstream's cursor goes round").into());
             }
             after = Some(cursor);
         }
