@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::rendezvous::Rendezvous;
-use super::run::Cut;
+use super::run::CutReason;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind};
 use crate::shown::shown;
@@ -18,20 +18,20 @@ use crate::shown::shown;
 ///
 /// A stream is produced as it is polled, one frame per event. Dropping it early is what a client
 /// does that leaves: the run ends and what was said so far is stored.
-pub struct EmbeddedBody(Kind);
+pub struct EmbeddedBody(BodyKind);
 
-enum Kind {
+enum BodyKind {
     Full(Bytes),
-    Stream(Stream),
+    Stream(RunStream),
 }
 
-type BoxedRun = Pin<Box<dyn Future<Output = Result<(), Cut>> + Send>>;
+type BoxedRun = Pin<Box<dyn Future<Output = Result<(), CutReason>> + Send>>;
 
 /// A run, and the frame that it is ahead by.
 ///
 /// The run is always polled once more than there are frames asked for, so that it knows that it
 /// is over when the last frame leaves and not only when somebody asks for the next.
-struct Stream {
+struct RunStream {
     run: Option<BoxedRun>,
     frames: Rendezvous<Bytes>,
     next: Option<Bytes>,
@@ -40,20 +40,20 @@ struct Stream {
 
 impl EmbeddedBody {
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Full(bytes.into()))
+        Self(BodyKind::Full(bytes.into()))
     }
 
     /// The body that polls `run`, which puts its frames into the other end of `frames`.
     pub(super) fn stream(
         frames: Rendezvous<Bytes>,
-        run: impl Future<Output = Result<(), Cut>> + Send + 'static,
+        run: impl Future<Output = Result<(), CutReason>> + Send + 'static,
     ) -> Self {
         let run: Option<BoxedRun> = Some(Box::pin(run));
-        Self(Kind::Stream(Stream { run, frames, next: None, cut: None }))
+        Self(BodyKind::Stream(RunStream { run, frames, next: None, cut: None }))
     }
 }
 
-impl Stream {
+impl RunStream {
     /// Polls the run until there is a next frame, or none yet, or none any more.
     fn advance(&mut self, cx: &mut Context<'_>) {
         let Some(run) = &mut self.run else { return };
@@ -68,18 +68,18 @@ impl Stream {
     }
 }
 
-fn cut(cut: Cut) -> ForwardError {
+fn cut(cut: CutReason) -> ForwardError {
     let error = ForwardError::new(ForwardErrorKind::BodyCut);
     match cut {
-        Cut::Broken(source) => {
+        CutReason::Broken(source) => {
             tracing::warn!(error = &*shown(&chain(&*source)), "a run failed");
             error.with(source)
         }
-        Cut::Impossible(reason) => {
+        CutReason::Impossible(reason) => {
             tracing::debug!(reason, "a run was cut");
             error.with(reason)
         }
-        Cut::Wanted => error,
+        CutReason::Wanted => error,
     }
 }
 
@@ -92,9 +92,9 @@ impl Body for EmbeddedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
         match &mut self.0 {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Stream(stream) => {
+            BodyKind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            BodyKind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            BodyKind::Stream(stream) => {
                 stream.advance(cx);
                 if let Some(bytes) = stream.next.take() {
                     stream.advance(cx);
@@ -110,8 +110,8 @@ impl Body for EmbeddedBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Stream(stream) => {
+            BodyKind::Full(bytes) => bytes.is_empty(),
+            BodyKind::Stream(stream) => {
                 stream.run.is_none() && stream.next.is_none() && stream.cut.is_none()
             }
         }
@@ -119,8 +119,8 @@ impl Body for EmbeddedBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(_) => SizeHint::default(),
+            BodyKind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodyKind::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -128,8 +128,8 @@ impl Body for EmbeddedBody {
 impl fmt::Debug for EmbeddedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Kind::Full(_) => "EmbeddedBody(full)",
-            Kind::Stream(_) => "EmbeddedBody(stream)",
+            BodyKind::Full(_) => "EmbeddedBody(full)",
+            BodyKind::Stream(_) => "EmbeddedBody(stream)",
         })
     }
 }

@@ -52,7 +52,7 @@ impl Json {
     /// [`InvalidJson`] if `text` isn't exactly one value, has half of a surrogate pair, or is
     /// nested more than 200 deep.
     pub fn parse(text: &str) -> Result<Self, InvalidJson> {
-        let mut reader = Reader { text, at: 0 };
+        let mut reader = JsonReader { text, at: 0 };
         let value = reader.value(0)?;
         reader.blanks();
         if reader.at == text.len() { Ok(value) } else { Err(InvalidJson) }
@@ -180,12 +180,12 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JsonReader<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }

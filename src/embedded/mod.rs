@@ -6,7 +6,7 @@
 //! UTC). It fails as that does, too, because that is what a gateway must cope with:
 //!
 //! - Whatever is malformed, and whatever fails in a request that is answered with JSON (a thread
-//!   that isn't there), is a bare `500` with the text `Internal Server Error`.
+//!   that isn't there), is a bare `500` with the text `Internal EmbeddedServer Error`.
 //! - A request that is answered with events has a `200` before anything is looked up. What
 //!   isn't there then shows as a body that ends in an error,
 //!   [`BodyCut`](crate::forward::ForwardErrorKind::BodyCut).
@@ -51,13 +51,13 @@
 //! A responder of one's own is a future that emits events:
 //!
 //! ```
-//! use chatkit_rest::embedded::{Answer, Embedded, Responder, Turn};
+//! use chatkit_rest::embedded::{Embedded, Responder, Turn, TurnFuture};
 //!
 //! #[derive(Debug)]
 //! struct Polite;
 //!
 //! impl Responder for Polite {
-//!     fn respond(&self, mut turn: Turn) -> Answer {
+//!     fn respond(&self, mut turn: Turn) -> TurnFuture {
 //!         Box::pin(async move {
 //!             let mut message = turn.begin_message().await;
 //!             message.say("After ").await;
@@ -102,6 +102,6 @@ pub use item::{
 };
 pub use json::{InvalidJson, Json, Number};
 pub use request::Action;
-pub use responder::{Answer, Failure, Message, Responder, Turn};
+pub use responder::{Failure, Message, Responder, Turn, TurnFuture};
 pub use service::{Embedded, EmbeddedFuture};
 pub use thread::Status;

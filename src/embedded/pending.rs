@@ -14,7 +14,7 @@ use super::timestamp::NaiveTimestamp;
 /// As the SDK does over a store in memory: assistant messages that are not blank, and a hidden
 /// item that tells the model that it was interrupted.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingMessage {
     store: Store,
     thread_id: String,
     /// None where one is finished.
@@ -24,7 +24,7 @@ pub(super) struct Pending {
     ended: bool,
 }
 
-impl Pending {
+impl PendingMessage {
     pub(super) fn new(store: Store, thread_id: String) -> Self {
         Self { store, thread_id, messages: Vec::new(), places: HashMap::new(), ended: false }
     }
@@ -100,7 +100,7 @@ fn apply(message: &mut AssistantMessage, update: &Update) {
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingMessage {
     fn drop(&mut self) {
         if self.ended {
             return;

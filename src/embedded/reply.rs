@@ -7,12 +7,12 @@ use super::id::new_id;
 use super::item::{Content, Item};
 use super::request::{PageRequest, ReplyRequest};
 use super::rows;
-use super::run::Cut;
-use super::service::Server;
+use super::run::CutReason;
+use super::service::EmbeddedServer;
 use super::thread::{Attachment, Thread};
 
 #[derive(Serialize)]
-struct Nothing {}
+struct EmptyReply {}
 
 #[derive(Serialize)]
 struct Transcription {
@@ -26,7 +26,10 @@ struct ActedAtOnce {
 }
 
 /// The body of the 200, or why it is a 500.
-pub(super) async fn reply(server: &Server, request: ReplyRequest) -> Result<Bytes, Cut> {
+pub(super) async fn reply(
+    server: &EmbeddedServer,
+    request: ReplyRequest,
+) -> Result<Bytes, CutReason> {
     let store = &server.store;
     match request {
         ReplyRequest::AttachmentsCreate { name, mime_type } => {
@@ -38,20 +41,21 @@ pub(super) async fn reply(server: &Server, request: ReplyRequest) -> Result<Byte
         }
         ReplyRequest::AttachmentsDelete { attachment_id } => {
             store.write(move |db| rows::delete_attachment(db, &attachment_id)).await?;
-            body(&Nothing {})
+            body(&EmptyReply {})
         }
         ReplyRequest::InputTranscribe { audio_base64, mime_type } => {
-            let bytes = lenient_base64_len(&audio_base64).ok_or(Cut::Impossible("no base64"))?;
+            let bytes =
+                lenient_base64_len(&audio_base64).ok_or(CutReason::Impossible("no base64"))?;
             body(&Transcription { text: format!("({bytes} bytes of {mime_type})") })
         }
         // The SDK's own handler checks and keeps nothing.
-        ReplyRequest::ItemsFeedback => body(&Nothing {}),
+        ReplyRequest::ItemsFeedback => body(&EmptyReply {}),
         ReplyRequest::ItemsList { thread_id, page } => {
             body(&store.read(move |db| rows::items(db, &thread_id, &page)).await?)
         }
         ReplyRequest::ThreadsDelete { thread_id } => {
             store.write(move |db| rows::delete_thread(db, &thread_id)).await?;
-            body(&Nothing {})
+            body(&EmptyReply {})
         }
         ReplyRequest::ThreadsGetById { thread_id } => {
             let found = store
@@ -61,7 +65,7 @@ pub(super) async fn reply(server: &Server, request: ReplyRequest) -> Result<Byte
                     Ok(Some(thread.with_items(items)))
                 })
                 .await?;
-            body(&found.ok_or(Cut::Impossible("no such thread"))?)
+            body(&found.ok_or(CutReason::Impossible("no such thread"))?)
         }
         ReplyRequest::ThreadsList { page } => {
             let threads = store.read(move |db| rows::threads(db, &page)).await?;
@@ -80,12 +84,12 @@ pub(super) async fn reply(server: &Server, request: ReplyRequest) -> Result<Byte
                 (true, Some(Some(item))) if matches!(item.content, Content::Widget(_)) => {
                     Some(item)
                 }
-                _ => return Err(Cut::Impossible("no such thread or widget")),
+                _ => return Err(CutReason::Impossible("no such thread or widget")),
             };
             let updated_item = server
                 .responder
                 .act_at_once(&action, sender)
-                .ok_or(Cut::Impossible("actions are not implemented"))?;
+                .ok_or(CutReason::Impossible("actions are not implemented"))?;
             if let Some(item) = updated_item.clone() {
                 store.write(move |db| rows::save_item(db, &item)).await?;
             }
@@ -94,12 +98,12 @@ pub(super) async fn reply(server: &Server, request: ReplyRequest) -> Result<Byte
         ReplyRequest::ThreadsUpdate { thread_id, title } => {
             let thread: Option<Thread> =
                 store.write(move |db| rows::retitle_thread(db, &thread_id, title)).await?;
-            body(&thread.ok_or(Cut::Impossible("no such thread"))?.without_items())
+            body(&thread.ok_or(CutReason::Impossible("no such thread"))?.without_items())
         }
     }
 }
 
-fn body(value: &impl Serialize) -> Result<Bytes, Cut> {
+fn body(value: &impl Serialize) -> Result<Bytes, CutReason> {
     Ok(serde_json::to_vec(value)?.into())
 }
 

@@ -46,8 +46,8 @@ pub(super) enum ReplyRequest {
 pub(super) enum StreamRequest {
     AddClientToolOutput { thread_id: String, result: Json },
     AddStructuredInput { thread_id: String, item_id: String, submission: Submission },
-    AddUserMessage { thread_id: String, input: Input },
-    Create { input: Input },
+    AddUserMessage { thread_id: String, input: MessageInput },
+    Create { input: MessageInput },
     CustomAction { thread_id: String, item_id: Option<String>, action: Action },
     RetryAfterItem { thread_id: String, item_id: String },
 }
@@ -70,7 +70,7 @@ impl PageRequest {
 
 /// A user's message, its parts and options already in the form in which they are stored.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(super) struct MessageInput {
     pub(super) content: Vec<Json>,
     pub(super) attachments: Vec<String>,
     pub(super) quoted_text: Option<String>,
@@ -103,7 +103,7 @@ impl Request {
             return Err(Malformed);
         }
         let params =
-            Params(body.get("params").filter(|params| params.is_object()).ok_or(Malformed)?);
+            RequestParams(body.get("params").filter(|params| params.is_object()).ok_or(Malformed)?);
         let thread_id = || params.string("thread_id");
 
         Ok(match body.get("type").and_then(Json::as_str).ok_or(Malformed)? {
@@ -143,10 +143,10 @@ impl Request {
             }),
             "threads.add_user_message" => Self::Stream(S::AddUserMessage {
                 thread_id: thread_id()?,
-                input: Input::read(params.object("input")?)?,
+                input: MessageInput::read(params.object("input")?)?,
             }),
             "threads.create" => {
-                Self::Stream(S::Create { input: Input::read(params.object("input")?)? })
+                Self::Stream(S::Create { input: MessageInput::read(params.object("input")?)? })
             }
             "threads.custom_action" => Self::Stream(S::CustomAction {
                 thread_id: thread_id()?,
@@ -176,9 +176,9 @@ impl Request {
 
 /// An object whose fields are asked for by name.
 #[derive(Clone, Copy)]
-struct Params<'a>(&'a Json);
+struct RequestParams<'a>(&'a Json);
 
-impl<'a> Params<'a> {
+impl<'a> RequestParams<'a> {
     fn new(json: &'a Json) -> Result<Self, Malformed> {
         if json.is_object() { Ok(Self(json)) } else { Err(Malformed) }
     }
@@ -264,7 +264,7 @@ fn strings(json: &Json, max: usize, max_chars: usize) -> Result<Vec<String>, Mal
 }
 
 impl Action {
-    fn read(params: Params<'_>) -> Result<Self, Malformed> {
+    fn read(params: RequestParams<'_>) -> Result<Self, Malformed> {
         let kind = match params.0.get("type") {
             // The SDK's default is, by mistake, a Python type variable. This is how it prints.
             None => "~TType".to_owned(),
@@ -274,8 +274,8 @@ impl Action {
     }
 }
 
-impl Input {
-    fn read(params: Params<'_>) -> Result<Self, Malformed> {
+impl MessageInput {
+    fn read(params: RequestParams<'_>) -> Result<Self, Malformed> {
         let Json::Array(parts) = params.get("content")? else { return Err(Malformed) };
         if parts.len() > MAX_ENTRIES {
             return Err(Malformed);
@@ -293,7 +293,7 @@ impl Input {
 }
 
 fn part(part: &Json) -> Result<Json, Malformed> {
-    let part = Params::new(part)?;
+    let part = RequestParams::new(part)?;
     let text = part.text("text")?;
     match part.get("type")?.as_str() {
         Some("input_text") => {
@@ -316,10 +316,10 @@ fn part(part: &Json) -> Result<Json, Malformed> {
     }
 }
 
-fn inference_options(options: Params<'_>) -> Result<Json, Malformed> {
+fn inference_options(options: RequestParams<'_>) -> Result<Json, Malformed> {
     let mut entries = Vec::new();
     if let Some(choice) = options.present("tool_choice") {
-        let id = Params::new(choice)?.string("id")?;
+        let id = RequestParams::new(choice)?.string("id")?;
         entries.push(("tool_choice", Json::from([("id", id.into())])));
     }
     if let Some(model) = options.optional_string("model")? {
@@ -333,7 +333,7 @@ fn object(entries: Vec<(&str, Json)>) -> Json {
 }
 
 impl Submission {
-    fn read(params: Params<'_>) -> Result<Self, Malformed> {
+    fn read(params: RequestParams<'_>) -> Result<Self, Malformed> {
         let skipped = match params.0.get("status").map(Json::as_str) {
             None | Some(Some("answered")) => false,
             Some(Some("skipped")) => true,
@@ -344,7 +344,7 @@ impl Submission {
             None => {}
             Some(Json::Object(entries)) if entries.len() <= MAX_ENTRIES => {
                 for (id, answer) in entries {
-                    let answer = Params::new(answer)?;
+                    let answer = RequestParams::new(answer)?;
                     if is_longer(id, MAX_ID_CHARS) {
                         return Err(Malformed);
                     }

@@ -19,13 +19,13 @@ use crate::bounds;
 /// ends with the turn.
 ///
 /// It is polled by the response body and dropped with it, when the client leaves.
-pub type Answer = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+pub type TurnFuture = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// The part of a ChatKit server that thinks.
 pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// Answers the user's message, or goes on after a client's tool output or structured input
     /// ([`Turn::message`] is `None` then, and the newest item is what was answered).
-    fn respond(&self, turn: Turn) -> Answer;
+    fn respond(&self, turn: Turn) -> TurnFuture;
 
     /// How many of a thread's messages, the user's and its own, it needs to see. [`Turn::items`]
     /// reaches further back for them, up to 1,000 items.
@@ -36,7 +36,7 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// Reacts to an action, of a widget in the thread if there is a `sender`.
     ///
     /// Refused if not implemented, as by the SDK.
-    fn act(&self, turn: Turn, action: Action, sender: Option<Item>) -> Answer {
+    fn act(&self, turn: Turn, action: Action, sender: Option<Item>) -> TurnFuture {
         let _ = (turn, action, sender);
         Box::pin(async { Err(Failure::Error { allow_retry: true }) })
     }

@@ -14,12 +14,12 @@ use super::item::{
     UserMessage,
 };
 use super::json::Json;
-use super::pending::Pending;
+use super::pending::PendingMessage;
 use super::rendezvous::Rendezvous;
-use super::request::{Action, Input, StreamRequest, Submission};
-use super::responder::{Answer, Failure, SharedThread, Turn};
+use super::request::{Action, MessageInput, StreamRequest, Submission};
+use super::responder::{Failure, SharedThread, Turn, TurnFuture};
 use super::rows;
-use super::service::Server;
+use super::service::EmbeddedServer;
 use super::thread::{Attachment, Thread};
 use super::timestamp::NaiveTimestamp;
 use crate::error::{BoxError, Error, chain};
@@ -27,7 +27,7 @@ use crate::shown::shown;
 
 /// Why a run was cut: what would be an unhandled exception in the SDK.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum CutReason {
     /// A thread, item or attachment is not there, or not in the state that the request needs.
     Impossible(&'static str),
     /// The responder wanted it.
@@ -36,36 +36,36 @@ pub(super) enum Cut {
     Broken(BoxError),
 }
 
-impl From<Error> for Cut {
+impl From<Error> for CutReason {
     fn from(error: Error) -> Self {
         Self::Broken(Box::new(error))
     }
 }
 
-impl From<serde_json::Error> for Cut {
+impl From<serde_json::Error> for CutReason {
     fn from(error: serde_json::Error) -> Self {
         Self::Broken(Box::new(error))
     }
 }
 
 /// One run: emits SSE frames, and ends with the stream.
-pub(super) struct Run {
-    server: Arc<Server>,
+pub(super) struct EmbeddedRun {
+    server: Arc<EmbeddedServer>,
     frames: Rendezvous<Bytes>,
 }
 
 /// What the responder is asked to do.
-enum Task {
+enum ResponderTask {
     Act { action: Action, sender: Option<Item> },
     Respond { message: Option<Item> },
 }
 
-impl Run {
-    pub(super) fn new(server: Arc<Server>, frames: Rendezvous<Bytes>) -> Self {
+impl EmbeddedRun {
+    pub(super) fn new(server: Arc<EmbeddedServer>, frames: Rendezvous<Bytes>) -> Self {
         Self { server, frames }
     }
 
-    pub(super) async fn go(mut self, request: StreamRequest) -> Result<(), Cut> {
+    pub(super) async fn go(mut self, request: StreamRequest) -> Result<(), CutReason> {
         match request {
             StreamRequest::Create { input } => {
                 let thread = Thread::new();
@@ -82,14 +82,14 @@ impl Run {
             StreamRequest::AddClientToolOutput { thread_id, result } => {
                 let thread = self.thread(thread_id).await?;
                 self.complete_tool_call(&thread, result).await?;
-                self.events(thread, None, Task::Respond { message: None }).await
+                self.events(thread, None, ResponderTask::Respond { message: None }).await
             }
             StreamRequest::AddStructuredInput { thread_id, item_id, submission } => {
                 let thread = self.thread(thread_id).await?;
                 let item = self.item(&thread, item_id).await?;
-                let item = item.ok_or(Cut::Impossible("no such item"))?;
+                let item = item.ok_or(CutReason::Impossible("no such item"))?;
                 let answered = Event::ItemReplaced { item: answer(item, &submission)? };
-                self.events(thread, Some(answered), Task::Respond { message: None }).await
+                self.events(thread, Some(answered), ResponderTask::Respond { message: None }).await
             }
             StreamRequest::CustomAction { thread_id, item_id, action } => {
                 let thread = self.thread(thread_id).await?;
@@ -97,42 +97,42 @@ impl Run {
                     None => None,
                     Some(id) => {
                         let item = self.item(&thread, id).await?;
-                        Some(item.ok_or(Cut::Impossible("no such item"))?)
+                        Some(item.ok_or(CutReason::Impossible("no such item"))?)
                     }
                 };
                 if sender.as_ref().is_some_and(|item| !matches!(item.content, Content::Widget(_))) {
                     return self.fail("stream.error", None, false).await;
                 }
-                self.events(thread, None, Task::Act { action, sender }).await
+                self.events(thread, None, ResponderTask::Act { action, sender }).await
             }
             StreamRequest::RetryAfterItem { thread_id, item_id } => {
                 let thread = self.thread(thread_id).await?;
                 let Some(message) = self.item(&thread, item_id).await? else { return Ok(()) };
                 if !matches!(message.content, Content::UserMessage(_)) {
-                    return Err(Cut::Impossible("not a user message"));
+                    return Err(CutReason::Impossible("not a user message"));
                 }
                 let (thread_id, item_id) = (thread.id.clone(), message.id.clone());
                 self.server
                     .store
                     .write(move |db| rows::delete_items_after(db, &thread_id, &item_id))
                     .await?;
-                self.events(thread, None, Task::Respond { message: Some(message) }).await
+                self.events(thread, None, ResponderTask::Respond { message: Some(message) }).await
             }
         }
     }
 
-    async fn thread(&self, id: String) -> Result<Thread, Cut> {
+    async fn thread(&self, id: String) -> Result<Thread, CutReason> {
         let thread = self.server.store.read(move |db| rows::thread(db, &id)).await?;
-        thread.ok_or(Cut::Impossible("no such thread"))
+        thread.ok_or(CutReason::Impossible("no such thread"))
     }
 
-    async fn item(&self, thread: &Thread, id: String) -> Result<Option<Item>, Cut> {
+    async fn item(&self, thread: &Thread, id: String) -> Result<Option<Item>, CutReason> {
         let thread_id = thread.id.clone();
         Ok(self.server.store.read(move |db| rows::item(db, &thread_id, &id)).await?)
     }
 
     /// Stores the user's message, and has it answered.
-    async fn message(mut self, thread: Thread, input: Input) -> Result<(), Cut> {
+    async fn message(mut self, thread: Thread, input: MessageInput) -> Result<(), CutReason> {
         let thread_id = thread.id.clone();
         let item = self
             .server
@@ -160,13 +160,13 @@ impl Run {
                 Ok(Some(item))
             })
             .await?
-            .ok_or(Cut::Impossible("no such attachment"))?;
+            .ok_or(CutReason::Impossible("no such attachment"))?;
         self.send(&Event::ItemDone { item: item.clone() }).await?;
-        self.events(thread, None, Task::Respond { message: Some(item) }).await
+        self.events(thread, None, ResponderTask::Respond { message: Some(item) }).await
     }
 
     /// The newest item must be a call that is pending. Older ones that are, are dropped.
-    async fn complete_tool_call(&self, thread: &Thread, result: Json) -> Result<(), Cut> {
+    async fn complete_tool_call(&self, thread: &Thread, result: Json) -> Result<(), CutReason> {
         let thread_id = thread.id.clone();
         let completed = self
             .server
@@ -192,15 +192,20 @@ impl Run {
                 Ok(true)
             })
             .await?;
-        if completed { Ok(()) } else { Err(Cut::Impossible("no call is pending")) }
+        if completed { Ok(()) } else { Err(CutReason::Impossible("no call is pending")) }
     }
 
     /// Everything from `stream_options` on.
-    async fn events(mut self, thread: Thread, first: Option<Event>, task: Task) -> Result<(), Cut> {
+    async fn events(
+        mut self,
+        thread: Thread,
+        first: Option<Event>,
+        task: ResponderTask,
+    ) -> Result<(), CutReason> {
         let options = StreamOptions { allow_cancel: true };
         self.send(&ServerEvent::StreamOptions { stream_options: options }).await?;
 
-        let mut pending = Pending::new(self.server.store.clone(), thread.id.clone());
+        let mut pending = PendingMessage::new(self.server.store.clone(), thread.id.clone());
         let ended = self.respond(thread, first, task, &mut pending).await;
         pending.end();
         ended
@@ -210,21 +215,21 @@ impl Run {
         &mut self,
         thread: Thread,
         first: Option<Event>,
-        task: Task,
-        pending: &mut Pending,
-    ) -> Result<(), Cut> {
+        task: ResponderTask,
+        pending: &mut PendingMessage,
+    ) -> Result<(), CutReason> {
         let shared = SharedThread::new(thread.clone());
         let mut known = thread;
         let ended = match self.pass_on(&shared, &mut known, first, task, pending).await {
             Ok(()) => Ok(()),
-            Err(Stop::Turn(Failure::Custom { message, allow_retry })) => {
+            Err(StopReason::Turn(Failure::Custom { message, allow_retry })) => {
                 self.fail("custom", Some(message), allow_retry).await
             }
-            Err(Stop::Turn(Failure::Cut)) => return Err(Cut::Wanted),
-            Err(Stop::Turn(Failure::Error { allow_retry })) => {
+            Err(StopReason::Turn(Failure::Cut)) => return Err(CutReason::Wanted),
+            Err(StopReason::Turn(Failure::Error { allow_retry })) => {
                 self.fail("stream.error", None, allow_retry).await
             }
-            Err(Stop::Server(error)) => {
+            Err(StopReason::Server(error)) => {
                 tracing::warn!(error = &*shown(&chain(&*error)), "an event was not stored");
                 self.fail("stream.error", None, true).await
             }
@@ -239,9 +244,9 @@ impl Run {
         shared: &SharedThread,
         known: &mut Thread,
         first: Option<Event>,
-        task: Task,
-        pending: &mut Pending,
-    ) -> Result<(), Stop> {
+        task: ResponderTask,
+        pending: &mut PendingMessage,
+    ) -> Result<(), StopReason> {
         if let Some(event) = first {
             self.store_and_send(event, pending).await?;
         }
@@ -261,19 +266,19 @@ impl Run {
                 }
             });
             let Some(event) = event.await else {
-                return ended.unwrap_or(Ok(())).map_err(Stop::Turn);
+                return ended.unwrap_or(Ok(())).map_err(StopReason::Turn);
             };
             self.store_and_send(event, pending).await?;
-            self.tell_changes(shared, known).await.map_err(Stop::from)?;
+            self.tell_changes(shared, known).await.map_err(StopReason::from)?;
         }
     }
 
     async fn begin(
         &self,
         shared: &SharedThread,
-        task: Task,
+        task: ResponderTask,
         out: Rendezvous<Event>,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<TurnFuture, StopReason> {
         let thread_id = shared.now().id;
         let messages = self.server.responder.messages();
         let mut items =
@@ -283,12 +288,16 @@ impl Run {
             |message| Turn::new(shared.clone(), items, message, self.server.token_delay, out);
         let responder = &self.server.responder;
         Ok(match task {
-            Task::Act { action, sender } => responder.act(turn(None), action, sender),
-            Task::Respond { message } => responder.respond(turn(message)),
+            ResponderTask::Act { action, sender } => responder.act(turn(None), action, sender),
+            ResponderTask::Respond { message } => responder.respond(turn(message)),
         })
     }
 
-    async fn store_and_send(&mut self, event: Event, pending: &mut Pending) -> Result<(), Stop> {
+    async fn store_and_send(
+        &mut self,
+        event: Event,
+        pending: &mut PendingMessage,
+    ) -> Result<(), StopReason> {
         let store = &self.server.store;
         match &event {
             Event::ItemDone { item } | Event::ItemReplaced { item } => {
@@ -304,11 +313,15 @@ impl Run {
         pending.note(&event);
         match event {
             Event::ItemDone { item } if item.content.is_hidden() => Ok(()),
-            event => self.send(&event).await.map_err(Stop::from),
+            event => self.send(&event).await.map_err(StopReason::from),
         }
     }
 
-    async fn tell_changes(&mut self, shared: &SharedThread, known: &mut Thread) -> Result<(), Cut> {
+    async fn tell_changes(
+        &mut self,
+        shared: &SharedThread,
+        known: &mut Thread,
+    ) -> Result<(), CutReason> {
         let now = shared.now();
         if now == *known {
             return Ok(());
@@ -324,11 +337,11 @@ impl Run {
         code: &'static str,
         message: Option<String>,
         allow_retry: bool,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), CutReason> {
         self.send(&ServerEvent::Error { code, message, allow_retry }).await
     }
 
-    async fn send(&mut self, event: &impl Serialize) -> Result<(), Cut> {
+    async fn send(&mut self, event: &impl Serialize) -> Result<(), CutReason> {
         let bytes = frame(event)?;
         self.frames.put(bytes).await;
         Ok(())
@@ -336,37 +349,37 @@ impl Run {
 }
 
 /// Why the responder's events end early.
-enum Stop {
+enum StopReason {
     /// The responder gave up.
     Turn(Failure),
     /// The server could not do its part.
     Server(BoxError),
 }
 
-impl From<Error> for Stop {
+impl From<Error> for StopReason {
     fn from(error: Error) -> Self {
         Self::Server(Box::new(error))
     }
 }
 
-impl From<Cut> for Stop {
-    fn from(cut: Cut) -> Self {
+impl From<CutReason> for StopReason {
+    fn from(cut: CutReason) -> Self {
         match cut {
-            Cut::Broken(error) => Self::Server(error),
-            Cut::Impossible(reason) => Self::Server(reason.into()),
-            Cut::Wanted => Self::Turn(Failure::Cut),
+            CutReason::Broken(error) => Self::Server(error),
+            CutReason::Impossible(reason) => Self::Server(reason.into()),
+            CutReason::Wanted => Self::Turn(Failure::Cut),
         }
     }
 }
 
 /// The structured input with the user's answers: none where there is none or it is empty, one
 /// where one may be chosen.
-fn answer(item: Item, submission: &Submission) -> Result<Item, Cut> {
+fn answer(item: Item, submission: &Submission) -> Result<Item, CutReason> {
     let Content::StructuredInput(input) = &item.content else {
-        return Err(Cut::Impossible("not a structured input"));
+        return Err(CutReason::Impossible("not a structured input"));
     };
     if input.status != StructuredInputStatus::Pending {
-        return Err(Cut::Impossible("answered already"));
+        return Err(CutReason::Impossible("answered already"));
     }
     let mut inputs = input.inputs.clone();
     for question in &mut inputs {

@@ -21,7 +21,7 @@ use super::rendezvous::Rendezvous;
 use super::reply::reply;
 use super::request;
 use super::responder::Responder;
-use super::run::{Cut, Run};
+use super::run::{CutReason, EmbeddedRun};
 use super::store::Store;
 use crate::error::{BoxError, Error, chain};
 use crate::forward::{ForwardError, ForwardErrorKind};
@@ -35,11 +35,11 @@ const MAX_REQUEST: usize = 64 << 20;
 /// Clones share their threads.
 #[derive(Clone, Debug)]
 pub struct Embedded {
-    server: Arc<Server>,
+    server: Arc<EmbeddedServer>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Server {
+pub(super) struct EmbeddedServer {
     pub(super) store: Store,
     pub(super) responder: Arc<dyn Responder>,
     pub(super) token_delay: Duration,
@@ -67,21 +67,25 @@ impl Embedded {
 
     fn over(store: Store) -> Self {
         let responder = Arc::new(Echo::new());
-        Self { server: Arc::new(Server { store, responder, token_delay: Duration::ZERO }) }
+        Self { server: Arc::new(EmbeddedServer { store, responder, token_delay: Duration::ZERO }) }
     }
 
     /// Has `responder` answer, in place of [`Echo`].
     #[must_use]
     pub fn with_responder(self, responder: impl Responder) -> Self {
         let responder = Arc::new(responder);
-        Self { server: Arc::new(Server { responder, ..Server::clone(&self.server) }) }
+        Self {
+            server: Arc::new(EmbeddedServer { responder, ..EmbeddedServer::clone(&self.server) }),
+        }
     }
 
     /// Waits so long between two tokens of [`Echo`], so that one can see it stream. Zero by
     /// default.
     #[must_use]
     pub fn with_token_delay(self, token_delay: Duration) -> Self {
-        Self { server: Arc::new(Server { token_delay, ..Server::clone(&self.server) }) }
+        Self {
+            server: Arc::new(EmbeddedServer { token_delay, ..EmbeddedServer::clone(&self.server) }),
+        }
     }
 }
 
@@ -125,7 +129,7 @@ impl fmt::Debug for EmbeddedFuture {
 }
 
 async fn answer<B>(
-    server: Arc<Server>,
+    server: Arc<EmbeddedServer>,
     request: Request<B>,
 ) -> Result<Response<EmbeddedBody>, ForwardError>
 where
@@ -155,7 +159,7 @@ where
         // The head leaves before anything is looked up, as it does from the SDK.
         Ok(request::Request::Stream(request)) => {
             let frames = Rendezvous::new();
-            let run = Run::new(server, frames.other_end()).go(request);
+            let run = EmbeddedRun::new(server, frames.other_end()).go(request);
             let mut response = Response::new(EmbeddedBody::stream(frames, run));
             response.headers_mut().insert(CONTENT_TYPE, EVENTS);
             response
@@ -182,10 +186,12 @@ fn full(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<
     response
 }
 
-fn log(cut: &Cut) {
+fn log(cut: &CutReason) {
     match cut {
-        Cut::Broken(error) => tracing::warn!(error = &*shown(&chain(&**error)), "a request failed"),
-        Cut::Impossible(reason) => tracing::debug!(reason, "a request failed"),
-        Cut::Wanted => {}
+        CutReason::Broken(error) => {
+            tracing::warn!(error = &*shown(&chain(&**error)), "a request failed")
+        }
+        CutReason::Impossible(reason) => tracing::debug!(reason, "a request failed"),
+        CutReason::Wanted => {}
     }
 }

@@ -52,9 +52,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A handle to the database. The thread ends with the last of them.
 #[derive(Clone)]
-pub(super) struct Store(Arc<Access>);
+pub(super) struct Store(Arc<StoreAccess>);
 
-enum Access {
+enum StoreAccess {
     /// In place.
     Memory(Mutex<Connection>),
     /// On the thread.
@@ -69,8 +69,8 @@ enum Access {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.0 {
-            Access::Memory(_) => "Store(memory)",
-            Access::Thread { .. } => "Store(file)",
+            StoreAccess::Memory(_) => "Store(memory)",
+            StoreAccess::Thread { .. } => "Store(file)",
         })
     }
 }
@@ -80,7 +80,7 @@ impl Store {
         let failed =
             |error| Error::store("could not make the database of the embedded server", error);
         let connection = Connection::open_in_memory().and_then(prepare).map_err(failed)?;
-        Ok(Self(Arc::new(Access::Memory(Mutex::new(connection)))))
+        Ok(Self(Arc::new(StoreAccess::Memory(Mutex::new(connection)))))
     }
 
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
@@ -109,7 +109,7 @@ impl Store {
             .name("chatkit-embedded".into())
             .spawn(move || work(connection, queue, &thread_last_words))
             .map_err(|error| Error::io("could not start the embedded server's thread", error))?;
-        Ok(Self(Arc::new(Access::Thread { jobs, last_words })))
+        Ok(Self(Arc::new(StoreAccess::Thread { jobs, last_words })))
     }
 
     /// Reads. `query` sees one consistent state.
@@ -141,10 +141,10 @@ impl Store {
             }
         });
         match &*self.0 {
-            Access::Memory(connection) => {
+            StoreAccess::Memory(connection) => {
                 job(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
             }
-            Access::Thread { jobs, last_words } => {
+            StoreAccess::Thread { jobs, last_words } => {
                 last_words.lock().unwrap_or_else(PoisonError::into_inner).push(job);
                 // Wakes the thread; if the queue is full it is awake.
                 let _ = jobs.try_send(Box::new(|_| ()));
@@ -158,11 +158,11 @@ impl Store {
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let answer = match &*self.0 {
-            Access::Memory(connection) => {
+            StoreAccess::Memory(connection) => {
                 let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
                 within(&mut connection, behavior, work)
             }
-            Access::Thread { jobs, .. } => {
+            StoreAccess::Thread { jobs, .. } => {
                 let (answer, answered) = oneshot::channel();
                 let job: Job = Box::new(move |connection| {
                     let _ = answer.send(within(connection, behavior, work));

@@ -1,7 +1,7 @@
 //! The ways in which a ChatKit server fails.
 
 use bytes::Bytes;
-use chatkit_rest::embedded::{Answer, Embedded, Failure, Responder, Turn};
+use chatkit_rest::embedded::{Embedded, Failure, Responder, Turn, TurnFuture};
 use chatkit_rest::forward::ForwardErrorKind;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -190,7 +190,7 @@ async fn a_request_that_is_too_long_or_breaks_off_is_not_obeyed() {
 struct Awkward;
 
 impl Responder for Awkward {
-    fn respond(&self, mut turn: Turn) -> Answer {
+    fn respond(&self, mut turn: Turn) -> TurnFuture {
         Box::pin(async move {
             let mut message = turn.begin_message().await;
             tokio::task::yield_now().await;

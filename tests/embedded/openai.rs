@@ -271,7 +271,7 @@ async fn the_model_is_told_the_prompt_and_the_conversation() {
 struct Noisy(usize);
 
 impl Responder for Noisy {
-    fn respond(&self, mut turn: Turn) -> embedded::Answer {
+    fn respond(&self, mut turn: Turn) -> embedded::TurnFuture {
         assert!(turn.items().len() <= 100);
         let items = self.0;
         Box::pin(async move {

@@ -9,7 +9,7 @@ const MAX_DELTAS: usize = 100_000;
 const MAX_DELAY_MS: u64 = 60_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command<'a> {
+pub(super) enum EchoCommand<'a> {
     Annotations,
     Close,
     Custom(&'a str),
@@ -34,7 +34,7 @@ pub(super) enum Command<'a> {
     Workflow,
 }
 
-impl<'a> Command<'a> {
+impl<'a> EchoCommand<'a> {
     /// A message that is no command, or one without the number that it needs, is to be repeated.
     pub(super) fn parse(text: &'a str) -> Self {
         let (word, rest) = word(text);
@@ -88,22 +88,22 @@ mod tests {
     #[test]
     fn commands_stand_at_the_start() {
         for (text, command) in [
-            ("/cut", Command::Cut),
-            ("/cut now", Command::Cut),
-            ("/cute", Command::Say),
-            (" /cut", Command::Say),
-            ("/cut-after 3", Command::CutAfter(3)),
-            ("/cut-after", Command::Say),
-            ("/long 999999999", Command::Long(MAX_DELTAS)),
-            ("/long -1", Command::Say),
-            ("/slow 50 hello", Command::Slow(Duration::from_millis(50))),
-            ("/custom  No, really. ", Command::Custom("No, really.")),
-            ("/tool f\n{\"a\": 1}", Command::Tool { name: "f", arguments: "{\"a\": 1}" }),
-            ("/tool f", Command::Tool { name: "f", arguments: "" }),
-            ("/tool", Command::Say),
-            ("", Command::Say),
+            ("/cut", EchoCommand::Cut),
+            ("/cut now", EchoCommand::Cut),
+            ("/cute", EchoCommand::Say),
+            (" /cut", EchoCommand::Say),
+            ("/cut-after 3", EchoCommand::CutAfter(3)),
+            ("/cut-after", EchoCommand::Say),
+            ("/long 999999999", EchoCommand::Long(MAX_DELTAS)),
+            ("/long -1", EchoCommand::Say),
+            ("/slow 50 hello", EchoCommand::Slow(Duration::from_millis(50))),
+            ("/custom  No, really. ", EchoCommand::Custom("No, really.")),
+            ("/tool f\n{\"a\": 1}", EchoCommand::Tool { name: "f", arguments: "{\"a\": 1}" }),
+            ("/tool f", EchoCommand::Tool { name: "f", arguments: "" }),
+            ("/tool", EchoCommand::Say),
+            ("", EchoCommand::Say),
         ] {
-            assert_eq!(Command::parse(text), command, "{text:?}");
+            assert_eq!(EchoCommand::parse(text), command, "{text:?}");
         }
     }
 }

@@ -10,9 +10,9 @@ use super::super::item::{
 };
 use super::super::json::Json;
 use super::super::request::Action;
-use super::super::responder::{Answer, Failure, Responder, Turn};
+use super::super::responder::{Failure, Responder, Turn, TurnFuture};
 use super::super::thread::Status;
-use super::command::Command;
+use super::command::EchoCommand;
 use super::scenes;
 use crate::bounds;
 
@@ -32,7 +32,7 @@ impl Echo {
 }
 
 impl Responder for Echo {
-    fn respond(&self, turn: Turn) -> Answer {
+    fn respond(&self, turn: Turn) -> TurnFuture {
         Box::pin(async move {
             match turn.message().map(UserMessage::text) {
                 Some(text) => answer(turn, &text).await,
@@ -41,7 +41,7 @@ impl Responder for Echo {
         })
     }
 
-    fn act(&self, mut turn: Turn, action: Action, sender: Option<Item>) -> Answer {
+    fn act(&self, mut turn: Turn, action: Action, sender: Option<Item>) -> TurnFuture {
         Box::pin(async move {
             match sender {
                 _ if action.kind == "fail" => Err(Failure::Error { allow_retry: true }),
@@ -69,14 +69,14 @@ impl Responder for Echo {
 }
 
 async fn answer(mut turn: Turn, text: &str) -> Result<(), Failure> {
-    let command = Command::parse(text);
+    let command = EchoCommand::parse(text);
     match command {
-        Command::Custom(message) => {
+        EchoCommand::Custom(message) => {
             return Err(Failure::Custom { message: message.to_owned(), allow_retry: false });
         }
-        Command::Cut => return Err(Failure::Cut),
-        Command::Error => return Err(Failure::Error { allow_retry: true }),
-        Command::Stall => std::future::pending().await,
+        EchoCommand::Cut => return Err(Failure::Cut),
+        EchoCommand::Error => return Err(Failure::Error { allow_retry: true }),
+        EchoCommand::Stall => std::future::pending().await,
         _ => {}
     }
 
@@ -86,47 +86,51 @@ async fn answer(mut turn: Turn, text: &str) -> Result<(), Failure> {
         turn.set_title(title);
     }
     match command {
-        Command::Annotations => annotations(&mut turn).await,
-        Command::Close => {
+        EchoCommand::Annotations => annotations(&mut turn).await,
+        EchoCommand::Close => {
             say(&mut turn, "Goodbye.").await;
             turn.set_status(Status::Closed { reason: None });
         }
-        Command::CutAfter(deltas) => {
+        EchoCommand::CutAfter(deltas) => {
             tokens(&mut turn, deltas, false).await;
             return Err(Failure::Cut);
         }
-        Command::Effect => {
+        EchoCommand::Effect => {
             let (name, data) = ("highlight".to_owned(), scenes::effect());
             turn.emit(Event::ClientEffect { name, data }).await;
             let (name, data) = ("bare".to_owned(), Json::Object(Vec::new()));
             turn.emit(Event::ClientEffect { name, data }).await;
         }
-        Command::ErrorAfter(deltas) => {
+        EchoCommand::ErrorAfter(deltas) => {
             tokens(&mut turn, deltas, false).await;
             return Err(Failure::Error { allow_retry: true });
         }
-        Command::Hidden => {
+        EchoCommand::Hidden => {
             let content = Json::from([("for", "the model".into())]);
             turn.emit_item(Content::HiddenContextItem(HiddenContext { content })).await;
             say(&mut turn, "There is an item that you can't see.").await;
         }
-        Command::Image => image(&mut turn).await,
-        Command::Long(deltas) => tokens(&mut turn, deltas, true).await,
-        Command::Notice => notices(&mut turn).await,
-        Command::Progress => progress(&mut turn).await,
-        Command::Slow(delay) => {
+        EchoCommand::Image => image(&mut turn).await,
+        EchoCommand::Long(deltas) => tokens(&mut turn, deltas, true).await,
+        EchoCommand::Notice => notices(&mut turn).await,
+        EchoCommand::Progress => progress(&mut turn).await,
+        EchoCommand::Slow(delay) => {
             say_slowly(&mut turn, &echo(text), delay).await;
         }
-        Command::Structured => turn.emit_item(scenes::questions()).await,
-        Command::Task => {
+        EchoCommand::Structured => turn.emit_item(scenes::questions()).await,
+        EchoCommand::Task => {
             turn.emit_item(Content::Task(TaskContent { task: scenes::task() })).await;
             turn.emit_item(Content::EndOfTurn(EndOfTurn {})).await;
         }
-        Command::Tool { name, arguments } => tool(&mut turn, name, arguments).await?,
-        Command::Unicode => say(&mut turn, scenes::UNICODE).await,
-        Command::Widget => turn.emit_item(scenes::widget(0)).await,
-        Command::Workflow => workflow(&mut turn).await,
-        Command::Custom(_) | Command::Cut | Command::Error | Command::Say | Command::Stall => {
+        EchoCommand::Tool { name, arguments } => tool(&mut turn, name, arguments).await?,
+        EchoCommand::Unicode => say(&mut turn, scenes::UNICODE).await,
+        EchoCommand::Widget => turn.emit_item(scenes::widget(0)).await,
+        EchoCommand::Workflow => workflow(&mut turn).await,
+        EchoCommand::Custom(_)
+        | EchoCommand::Cut
+        | EchoCommand::Error
+        | EchoCommand::Say
+        | EchoCommand::Stall => {
             say(&mut turn, &echo(text)).await;
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::report::{Report, is_telling, value};
+use super::report::{ApiReport, is_telling, value};
 use super::trouble::Trouble;
 use crate::stream::{Object, list, text};
 
@@ -13,7 +13,7 @@ const FAILURES: [&str; 3] = ["error", "errors", "error_message"];
 
 /// What a chunk says of the answer.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ChunkContent {
     /// More of its text, or all of it.
     pub(super) text: String,
     /// Whether that is a message of its own, and no delta to one: some relays repeat the whole.
@@ -40,7 +40,7 @@ pub(super) enum Finish {
 #[derive(Debug)]
 pub(super) enum Chunk {
     /// A piece of the answer.
-    Said(Said),
+    Said(ChunkContent),
     /// Nothing of it: tokens that are counted, another choice, a sign of life.
     Beside,
     /// In place of an answer, or of the rest of one.
@@ -59,7 +59,7 @@ impl Chunk {
         match Object::read(&json) {
             Some(chunk) => Self::of(&json, &chunk),
             // Some have their failure in a list.
-            None => match Report::find(&value(&json)) {
+            None => match ApiReport::find(&value(&json)) {
                 Some(report) => Self::Failed(Trouble::Reported(report)),
                 None => Self::Failed(Trouble::Unreadable),
             },
@@ -77,7 +77,7 @@ impl Chunk {
             },
         };
         if choices.is_empty() {
-            return match Report::find(&value(json)) {
+            return match ApiReport::find(&value(json)) {
                 Some(report) => Self::Failed(Trouble::Reported(report)),
                 None => Self::Beside,
             };
@@ -101,8 +101,11 @@ impl Chunk {
         let delta = choice.get("delta").filter(|delta| !is_nothing(delta));
         let whole = delta.is_none();
         let message = delta.or_else(|| choice.get("message").filter(|it| !is_nothing(it)));
-        let mut said =
-            Said { whole, finish: Finish::of(choice.get("finish_reason")), ..Said::default() };
+        let mut said = ChunkContent {
+            whole,
+            finish: Finish::of(choice.get("finish_reason")),
+            ..ChunkContent::default()
+        };
         let mut failure = reported(choice);
         if let Some(message) = message {
             let Some(message) = Object::of(message) else {
@@ -127,13 +130,13 @@ fn is_first(choice: &Object<'_>) -> bool {
 }
 
 /// A failure beside the choices: of the chunk, or in what its server adds to it (`x_groq`).
-fn beside(chunk: &Object<'_>) -> Option<Report> {
+fn beside(chunk: &Object<'_>) -> Option<ApiReport> {
     reported(chunk).or_else(|| {
         chunk.members().find_map(|(name, member)| {
             if name.starts_with("x_") {
                 Object::of(member).as_ref().and_then(reported)
             } else if name == "base_resp" {
-                Report::find(&value(member.get()))
+                ApiReport::find(&value(member.get()))
             } else {
                 None
             }
@@ -142,10 +145,10 @@ fn beside(chunk: &Object<'_>) -> Option<Report> {
 }
 
 /// A failure in a member of its own. Relays have empty ones in every chunk.
-fn reported(object: &Object<'_>) -> Option<Report> {
+fn reported(object: &Object<'_>) -> Option<ApiReport> {
     let failures = FAILURES.into_iter().filter_map(|name| object.get(name));
     let failures = failures.map(|failure| value(failure.get()));
-    failures.into_iter().find(is_telling).map(|failure| Report::of(None, &failure))
+    failures.into_iter().find(is_telling).map(|failure| ApiReport::of(None, &failure))
 }
 
 /// The text of a message or of a delta to one; `None` if it can't be read.
@@ -278,10 +281,10 @@ impl Finish {
             // Some servers have one of these in every chunk but the last.
             "" | "null" | "none" | "finish_reason_unspecified" => Self::None,
             // Gemini's words for a reason that it doesn't tell, and for a language it can't.
-            "other" => Self::Failed(Trouble::Reported(Report::named(word))),
+            "other" => Self::Failed(Trouble::Reported(ApiReport::named(word))),
             "language" => Self::Failed(Trouble::Filtered),
             _ if is_one_of(&FILTERED) => Self::Failed(Trouble::Filtered),
-            _ if is_one_of(&FAILED) => Self::Failed(Trouble::Reported(Report::named(word))),
+            _ if is_one_of(&FAILED) => Self::Failed(Trouble::Reported(ApiReport::named(word))),
             _ => Self::Stop,
         }
     }
@@ -398,7 +401,7 @@ mod tests {
             r#"{"choices":[{"delta":{"content":"Good"},"x":"\ud83d"}],"error":[],"created":"now"}"#,
         ] {
             match Chunk::read(chunk.as_bytes()) {
-                Chunk::Said(Said { text, finish: Finish::None, .. }) => {
+                Chunk::Said(ChunkContent { text, finish: Finish::None, .. }) => {
                     assert_eq!(text, "Good", "{chunk}");
                 }
                 other => panic!("{other:?}: {chunk}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::chunk::finite;
-use super::events::{Certainty, Events, Piece};
+use super::events::{AnswerEvents, AnswerPiece, Certainty};
 use super::trouble::Trouble;
 use crate::forward::ForwardError;
 use crate::sse::Lines;
@@ -35,7 +35,7 @@ pub(super) enum Close {
 
 /// How long to wait for more of an answer that may have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Patience {
+pub(super) enum TailWait {
     /// So long after the last of the answer, whatever else comes.
     Certain(Duration),
     /// So long after the last byte, and not beyond the idle time-out after the last of the answer.
@@ -47,14 +47,14 @@ pub(super) enum Patience {
 /// An incremental reader: bytes in, however they were split, pieces out.
 #[derive(Debug)]
 pub(super) struct Chunks {
-    shape: Shape,
+    shape: BodyFormat,
     stream_bytes: usize,
-    events: Events,
+    events: AnswerEvents,
 }
 
 /// What is read. A server that knows no streams answers with JSON, whatever it calls it.
 #[derive(Debug)]
-enum Shape {
+enum BodyFormat {
     /// Nothing but white space has come.
     Open(Lines),
     Document(Document),
@@ -83,7 +83,11 @@ impl Document {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { shape: Shape::Open(Lines::new()), stream_bytes: 0, events: Events::default() }
+        Self {
+            shape: BodyFormat::Open(Lines::new()),
+            stream_bytes: 0,
+            events: AnswerEvents::default(),
+        }
     }
 
     /// Takes the next bytes of the stream. Tells whether anything new of the answer was in them.
@@ -95,16 +99,19 @@ impl Chunks {
         if self.events.has_ended() {
             return false;
         }
-        if let Shape::Open(lines) = self.shape
+        if let BodyFormat::Open(lines) = self.shape
             && let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace())
         {
             let is_json = matches!(first, b'[' | b'{');
-            self.shape =
-                if is_json { Shape::Document(Document::default()) } else { Shape::Stream(lines) };
+            self.shape = if is_json {
+                BodyFormat::Document(Document::default())
+            } else {
+                BodyFormat::Stream(lines)
+            };
         }
         let before = self.events.steps();
         match &mut self.shape {
-            Shape::Document(document) => {
+            BodyFormat::Document(document) => {
                 if document.bytes.len().saturating_add(bytes.len()) > MAX_DOCUMENT {
                     self.events.end(Err(Trouble::TooLong));
                 } else {
@@ -114,7 +121,9 @@ impl Chunks {
                     }
                 }
             }
-            Shape::Open(lines) | Shape::Stream(lines) => lines.feed(bytes, &mut self.events),
+            BodyFormat::Open(lines) | BodyFormat::Stream(lines) => {
+                lines.feed(bytes, &mut self.events)
+            }
         }
         self.events.steps() != before
     }
@@ -123,31 +132,31 @@ impl Chunks {
     /// given.
     fn document(&mut self) -> Lines {
         let mut lines = match &self.shape {
-            Shape::Open(lines) | Shape::Stream(lines) => *lines,
-            Shape::Document(_) => Lines::new(),
+            BodyFormat::Open(lines) | BodyFormat::Stream(lines) => *lines,
+            BodyFormat::Document(_) => Lines::new(),
         };
-        let shape = std::mem::replace(&mut self.shape, Shape::Stream(lines));
-        if let Shape::Document(Document { bytes, .. }) = shape {
+        let shape = std::mem::replace(&mut self.shape, BodyFormat::Stream(lines));
+        if let BodyFormat::Document(Document { bytes, .. }) = shape {
             let plain = str::from_utf8(&bytes).map(finite);
             let rest = self.events.document(plain.as_ref().map_or(&bytes, |json| json.as_bytes()));
             lines.feed(rest, &mut self.events);
-            self.shape = Shape::Stream(lines);
+            self.shape = BodyFormat::Stream(lines);
         }
         lines
     }
 
     /// The next piece; `None` if more of the stream is needed for it.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, Trouble> {
+    pub(super) fn next(&mut self) -> Result<Option<AnswerPiece>, Trouble> {
         self.events.next()
     }
 
     /// How long to wait for more, if the answer may have ended. A model that has only thought so
     /// far may do so for as long as the connection is patient.
-    pub(super) fn patience(&self) -> Option<Patience> {
+    pub(super) fn tail_wait(&self) -> Option<TailWait> {
         Some(match self.events.finish()? {
-            _ if !self.events.has_text() => Patience::Nothing,
-            Certainty::Certain => Patience::Certain(PATIENCE),
-            Certainty::Doubtful => Patience::Doubtful(LONG_PATIENCE),
+            _ if !self.events.has_text() => TailWait::Nothing,
+            Certainty::Certain => TailWait::Certain(PATIENCE),
+            Certainty::Doubtful => TailWait::Doubtful(LONG_PATIENCE),
         })
     }
 
@@ -197,11 +206,11 @@ mod tests {
                 return (texts, end);
             }
         }
-        let open = match chunks.patience() {
+        let open = match chunks.tail_wait() {
             None => "open",
-            Some(Patience::Certain(_)) => "finished",
-            Some(Patience::Doubtful(_)) => "perhaps finished",
-            Some(Patience::Nothing) => "nothing said",
+            Some(TailWait::Certain(_)) => "finished",
+            Some(TailWait::Doubtful(_)) => "perhaps finished",
+            Some(TailWait::Nothing) => "nothing said",
         };
         if let Some(close) = close {
             chunks.close(close);
@@ -214,8 +223,8 @@ mod tests {
         loop {
             match chunks.next() {
                 Ok(None) => return None,
-                Ok(Some(Piece::Text(text))) => texts.push(text),
-                Ok(Some(Piece::End)) => return Some("end".to_owned()),
+                Ok(Some(AnswerPiece::Text(text))) => texts.push(text),
+                Ok(Some(AnswerPiece::End)) => return Some("end".to_owned()),
                 Err(trouble) => return Some(format!("{trouble:?}")),
             }
         }

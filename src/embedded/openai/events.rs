@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde_json::value::RawValue;
 
-use super::chunk::{Chunk, Finish, Said};
-use super::report::{Report, is_keep_alive};
+use super::chunk::{Chunk, ChunkContent, Finish};
+use super::report::{ApiReport, is_keep_alive};
 use super::trouble::Trouble;
 use crate::sse::Sink;
 
@@ -17,7 +17,7 @@ pub(super) const MAX_TEXT: usize = 1 << 20;
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum AnswerPiece {
     /// The answer is complete. Whatever follows is not looked at.
     End,
     /// More of its text; never empty.
@@ -27,10 +27,10 @@ pub(super) enum Piece {
 /// What came in events so far.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each notes one thing that was seen")]
-pub(super) struct Events {
+pub(super) struct AnswerEvents {
     /// The data of the event that is being read, and what its name says.
     data: Vec<u8>,
-    name: Name,
+    name: EventName,
     /// A line that is no data, as far as it may matter.
     line: Vec<u8>,
     skipped: Option<Field>,
@@ -56,7 +56,7 @@ pub(super) struct Events {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Name {
+enum EventName {
     Error,
     KeepAlive,
     #[default]
@@ -107,11 +107,11 @@ impl Field {
     }
 }
 
-impl Events {
+impl AnswerEvents {
     /// The next piece; `None` if more of the stream is needed for it.
-    pub(super) fn next(&mut self) -> Result<Option<Piece>, Trouble> {
+    pub(super) fn next(&mut self) -> Result<Option<AnswerPiece>, Trouble> {
         if let Some(text) = self.texts.pop_front() {
-            return Ok(Some(Piece::Text(text)));
+            return Ok(Some(AnswerPiece::Text(text)));
         }
         match self.ended.take() {
             None => Ok(None),
@@ -121,7 +121,7 @@ impl Events {
             }
             Some(Ok(())) => {
                 self.ended = Some(Ok(()));
-                Ok(Some(Piece::End))
+                Ok(Some(AnswerPiece::End))
             }
         }
     }
@@ -174,23 +174,25 @@ impl Events {
         }
     }
 
-    fn event(&mut self, data: &[u8], name: Name) {
+    fn event(&mut self, data: &[u8], name: EventName) {
         match data.trim_ascii() {
             // A sign of life.
-            b"" if name != Name::Error => {}
-            done if name != Name::Error && is_done(done) => self.end(Ok(())),
-            error if name == Name::Error => self.end(Err(Trouble::Reported(Report::read(error)))),
+            b"" if name != EventName::Error => {}
+            done if name != EventName::Error && is_done(done) => self.end(Ok(())),
+            error if name == EventName::Error => {
+                self.end(Err(Trouble::Reported(ApiReport::read(error))))
+            }
             data => match Chunk::read(data) {
                 Chunk::Beside => {}
                 // Whatever it has to say.
-                Chunk::Failed(_) if name == Name::KeepAlive => {}
+                Chunk::Failed(_) if name == EventName::KeepAlive => {}
                 Chunk::Failed(trouble) => self.end(Err(trouble)),
                 Chunk::Said(said) => self.hear(said),
             },
         }
     }
 
-    fn hear(&mut self, said: Said) {
+    fn hear(&mut self, said: ChunkContent) {
         self.chunks = self.chunks.saturating_add(1);
         // A message after deltas repeats them.
         let text = if said.whole && self.has_deltas { String::new() } else { said.text };
@@ -227,7 +229,7 @@ impl Events {
             let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
             match values.next() {
                 Some(Ok(value)) => {
-                    self.event(value.get().as_bytes(), Name::Other);
+                    self.event(value.get().as_bytes(), EventName::Other);
                     rest = rest.get(values.byte_offset()..).unwrap_or_default().trim_ascii_start();
                 }
                 Some(Err(error)) if error.is_eof() => {
@@ -281,11 +283,11 @@ impl Events {
             return;
         }
         if let Some(name) = line.strip_prefix(b"event:") {
-            self.name = Name::of(name);
+            self.name = EventName::of(name);
         } else if let Some(error) = line.strip_prefix(b"error:") {
-            self.event(error, Name::Error);
+            self.event(error, EventName::Error);
         } else if line.starts_with(b"{") || line.starts_with(b"[") {
-            self.event(line, Name::Other);
+            self.event(line, EventName::Other);
         } else if !matches!(line, b"" | b"event") {
             self.has_rubbish = true;
         }
@@ -298,7 +300,7 @@ fn is_done(data: &[u8]) -> bool {
     quoted.unwrap_or(data).eq_ignore_ascii_case(b"[DONE]")
 }
 
-impl Name {
+impl EventName {
     fn of(name: &[u8]) -> Self {
         match str::from_utf8(name.trim_ascii()) {
             Ok("error") => Self::Error,
@@ -308,7 +310,7 @@ impl Name {
     }
 }
 
-impl Sink for Events {
+impl Sink for AnswerEvents {
     fn data(&mut self, bytes: &[u8]) -> bool {
         if self.ended.is_some() {
             return false;
@@ -339,8 +341,8 @@ impl Sink for Events {
             match bytes.first() {
                 // A blank line; the event had a name at most.
                 None => {
-                    if std::mem::take(&mut self.name) == Name::Error {
-                        self.event(b"", Name::Error);
+                    if std::mem::take(&mut self.name) == EventName::Error {
+                        self.event(b"", EventName::Error);
                     }
                     return;
                 }
@@ -370,19 +372,19 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_an_event_is_bounded() {
-        let mut events = Events::default();
+        let mut events = AnswerEvents::default();
         while events.data(&[b'x'; 1024]) {}
         assert!(matches!(events.next(), Err(Trouble::TooLong)));
         assert!(events.data.capacity() <= 2 * MAX_EVENT);
 
-        let mut events = Events::default();
+        let mut events = AnswerEvents::default();
         while !events.has_ended() {
             events.other(&[b'{'; 1024], false);
         }
         assert!(matches!(events.next(), Err(Trouble::TooLong)));
         assert!(events.line.capacity() <= 2 * MAX_EVENT);
         // Of a line that doesn't matter nothing is kept.
-        let mut events = Events::default();
+        let mut events = AnswerEvents::default();
         (0..MAX_EVENT).for_each(|_| events.other(b"id: 7", false));
         assert_eq!((events.has_ended(), events.line.capacity()), (false, 0));
     }

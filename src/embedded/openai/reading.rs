@@ -10,8 +10,8 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::chunks::{Chunks, Close, Patience};
-use super::events::Piece;
+use super::chunks::{Chunks, Close, TailWait};
+use super::events::AnswerPiece;
 use super::report::value;
 use super::trouble::Trouble;
 use crate::forward::{ForwardError, ForwardErrorKind, UpstreamBody, after};
@@ -24,7 +24,7 @@ const MAX_FRAMES_AFTER_END: usize = 8;
 
 /// An answer that is being read.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct AnswerReading {
     body: UpstreamBody,
     chunks: Chunks,
     /// When it must have begun, beside the body's own time-outs; `None` once it has.
@@ -37,7 +37,7 @@ pub(super) struct Reading {
     idle_since: Option<Instant>,
 }
 
-impl Reading {
+impl AnswerReading {
     pub(super) fn new(body: UpstreamBody, deadline: Option<Instant>, idle: Duration) -> Self {
         let (silent_since, idle_since) = (None, None);
         Self { body, chunks: Chunks::new(), deadline, idle, silent_since, idle_since }
@@ -47,8 +47,8 @@ impl Reading {
     pub(super) async fn next(&mut self) -> Result<Option<String>, Trouble> {
         loop {
             match self.chunks.next()? {
-                Some(Piece::Text(text)) => return Ok(Some(text)),
-                Some(Piece::End) => return Ok(None),
+                Some(AnswerPiece::Text(text)) => return Ok(Some(text)),
+                Some(AnswerPiece::End) => return Ok(None),
                 None => self.read().await?,
             }
         }
@@ -87,15 +87,15 @@ impl Reading {
 
     /// Until when to wait for more, if the answer may have ended.
     fn until(&mut self) -> Option<Instant> {
-        let patience = self.chunks.patience()?;
+        let patience = self.chunks.tail_wait()?;
         let now = Instant::now();
         let silent_since = *self.silent_since.get_or_insert(now);
         let idle_since = *self.idle_since.get_or_insert(now);
         let longest = after(silent_since, self.idle);
         Some(match patience {
-            Patience::Certain(patience) => after(silent_since, patience),
-            Patience::Doubtful(patience) => after(idle_since, patience).min(longest),
-            Patience::Nothing => longest,
+            TailWait::Certain(patience) => after(silent_since, patience),
+            TailWait::Doubtful(patience) => after(idle_since, patience).min(longest),
+            TailWait::Nothing => longest,
         })
     }
 

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 4;
 
 /// A failure in an API's words, as far as anybody here needs to know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct ApiReport {
     /// The API's word for it.
     pub(super) label: Option<Label>,
     /// Whether the same question may be answered later; `None` if that isn't said.
@@ -36,7 +36,7 @@ pub(super) enum About {
     Said,
 }
 
-impl Report {
+impl ApiReport {
     /// Reads `value`; `None` if it doesn't speak of a failure.
     pub(super) fn find(value: &Value) -> Option<Self> {
         speaks_of_failure(value, 0).then(|| Self::of(None, value))
@@ -44,7 +44,7 @@ impl Report {
 
     /// Reads `value`, which is of a failure, in an answer of that status unless it was 200.
     pub(super) fn of(status: Option<u16>, value: &Value) -> Self {
-        let mut said = Said { status, ..Said::default() };
+        let mut said = ReportTexts { status, ..ReportTexts::default() };
         said.gather(value, 0);
         Self { may_pass: said.may_pass(), about: said.about(), label: said.label }
     }
@@ -210,14 +210,14 @@ fn squeezed(text: &str) -> String {
 
 /// What was gathered of one failure.
 #[derive(Default)]
-struct Said {
+struct ReportTexts {
     label: Option<Label>,
     status: Option<u16>,
     words: Vec<String>,
     texts: Vec<String>,
 }
 
-impl Said {
+impl ReportTexts {
     /// Takes what `value` says, and what it wraps. The innermost has the first word.
     fn gather(&mut self, value: &Value, depth: usize) {
         if depth > MAX_DEPTH {
@@ -393,7 +393,7 @@ fn is_harmless(object: &Map<String, Value>) -> bool {
         })
         || (has_name
             && !has_code
-            && Report::of(None, &Value::Object(object.clone())).may_pass.is_none())
+            && ApiReport::of(None, &Value::Object(object.clone())).may_pass.is_none())
 }
 
 /// Whether a code means that all went well; some APIs have the statuses with zeros after them.
@@ -429,10 +429,10 @@ mod tests {
             (json!(null), None),
         ] {
             let expected = label.map(|word| Label(word.to_owned()));
-            assert_eq!(Report::of(None, &error).label, expected, "{error}");
+            assert_eq!(ApiReport::of(None, &error).label, expected, "{error}");
             let wrapped = json!([{"type": "error", "error": error}]);
             let outermost = expected.or(Some(Label("error".to_owned())));
-            assert_eq!(Report::of(None, &wrapped).label, outermost, "{wrapped}");
+            assert_eq!(ApiReport::of(None, &wrapped).label, outermost, "{wrapped}");
         }
     }
 
@@ -478,7 +478,7 @@ mod tests {
             (json!({"type": "status", "code": 1008, "message": "planted"}), None),
             (json!({"base_resp": {"status_code": 1008, "status_msg": "planted"}}), None),
         ] {
-            let found = Report::find(&said).map(|report| report.may_pass);
+            let found = ApiReport::find(&said).map(|report| report.may_pass);
             assert_eq!(found, Some(may_pass), "{said}");
         }
     }
@@ -507,7 +507,7 @@ mod tests {
             (200, json!({"error": {"code": 404}}), Access),
         ] {
             let status = Some(status).filter(|status| *status != 200);
-            assert_eq!(Report::of(status, &said).about, about, "{said}");
+            assert_eq!(ApiReport::of(status, &said).about, about, "{said}");
         }
     }
 
@@ -533,13 +533,13 @@ mod tests {
             json!({"status": "queued", "detail": "third in line"}),
             json!({"code": 1000}),
         ] {
-            assert_eq!(Report::find(&said), None, "{said}");
+            assert_eq!(ApiReport::find(&said), None, "{said}");
         }
     }
 
     #[test]
     fn a_status_says_more_than_a_word_and_less_than_what_lasts() {
-        let of = |status, body: Value| Report::of(Some(status), &body).may_pass;
+        let of = |status, body: Value| ApiReport::of(Some(status), &body).may_pass;
         for code in [408, 409, 425, 429, 500, 502, 503, 529] {
             assert_eq!(of(code, Value::Null), Some(true), "{code}");
         }

@@ -15,7 +15,7 @@ const REFUSED: &str = "The model refused the prior request.";
 
 /// How much of a conversation the model is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum History {
     /// All that it may be told.
     All,
     /// Without the questions that got no answer of their own, but for the newest.
@@ -33,19 +33,19 @@ pub(super) fn refused() -> Content {
 #[derive(Debug, Serialize)]
 pub(super) struct Completion<'a> {
     model: &'a str,
-    messages: Vec<Message<'a>>,
+    messages: Vec<PromptMessage<'a>>,
     stream: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Message<'a> {
-    role: Role,
+struct PromptMessage<'a> {
+    role: PromptRole,
     content: Cow<'a, str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Role {
+enum PromptRole {
     Assistant,
     System,
     User,
@@ -58,20 +58,21 @@ impl<'a> Completion<'a> {
         model: &'a str,
         system_prompt: Option<&'a str>,
         items: &'a [Item],
-        told: Told,
+        told: History,
     ) -> Option<Self> {
         let mut state = Backwards::default();
         let messages = items.iter().rev().filter_map(|item| message(item, &mut state));
         let mut messages: Vec<_> = messages.take(MAX_MESSAGES).collect();
-        if told != Told::All {
+        if told != History::All {
             leave_unanswered(&mut messages);
         }
-        if told == Told::Newer {
+        if told == History::Newer {
             leave_older(&mut messages);
         }
         messages.reverse();
         let told = messages;
-        let system = system_prompt.map(|text| Message { role: Role::System, content: text.into() });
+        let system = system_prompt
+            .map(|text| PromptMessage { role: PromptRole::System, content: text.into() });
         let mut messages: Vec<_> = system.into_iter().collect();
         let before = messages.len();
         alternate(told, &mut messages);
@@ -81,10 +82,10 @@ impl<'a> Completion<'a> {
 
 /// Appends what was told so that every API takes it, whatever happened between the messages: the
 /// user's are first and last, and the roles alternate. Messages of one role become one.
-fn alternate<'a>(told: Vec<Message<'a>>, messages: &mut Vec<Message<'a>>) {
-    let last = told.iter().rposition(|message| message.role == Role::User);
+fn alternate<'a>(told: Vec<PromptMessage<'a>>, messages: &mut Vec<PromptMessage<'a>>) {
+    let last = told.iter().rposition(|message| message.role == PromptRole::User);
     let told = told.into_iter().take(last.map_or(0, |last| last + 1));
-    for message in told.skip_while(|message| message.role != Role::User) {
+    for message in told.skip_while(|message| message.role != PromptRole::User) {
         match messages.last_mut() {
             Some(previous) if previous.role == message.role => {
                 let content = previous.content.to_mut();
@@ -99,10 +100,10 @@ fn alternate<'a>(told: Vec<Message<'a>>, messages: &mut Vec<Message<'a>>) {
 }
 
 /// Leaves out the questions that are followed by another. The newest message is first.
-fn leave_unanswered(messages: &mut Vec<Message<'_>>) {
+fn leave_unanswered(messages: &mut Vec<PromptMessage<'_>>) {
     let mut later = None;
     messages.retain(|message| {
-        let is_unanswered = message.role == Role::User && later == Some(Role::User);
+        let is_unanswered = message.role == PromptRole::User && later == Some(PromptRole::User);
         later = Some(message.role);
         !is_unanswered
     });
@@ -110,8 +111,8 @@ fn leave_unanswered(messages: &mut Vec<Message<'_>>) {
 
 /// Leaves out what is older than the newest half of the text, beside the newest message, which is
 /// first.
-fn leave_older(messages: &mut Vec<Message<'_>>) {
-    let bytes = |message: &Message<'_>| message.content.len();
+fn leave_older(messages: &mut Vec<PromptMessage<'_>>) {
+    let bytes = |message: &PromptMessage<'_>| message.content.len();
     let all: usize = messages.iter().skip(1).map(bytes).sum();
     let mut left = all / 2;
     let kept = messages.iter().skip(1).take_while(|message| {
@@ -132,10 +133,10 @@ struct Backwards {
 }
 
 /// What is told of an item. The user's newest message is told whatever is in it.
-fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<Message<'a>> {
+fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<PromptMessage<'a>> {
     let (role, content) = match item.content() {
-        Content::UserMessage(message) => (Role::User, Cow::Owned(question(message))),
-        Content::AssistantMessage(message) => (Role::Assistant, answer(message)),
+        Content::UserMessage(message) => (PromptRole::User, Cow::Owned(question(message))),
+        Content::AssistantMessage(message) => (PromptRole::Assistant, answer(message)),
         Content::SdkHiddenContext(hidden) => {
             seen.refused |= hidden.content == REFUSED;
             return None;
@@ -143,15 +144,15 @@ fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<Message<'a>> {
         _ => return None,
     };
     let is_blank = content.trim().is_empty();
-    if role == Role::Assistant {
+    if role == PromptRole::Assistant {
         seen.refused &= is_blank;
     }
-    let must = role == Role::User && !std::mem::replace(&mut seen.has_question, true);
-    if role == Role::User && seen.refused && !must {
+    let must = role == PromptRole::User && !std::mem::replace(&mut seen.has_question, true);
+    if role == PromptRole::User && seen.refused && !must {
         return None;
     }
     // Nothing was said; APIs refuse an empty message.
-    (must || !is_blank).then_some(Message { role, content })
+    (must || !is_blank).then_some(PromptMessage { role, content })
 }
 
 /// The user's text, after what it is about, if that was quoted. Of attachments without a text
@@ -212,16 +213,16 @@ mod tests {
     }
 
     fn asked(system_prompt: Option<&str>, items: &[Item]) -> String {
-        serde_json::to_string(&Completion::new("m", system_prompt, items, Told::All).unwrap())
+        serde_json::to_string(&Completion::new("m", system_prompt, items, History::All).unwrap())
             .unwrap()
     }
 
     /// The roles' first letters and the texts.
     fn told(items: &[Item]) -> Vec<String> {
-        told_of(items, Told::All)
+        told_of(items, History::All)
     }
 
-    fn told_of(items: &[Item], told: Told) -> Vec<String> {
+    fn told_of(items: &[Item], told: History) -> Vec<String> {
         let asked = Completion::new("m", None, items, told).unwrap();
         let asked = serde_json::to_value(&asked).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -327,9 +328,10 @@ mod tests {
             assert_eq!(told(&items), expected);
         }
         assert!(
-            Completion::new("m", Some("s"), &[assistant(&["hi"]), hidden()], Told::All).is_none()
+            Completion::new("m", Some("s"), &[assistant(&["hi"]), hidden()], History::All)
+                .is_none()
         );
-        assert!(Completion::new("m", Some("s"), &[], Told::All).is_none());
+        assert!(Completion::new("m", Some("s"), &[], History::All).is_none());
     }
 
     #[test]
@@ -372,16 +374,16 @@ mod tests {
             user("now, at length", None),
         ];
         assert_eq!(
-            told_of(&items, Told::Answered),
+            told_of(&items, History::Answered),
             ["u one", "a 1234567", "u two", "a 2", "u now, at length"]
         );
-        assert_eq!(told_of(&items, Told::Newer), ["u two", "a 2", "u now, at length"]);
-        for told in [Told::All, Told::Answered, Told::Newer] {
+        assert_eq!(told_of(&items, History::Newer), ["u two", "a 2", "u now, at length"]);
+        for told in [History::All, History::Answered, History::Newer] {
             assert_eq!(told_of(&items[..1], told), ["u one"]);
         }
         // Not even half of an answer is told without its question.
         assert_eq!(
-            told_of(&[user("q", None), assistant(&["a"]), user("r", None)], Told::Newer),
+            told_of(&[user("q", None), assistant(&["a"]), user("r", None)], History::Newer),
             ["u r"]
         );
     }

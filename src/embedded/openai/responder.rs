@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::super::item::Item;
-use super::super::responder::{Answer, Responder, Turn};
-use super::reading::{Reading, refusal, within};
-use super::report::Report;
-use super::request::{Completion, MAX_MESSAGES, Told, refused};
+use super::super::responder::{Responder, Turn, TurnFuture};
+use super::reading::{AnswerReading, refusal, within};
+use super::report::ApiReport;
+use super::request::{Completion, History, MAX_MESSAGES, refused};
 use super::retry::{Advice, Retries};
 use super::trouble::Trouble;
 use crate::forward::{
@@ -120,8 +120,8 @@ impl OpenAiResponder {
     }
 
     /// Asks for an answer, again where that may help; the first of its text.
-    async fn begin(&mut self, items: &[Item]) -> Result<(Reading, String), Trouble> {
-        let mut question = self.question(items, Told::All)?;
+    async fn begin(&mut self, items: &[Item]) -> Result<(AnswerReading, String), Trouble> {
+        let mut question = self.question(items, History::All)?;
         let mut may_tell_less = true;
         let mut retries = Retries::new(after(Instant::now(), self.api.first_byte_timeout()));
         loop {
@@ -145,7 +145,7 @@ impl OpenAiResponder {
         }
     }
 
-    fn question(&self, items: &[Item], told: Told) -> Result<Bytes, Trouble> {
+    fn question(&self, items: &[Item], told: History) -> Result<Bytes, Trouble> {
         let question = Completion::new(&self.model, self.system_prompt.as_deref(), items, told);
         let question = question.ok_or(Trouble::NothingSaid)?;
         let question = serde_json::to_vec(&question).map_err(|error| {
@@ -160,7 +160,7 @@ impl OpenAiResponder {
         &mut self,
         question: Bytes,
         deadline: Option<Instant>,
-    ) -> Result<(Reading, String), Trouble> {
+    ) -> Result<(AnswerReading, String), Trouble> {
         let mut request = Request::new(Full::new(question));
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
@@ -176,13 +176,13 @@ impl OpenAiResponder {
         if head.status != StatusCode::OK {
             let advice = Advice::of(&head.headers, SystemTime::now());
             let body = within(deadline, refusal(body)).await?;
-            let report = Report::of(Some(head.status.as_u16()), &body);
+            let report = ApiReport::of(Some(head.status.as_u16()), &body);
             return Err(Trouble::Status(head.status, report, advice));
         }
         if !is_event_stream(&head.headers) && !is_json(&head.headers) {
             return Err(Trouble::NotAStream);
         }
-        let mut reading = Reading::new(body, deadline, self.api.idle_timeout());
+        let mut reading = AnswerReading::new(body, deadline, self.api.idle_timeout());
         let text = reading.next().await?.ok_or(Trouble::Empty)?;
         Ok((reading, text))
     }
@@ -195,7 +195,7 @@ impl Responder for OpenAiResponder {
         MAX_MESSAGES
     }
 
-    fn respond(&self, mut turn: Turn) -> Answer {
+    fn respond(&self, mut turn: Turn) -> TurnFuture {
         let mut responder = self.clone();
         Box::pin(async move {
             let mut has_begun = false;

@@ -116,7 +116,7 @@ fn draw() -> f64 {
 mod tests {
     use http::StatusCode;
 
-    use super::super::report::Report;
+    use super::super::report::ApiReport;
     use super::*;
     use crate::forward::{ForwardError, ForwardErrorKind};
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn status(code: u16, advice: Advice) -> Trouble {
-        let report = Report::of(Some(code), &serde_json::Value::Null);
+        let report = ApiReport::of(Some(code), &serde_json::Value::Null);
         Trouble::Status(StatusCode::from_u16(code).unwrap(), report, advice)
     }
 
@@ -190,7 +190,7 @@ mod tests {
         };
         let said = |again| Advice { again: Some(again), after: None };
         let exchange = |kind| Trouble::Exchange(ForwardError::new(kind));
-        let reported = |may_pass| Trouble::Reported(Report { may_pass, ..Report::default() });
+        let reported = |may_pass| Trouble::Reported(ApiReport { may_pass, ..ApiReport::default() });
         for trouble in [
             status(429, Advice::default()),
             status(409, Advice::default()),

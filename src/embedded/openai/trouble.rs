@@ -3,8 +3,8 @@
 use http::StatusCode;
 
 use super::super::responder::Failure;
-use super::report::{About, Label, Report};
-use super::request::Told;
+use super::report::{About, ApiReport, Label};
+use super::request::History;
 use super::retry::Advice;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind, UpstreamUrl};
@@ -26,9 +26,9 @@ pub(super) enum Trouble {
     /// The user said nothing that a model can be told.
     NothingSaid,
     /// A failure in the answer, with what the API says of it.
-    Reported(Report),
+    Reported(ApiReport),
     /// A status other than 200, with what the API says of it and of trying again.
-    Status(StatusCode, Report, Advice),
+    Status(StatusCode, ApiReport, Advice),
     /// An event, or all of them, are longer than anything that is read.
     TooLong,
     /// An event that is no chunk of a completion.
@@ -53,9 +53,9 @@ impl Trouble {
 
     /// How much of the conversation may be told instead, if the model or its API won't have all of
     /// it and never will.
-    pub(super) fn instead(&self) -> Option<Told> {
+    pub(super) fn instead(&self) -> Option<History> {
         let report = match self {
-            Self::Filtered => return Some(Told::Answered),
+            Self::Filtered => return Some(History::Answered),
             Self::Reported(report) | Self::Status(_, report, _) => report,
             Self::Cut
             | Self::Empty
@@ -67,8 +67,8 @@ impl Trouble {
         };
         let told = match report.about {
             About::Access => return None,
-            About::Length => Told::Newer,
-            About::Perhaps | About::Said => Told::Answered,
+            About::Length => History::Newer,
+            About::Perhaps | About::Said => History::Answered,
         };
         (report.may_pass == Some(false)).then_some(told)
     }
@@ -77,8 +77,8 @@ impl Trouble {
     /// came of an answer that had begun is nothing else.
     pub(super) fn is_of_the_question(&self, has_begun: bool) -> bool {
         match self {
-            Self::Reported(Report { about: About::Perhaps, .. })
-            | Self::Status(_, Report { about: About::Perhaps, .. }, _)
+            Self::Reported(ApiReport { about: About::Perhaps, .. })
+            | Self::Status(_, ApiReport { about: About::Perhaps, .. }, _)
                 if !has_begun =>
             {
                 false
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_base_without_its_version_is_pointed_out() {
-        let status = |status| Trouble::Status(status, Report::default(), Advice::default());
+        let status = |status| Trouble::Status(status, ApiReport::default(), Advice::default());
         let hint = |trouble: Trouble, base| trouble.hint(&completions_url(base).unwrap());
         for base in ["http://127.0.0.1:11434", "http://127.0.0.1:11434/?a=b"] {
             let said = hint(status(StatusCode::NOT_FOUND), base);
