@@ -7,7 +7,7 @@
 
 use memchr::memchr2;
 
-/// Takes what [`Lines`] finds.
+/// Takes what [`LineSplitter`] finds.
 pub(crate) trait Sink {
     /// More data of the current event. Between two `data` lines of one event a `\n` is given.
     ///
@@ -39,7 +39,7 @@ enum State {
 
 /// An incremental splitter. 8 bytes of state.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LineSplitter {
     state: State,
     /// The last byte was a CR that ended a line: an LF now belongs to it.
     after_cr: bool,
@@ -53,7 +53,7 @@ const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 const FIELD: &[u8; 4] = b"data";
 const DATA_LINE: &[u8] = b"data: ";
 
-impl Lines {
+impl LineSplitter {
     pub(crate) fn new() -> Self {
         Self { state: State::Bom(0), after_cr: false, has_data: false, bored: false }
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn events(pieces: &[&[u8]]) -> Vec<String> {
-        let mut lines = Lines::new();
+        let mut lines = LineSplitter::new();
         let mut events = Events::default();
         for piece in pieces {
             lines.feed(piece, &mut events);

@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 /// One end puts, the other takes; both are this type.
-pub(super) struct Rendezvous<T>(Arc<Mutex<Slot<T>>>);
+pub(super) struct Rendezvous<T>(Arc<Mutex<Handoff<T>>>);
 
-struct Slot<T> {
+struct Handoff<T> {
     value: Option<T>,
     putter: Option<Waker>,
 }
 
 impl<T> Rendezvous<T> {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Slot { value: None, putter: None })))
+        Self(Arc::new(Mutex::new(Handoff { value: None, putter: None })))
     }
 
     /// Gives the other end.
@@ -57,7 +57,7 @@ impl<T> Rendezvous<T> {
         .await;
     }
 
-    fn slot<R>(&self, look: impl FnOnce(&mut Slot<T>) -> R) -> R {
+    fn slot<R>(&self, look: impl FnOnce(&mut Handoff<T>) -> R) -> R {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::ForwardError;
 use super::connection::Connection;
 use super::service::Shared;
-use super::timeouts::Watch;
+use super::timeouts::DeadlineWatch;
 
 /// The body of an upstream's answer, and the connection it comes by.
 ///
@@ -27,7 +27,7 @@ pub struct UpstreamBody {
     /// `None` after the end or an error.
     connection: Option<Box<Connection>>,
     upstream: Arc<Shared>,
-    watch: Watch,
+    watch: DeadlineWatch,
     reusable: bool,
 }
 
@@ -37,7 +37,7 @@ impl UpstreamBody {
         incoming: Incoming,
         connection: Box<Connection>,
         upstream: Arc<Shared>,
-        watch: Watch,
+        watch: DeadlineWatch,
         reusable: bool,
     ) -> Self {
         let mut body = Self { incoming, connection: Some(connection), upstream, watch, reusable };

@@ -48,7 +48,7 @@ impl Connector {
     /// [`Connect`](ForwardErrorKind::Connect), or
     /// [`ConnectTimeout`](ForwardErrorKind::ConnectTimeout) if name look-up, TCP and TLS took
     /// longer than the timeout altogether.
-    pub(super) async fn connect(&self) -> Result<Stream, ForwardError> {
+    pub(super) async fn connect(&self) -> Result<MaybeTlsStream, ForwardError> {
         let deadline = after(Instant::now(), self.timeout);
         match timeout_at(deadline, self.establish(deadline)).await {
             Ok(Ok(stream)) => Ok(stream),
@@ -60,7 +60,7 @@ impl Connector {
         }
     }
 
-    async fn establish(&self, deadline: Instant) -> io::Result<Stream> {
+    async fn establish(&self, deadline: Instant) -> io::Result<MaybeTlsStream> {
         let tcp = match &self.host {
             Host::Address(ip) => TcpStream::connect(SocketAddr::new(*ip, self.port)).await?,
             Host::Name(name) => {
@@ -73,9 +73,9 @@ impl Connector {
         tcp.set_nodelay(true)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            return Ok(Stream::Tls(Box::new(tls.handshake(tcp).await?)));
+            return Ok(MaybeTlsStream::Tls(Box::new(tls.handshake(tcp).await?)));
         }
-        Ok(Stream::Plain(tcp))
+        Ok(MaybeTlsStream::Plain(tcp))
     }
 }
 
@@ -103,7 +103,7 @@ fn unnamed(error: io::Error) -> io::Error {
 }
 
 /// A connection's bytes, encrypted or not.
-pub(super) enum Stream {
+pub(super) enum MaybeTlsStream {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
@@ -112,14 +112,14 @@ pub(super) enum Stream {
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
-            Stream::Plain($inner) => $call,
+            MaybeTlsStream::Plain($inner) => $call,
             #[cfg(feature = "tls")]
-            Stream::Tls($inner) => $call,
+            MaybeTlsStream::Tls($inner) => $call,
         }
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for MaybeTlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -129,7 +129,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for MaybeTlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,9 +12,9 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use super::connect::Stream;
+use super::connect::MaybeTlsStream;
 use super::gate::Gate;
-use super::timeouts::{Alarm, Timeouts, Watch};
+use super::timeouts::{Alarm, DeadlineWatch, Timeouts};
 use super::{ForwardError, ForwardErrorKind};
 use crate::error::BoxError;
 
@@ -29,7 +29,7 @@ pub(super) struct Connection {
     sender: SendRequest<OutgoingBody>,
     /// `None` once it has ended, whichever way. Dropping it then is what tells the sender and the
     /// body that nothing more will come.
-    driver: Option<http1::Connection<TokioIo<Stream>, OutgoingBody>>,
+    driver: Option<http1::Connection<TokioIo<MaybeTlsStream>, OutgoingBody>>,
     gate: Arc<Gate>,
     /// Of the gate; the only one that the socket, the body and the alarm ever see.
     waker: Waker,
@@ -50,7 +50,7 @@ impl Connection {
     /// # Errors
     /// [`Connect`](ForwardErrorKind::Connect); hyper has no reason to at present.
     pub(super) async fn open(
-        stream: Stream,
+        stream: MaybeTlsStream,
         http: &http1::Builder,
     ) -> Result<Box<Self>, ForwardError> {
         let (sender, driver) = http
@@ -66,7 +66,7 @@ impl Connection {
     pub(super) async fn send(
         &mut self,
         request: Request<OutgoingBody>,
-        watch: &mut Watch,
+        watch: &mut DeadlineWatch,
         timeouts: &Timeouts,
     ) -> Result<Response<Incoming>, SendError> {
         let mut response = pin!(self.sender.try_send_request(request));
@@ -85,7 +85,7 @@ impl Connection {
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-        watch: &mut Watch,
+        watch: &mut DeadlineWatch,
         timeouts: &Timeouts,
         body: &mut Incoming,
     ) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
@@ -126,7 +126,7 @@ impl Connection {
     fn poll_until<T>(
         &mut self,
         cx: &mut Context<'_>,
-        watch: &mut Watch,
+        watch: &mut DeadlineWatch,
         timeouts: &Timeouts,
         mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, ForwardErrorKind>> {

@@ -13,7 +13,7 @@ use super::body::UpstreamBody;
 use super::connection::{Connection, OutgoingBody, SendError};
 use super::headers::{asks_for_json, is_event_stream, remove_hop_by_hop};
 use super::service::Shared;
-use super::timeouts::Watch;
+use super::timeouts::DeadlineWatch;
 use super::{ForwardError, ForwardErrorKind};
 use crate::rejection::PROXY_STATUS;
 
@@ -56,7 +56,7 @@ async fn exchange(
     let json = asks_for_json(request.headers());
 
     if let Some(mut connection) = upstream.pool.checkout() {
-        let mut watch = Watch::new(&upstream.timeouts, json);
+        let mut watch = DeadlineWatch::new(&upstream.timeouts, json);
         match connection.send(request, &mut watch, &upstream.timeouts).await {
             Ok(response) => return answer(upstream, connection, watch, response),
             Err(SendError::Failed(error)) => return Err(error),
@@ -68,7 +68,7 @@ async fn exchange(
     }
 
     let mut connection = Box::pin(upstream.open()).await?;
-    let mut watch = Watch::new(&upstream.timeouts, json);
+    let mut watch = DeadlineWatch::new(&upstream.timeouts, json);
     match connection.send(request, &mut watch, &upstream.timeouts).await {
         Ok(response) => answer(upstream, connection, watch, response),
         Err(SendError::Failed(error) | SendError::Unsent(_, error)) => Err(error),
@@ -78,7 +78,7 @@ async fn exchange(
 fn answer(
     upstream: Arc<Shared>,
     connection: Box<Connection>,
-    mut watch: Watch,
+    mut watch: DeadlineWatch,
     response: Response<Incoming>,
 ) -> Result<Response<UpstreamBody>, ForwardError> {
     let (mut parts, incoming) = response.into_parts();

@@ -19,10 +19,10 @@ const FULL_FOR: Duration = Duration::from_secs(3600);
 /// Logs each header field that isn't passed on once, without its value, so that who misses one
 /// learns of the setting, and a client that sends it every time fills no log.
 #[derive(Default)]
-pub(super) struct LeftOut(RwLock<Names>);
+pub(super) struct LeftOut(RwLock<NotedNames>);
 
 #[derive(Default)]
-struct Names {
+struct NotedNames {
     told: Vec<Box<str>>,
     since: Option<Instant>,
     /// Whether it was said that there are too many.
@@ -75,7 +75,7 @@ impl LeftOut {
     }
 }
 
-impl Names {
+impl NotedNames {
     fn has(&self, name: &str) -> bool {
         self.told.iter().any(|kept| **kept == *name)
     }

@@ -33,7 +33,7 @@ impl Default for Timeouts {
 /// A frame costs it one flag. The clock is read, and a new deadline noted, only when there is
 /// nothing more to hand over.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct DeadlineWatch {
     deadline: Instant,
     expiry: ForwardErrorKind,
     /// When an answer must be complete, if it isn't a stream.
@@ -53,7 +53,7 @@ enum Phase {
     Moved,
 }
 
-impl Watch {
+impl DeadlineWatch {
     /// Begins now. With `json` the total timeout counts already, else only from a head that
     /// isn't a stream's.
     pub(super) fn new(timeouts: &Timeouts, json: bool) -> Self {
@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    async fn expiry(watch: &mut Watch, timeouts: &Timeouts) -> (K, u64) {
+    async fn expiry(watch: &mut DeadlineWatch, timeouts: &Timeouts) -> (K, u64) {
         let (begin, mut alarm) = (Instant::now(), Alarm::default());
         let kind = std::future::poll_fn(|cx| match watch.poll_silence(timeouts, &mut alarm, cx) {
             Some(kind) => std::task::Poll::Ready(kind),
@@ -185,19 +185,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_upstream_expires_by_its_phase() {
         let timeouts = seconds(30, 120, 60);
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::FirstByteTimeout, 30));
 
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         watch.head(true);
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::FirstByteTimeout, 30));
 
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         watch.head(true);
         watch.frame();
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::IdleTimeout, 120));
 
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         watch.head(false);
         watch.frame();
         watch.frame();
@@ -207,11 +207,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_total_timeout_counts_before_the_head_only_when_json_was_asked_for() {
         let timeouts = seconds(30, 120, 10);
-        let mut watch = Watch::new(&timeouts, true);
+        let mut watch = DeadlineWatch::new(&timeouts, true);
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::JsonTimeout, 10));
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::FirstByteTimeout, 30));
-        let mut watch = Watch::new(&timeouts, false);
+        let mut watch = DeadlineWatch::new(&timeouts, false);
         watch.head(false);
         assert_eq!(expiry(&mut watch, &timeouts).await, (K::JsonTimeout, 10));
     }
@@ -220,7 +220,7 @@ mod tests {
     async fn each_frame_puts_off_the_idle_deadline_without_touching_the_timer() {
         let timeouts = seconds(30, 10, 60);
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut watch, mut alarm) = (Watch::new(&timeouts, false), Alarm::default());
+        let (mut watch, mut alarm) = (DeadlineWatch::new(&timeouts, false), Alarm::default());
         watch.head(true);
         watch.frame();
         assert_eq!(watch.poll_silence(&timeouts, &mut alarm, &mut cx), None);

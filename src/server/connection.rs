@@ -19,14 +19,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower::Service;
 
 use super::counted::Counted;
-use super::io::{Activity, Look, Requests, Watched, speaks_http2};
+use super::io::{Activity, Requests, Snapshot, Watched, speaks_http2};
 use super::streams::{LEAST_TAKEN, StreamTasks, WriteClock};
 use crate::error::{BoxError, chain};
 use crate::shown::shown;
 
 /// What a client may take its time with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ConnectionTimeouts {
     /// From a head's first byte to its last.
     pub(super) header_timeout: Duration,
     /// Between two requests.
@@ -38,8 +38,8 @@ pub(super) struct Patience {
 }
 
 /// How often a connection is looked at: the time-outs are kept to a quarter of the shortest.
-fn tick(patience: &Patience) -> Duration {
-    let shortest = patience.header_timeout.min(patience.idle_timeout).min(patience.write_timeout);
+fn tick(timeouts: &ConnectionTimeouts) -> Duration {
+    let shortest = timeouts.header_timeout.min(timeouts.idle_timeout).min(timeouts.write_timeout);
     (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5))
 }
 
@@ -56,7 +56,7 @@ const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) async fn serve<S, R>(
     mut stream: TcpStream,
     service: S,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     draining: watch::Receiver<bool>,
 ) where
     S: Service<Request<Incoming>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
@@ -70,8 +70,8 @@ pub(super) async fn serve<S, R>(
     let (http2, first) = {
         let mut draining = draining.clone();
         let first = pin!(async {
-            timeout(patience.idle_timeout, stream.readable()).await??;
-            timeout(patience.header_timeout, speaks_http2(&mut stream)).await?
+            timeout(timeouts.idle_timeout, stream.readable()).await??;
+            timeout(timeouts.header_timeout, speaks_http2(&mut stream)).await?
         });
         let drained = pin!(draining.wait_for(|draining| *draining));
         match either(first, drained).await {
@@ -86,19 +86,19 @@ pub(super) async fn serve<S, R>(
         let connection = http2::Builder::new(StreamTasks(Arc::clone(streams)))
             .timer(TokioTimer::new())
             .keep_alive_interval(H2_KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(patience.write_timeout + H2_KEEP_ALIVE_TIMEOUT)
+            .keep_alive_timeout(timeouts.write_timeout + H2_KEEP_ALIVE_TIMEOUT)
             .max_concurrent_streams(MAX_H2_STREAMS)
             .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
             .max_send_buf_size(H2_MAX_SEND_BUFFER_BYTES)
-            .max_header_list_size(u32::try_from(patience.max_header_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(u32::try_from(timeouts.max_header_bytes).unwrap_or(u32::MAX))
             .serve_connection(io, counted);
-        watch_over(Box::pin(connection), &activity, patience, draining).await
+        watch_over(Box::pin(connection), &activity, timeouts, draining).await
     } else {
         let connection = http1::Builder::new()
             .max_headers(MAX_HEADERS)
-            .max_header_size(patience.max_header_bytes)
+            .max_header_size(timeouts.max_header_bytes)
             .serve_connection(io, counted);
-        watch_over(Box::pin(connection), &activity, patience, draining).await
+        watch_over(Box::pin(connection), &activity, timeouts, draining).await
     };
     match served {
         Ok(()) => {}
@@ -127,7 +127,7 @@ async fn either<A: Future, B: Future>(
 async fn watch_over<C>(
     mut connection: Pin<Box<C>>,
     activity: &Activity,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     mut draining: watch::Receiver<bool>,
 ) -> Result<(), BoxError>
 where
@@ -137,7 +137,7 @@ where
     let mut drained = pin!(draining.wait_for(|draining| *draining));
     let mut waiting = false;
     let mut asked = false;
-    let tick = tick(&patience);
+    let tick = tick(&timeouts);
     let mut timer = pin!(sleep_until(Instant::now() + tick));
     let mut clocks = Clocks::new(activity.look(), Instant::now());
     let mut task: Option<Waker> = None;
@@ -163,18 +163,18 @@ where
             let now = Instant::now();
             timer.as_mut().reset(now + tick);
             let stuck = activity.streams().and_then(|streams| {
-                let any = streams.cut_slow(now, patience.write_timeout);
-                any.then(|| Waiting { window: streams.window(), sent: streams.sent() })
+                let any = streams.cut_slow(now, timeouts.write_timeout);
+                any.then(|| WindowProgress { window: streams.window(), sent: streams.sent() })
             });
             let look = activity.look();
             let for_how_long = clocks.look(look, stuck, now);
-            match verdict(&look, &for_how_long, &patience) {
-                Verdict::GoOn => {}
-                Verdict::Close => {
+            match verdict(&look, &for_how_long, &timeouts) {
+                ConnectionFate::GoOn => {}
+                ConnectionFate::Close => {
                     return Poll::Ready(Err("the client took too long".into()));
                 }
-                Verdict::Finish if asked => {}
-                Verdict::Finish => {
+                ConnectionFate::Finish if asked => {}
+                ConnectionFate::Finish => {
                     asked = true;
                     connection.as_mut().graceful_shutdown();
                     cx.waker().wake_by_ref();
@@ -187,7 +187,7 @@ where
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum ConnectionFate {
     Close,
     Finish,
     GoOn,
@@ -206,7 +206,7 @@ struct Times {
 
 /// What is known of a connection on which some body waits for a window.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct WindowProgress {
     /// Bytes that the connection may carry.
     window: u64,
     /// Bytes of bodies that it has carried.
@@ -215,7 +215,7 @@ struct Waiting {
 
 /// What is remembered from one look at a connection to the next.
 struct Clocks {
-    last: Look,
+    last: Snapshot,
     unchanged_since: Instant,
     head_since: Instant,
     socket: WriteClock,
@@ -223,12 +223,12 @@ struct Clocks {
 }
 
 impl Clocks {
-    fn new(look: Look, now: Instant) -> Self {
+    fn new(look: Snapshot, now: Instant) -> Self {
         let (socket, window) = Default::default();
         Self { last: look, unchanged_since: now, head_since: now, socket, window }
     }
 
-    fn look(&mut self, look: Look, waiting: Option<Waiting>, now: Instant) -> Times {
+    fn look(&mut self, look: Snapshot, waiting: Option<WindowProgress>, now: Instant) -> Times {
         let last = std::mem::replace(&mut self.last, look);
         // On HTTP/2 a head that begins need not become a request.
         let in_turn = look.requests == Requests::InTurn;
@@ -251,9 +251,9 @@ impl Clocks {
     }
 }
 
-fn verdict(look: &Look, times: &Times, patience: &Patience) -> Verdict {
-    if times.slow >= patience.write_timeout {
-        return Verdict::Close;
+fn verdict(look: &Snapshot, times: &Times, timeouts: &ConnectionTimeouts) -> ConnectionFate {
+    if times.slow >= timeouts.write_timeout {
+        return ConnectionFate::Close;
     }
     // On HTTP/1 what comes during a request is for later, and while the socket is full nothing is
     // read on HTTP/2.
@@ -261,25 +261,29 @@ fn verdict(look: &Look, times: &Times, patience: &Patience) -> Verdict {
         Requests::InTurn => !look.busy,
         Requests::AtOnce => !look.blocked,
     };
-    if due && look.head_begun && times.head >= patience.header_timeout {
-        return Verdict::Close;
+    if due && look.head_begun && times.head >= timeouts.header_timeout {
+        return ConnectionFate::Close;
     }
     if look.busy {
-        return Verdict::GoOn;
+        return ConnectionFate::GoOn;
     }
-    if times.unchanged >= patience.idle_timeout + patience.header_timeout.min(patience.idle_timeout)
+    if times.unchanged >= timeouts.idle_timeout + timeouts.header_timeout.min(timeouts.idle_timeout)
     {
         // Asked to finish, it didn't.
-        return Verdict::Close;
+        return ConnectionFate::Close;
     }
-    if times.unchanged >= patience.idle_timeout { Verdict::Finish } else { Verdict::GoOn }
+    if times.unchanged >= timeouts.idle_timeout {
+        ConnectionFate::Finish
+    } else {
+        ConnectionFate::GoOn
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(75),
         write_timeout: Duration::from_secs(60),
@@ -289,34 +293,40 @@ mod tests {
     #[test]
     fn who_is_silent_for_too_long_is_sent_away() {
         let idle = Activity::new(false).look();
-        let head = Look { head_begun: true, ..idle };
-        let multiplexed = Look { requests: Requests::AtOnce, ..head };
-        let busy = Look { busy: true, ..idle };
+        let head = Snapshot { head_begun: true, ..idle };
+        let multiplexed = Snapshot { requests: Requests::AtOnce, ..head };
+        let busy = Snapshot { busy: true, ..idle };
         let secs = Duration::from_secs;
         for (look, unchanged, head, slow, expected) in [
-            (idle, 74, 0, 0, Verdict::GoOn),
-            (idle, 75, 0, 0, Verdict::Finish),
-            (idle, 84, 0, 0, Verdict::Finish),
-            (idle, 85, 0, 0, Verdict::Close),
-            (head, 9, 9, 0, Verdict::GoOn),
-            (head, 10, 10, 0, Verdict::Close),
+            (idle, 74, 0, 0, ConnectionFate::GoOn),
+            (idle, 75, 0, 0, ConnectionFate::Finish),
+            (idle, 84, 0, 0, ConnectionFate::Finish),
+            (idle, 85, 0, 0, ConnectionFate::Close),
+            (head, 9, 9, 0, ConnectionFate::GoOn),
+            (head, 10, 10, 0, ConnectionFate::Close),
             // A stream may be silent for as long as its model thinks.
-            (Look { busy: true, ..head }, 10_000, 10_000, 0, Verdict::GoOn),
+            (Snapshot { busy: true, ..head }, 10_000, 10_000, 0, ConnectionFate::GoOn),
             // But a head that has begun beside it is waited for by everything that comes after.
-            (multiplexed, 9, 9, 0, Verdict::GoOn),
-            (Look { busy: true, ..multiplexed }, 0, 10, 0, Verdict::Close),
-            (Look { busy: true, blocked: true, ..multiplexed }, 0, 10, 10, Verdict::GoOn),
-            (busy, 0, 0, 59, Verdict::GoOn),
-            (busy, 0, 0, 60, Verdict::Close),
-            (idle, 0, 0, 60, Verdict::Close),
+            (multiplexed, 9, 9, 0, ConnectionFate::GoOn),
+            (Snapshot { busy: true, ..multiplexed }, 0, 10, 0, ConnectionFate::Close),
+            (
+                Snapshot { busy: true, blocked: true, ..multiplexed },
+                0,
+                10,
+                10,
+                ConnectionFate::GoOn,
+            ),
+            (busy, 0, 0, 59, ConnectionFate::GoOn),
+            (busy, 0, 0, 60, ConnectionFate::Close),
+            (idle, 0, 0, 60, ConnectionFate::Close),
         ] {
             let times = Times { unchanged: secs(unchanged), head: secs(head), slow: secs(slow) };
-            assert_eq!(verdict(&look, &times, &PATIENCE), expected, "{look:?} {times:?}");
+            assert_eq!(verdict(&look, &times, &TIMEOUTS), expected, "{look:?} {times:?}");
         }
         // Who is asked to finish has no longer for it than for a request to come.
-        let short = Patience { idle_timeout: secs(1), ..PATIENCE };
+        let short = ConnectionTimeouts { idle_timeout: secs(1), ..TIMEOUTS };
         let times = Times { unchanged: secs(2), ..Times::default() };
-        assert_eq!(verdict(&idle, &times, &short), Verdict::Close);
+        assert_eq!(verdict(&idle, &times, &short), ConnectionFate::Close);
     }
 
     #[test]
@@ -330,23 +340,23 @@ mod tests {
             clocks.look(look, waiting, now)
         };
         // Heads that begin and end are no requests.
-        let head = Look { head_begun: true, heads: 1, ..first };
+        let head = Snapshot { head_begun: true, heads: 1, ..first };
         assert_eq!(look(head, None).head, Duration::ZERO);
         let times = look(head, None);
         assert_eq!((times.head, times.unchanged), (second, 2 * second));
-        let times = look(Look { heads: 2, ..head }, None);
+        let times = look(Snapshot { heads: 2, ..head }, None);
         assert_eq!((times.head, times.unchanged), (Duration::ZERO, 3 * second));
-        assert_eq!(look(Look { turns: 1, ..first }, None).unchanged, Duration::ZERO);
+        assert_eq!(look(Snapshot { turns: 1, ..first }, None).unchanged, Duration::ZERO);
 
         // Bytewise reading of a full socket.
-        let blocked = |written| Look { blocked: true, written, ..first };
+        let blocked = |written| Snapshot { blocked: true, written, ..first };
         assert_eq!(look(blocked(10_000), None).slow, Duration::ZERO);
         assert_eq!(look(blocked(10_001), None).slow, second);
         assert_eq!(look(blocked(11_023), None).slow, 2 * second);
         assert_eq!(look(blocked(11_024), None).slow, Duration::ZERO);
 
         // Bytewise opening of the connection's window; a stream's own is not its fault.
-        let waiting = |window, sent| Some(Waiting { window, sent });
+        let waiting = |window, sent| Some(WindowProgress { window, sent });
         assert_eq!(look(first, waiting(1023, 65_535)).slow, Duration::ZERO);
         assert_eq!(look(first, waiting(1023, 65_536)).slow, second);
         assert_eq!(look(first, waiting(1024, 65_536)).slow, Duration::ZERO);

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::io::{Activity, InRequest};
-use super::streams::Piece;
+use super::streams::BodyPiece;
 use crate::authenticate::ConnectionCallers;
 use crate::error::BoxError;
 use crate::telemetry::{Record, is_long};
@@ -95,14 +95,14 @@ where
                             let headers = response.headers_mut();
                             headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
                         }
-                        Next::Nothing
+                        NextFrame::Nothing
                     } else {
                         if let Some(guard) = &guard {
                             guard.answers(length.is_some());
                         }
-                        Next::Ask
+                        NextFrame::Ask
                     };
-                    let untaken = if matches!(next, Next::Ask) && is_long(response.body()) {
+                    let untaken = if matches!(next, NextFrame::Ask) && is_long(response.body()) {
                         Untaken(response.extensions_mut().remove())
                     } else {
                         Untaken(None)
@@ -130,7 +130,7 @@ pin_project! {
         guard: Option<InRequest>,
         // Bytes that were given since the body last had none.
         given: usize,
-        next: Next,
+        next: NextFrame,
     }
 }
 
@@ -146,7 +146,7 @@ impl Drop for Untaken {
 }
 
 /// What comes next of a body.
-enum Next {
+enum NextFrame {
     /// What the body says.
     Ask,
     /// The end, whatever the body says: a HEAD is answered. HTTP/1's server would know that.
@@ -162,11 +162,11 @@ enum Next {
 
 impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
     /// The body's frame as it is passed on, or what is to come first.
-    fn pass(self: Pin<&mut Self>, frame: Frame<Bytes>) -> Option<Frame<Piece>> {
+    fn pass(self: Pin<&mut Self>, frame: Frame<Bytes>) -> Option<Frame<BodyPiece>> {
         let this = self.project();
         let ends = this.body.is_end_stream();
         let Some(guard) = this.guard else {
-            return Some(frame.map_data(Piece::unwatched));
+            return Some(frame.map_data(BodyPiece::unwatched));
         };
         let frame = match frame.into_data() {
             Ok(data) => {
@@ -176,7 +176,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
                     if !guard.may_end(*this.given)
                         && let Some(last) = piece.split_last()
                     {
-                        *this.next = Next::LastByte { last, since: None };
+                        *this.next = NextFrame::LastByte { last, since: None };
                     } else {
                         guard.ended();
                         this.untaken.0 = None;
@@ -188,28 +188,28 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
         };
         match frame.into_trailers() {
             Ok(trailers) => {
-                *this.next = Next::End { trailers: Some(Box::new(trailers)), since: None };
+                *this.next = NextFrame::End { trailers: Some(Box::new(trailers)), since: None };
                 None
             }
             // There is no third kind.
-            Err(frame) => Some(frame.map_data(Piece::unwatched)),
+            Err(frame) => Some(frame.map_data(BodyPiece::unwatched)),
         }
     }
 }
 
 impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
-    type Data = Piece;
+    type Data = BodyPiece;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<BodyPiece>, BoxError>>> {
         loop {
             let mut this = self.as_mut().project();
             let guard = this.guard.as_ref();
             match this.next {
-                Next::Ask => {
+                NextFrame::Ask => {
                     let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
                         *this.given = 0;
                         return Poll::Pending;
@@ -221,13 +221,13 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
                             }
                         }
                         Some(Err(error)) => {
-                            *this.next = Next::Fail { error: Some(error.into()), since: None };
+                            *this.next = NextFrame::Fail { error: Some(error.into()), since: None };
                         }
-                        None => *this.next = Next::End { trailers: None, since: None },
+                        None => *this.next = NextFrame::End { trailers: None, since: None },
                     }
                 }
-                Next::Nothing => return Poll::Ready(None),
-                Next::LastByte { last, since } => {
+                NextFrame::Nothing => return Poll::Ready(None),
+                NextFrame::LastByte { last, since } => {
                     if let Some(guard) = guard {
                         ready!(guard.poll_taken(since, cx));
                         guard.ended();
@@ -237,12 +237,12 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
                     let last = std::mem::take(last);
                     let piece = match guard {
                         Some(guard) => guard.piece(last),
-                        None => Piece::unwatched(last),
+                        None => BodyPiece::unwatched(last),
                     };
-                    *this.next = Next::End { trailers: None, since: None };
+                    *this.next = NextFrame::End { trailers: None, since: None };
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
-                Next::End { trailers, since } => {
+                NextFrame::End { trailers, since } => {
                     if let Some(guard) = guard
                         && !guard.may_end(*this.given)
                     {
@@ -255,7 +255,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
                     let trailers = trailers.take();
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
                 }
-                Next::Fail { error, since } => {
+                NextFrame::Fail { error, since } => {
                     if let Some(guard) = guard {
                         ready!(guard.poll_written(since, cx));
                     }
@@ -267,17 +267,19 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>>> Body for CountedBody<R> {
 
     fn is_end_stream(&self) -> bool {
         match &self.next {
-            Next::Ask | Next::End { trailers: None, .. } => self.body.is_end_stream(),
-            Next::Nothing => true,
-            Next::LastByte { .. } | Next::End { .. } | Next::Fail { .. } => false,
+            NextFrame::Ask | NextFrame::End { trailers: None, .. } => self.body.is_end_stream(),
+            NextFrame::Nothing => true,
+            NextFrame::LastByte { .. } | NextFrame::End { .. } | NextFrame::Fail { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.next {
-            Next::Nothing => SizeHint::with_exact(0),
-            Next::LastByte { .. } => SizeHint::with_exact(1),
-            Next::Ask | Next::End { .. } | Next::Fail { .. } => self.body.size_hint(),
+            NextFrame::Nothing => SizeHint::with_exact(0),
+            NextFrame::LastByte { .. } => SizeHint::with_exact(1),
+            NextFrame::Ask | NextFrame::End { .. } | NextFrame::Fail { .. } => {
+                self.body.size_hint()
+            }
         }
     }
 }

@@ -34,12 +34,12 @@ pub(super) struct Frames {
     payload: u64,
     /// How many bytes of a setting there are.
     of_setting: u8,
-    seen: Seen,
+    seen: SeenFrames,
 }
 
 /// What there is to know of the frames so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct SeenFrames {
     /// The head of a request, or its trailers, has begun and not ended.
     pub(super) in_head: bool,
     /// How many have begun.
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     pub(super) stream_window: u64,
 }
 
-impl Default for Seen {
+impl Default for SeenFrames {
     fn default() -> Self {
         Self {
             in_head: false,
@@ -63,7 +63,7 @@ impl Default for Seen {
 
 impl Frames {
     /// Looks at what has come.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Seen {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> SeenFrames {
         while !bytes.is_empty() {
             if self.known < HEAD_BYTES {
                 bytes = self.read_head(bytes);
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn a_head_goes_on_until_its_last_frame_has_come() {
         let mut frames = Frames::default();
-        let head = |in_head, heads| Seen { in_head, heads, ..Seen::default() };
+        let head = |in_head, heads| SeenFrames { in_head, heads, ..SeenFrames::default() };
         assert_eq!(frames.read(&frame(4, 0, 0, &[])), head(false, 0));
         assert_eq!(frames.read(&frame(HEADERS, 1, 1, b"abc")), head(true, 1));
         assert_eq!(frames.read(&frame(CONTINUATION, 0, 1, b"")), head(true, 1));
@@ -179,12 +179,15 @@ mod tests {
         .concat();
         for size in 1..sent.len() {
             let mut frames = Frames::default();
-            let mut seen = Seen::default();
+            let mut seen = SeenFrames::default();
             for piece in sent.chunks(size) {
                 seen = frames.read(piece);
             }
-            let expected =
-                Seen { connection_window: 65_535 + 0x103, stream_window: 0x201, ..Seen::default() };
+            let expected = SeenFrames {
+                connection_window: 65_535 + 0x103,
+                stream_window: 0x201,
+                ..SeenFrames::default()
+            };
             assert_eq!(seen, expected, "{size}");
         }
     }

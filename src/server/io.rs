@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::frames::Frames;
-use super::streams::{Piece, SMALL_BODY_BYTES, Stream, Streams};
+use super::streams::{BodyPiece, SMALL_BODY_BYTES, StreamState, Streams};
 
 /// What is known of a connection without asking it.
 #[derive(Debug, Default)]
@@ -42,13 +42,13 @@ pub(super) struct Activity {
     polls: AtomicU64,
     /// Whether anybody waits for everything to be written.
     awaited: AtomicBool,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Waiters>,
     /// Only a reset can tell a cut from an end: HTTP/1.0 has no last chunk.
     reset: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Waiters {
     /// The last poll, by number, after which nothing was left to be written.
     written: u64,
     connection: Option<Waker>,
@@ -66,7 +66,7 @@ pub(super) enum Requests {
 
 /// One look at an [`Activity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) busy: bool,
     pub(super) turns: u64,
     pub(super) requests: Requests,
@@ -83,9 +83,9 @@ impl Activity {
         Self { streams: multiplexed.then(Streams::new), ..Self::default() }
     }
 
-    pub(super) fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Snapshot {
         let turns = self.turns.load(Ordering::Relaxed);
-        Look {
+        Snapshot {
             busy: self.requests.load(Ordering::Relaxed) > 0,
             turns,
             requests: if self.streams.is_some() { Requests::AtOnce } else { Requests::InTurn },
@@ -162,7 +162,7 @@ impl Activity {
         Poll::Pending
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Waiters> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,7 +180,7 @@ pub(super) struct InRequest {
     activity: Arc<Activity>,
     knows_chunks: bool,
     /// On HTTP/2.
-    stream: Option<Arc<Stream>>,
+    stream: Option<Arc<StreamState>>,
 }
 
 impl InRequest {
@@ -198,7 +198,7 @@ impl InRequest {
     }
 
     /// Whether its body's end may come before what was given away is taken: see
-    /// [`Stream::may_end`]. `given` is what was given since the body last had nothing to give, so
+    /// [`StreamState::may_end`]. `given` is what was given since the body last had nothing to give, so
     /// that it may not have been written.
     pub(super) fn may_end(&self, given: usize) -> bool {
         match &self.stream {
@@ -222,10 +222,10 @@ impl InRequest {
     }
 
     /// A piece of its response's body, which is given away now.
-    pub(super) fn piece(&self, bytes: Bytes) -> Piece {
+    pub(super) fn piece(&self, bytes: Bytes) -> BodyPiece {
         match &self.stream {
             Some(stream) => stream.piece(bytes),
-            None => Piece::unwatched(bytes),
+            None => BodyPiece::unwatched(bytes),
         }
     }
 }

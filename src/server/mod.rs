@@ -48,7 +48,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Layer as _, Service};
 
-use self::connection::Patience;
+use self::connection::ConnectionTimeouts;
 use self::upstream::AnyUpstream;
 use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
@@ -76,7 +76,7 @@ pub struct Server {
 
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     max_connections: usize,
     drain_timeout: Duration,
 }
@@ -124,7 +124,7 @@ impl Server {
             None => None,
         };
         let limits = Limits {
-            patience: Patience {
+            timeouts: ConnectionTimeouts {
                 header_timeout: config.server.header_timeout,
                 idle_timeout: config.server.idle_timeout,
                 write_timeout: config.server.write_timeout,
@@ -155,12 +155,12 @@ impl Server {
         let service = self.rooms.around(self.upstream);
         let mut connections = JoinSet::new();
         let places = Arc::new(Semaphore::new(self.limits.max_connections));
-        let patience = self.limits.patience;
+        let timeouts = self.limits.timeouts;
         {
             let accepting = accept_all(
                 &self.listener,
                 service,
-                patience,
+                timeouts,
                 &places,
                 &mut connections,
                 &self.draining,
@@ -175,7 +175,7 @@ impl Server {
                         accept_all(
                             listener,
                             health,
-                            patience,
+                            timeouts,
                             &admin_places,
                             &mut admin_connections,
                             &self.draining,
@@ -223,7 +223,7 @@ fn open_store(config: &Config) -> Result<Arc<dyn SessionStore>, Error> {
 async fn accept_all<S, R>(
     listener: &TcpListener,
     service: S,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
     places: &Arc<Semaphore>,
     connections: &mut JoinSet<()>,
     draining: &watch::Sender<bool>,
@@ -242,7 +242,7 @@ async fn accept_all<S, R>(
         let service = service.clone();
         let draining = draining.subscribe();
         connections.spawn(async move {
-            connection::serve(stream, service, patience, draining).await;
+            connection::serve(stream, service, timeouts, draining).await;
             drop(place);
         });
     }
@@ -303,7 +303,7 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("fine")))
         });
         let second = Duration::from_secs(1);
-        let patience = Patience {
+        let timeouts = ConnectionTimeouts {
             header_timeout: second,
             idle_timeout: second,
             write_timeout: second,
@@ -316,7 +316,7 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let mut connections = JoinSet::new();
         let accepting =
-            accept_all(&listener, service, patience, &places, &mut connections, &draining);
+            accept_all(&listener, service, timeouts, &places, &mut connections, &draining);
         let calls = async {
             for (path, fine) in [("/", true), ("/defect", false), ("/", true)] {
                 let mut client = TcpStream::connect(address).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! A client gives each stream a window, and the connection one more, and nothing goes out beyond
 //! them. A body isn't asked for more meanwhile, so it can't tell that it waits; and what the server
-//! has taken from it may be in a buffer of the protocol's. So each [`Piece`] of a body counts what
+//! has taken from it may be in a buffer of the protocol's. So each [`BodyPiece`] of a body counts what
 //! of it is written, and the connection looks at the counts when its timer fires. A stream whose
 //! client takes too little loses its task: with it go its body and what that holds, and the client
 //! is sent a `RST_STREAM`.
@@ -19,7 +19,7 @@ use hyper::rt::Executor;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::frames::Seen;
+use super::frames::SeenFrames;
 
 /// Bytes that a client must take in a write time-out while that many or more wait for it, or all
 /// that do.
@@ -82,15 +82,15 @@ pub(super) struct Streams {
 
 #[derive(Debug, Default)]
 struct Table {
-    rows: Vec<Option<Row>>,
+    rows: Vec<Option<StreamRow>>,
     free: Vec<usize>,
     /// Its task is yet to begin.
     newest: Option<usize>,
 }
 
 #[derive(Debug)]
-struct Row {
-    stream: Arc<Stream>,
+struct StreamRow {
+    stream: Arc<StreamState>,
     clock: WriteClock,
     /// What had been written of all bodies when the clock began.
     sent: u64,
@@ -100,12 +100,12 @@ struct Row {
 impl Streams {
     pub(super) fn new() -> Arc<Self> {
         let streams = Self::default();
-        streams.saw(&Seen::default());
+        streams.saw(&SeenFrames::default());
         Arc::new(streams)
     }
 
     /// What the client's frames have told.
-    pub(super) fn saw(&self, seen: &Seen) {
+    pub(super) fn saw(&self, seen: &SeenFrames) {
         self.heads.store(seen.heads, Ordering::Relaxed);
         self.connection_window.store(seen.connection_window, Ordering::Relaxed);
         self.stream_window.store(seen.stream_window, Ordering::Relaxed);
@@ -156,10 +156,10 @@ impl Streams {
     }
 
     /// Begins a stream. Its task is the next one that [`StreamTasks`] is given.
-    pub(super) fn begin(self: &Arc<Self>) -> Arc<Stream> {
+    pub(super) fn begin(self: &Arc<Self>) -> Arc<StreamState> {
         let mut table = self.table();
         let row = table.free.pop().unwrap_or(table.rows.len());
-        let stream = Arc::new(Stream {
+        let stream = Arc::new(StreamState {
             all: Arc::clone(self),
             row,
             handed: AtomicU64::new(0),
@@ -168,8 +168,12 @@ impl Streams {
             awaited: AtomicBool::new(false),
             waiting: Mutex::new(None),
         });
-        let begun =
-            Row { stream: Arc::clone(&stream), clock: WriteClock::default(), sent: 0, task: None };
+        let begun = StreamRow {
+            stream: Arc::clone(&stream),
+            clock: WriteClock::default(),
+            sent: 0,
+            task: None,
+        };
         match table.rows.get_mut(row) {
             Some(free) => *free = Some(begun),
             None => table.rows.push(Some(begun)),
@@ -190,7 +194,7 @@ fn is_in_line(sent: u64, waiting: u64, slow: Duration, write_timeout: Duration) 
 
 /// What is known of a stream without asking it.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct StreamState {
     all: Arc<Streams>,
     row: usize,
     /// Bytes that the body has given away.
@@ -204,13 +208,13 @@ pub(super) struct Stream {
     waiting: Mutex<Option<Waker>>,
 }
 
-impl Stream {
+impl StreamState {
     /// A piece of the stream's body, which is given away now.
-    pub(super) fn piece(self: &Arc<Self>, bytes: Bytes) -> Piece {
+    pub(super) fn piece(self: &Arc<Self>, bytes: Bytes) -> BodyPiece {
         let length = bytes.len() as u64;
         self.handed.fetch_add(length, Ordering::Relaxed);
         self.all.handed.fetch_add(length, Ordering::Relaxed);
-        Piece { bytes, stream: Some(Arc::clone(self)) }
+        BodyPiece { bytes, stream: Some(Arc::clone(self)) }
     }
 
     /// Whether the client's windows are known to have room for all that was given away. They may
@@ -274,13 +278,13 @@ impl Stream {
 
 /// Bytes of a body, on their way to the client.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct BodyPiece {
     bytes: Bytes,
     /// `None` on HTTP/1, where the socket tells all there is to know.
-    stream: Option<Arc<Stream>>,
+    stream: Option<Arc<StreamState>>,
 }
 
-impl Piece {
+impl BodyPiece {
     /// Of a connection that carries one response at a time.
     pub(super) fn unwatched(bytes: Bytes) -> Self {
         Self { bytes, stream: None }
@@ -297,7 +301,7 @@ impl Piece {
     }
 }
 
-impl Buf for Piece {
+impl Buf for BodyPiece {
     #[inline]
     fn remaining(&self) -> usize {
         self.bytes.remaining()
@@ -323,7 +327,7 @@ impl Buf for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for BodyPiece {
     fn drop(&mut self) {
         // The stream was reset, or the connection has ended.
         if let Some(stream) = &self.stream
@@ -409,7 +413,11 @@ mod tests {
     #[test]
     fn there_is_room_only_where_both_windows_have_it() {
         let streams = Streams::new();
-        streams.saw(&Seen { stream_window: 6, connection_window: 10, ..Seen::default() });
+        streams.saw(&SeenFrames {
+            stream_window: 6,
+            connection_window: 10,
+            ..SeenFrames::default()
+        });
         let (one, other) = (streams.begin(), streams.begin());
         let mut first = one.piece(Bytes::from_static(b"12345"));
         assert!(one.has_room());
@@ -450,7 +458,11 @@ mod tests {
     fn only_a_small_body_may_end_before_it_is_written() {
         let streams = Streams::new();
         let window = 1 << 31;
-        streams.saw(&Seen { stream_window: window, connection_window: window, ..Seen::default() });
+        streams.saw(&SeenFrames {
+            stream_window: window,
+            connection_window: window,
+            ..SeenFrames::default()
+        });
         let stream = streams.begin();
         let _small = stream.piece(Bytes::from_static(&[0; 16 * 1024]));
         assert!(stream.may_end());
@@ -461,7 +473,7 @@ mod tests {
     type Held = Vec<tokio::sync::oneshot::Receiver<()>>;
 
     /// Streams with tasks that never end, and what tells when they are ended.
-    fn running(all: &Arc<Streams>, count: usize) -> (Vec<Arc<Stream>>, Held) {
+    fn running(all: &Arc<Streams>, count: usize) -> (Vec<Arc<StreamState>>, Held) {
         let tasks = StreamTasks(Arc::clone(all));
         let begin = |_| {
             let stream = all.begin();

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 use super::event::EventKind;
 use super::failure::{RunFailure, RunFailureCause};
 use super::fields::Fields;
-use super::hold::{AFTER_ERROR, Patience, Silence};
+use super::hold::{AFTER_ERROR, HoldDeadline, Silence};
 use super::item::ItemKind;
 use super::object::{Object, text};
 use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 use crate::rejection::Rejection;
-use crate::sse::{Lines, Sink};
+use crate::sse::{LineSplitter, Sink};
 
 /// What a run left behind.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub struct Transcript {
 }
 
 /// A finished item.
-struct Item {
+struct FinishedItem {
     /// Empty if it has none that can be read.
     id: String,
     kind: Option<ItemKind>,
@@ -53,25 +53,25 @@ enum Lack {
 /// Finished items in their order, and where those of an id are. Any number of events may be about
 /// any number of items: none of them is searched for.
 #[derive(Default)]
-struct Items {
+struct FinishedItems {
     /// None where one was removed.
     in_order: Vec<Option<Box<RawValue>>>,
     /// Never empty.
     places: HashMap<String, Vec<usize>>,
 }
 
-impl Items {
+impl FinishedItems {
     fn has(&self, id: &str) -> bool {
         self.places.contains_key(id)
     }
 
-    fn push(&mut self, item: Item) {
+    fn push(&mut self, item: FinishedItem) {
         self.places.entry(item.id).or_default().push(self.in_order.len());
         self.in_order.push(Some(item.json));
     }
 
     /// Puts an item in the place of the last one of its id.
-    fn replace(&mut self, item: Item) {
+    fn replace(&mut self, item: FinishedItem) {
         let last = self.places.get(&item.id).filter(|_| !item.id.is_empty());
         let place = last.and_then(|places| places.last());
         match place.and_then(|place| self.in_order.get_mut(*place)) {
@@ -94,13 +94,13 @@ impl Items {
 
 /// What was begun and isn't finished, in its order and by its id.
 #[derive(Default)]
-struct Begun {
+struct UnfinishedItems {
     in_order: BTreeMap<u64, String>,
     places: HashMap<String, VecDeque<u64>>,
     next: u64,
 }
 
-impl Begun {
+impl UnfinishedItems {
     fn is_empty(&self) -> bool {
         self.in_order.is_empty()
     }
@@ -138,9 +138,9 @@ impl Begun {
 #[derive(Default)]
 struct Collecting {
     event: Vec<u8>,
-    items: Items,
+    items: FinishedItems,
     /// The ids of the assistant's messages that were begun.
-    begun: Begun,
+    begun: UnfinishedItems,
     /// The item that the last delta was for, as it was written.
     updated: String,
     lack: Lack,
@@ -240,7 +240,7 @@ impl Collecting {
     }
 
     /// The event's item, unless that is hidden.
-    fn item(&mut self, event: &Object<'_>) -> Option<Item> {
+    fn item(&mut self, event: &Object<'_>) -> Option<FinishedItem> {
         let Some((json, item)) = event.get("item").and_then(|json| Some((json, Object::of(json)?)))
         else {
             self.lack = Lack::Item;
@@ -255,7 +255,7 @@ impl Collecting {
         if kind.is_none() {
             self.lack = self.lack.max(Lack::Kind);
         }
-        Some(Item { id, kind, json: json.to_owned() })
+        Some(FinishedItem { id, kind, json: json.to_owned() })
     }
 
     /// Whether there was something that the items don't tell.
@@ -305,12 +305,12 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    let mut lines = Lines::new();
+    let mut lines = LineSplitter::new();
     let mut collecting = Collecting::default();
     let mut bytes = 0_usize;
-    let mut patience = Patience::default();
+    let mut deadline = HoldDeadline::default();
     let failed = loop {
-        let Some(next) = patience.next_frame(watch.as_mut()).await else { break None };
+        let Some(next) = deadline.next_frame(watch.as_mut()).await else { break None };
         match next {
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
@@ -324,9 +324,9 @@ where
                 lines.feed(data, &mut collecting);
                 let progress = watch.as_mut().progress();
                 if progress.output {
-                    patience = Patience::default();
+                    deadline = HoldDeadline::default();
                 } else if progress.refused {
-                    patience.shorten(AFTER_ERROR);
+                    deadline.shorten(AFTER_ERROR);
                 }
             }
             Some(Err(error)) => break Some(RunFailureCause::Broken(error)),

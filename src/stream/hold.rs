@@ -92,10 +92,10 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
     O: RunObserver,
 {
-    let mut held = Held::default();
-    let mut patience = Patience::default();
+    let mut held = HeldFrames::default();
+    let mut deadline = HoldDeadline::default();
     let end = loop {
-        let Some(next) = patience.next_frame(watch.as_mut()).await else {
+        let Some(next) = deadline.next_frame(watch.as_mut()).await else {
             let progress = watch.as_mut().progress();
             if progress.refused && !progress.output {
                 break None;
@@ -119,9 +119,9 @@ where
                     return Ok(RunBody::new(held.frames, watch));
                 }
                 if progress.refused && !progress.output {
-                    patience.shorten(AFTER_ERROR.min(policy.hold_for));
+                    deadline.shorten(AFTER_ERROR.min(policy.hold_for));
                 } else if held.bytes() > 0 && !policy.hold_for.is_zero() {
-                    patience.begin(policy.hold_for);
+                    deadline.begin(policy.hold_for);
                 }
             }
             Some(Err(error)) => break Some(RunFailureCause::Broken(error)),
@@ -154,7 +154,7 @@ const CRUMBS_BYTES: usize = 65_536;
 
 /// What is held.
 #[derive(Default)]
-struct Held {
+struct HeldFrames {
     frames: VecDeque<Frame<Bytes>>,
     /// Of the preamble, and of `error` events. A frame counts as what it costs to keep, so that
     /// crumbs are bounded too.
@@ -166,7 +166,7 @@ struct Held {
     events: u64,
 }
 
-impl Held {
+impl HeldFrames {
     /// Keeps a frame that came out of `watch` just now.
     fn push<B, O: RunObserver>(&mut self, frame: Frame<Bytes>, watch: &Watch<B, O>) {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
@@ -200,9 +200,9 @@ impl Held {
 
 /// Until when the next frame is waited for; for ever, as long as nobody says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Patience(Option<Instant>);
+pub(super) struct HoldDeadline(Option<Instant>);
 
-impl Patience {
+impl HoldDeadline {
     /// Ends after `time`, unless an end is set already.
     fn begin(&mut self, time: Duration) {
         self.0.get_or_insert_with(|| Instant::now() + time);

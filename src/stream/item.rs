@@ -62,7 +62,7 @@ const BEHIND: [&[u8]; 4] = [b"developer", b"function", b"system", b"tool"];
 
 /// Who speaks in an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum Speaker {
     Assistant,
     /// Neither of the two: what is said is for no client.
     Behind,
@@ -71,7 +71,7 @@ enum Role {
 
 /// A type that isn't ChatKit's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Name {
+enum TypeName {
     /// It calls itself a message, or after the assistant.
     Message,
     /// There is none that can be read.
@@ -85,8 +85,8 @@ enum Name {
 /// What tells an item whose type isn't known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signs {
-    name: Name,
-    role: Option<Role>,
+    name: TypeName,
+    role: Option<Speaker>,
     /// It has content of its own.
     pub(super) has_content: bool,
     /// A part of that is input.
@@ -100,21 +100,21 @@ impl Signs {
         let has = |part: &[u8]| name.windows(part.len()).any(|at| at == part);
         let is_behind = BEHIND.into_iter().any(has);
         self.name = if name.is_empty() {
-            Name::None
+            TypeName::None
         } else if name == b"user" || (name.starts_with(b"user") && has(b"message")) {
-            Name::Users
+            TypeName::Users
         } else if !is_behind && (has(b"message") || name.starts_with(b"assistant")) {
-            Name::Message
+            TypeName::Message
         } else {
-            Name::Other
+            TypeName::Other
         };
     }
 
     pub(super) fn saw_role(&mut self, name: &[u8]) {
         self.role = Some(match &*name.to_ascii_lowercase() {
-            b"assistant" => Role::Assistant,
-            b"user" => Role::User,
-            _ => Role::Behind,
+            b"assistant" => Speaker::Assistant,
+            b"user" => Speaker::User,
+            _ => Speaker::Behind,
         });
     }
 
@@ -125,17 +125,17 @@ impl Signs {
     /// `None` if nothing says what it is.
     pub(super) fn kind(self) -> Option<ItemKind> {
         match self.role {
-            Some(Role::Assistant) => Some(ItemKind::AssistantMessage),
-            Some(Role::User) => Some(ItemKind::UserMessage),
-            Some(Role::Behind) => Some(ItemKind::Other),
-            None if !self.has_content => (self.name != Name::None).then_some(ItemKind::Other),
+            Some(Speaker::Assistant) => Some(ItemKind::AssistantMessage),
+            Some(Speaker::User) => Some(ItemKind::UserMessage),
+            Some(Speaker::Behind) => Some(ItemKind::Other),
+            None if !self.has_content => (self.name != TypeName::None).then_some(ItemKind::Other),
             None => Some(match self.name {
                 // Whatever it has to say, it is a thought, a source, a report, or of a later server:
                 // to take it for the answer would show what nobody meant to say.
-                Name::Other => ItemKind::Other,
-                Name::Users => ItemKind::UserMessage,
-                Name::Message | Name::None if self.has_input => ItemKind::UserMessage,
-                Name::Message | Name::None => ItemKind::AssistantMessage,
+                TypeName::Other => ItemKind::Other,
+                TypeName::Users => ItemKind::UserMessage,
+                TypeName::Message | TypeName::None if self.has_input => ItemKind::UserMessage,
+                TypeName::Message | TypeName::None => ItemKind::AssistantMessage,
             }),
         }
     }

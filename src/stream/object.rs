@@ -129,7 +129,7 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     if !json.starts_with('"') {
         return None;
     }
-    serde_json::from_str::<Text<'_>>(json).ok().map(|text| text.0)
+    serde_json::from_str::<LossyText<'_>>(json).ok().map(|text| text.0)
 }
 
 /// The values of a list; `None` if it is none.
@@ -139,9 +139,9 @@ pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+        struct MembersVisitor;
 
-        impl<'de> Visitor<'de> for Members {
+        impl<'de> Visitor<'de> for MembersVisitor {
             type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,13 +151,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 // As many as most items have.
                 let mut members = Vec::with_capacity(8);
-                while let Some((name, value)) = map.next_entry::<Text<'de>, _>()? {
+                while let Some((name, value)) = map.next_entry::<LossyText<'de>, _>()? {
                     members.push((name.0, value));
                 }
                 Ok(members)
             }
         }
-        deserializer.deserialize_map(Members).map(Self)
+        deserializer.deserialize_map(MembersVisitor).map(Self)
     }
 }
 
@@ -194,7 +194,7 @@ impl<'de> Visitor<'de> for Naming<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut named = Named::default();
-        while let Some(name) = map.next_key::<Text<'de>>()? {
+        while let Some(name) = map.next_key::<LossyText<'de>>()? {
             if name.0 == self.0 {
                 named.is_repeated |= named.value.is_some();
                 named.value = Some(map.next_value()?);
@@ -207,9 +207,9 @@ impl<'de> Visitor<'de> for Naming<'_> {
 }
 
 /// A string with whatever is no text in it replaced.
-struct Text<'a>(Cow<'a, str>);
+struct LossyText<'a>(Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for LossyText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
 

@@ -1,9 +1,9 @@
-//! Bytes in, events out: [`Lines`] and [`Fields`] together.
+//! Bytes in, events out: [`LineSplitter`] and [`Fields`] together.
 
 use super::event::{ErrorEvent, Event, EventKind};
 use super::fields::Fields;
 use super::item::ItemKind;
-use crate::sse::{Lines, Sink};
+use crate::sse::{LineSplitter, Sink};
 
 /// What a scanner tells.
 pub(crate) trait Listener {
@@ -26,7 +26,7 @@ pub(crate) trait Listener {
 /// An incremental scanner of a run's bytes. It never copies an event.
 #[derive(Debug)]
 pub(crate) struct Scanner {
-    lines: Lines,
+    lines: LineSplitter,
     fields: Fields,
     /// The thread that the event is about has been told of.
     announced: bool,
@@ -34,13 +34,13 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new() -> Self {
-        Self { lines: Lines::new(), fields: Fields::new(), announced: false }
+        Self { lines: LineSplitter::new(), fields: Fields::new(), announced: false }
     }
 
     /// Feeds the next bytes of the stream.
     pub(crate) fn feed(&mut self, bytes: &[u8], listener: &mut impl Listener) {
         let Self { lines, fields, announced } = self;
-        lines.feed(bytes, &mut Reader { fields, announced, listener });
+        lines.feed(bytes, &mut ScanSink { fields, announced, listener });
     }
 
     /// What is known of the event whose data has begun and whose end hasn't come.
@@ -49,13 +49,13 @@ impl Scanner {
     }
 }
 
-struct Reader<'a, L> {
+struct ScanSink<'a, L> {
     fields: &'a mut Fields,
     announced: &'a mut bool,
     listener: &'a mut L,
 }
 
-impl<L: Listener> Sink for Reader<'_, L> {
+impl<L: Listener> Sink for ScanSink<'_, L> {
     fn data(&mut self, bytes: &[u8]) -> bool {
         let more = self.fields.feed(bytes);
         if !*self.announced

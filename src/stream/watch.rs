@@ -89,7 +89,7 @@ impl RunObserver for NoObserver {
 
 /// What has passed so far.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct WatchProgress {
     pub(super) preamble: Preamble,
     /// Those that say something, which `[DONE]` doesn't.
     pub(super) events: u64,
@@ -103,7 +103,7 @@ pub(super) struct Progress {
     pub(super) refused: bool,
 }
 
-impl Progress {
+impl WatchProgress {
     /// The error that nothing but the preamble has come with so far.
     pub(super) fn refusal(&self) -> Option<RunError> {
         if self.refused && !self.output { self.error.clone() } else { None }
@@ -121,7 +121,7 @@ pin_project! {
 
 struct Watcher<O: RunObserver> {
     scanner: Scanner,
-    progress: Progress,
+    progress: WatchProgress,
     observer: O,
     /// The run makes its thread.
     makes_thread: bool,
@@ -145,7 +145,7 @@ impl<B, O: RunObserver> Watch<B, O> {
             body,
             watcher: Watcher {
                 scanner: Scanner::new(),
-                progress: Progress::default(),
+                progress: WatchProgress::default(),
                 observer,
                 makes_thread: false,
                 ended: false,
@@ -174,7 +174,7 @@ impl<B, O: RunObserver> Watch<B, O> {
         self.watcher.makes_thread && self.watcher.progress.preamble.thread_id.is_none()
     }
 
-    pub(super) fn progress(self: Pin<&mut Self>) -> &mut Progress {
+    pub(super) fn progress(self: Pin<&mut Self>) -> &mut WatchProgress {
         &mut self.project().watcher.progress
     }
 
@@ -250,7 +250,7 @@ impl<O: RunObserver> Drop for Watcher<O> {
 }
 
 struct Listening<'a, O> {
-    progress: &'a mut Progress,
+    progress: &'a mut WatchProgress,
     observer: &'a mut O,
     makes_thread: bool,
     parked: &'a mut Option<Parked>,

@@ -6,7 +6,7 @@ use super::chunk::finite;
 use super::events::{AnswerEvents, AnswerPiece, Certainty};
 use super::trouble::Trouble;
 use crate::forward::ForwardError;
-use crate::sse::Lines;
+use crate::sse::LineSplitter;
 
 /// The longest stream, in bytes: a chunk for every letter of the longest answer, or endless
 /// comments.
@@ -56,9 +56,9 @@ pub(super) struct Chunks {
 #[derive(Debug)]
 enum BodyFormat {
     /// Nothing but white space has come.
-    Open(Lines),
+    Open(LineSplitter),
     Document(Document),
-    Stream(Lines),
+    Stream(LineSplitter),
 }
 
 /// JSON so far, which can't be read before its end.
@@ -84,7 +84,7 @@ impl Document {
 impl Chunks {
     pub(super) fn new() -> Self {
         Self {
-            shape: BodyFormat::Open(Lines::new()),
+            shape: BodyFormat::Open(LineSplitter::new()),
             stream_bytes: 0,
             events: AnswerEvents::default(),
         }
@@ -130,10 +130,10 @@ impl Chunks {
 
     /// Reads the JSON that has come, if it is that; what follows it is a stream, whose state is
     /// given.
-    fn document(&mut self) -> Lines {
+    fn document(&mut self) -> LineSplitter {
         let mut lines = match &self.shape {
             BodyFormat::Open(lines) | BodyFormat::Stream(lines) => *lines,
-            BodyFormat::Document(_) => Lines::new(),
+            BodyFormat::Document(_) => LineSplitter::new(),
         };
         let shape = std::mem::replace(&mut self.shape, BodyFormat::Stream(lines));
         if let BodyFormat::Document(Document { bytes, .. }) = shape {
