@@ -15,20 +15,20 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub struct Error(Box<Inner>);
 
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
     context: String,
     source: Option<BoxError>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ErrorKind {
     Config,
     Io,
     Store,
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, context: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, context: context.into(), source: None }))
     }
 
@@ -39,32 +39,32 @@ impl Error {
 
     /// A setting, key or schema is wrong: nothing will help but changing it.
     pub fn config(context: impl Into<String>) -> Self {
-        Self::new(Kind::Config, context)
+        Self::new(ErrorKind::Config, context)
     }
 
     /// The session store did not do what it was asked to; it may later.
     pub fn store(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::new(Kind::Store, context).with(source)
+        Self::new(ErrorKind::Store, context).with(source)
     }
 
     /// The operating system refused (a port in use, a file that can't be read).
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
-        Self::new(Kind::Io, context).with(source)
+        Self::new(ErrorKind::Io, context).with(source)
     }
 
     /// Whether a setting is at fault.
     pub fn is_config(&self) -> bool {
-        self.0.kind == Kind::Config
+        self.0.kind == ErrorKind::Config
     }
 
     /// Whether the session store is at fault.
     pub fn is_store(&self) -> bool {
-        self.0.kind == Kind::Store
+        self.0.kind == ErrorKind::Store
     }
 
     /// Whether the operating system refused.
     pub fn is_io(&self) -> bool {
-        self.0.kind == Kind::Io
+        self.0.kind == ErrorKind::Io
     }
 
     /// This error and its causes in one line, for a log or a terminal.

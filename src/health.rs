@@ -39,18 +39,18 @@ struct Readiness {
     probe: Probe,
     draining: watch::Receiver<bool>,
     places: InFlightLayer,
-    last: Mutex<Option<(Instant, Result<(), Fault>)>>,
+    last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
 }
 
 /// What keeps a gateway from being ready.
 #[derive(Clone, Debug)]
-struct Fault {
+struct NotReady {
     /// What was looked at.
     check: &'static str,
     why: Cow<'static, str>,
 }
 
-impl Fault {
+impl NotReady {
     fn new(check: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
         Self { check, why: why.into() }
     }
@@ -101,14 +101,14 @@ impl<S> fmt::Debug for Health<S> {
 }
 
 impl Readiness {
-    async fn check(&self) -> Result<(), Fault> {
+    async fn check(&self) -> Result<(), NotReady> {
         if *self.draining.borrow() {
-            return Err(Fault::new("draining", "the gateway is draining"));
+            return Err(NotReady::new("draining", "the gateway is draining"));
         }
         // Those of callers who are looked up aren't asked for: were they all taken, who shows a
         // token of their own would still be served, and anybody could have a gateway taken off.
         if self.places.available() == 0 {
-            return Err(Fault::new("places", "as many requests are in flight as may be"));
+            return Err(NotReady::new("places", "as many requests are in flight as may be"));
         }
         // Held while checking, so that those who ask at once get the answer of one check.
         let mut last = self.last.lock().await;
@@ -118,8 +118,8 @@ impl Readiness {
             return result.clone();
         }
         let result = match self.store.ping().await {
-            Ok(()) => (self.probe)().await.map_err(|why| Fault::new("upstream", why)),
-            Err(error) => Err(Fault::new("store", error.chain())),
+            Ok(()) => (self.probe)().await.map_err(|why| NotReady::new("upstream", why)),
+            Err(error) => Err(NotReady::new("store", error.chain())),
         };
         *last = Some((Instant::now(), result.clone()));
         result
@@ -160,7 +160,7 @@ where
             }
             match readiness.check().await {
                 Ok(()) => status("{\"status\":\"ready\"}"),
-                Err(Fault { check, why }) => Rejection::new(Code::ServiceUnavailable)
+                Err(NotReady { check, why }) => Rejection::new(Code::ServiceUnavailable)
                     .message("The gateway is not ready.")
                     .detail("check", check)
                     .because(why)
@@ -179,14 +179,14 @@ fn status(text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-type Answer = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+type AnswerFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 pin_project! {
     /// The future of [`Health`].
     #[project = HealthFutureProjection]
     #[allow(missing_docs, reason = "named for its state")]
     pub enum HealthFuture<F> {
-        Answering { answer: Answer },
+        Answering { answer: AnswerFuture },
         Passing { #[pin] future: F },
     }
 }

@@ -7,7 +7,7 @@ use crate::rejection::{Code, Rejection};
 
 /// Why a request has no principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Unauthenticated {
     /// Nothing but the address says who may call, and the request names another host.
     ForeignHost,
     /// A page of another site made the browser send its cookie.
@@ -26,16 +26,16 @@ pub(super) enum Fault {
     WrongSecret,
 }
 
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Self {
+impl From<Unauthenticated> for Rejection {
+    fn from(fault: Unauthenticated) -> Self {
         let (challenge, message, cause) = match fault {
             // Not a matter of authentication: the same cookie is fine from the right page.
-            Fault::ForeignOrigin => {
+            Unauthenticated::ForeignOrigin => {
                 return Self::new(Code::Forbidden)
                     .message("A page of this origin may not act with your cookie.")
                     .because("a cookie was sent by a page of another origin");
             }
-            Fault::ForeignHost => {
+            Unauthenticated::ForeignHost => {
                 return Self::new(Code::Forbidden)
                     .message(
                         "Without credentials, requests are taken only for localhost or a loopback \
@@ -43,49 +43,51 @@ impl From<Fault> for Rejection {
                     )
                     .because("callers are believed, and the host is not this machine");
             }
-            Fault::ForeignPage => {
+            Unauthenticated::ForeignPage => {
                 return Self::new(Code::Forbidden)
                     .message("A page of this origin may not call without credentials.")
                     .because("callers are believed, and a page of another origin called");
             }
-            Fault::InvalidRequest(cause) => (
+            Unauthenticated::InvalidRequest(cause) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
                  error_description=\"Exactly one bearer token is expected.\"",
                 "Exactly one bearer token is expected.",
                 cause,
             ),
-            Fault::InvalidKey { any } => (
+            Unauthenticated::InvalidKey { any } => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The API key is not valid.\"",
                 "Incorrect API key provided.",
                 if any { "the key is none of openai.api_keys" } else { "openai.api_keys is empty" },
             ),
-            Fault::InvalidToken(invalid @ InvalidToken::Expired) => (
+            Unauthenticated::InvalidToken(invalid @ InvalidToken::Expired) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token has expired.\"",
                 "The token has expired.",
                 invalid.reason(),
             ),
-            Fault::InvalidToken(invalid @ (InvalidToken::Purpose | InvalidToken::Type)) => (
+            Unauthenticated::InvalidToken(
+                invalid @ (InvalidToken::Purpose | InvalidToken::Type),
+            ) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token is not an access token.\"",
                 "The token is not an access token.",
                 invalid.reason(),
             ),
-            Fault::InvalidToken(invalid) => (
+            Unauthenticated::InvalidToken(invalid) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token is not valid.\"",
                 "The token is not valid.",
                 invalid.reason(),
             ),
-            Fault::WrongSecret => (
+            Unauthenticated::WrongSecret => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token is not valid.\"",
                 "The token is not valid.",
                 "the shared secret is another one",
             ),
             // RFC 6750 section 3.1: no error where no token was sent.
-            Fault::NoToken => {
+            Unauthenticated::NoToken => {
                 ("Bearer realm=\"chatkit-rest\"", Code::Unauthorized.message(), "there is no token")
             }
         };

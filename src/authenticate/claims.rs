@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::jws::Members;
+use super::jws::UniqueMembers;
 use super::{InvalidToken, TokenType};
 use crate::principal::{Principal, UserId};
 
@@ -14,19 +14,19 @@ const LATEST: i64 = 253_402_300_799;
 
 /// Whom tokens must come from and be meant for, and where they name the user.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct ClaimRules {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) user_claim: String,
     pub(super) token_type: TokenType,
 }
 
-impl Rules {
+impl ClaimRules {
     /// Everything but the clock; `typ` is the header's.
     pub(super) fn check(
         &self,
         typ: Option<&str>,
-        claims: &Members,
+        claims: &UniqueMembers,
     ) -> Result<(Principal, Lifetime), InvalidToken> {
         self.token_type.check(typ, claims)?;
         let lifetime = Lifetime::of(claims)?;
@@ -81,7 +81,7 @@ pub(super) struct Lifetime {
 }
 
 impl Lifetime {
-    fn of(claims: &Members) -> Result<Self, InvalidToken> {
+    fn of(claims: &UniqueMembers) -> Result<Self, InvalidToken> {
         let expires = claims.get("exp").and_then(|date| numeric_date(date, f64::floor));
         let expires = expires.ok_or(InvalidToken::NoExpiry)?;
         let not_before = match claims.get("nbf") {

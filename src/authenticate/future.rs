@@ -8,10 +8,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::challenge::Fault;
+use super::challenge::Unauthenticated;
 use super::secret::{CallerFuture, SecretError};
 use super::service::vouched_for;
-use super::waiting::Places;
+use super::waiting::CallerPlaces;
 use crate::principal::Authenticated;
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
@@ -37,7 +37,7 @@ pin_project! {
 pub(super) struct Pending<S, B> {
     pub(super) request: Request<B>,
     pub(super) inner: S,
-    pub(super) places: Places,
+    pub(super) places: CallerPlaces,
 }
 
 impl<S: Service<Request<Authenticated<B>>>, B> ResponseFuture<S, B> {
@@ -98,7 +98,7 @@ where
 
 fn refusal(error: SecretError) -> Rejection {
     match error {
-        SecretError::Invalid(invalid) => Fault::InvalidToken(invalid).into(),
+        SecretError::Invalid(invalid) => Unauthenticated::InvalidToken(invalid).into(),
         SecretError::Unavailable(error) => {
             Rejection::new(Code::ServiceUnavailable).because(error.chain())
         }

@@ -42,13 +42,13 @@ impl<'a> Jws<'a> {
     }
 
     /// The claims, to be read only after the signature was verified.
-    pub(super) fn claims(&self) -> Result<Members, InvalidToken> {
+    pub(super) fn claims(&self) -> Result<UniqueMembers, InvalidToken> {
         json(self.payload)
     }
 }
 
 /// The header as jsonwebtoken reads it, unless it is one that jsonwebtoken lets pass and we don't.
-fn checked_header(header: Members) -> Result<(Algorithm, Header), InvalidToken> {
+fn checked_header(header: UniqueMembers) -> Result<(Algorithm, Header), InvalidToken> {
     // RFC 7515 section 4.1.11: who doesn't understand an extension that is marked critical must
     // refuse the token, and we understand none.
     if header.get("crit").is_some() {
@@ -66,13 +66,13 @@ fn checked_header(header: Members) -> Result<(Algorithm, Header), InvalidToken> 
     let name = header.get("alg").and_then(Value::as_str).ok_or(InvalidToken::Malformed)?;
     let algorithm: Algorithm = name.parse().map_err(|_| InvalidToken::AlgorithmNotAllowed)?;
     // The older of two names: jsonwebtoken knows no other.
-    let Members(mut header) = header;
+    let UniqueMembers(mut header) = header;
     header.insert("alg".to_owned(), algorithm.as_str().into());
     let header = serde_json::from_value(Value::Object(header));
     header.map(|header| (algorithm, header)).map_err(|_| InvalidToken::Malformed)
 }
 
-fn json(part: &str) -> Result<Members, InvalidToken> {
+fn json(part: &str) -> Result<UniqueMembers, InvalidToken> {
     serde_json::from_slice(&decode(part)?).map_err(|_| InvalidToken::Malformed)
 }
 
@@ -82,36 +82,39 @@ fn decode(part: &str) -> Result<Vec<u8>, InvalidToken> {
 }
 
 /// A JSON object in which no name comes twice (RFC 7515 section 4, RFC 7519 section 4).
-pub(super) struct Members(Map<String, Value>);
+pub(super) struct UniqueMembers(Map<String, Value>);
 
-impl Members {
+impl UniqueMembers {
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 }
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for UniqueMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        struct ObjectVisitor;
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = UniqueMembers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object without duplicate names")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut access: A,
+            ) -> Result<UniqueMembers, A::Error> {
                 let mut members = Map::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if members.insert(name, value).is_some() {
                         return Err(A::Error::custom("a name comes twice"));
                     }
                 }
-                Ok(Members(members))
+                Ok(UniqueMembers(members))
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
-use super::waiting::Waiting;
+use super::waiting::LookupPlaces;
 use super::{Authenticate, OptionalAuthenticateLayer, Trust, Verifier};
 use crate::principal::UserId;
 
@@ -15,35 +15,35 @@ use crate::principal::UserId;
 /// Cloning is a few reference counts.
 #[derive(Clone, Debug)]
 pub struct AuthenticateLayer {
-    check: Check,
+    check: Verification,
     source: Arc<TokenSource>,
-    other: Other,
+    other: OtherCredentials,
 }
 
 /// What callers may hold in place of a token.
 #[derive(Clone, Debug)]
-pub(super) struct Other {
+pub(super) struct OtherCredentials {
     pub(super) service_keys: ServiceKeys,
     pub(super) client_secrets: Option<Arc<dyn ClientSecrets>>,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: LookupPlaces,
 }
 
 /// How many callers are looked up at once, if nobody says otherwise.
 const MAX_UNAUTHENTICATED: usize = 512;
 
-impl Default for Other {
+impl Default for OtherCredentials {
     fn default() -> Self {
         Self {
             service_keys: ServiceKeys::default(),
             client_secrets: None,
-            waiting: Waiting::new(MAX_UNAUTHENTICATED),
+            waiting: LookupPlaces::new(MAX_UNAUTHENTICATED),
         }
     }
 }
 
 /// How callers are told apart.
 #[derive(Clone, Debug)]
-pub(super) enum Check {
+pub(super) enum Verification {
     /// They are believed.
     Trust(Arc<Trust>),
     /// By their token.
@@ -53,7 +53,11 @@ pub(super) enum Check {
 impl AuthenticateLayer {
     /// Takes the token from `Authorization: Bearer`, and from nowhere else.
     pub fn new(verifier: Arc<Verifier>) -> Self {
-        Self { check: Check::Token(verifier), source: Arc::default(), other: Other::default() }
+        Self {
+            check: Verification::Token(verifier),
+            source: Arc::default(),
+            other: OtherCredentials::default(),
+        }
     }
 
     /// Looks at no token and takes every caller for `user`.
@@ -66,8 +70,8 @@ impl AuthenticateLayer {
 
     /// Takes callers for whom they say they are. Read [`Trust`] first.
     pub fn danger_trust(trust: Trust) -> Self {
-        let check = Check::Trust(Arc::new(trust));
-        Self { check, source: Arc::default(), other: Other::default() }
+        let check = Verification::Trust(Arc::new(trust));
+        Self { check, source: Arc::default(), other: OtherCredentials::default() }
     }
 
     /// Lets requests without credentials through as well. They have no principal; those with bad
@@ -101,7 +105,7 @@ impl AuthenticateLayer {
     /// set. Who is over that is answered with 503 and `Retry-After`.
     #[must_use]
     pub fn max_unauthenticated(mut self, max: usize) -> Self {
-        self.other.waiting = Waiting::new(max);
+        self.other.waiting = LookupPlaces::new(max);
         self
     }
 

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::challenge::Fault;
+use super::challenge::Unauthenticated;
 use super::service::hide_credentials;
 use super::{Authenticate, AuthenticateLayer, ResponseFuture};
 use crate::principal::{Authenticated, Principal};
@@ -59,7 +59,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         hide_credentials(request.headers_mut());
         let future = match self.authenticate.identify(&request) {
-            Err(Fault::NoToken) => {
+            Err(Unauthenticated::NoToken) => {
                 // Whatever was there before was not verified.
                 request.extensions_mut().remove::<Principal>();
                 ResponseFuture::inner(self.authenticate.inner.inner.call(request))

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::InvalidToken;
-use super::jws::Members;
+use super::jws::UniqueMembers;
 
 /// Header types of tokens that are for something else than access.
 const OTHER_TYPES: [&str; 9] = [
@@ -57,7 +57,11 @@ impl TokenType {
         }
     }
 
-    pub(super) fn check(&self, typ: Option<&str>, claims: &Members) -> Result<(), InvalidToken> {
+    pub(super) fn check(
+        &self,
+        typ: Option<&str>,
+        claims: &UniqueMembers,
+    ) -> Result<(), InvalidToken> {
         match self {
             Self::DangerAny => return Ok(()),
             Self::Only(only) => {
@@ -119,7 +123,7 @@ fn is_for_another(purpose: &str) -> bool {
 
 /// Whether it tells of events (RFC 8417 section 2.2), as `OpenID` Connect's logout tokens do: by
 /// URIs, so that a claim of the same name that is an application's own is no sign of it.
-fn is_event(claims: &Members) -> bool {
+fn is_event(claims: &UniqueMembers) -> bool {
     let events = claims.get("events").and_then(Value::as_object);
     events.is_some_and(|events| events.keys().any(|name| name.contains(':')))
 }

@@ -8,9 +8,9 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::ResponseFuture;
-use super::challenge::Fault;
+use super::challenge::Unauthenticated;
 use super::future::Pending;
-use super::layer::{Check, Other};
+use super::layer::{OtherCredentials, Verification};
 use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
 use super::token::{self, TokenSource};
 use super::waiting::ConnectionCallers;
@@ -25,9 +25,9 @@ use crate::surface::Surface;
 #[derive(Clone, Debug)]
 pub struct Authenticate<S> {
     pub(super) inner: S,
-    check: Check,
+    check: Verification,
     source: Arc<TokenSource>,
-    other: Other,
+    other: OtherCredentials,
 }
 
 /// What is known of a caller right away.
@@ -40,23 +40,29 @@ pub(super) enum Identity {
 }
 
 impl<S> Authenticate<S> {
-    pub(super) fn new(inner: S, check: Check, source: Arc<TokenSource>, other: Other) -> Self {
+    pub(super) fn new(
+        inner: S,
+        check: Verification,
+        source: Arc<TokenSource>,
+        other: OtherCredentials,
+    ) -> Self {
         Self { inner, check, source, other }
     }
 
-    pub(super) fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Fault> {
+    pub(super) fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Unauthenticated> {
         if Surface::of_extensions(request.extensions()) == Surface::OpenAi {
-            let key = token::authorization(request)?.ok_or(Fault::NoToken)?;
+            let key = token::authorization(request)?.ok_or(Unauthenticated::NoToken)?;
             let keys = &self.other.service_keys;
-            let service = keys.holder(key).ok_or(Fault::InvalidKey { any: !keys.is_empty() })?;
+            let service =
+                keys.holder(key).ok_or(Unauthenticated::InvalidKey { any: !keys.is_empty() })?;
             return Ok(Identity::Known(service));
         }
         match &self.check {
             // Who shows a secret means to be the user it was made for.
-            Check::Trust(trust) => {
+            Verification::Trust(trust) => {
                 let token = token::authorization(request);
                 // It may hold a secret, whose holder must not become whom the path names.
-                if let Err(fault @ Fault::InvalidRequest(_)) = token
+                if let Err(fault @ Unauthenticated::InvalidRequest(_)) = token
                     && self.other.client_secrets.is_some()
                 {
                     return Err(fault);
@@ -69,10 +75,10 @@ impl<S> Authenticate<S> {
                 if !trust.asks_for_secret() {
                     self.source.check_is_local(request, trust)?;
                 }
-                let token = || token.and_then(|token| token.ok_or(Fault::NoToken));
+                let token = || token.and_then(|token| token.ok_or(Unauthenticated::NoToken));
                 trust.identify(request.uri().path(), token).map(Identity::Known)
             }
-            Check::Token(verifier) => {
+            Verification::Token(verifier) => {
                 let found = self.source.find(request)?;
                 if !found.from_cookie
                     && let Some(asked) = self.ask_about(found.token)
@@ -80,7 +86,7 @@ impl<S> Authenticate<S> {
                     return Ok(asked);
                 }
                 let known = if found.from_cookie { Identity::OfCookie } else { Identity::Known };
-                verifier.verify(found.token).map(known).map_err(Fault::InvalidToken)
+                verifier.verify(found.token).map(known).map_err(Unauthenticated::InvalidToken)
             }
         }
     }
@@ -88,7 +94,7 @@ impl<S> Authenticate<S> {
     /// Hands the request on, or answers it.
     pub(super) fn answer<B, R>(
         &mut self,
-        identified: Result<Identity, Fault>,
+        identified: Result<Identity, Unauthenticated>,
         mut request: Request<B>,
     ) -> ResponseFuture<S, B>
     where

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Request, Uri};
 
-use super::challenge::Fault;
+use super::challenge::Unauthenticated;
 use super::trust::Trust;
 
 /// The places where a token is looked for.
@@ -18,16 +18,18 @@ pub(super) struct TokenSource {
 
 /// A request's token, and where it was.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'r> {
+pub(super) struct FoundToken<'r> {
     pub(super) token: &'r str,
     pub(super) from_cookie: bool,
 }
 
 /// The token of `Authorization`, if that has one.
-pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Fault> {
+pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Unauthenticated> {
     match single(request.headers(), &header::AUTHORIZATION) {
         Ok(value) => value.map_or(Ok(None), bearer),
-        Err(Twice) => Err(Fault::InvalidRequest("there is more than one Authorization header")),
+        Err(Twice) => {
+            Err(Unauthenticated::InvalidRequest("there is more than one Authorization header"))
+        }
     }
 }
 
@@ -37,17 +39,20 @@ impl TokenSource {
     /// `Authorization` goes first, and where it has a token, good or bad, no cookie is looked at:
     /// a request with two tokens that disagree must not be two things to two readers. Credentials
     /// of another scheme are for somebody else: a browser adds those of a site in front by itself.
-    pub(super) fn find<'r, B>(&self, request: &'r Request<B>) -> Result<Found<'r>, Fault> {
+    pub(super) fn find<'r, B>(
+        &self,
+        request: &'r Request<B>,
+    ) -> Result<FoundToken<'r>, Unauthenticated> {
         if let Some(token) = authorization(request)? {
-            return Ok(Found { token, from_cookie: false });
+            return Ok(FoundToken { token, from_cookie: false });
         }
         let headers = request.headers();
-        let Some(name) = &self.cookie else { return Err(Fault::NoToken) };
-        let token = cookie(headers, name)?.ok_or(Fault::NoToken)?;
+        let Some(name) = &self.cookie else { return Err(Unauthenticated::NoToken) };
+        let token = cookie(headers, name)?.ok_or(Unauthenticated::NoToken)?;
         if !request.method().is_safe() && !self.is_own_page(headers, request.uri()) {
-            return Err(Fault::ForeignOrigin);
+            return Err(Unauthenticated::ForeignOrigin);
         }
-        Ok(Found { token, from_cookie: true })
+        Ok(FoundToken { token, from_cookie: true })
     }
 
     /// Whether the page that made the request may act with a cookie.
@@ -73,13 +78,13 @@ impl TokenSource {
         &self,
         request: &Request<B>,
         trust: &Trust,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Unauthenticated> {
         let headers = request.headers();
-        let host = single(headers, &header::HOST).map_err(|Twice| Fault::ForeignHost)?;
+        let host = single(headers, &header::HOST).map_err(|Twice| Unauthenticated::ForeignHost)?;
         let host = host.map(|host| host.to_str().unwrap_or_default());
         let authority = request.uri().authority().map(Authority::as_str);
         if !host.into_iter().chain(authority).all(is_loopback) {
-            return Err(Fault::ForeignHost);
+            return Err(Unauthenticated::ForeignHost);
         }
         if request.method().is_safe() || trust.believes_any_page() {
             return Ok(());
@@ -91,7 +96,7 @@ impl TokenSource {
         match origin(headers) {
             Ok(None) => Ok(()),
             Ok(Some(origin)) if self.is_allowed(origin) || is_local(origin) => Ok(()),
-            _ => Err(Fault::ForeignPage),
+            _ => Err(Unauthenticated::ForeignPage),
         }
     }
 
@@ -126,8 +131,9 @@ fn is_loopback(host: &str) -> bool {
 
 /// RFC 6750 section 2.1, with the scheme in any case (RFC 9110 section 11.1). Nothing where it is
 /// another scheme, which is not an error of this one (RFC 6750 section 3.1).
-fn bearer(value: &HeaderValue) -> Result<Option<&str>, Fault> {
-    const MALFORMED: Fault = Fault::InvalidRequest("the Authorization header is malformed");
+fn bearer(value: &HeaderValue) -> Result<Option<&str>, Unauthenticated> {
+    const MALFORMED: Unauthenticated =
+        Unauthenticated::InvalidRequest("the Authorization header is malformed");
     let scheme = value.as_bytes().split(|byte| b" \t".contains(byte)).next().unwrap_or_default();
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Ok(None);
@@ -140,7 +146,7 @@ fn bearer(value: &HeaderValue) -> Result<Option<&str>, Fault> {
 }
 
 /// The value of the cookie `name` (RFC 6265 section 4.2.1).
-fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Fault> {
+fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Unauthenticated> {
     let mut found = None;
     for pair in
         headers.get_all(header::COOKIE).iter().flat_map(|v| v.as_bytes().split(|b| *b == b';'))
@@ -155,7 +161,7 @@ fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Fau
         // A page of a sibling domain can set a second cookie of that name, and nothing says
         // which of the two is ours.
         if found.replace(value.trim_ascii()).is_some() {
-            return Err(Fault::InvalidRequest("the token's cookie comes twice"));
+            return Err(Unauthenticated::InvalidRequest("the token's cookie comes twice"));
         }
     }
     let Some(value) = found else { return Ok(None) };
@@ -163,7 +169,9 @@ fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Fau
     if value.is_empty() {
         return Ok(None);
     }
-    token68(value).map(Some).ok_or(Fault::InvalidRequest("the token's cookie is malformed"))
+    token68(value)
+        .map(Some)
+        .ok_or(Unauthenticated::InvalidRequest("the token's cookie is malformed"))
 }
 
 /// RFC 9110 section 11.2.

@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use percent_encoding::percent_decode_str;
 
-use super::challenge::Fault;
+use super::challenge::Unauthenticated;
 use crate::principal::{Principal, UserId};
 
 /// Whom to believe, and of whom, where callers have no tokens of their own.
@@ -74,12 +74,12 @@ impl Trust {
     pub(super) fn identify<'t>(
         &self,
         path: &str,
-        token: impl FnOnce() -> Result<&'t str, Fault>,
-    ) -> Result<Principal, Fault> {
+        token: impl FnOnce() -> Result<&'t str, Unauthenticated>,
+    ) -> Result<Principal, Unauthenticated> {
         if let Some(secret) = &self.secret {
             let shown = digest(&SHA256, token()?.as_bytes());
             verify_slices_are_equal(shown.as_ref(), secret.as_ref())
-                .map_err(|_| Fault::WrongSecret)?;
+                .map_err(|_| Unauthenticated::WrongSecret)?;
         }
         Ok(self.named_by(path).map_or_else(|| self.everyone.clone(), Principal::new))
     }

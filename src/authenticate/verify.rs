@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cache::{TokenCache, TokenDigest, Verified};
-use super::claims::Rules;
+use super::claims::ClaimRules;
 use super::jws::Jws;
 use super::keys::KeySet;
 use super::{Algorithm, InvalidToken, TokenType};
@@ -29,7 +29,7 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// that a token says is fetched, and nothing blocks.
 pub struct Verifier {
     keys: KeySet,
-    rules: Rules,
+    rules: ClaimRules,
     leeway: Duration,
     cache: Option<TokenCache>,
     clock: Clock,
@@ -54,7 +54,7 @@ impl Verifier {
         VerifierBuilder {
             algorithms: Vec::new(),
             key: None,
-            rules: Rules {
+            rules: ClaimRules {
                 issuer: None,
                 audience: None,
                 user_claim: "sub".to_owned(),
@@ -130,7 +130,7 @@ impl fmt::Debug for Verifier {
 pub struct VerifierBuilder {
     algorithms: Vec<Algorithm>,
     key: Option<KeySource>,
-    rules: Rules,
+    rules: ClaimRules,
     leeway: Duration,
     cache_capacity: usize,
     clock: Clock,

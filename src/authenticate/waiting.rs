@@ -17,37 +17,40 @@ pub struct ConnectionCallers(Arc<AtomicUsize>);
 
 /// Places for callers who are looked up.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct LookupPlaces {
     max: usize,
     count: Arc<AtomicUsize>,
 }
 
-impl Waiting {
+impl LookupPlaces {
     pub(super) fn new(max: usize) -> Self {
         Self { max, count: Arc::default() }
     }
 
     /// A place for a caller, of that connection where it is known, or `None` if there is none.
-    pub(super) fn enter(&self, connection: Option<&ConnectionCallers>) -> Option<Places> {
+    pub(super) fn enter(&self, connection: Option<&ConnectionCallers>) -> Option<CallerPlaces> {
         let of_connection = match connection {
-            Some(ConnectionCallers(count)) => Some(Place::of(count, MAX_OF_CONNECTION)?),
+            Some(ConnectionCallers(count)) => Some(LookupPlace::of(count, MAX_OF_CONNECTION)?),
             None => None,
         };
-        Some(Places { _of_all: Place::of(&self.count, self.max)?, _of_connection: of_connection })
+        Some(CallerPlaces {
+            _of_all: LookupPlace::of(&self.count, self.max)?,
+            _of_connection: of_connection,
+        })
     }
 }
 
 /// A caller's places, given back on drop.
 #[derive(Debug)]
-pub(super) struct Places {
-    _of_all: Place,
-    _of_connection: Option<Place>,
+pub(super) struct CallerPlaces {
+    _of_all: LookupPlace,
+    _of_connection: Option<LookupPlace>,
 }
 
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct LookupPlace(Arc<AtomicUsize>);
 
-impl Place {
+impl LookupPlace {
     fn of(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let one_more = |taken| (taken < max).then_some(taken + 1);
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
@@ -55,7 +58,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LookupPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn places_are_of_all_and_of_a_connection_and_come_back() {
-        let waiting = Waiting::new(MAX_OF_CONNECTION + 1);
+        let waiting = LookupPlaces::new(MAX_OF_CONNECTION + 1);
         let connection = ConnectionCallers::default();
         let mut taken: Vec<_> =
             (0..MAX_OF_CONNECTION).map(|_| waiting.enter(Some(&connection)).unwrap()).collect();

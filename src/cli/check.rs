@@ -7,7 +7,7 @@ use chatkit_rest::server::Server;
 use clap::Args;
 
 use super::settings::Settings;
-use super::{Failure, output};
+use super::{CommandFailure, output};
 
 /// Read the whole configuration and report every fault
 ///
@@ -28,7 +28,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         let loaded = self.settings.load()?;
         Server::check(&loaded.config)?;
         Ok(output::print(&report(&loaded))?)

@@ -6,7 +6,7 @@ use chatkit_rest::contract::{self, Target};
 use chatkit_rest::error::Error;
 use clap::{Args, Subcommand};
 
-use super::{Failure, output};
+use super::{CommandFailure, output};
 
 /// Where the token of `--base-url` is looked for if no flag gives it: other users of a machine
 /// can read command lines.
@@ -16,12 +16,12 @@ const TOKEN_VARIABLE: &str = "CHATKIT_REST_CONTRACT_TOKEN";
 #[derive(Args, Debug)]
 pub(super) struct Contract {
     #[command(subcommand)]
-    command: Command,
+    command: ContractCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    Run(Run),
+enum ContractCommand {
+    Run(RunArguments),
 }
 
 /// Run every fixture of a directory and print each difference
@@ -43,7 +43,7 @@ Examples:
   chatkit-rest contract run fixtures
   CHATKIT_REST_CONTRACT_TOKEN=$(chatkit-rest token --sub ada) \\
     chatkit-rest contract run fixtures --base-url http://127.0.0.1:8080/api/v1/chatkit")]
-struct Run {
+struct RunArguments {
     /// Directory with fixtures: a folder for each operation
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -63,15 +63,15 @@ struct Run {
 }
 
 impl Contract {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         match self.command {
-            Command::Run(run) => run.run(),
+            ContractCommand::Run(run) => run.run(),
         }
     }
 }
 
-impl Run {
-    fn run(self) -> Result<(), Failure> {
+impl RunArguments {
+    fn run(self) -> Result<(), CommandFailure> {
         let target = self.target()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -79,20 +79,20 @@ impl Run {
             .map_err(|error| Error::io("could not start the runtime", error))?;
         let report = runtime
             .block_on(contract::run_dir(self.directory, &target))
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+            .map_err(|error| CommandFailure::Usage(error.to_string()))?;
         output::print(&format!("{report}\n"))?;
         match report.failed() {
             0 => Ok(()),
-            failed => Err(Failure::Contract { failed }),
+            failed => Err(CommandFailure::Contract { failed }),
         }
     }
 
-    fn target(&self) -> Result<Target, Failure> {
+    fn target(&self) -> Result<Target, CommandFailure> {
         let Some(url) = &self.base_url else {
             return Ok(if self.in_process { Target::in_process() } else { Target::sockets() });
         };
         let target = Target::base_url(url)
-            .map_err(|error| Failure::Usage(format!("--base-url: {error}")))?;
+            .map_err(|error| CommandFailure::Usage(format!("--base-url: {error}")))?;
         let token = self.token.clone().or_else(|| std::env::var(TOKEN_VARIABLE).ok());
         Ok(match token {
             Some(token) => target.with_token(&token),

@@ -13,7 +13,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::model::{self, ModelFlags};
-use super::{Failure, output, serve, token};
+use super::{CommandFailure, output, serve, token};
 
 /// Try the gateway out: no server and no settings needed
 ///
@@ -39,15 +39,15 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         if !self.listen.ip().is_loopback() {
             let text = format!(
                 "--listen {}: the demo listens on loopback addresses only, such as 127.0.0.1:8080",
                 self.listen
             );
-            return Err(Failure::Usage(text));
+            return Err(CommandFailure::Usage(text));
         }
-        let directory = Directory::new()
+        let directory = TempDirectory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
         let (key, entry) = token::service_key("demo")?;
         let sources = self.model.add_to(Sources::new(), |name| std::env::var(name).ok())?;
@@ -58,8 +58,8 @@ impl Demo {
         };
         let mut tokens = Vec::new();
         for name in ["ada", "bob"] {
-            let user =
-                UserId::parse(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+            let user = UserId::parse(name)
+                .map_err(|error| CommandFailure::Usage(format!("{name}: {error}")))?;
             tokens.push(token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?);
         }
         let prefix = loaded.config.rest.prefix.to_string();
@@ -77,13 +77,13 @@ const LIFE: Duration = Duration::from_secs(24 * 3600);
 fn configuration(
     sources: Sources,
     listen: SocketAddr,
-    directory: &Directory,
+    directory: &TempDirectory,
     key: &ApiKey,
-) -> Result<Loaded, Failure> {
+) -> Result<Loaded, CommandFailure> {
     let file = directory.0.join("chatkit-rest.db");
-    let file = file
-        .to_str()
-        .ok_or_else(|| Failure::Usage("the temporary directory's name is not UTF-8".into()))?;
+    let file = file.to_str().ok_or_else(|| {
+        CommandFailure::Usage("the temporary directory's name is not UTF-8".into())
+    })?;
     let loaded = sources
         .flag("--listen", "listen", listen.to_string())
         .set("demo", "upstream.url", "embedded")
@@ -193,9 +193,9 @@ fn reachable(ip: IpAddr) -> IpAddr {
 
 /// A directory that only this user can look into, removed on drop.
 #[derive(Debug)]
-struct Directory(PathBuf);
+struct TempDirectory(PathBuf);
 
-impl Directory {
+impl TempDirectory {
     fn new() -> io::Result<Self> {
         // Unguessable, so that nobody else has made it; and `create` fails if somebody did.
         let path = std::env::temp_dir().join(format!("chatkit-rest-demo-{}", uuid::Uuid::new_v4()));
@@ -207,7 +207,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(path = %self.0.display(), %error, "could not remove the demo's data");
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_data_are_private_and_gone_at_the_end() {
-        let directory = Directory::new().unwrap();
+        let directory = TempDirectory::new().unwrap();
         let path = directory.0.clone();
         std::fs::write(path.join("x.db"), "x").unwrap();
         #[cfg(unix)]
@@ -312,7 +312,7 @@ mod tests {
         let (one, other) = (secret().unwrap(), secret().unwrap());
         assert_eq!(one.len(), 64);
         assert_ne!(one, other);
-        let directory = Directory::new().unwrap();
+        let directory = TempDirectory::new().unwrap();
         let loaded = configuration(
             Sources::new(),
             "127.0.0.1:0".parse().unwrap(),

@@ -7,7 +7,7 @@ use chatkit_rest::error::Error;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandFailure {
     /// Not everything was adopted.
     Adopt { left: u64 },
     /// The configuration is not right.
@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     Usage(String),
 }
 
-impl Failure {
+impl CommandFailure {
     /// 1: a run-time failure. 2: wrong usage or configuration. 130: stopped by a signal.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -45,7 +45,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Adopt { left: 1 } => f.write_str("error: 1 line was not adopted"),
@@ -86,13 +86,13 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CommandFailure {
     fn from(error: Error) -> Self {
         Self::Runtime(error)
     }
 }
 
-impl From<Faults> for Failure {
+impl From<Faults> for CommandFailure {
     fn from(faults: Faults) -> Self {
         Self::Configuration(faults)
     }
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn exit_codes_tell_whose_fault_it_is() {
         let io = Error::io("could not listen", std::io::Error::other("in use"));
-        assert_eq!(Failure::Runtime(io).exit_code(), 1);
-        assert_eq!(Failure::Interrupted.exit_code(), 1);
-        assert_eq!(Failure::Runtime(Error::config("bad key")).exit_code(), 2);
-        assert_eq!(Failure::Usage("no".into()).exit_code(), 2);
+        assert_eq!(CommandFailure::Runtime(io).exit_code(), 1);
+        assert_eq!(CommandFailure::Interrupted.exit_code(), 1);
+        assert_eq!(CommandFailure::Runtime(Error::config("bad key")).exit_code(), 2);
+        assert_eq!(CommandFailure::Usage("no".into()).exit_code(), 2);
     }
 }

@@ -34,7 +34,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut line = Line(Vec::with_capacity(USUAL_BYTES));
+        let mut line = JsonLine(Vec::with_capacity(USUAL_BYTES));
         line.0.extend_from_slice(b"{\"timestamp\":\"");
         // Neither a time nor a plain name has anything to escape, and a Vec takes all.
         let _ = write!(line.0, "{:.6}\"", Timestamp::now());
@@ -55,9 +55,9 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// An object that is being written.
-struct Line(Vec<u8>);
+struct JsonLine(Vec<u8>);
 
-impl Line {
+impl JsonLine {
     fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.0.push(b',');
         if is_plain(name) {
@@ -82,7 +82,7 @@ impl Line {
     }
 }
 
-impl Visit for Line {
+impl Visit for JsonLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.field(field, &value);
     }
@@ -119,9 +119,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLines(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Lines {
+    impl std::io::Write for CapturedLines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn written(log: impl FnOnce()) -> Vec<Value> {
-        let lines = Lines::default();
+        let lines = CapturedLines::default();
         let writer = lines.clone();
         let layer = fmt::layer().event_format(JsonLines).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer);

@@ -19,7 +19,7 @@ mod settings;
 mod shutdown;
 mod token;
 
-pub(crate) use failure::Failure;
+pub(crate) use failure::CommandFailure;
 
 /// What the command line says.
 #[derive(Debug, Parser)]
@@ -51,12 +51,12 @@ enum Command {
     Openapi(openapi::Openapi),
     Quarantine(quarantine::Quarantine),
     Serve(serve::Serve),
-    Token(token::Token),
+    Token(token::TokenArguments),
 }
 
 impl Arguments {
     /// Does what the command line says.
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CommandFailure> {
         match self.command {
             Command::Adopt(adopt) => adopt.run(),
             Command::Check(check) => check.run(),

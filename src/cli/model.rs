@@ -3,7 +3,7 @@
 use chatkit_rest::config::{Config, ResponderConfig, Sources};
 use clap::Args;
 
-use super::Failure;
+use super::CommandFailure;
 
 /// The model, if one is asked for.
 #[derive(Args, Debug)]
@@ -35,7 +35,7 @@ impl ModelFlags {
         self,
         sources: Sources,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Sources, Failure> {
+    ) -> Result<Sources, CommandFailure> {
         if !self.openai {
             // One can see it stream.
             return Ok(sources.set("demo", "embedded.token_delay", "30ms"));
@@ -43,7 +43,7 @@ impl ModelFlags {
         let variable = |name| variable(name).filter(|value| !value.is_empty());
         let missing = |what: &str, flag: &str, name: &str, example: &str| {
             let text = format!("--openai: {what}? Expected {flag}, or {name}, such as {example}");
-            Failure::Usage(text)
+            CommandFailure::Usage(text)
         };
         let mut sources = sources
             .set("demo", "embedded.responder", "openai")
@@ -78,11 +78,11 @@ impl ModelFlags {
 ///
 /// # Errors
 /// If a model elsewhere is to answer and there is no key for it.
-pub(super) fn described(config: &Config) -> Result<Option<String>, Failure> {
+pub(super) fn described(config: &Config) -> Result<Option<String>, CommandFailure> {
     let ResponderConfig::OpenAi(model) = &config.embedded.responder else { return Ok(None) };
     if model.api_key.is_none() && !model.is_local() {
         let text = "--openai: OPENAI_API_KEY is not set; only an API on this machine may need none";
-        return Err(Failure::Usage(text.into()));
+        return Err(CommandFailure::Usage(text.into()));
     }
     // Shell lines are made of it.
     let plain = |c: &char| c.is_ascii_alphanumeric() || "._:/-[]".contains(*c);
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    fn load(model: ModelFlags, variables: &[(&str, &str)]) -> Result<Config, Failure> {
+    fn load(model: ModelFlags, variables: &[(&str, &str)]) -> Result<Config, CommandFailure> {
         let sources = Sources::new().set("test", "upstream.url", "embedded").set(
             "test",
             "auth.secret",

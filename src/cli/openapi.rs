@@ -7,7 +7,7 @@ use chatkit_rest::openapi::document;
 use clap::Args;
 
 use super::settings::file_and_environment;
-use super::{Failure, output};
+use super::{CommandFailure, output};
 
 /// Print the OpenAPI document
 ///
@@ -28,7 +28,7 @@ pub(super) struct Openapi {
 }
 
 impl Openapi {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         let loaded = file_and_environment(self.config).load()?;
         let document = document(&loaded.config.facts())?;
         let mut text = serde_json::to_string_pretty(&document)

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Failure, output, settings};
+use super::{CommandFailure, output, settings};
 
 /// How many threads are read of the store at once.
 const PAGE: usize = 500;
@@ -38,7 +38,7 @@ Example:
   chatkit-rest quarantine delete thr_0f3a91c2 --store sqlite:/var/lib/chatkit-rest/sessions.db")]
 pub(super) struct Quarantine {
     #[command(subcommand)]
-    step: Step,
+    step: QuarantineStep,
 
     /// TOML file with settings
     #[arg(long, value_name = "FILE", global = true)]
@@ -50,7 +50,7 @@ pub(super) struct Quarantine {
 }
 
 #[derive(Debug, Subcommand)]
-enum Step {
+enum QuarantineStep {
     /// Print the threads in quarantine: whose each is, and which others got its id then
     List {
         /// As JSON Lines
@@ -73,32 +73,35 @@ enum Step {
 }
 
 impl Quarantine {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         let settings = settings::store(self.config, self.store)?;
         let StoreUrl::Sqlite(path) = &settings.url else {
-            return Err(Failure::Usage(
+            return Err(CommandFailure::Usage(
                 "store.url is memory:, which only its gateway can see; expected sqlite:FILE".into(),
             ));
         };
         // To make one would hide that another was meant.
         if !path.exists() {
-            return Err(Failure::Usage(format!("there is no session store {}", path.display())));
+            return Err(CommandFailure::Usage(format!(
+                "there is no session store {}",
+                path.display()
+            )));
         }
         match self.step {
-            Step::List { json } => list(path, json),
-            Step::Release { thread } => wait(release(&open(path)?, thread)),
-            Step::Delete { thread } => wait(delete(&open(path)?, thread)),
+            QuarantineStep::List { json } => list(path, json),
+            QuarantineStep::Release { thread } => wait(release(&open(path)?, thread)),
+            QuarantineStep::Delete { thread } => wait(delete(&open(path)?, thread)),
         }
     }
 }
 
 /// A file that is of this version, so that opening it changes nothing.
-fn open(path: &Path) -> Result<SqliteStore, Failure> {
+fn open(path: &Path) -> Result<SqliteStore, CommandFailure> {
     SqliteStore::read_quarantine(path, None, 0)?;
     Ok(SqliteStore::open(path)?)
 }
 
-fn wait(step: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait(step: impl Future<Output = Result<(), CommandFailure>>) -> Result<(), CommandFailure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -106,7 +109,7 @@ fn wait(step: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> 
         .block_on(step)
 }
 
-fn list(path: &Path, as_json: bool) -> Result<(), Failure> {
+fn list(path: &Path, as_json: bool) -> Result<(), CommandFailure> {
     let mut after = None;
     let mut is_first = true;
     loop {
@@ -174,9 +177,9 @@ fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: 
     };
 }
 
-async fn release(store: &SqliteStore, thread: String) -> Result<(), Failure> {
+async fn release(store: &SqliteStore, thread: String) -> Result<(), CommandFailure> {
     let text = match store.release(&thread).await? {
-        Released::Unknown => return Err(Failure::NotQuarantined { thread }),
+        Released::Unknown => return Err(CommandFailure::NotQuarantined { thread }),
         Released::ToOwner => format!(
             "Released: {thread:?} is its first owner's again, who sees all that is in it now.\n"
         ),
@@ -185,9 +188,9 @@ async fn release(store: &SqliteStore, thread: String) -> Result<(), Failure> {
     Ok(output::print(&text)?)
 }
 
-async fn delete(store: &SqliteStore, thread: String) -> Result<(), Failure> {
+async fn delete(store: &SqliteStore, thread: String) -> Result<(), CommandFailure> {
     if !store.delete_quarantined(&thread, Timestamp::now()).await? {
-        return Err(Failure::NotQuarantined { thread });
+        return Err(CommandFailure::NotQuarantined { thread });
     }
     Ok(output::print(&format!(
         "Deleted: the session of {thread:?} is gone; its owner's list no longer has it.\n\

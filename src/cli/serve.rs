@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::settings::Settings;
 use super::shutdown::{Signals, drain_on_signal};
-use super::{Failure, logging};
+use super::{CommandFailure, logging};
 
 /// Run the gateway
 ///
@@ -29,7 +29,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         let loaded = self.settings.load()?;
         run(loaded.config, &loaded.notes, |_| Ok(()))
     }
@@ -40,8 +40,8 @@ impl Serve {
 pub(super) fn run(
     config: Config,
     notes: &[Note],
-    bound: impl FnOnce(SocketAddr) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    bound: impl FnOnce(SocketAddr) -> Result<(), CommandFailure>,
+) -> Result<(), CommandFailure> {
     let _log = logging::start(&config.log)?;
     for note in notes {
         tracing::warn!(setting = note.key(), "{note}");
@@ -72,18 +72,18 @@ pub(super) fn run(
 }
 
 /// Says what helps when the address is taken.
-fn listen_failure(address: SocketAddr, error: Error) -> Failure {
+fn listen_failure(address: SocketAddr, error: Error) -> CommandFailure {
     let taken = error
         .source()
         .and_then(|cause| cause.downcast_ref::<io::Error>())
         .is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse);
     if !taken {
-        return Failure::Runtime(error);
+        return CommandFailure::Runtime(error);
     }
     let free = SocketAddr::new(address.ip(), 0);
     let advice =
         format!("{address} is taken by another program; `--listen {free}` takes a free port");
-    Failure::Runtime(Error::io(advice, io::ErrorKind::AddrInUse.into()))
+    CommandFailure::Runtime(Error::io(advice, io::ErrorKind::AddrInUse.into()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::pin::pin;
 use chatkit_rest::error::Error;
 use tokio::sync::oneshot;
 
-use super::Failure;
+use super::CommandFailure;
 
 /// The signals that ask a process to end.
 pub(super) struct Signals {
@@ -63,11 +63,11 @@ impl Signals {
 /// Runs `serve`, whose argument resolves when it is to drain.
 ///
 /// # Errors
-/// Those of `serve`, and [`Failure::Interrupted`] when a second signal came first.
+/// Those of `serve`, and [`CommandFailure::Interrupted`] when a second signal came first.
 pub(super) async fn drain_on_signal<S, F>(
     serve: S,
     mut next_signal: impl AsyncFnMut() -> &'static str,
-) -> Result<(), Failure>
+) -> Result<(), CommandFailure>
 where
     S: FnOnce(Draining) -> F,
     F: Future<Output = Result<(), Error>>,
@@ -75,17 +75,17 @@ where
     let (drain, draining) = oneshot::channel();
     let mut serving = pin!(serve(Draining(draining)));
     let signal = tokio::select! {
-        ended = &mut serving => return ended.map_err(Failure::from),
+        ended = &mut serving => return ended.map_err(CommandFailure::from),
         signal = next_signal() => signal,
     };
     tracing::info!(signal, "draining; a second signal ends at once");
     // The server may have stopped listening to it because it is about to end anyway.
     let _ = drain.send(());
     tokio::select! {
-        ended = &mut serving => ended.map_err(Failure::from),
+        ended = &mut serving => ended.map_err(CommandFailure::from),
         signal = next_signal() => {
             tracing::warn!(signal, "ended at once");
-            Err(Failure::Interrupted)
+            Err(CommandFailure::Interrupted)
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     async fn the_second_signal_ends_at_once() {
         let start = tokio::time::Instant::now();
         let failure = drain_on_signal(slow, signals(&[5, 7])).await.unwrap_err();
-        assert!(matches!(failure, Failure::Interrupted));
+        assert!(matches!(failure, CommandFailure::Interrupted));
         assert_eq!(start.elapsed().as_secs(), 7);
     }
 
@@ -148,6 +148,6 @@ mod tests {
     async fn a_server_that_fails_ends_it() {
         let broken = |_| async { Err(Error::config("broken")) };
         let failure = drain_on_signal(broken, signals(&[])).await.unwrap_err();
-        assert!(matches!(failure, Failure::Runtime(error) if error.to_string() == "broken"));
+        assert!(matches!(failure, CommandFailure::Runtime(error) if error.to_string() == "broken"));
     }
 }

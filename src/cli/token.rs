@@ -17,7 +17,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value};
 
 use super::settings::file_and_environment;
-use super::{Failure, output};
+use super::{CommandFailure, output};
 
 /// Mint a token for development, or draw a service's key
 ///
@@ -35,7 +35,7 @@ use super::{Failure, output};
 Example:
   TOKEN=$(chatkit-rest token --sub ada --ttl 8h --claim plan=pro --claim 'roles=[\"admin\"]')
   chatkit-rest token --service support")]
-pub(super) struct Token {
+pub(super) struct TokenArguments {
     /// User id
     #[arg(long, value_name = "USER")]
     sub: Option<String>,
@@ -57,18 +57,18 @@ pub(super) struct Token {
     config: Option<PathBuf>,
 }
 
-impl Token {
-    pub(super) fn run(self) -> Result<(), Failure> {
+impl TokenArguments {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         if let Some(name) = &self.service {
             let (key, entry) = service_key(name)?;
             return Ok(output::print(&key_lines(&key, &entry))?);
         }
         let user = UserId::parse(&self.sub.unwrap_or_default())
-            .map_err(|error| Failure::Usage(format!("--sub: {error}")))?;
+            .map_err(|error| CommandFailure::Usage(format!("--sub: {error}")))?;
         let loaded = file_and_environment(self.config).load()?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             let text = "auth.mode is \"none\": requests need no token, and none is looked at";
-            return Err(Failure::Usage(text.into()));
+            return Err(CommandFailure::Usage(text.into()));
         };
         let token = mint(jwt, &user, self.ttl, self.claims, Timestamp::now())?;
         Ok(output::print(&format!("{token}\n"))?)
@@ -82,9 +82,9 @@ pub(super) fn mint(
     ttl: Duration,
     claims: Vec<(String, Value)>,
     now: Timestamp,
-) -> Result<String, Failure> {
+) -> Result<String, CommandFailure> {
     let AuthKey::Secret(secret) = &jwt.key else {
-        return Err(Failure::Usage(
+        return Err(CommandFailure::Usage(
             "tokens are verified with a public key (auth.public_key_file), and only the holder of \
              the private key can make one; configure an HS256 secret for development"
                 .into(),
@@ -107,7 +107,7 @@ pub(super) fn mint(
     for (name, value) in claims {
         if name == "sub" || name == "exp" || name == jwt.user_claim {
             let text = format!("--claim {name}: that one is set by --sub or --ttl");
-            return Err(Failure::Usage(text));
+            return Err(CommandFailure::Usage(text));
         }
         all.insert(name, value);
     }
@@ -119,7 +119,7 @@ pub(super) fn mint(
         header.typ = Some(only.clone());
     }
     sign(&header, &all, &key)
-        .ok_or_else(|| Failure::Runtime(Error::config("the token could not be signed")))
+        .ok_or_else(|| CommandFailure::Runtime(Error::config("the token could not be signed")))
 }
 
 /// Not by the provider of the process, which is none where a build has two.
@@ -136,13 +136,13 @@ fn sign(header: &Header, claims: &Map<String, Value>, key: &EncodingKey) -> Opti
 }
 
 /// A new key for the service of that name, and what the gateway is to know of it.
-pub(super) fn service_key(name: &str) -> Result<(String, ApiKey), Failure> {
+pub(super) fn service_key(name: &str) -> Result<(String, ApiKey), CommandFailure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::io("no random numbers", io::Error::other(error)))?;
     let key = format!("sk-{}", URL_SAFE_NO_PAD.encode(bytes));
     let entry = ApiKey::of(name, &key)
-        .map_err(|why| Failure::Usage(format!("--service {name:?} {why}")))?;
+        .map_err(|why| CommandFailure::Usage(format!("--service {name:?} {why}")))?;
     Ok((key, entry))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
 use super::meaning::Secret;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::secret;
 use super::web;
 use crate::authenticate::{CLIENT_SECRET_PREFIX, TokenType, check_public_key, check_secret};
@@ -92,14 +92,14 @@ impl fmt::Debug for AuthKey {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+enum AuthMode {
     Jwt,
     None,
 }
 
 /// Reads `[auth]`.
-pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
-    let mode = read.choice("auth.mode", &[("jwt", Mode::Jwt), ("none", Mode::None)]);
+pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
+    let mode = read.choice("auth.mode", &[("jwt", AuthMode::Jwt), ("none", AuthMode::None)]);
     let anonymous = read.optional("auth.anonymous_user", |text| {
         UserId::parse(text)
             .map_err(|_| "is no user id (1 to 255 characters, none a control)".into())
@@ -125,7 +125,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
 
     // A setting that the mode has no use for may be at fault all the same: that was recorded above.
     match mode? {
-        Mode::None => {
+        AuthMode::None => {
             let (anonymous, shared) = (anonymous?, shared?);
             if anonymous.is_empty() {
                 read.refuse(
@@ -142,7 +142,7 @@ pub(super) fn read(read: &mut Reader<'_>) -> Option<AuthConfig> {
                 danger_short_secret: danger_short_secret?,
             }))
         }
-        Mode::Jwt => {
+        AuthMode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
             let key = key(read, &algorithms, secret, public_key)?;
             Some(AuthConfig::Jwt(JwtConfig {
@@ -184,7 +184,7 @@ fn is_restricted_name(text: &str) -> bool {
 
 /// The key that fits the algorithms; a fault where it is missing or the other one is there too.
 fn key(
-    read: &mut Reader<'_>,
+    read: &mut SettingsReader<'_>,
     algorithms: &[Algorithm],
     secret: Vec<(&'static str, Secret)>,
     public_key: Vec<AuthKey>,
@@ -268,7 +268,7 @@ fn key(
 }
 
 /// A secret that is a bearer token as it is.
-fn shared_secret(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
+fn shared_secret(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
     let secret = secret::read(read, "auth.shared_secret", "auth.shared_secret_file")?;
     let Some((setting, secret)) = secret.into_iter().next() else { return Some(Vec::new()) };
     // RFC 6750 section 2.1.
@@ -292,7 +292,7 @@ fn shared_secret(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
 }
 
 /// Refuses a secret that is short where others can reach the gateway.
-pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Reader<'_>) {
+pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut SettingsReader<'_>) {
     let (secret, inline, file, needed, danger) = match auth {
         AuthConfig::Anonymous(AnonymousConfig {
             shared_secret: Some(secret),
@@ -329,7 +329,7 @@ pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Re
     read.refuse(if from_file { file } else { inline }, problem);
 }
 
-fn public_key(read: &mut Reader<'_>) -> Option<Vec<AuthKey>> {
+fn public_key(read: &mut SettingsReader<'_>) -> Option<Vec<AuthKey>> {
     let path = read.optional("auth.public_key_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
     let pem = secret::key_file(read, "auth.public_key_file", &path)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::meaning::Secret;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::secret;
 use super::settings::Config;
 use super::web::{self, Upstream};
@@ -68,20 +68,20 @@ impl fmt::Debug for OpenAiResponderConfig {
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum ResponderKind {
     Echo,
     OpenAi,
 }
 
 /// Reads `[embedded]`.
-pub(super) fn read(read: &mut Reader<'_>) -> Option<EmbeddedConfig> {
+pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<EmbeddedConfig> {
     let responder = responder(read);
     let token_delay = read.duration("embedded.token_delay");
     Some(EmbeddedConfig { responder: responder?, token_delay: token_delay? })
 }
 
-fn responder(read: &mut Reader<'_>) -> Option<ResponderConfig> {
-    let kinds = [("echo", Kind::Echo), ("openai", Kind::OpenAi)];
+fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
+    let kinds = [("echo", ResponderKind::Echo), ("openai", ResponderKind::OpenAi)];
     let kind = read.choice("embedded.responder", &kinds);
     let base_url = read.optional("embedded.base_url", base_url);
     let api_key = api_key(read);
@@ -96,7 +96,7 @@ fn responder(read: &mut Reader<'_>) -> Option<ResponderConfig> {
     // A setting that the echo has no use for may be at fault all the same: that was recorded above.
     let (kind, base_url, api_key, model, system_prompt) =
         (kind?, base_url?, api_key?, model?, system_prompt?);
-    if matches!(kind, Kind::Echo) {
+    if matches!(kind, ResponderKind::Echo) {
         return Some(ResponderConfig::Echo);
     }
     if cfg!(not(feature = "openai")) {
@@ -131,7 +131,7 @@ fn base_url(text: &str) -> Result<Uri, String> {
 }
 
 /// The key; empty if there is none.
-fn api_key(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
+fn api_key(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
     let key = secret::read(read, "embedded.api_key", "embedded.api_key_file")?;
     let Some((setting, key)) = key.into_iter().next() else { return Some(Vec::new()) };
     if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -143,7 +143,7 @@ fn api_key(read: &mut Reader<'_>) -> Option<Vec<Secret>> {
 }
 
 /// What is allowed but probably not meant, as setting and text.
-pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<(&'static str, String)> {
+pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static str, String)> {
     const OF_A_MODEL: [&str; 5] = [
         "embedded.base_url",
         "embedded.api_key",

@@ -17,14 +17,14 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// As it would be written in the environment; read like any other layer.
     pub(super) default: &'static str,
-    pub(super) shape: Shape,
+    pub(super) shape: ValueShape,
     /// One line of documentation.
     pub(super) about: &'static str,
 }
 
 /// What a setting's value looks like before its meaning is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum ValueShape {
     /// Names with SHA-256 digests.
     ApiKeys,
     Boolean,
@@ -49,7 +49,7 @@ pub(super) enum Shape {
     Url(&'static str),
 }
 
-impl Shape {
+impl ValueShape {
     /// What a fault says was expected.
     pub(super) fn expected(self) -> String {
         match self {
@@ -126,33 +126,38 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     })
 }
 
-const fn key(name: &'static str, default: &'static str, shape: Shape, about: &'static str) -> Key {
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    shape: ValueShape,
+    about: &'static str,
+) -> Key {
     Key { name, default, shape, about }
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A wait that must end, and not before it began.
-const TIMEOUT: Shape = Shape::Duration(Duration::from_millis(1), DAY);
+const TIMEOUT: ValueShape = ValueShape::Duration(Duration::from_millis(1), DAY);
 /// A time that may be nothing.
-const SPAN: Shape = Shape::Duration(Duration::ZERO, DAY);
+const SPAN: ValueShape = ValueShape::Duration(Duration::ZERO, DAY);
 /// A limit that may be off.
-const OR_NONE: Shape = Shape::Count(0, u32::MAX as u64);
+const OR_NONE: ValueShape = ValueShape::Count(0, u32::MAX as u64);
 /// A limit of something there must be at least one of.
-const AT_LEAST_1: Shape = Shape::Count(1, u32::MAX as u64);
+const AT_LEAST_1: ValueShape = ValueShape::Count(1, u32::MAX as u64);
 /// The size of something that is held in memory, up to 1 GiB.
-const BYTES: Shape = Shape::Count(1, 1 << 30);
+const BYTES: ValueShape = ValueShape::Count(1, 1 << 30);
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
-const PATH: Shape = Shape::Text("a path such as \"/api/v1/chatkit\"");
+const PATH: ValueShape = ValueShape::Text("a path such as \"/api/v1/chatkit\"");
 const ALGORITHMS: &str = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA or Ed25519";
 
 /// Every setting, by section, in the order of the reference.
 #[rustfmt::skip] // one setting, one paragraph
 pub(super) const KEYS: &[Key] = &[
-    key("listen", "127.0.0.1:8080", Shape::Text(ADDRESS),
+    key("listen", "127.0.0.1:8080", ValueShape::Text(ADDRESS),
         "address and port the gateway listens on; port 0 takes a free one"),
 
-    key("server.public_url", "", Shape::Place("a URL such as \"https://chat.example.org\""),
+    key("server.public_url", "", ValueShape::Place("a URL such as \"https://chat.example.org\""),
         "where clients reach the gateway, without `rest.prefix`: for the upstream alone, and the URLs that it makes (uploads), not for `Location` and `/openapi.json`, which are relative; empty = where each request was sent to"),
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
@@ -166,16 +171,16 @@ pub(super) const KEYS: &[Key] = &[
         "open streams may take this long to end after SIGTERM; then they are cut"),
     key("server.max_connections", "20000", AT_LEAST_1,
         "client connections at once"),
-    key("server.max_header_bytes", "65536", Shape::Count(1024, 1 << 20),
+    key("server.max_header_bytes", "65536", ValueShape::Count(1024, 1 << 20),
         "bytes of a request's head"),
-    key("server.worker_threads", "0", Shape::Count(0, 1024),
+    key("server.worker_threads", "0", ValueShape::Count(0, 1024),
         "threads that serve requests; 0 = one per core"),
 
     key("rest.prefix", "/api/v1/chatkit", PATH,
         "path below which the REST routes are"),
 
     key("upstream.url", "http://127.0.0.1:8000/chatkit",
-        Shape::Url("\"embedded\" or a URL such as \"http://127.0.0.1:8000/chatkit\""),
+        ValueShape::Url("\"embedded\" or a URL such as \"http://127.0.0.1:8000/chatkit\""),
         "ChatKit endpoint of the backing server, or `embedded` for the one built in"),
     key("upstream.connect_timeout", "2s", TIMEOUT,
         "for a connection to be made"),
@@ -187,78 +192,78 @@ pub(super) const KEYS: &[Key] = &[
         "for the whole answer of an operation that doesn't stream"),
     key("upstream.pool_idle_timeout", "4s", SPAN,
         "an unused connection is kept for this long; keep it below the upstream's own (uvicorn: 5s)"),
-    key("upstream.max_idle_connections", "1024", Shape::Count(0, 65536),
+    key("upstream.max_idle_connections", "1024", ValueShape::Count(0, 65536),
         "unused connections kept; 0 = none"),
     key("upstream.max_reply_bytes", "33554432", BYTES,
         "bytes of an answer that doesn't stream"),
-    key("upstream.user_header", "x-user-id", Shape::Text("a header's name such as \"x-user-id\""),
+    key("upstream.user_header", "x-user-id", ValueShape::Text("a header's name such as \"x-user-id\""),
         "header that tells the upstream who the verified user is"),
-    key("upstream.forward_authorization", "false", Shape::Boolean,
+    key("upstream.forward_authorization", "false", ValueShape::Boolean,
         "whether the client's `authorization` goes to the upstream"),
     key("upstream.forward_headers", DEFAULT_CLIENT_HEADERS,
-        Shape::List("headers' names such as \"x-tenant\", their beginnings such as \"x-acme-*\", or \"*\""),
+        ValueShape::List("headers' names such as \"x-tenant\", their beginnings such as \"x-acme-*\", or \"*\""),
         "headers of clients that go to the upstream, in place of the default ones; `*` = all but those that are known to be never a client's to say: no list of the names from which servers take a user is complete, so list what is needed. Others are named in the log once"),
-    key("upstream.forwarded", "true", Shape::Boolean,
+    key("upstream.forwarded", "true", ValueShape::Boolean,
         "whether the upstream is told where clients reach the gateway, as `forwarded` and `x-forwarded-host`, `-proto` and `-prefix`"),
-    key("upstream.utc_offset", "+00:00", Shape::Text("an offset such as \"+05:30\""),
+    key("upstream.utc_offset", "+00:00", ValueShape::Text("an offset such as \"+05:30\""),
         "zone of the upstream's times, which name none"),
 
-    key("embedded.responder", "echo", Shape::Choice(&["echo", "openai"]),
+    key("embedded.responder", "echo", ValueShape::Choice(&["echo", "openai"]),
         "who answers in the built-in server: an echo, or a model behind OpenAI's chat-completions API, within `upstream`'s time-outs"),
-    key("embedded.base_url", "", Shape::Url("a URL such as \"http://127.0.0.1:11434/v1\""),
+    key("embedded.base_url", "", ValueShape::Url("a URL such as \"http://127.0.0.1:11434/v1\""),
         "that API; requests go to `/chat/completions` below it"),
-    key("embedded.api_key", "", Shape::Secret,
+    key("embedded.api_key", "", ValueShape::Secret,
         "key for that API; empty = none"),
-    key("embedded.api_key_file", "", Shape::KeyFile,
+    key("embedded.api_key_file", "", ValueShape::KeyFile,
         "file with the key, in place of `embedded.api_key`; one newline at its end is not part of it"),
-    key("embedded.model", "", Shape::Text("a model's name such as \"llama3.2\""),
+    key("embedded.model", "", ValueShape::Text("a model's name such as \"llama3.2\""),
         "model that answers, whatever the user chose"),
-    key("embedded.system_prompt", "", Shape::Text("a text"),
+    key("embedded.system_prompt", "", ValueShape::Text("a text"),
         "what the model is told before each conversation; empty = nothing"),
     key("embedded.token_delay", "0ms", SPAN,
         "pause between the words of the echo's answers"),
 
-    key("auth.mode", "jwt", Shape::Choice(&["jwt", "none"]),
+    key("auth.mode", "jwt", ValueShape::Choice(&["jwt", "none"]),
         "`none`: callers are believed; refused unless `listen` is a loopback address or there is `auth.shared_secret`"),
-    key("auth.anonymous_user", "anonymous", Shape::Text("a user id"),
+    key("auth.anonymous_user", "anonymous", ValueShape::Text("a user id"),
         "who everyone is with `auth.mode = \"none\"` whose path names no user"),
-    key("auth.shared_secret", "", Shape::Secret,
+    key("auth.shared_secret", "", ValueShape::Secret,
         "bearer token that every caller must have with `auth.mode = \"none\"`, of at least 16 bytes where others can reach `listen`; empty = none. Whoever has it is every user"),
-    key("auth.shared_secret_file", "", Shape::KeyFile,
+    key("auth.shared_secret_file", "", ValueShape::KeyFile,
         "file with it, in place of `auth.shared_secret`"),
-    key("auth.algorithms", "HS256", Shape::List(ALGORITHMS),
+    key("auth.algorithms", "HS256", ValueShape::List(ALGORITHMS),
         "signatures that are accepted, all of one kind of key"),
-    key("auth.secret", "", Shape::Secret,
+    key("auth.secret", "", ValueShape::Secret,
         "key of HS256, HS384 and HS512"),
-    key("auth.secret_file", "", Shape::KeyFile,
+    key("auth.secret_file", "", ValueShape::KeyFile,
         "file with the secret, in place of `auth.secret`; one newline at its end is not part of it"),
-    key("auth.danger_short_secret", "false", Shape::Boolean,
+    key("auth.danger_short_secret", "false", ValueShape::Boolean,
         "takes a secret that is shorter than the hash (32, 48 or 64 bytes), or an `auth.shared_secret` of less than 16, on an address that others can reach, too"),
-    key("auth.public_key_file", "", Shape::KeyFile,
+    key("auth.public_key_file", "", ValueShape::KeyFile,
         "PEM file with the public key of the RS, PS and ES algorithms and EdDSA"),
-    key("auth.jwks_url", "", Shape::Url("nothing: key sets are not in this version"),
+    key("auth.jwks_url", "", ValueShape::Url("nothing: key sets are not in this version"),
         "not in this version"),
-    key("auth.issuer", "", Shape::Text("a text"),
+    key("auth.issuer", "", ValueShape::Text("a text"),
         "`iss` that tokens must have; empty = any"),
-    key("auth.audience", "", Shape::Text("a text"),
+    key("auth.audience", "", ValueShape::Text("a text"),
         "`aud` that tokens must have; empty = tokens may have none"),
-    key("auth.user_claim", "sub", Shape::Text("a claim's name such as \"sub\""),
+    key("auth.user_claim", "sub", ValueShape::Text("a claim's name such as \"sub\""),
         "claim that holds the user's id"),
-    key("auth.token_type", "", Shape::Text("a type such as \"at+jwt\", or \"any\""),
+    key("auth.token_type", "", ValueShape::Text("a type such as \"at+jwt\", or \"any\""),
         "`typ` that tokens must have in their header; empty = any but one that says, as claims may too, that it is an ID, refresh or logout token. `any` = those as well"),
-    key("auth.leeway", "60s", Shape::Duration(Duration::ZERO, MAX_LEEWAY),
+    key("auth.leeway", "60s", ValueShape::Duration(Duration::ZERO, MAX_LEEWAY),
         "by which clocks may differ when `exp` and `nbf` are checked"),
-    key("auth.cookie", "", Shape::Text("a cookie's name such as \"session\""),
+    key("auth.cookie", "", ValueShape::Text("a cookie's name such as \"session\""),
         "cookie that may carry the token; empty = none"),
 
     key("store.url", "sqlite:chatkit-rest.db",
-        Shape::Place("\"sqlite:FILE\" or \"memory:\""),
+        ValueShape::Place("\"sqlite:FILE\" or \"memory:\""),
         "where sessions are kept: `sqlite:FILE`, or `memory:`, which is gone with the process"),
 
-    key("session.hide_foreign", "false", Shape::Boolean,
+    key("session.hide_foreign", "false", ValueShape::Boolean,
         "somebody else's session answers 404 in place of 403"),
 
-    key("attachments.unknown", "refuse", Shape::Choice(&["refuse", "forward"]),
+    key("attachments.unknown", "refuse", ValueShape::Choice(&["refuse", "forward"]),
         "what happens to attachment ids that nobody is known to own, as those of files that were uploaded past the gateway"),
 
     key("limits.requests_per_minute", "30", OR_NONE,
@@ -271,13 +276,13 @@ pub(super) const KEYS: &[Key] = &[
         "Unicode scalar values of a message"),
     key("limits.max_body_bytes", "1048576", BYTES,
         "bytes of a request's body"),
-    key("limits.max_json_values", "10000", Shape::Count(100, 10_000_000),
+    key("limits.max_json_values", "10000", ValueShape::Count(100, 10_000_000),
         "JSON values of a request's body, keys counted; a tool's output, an action's payload and a tag's data are not"),
     key("limits.max_audio_bytes", "26214400", BYTES,
         "bytes of a transcription's audio"),
-    key("limits.max_buffered_bytes", "268435456", Shape::Count(1 << 20, 1 << 40),
+    key("limits.max_buffered_bytes", "268435456", ValueShape::Count(1 << 20, 1 << 40),
         "bytes of what is read whole, requests' bodies and the upstream's answers, and of what is held of runs, that are in memory at once; more are a 503, and no more is held"),
-    key("limits.max_buffered_bytes_per_user", "67108864", Shape::Count(1 << 20, 1 << 40),
+    key("limits.max_buffered_bytes_per_user", "67108864", ValueShape::Count(1 << 20, 1 << 40),
         "the same of one user: by default two answers of `upstream.max_reply_bytes` at once; more are a 429; what is larger by itself than this or all is never read"),
     key("limits.max_in_flight", "10000", AT_LEAST_1,
         "requests and open streams at once"),
@@ -290,18 +295,18 @@ pub(super) const KEYS: &[Key] = &[
 
     key("stream.hold_for", "5s", SPAN,
         "a run's status waits this long for its first output; 0s = not beyond the bookkeeping events"),
-    key("stream.hold_bytes", "65536", Shape::Count(0, 16 << 20),
+    key("stream.hold_bytes", "65536", ValueShape::Count(0, 16 << 20),
         "bytes of a run held back while its status waits, beside its bookkeeping events: those may have six times `limits.max_body_bytes`, as the message comes back in them"),
 
-    key("chat.enabled", "true", Shape::Boolean,
+    key("chat.enabled", "true", ValueShape::Boolean,
         "whether the one-shot chat routes are served"),
     key("chat.path", "/api", PATH,
         "path below which they are"),
-    key("chat.id_format", "uuid", Shape::Choice(&["uuid", "integer", "conv"]),
+    key("chat.id_format", "uuid", ValueShape::Choice(&["uuid", "integer", "conv"]),
         "what the ids of their conversations look like: a UUID, 17, or `conv_0f3a91c2`"),
-    key("chat.acted", ACTED, Shape::Text("a text of at most 500 characters"),
+    key("chat.acted", ACTED, ValueShape::Text("a text of at most 500 characters"),
         "their answer where the assistant used a tool or showed something, and said nothing"),
-    key("chat.invalid_status", "422", Shape::Status(&["422", "400"]),
+    key("chat.invalid_status", "422", ValueShape::Status(&["422", "400"]),
         "their status for a message that is empty or too long, and for whatever else is JSON and not what is expected"),
     key("chat.max_message_chars", "10000", AT_LEAST_1,
         "Unicode scalar values of their messages"),
@@ -310,25 +315,25 @@ pub(super) const KEYS: &[Key] = &[
     key("chat.max_messages", "0", OR_NONE,
         "messages per conversation; 0 = none"),
 
-    key("openai.enabled", "true", Shape::Boolean,
+    key("openai.enabled", "true", ValueShape::Boolean,
         "whether the OpenAI-compatible routes are served"),
     key("openai.path", "/v1/chatkit", PATH,
         "path below which they are"),
-    key("openai.api_keys", "", Shape::ApiKeys,
+    key("openai.api_keys", "", ValueShape::ApiKeys,
         "keys of the services that may call them: a name and the key's SHA-256; empty = nobody may"),
 
-    key("cors.allowed_origins", "", Shape::List("origins such as \"https://app.example.com\", or \"*\" alone"),
+    key("cors.allowed_origins", "", ValueShape::List("origins such as \"https://app.example.com\", or \"*\" alone"),
         "origins whose pages may call the gateway; empty = none"),
 
-    key("passthrough.unknown", "refuse", Shape::Choice(&["refuse", "forward"]),
+    key("passthrough.unknown", "refuse", ValueShape::Choice(&["refuse", "forward"]),
         "what happens to ChatKit requests of a type that is not known: their ids can't be checked"),
 
-    key("log.format", "auto", Shape::Choice(&["auto", "text", "json"]),
+    key("log.format", "auto", ValueShape::Choice(&["auto", "text", "json"]),
         "`auto`: `text` on a terminal, else `json`"),
-    key("log.level", "info", Shape::Text("a level such as \"info\", or directives such as \"info,hyper=debug\""),
+    key("log.level", "info", ValueShape::Text("a level such as \"info\", or directives such as \"info,hyper=debug\""),
         "`off`, `error`, `warn`, `info`, `debug` or `trace`, or directives `TARGET=LEVEL`"),
 
-    key("admin.listen", "", Shape::Text(ADDRESS),
+    key("admin.listen", "", ValueShape::Text(ADDRESS),
         "address and port of health, metrics and the OpenAPI document; empty = on `listen`, and metrics nowhere"),
 ];
 

@@ -14,11 +14,11 @@ use super::value::Value;
 
 /// The values of every setting, from the weakest layer to the strongest.
 pub(super) struct Layers {
-    settings: BTreeMap<&'static str, Vec<Setting>>,
+    settings: BTreeMap<&'static str, Vec<LayerValue>>,
 }
 
 /// One value, and who gave it.
-pub(super) struct Setting {
+pub(super) struct LayerValue {
     pub(super) origin: Origin,
     pub(super) value: Value,
 }
@@ -35,16 +35,16 @@ impl Layers {
 
     /// Puts a value on top of a setting's others.
     pub(super) fn push(&mut self, key: &'static Key, origin: Origin, value: Value) {
-        self.settings.entry(key.name).or_default().push(Setting { origin, value });
+        self.settings.entry(key.name).or_default().push(LayerValue { origin, value });
     }
 
     /// A setting's values, weakest first.
-    pub(super) fn of(&self, name: &str) -> &[Setting] {
+    pub(super) fn of(&self, name: &str) -> &[LayerValue] {
         self.settings.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The value that counts.
-    pub(super) fn top(&self, name: &str) -> Option<&Setting> {
+    pub(super) fn top(&self, name: &str) -> Option<&LayerValue> {
         self.of(name).last()
     }
 

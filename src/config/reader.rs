@@ -1,18 +1,18 @@
 //! From a setting's values to its meaning.
 //!
-//! A method of [`Reader`] returns `None` exactly where it recorded a fault.
+//! A method of [`SettingsReader`] returns `None` exactly where it recorded a fault.
 
 use std::time::Duration;
 
 use super::error::{Fault, Origin};
 use super::hint;
-use super::key::{self, Shape};
+use super::key::{self, ValueShape};
 use super::layers::Layers;
 use super::meaning::{self, ApiKey};
 use super::value::Value;
 
 /// Reads settings out of their layers and keeps what is wrong with them.
-pub(super) struct Reader<'l> {
+pub(super) struct SettingsReader<'l> {
     pub(super) layers: &'l Layers,
     pub(super) faults: Vec<Fault>,
 }
@@ -70,13 +70,13 @@ impl Problems {
     }
 }
 
-impl Reader<'_> {
+impl SettingsReader<'_> {
     /// Reads a setting from every layer that has it, so that a wrong value is found even where
     /// a later layer hides it; the last one counts.
     fn each<T>(
         &mut self,
         name: &'static str,
-        parse: impl Fn(Shape, &Value) -> Result<T, Refusal>,
+        parse: impl Fn(ValueShape, &Value) -> Result<T, Refusal>,
     ) -> Option<T> {
         let Some(key) = key::find(name) else {
             self.refuse(name, "a setting that the program does not know: a defect of it".into());
@@ -165,10 +165,10 @@ impl Reader<'_> {
             let text = value.text().ok_or(Refusal::TYPE)?;
             let duration = meaning::duration(text)?;
             match shape {
-                Shape::Duration(min, _) if duration < min => {
+                ValueShape::Duration(min, _) if duration < min => {
                     Err(Refusal::from("is too short".to_owned()))
                 }
-                Shape::Duration(_, max) if duration > max => {
+                ValueShape::Duration(_, max) if duration > max => {
                     Err(Refusal::from("is too long".to_owned()))
                 }
                 _ => Ok(duration),
@@ -179,7 +179,7 @@ impl Reader<'_> {
     fn number<T: TryFrom<i64>>(&mut self, name: &'static str) -> Option<T> {
         self.each(name, |shape, value| {
             let number = value.integer().ok_or(Refusal::TYPE)?;
-            if let Shape::Count(min, max) = shape
+            if let ValueShape::Count(min, max) = shape
                 && !u64::try_from(number).is_ok_and(|number| (min..=max).contains(&number))
             {
                 return Err(Refusal::from("is out of range".to_owned()));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::key::{KEYS, Shape, written};
+use super::key::{KEYS, ValueShape, written};
 
 /// The table of all settings, in Markdown: name, default, what it takes, what it is for.
 ///
@@ -11,25 +11,29 @@ pub fn reference() -> String {
     let mut table = String::from("| setting | default | takes | what for |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match (key.shape, key.default) {
-            (Shape::List(_) | Shape::ApiKeys, "") => "`[]`".to_owned(),
-            (Shape::List(_), list) => format!("`[\"{}\"]`", list.replace(',', "\", \"")),
-            (Shape::Boolean | Shape::Count(..) | Shape::Status(_), bare) => format!("`{bare}`"),
+            (ValueShape::List(_) | ValueShape::ApiKeys, "") => "`[]`".to_owned(),
+            (ValueShape::List(_), list) => format!("`[\"{}\"]`", list.replace(',', "\", \"")),
+            (ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_), bare) => {
+                format!("`{bare}`")
+            }
             (_, text) => format!("`\"{text}\"`"),
         };
         let takes = match key.shape {
-            Shape::ApiKeys => "`[{ name = \"…\", sha256 = \"…\" }]`".to_owned(),
-            Shape::Boolean => "`true`, `false`".into(),
-            Shape::Choice(words) => {
+            ValueShape::ApiKeys => "`[{ name = \"…\", sha256 = \"…\" }]`".to_owned(),
+            ValueShape::Boolean => "`true`, `false`".into(),
+            ValueShape::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
                 words.join(", ")
             }
-            Shape::Count(min, max) => format!("{min} to {max}"),
-            Shape::Duration(min, max) => format!("{} to {}", written(min), written(max)),
-            Shape::KeyFile => "a path".into(),
-            Shape::List(what) => format!("list of {}", what.replace('"', "`")),
-            Shape::Secret => "a secret".into(),
-            Shape::Status(statuses) => statuses.join(", "),
-            Shape::Place(what) | Shape::Text(what) | Shape::Url(what) => what.replace('"', "`"),
+            ValueShape::Count(min, max) => format!("{min} to {max}"),
+            ValueShape::Duration(min, max) => format!("{} to {}", written(min), written(max)),
+            ValueShape::KeyFile => "a path".into(),
+            ValueShape::List(what) => format!("list of {}", what.replace('"', "`")),
+            ValueShape::Secret => "a secret".into(),
+            ValueShape::Status(statuses) => statuses.join(", "),
+            ValueShape::Place(what) | ValueShape::Text(what) | ValueShape::Url(what) => {
+                what.replace('"', "`")
+            }
         };
         // Writing to a `String` does not fail.
         let _ = writeln!(table, "| `{}` | {default} | {takes} | {} |", key.name, key.about);

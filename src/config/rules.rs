@@ -8,14 +8,14 @@ use http::HeaderName;
 use super::auth::{self, AuthConfig};
 use super::embedded;
 use super::error::Note;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::settings::Config;
 use super::web::{AllowedOrigins, Upstream};
 use crate::operation::Name;
 use crate::route::{Overlap, setting};
 
 /// Records the contradictions in a configuration whose settings are right one by one.
-pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
+pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
     if let AuthConfig::Anonymous(anonymous) = &config.auth
         && anonymous.shared_secret.is_none()
         && !config.listen.ip().is_loopback()
@@ -74,7 +74,7 @@ pub(super) fn contradictions(config: &Config, read: &mut Reader<'_>) {
 }
 
 /// No path can be on two surfaces.
-fn surfaces(config: &Config, read: &mut Reader<'_>) {
+fn surfaces(config: &Config, read: &mut SettingsReader<'_>) {
     let surfaces = config.surfaces();
     for Overlap { inner, outer, operation } in Overlap::all(&Name::ALL, &surfaces) {
         let [Some(here), Some(prefix)] = [inner, outer].map(|it| surfaces.prefix(it)) else {
@@ -96,7 +96,7 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// What is allowed but probably not what was meant.
-pub(super) fn notes(config: &Config, read: &Reader<'_>) -> Vec<Note> {
+pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |key: &'static str, text: String| {
         notes.push(Note { key, origin: read.layers.origin(key), text });

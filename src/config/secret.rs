@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, BYTE_ORDER_MARK};
 use super::meaning::Secret;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 
 /// The secret, from the setting or the file, whichever is of the later layer, and which it was;
 /// empty if neither is set.
 pub(super) fn read(
-    read: &mut Reader<'_>,
+    read: &mut SettingsReader<'_>,
     setting: &'static str,
     file_setting: &'static str,
 ) -> Option<Vec<(&'static str, Secret)>> {
@@ -43,7 +43,11 @@ pub(super) fn read(
 }
 
 /// A key's file. Its path is not shown: a secret is easily put in the place of it.
-pub(super) fn key_file(read: &mut Reader<'_>, name: &'static str, path: &Path) -> Option<String> {
+pub(super) fn key_file(
+    read: &mut SettingsReader<'_>,
+    name: &'static str,
+    path: &Path,
+) -> Option<String> {
     match file::read(path, file::MAX_KEY_BYTES) {
         Ok(text) => Some(text),
         Err(problem) => {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::meaning::{self, LogFormat, LogLevel};
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
     PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
@@ -23,7 +23,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "is not an IP address with a port".to_owned())
 }
 
-pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
+pub(super) fn server(read: &mut SettingsReader<'_>) -> Option<ServerConfig> {
     let public_url =
         read.place("server.public_url", web::public_url, |text| format!("https://{text}"));
     let header_timeout = read.duration("server.header_timeout");
@@ -47,11 +47,11 @@ pub(super) fn server(read: &mut Reader<'_>) -> Option<ServerConfig> {
     })
 }
 
-pub(super) fn rest(read: &mut Reader<'_>) -> Option<RestConfig> {
+pub(super) fn rest(read: &mut SettingsReader<'_>) -> Option<RestConfig> {
     Some(RestConfig { prefix: read.text("rest.prefix", BasePath::parse)? })
 }
 
-pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
+pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> {
     let url = read.text("upstream.url", Upstream::parse);
     let connect_timeout = read.duration("upstream.connect_timeout");
     let first_byte_timeout = read.duration("upstream.first_byte_timeout");
@@ -85,21 +85,21 @@ pub(super) fn upstream(read: &mut Reader<'_>) -> Option<UpstreamConfig> {
     })
 }
 
-pub(super) fn store(read: &mut Reader<'_>) -> Option<StoreConfig> {
+pub(super) fn store(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
     Some(StoreConfig { url: read.place("store.url", StoreUrl::parse, StoreUrl::meant)? })
 }
 
-pub(super) fn session(read: &mut Reader<'_>) -> Option<SessionConfig> {
+pub(super) fn session(read: &mut SettingsReader<'_>) -> Option<SessionConfig> {
     Some(SessionConfig { hide_foreign: read.boolean("session.hide_foreign")? })
 }
 
-pub(super) fn attachments(read: &mut Reader<'_>) -> Option<AttachmentsConfig> {
+pub(super) fn attachments(read: &mut SettingsReader<'_>) -> Option<AttachmentsConfig> {
     let unknown =
         [("refuse", UnknownAttachments::Refuse), ("forward", UnknownAttachments::Forward)];
     Some(AttachmentsConfig { unknown: read.choice("attachments.unknown", &unknown)? })
 }
 
-pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
+pub(super) fn limits(read: &mut SettingsReader<'_>) -> Option<LimitsConfig> {
     let requests_per_minute = read.limit("limits.requests_per_minute");
     let max_sessions = read.limit("limits.max_sessions");
     let max_messages = read.limit("limits.max_messages");
@@ -130,13 +130,13 @@ pub(super) fn limits(read: &mut Reader<'_>) -> Option<LimitsConfig> {
     })
 }
 
-pub(super) fn stream(read: &mut Reader<'_>) -> Option<StreamConfig> {
+pub(super) fn stream(read: &mut SettingsReader<'_>) -> Option<StreamConfig> {
     let hold_for = read.duration("stream.hold_for");
     let hold_bytes = read.size("stream.hold_bytes");
     Some(StreamConfig { hold_for: hold_for?, hold_bytes: hold_bytes? })
 }
 
-pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
+pub(super) fn chat(read: &mut SettingsReader<'_>) -> Option<ChatConfig> {
     let enabled = read.boolean("chat.enabled");
     let path = read.text("chat.path", BasePath::parse);
     let id_format = id_format(read);
@@ -158,7 +158,7 @@ pub(super) fn chat(read: &mut Reader<'_>) -> Option<ChatConfig> {
     })
 }
 
-pub(super) fn id_format(read: &mut Reader<'_>) -> Option<ConversationIds> {
+pub(super) fn id_format(read: &mut SettingsReader<'_>) -> Option<ConversationIds> {
     let formats = [
         ("uuid", ConversationIds::Uuid),
         ("integer", ConversationIds::Integer),
@@ -167,31 +167,31 @@ pub(super) fn id_format(read: &mut Reader<'_>) -> Option<ConversationIds> {
     read.choice("chat.id_format", &formats)
 }
 
-pub(super) fn openai(read: &mut Reader<'_>) -> Option<OpenAiConfig> {
+pub(super) fn openai(read: &mut SettingsReader<'_>) -> Option<OpenAiConfig> {
     let enabled = read.boolean("openai.enabled");
     let path = read.text("openai.path", BasePath::parse);
     let api_keys = read.api_keys("openai.api_keys");
     Some(OpenAiConfig { enabled: enabled?, path: path?, api_keys: api_keys? })
 }
 
-pub(super) fn cors(read: &mut Reader<'_>) -> Option<CorsConfig> {
+pub(super) fn cors(read: &mut SettingsReader<'_>) -> Option<CorsConfig> {
     let allowed_origins = read.list("cors.allowed_origins", AllowedOrigins::parse)?;
     Some(CorsConfig { allowed_origins })
 }
 
-pub(super) fn passthrough(read: &mut Reader<'_>) -> Option<PassthroughConfig> {
+pub(super) fn passthrough(read: &mut SettingsReader<'_>) -> Option<PassthroughConfig> {
     let unknown = [("refuse", UnknownRequests::Refuse), ("forward", UnknownRequests::Forward)];
     Some(PassthroughConfig { unknown: read.choice("passthrough.unknown", &unknown)? })
 }
 
-pub(super) fn log(read: &mut Reader<'_>) -> Option<LogConfig> {
+pub(super) fn log(read: &mut SettingsReader<'_>) -> Option<LogConfig> {
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = read.choice("log.format", &formats);
     let level = read.text("log.level", LogLevel::parse);
     Some(LogConfig { format: format?, level: level? })
 }
 
-pub(super) fn admin(read: &mut Reader<'_>) -> Option<AdminConfig> {
+pub(super) fn admin(read: &mut SettingsReader<'_>) -> Option<AdminConfig> {
     let listen = read.optional("admin.listen", address)?;
     Some(AdminConfig { listen: listen.into_iter().next() })
 }

@@ -10,10 +10,10 @@ use super::auth;
 use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
 use super::file;
-use super::key::{self, Shape};
+use super::key::{self, ValueShape};
 use super::layers::{self, Layers};
 use super::meaning;
-use super::reader::Reader;
+use super::reader::SettingsReader;
 use super::rules;
 use super::sections;
 use super::settings::Config;
@@ -86,7 +86,7 @@ impl Sources {
     /// would have said is not known.
     pub fn load(self) -> Result<Loaded, Faults> {
         let (layers, lookalikes, faults) = self.layers()?;
-        let mut read = Reader { layers: &layers, faults };
+        let mut read = SettingsReader { layers: &layers, faults };
         let config = config(&mut read);
         if let Some(config) = &config {
             rules::contradictions(config, &mut read);
@@ -109,7 +109,7 @@ impl Sources {
     /// Names that are not known anywhere, and what is wrong with the settings in question.
     pub fn load_store(self) -> Result<StoreSettings, Faults> {
         let (layers, _, faults) = self.layers()?;
-        let mut read = Reader { layers: &layers, faults };
+        let mut read = SettingsReader { layers: &layers, faults };
         let store = sections::store(&mut read);
         let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
         let id_format = sections::id_format(&mut read);
@@ -196,7 +196,7 @@ pub struct Setting {
 }
 
 /// All sections; `None` where any of them has a fault.
-fn config(read: &mut Reader<'_>) -> Option<Config> {
+fn config(read: &mut SettingsReader<'_>) -> Option<Config> {
     let listen = read.text("listen", sections::address);
     let server = sections::server(read);
     let rest = sections::rest(read);
@@ -241,9 +241,11 @@ fn settings(layers: &Layers) -> Vec<Setting> {
         let Some(top) = layers.top(key.name) else { continue };
         if top.origin != Origin::Default {
             let shown = match (key.shape, top.value.text()) {
-                (Shape::ApiKeys | Shape::KeyFile | Shape::Secret, _) => "(hidden)".into(),
+                (ValueShape::ApiKeys | ValueShape::KeyFile | ValueShape::Secret, _) => {
+                    "(hidden)".into()
+                }
                 // It was read, so there is no password in it; there may be a token in its query.
-                (Shape::Place(_) | Shape::Url(_), Some(url)) => {
+                (ValueShape::Place(_) | ValueShape::Url(_), Some(url)) => {
                     let url = url.split('?').next().unwrap_or_default();
                     Value::Word(url.into()).shown(true)
                 }

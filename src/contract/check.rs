@@ -5,7 +5,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use super::client::Answered;
-use super::fixture::{ExpectedBody, ExpectedRequest, Place, Step};
+use super::fixture::{Destination, ExpectedBody, ExpectedRequest, Step};
 use super::format::{ErrorFile, ReplyEnd};
 use super::matcher::{self, compare};
 use super::report::Difference;
@@ -242,8 +242,8 @@ impl StepChecks<'_> {
         let path = self.variables.fill(place.text()).ok()?;
         let path = path.split('?').next().unwrap_or_default();
         let path = match place {
-            Place::Rest(_) => format!("{}{path}", self.stage.prefix),
-            Place::Absolute(_) => path.to_owned(),
+            Destination::Rest(_) => format!("{}{path}", self.stage.prefix),
+            Destination::Absolute(_) => path.to_owned(),
         };
         let router = Router::new(Name::ALL, &surfaces(&self.stage.prefix)).ok()?;
         let target = router.route(&self.step.request.method, &path);

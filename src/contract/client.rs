@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tower::{Service, ServiceExt as _};
 
 use super::format::{BodyEnd, ReplyEnd};
-use super::socket::Task;
+use super::socket::AbortOnDrop;
 use crate::error::BoxError;
 
 /// The largest reply, in bytes.
@@ -74,8 +74,8 @@ pub(super) struct Answered {
     pub(super) end: ReplyEnd,
 }
 
-type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
-type Replying = Pin<Box<dyn Future<Output = Result<Response<ReplyBody>, BoxError>> + Send>>;
+type PeerBody = UnsyncBoxBody<Bytes, BoxError>;
+type Replying = Pin<Box<dyn Future<Output = Result<Response<PeerBody>, BoxError>> + Send>>;
 
 /// Who the client talks to.
 #[derive(Clone)]
@@ -142,11 +142,11 @@ impl fmt::Debug for Peer {
 async fn over(
     stream: TcpStream,
     request: Request<ClientBody>,
-) -> Result<(Response<ReplyBody>, Option<Task>), BoxError> {
+) -> Result<(Response<PeerBody>, Option<AbortOnDrop>), BoxError> {
     stream.set_nodelay(true)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let task = Task::spawn(async move {
+    let task = AbortOnDrop::spawn(async move {
         // Its end reaches whoever reads the body.
         let _ = connection.await;
     });
@@ -154,7 +154,7 @@ async fn over(
     Ok((response.map(|body| body.map_err(Into::into).boxed_unsync()), Some(task)))
 }
 
-async fn read(body: ReplyBody, leave: Option<usize>) -> Result<(Bytes, ReplyEnd), BoxError> {
+async fn read(body: PeerBody, leave: Option<usize>) -> Result<(Bytes, ReplyEnd), BoxError> {
     let mut body = pin!(body);
     let mut bytes = BytesMut::new();
     loop {

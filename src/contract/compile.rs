@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::error::segment;
 use super::fixture::{
-    Answer, ClientRequest, Exchange, Expectation, ExpectedBody, ExpectedRequest, Place, Step,
+    ClientRequest, Destination, Exchange, Expectation, ExpectedBody, ExpectedRequest, Step,
+    UpstreamAnswer,
 };
 use super::format::{
     AnswerEnd, AnswerFile, BodyEnd, ExchangeFile, ExpectFile, ReplyEnd, RequestFile, StepFile,
@@ -27,7 +28,7 @@ use crate::rejection::Code;
 const DEFAULT_USER: &str = "ada";
 
 /// Where in a fixture something is wrong, and what.
-pub(super) type Flaw = (String, String);
+pub(super) type FixtureFlaw = (String, String);
 
 /// What is known while the steps of a fixture are read in order.
 pub(super) struct Context {
@@ -45,7 +46,7 @@ impl Default for Context {
 }
 
 impl Context {
-    fn known(&self, text: &str, pointer: &str) -> Result<(), Flaw> {
+    fn known(&self, text: &str, pointer: &str) -> Result<(), FixtureFlaw> {
         let mut variables = Variables::default();
         for name in &self.defined {
             variables.set(name, "");
@@ -55,7 +56,7 @@ impl Context {
         })
     }
 
-    fn expected(&self, value: &Value, pointer: &str) -> Result<(), Flaw> {
+    fn expected(&self, value: &Value, pointer: &str) -> Result<(), FixtureFlaw> {
         let mut texts = Vec::new();
         matcher::check(value, pointer, &mut texts)?;
         texts.into_iter().try_for_each(|text| self.known(text, pointer))
@@ -66,7 +67,7 @@ pub(super) fn steps(
     context: &mut Context,
     files: Vec<StepFile>,
     pointer: &str,
-) -> Result<Vec<Step>, Flaw> {
+) -> Result<Vec<Step>, FixtureFlaw> {
     files
         .into_iter()
         .enumerate()
@@ -74,7 +75,7 @@ pub(super) fn steps(
         .collect()
 }
 
-fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Flaw> {
+fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, FixtureFlaw> {
     let request = request(context, file.request, &segment(pointer, "request"))?;
     let place = segment(pointer, "upstream");
     let mut exchanges = Vec::new();
@@ -106,16 +107,20 @@ fn step(context: &mut Context, file: StepFile, pointer: &str) -> Result<Step, Fl
     Ok(Step { request, exchanges, meanwhile, expect, capture: file.capture })
 }
 
-fn request(context: &Context, file: RequestFile, pointer: &str) -> Result<ClientRequest, Flaw> {
+fn request(
+    context: &Context,
+    file: RequestFile,
+    pointer: &str,
+) -> Result<ClientRequest, FixtureFlaw> {
     let method = Method::from_str(&file.method)
         .map_err(|_| (segment(pointer, "method"), "is not a method".to_owned()))?;
     let place = match (file.path, file.url) {
-        (Some(path), None) => Place::Rest(path),
-        (None, Some(url)) => Place::Absolute(url),
+        (Some(path), None) => Destination::Rest(path),
+        (None, Some(url)) => Destination::Absolute(url),
         _ => return Err((pointer.to_owned(), "needs either `path` or `url`".to_owned())),
     };
     let text = place.text();
-    let from_root = matches!(place, Place::Absolute(_));
+    let from_root = matches!(place, Destination::Absolute(_));
     if !(text.starts_with('/') || (text.is_empty() || text.starts_with('?')) && !from_root) {
         return Err((pointer.to_owned(), "a path must start with \"/\"".to_owned()));
     }
@@ -149,7 +154,7 @@ fn exchange(
     file: ExchangeFile,
     client: &ClientRequest,
     pointer: &str,
-) -> Result<Exchange, Flaw> {
+) -> Result<Exchange, FixtureFlaw> {
     let place = segment(pointer, "request");
     let sent: Option<Value> =
         client.body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
@@ -169,7 +174,11 @@ fn exchange(
     Ok(Exchange { request, kind, headers, answer })
 }
 
-fn answer(context: &Context, file: AnswerFile, pointer: &str) -> Result<Answer, Flaw> {
+fn answer(
+    context: &Context,
+    file: AnswerFile,
+    pointer: &str,
+) -> Result<UpstreamAnswer, FixtureFlaw> {
     let event_stream = "text/event-stream; charset=utf-8";
     let mut bodies = Vec::new();
     if let Some(json) = file.json {
@@ -231,11 +240,11 @@ fn answer(context: &Context, file: AnswerFile, pointer: &str) -> Result<Answer, 
         }
     }
     let status = status(file.status.unwrap_or(200), &segment(pointer, "status"))?;
-    Ok(Answer { fail: file.fail, status, headers, chunks, chunked, end: file.end })
+    Ok(UpstreamAnswer { fail: file.fail, status, headers, chunks, chunked, end: file.end })
 }
 
 /// A recorded stream: one chunk for each event, as the server sends them.
-fn recorded(directory: &Path, name: &str, pointer: &str) -> Result<Vec<Bytes>, Flaw> {
+fn recorded(directory: &Path, name: &str, pointer: &str) -> Result<Vec<Bytes>, FixtureFlaw> {
     let flaw = |problem: String| (pointer.to_owned(), problem);
     if name.contains(['/', '\\']) || Path::new(name).extension() != Some("sse".as_ref()) {
         return Err(flaw("must be the name of an .sse file in the same folder".to_owned()));
@@ -253,7 +262,11 @@ fn recorded(directory: &Path, name: &str, pointer: &str) -> Result<Vec<Bytes>, F
     Ok(chunks)
 }
 
-fn expectation(context: &Context, file: ExpectFile, pointer: &str) -> Result<Expectation, Flaw> {
+fn expectation(
+    context: &Context,
+    file: ExpectFile,
+    pointer: &str,
+) -> Result<Expectation, FixtureFlaw> {
     let body = match (file.json, file.error, file.body) {
         (Some(json), None, None) => {
             context.expected(&json, &segment(pointer, "json"))?;
@@ -297,7 +310,7 @@ fn expected_headers(
     context: &Context,
     file: BTreeMap<String, Option<String>>,
     pointer: &str,
-) -> Result<Vec<(HeaderName, Option<String>)>, Flaw> {
+) -> Result<Vec<(HeaderName, Option<String>)>, FixtureFlaw> {
     let mut headers = Vec::new();
     for (name, value) in file {
         let place = segment(pointer, &name);
@@ -309,15 +322,15 @@ fn expected_headers(
     Ok(headers)
 }
 
-fn header_name(name: &str, pointer: &str) -> Result<HeaderName, Flaw> {
+fn header_name(name: &str, pointer: &str) -> Result<HeaderName, FixtureFlaw> {
     name.parse().map_err(|_| (pointer.to_owned(), "is not a header's name".to_owned()))
 }
 
-fn status(code: u16, pointer: &str) -> Result<StatusCode, Flaw> {
+fn status(code: u16, pointer: &str) -> Result<StatusCode, FixtureFlaw> {
     StatusCode::from_u16(code).map_err(|_| (pointer.to_owned(), "is not a status".to_owned()))
 }
 
-fn decode(text: &str, pointer: &str) -> Result<Bytes, Flaw> {
+fn decode(text: &str, pointer: &str) -> Result<Bytes, FixtureFlaw> {
     let decoded = STANDARD.decode(text);
     decoded.map(Bytes::from).map_err(|_| (pointer.to_owned(), "is not base64".to_owned()))
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::Value;
 
-use super::format::{AnswerEnd, BodyEnd, ErrorFile, Fail, Need, ReplyEnd, Token};
+use super::format::{AnswerEnd, BodyEnd, ErrorFile, Fail, Need, ReplyEnd, TokenKind};
 use crate::rejection::Code;
 
 /// One fixture: requests to the gateway, what it is to ask its upstream, and what it is to
@@ -99,9 +99,9 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) struct ClientRequest {
     pub(super) method: Method,
-    pub(super) place: Place,
+    pub(super) place: Destination,
     pub(super) user: String,
-    pub(super) token: Token,
+    pub(super) token: TokenKind,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Option<Bytes>,
     pub(super) end: BodyEnd,
@@ -109,14 +109,14 @@ pub(super) struct ClientRequest {
 
 /// Where a request goes.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Destination {
     /// Below the prefix of the REST routes.
     Rest(String),
     /// From the root.
     Absolute(String),
 }
 
-impl Place {
+impl Destination {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Rest(text) | Self::Absolute(text) => text,
@@ -132,7 +132,7 @@ pub(super) struct Exchange {
     pub(super) kind: Option<String>,
     /// `None` for a field that must be absent.
     pub(super) headers: Vec<(HeaderName, Option<String>)>,
-    pub(super) answer: Answer,
+    pub(super) answer: UpstreamAnswer,
 }
 
 impl Exchange {
@@ -151,7 +151,7 @@ pub(super) enum ExpectedRequest {
 
 /// What the upstream answers with.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct UpstreamAnswer {
     /// Instead of an answer.
     pub(super) fail: Option<Fail>,
     pub(super) status: StatusCode,
@@ -163,7 +163,7 @@ pub(super) struct Answer {
     pub(super) end: AnswerEnd,
 }
 
-impl Answer {
+impl UpstreamAnswer {
     /// All bytes of the body.
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.chunks.concat()

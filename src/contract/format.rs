@@ -16,7 +16,7 @@ pub(super) struct FixtureFile {
     #[serde(default)]
     pub(super) given: Option<String>,
     #[serde(default)]
-    pub(super) settings: BTreeMap<String, Setting>,
+    pub(super) settings: BTreeMap<String, SettingValue>,
     #[serde(default)]
     pub(super) needs: Vec<Need>,
     pub(super) steps: Vec<StepFile>,
@@ -24,14 +24,14 @@ pub(super) struct FixtureFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Setting {
+pub(super) enum SettingValue {
     Flag(bool),
     Number(u64),
     Text(String),
     List(Vec<String>),
 }
 
-impl Setting {
+impl SettingValue {
     /// As an environment variable has it.
     pub(super) fn text(&self) -> String {
         match self {
@@ -77,7 +77,7 @@ pub(super) struct RequestFile {
     #[serde(default, rename = "as")]
     pub(super) user: Option<String>,
     #[serde(default)]
-    pub(super) token: Token,
+    pub(super) token: TokenKind,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     #[serde(default)]
@@ -93,7 +93,7 @@ pub(super) struct RequestFile {
 /// Which token a request carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Token {
+pub(super) enum TokenKind {
     #[default]
     Valid,
     None,

@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::check::Checks;
 use super::client::{Answered, ClientBody};
 use super::error::FixtureError;
-use super::fixture::{Fixture, Place, Step};
-use super::format::Token;
+use super::fixture::{Destination, Fixture, Step};
+use super::format::TokenKind;
 use super::load::load;
 use super::reference;
 use super::report::{Difference, Outcome, Report, Verdict};
@@ -196,7 +196,7 @@ impl Playing {
         &mut self,
         label: &str,
         step: &Step,
-        scope: super::script::Scope,
+        scope: super::script::StepScope,
     ) -> Result<Answered, String> {
         let peer = self.stage.peer.clone();
         let leave = step.expect.leave_after_events;
@@ -249,7 +249,7 @@ impl Playing {
         let planned = &step.request;
         let (token, user) = self.stage.token(planned.token, &planned.user);
         self.variables.set("user", user.clone());
-        let (valid, _) = self.stage.token(Token::Valid, &planned.user);
+        let (valid, _) = self.stage.token(TokenKind::Valid, &planned.user);
         self.variables.set("token", valid.unwrap_or_default());
         let uri = self.target(step)?;
         let uri: Uri = uri.parse().map_err(|error| format!("{uri} is no target: {error}"))?;
@@ -271,8 +271,8 @@ impl Playing {
     /// What the step's request is for.
     fn target(&self, step: &Step) -> Result<String, String> {
         Ok(match &step.request.place {
-            Place::Rest(path) => format!("{}{}", self.stage.prefix, self.fill(path)?),
-            Place::Absolute(path) => self.fill(path)?,
+            Destination::Rest(path) => format!("{}{}", self.stage.prefix, self.fill(path)?),
+            Destination::Absolute(path) => self.fill(path)?,
         })
     }
 
@@ -326,7 +326,7 @@ impl Playing {
     async fn delete(&self, path: &str) -> Result<(), BoxError> {
         for _ in 0..3 {
             let mut request = Request::delete(path).header(HOST, &self.stage.host);
-            if let (Some(token), _) = self.stage.token(Token::Valid, "") {
+            if let (Some(token), _) = self.stage.token(TokenKind::Valid, "") {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
             let request = request.body(ClientBody::new(None, super::format::BodyEnd::Clean))?;

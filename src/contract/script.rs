@@ -1,7 +1,7 @@
 //! What the upstream has to say, in order, and what it was asked.
 //!
 //! The scripted upstreams, the one in this process and the one behind a socket, take a
-//! [`Turn`] for each request that comes; the runner says which turns there are and reads what
+//! [`ScriptedTurn`] for each request that comes; the runner says which turns there are and reads what
 //! came. A request that nobody expects is answered with 500 and kept for the report.
 
 use std::collections::{HashSet, VecDeque};
@@ -16,12 +16,12 @@ use super::fixture::Exchange;
 
 /// The requests of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Scope(u64);
+pub(super) struct StepScope(u64);
 
 /// A request as the upstream got it.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
-    scope: Scope,
+    scope: StepScope,
     /// Which of its step's exchanges it was taken for; `None` for one too many.
     pub(super) planned: Option<usize>,
     pub(super) headers: HeaderMap,
@@ -62,13 +62,13 @@ struct State {
     queue: VecDeque<Planned>,
     arrivals: Vec<Arrival>,
     /// Outermost first.
-    active: Vec<Scope>,
-    gated: HashSet<Scope>,
+    active: Vec<StepScope>,
+    gated: HashSet<StepScope>,
     scopes: u64,
 }
 
 struct Planned {
-    scope: Scope,
+    scope: StepScope,
     index: usize,
     exchange: Arc<Exchange>,
     last: bool,
@@ -101,10 +101,10 @@ impl Script {
 
     /// Expects these exchanges next. With `gated`, the last one is not answered before
     /// [`release`](Self::release).
-    pub(super) fn begin(&self, exchanges: &[Arc<Exchange>], gated: bool) -> Scope {
+    pub(super) fn begin(&self, exchanges: &[Arc<Exchange>], gated: bool) -> StepScope {
         let mut state = self.state();
         state.scopes += 1;
-        let scope = Scope(state.scopes);
+        let scope = StepScope(state.scopes);
         for (index, exchange) in exchanges.iter().enumerate() {
             let last = index + 1 == exchanges.len();
             let exchange = Arc::clone(exchange);
@@ -118,12 +118,12 @@ impl Script {
     }
 
     /// Waits until all exchanges of `scope` have begun.
-    pub(super) async fn arrived(&self, scope: Scope) {
+    pub(super) async fn arrived(&self, scope: StepScope) {
         self.until(|state| !state.queue.iter().any(|planned| planned.scope == scope)).await;
     }
 
     /// Waits until no exchange of `scope` is under way.
-    pub(super) async fn settled(&self, scope: Scope) {
+    pub(super) async fn settled(&self, scope: StepScope) {
         self.until(|state| {
             let mut arrivals = state.arrivals.iter().filter(|arrival| arrival.scope == scope);
             arrivals.all(|arrival| arrival.outcome != Outcome::Answering)
@@ -131,13 +131,13 @@ impl Script {
         .await;
     }
 
-    pub(super) fn release(&self, scope: Scope) {
+    pub(super) fn release(&self, scope: StepScope) {
         self.state().gated.remove(&scope);
         self.happened();
     }
 
     /// Ends a step.
-    pub(super) fn end(&self, scope: Scope) -> Ended {
+    pub(super) fn end(&self, scope: StepScope) -> Ended {
         let mut state = self.state();
         state.active.retain(|active| *active != scope);
         state.gated.remove(&scope);
@@ -152,10 +152,10 @@ impl Script {
     }
 
     /// A request has come: whose turn it is to answer.
-    pub(super) fn arrive(&self, headers: HeaderMap, body: Bytes) -> Turn {
+    pub(super) fn arrive(&self, headers: HeaderMap, body: Bytes) -> ScriptedTurn {
         let mut state = self.state();
         let planned = state.queue.pop_front();
-        let innermost = state.active.last().copied().unwrap_or(Scope(0));
+        let innermost = state.active.last().copied().unwrap_or(StepScope(0));
         let scope = planned.as_ref().map_or(innermost, |planned| planned.scope);
         let arrival = state.arrivals.len();
         state.arrivals.push(Arrival {
@@ -169,7 +169,7 @@ impl Script {
         self.happened();
         let gate = planned.as_ref().filter(|planned| planned.last).map(|planned| planned.scope);
         let exchange = planned.map(|planned| planned.exchange);
-        Turn { script: self.clone(), exchange, gate, arrival }
+        ScriptedTurn { script: self.clone(), exchange, gate, arrival }
     }
 
     fn conclude(&self, arrival: usize, outcome: Outcome) {
@@ -190,15 +190,15 @@ impl fmt::Debug for Script {
 
 /// One request that is to be answered. Dropped before its end, it counts as given up.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct ScriptedTurn {
     script: Script,
     /// `None` if nobody expects the request.
     pub(super) exchange: Option<Arc<Exchange>>,
-    gate: Option<Scope>,
+    gate: Option<StepScope>,
     arrival: usize,
 }
 
-impl Turn {
+impl ScriptedTurn {
     /// Waits until it may be answered.
     pub(super) async fn open(&self) {
         if let Some(scope) = self.gate {
@@ -212,7 +212,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ScriptedTurn {
     fn drop(&mut self) {
         self.script.conclude(self.arrival, Outcome::GivenUp);
     }

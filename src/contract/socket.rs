@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::fixture::Answer;
+use super::fixture::UpstreamAnswer;
 use super::format::{AnswerEnd, Fail};
-use super::script::{Script, Turn};
+use super::script::{Script, ScriptedTurn};
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 65_536;
@@ -22,15 +22,15 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// A task that ends with whoever holds this.
 #[derive(Debug)]
-pub(super) struct Task(JoinHandle<()>);
+pub(super) struct AbortOnDrop(JoinHandle<()>);
 
-impl Task {
+impl AbortOnDrop {
     pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }
 }
 
-impl Drop for Task {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -41,14 +41,14 @@ impl Drop for Task {
 pub(super) struct SocketUpstream {
     address: SocketAddr,
     script: Script,
-    listening: Mutex<Option<Task>>,
+    listening: Mutex<Option<AbortOnDrop>>,
 }
 
 impl SocketUpstream {
     pub(super) async fn start(script: Script) -> io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let task = Task::spawn(listen(listener, script.clone()));
+        let task = AbortOnDrop::spawn(listen(listener, script.clone()));
         Ok(Self { address, script, listening: Mutex::new(Some(task)) })
     }
 
@@ -72,7 +72,7 @@ impl SocketUpstream {
             return Ok(());
         }
         let listener = TcpListener::bind(self.address).await?;
-        let task = Task::spawn(listen(listener, self.script.clone()));
+        let task = AbortOnDrop::spawn(listen(listener, self.script.clone()));
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         Ok(())
     }
@@ -97,9 +97,9 @@ async fn serve(mut stream: TcpStream, script: Script) -> io::Result<()> {
         let turn = script.arrive(headers, body);
         turn.open().await;
         match perform(&mut stream, &turn).await? {
-            Next::Request => {}
-            Next::Close => break,
-            Next::Reset => {
+            AfterAnswer::Request => {}
+            AfterAnswer::Close => break,
+            AfterAnswer::Reset => {
                 stream.set_zero_linger()?;
                 break;
             }
@@ -109,18 +109,18 @@ async fn serve(mut stream: TcpStream, script: Script) -> io::Result<()> {
 }
 
 /// What becomes of a connection after an answer.
-enum Next {
+enum AfterAnswer {
     Close,
     Request,
     Reset,
 }
 
-async fn perform(stream: &mut TcpStream, turn: &Turn) -> io::Result<Next> {
+async fn perform(stream: &mut TcpStream, turn: &ScriptedTurn) -> io::Result<AfterAnswer> {
     let Some(exchange) = &turn.exchange else {
         let unexpected = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
         stream.write_all(unexpected).await?;
         turn.answered();
-        return Ok(Next::Close);
+        return Ok(AfterAnswer::Close);
     };
     let answer = &exchange.answer;
     match answer.fail {
@@ -128,16 +128,16 @@ async fn perform(stream: &mut TcpStream, turn: &Turn) -> io::Result<Next> {
         Some(Fail::Stall) => return silence(stream).await,
         Some(Fail::Closed | Fail::Refused) => {
             turn.answered();
-            return Ok(Next::Close);
+            return Ok(AfterAnswer::Close);
         }
         Some(Fail::Reset) => {
             turn.answered();
-            return Ok(Next::Reset);
+            return Ok(AfterAnswer::Reset);
         }
         Some(Fail::Nonsense) => {
             stream.write_all(b"220 mail.example ESMTP\r\n").await?;
             turn.answered();
-            return Ok(Next::Close);
+            return Ok(AfterAnswer::Close);
         }
     }
     stream.write_all(&head(answer)).await?;
@@ -160,13 +160,13 @@ async fn perform(stream: &mut TcpStream, turn: &Turn) -> io::Result<Next> {
                 stream.write_all(b"0\r\n\r\n").await?;
             }
             // After an unhandled exception uvicorn closes the connection without saying so.
-            if answer.status.is_server_error() { Next::Close } else { Next::Request }
+            if answer.status.is_server_error() { AfterAnswer::Close } else { AfterAnswer::Request }
         }
-        AnswerEnd::Cut => Next::Close,
-        AnswerEnd::Reset => Next::Reset,
+        AnswerEnd::Cut => AfterAnswer::Close,
+        AnswerEnd::Reset => AfterAnswer::Reset,
         AnswerEnd::BadFraming => {
             stream.write_all(b"not a length\r\n").await?;
-            Next::Close
+            AfterAnswer::Close
         }
     };
     turn.answered();
@@ -174,12 +174,12 @@ async fn perform(stream: &mut TcpStream, turn: &Turn) -> io::Result<Next> {
 }
 
 /// Says nothing until the other side leaves.
-async fn silence(stream: &mut TcpStream) -> io::Result<Next> {
+async fn silence(stream: &mut TcpStream) -> io::Result<AfterAnswer> {
     while stream.read(&mut [0; 64]).await? > 0 {}
-    Ok(Next::Close)
+    Ok(AfterAnswer::Close)
 }
 
-fn head(answer: &Answer) -> Vec<u8> {
+fn head(answer: &UpstreamAnswer) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {}\r\n", answer.status).into_bytes();
     for (name, value) in &answer.headers {
         head.extend_from_slice(name.as_str().as_bytes());

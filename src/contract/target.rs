@@ -10,10 +10,10 @@ use tower::Service;
 
 use super::client::{ClientBody, Peer};
 use super::fixture::Fixture;
-use super::format::{Need, Token};
+use super::format::{Need, TokenKind};
 use super::script::Script;
 use super::settings;
-use super::socket::{SocketUpstream, Task};
+use super::socket::{AbortOnDrop, SocketUpstream};
 use super::token;
 use super::upstream::ScriptedUpstream;
 use crate::config::Config;
@@ -30,14 +30,14 @@ const DEFAULT_PREFIX: &str = "/api/v1/chatkit";
 /// What fixtures are run against. Cloning is cheap.
 #[derive(Clone)]
 pub struct Target {
-    kind: Kind,
+    kind: TargetKind,
     token: Option<Arc<str>>,
 }
 
 type Factory = Arc<dyn Fn(ScriptedUpstream, &Config) -> Result<Peer, BoxError> + Send + Sync>;
 
 #[derive(Clone)]
-enum Kind {
+enum TargetKind {
     Service(Factory),
     Sockets,
     Url { host: Arc<str>, port: u16, prefix: Arc<str> },
@@ -68,7 +68,7 @@ impl Target {
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        Self::new(Kind::Service(Arc::new(move |upstream, config| {
+        Self::new(TargetKind::Service(Arc::new(move |upstream, config| {
             build(upstream, config).map(Peer::service).map_err(Into::into)
         })))
     }
@@ -76,7 +76,7 @@ impl Target {
     /// A [`Server`] on a free port of the loopback address, in front of a scripted upstream on
     /// another. New ones for each fixture.
     pub fn sockets() -> Self {
-        Self::new(Kind::Sockets)
+        Self::new(TargetKind::Sockets)
     }
 
     /// The gateway at `url`, such as `http://127.0.0.1:8080/api/v1/chatkit`. Without a path,
@@ -89,14 +89,15 @@ impl Target {
     /// # Errors
     /// If it is not an `http` URL.
     pub fn base_url(url: &str) -> Result<Self, InvalidBaseUrl> {
-        let url = UpstreamUrl::parse(url).map_err(|error| InvalidBaseUrl(Flaw::Url(error)))?;
+        let url =
+            UpstreamUrl::parse(url).map_err(|error| InvalidBaseUrl(BaseUrlFlaw::Url(error)))?;
         if url.is_https() {
-            return Err(InvalidBaseUrl(Flaw::Https));
+            return Err(InvalidBaseUrl(BaseUrlFlaw::Https));
         }
         let path = url.path().trim_end_matches('/');
         let prefix = if path.is_empty() { DEFAULT_PREFIX } else { path };
         let (host, prefix) = (url.host().into(), prefix.into());
-        Ok(Self::new(Kind::Url { host, port: url.port(), prefix }))
+        Ok(Self::new(TargetKind::Url { host, port: url.port(), prefix }))
     }
 
     /// The bearer token for a [`base_url`](Self::base_url). Other targets make their own.
@@ -105,20 +106,20 @@ impl Target {
         Self { token: Some(token.into()), ..self }
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(kind: TargetKind) -> Self {
         Self { kind, token: None }
     }
 
     /// Whether all fixtures meet the same gateway.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self.kind, Kind::Url { .. })
+        matches!(self.kind, TargetKind::Url { .. })
     }
 
     /// Why a fixture can't be run here.
     pub(super) fn skips(&self, fixture: &Fixture) -> Option<&'static str> {
         let needs = |need| fixture.inner.needs.contains(&need);
         if !self.is_shared() {
-            let listens = matches!(self.kind, Kind::Sockets);
+            let listens = matches!(self.kind, TargetKind::Sockets);
             return (needs(Need::Listener) && !listens).then_some("needs a listener");
         }
         if !fixture.inner.settings.is_empty() {
@@ -132,18 +133,24 @@ impl Target {
         fixture.each_step(&mut |step| {
             scripted |= !step.exchanges.is_empty();
             match step.request.token {
-                Token::Valid => {
+                TokenKind::Valid => {
                     tokens = true;
                     if !users.contains(&&*step.request.user) {
                         users.push(&*step.request.user);
                     }
                 }
                 // Nobody's key is needed for these.
-                Token::None | Token::Malformed | Token::Unsigned | Token::WrongKey => {}
-                Token::Expired | Token::NoExpiry | Token::NotYetValid | Token::Refresh => {
+                TokenKind::None
+                | TokenKind::Malformed
+                | TokenKind::Unsigned
+                | TokenKind::WrongKey => {}
+                TokenKind::Expired
+                | TokenKind::NoExpiry
+                | TokenKind::NotYetValid
+                | TokenKind::Refresh => {
                     forged = true;
                 }
-                Token::Service => service = true,
+                TokenKind::Service => service = true,
             }
         });
         if scripted {
@@ -166,19 +173,19 @@ impl Target {
         let script = Script::new();
         let settings = &fixture.inner.settings;
         match &self.kind {
-            Kind::Service(build) => {
+            TargetKind::Service(build) => {
                 let config = settings::config(settings, settings::NO_ADDRESS)?;
                 let upstream = ScriptedUpstream::new(script.clone(), &config);
                 let prefix = config.rest.prefix.as_str().to_owned();
                 Ok(Stage::new(script, build(upstream, &config)?, prefix))
             }
-            Kind::Sockets => {
+            TargetKind::Sockets => {
                 let socket = SocketUpstream::start(script.clone()).await?;
                 let config = settings::config(settings, &socket.url())?;
                 let prefix = config.rest.prefix.as_str().to_owned();
                 let server = Server::bind(config).await?;
                 let peer = Peer::Socket(server.local_addr());
-                let task = Task::spawn(async move {
+                let task = AbortOnDrop::spawn(async move {
                     // It has no error but those to come.
                     let _ = server.serve(std::future::pending()).await;
                 });
@@ -187,7 +194,7 @@ impl Target {
                 stage.server = Some(task);
                 Ok(stage)
             }
-            Kind::Url { host, port, prefix } => {
+            TargetKind::Url { host, port, prefix } => {
                 let peer = Peer::Name { host: Arc::clone(host), port: *port };
                 let mut stage = Stage::new(script, peer, prefix.to_string());
                 stage.host = if host.contains(':') {
@@ -205,9 +212,11 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Service(_) => f.write_str("Target::service"),
-            Kind::Sockets => f.write_str("Target::sockets"),
-            Kind::Url { host, port, prefix } => write!(f, "Target http://{host}:{port}{prefix}"),
+            TargetKind::Service(_) => f.write_str("Target::service"),
+            TargetKind::Sockets => f.write_str("Target::sockets"),
+            TargetKind::Url { host, port, prefix } => {
+                write!(f, "Target http://{host}:{port}{prefix}")
+            }
         }
     }
 }
@@ -220,7 +229,7 @@ pub(super) struct Stage {
     pub(super) prefix: String,
     pub(super) host: String,
     pub(super) socket: Option<SocketUpstream>,
-    server: Option<Task>,
+    server: Option<AbortOnDrop>,
     /// The one token there is, in front of a gateway that is not ours.
     given_token: Option<String>,
 }
@@ -237,9 +246,9 @@ impl Stage {
     }
 
     /// The token of that kind, and who the user is then.
-    pub(super) fn token(&self, kind: Token, user: &str) -> (Option<String>, String) {
+    pub(super) fn token(&self, kind: TokenKind, user: &str) -> (Option<String>, String) {
         match (&self.given_token, kind) {
-            (Some(token), Token::Valid) => {
+            (Some(token), TokenKind::Valid) => {
                 let user = token::subject(token).unwrap_or_else(|| user.to_owned());
                 (Some(token.clone()), user)
             }
@@ -250,10 +259,10 @@ impl Stage {
 
 /// A text is not the URL of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InvalidBaseUrl(Flaw);
+pub struct InvalidBaseUrl(BaseUrlFlaw);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flaw {
+enum BaseUrlFlaw {
     Https,
     Url(InvalidUpstreamUrl),
 }
@@ -261,8 +270,8 @@ enum Flaw {
 impl fmt::Display for InvalidBaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Flaw::Https => f.write_str("fixtures are run over http; https is not supported"),
-            Flaw::Url(error) => fmt::Display::fmt(&error, f),
+            BaseUrlFlaw::Https => f.write_str("fixtures are run over http; https is not supported"),
+            BaseUrlFlaw::Url(error) => fmt::Display::fmt(&error, f),
         }
     }
 }

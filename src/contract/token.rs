@@ -7,7 +7,7 @@ use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::format::Token;
+use super::format::TokenKind;
 
 /// What the gateways that a run sets up verify tokens with. It protects nothing else.
 pub(super) const SECRET: &str = "the secret of fixtures, which no service uses";
@@ -25,30 +25,30 @@ pub(super) const SERVICE: &str =
 const HOUR: i64 = 3600;
 
 /// The token of that kind for `user`; `None` for none.
-pub(super) fn mint(kind: Token, user: &str) -> Option<String> {
+pub(super) fn mint(kind: TokenKind, user: &str) -> Option<String> {
     let now = Timestamp::now().as_second();
     let valid = json!({"sub": user, "iat": now, "exp": now + HOUR});
     match kind {
-        Token::None => None,
-        Token::Valid => sign(&valid, SECRET),
-        Token::WrongKey => sign(&valid, WRONG_SECRET),
-        Token::Expired => {
+        TokenKind::None => None,
+        TokenKind::Valid => sign(&valid, SECRET),
+        TokenKind::WrongKey => sign(&valid, WRONG_SECRET),
+        TokenKind::Expired => {
             sign(&json!({"sub": user, "iat": now - 2 * HOUR, "exp": now - HOUR}), SECRET)
         }
-        Token::NotYetValid => {
+        TokenKind::NotYetValid => {
             sign(&json!({"sub": user, "nbf": now + HOUR, "exp": now + 2 * HOUR}), SECRET)
         }
-        Token::NoExpiry => sign(&json!({"sub": user, "iat": now}), SECRET),
-        Token::Refresh => sign(
+        TokenKind::NoExpiry => sign(&json!({"sub": user, "iat": now}), SECRET),
+        TokenKind::Refresh => sign(
             &json!({"sub": user, "iat": now, "exp": now + HOUR, "token_type": "refresh"}),
             SECRET,
         ),
-        Token::Unsigned => {
+        TokenKind::Unsigned => {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
             Some(format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&valid)))
         }
-        Token::Service => Some(SERVICE_KEY.to_owned()),
-        Token::Malformed => Some("not-a-token".to_owned()),
+        TokenKind::Service => Some(SERVICE_KEY.to_owned()),
+        TokenKind::Malformed => Some("not-a-token".to_owned()),
     }
 }
 
@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_tokens_subject_is_its_user() {
-        assert_eq!(subject(&mint(Token::Valid, "ada").unwrap()).as_deref(), Some("ada"));
-        assert_eq!(subject(&mint(Token::Unsigned, "bob").unwrap()).as_deref(), Some("bob"));
-        assert_eq!(subject(&mint(Token::Malformed, "x").unwrap()), None);
-        assert_eq!(mint(Token::None, "x"), None);
+        assert_eq!(subject(&mint(TokenKind::Valid, "ada").unwrap()).as_deref(), Some("ada"));
+        assert_eq!(subject(&mint(TokenKind::Unsigned, "bob").unwrap()).as_deref(), Some("bob"));
+        assert_eq!(subject(&mint(TokenKind::Malformed, "x").unwrap()), None);
+        assert_eq!(mint(TokenKind::None, "x"), None);
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 use tower::Service;
 
 use super::format::{AnswerEnd, Fail};
-use super::script::{Script, Turn};
+use super::script::{Script, ScriptedTurn};
 use crate::config::Config;
 use crate::error::BoxError;
 use crate::forward::{ForwardError, ForwardErrorKind, is_event_stream};
@@ -28,11 +28,11 @@ use crate::forward::{ForwardError, ForwardErrorKind, is_event_stream};
 #[derive(Clone, Debug)]
 pub struct ScriptedUpstream {
     script: Script,
-    patience: Patience,
+    patience: ScriptedTimeouts,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct ScriptedTimeouts {
     first_byte: Duration,
     idle: Duration,
     json: Duration,
@@ -40,7 +40,7 @@ struct Patience {
 
 impl ScriptedUpstream {
     pub(super) fn new(script: Script, config: &Config) -> Self {
-        let patience = Patience {
+        let patience = ScriptedTimeouts {
             first_byte: config.upstream.first_byte_timeout,
             idle: config.upstream.idle_timeout,
             json: config.upstream.json_timeout,
@@ -77,7 +77,10 @@ where
     }
 }
 
-async fn answer(turn: Turn, patience: Patience) -> Result<Response<ScriptedBody>, ForwardError> {
+async fn answer(
+    turn: ScriptedTurn,
+    patience: ScriptedTimeouts,
+) -> Result<Response<ScriptedBody>, ForwardError> {
     let Some(exchange) = turn.exchange.clone() else {
         let mut response = Response::new(ScriptedBody::unexpected(turn, patience));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -125,16 +128,16 @@ pub struct ScriptedBody {
     /// How long nothing may come, and what it is called when it was longer.
     silence: Duration,
     expiry: ForwardErrorKind,
-    patience: Patience,
+    patience: ScriptedTimeouts,
     stream: bool,
     asleep: Option<Pin<Box<Sleep>>>,
     /// Between two chunks there is a moment with nothing to read, as on a socket.
     breath: bool,
-    turn: Option<Turn>,
+    turn: Option<ScriptedTurn>,
 }
 
 impl ScriptedBody {
-    fn unexpected(turn: Turn, patience: Patience) -> Self {
+    fn unexpected(turn: ScriptedTurn, patience: ScriptedTimeouts) -> Self {
         Self {
             chunks: VecDeque::new(),
             end: AnswerEnd::Clean,

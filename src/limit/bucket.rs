@@ -27,11 +27,11 @@ const UNSWEPT: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Buckets<K> {
     max_keys: usize,
-    kept: Mutex<Kept<K>>,
+    kept: Mutex<BucketMap<K>>,
 }
 
 #[derive(Debug)]
-struct Kept<K> {
+struct BucketMap<K> {
     full_at: HashMap<K, Instant>,
     /// The number of buckets from which on a sweep is worth it, at most `max_keys`.
     sweep_from: usize,
@@ -40,7 +40,7 @@ struct Kept<K> {
 
 /// What the holder of a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum BucketVerdict {
     /// Go on, and then have this many requests left.
     Allowed { remaining: u32 },
     /// Come back after this time.
@@ -52,12 +52,12 @@ pub(super) enum Verdict {
 impl<K: Clone + Eq + Hash> Buckets<K> {
     pub(super) fn new(max_keys: usize) -> Self {
         let sweep_from = UNSWEPT.min(max_keys);
-        let kept = Kept { full_at: HashMap::new(), sweep_from, next_sweep: Instant::now() };
+        let kept = BucketMap { full_at: HashMap::new(), sweep_from, next_sweep: Instant::now() };
         Self { max_keys, kept: Mutex::new(kept) }
     }
 
     /// Takes one request out of the bucket of `key`, which holds `per_minute`.
-    pub(super) fn take(&self, key: &K, per_minute: NonZeroU32) -> Verdict {
+    pub(super) fn take(&self, key: &K, per_minute: NonZeroU32) -> BucketVerdict {
         let now = Instant::now();
         let mut kept = self.kept();
         if let Some(full_at) = kept.full_at.get_mut(key) {
@@ -66,7 +66,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
             return verdict;
         }
         if !kept.has_room(self.max_keys, now) {
-            return Verdict::Full;
+            return BucketVerdict::Full;
         }
         let (verdict, then) = taken(per_minute, now, now);
         kept.full_at.insert(key.clone(), then);
@@ -74,12 +74,12 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
     }
 
     /// Nothing panics while it holds the lock, so what is kept is right even if it is poisoned.
-    fn kept(&self) -> MutexGuard<'_, Kept<K>> {
+    fn kept(&self) -> MutexGuard<'_, BucketMap<K>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash> Kept<K> {
+impl<K: Eq + Hash> BucketMap<K> {
     fn has_room(&mut self, max_keys: usize, now: Instant) -> bool {
         if self.full_at.len() >= self.sweep_from && now >= self.next_sweep {
             self.full_at.retain(|_, full_at| *full_at > now);
@@ -91,16 +91,16 @@ impl<K: Eq + Hash> Kept<K> {
 }
 
 /// One request out of a bucket that is full at `full_at`, and when it is full again after that.
-fn taken(per_minute: NonZeroU32, full_at: Instant, now: Instant) -> (Verdict, Instant) {
+fn taken(per_minute: NonZeroU32, full_at: Instant, now: Instant) -> (BucketVerdict, Instant) {
     let each = WINDOW / per_minute.get();
     let owing = full_at.saturating_duration_since(now);
     let then = owing + each;
     match then.checked_sub(WINDOW) {
-        Some(wait) if !wait.is_zero() => (Verdict::Denied { wait }, full_at),
+        Some(wait) if !wait.is_zero() => (BucketVerdict::Denied { wait }, full_at),
         _ => {
             let left = WINDOW.saturating_sub(then).as_nanos() / each.as_nanos().max(1);
             let remaining = u32::try_from(left).unwrap_or(u32::MAX);
-            (Verdict::Allowed { remaining }, now + then)
+            (BucketVerdict::Allowed { remaining }, now + then)
         }
     }
 }
@@ -127,20 +127,26 @@ mod tests {
         let buckets = Buckets::new(10);
         let ada = user("ada");
         for remaining in (0..30).rev() {
-            assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining });
+            assert_eq!(buckets.take(&ada, of(30)), BucketVerdict::Allowed { remaining });
         }
-        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait: Duration::from_secs(2) });
+        assert_eq!(
+            buckets.take(&ada, of(30)),
+            BucketVerdict::Denied { wait: Duration::from_secs(2) }
+        );
         pass(0.5).await;
         // What was refused costs nothing.
         let wait = Duration::from_millis(1500);
-        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait });
+        assert_eq!(buckets.take(&ada, of(30)), BucketVerdict::Denied { wait });
         pass(1.5).await;
-        assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining: 0 });
-        assert_eq!(buckets.take(&ada, of(30)), Verdict::Denied { wait: Duration::from_secs(2) });
+        assert_eq!(buckets.take(&ada, of(30)), BucketVerdict::Allowed { remaining: 0 });
+        assert_eq!(
+            buckets.take(&ada, of(30)),
+            BucketVerdict::Denied { wait: Duration::from_secs(2) }
+        );
         // Somebody else has a bucket of their own.
-        assert_eq!(buckets.take(&user("eve"), of(30)), Verdict::Allowed { remaining: 29 });
+        assert_eq!(buckets.take(&user("eve"), of(30)), BucketVerdict::Allowed { remaining: 29 });
         pass(61.0).await;
-        assert_eq!(buckets.take(&ada, of(30)), Verdict::Allowed { remaining: 29 });
+        assert_eq!(buckets.take(&ada, of(30)), BucketVerdict::Allowed { remaining: 29 });
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,38 +154,38 @@ mod tests {
         let buckets = Buckets::new(10);
         let (small, large) = (("s", of(2)), ("l", of(7)));
         for remaining in (0..7).rev() {
-            assert_eq!(buckets.take(&large.0, large.1), Verdict::Allowed { remaining });
+            assert_eq!(buckets.take(&large.0, large.1), BucketVerdict::Allowed { remaining });
         }
-        assert!(matches!(buckets.take(&large.0, large.1), Verdict::Denied { .. }));
+        assert!(matches!(buckets.take(&large.0, large.1), BucketVerdict::Denied { .. }));
         let take = || buckets.take(&small.0, small.1);
-        assert_eq!(take(), Verdict::Allowed { remaining: 1 });
-        assert_eq!(take(), Verdict::Allowed { remaining: 0 });
-        assert_eq!(take(), Verdict::Denied { wait: Duration::from_secs(30) });
+        assert_eq!(take(), BucketVerdict::Allowed { remaining: 1 });
+        assert_eq!(take(), BucketVerdict::Allowed { remaining: 0 });
+        assert_eq!(take(), BucketVerdict::Denied { wait: Duration::from_secs(30) });
         pass(29.0).await;
-        assert_eq!(take(), Verdict::Denied { wait: Duration::from_secs(1) });
+        assert_eq!(take(), BucketVerdict::Denied { wait: Duration::from_secs(1) });
         pass(1.0).await;
-        assert_eq!(take(), Verdict::Allowed { remaining: 0 });
+        assert_eq!(take(), BucketVerdict::Allowed { remaining: 0 });
         pass(61.0).await;
-        assert_eq!(take(), Verdict::Allowed { remaining: 1 });
-        assert!(matches!(buckets.take(&"huge", NonZeroU32::MAX), Verdict::Allowed { .. }));
+        assert_eq!(take(), BucketVerdict::Allowed { remaining: 1 });
+        assert!(matches!(buckets.take(&"huge", NonZeroU32::MAX), BucketVerdict::Allowed { .. }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_keys_is_bounded_and_does_not_lock_out_those_that_are_in() {
         let buckets = Buckets::new(100);
         for id in 0..100 {
-            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Allowed { remaining: 59 });
+            assert_eq!(buckets.take(&user(id), of(60)), BucketVerdict::Allowed { remaining: 59 });
         }
         for id in 100..10_000 {
-            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Full);
+            assert_eq!(buckets.take(&user(id), of(60)), BucketVerdict::Full);
         }
         assert_eq!(buckets.kept().full_at.len(), 100);
-        assert_eq!(buckets.take(&user(5), of(60)), Verdict::Allowed { remaining: 58 });
+        assert_eq!(buckets.take(&user(5), of(60)), BucketVerdict::Allowed { remaining: 58 });
 
         // After a while those that owe nothing make room; user 5 is still known.
         pass(2.5).await;
-        assert_eq!(buckets.take(&user(5), of(60)), Verdict::Allowed { remaining: 59 });
-        assert_eq!(buckets.take(&user("new"), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.take(&user(5), of(60)), BucketVerdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.take(&user("new"), of(60)), BucketVerdict::Allowed { remaining: 59 });
         assert_eq!(buckets.kept().full_at.len(), 2);
     }
 
@@ -188,20 +194,20 @@ mod tests {
         let buckets = Buckets::new(1);
         let sweep_due = || buckets.kept().next_sweep;
         let start = sweep_due();
-        assert_eq!(buckets.take(&user(0), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.take(&user(0), of(60)), BucketVerdict::Allowed { remaining: 59 });
         assert_eq!(sweep_due(), start);
-        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Full);
+        assert_eq!(buckets.take(&user(1), of(60)), BucketVerdict::Full);
         let first = sweep_due();
         assert!(first > start);
         for id in 2..1000 {
-            assert_eq!(buckets.take(&user(id), of(60)), Verdict::Full);
+            assert_eq!(buckets.take(&user(id), of(60)), BucketVerdict::Full);
         }
         assert_eq!(sweep_due(), first);
         pass(0.5).await;
-        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Full);
+        assert_eq!(buckets.take(&user(1), of(60)), BucketVerdict::Full);
         assert_eq!(sweep_due(), first);
         pass(0.5).await;
-        assert_eq!(buckets.take(&user(1), of(60)), Verdict::Allowed { remaining: 59 });
+        assert_eq!(buckets.take(&user(1), of(60)), BucketVerdict::Allowed { remaining: 59 });
         assert!(sweep_due() > first);
     }
 

@@ -30,11 +30,11 @@ pub struct BufferedBytes {
 struct Shared {
     max: usize,
     max_per_user: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<BufferedCounts>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct BufferedCounts {
     bytes: usize,
     /// Never 0.
     by_user: HashMap<UserId, usize>,
@@ -72,7 +72,7 @@ impl fmt::Debug for BufferedBytes {
     }
 }
 
-impl Kept {
+impl BufferedCounts {
     fn add(&mut self, user: &UserId, bytes: usize) {
         if bytes == 0 {
             return;
@@ -89,7 +89,7 @@ impl Kept {
 
 impl Shared {
     /// Nothing panics while it holds the lock, so the counts are right even if it is poisoned.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, BufferedCounts> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::bucket::{Buckets, Verdict};
+use super::bucket::{BucketVerdict, Buckets};
 use crate::principal::{Identified, Principal, UserId};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
@@ -148,10 +148,10 @@ struct Quota {
 }
 
 impl Quota {
-    fn judge(&self, verdict: Verdict) -> Result<Standing, Rejection> {
+    fn judge(&self, verdict: BucketVerdict) -> Result<Standing, Rejection> {
         match verdict {
-            Verdict::Allowed { remaining } => Ok(self.standing(remaining)),
-            Verdict::Denied { wait } => {
+            BucketVerdict::Allowed { remaining } => Ok(self.standing(remaining)),
+            BucketVerdict::Denied { wait } => {
                 let Standing { policy, limit } = self.standing(0);
                 Err(Rejection::new(Code::RateLimited)
                     .message(format!("At most {} requests a minute are allowed.", self.requests))
@@ -160,7 +160,7 @@ impl Quota {
                     .header(RATELIMIT_POLICY, policy)
                     .header(RATELIMIT, limit))
             }
-            Verdict::Full => Err(Rejection::new(Code::ServiceUnavailable)
+            BucketVerdict::Full => Err(Rejection::new(Code::ServiceUnavailable)
                 .because("as many callers are rate-limited as can be told apart")
                 .header(RATELIMIT_POLICY, self.policy.clone())),
         }

@@ -25,8 +25,8 @@ const SCRIPT: &str = include_str!("docs.js");
 /// Both of them.
 #[derive(Debug)]
 pub(super) struct Pages {
-    document: Page,
-    docs: Page,
+    document: ServedPage,
+    docs: ServedPage,
 }
 
 impl Pages {
@@ -47,13 +47,13 @@ impl Pages {
             (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         ];
         Ok(Self {
-            document: Page::new("application/json", document, Vec::new())?,
-            docs: Page::new("text/html; charset=utf-8", html.into_bytes(), headers)?,
+            document: ServedPage::new("application/json", document, Vec::new())?,
+            docs: ServedPage::new("text/html; charset=utf-8", html.into_bytes(), headers)?,
         })
     }
 
     /// What is at a path.
-    pub(super) fn at(&self, path: &str) -> Option<&Page> {
+    pub(super) fn at(&self, path: &str) -> Option<&ServedPage> {
         match path {
             "/openapi.json" => Some(&self.document),
             "/docs" => Some(&self.docs),
@@ -64,12 +64,12 @@ impl Pages {
 
 /// One thing that is served as it is.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct ServedPage {
     bytes: Bytes,
     headers: HeaderMap,
 }
 
-impl Page {
+impl ServedPage {
     fn new(
         media_type: &'static str,
         bytes: Vec<u8>,

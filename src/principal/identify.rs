@@ -51,11 +51,11 @@ use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 /// ```
 #[derive(Clone)]
 pub struct IdentifyLayer {
-    source: Source,
+    source: PrincipalSource,
 }
 
 #[derive(Clone)]
-enum Source {
+enum PrincipalSource {
     Extension,
     Head(Arc<Find>),
 }
@@ -65,13 +65,13 @@ type Find = dyn Fn(&Parts) -> Option<UserId> + Send + Sync;
 impl IdentifyLayer {
     /// Takes the [`Principal`] that is in the request's extensions.
     pub fn new() -> Self {
-        Self { source: Source::Extension }
+        Self { source: PrincipalSource::Extension }
     }
 
     /// Takes the user whom `find` finds in the request's head, and nobody else: a [`Principal`] in
     /// the extensions is replaced.
     pub fn by(find: impl Fn(&Parts) -> Option<UserId> + Send + Sync + 'static) -> Self {
-        Self { source: Source::Head(Arc::new(find)) }
+        Self { source: PrincipalSource::Head(Arc::new(find)) }
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for IdentifyLayer {
 #[derive(Clone)]
 pub struct Identify<S> {
     inner: S,
-    source: Source,
+    source: PrincipalSource,
 }
 
 impl<S, B, R> Service<Request<B>> for Identify<S>
@@ -119,8 +119,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let principal = match &self.source {
-            Source::Extension => head.extensions.get::<Principal>().cloned(),
-            Source::Head(find) => find(&head).map(|user| {
+            PrincipalSource::Extension => head.extensions.get::<Principal>().cloned(),
+            PrincipalSource::Head(find) => find(&head).map(|user| {
                 let principal = Principal::new(user);
                 head.extensions.insert(principal.clone());
                 principal

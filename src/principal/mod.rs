@@ -111,12 +111,12 @@ impl std::error::Error for InvalidUserId {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     user_id: UserId,
-    grant: Grant,
+    grant: CallerKind,
 }
 
 /// On the strength of what a caller was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Grant {
+enum CallerKind {
     /// They are that user.
     User,
     /// A service gave them a secret for that user, with an allowance of its own.
@@ -153,17 +153,17 @@ impl Allowance {
 impl Principal {
     /// A caller whose identity the program vouches for.
     pub fn new(user_id: UserId) -> Self {
-        Self { user_id, grant: Grant::User }
+        Self { user_id, grant: CallerKind::User }
     }
 
     /// A user's client that holds the secret of a client session.
     pub fn with_allowance(user_id: UserId, allowance: Allowance) -> Self {
-        Self { user_id, grant: Grant::Allowance(allowance) }
+        Self { user_id, grant: CallerKind::Allowance(allowance) }
     }
 
     /// A service that holds the key of that name.
     pub fn service(key: UserId) -> Self {
-        Self { user_id: key, grant: Grant::Service }
+        Self { user_id: key, grant: CallerKind::Service }
     }
 
     /// The id under which sessions, limits and the upstream know this caller. Of a service, the
@@ -174,14 +174,14 @@ impl Principal {
 
     /// Whether this is a service and no user.
     pub fn is_service(&self) -> bool {
-        self.grant == Grant::Service
+        self.grant == CallerKind::Service
     }
 
     /// The allowance that counts in place of the user's.
     pub fn allowance(&self) -> Option<&Allowance> {
         match &self.grant {
-            Grant::Allowance(allowance) => Some(allowance),
-            Grant::User | Grant::Service => None,
+            CallerKind::Allowance(allowance) => Some(allowance),
+            CallerKind::User | CallerKind::Service => None,
         }
     }
 }

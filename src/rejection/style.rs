@@ -13,7 +13,7 @@ use crate::surface::{InvalidStatus, Surface};
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct ErrorEnvelope<'a> {
     success: bool,
     error: Member<'a>,
 }
@@ -138,7 +138,7 @@ impl RefusalStyle {
             return Written { status, media_type, body: json(body), header: None };
         }
         let error = Member { code: code.as_str(), message, details, request_id };
-        let body = json(serde_json::to_vec(&Envelope { success: false, error }));
+        let body = json(serde_json::to_vec(&ErrorEnvelope { success: false, error }));
         Written { status, media_type: "application/json", body, header: None }
     }
 

@@ -6,10 +6,10 @@ use crate::principal::{Principal, UserId};
 
 /// What the rooms tell of a request, for its log line. Cloning is a reference count.
 #[derive(Clone, Debug, Default)]
-pub struct Record(Arc<Facts>);
+pub struct Record(Arc<RecordFields>);
 
 #[derive(Debug, Default)]
-struct Facts {
+struct RecordFields {
     user: OnceLock<UserId>,
     service: OnceLock<UserId>,
     operation: OnceLock<&'static str>,

@@ -46,7 +46,7 @@ where
         request_id::drop_bad_trace_context(request.headers_mut());
         let record = Record::default();
         request.extensions_mut().insert(record.clone());
-        let line = Line {
+        let line = LogLine {
             begun: Instant::now(),
             method: request.method().clone(),
             path: shown(request.uri().path()).into(),
@@ -68,7 +68,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         future: F,
-        line: Option<Line>,
+        line: Option<LogLine>,
     }
 }
 
@@ -126,7 +126,7 @@ pin_project! {
     pub struct TracedBody<R> {
         #[pin]
         body: R,
-        line: Option<Line>,
+        line: Option<LogLine>,
     }
 }
 
@@ -174,7 +174,7 @@ impl<R> fmt::Debug for TracedBody<R> {
 }
 
 /// The log line of a request; written when it is dropped, which is when all is over.
-struct Line {
+struct LogLine {
     begun: Instant,
     method: Method,
     path: Box<str>,
@@ -186,7 +186,7 @@ struct Line {
     outcome: Option<&'static str>,
 }
 
-impl Line {
+impl LogLine {
     /// `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound` or `cancelled`.
     fn outcome(&self) -> &'static str {
         if self.refused.is_some() {
@@ -197,7 +197,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
         let code = self.refused.as_ref().map(Refused::code);

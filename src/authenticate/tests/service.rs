@@ -452,7 +452,7 @@ fn a_refusal_in_problem_details_has_the_same_challenge() {
         RefusalStyle::of(&sent)
     };
     let rejection =
-        crate::rejection::Rejection::from(crate::authenticate::challenge::Fault::NoToken);
+        crate::rejection::Rejection::from(crate::authenticate::challenge::Unauthenticated::NoToken);
     let reply = rejection.into_response(&style);
     assert_eq!(reply.headers()["content-type"], "application/problem+json");
     assert_eq!(reply.headers()["www-authenticate"], CHALLENGE);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use chatkit_rest::error::Error;
 
-use crate::cli::Failure;
+use crate::cli::CommandFailure;
 use crate::cli::shutdown::Signals;
 
 /// What is read at once.
@@ -32,7 +32,7 @@ impl Stop {
 }
 
 /// A source that is read on a thread of its own, so that who waits for it can be stopped.
-pub(super) struct Input {
+pub(super) struct SourceReader {
     blocks: Receiver<io::Result<Vec<u8>>>,
     block: Vec<u8>,
     taken: usize,
@@ -42,9 +42,9 @@ pub(super) struct Input {
     pub(super) size: Option<u64>,
 }
 
-impl Input {
+impl SourceReader {
     /// Opens what is at `path`, or standard input, and takes the signals over.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path) -> Result<Self, CommandFailure> {
         let (source, size) = source(path)?;
         let (sender, blocks) = sync_channel(BLOCKS);
         let stop = Stop::default();
@@ -59,7 +59,7 @@ impl Input {
     }
 }
 
-impl Read for Input {
+impl Read for SourceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.taken == self.block.len() && !self.has_ended {
             // Who sends says when it was all.
@@ -77,20 +77,22 @@ impl Read for Input {
     }
 }
 
-fn source(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
+fn source(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), CommandFailure> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));
     }
     let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     match opened {
         Ok((_, metadata)) if metadata.is_dir() => {
-            Err(Failure::Usage(format!("{} is a directory", path.display())))
+            Err(CommandFailure::Usage(format!("{} is a directory", path.display())))
         }
         Ok((file, metadata)) => {
             let size = metadata.is_file().then_some(metadata.len());
             Ok((Box::new(file), size))
         }
-        Err(error) => Err(Failure::Usage(format!("{} can't be read: {error}", path.display()))),
+        Err(error) => {
+            Err(CommandFailure::Usage(format!("{} can't be read: {error}", path.display())))
+        }
     }
 }
 

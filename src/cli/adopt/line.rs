@@ -28,13 +28,13 @@ const CONVERSATION_IDS: &str = "must be a whole number from 1 to 450359962737049
 
 /// Why a line is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct LineFault {
     /// The member at fault, if it is one; cut where it is long.
     pub(super) field: Option<String>,
     pub(super) reason: String,
 }
 
-impl Fault {
+impl LineFault {
     fn of(field: &str, reason: impl Into<String>) -> Self {
         let field = Some(field.chars().take(64).collect());
         Self { field, reason: reason.into() }
@@ -49,7 +49,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for LineFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.field {
             Some(field) => write!(f, "{field:?} {}", self.reason),
@@ -60,7 +60,7 @@ impl fmt::Display for Fault {
 
 /// What lines are read with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
+pub(super) struct LineContext {
     /// The time of the adoption.
     pub(super) now: Timestamp,
     /// Zone of times without one.
@@ -69,7 +69,7 @@ pub(super) struct Reading {
 
 /// The members of a line that say something. `null` says nothing.
 #[derive(Default)]
-struct Members {
+struct LineMembers {
     attachment_id: Option<Value>,
     conversation_id: Option<Value>,
     created_at: Option<Value>,
@@ -79,34 +79,34 @@ struct Members {
     user_id: Option<Value>,
 }
 
-impl Reading {
+impl LineContext {
     /// The entry of a line; none if it is blank.
-    pub(super) fn entry(&self, line: &[u8]) -> Result<Option<Adoption>, Fault> {
+    pub(super) fn entry(&self, line: &[u8]) -> Result<Option<Adoption>, LineFault> {
         let line = line.trim_ascii();
         if line.is_empty() {
             return Ok(None);
         }
-        let text = std::str::from_utf8(line).map_err(|_| Fault::line("is not UTF-8"))?;
+        let text = std::str::from_utf8(line).map_err(|_| LineFault::line("is not UTF-8"))?;
         let members = members(text)?;
         let user_id = text_of("user_id", members.user_id)?
-            .ok_or_else(|| Fault::of("user_id", "is missing"))?;
+            .ok_or_else(|| LineFault::of("user_id", "is missing"))?;
         exact("user_id", &user_id)?;
         let user_id = UserId::parse(&user_id).map_err(|error| {
             let reason = error.to_string();
-            Fault::of("user_id", reason.strip_prefix("a user id ").unwrap_or(&reason))
+            LineFault::of("user_id", reason.strip_prefix("a user id ").unwrap_or(&reason))
         })?;
         let thread_id = id("thread_id", members.thread_id)?;
         let attachment_id = id("attachment_id", members.attachment_id)?;
         let (thread_id, attachment_id) = match (thread_id, attachment_id) {
             (Some(_), Some(_)) => {
                 let reason = "is beside thread_id; a line is about one thing";
-                return Err(Fault::of("attachment_id", reason));
+                return Err(LineFault::of("attachment_id", reason));
             }
             (Some(thread_id), None) => (thread_id, None),
             (None, Some(attachment_id)) => (String::new(), Some(attachment_id)),
             (None, None) => {
                 let reason = "is missing, and so is attachment_id";
-                return Err(Fault::of("thread_id", reason));
+                return Err(LineFault::of("thread_id", reason));
             }
         };
         if let Some(attachment_id) = attachment_id {
@@ -117,7 +117,7 @@ impl Reading {
                 ("conversation_id", &members.conversation_id),
             ] {
                 if value.is_some() {
-                    return Err(Fault::of(name, "is not for attachments"));
+                    return Err(LineFault::of(name, "is not for attachments"));
                 }
             }
             return Ok(Some(Adoption::Attachment { attachment_id, user_id }));
@@ -135,7 +135,7 @@ impl Reading {
         })))
     }
 
-    fn time(&self, field: &str, value: Option<Value>) -> Result<Option<Timestamp>, Fault> {
+    fn time(&self, field: &str, value: Option<Value>) -> Result<Option<Timestamp>, LineFault> {
         let instant = match value {
             None => return Ok(None),
             Some(Value::String(text)) => parse_time(&text, self.utc_offset),
@@ -143,24 +143,24 @@ impl Reading {
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => None,
         };
         let expected = "must be a time such as \"2026-11-21T09:30:00Z\", or Unix seconds";
-        instant.map(Some).ok_or_else(|| Fault::of(field, expected))
+        instant.map(Some).ok_or_else(|| LineFault::of(field, expected))
     }
 }
 
 /// The members of an object. None twice, and none that isn't known: it may have been meant to say
 /// whose the thread is.
-fn members(text: &str) -> Result<Members, Fault> {
-    struct Object<'a>(&'a mut Option<Fault>);
+fn members(text: &str) -> Result<LineMembers, LineFault> {
+    struct LineVisitor<'a>(&'a mut Option<LineFault>);
 
-    impl<'de> Visitor<'de> for Object<'_> {
-        type Value = Members;
+    impl<'de> Visitor<'de> for LineVisitor<'_> {
+        type Value = LineMembers;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-            let mut members = Members::default();
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LineMembers, A::Error> {
+            let mut members = LineMembers::default();
             let mut seen = [false; 7];
             while let Some(name) = map.next_key::<String>()? {
                 let (number, member) = match &*name {
@@ -172,12 +172,12 @@ fn members(text: &str) -> Result<Members, Fault> {
                     "updated_at" => (5, &mut members.updated_at),
                     "user_id" => (6, &mut members.user_id),
                     _ => {
-                        *self.0 = Some(Fault::of(&name, "is not a member that is known"));
+                        *self.0 = Some(LineFault::of(&name, "is not a member that is known"));
                         return Err(A::Error::custom("unknown"));
                     }
                 };
                 if seen.get_mut(number).is_none_or(|seen| std::mem::replace(seen, true)) {
-                    *self.0 = Some(Fault::of(&name, "is there twice"));
+                    *self.0 = Some(LineFault::of(&name, "is there twice"));
                     return Err(A::Error::custom("twice"));
                 }
                 *member = Some(map.next_value::<Value>()?).filter(|value| !value.is_null());
@@ -189,7 +189,7 @@ fn members(text: &str) -> Result<Members, Fault> {
     let mut fault = None;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer
-        .deserialize_map(Object(&mut fault))
+        .deserialize_map(LineVisitor(&mut fault))
         .and_then(|members| deserializer.end().map(|()| members));
     members.map_err(|error| {
         fault.unwrap_or_else(|| {
@@ -197,52 +197,52 @@ fn members(text: &str) -> Result<Members, Fault> {
             let is_json = Value::deserialize(&mut serde_json::Deserializer::from_str(text)).is_ok();
             let what = if is_json && !text.starts_with('{') { "an object" } else { "JSON" };
             match error.column() {
-                0 => Fault::line(format!("is not {what}")),
-                column => Fault::line(format!("is not {what} (column {column})")),
+                0 => LineFault::line(format!("is not {what}")),
+                column => LineFault::line(format!("is not {what} (column {column})")),
             }
         })
     })
 }
 
-fn text_of(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
+fn text_of(field: &str, value: Option<Value>) -> Result<Option<String>, LineFault> {
     match value {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(Value::Number(number)) => {
-            Err(Fault::of(field, format!("must be a string: write \"{number}\"")))
+            Err(LineFault::of(field, format!("must be a string: write \"{number}\"")))
         }
         Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(Fault::of(field, "must be a string"))
+            Err(LineFault::of(field, "must be a string"))
         }
     }
 }
 
 /// Refuses ids that look like others, by what whoever wrote them has left at their ends: they are
 /// compared exactly.
-fn exact(field: &str, id: &str) -> Result<(), Fault> {
+fn exact(field: &str, id: &str) -> Result<(), LineFault> {
     if id.chars().any(char::is_control) {
-        return Err(Fault::of(field, "must not have control characters"));
+        return Err(LineFault::of(field, "must not have control characters"));
     }
     let is_blank = |char: char| {
         char.is_whitespace() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
     };
     if id.starts_with(is_blank) || id.ends_with(is_blank) {
-        return Err(Fault::of(field, "must not begin or end with a blank"));
+        return Err(LineFault::of(field, "must not begin or end with a blank"));
     }
     Ok(())
 }
 
-fn id(field: &str, value: Option<Value>) -> Result<Option<String>, Fault> {
+fn id(field: &str, value: Option<Value>) -> Result<Option<String>, LineFault> {
     let Some(id) = text_of(field, value)? else { return Ok(None) };
     exact(field, &id)?;
     match id.len() {
-        0 => Err(Fault::of(field, "must not be empty")),
+        0 => Err(LineFault::of(field, "must not be empty")),
         1..=MAX_ID_BYTES => Ok(Some(id)),
-        _ => Err(Fault::of(field, format!("must have at most {MAX_ID_BYTES} bytes"))),
+        _ => Err(LineFault::of(field, format!("must have at most {MAX_ID_BYTES} bytes"))),
     }
 }
 
-fn known_by(value: Value) -> Result<KnownBy, Fault> {
+fn known_by(value: Value) -> Result<KnownBy, LineFault> {
     let known = match value {
         Value::Number(number) => number.as_u64().and_then(NonZeroU64::new).and_then(integer),
         Value::String(text) => match ConversationId::parse(&text) {
@@ -252,7 +252,7 @@ fn known_by(value: Value) -> Result<KnownBy, Fault> {
         },
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    known.ok_or_else(|| Fault::of("conversation_id", CONVERSATION_IDS))
+    known.ok_or_else(|| LineFault::of("conversation_id", CONVERSATION_IDS))
 }
 
 fn integer(number: NonZeroU64) -> Option<KnownBy> {

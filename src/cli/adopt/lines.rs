@@ -12,7 +12,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const START_BYTES: usize = 64;
 
 /// The lines of what is read.
-pub(super) struct Lines<R> {
+pub(super) struct InputLines<R> {
     source: BufReader<R>,
     line: Vec<u8>,
     is_too_long: bool,
@@ -23,7 +23,7 @@ pub(super) struct Lines<R> {
 }
 
 /// One of them.
-pub(super) struct Line<'a> {
+pub(super) struct InputLine<'a> {
     /// From 1.
     pub(super) number: NonZeroU64,
     /// Without its end; none if it is too long.
@@ -34,14 +34,14 @@ pub(super) struct Line<'a> {
     pub(super) end: u64,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> InputLines<R> {
     pub(super) fn new(source: R) -> Self {
         let source = BufReader::with_capacity(BUFFER_BYTES, source);
         Self { source, line: Vec::new(), is_too_long: false, number: 0, end: 0, is_held: false }
     }
 
     /// The next one, if there is one.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         if std::mem::take(&mut self.is_held) {
             return Ok(Some(self.line()));
         }
@@ -82,14 +82,14 @@ impl<R: Read> Lines<R> {
         self.is_held = true;
     }
 
-    fn line(&self) -> Line<'_> {
+    fn line(&self) -> InputLine<'_> {
         let number = NonZeroU64::MIN.saturating_add(self.number.saturating_sub(1));
         let mut start = &*self.line;
         // Some programs begin a file so.
         if number == NonZeroU64::MIN {
             start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
         }
-        Line { number, text: (!self.is_too_long).then_some(start), start, end: self.end }
+        InputLine { number, text: (!self.is_too_long).then_some(start), start, end: self.end }
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], at_once: usize) -> Vec<(u64, Option<Vec<u8>>)> {
-        let mut lines = Lines::new(Dribble(bytes, at_once));
+        let mut lines = InputLines::new(Dribble(bytes, at_once));
         let mut all = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             all.push((line.number.get(), line.text.map(<[u8]>::to_vec)));

@@ -13,11 +13,11 @@ use clap::Args;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, output, settings};
-use input::{Input, Stop};
-use line::{Fault, Reading};
-use lines::{Line, Lines};
-use report::{Report, ReportFile};
+use super::{CommandFailure, output, settings};
+use input::{SourceReader, Stop};
+use line::{LineContext, LineFault};
+use lines::{InputLine, InputLines};
+use report::{AdoptionReport, ReportFile};
 
 mod format;
 mod input;
@@ -115,10 +115,10 @@ const FOLD_PATIENCE: Duration = Duration::from_millis(200);
 const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Adopt {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), CommandFailure> {
         let settings = settings::store(self.config, self.store)?;
         let StoreUrl::Sqlite(path) = &settings.url else {
-            return Err(Failure::Usage(
+            return Err(CommandFailure::Usage(
                 "store.url is memory:, which no gateway would find again; expected sqlite:FILE"
                     .into(),
             ));
@@ -127,11 +127,12 @@ impl Adopt {
         let report =
             self.report.as_deref().map(|report| ReportFile::new(report, &[&self.file, path]));
         let report = report.transpose()?;
-        let input = Input::open(&self.file)?;
+        let input = SourceReader::open(&self.file)?;
         let (stop, size) = (input.stop(), input.size);
         let has_report = self.report.is_some();
-        let stopped = |after| Failure::AdoptStopped { after, dry_run: self.dry_run, has_report };
-        let mut lines = Lines::new(input);
+        let stopped =
+            |after| CommandFailure::AdoptStopped { after, dry_run: self.dry_run, has_report };
+        let mut lines = InputLines::new(input);
         match first_line(&mut lines, &self.file) {
             Err(_) if stop.is_asked() => return Err(stopped(0)),
             outcome => outcome?,
@@ -146,7 +147,7 @@ impl Adopt {
             (options.open(path)?, None)
         };
         output::print(&which_store(path, &settings, is_new, self.dry_run))?;
-        let report = Report::new(report, self.dry_run, is_new, size);
+        let report = AdoptionReport::new(report, self.dry_run, is_new, size);
         let mut adopting = Adopting::new(&store, &settings, report, stop.clone())?;
         while !stop.is_asked() {
             match lines.next() {
@@ -172,25 +173,25 @@ impl Adopt {
         }
         let (text, left) = report.finish(settings.id_format)?;
         output::print(&text)?;
-        if left > 0 { Err(Failure::Adopt { left }) } else { Ok(()) }
+        if left > 0 { Err(CommandFailure::Adopt { left }) } else { Ok(()) }
     }
 }
 
 /// Looks at the first line that says something, which comes again.
-fn first_line(lines: &mut Lines<Input>, path: &Path) -> Result<(), Failure> {
+fn first_line(lines: &mut InputLines<SourceReader>, path: &Path) -> Result<(), CommandFailure> {
     let name = || match path.as_os_str().to_str() {
         Some("-") => "standard input".to_owned(),
         _ => path.display().to_string(),
     };
     loop {
         let Some(line) = lines.next().map_err(|error| unreadable(path, error))? else {
-            return Err(Failure::AdoptNothing { from: name() });
+            return Err(CommandFailure::AdoptNothing { from: name() });
         };
         if line.text.is_some_and(|text| text.trim_ascii().is_empty()) {
             continue;
         }
         if let Some(what) = format::mistaken(line.start) {
-            return Err(Failure::Usage(format!("{} {what}", name())));
+            return Err(CommandFailure::Usage(format!("{} {what}", name())));
         }
         lines.hold();
         return Ok(());
@@ -237,12 +238,12 @@ impl Drop for Scratch {
 struct Adopting<'a> {
     store: &'a SqliteStore,
     runtime: tokio::runtime::Runtime,
-    reading: Reading,
-    report: Report,
+    reading: LineContext,
+    report: AdoptionReport,
     stop: Stop,
     /// What was collected, and from which lines.
     batch: Vec<Adoption>,
-    lines: VecDeque<Collected>,
+    lines: VecDeque<CollectedLine>,
     bytes: usize,
     /// How many entries the next transaction has.
     size: usize,
@@ -253,7 +254,7 @@ struct Adopting<'a> {
 }
 
 /// A line that was collected.
-struct Collected {
+struct CollectedLine {
     number: NonZeroU64,
     bytes: usize,
 }
@@ -262,9 +263,9 @@ impl<'a> Adopting<'a> {
     fn new(
         store: &'a SqliteStore,
         settings: &StoreSettings,
-        report: Report,
+        report: AdoptionReport,
         stop: Stop,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandFailure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -272,7 +273,7 @@ impl<'a> Adopting<'a> {
         Ok(Self {
             store,
             runtime,
-            reading: Reading { now: Timestamp::now(), utc_offset: settings.utc_offset },
+            reading: LineContext { now: Timestamp::now(), utc_offset: settings.utc_offset },
             report,
             stop,
             batch: Vec::new(),
@@ -284,7 +285,7 @@ impl<'a> Adopting<'a> {
         })
     }
 
-    fn line(&mut self, line: &Line<'_>) -> Result<(), Failure> {
+    fn line(&mut self, line: &InputLine<'_>) -> Result<(), CommandFailure> {
         self.report.read(line.number, line.end);
         let entry = match line.text {
             Some(text) => match self.reading.entry(text) {
@@ -292,12 +293,12 @@ impl<'a> Adopting<'a> {
                 Ok(Some(entry)) => Ok((entry, text.len())),
                 Err(fault) => Err(fault),
             },
-            None => Err(Fault::too_long()),
+            None => Err(LineFault::too_long()),
         };
         match entry {
             Ok((entry, bytes)) => {
                 self.batch.push(entry);
-                self.lines.push_back(Collected { number: line.number, bytes });
+                self.lines.push_back(CollectedLine { number: line.number, bytes });
                 self.bytes += bytes;
             }
             Err(fault) => self.report.refused(line.number, &fault)?,
@@ -312,7 +313,7 @@ impl<'a> Adopting<'a> {
     }
 
     /// Adopts what is left.
-    fn finish(&mut self) -> Result<(), Failure> {
+    fn finish(&mut self) -> Result<(), CommandFailure> {
         while !self.batch.is_empty() && !self.stop.is_asked() {
             self.transact()?;
         }
@@ -336,7 +337,7 @@ impl<'a> Adopting<'a> {
     }
 
     /// Adopts the first ones of what was collected, in one transaction.
-    fn transact(&mut self) -> Result<(), Failure> {
+    fn transact(&mut self) -> Result<(), CommandFailure> {
         self.look_around();
         let rest = self.batch.split_off(self.size.min(self.batch.len()));
         let entries = std::mem::replace(&mut self.batch, rest);
@@ -346,7 +347,7 @@ impl<'a> Adopting<'a> {
         rest.append(&mut self.batch);
         self.batch = rest;
         for (entry, outcome) in entries.iter().zip(outcomes) {
-            let Some(Collected { number, bytes }) = self.lines.pop_front() else { break };
+            let Some(CollectedLine { number, bytes }) = self.lines.pop_front() else { break };
             self.bytes -= bytes;
             match outcome {
                 Adopted::Done => self.report.done(entry),
@@ -371,7 +372,7 @@ impl<'a> Adopting<'a> {
     }
 
     /// Adopts as many as nobody has to wait for.
-    fn adopt_alone(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, Failure> {
+    fn adopt_alone(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, CommandFailure> {
         let (all, adopt) = (entries.len(), self.store.adopt_alone(entries, LONG_ALONE));
         let (entries, outcomes) = self.runtime.block_on(adopt)?;
         if outcomes.len() == all {
@@ -381,7 +382,7 @@ impl<'a> Adopting<'a> {
     }
 
     /// Adopts all of them, and learns how many the next ones may be.
-    fn adopt_beside(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, Failure> {
+    fn adopt_beside(&mut self, entries: Vec<Adoption>) -> Result<Outcomes, CommandFailure> {
         let begun = Instant::now();
         let outcomes = self.runtime.block_on(self.store.adopt(entries.clone()))?;
         let took = begun.elapsed();

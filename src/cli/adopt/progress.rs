@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const OFTEN: Duration = Duration::from_millis(500);
 const SELDOM: Duration = Duration::from_secs(5);
 
-pub(super) struct Progress {
+pub(super) struct ProgressMeter {
     on_terminal: bool,
     told: Instant,
     /// What there was of both when it was told.
@@ -19,7 +19,7 @@ pub(super) struct Progress {
     size: Option<u64>,
 }
 
-impl Progress {
+impl ProgressMeter {
     pub(super) fn new(size: Option<u64>) -> Self {
         let on_terminal = stderr().is_terminal();
         Self { on_terminal, told: Instant::now(), lines: 0, bytes: 0, size }
@@ -83,7 +83,7 @@ mod tests {
     fn the_rate_is_that_of_the_last_moment() {
         let told = Instant::now();
         let mut progress =
-            Progress { on_terminal: false, told, lines: 9000, bytes: 400, size: Some(1000) };
+            ProgressMeter { on_terminal: false, told, lines: 9000, bytes: 400, size: Some(1000) };
         let second = Duration::from_secs(1);
         let text = progress.text(9100, 410, second);
         assert_eq!(text, "9100 lines (41 %), 100 a second, about 59 s left");

@@ -11,10 +11,10 @@ use chatkit_rest::session::{Adoption, AdoptionConflict, ConversationId, Conversa
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::line::Fault;
-use super::progress::{Progress, per_second};
+use super::line::LineFault;
+use super::progress::{ProgressMeter, per_second};
 use super::users::Users;
-use crate::cli::Failure;
+use crate::cli::CommandFailure;
 
 /// How many lines of each kind that are not adopted are told of on standard error.
 const TOLD: u64 = 20;
@@ -52,14 +52,14 @@ pub(super) struct ReportFile {
 
 impl ReportFile {
     /// Makes the file at `path`, which is none of the `others`: they may be made later.
-    pub(super) fn new(path: &Path, others: &[&Path]) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path, others: &[&Path]) -> Result<Self, CommandFailure> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let shown = path.display();
         let file = options.open(path).map_err(|error| {
-            Failure::Usage(match error.kind() {
+            CommandFailure::Usage(match error.kind() {
                 io::ErrorKind::AlreadyExists => {
                     format!("--report: {shown} is there already; name a file that isn't")
                 }
@@ -76,7 +76,7 @@ impl ReportFile {
             });
             if is_same {
                 let reason = "is the file that is read, or the store's; name another";
-                return Err(Failure::Usage(format!("--report: {shown} {reason}")));
+                return Err(CommandFailure::Usage(format!("--report: {shown} {reason}")));
             }
         }
         Ok(report)
@@ -92,9 +92,9 @@ impl Drop for ReportFile {
     }
 }
 
-pub(super) struct Report {
+pub(super) struct AdoptionReport {
     begun: Instant,
-    progress: Progress,
+    progress: ProgressMeter,
     dry_run: bool,
     /// There was no store.
     is_new: bool,
@@ -108,7 +108,7 @@ pub(super) struct Report {
     file: Option<ReportFile>,
 }
 
-impl Report {
+impl AdoptionReport {
     /// Writes all lines that are not adopted to `file`, if there is one.
     pub(super) fn new(
         mut file: Option<ReportFile>,
@@ -121,7 +121,7 @@ impl Report {
         }
         Self {
             begun: Instant::now(),
-            progress: Progress::new(size),
+            progress: ProgressMeter::new(size),
             dry_run,
             is_new,
             read: 0,
@@ -198,12 +198,12 @@ impl Report {
         self.write(&json!({"line": line, "outcome": "conflict", field: id, "reason": reason}))
     }
 
-    pub(super) fn refused(&mut self, line: NonZeroU64, fault: &Fault) -> Result<(), Error> {
+    pub(super) fn refused(&mut self, line: NonZeroU64, fault: &LineFault) -> Result<(), Error> {
         self.refused += 1;
         if self.refused <= TOLD {
             self.progress.line(&format!("line {line}: refused: {fault}"));
         }
-        let Fault { field, reason } = fault;
+        let LineFault { field, reason } = fault;
         self.write(&json!({"line": line, "outcome": "refused", "field": field, "reason": reason}))
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::authenticate::TokenType;
-use crate::config::key::{KEYS, Shape};
+use crate::config::key::{KEYS, ValueShape};
 use crate::forward::ClientHeaders;
 use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
@@ -131,9 +131,9 @@ fn literal(name: &str, word: &str) -> String {
         format!("[{}]", word.split(',').map(each).collect::<Vec<_>>().join(", "))
     };
     match key.shape {
-        Shape::Boolean | Shape::Count(..) | Shape::Status(_) => word.into(),
-        Shape::List(_) => list(&|entry| format!("{entry:?}")),
-        Shape::ApiKeys => list(&|entry| {
+        ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => word.into(),
+        ValueShape::List(_) => list(&|entry| format!("{entry:?}")),
+        ValueShape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();
             format!("{{ name = {name:?}, sha256 = {sha256:?} }}")
         }),
