@@ -24,7 +24,7 @@ pub(crate) fn quality(accept: &str, media_type: &str) -> u16 {
     best.1
 }
 
-/// Like [`quality`], but only where `media_type` is named in full.
+/// Does as [`quality`] does, but only where `media_type` is named in full.
 pub(crate) fn named_quality(accept: &str, media_type: &str) -> u16 {
     ranges(accept)
         .filter(|(range, _)| range.eq_ignore_ascii_case(media_type))
@@ -47,7 +47,7 @@ fn ranges(accept: &str) -> impl Iterator<Item = (&str, u16)> {
     })
 }
 
-/// A qvalue in thousandths; what is not one counts as 1, as if it weren't there.
+/// Gives a qvalue in thousandths; what is not one counts as 1, as if it weren't there.
 fn thousandths(q: &str) -> u16 {
     let Some(rest) = q.strip_prefix('0') else { return 1000 };
     let digits = rest.strip_prefix('.').unwrap_or(rest).bytes().take(3);

@@ -29,7 +29,7 @@ pub(crate) const MAX_ENTRIES: usize = 256;
 /// The most entries of a list of ids, those that are there twice among them.
 pub(crate) const MAX_IDS: usize = 4096;
 
-/// Whether a list names more than it may: ids that are there twice count once.
+/// Tells whether a list names more than it may: ids that are there twice count once.
 pub(crate) fn names_too_many(ids: &[impl AsRef<str>]) -> bool {
     ids.len() > MAX_ENTRIES && {
         let named: HashSet<&str> = ids.iter().map(AsRef::as_ref).collect();
@@ -46,14 +46,15 @@ pub(crate) const MAX_METADATA_BYTES: usize = 65_536;
 #[cfg(feature = "validate")]
 pub(crate) const MAX_EXTRA_BYTES: usize = 65_536;
 
-/// Whether a text has more characters than `max`.
+/// Tells whether a text has more characters than `max`.
 #[cfg(any(feature = "embedded", feature = "session"))]
 pub(crate) fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().count() > max
 }
 
-/// The beginning of `text`, at most `chars` scalar values long, without a part of what is seen as
-/// one character: an emoji, a flag, a letter with its accents. One that is longer by itself is cut.
+/// Gives the beginning of `text`, at most `chars` scalar values long, without a part of what is
+/// seen as one character: an emoji, a flag, a letter with its accents. One that is longer by itself
+/// is cut.
 #[cfg(any(feature = "embedded", feature = "session"))]
 pub(crate) fn cut(text: &str, chars: usize) -> &str {
     let Some((limit, _)) = text.char_indices().nth(chars) else { return text };

@@ -48,7 +48,7 @@ struct Payload<'a> {
 }
 
 impl StoredSecrets {
-    /// Those of the sessions in `store`.
+    /// Makes those of the sessions in `store`.
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
         Self(Arc::new(Inner { store, key: OnceLock::new() }))
     }

@@ -37,43 +37,45 @@ impl Error {
         self
     }
 
-    /// A setting, key or schema is wrong: nothing will help but changing it.
+    /// Makes the error of a setting, key or schema that is wrong: nothing will help but changing
+    /// it.
     pub fn config(context: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, context)
     }
 
-    /// The session store did not do what it was asked to; it may later.
+    /// Makes the error of a session store that did not do what it was asked to; it may later.
     pub fn store(context: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::new(ErrorKind::Store, context).with(source)
     }
 
-    /// The operating system refused (a port in use, a file that can't be read).
+    /// Makes the error of an operating system that refused (a port in use, a file that can't be
+    /// read).
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, context).with(source)
     }
 
-    /// Whether a setting is at fault.
+    /// Tells whether a setting is at fault.
     pub fn is_config(&self) -> bool {
         self.0.kind == ErrorKind::Config
     }
 
-    /// Whether the session store is at fault.
+    /// Tells whether the session store is at fault.
     pub fn is_store(&self) -> bool {
         self.0.kind == ErrorKind::Store
     }
 
-    /// Whether the operating system refused.
+    /// Tells whether the operating system refused.
     pub fn is_io(&self) -> bool {
         self.0.kind == ErrorKind::Io
     }
 
-    /// This error and its causes in one line, for a log or a terminal.
+    /// Writes this error and its causes in one line, for a log or a terminal.
     pub fn chain(&self) -> String {
         chain(self)
     }
 }
 
-/// An error and its causes in one line.
+/// Gives an error and its causes in one line.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

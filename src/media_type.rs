@@ -2,12 +2,12 @@
 
 use http::HeaderValue;
 
-/// Whether it is `expected`, whatever its parameters.
+/// Tells whether it is `expected`, whatever its parameters.
 pub(crate) fn is(value: &HeaderValue, expected: &str) -> bool {
     essence(value).eq_ignore_ascii_case(expected.as_bytes())
 }
 
-/// Whether it is JSON: `application/json`, or any type with the suffix `+json` (RFC 6839
+/// Tells whether it is JSON: `application/json`, or any type with the suffix `+json` (RFC 6839
 /// section 3.1).
 #[cfg(any(feature = "openai", feature = "validate"))]
 pub(crate) fn is_json(value: &HeaderValue) -> bool {
@@ -23,7 +23,7 @@ pub(crate) fn is_json(value: &HeaderValue) -> bool {
             .is_some_and(|(kind, end)| !kind.is_empty() && end.eq_ignore_ascii_case(SUFFIX))
 }
 
-/// Whether text of that type can be UTF-8: it names no charset, or UTF-8 by any of its labels
+/// Tells whether text of that type can be UTF-8: it names no charset, or UTF-8 by any of its labels
 /// (<https://encoding.spec.whatwg.org/#names-and-labels>), or ASCII.
 ///
 /// RFC 8259 gives `charset` no meaning for JSON. A client that names another one is refused all
@@ -41,13 +41,13 @@ pub(crate) fn can_be_utf8(value: &HeaderValue) -> bool {
     })
 }
 
-/// The type without its parameters and the blanks around it.
+/// Gives the type without its parameters and the blanks around it.
 pub(crate) fn essence(value: &HeaderValue) -> &[u8] {
     value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
-/// The parameters' names and values, these without the quotation marks around them. Some write
-/// single ones.
+/// Gives the parameters' names and values, these without the quotation marks around them. Some
+/// write single ones.
 #[cfg(feature = "validate")]
 fn parameters(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let (mut quoted, mut escaped) = (false, false);

@@ -63,7 +63,7 @@ impl RequestType {
         Self::ThreadsUpdate,
     ];
 
-    /// The name on the wire.
+    /// Gives the name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AttachmentsCreate => "attachments.create",
@@ -85,12 +85,12 @@ impl RequestType {
         }
     }
 
-    /// The request type of that name.
+    /// Gives the request type of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
 
-    /// Whether the answer is a stream of events. The other ten answer one JSON value.
+    /// Tells whether the answer is a stream of events. The other ten answer one JSON value.
     pub const fn is_streaming(self) -> bool {
         match self {
             Self::ThreadsAddClientToolOutput

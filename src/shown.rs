@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// The longest text that is logged whole, in bytes.
 const MAX_BYTES: usize = 256;
 
-/// A text of a client's or an upstream's, for a log line: whole if it is short, else its beginning
-/// and how long it was. What steers a terminal or turns the text around is escaped.
+/// Gives a text of a client's or an upstream's, for a log line: whole if it is short, else its
+/// beginning and how long it was. What steers a terminal or turns the text around is escaped.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_BYTES {
         return harmless(text);
@@ -16,7 +16,7 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{beginning}… ({} bytes)", text.len()))
 }
 
-/// What is ASCII is escaped by whatever writes the line.
+/// Escapes what does harm in a line; what is ASCII is escaped by whatever writes the line.
 fn harmless(text: &str) -> Cow<'_, str> {
     if text.is_ascii() || !text.contains(steers) {
         return Cow::Borrowed(text);

@@ -9,16 +9,16 @@ use memchr::memchr2;
 
 /// Takes what [`LineSplitter`] finds.
 pub(crate) trait Sink {
-    /// More data of the current event. Between two `data` lines of one event a `\n` is given.
+    /// Takes more data of the current event. Between two `data` lines of one event a `\n` is given.
     ///
     /// `false` means that the rest of the event's data is of no interest.
     fn data(&mut self, bytes: &[u8]) -> bool;
 
-    /// A blank line: the event is complete. `false` if it had no data (then it is none).
+    /// Takes a blank line: the event is complete, unless it had no data (then it is none).
     fn dispatch(&mut self);
 
-    /// More of a line that isn't `data`, with `ended` for its last piece; an empty one ends an
-    /// event without data. One that begins like `data` comes without that beginning.
+    /// Takes more of a line that isn't `data`, with `ended` for its last piece; an empty one ends
+    /// an event without data. One that begins like `data` comes without that beginning.
     fn other(&mut self, _bytes: &[u8], _ended: bool) {}
 }
 
@@ -129,12 +129,12 @@ impl LineSplitter {
         }
     }
 
-    /// Whether an event has begun to have data, and hasn't ended.
+    /// Tells whether an event has begun to have data, and hasn't ended.
     pub(crate) fn is_within_event(self) -> bool {
         self.has_data
     }
 
-    /// Whether a line has begun of which the sink has heard nothing yet.
+    /// Tells whether a line has begun of which the sink has heard nothing yet.
     #[cfg(feature = "openai")]
     pub(crate) fn is_within_name(self) -> bool {
         matches!(self.state, State::Bom(1..) | State::Field(1..))

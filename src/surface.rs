@@ -29,7 +29,7 @@ pub enum Surface {
 }
 
 impl Surface {
-    /// The surface that a request came to, if its layer has said so; else REST.
+    /// Gives the surface that a request came to, if its layer has said so; else REST.
     pub fn of_extensions(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
@@ -47,12 +47,12 @@ pub enum InvalidStatus {
 }
 
 impl InvalidStatus {
-    /// The one that a request's refusals have, if its layer has said so; else the default.
+    /// Gives the one that a request's refusals have, if its layer has said so; else the default.
     pub fn of_extensions(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
 
-    /// The status itself.
+    /// Gives the status itself.
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -75,18 +75,18 @@ pub struct Surfaces {
 }
 
 impl Surfaces {
-    /// REST below `prefix`, and nothing else.
+    /// Serves REST below `prefix`, and nothing else.
     pub fn rest(prefix: impl Into<String>) -> Self {
         Self { rest: prefix.into(), chat: None, openai: None, invalid: InvalidStatus::default() }
     }
 
-    /// One-shot chat as well, below `prefix`.
+    /// Serves one-shot chat as well, below `prefix`.
     #[must_use]
     pub fn with_chat(self, prefix: impl Into<String>) -> Self {
         Self { chat: Some(prefix.into()), ..self }
     }
 
-    /// The OpenAI-compatible API as well, below `prefix`.
+    /// Serves the OpenAI-compatible API as well, below `prefix`.
     #[must_use]
     pub fn with_openai(self, prefix: impl Into<String>) -> Self {
         Self { openai: Some(prefix.into()), ..self }
@@ -98,12 +98,12 @@ impl Surfaces {
         Self { invalid, ..self }
     }
 
-    /// How one-shot chat refuses what it doesn't expect.
+    /// Tells how one-shot chat refuses what it doesn't expect.
     pub fn invalid_status(&self) -> InvalidStatus {
         self.invalid
     }
 
-    /// The path below which a surface is, if it is served.
+    /// Gives the path below which a surface is, if it is served.
     pub fn prefix(&self, surface: Surface) -> Option<&str> {
         match surface {
             Surface::Rest => Some(&self.rest),
@@ -112,7 +112,7 @@ impl Surfaces {
         }
     }
 
-    /// The surface that a path is on: the one with the longest prefix of it.
+    /// Gives the surface that a path is on: the one with the longest prefix of it.
     pub fn of_path(&self, path: &str) -> Surface {
         [Surface::OpenAi, Surface::Chat, Surface::Rest]
             .into_iter()

@@ -54,7 +54,7 @@ impl Algorithm {
         Self::Rs512,
     ];
 
-    /// The registered name, as in a token's `alg`; where there are two, the older one.
+    /// Gives the registered name, as in a token's `alg`; where there are two, the older one.
     pub const fn as_str(self) -> &'static str {
         match self.names() {
             [name, ..] => name,
@@ -62,7 +62,7 @@ impl Algorithm {
         }
     }
 
-    /// All names that it is registered under, [`as_str`](Self::as_str) first.
+    /// Gives all names that it is registered under, [`as_str`](Self::as_str) first.
     pub(crate) const fn names(self) -> &'static [&'static str] {
         match self {
             Self::EdDsa => &["EdDSA", "Ed25519"],
@@ -80,8 +80,8 @@ impl Algorithm {
         }
     }
 
-    /// The shortest secret that it may have, in bytes: as many as its hash has (RFC 7518 section
-    /// 3.2). 0 if it has none.
+    /// Gives the shortest secret that it may have, in bytes: as many as its hash has (RFC 7518
+    /// section 3.2). 0 if it has none.
     pub const fn min_secret_bytes(self) -> usize {
         match self {
             Self::Hs256 => 32,
@@ -99,7 +99,7 @@ impl Algorithm {
         }
     }
 
-    /// What jsonwebtoken calls it.
+    /// Gives what jsonwebtoken calls it.
     pub(super) const fn as_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
@@ -117,7 +117,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether signer and verifier share one secret.
+    /// Tells whether signer and verifier share one secret.
     pub const fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }

@@ -22,7 +22,7 @@ pub(super) struct ClaimRules {
 }
 
 impl ClaimRules {
-    /// Everything but the clock; `typ` is the header's.
+    /// Gives everything but the clock; `typ` is the header's.
     pub(super) fn check(
         &self,
         typ: Option<&str>,
@@ -45,8 +45,8 @@ impl ClaimRules {
         Ok((Principal::new(user), lifetime))
     }
 
-    /// RFC 7519 section 4.1.3: who is not named in a token's `aud` must refuse it, and that goes
-    /// for a gateway without a name of its own, too.
+    /// Checks a token's audience (RFC 7519 section 4.1.3): who is not named in a token's `aud` must
+    /// refuse it, and that goes for a gateway without a name of its own, too.
     fn check_audience(&self, claim: Option<&Value>) -> Result<(), InvalidToken> {
         let meant = match (&self.audience, claim) {
             (None, claim) => claim.is_none(),
@@ -59,8 +59,8 @@ impl ClaimRules {
         meant.then_some(()).ok_or(InvalidToken::Audience)
     }
 
-    /// A number is taken as its digits, except in `sub`, which is a string by RFC 7519 section
-    /// 4.1.2: there, a number is a mistake of whoever made the token.
+    /// Gives a claim as a text. A number is taken as its digits, except in `sub`, which is a string
+    /// by RFC 7519 section 4.1.2: there, a number is a mistake of whoever made the token.
     fn user(&self, claim: Option<&Value>) -> Result<UserId, InvalidToken> {
         let parsed = match claim {
             Some(Value::String(id)) => UserId::parse(id),
@@ -109,8 +109,8 @@ impl Lifetime {
     }
 }
 
-/// A `NumericDate` (RFC 7519 section 2): a JSON number and never a string. One that is not whole is
-/// rounded by `round`, to the side on which the token lives no longer for it.
+/// Gives a `NumericDate` (RFC 7519 section 2): a JSON number and never a string. One that is not
+/// whole is rounded by `round`, to the side on which the token lives no longer for it.
 fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
     let Value::Number(number) = value else { return None };
     let seconds = if let Some(seconds) = number.as_i64() {

@@ -49,7 +49,7 @@ pub enum InvalidToken {
 }
 
 impl InvalidToken {
-    /// The reason, for the log.
+    /// Gives the reason, for the log.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::AlgorithmNotAllowed => "the token's alg is not one of the configured ones",

@@ -41,13 +41,14 @@ impl<'a> Jws<'a> {
         Ok(Self { algorithm, typ: header.typ, signed, signature, payload })
     }
 
-    /// The claims, to be read only after the signature was verified.
+    /// Gives the claims, to be read only after the signature was verified.
     pub(super) fn claims(&self) -> Result<UniqueMembers, InvalidToken> {
         json(self.payload)
     }
 }
 
-/// The header as jsonwebtoken reads it, unless it is one that jsonwebtoken lets pass and we don't.
+/// Gives the header as jsonwebtoken reads it, unless it is one that jsonwebtoken lets pass and we
+/// don't.
 fn checked_header(header: UniqueMembers) -> Result<(Algorithm, Header), InvalidToken> {
     // RFC 7515 section 4.1.11: who doesn't understand an extension that is marked critical must
     // refuse the token, and we understand none.
@@ -76,7 +77,8 @@ fn json(part: &str) -> Result<UniqueMembers, InvalidToken> {
     serde_json::from_slice(&decode(part)?).map_err(|_| InvalidToken::Malformed)
 }
 
-/// Strict: no padding, no other alphabet, no stray bits, so that one token has one spelling.
+/// Decodes strictly: no padding, no other alphabet, no stray bits, so that one token has one
+/// spelling.
 fn decode(part: &str) -> Result<Vec<u8>, InvalidToken> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| InvalidToken::Malformed)
 }

@@ -35,7 +35,7 @@ pub(crate) fn check_public_key(algorithms: &[Algorithm], pem: &[u8]) -> Result<(
 pub(super) struct KeySet(Vec<(Algorithm, DecodingKey)>);
 
 impl KeySet {
-    /// One secret for every algorithm in `algorithms`, all of which must be HMAC.
+    /// Takes one secret for every algorithm in `algorithms`, all of which must be HMAC.
     pub(super) fn of_secret(
         algorithms: &[Algorithm],
         secret: &[u8],
@@ -63,13 +63,13 @@ impl KeySet {
         algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
     }
 
-    /// One PEM public key for every algorithm in `algorithms`, none of which may be HMAC.
+    /// Takes one PEM public key for every algorithm in `algorithms`, none of which may be HMAC.
     pub(super) fn of_pem(algorithms: &[Algorithm], pem: &[u8]) -> Result<Self, Error> {
         let keys = public_keys(algorithms, pem);
         keys.map(Self).map_err(|why| Error::config(format!("the JWT public key {why}")))
     }
 
-    /// Whether the signature is one over what is signed, in constant time for HMAC.
+    /// Tells whether the signature is one over what is signed, in constant time for HMAC.
     ///
     /// By the provider that is named here and not by the process's default one, which
     /// [`jsonwebtoken::decode`] takes: a library must not set that for its host, and where another
@@ -84,7 +84,7 @@ impl KeySet {
         })
     }
 
-    /// The pinned algorithms.
+    /// Gives the pinned algorithms.
     pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.0.iter().map(|(algorithm, _)| *algorithm)
     }

@@ -55,7 +55,7 @@ pub(super) fn check_public_pem(text: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What a text is that is no secret although it may be long enough.
+/// Gives what a text is that is no secret although it may be long enough.
 pub(super) fn in_place_of_secret(text: &[u8]) -> Option<&'static str> {
     const PUBLIC: &str = "is a public key, which anybody may know";
     if let Some(first) = std::str::from_utf8(text).ok().and_then(|text| labels(text).next()) {
@@ -74,7 +74,7 @@ pub(super) fn in_place_of_secret(text: &[u8]) -> Option<&'static str> {
     kind_of_base64(text).map(|_| PUBLIC)
 }
 
-/// What kind of key a PEM block holds, as far as that can be told.
+/// Gives what kind of key a PEM block holds, as far as that can be told.
 pub(super) fn kind(pem: &[u8]) -> Option<&'static str> {
     let text = std::str::from_utf8(pem).ok()?;
     let (_, block) = text.split_once("-----BEGIN ")?;
@@ -86,7 +86,7 @@ pub(super) fn kind(pem: &[u8]) -> Option<&'static str> {
     kind_of_base64(body.as_bytes())
 }
 
-/// The bits of the modulus of an RSA key (RFC 8017 appendix A.1.1).
+/// Gives the bits of the modulus of an RSA key (RFC 8017 appendix A.1.1).
 pub(super) fn rsa_bits(key: &[u8]) -> Option<usize> {
     let modulus = element(0x02, element(0x30, key)?)?;
     let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
@@ -95,7 +95,7 @@ pub(super) fn rsa_bits(key: &[u8]) -> Option<usize> {
     Some(rest.len() * 8 + usize::try_from(8 - first.leading_zeros()).ok()?)
 }
 
-/// The content of the first element, if it is of that kind (DER).
+/// Gives the content of the first element, if it is of that kind (DER).
 fn element(tag: u8, der: &[u8]) -> Option<&[u8]> {
     let [found, length, rest @ ..] = der else { return None };
     let (length, rest) = match length & 0x7F {

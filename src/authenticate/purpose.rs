@@ -48,7 +48,7 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    /// Whether it asks for a type that says of itself that it is not for access.
+    /// Tells whether it asks for a type that says of itself that it is not for access.
     #[cfg(feature = "config")]
     pub(crate) fn asks_for_another(&self) -> bool {
         match self {
@@ -83,7 +83,7 @@ impl TokenType {
     }
 }
 
-/// A media type without `application/`, which RFC 7515 section 4.1.9 lets be left out.
+/// Gives a media type without `application/`, which RFC 7515 section 4.1.9 lets be left out.
 fn bare(typ: &str) -> &str {
     const PREFIX: &str = "application/";
     match typ.split_at_checked(PREFIX.len()) {
@@ -96,7 +96,7 @@ fn is_any(word: &str, words: &[&str]) -> bool {
     words.iter().any(|other| word.eq_ignore_ascii_case(other))
 }
 
-/// Whether a claim says so: by its text, or by one of several.
+/// Tells whether a claim says so: by its text, or by one of several.
 fn says_another(claim: &Value) -> bool {
     match claim {
         Value::String(purpose) => is_for_another(purpose),
@@ -105,7 +105,7 @@ fn says_another(claim: &Value) -> bool {
     }
 }
 
-/// Whether a media type, with or without parameters, or a word is that of another token.
+/// Tells whether a media type, with or without parameters, or a word is that of another token.
 fn is_for_another(purpose: &str) -> bool {
     let media = purpose.split(';').next().unwrap_or_default();
     let media = bare(media.trim()).trim();
@@ -121,8 +121,8 @@ fn is_for_another(purpose: &str) -> bool {
     is_any(word.strip_suffix("token").unwrap_or(&word), &OTHER_PURPOSES)
 }
 
-/// Whether it tells of events (RFC 8417 section 2.2), as `OpenID` Connect's logout tokens do: by
-/// URIs, so that a claim of the same name that is an application's own is no sign of it.
+/// Tells whether it tells of events (RFC 8417 section 2.2), as `OpenID` Connect's logout tokens do:
+/// by URIs, so that a claim of the same name that is an application's own is no sign of it.
 fn is_event(claims: &UniqueMembers) -> bool {
     let events = claims.get("events").and_then(Value::as_object);
     events.is_some_and(|events| events.keys().any(|name| name.contains(':')))

@@ -23,17 +23,17 @@ pub const CLIENT_SECRET_PREFIX: &str = "ek_";
 pub struct ServiceKeys(Arc<[(UserId, [u8; 32])]>);
 
 impl ServiceKeys {
-    /// The names of the keys and their SHA-256 digests.
+    /// Takes the names of the keys and their SHA-256 digests.
     pub fn new(keys: impl IntoIterator<Item = (UserId, [u8; 32])>) -> Self {
         Self(keys.into_iter().collect())
     }
 
-    /// Whether there are none.
+    /// Tells whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The service that holds `key`. All keys are looked at, each in constant time.
+    /// Gives the service that holds `key`. All keys are looked at, each in constant time.
     pub(super) fn holder(&self, key: &str) -> Option<Principal> {
         let digest = digest(&SHA256, key.as_bytes());
         let mut holder = None;
@@ -54,7 +54,7 @@ impl fmt::Debug for ServiceKeys {
 
 /// Checks the secrets of client sessions.
 pub trait ClientSecrets: fmt::Debug + Send + Sync + 'static {
-    /// Who holds `secret`, which begins with [`CLIENT_SECRET_PREFIX`].
+    /// Finds who holds `secret`, which begins with [`CLIENT_SECRET_PREFIX`].
     ///
     /// Nothing may be looked up for a secret that was not made here.
     fn caller(&self, secret: &str) -> CallerFuture;

@@ -152,7 +152,7 @@ where
     }
 }
 
-/// The request as the rooms after this one get it.
+/// Gives the request as the rooms after this one get it.
 pub(super) fn vouched_for<B>(
     principal: Principal,
     mut request: Request<B>,

@@ -23,7 +23,7 @@ pub(super) struct FoundToken<'r> {
     pub(super) from_cookie: bool,
 }
 
-/// The token of `Authorization`, if that has one.
+/// Gives the token of `Authorization`, if that has one.
 pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Unauthenticated> {
     match single(request.headers(), &header::AUTHORIZATION) {
         Ok(value) => value.map_or(Ok(None), bearer),
@@ -34,7 +34,7 @@ pub(super) fn authorization<B>(request: &Request<B>) -> Result<Option<&str>, Una
 }
 
 impl TokenSource {
-    /// The one token of a request.
+    /// Gives the one token of a request.
     ///
     /// `Authorization` goes first, and where it has a token, good or bad, no cookie is looked at:
     /// a request with two tokens that disagree must not be two things to two readers. Credentials
@@ -55,7 +55,7 @@ impl TokenSource {
         Ok(FoundToken { token, from_cookie: true })
     }
 
-    /// Whether the page that made the request may act with a cookie.
+    /// Tells whether the page that made the request may act with a cookie.
     ///
     /// A browser adds the cookie to requests of any page, and `Origin` to all of them that can
     /// change something; without `Origin` it is no browser, or one old enough to need
@@ -110,7 +110,7 @@ fn origin(headers: &HeaderMap) -> Result<Option<&str>, Twice> {
     Ok(origin.map(|origin| origin.to_str().unwrap_or_default()))
 }
 
-/// Whether a host, with a port or without, is this machine whatever a name server says.
+/// Tells whether a host, with a port or without, is this machine whatever a name server says.
 fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {
@@ -129,8 +129,9 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// RFC 6750 section 2.1, with the scheme in any case (RFC 9110 section 11.1). Nothing where it is
-/// another scheme, which is not an error of this one (RFC 6750 section 3.1).
+/// Reads a bearer token (RFC 6750 section 2.1), with the scheme in any case (RFC 9110 section
+/// 11.1). Nothing where it is another scheme, which is not an error of this one (RFC 6750 section
+/// 3.1).
 fn bearer(value: &HeaderValue) -> Result<Option<&str>, Unauthenticated> {
     const MALFORMED: Unauthenticated =
         Unauthenticated::InvalidRequest("the Authorization header is malformed");
@@ -145,7 +146,7 @@ fn bearer(value: &HeaderValue) -> Result<Option<&str>, Unauthenticated> {
     token68(token).map(Some).ok_or(MALFORMED)
 }
 
-/// The value of the cookie `name` (RFC 6265 section 4.2.1).
+/// Gives the value of the cookie `name` (RFC 6265 section 4.2.1).
 fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Unauthenticated> {
     let mut found = None;
     for pair in
@@ -174,7 +175,7 @@ fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Result<Option<&'r str>, Una
         .ok_or(Unauthenticated::InvalidRequest("the token's cookie is malformed"))
 }
 
-/// RFC 9110 section 11.2.
+/// Reads a token68 (RFC 9110 section 11.2).
 fn token68(token: &[u8]) -> Option<&str> {
     let mut unpadded = token;
     while let [rest @ .., b'='] = unpadded {
@@ -184,8 +185,8 @@ fn token68(token: &[u8]) -> Option<&str> {
     std::str::from_utf8(token).ok().filter(|_| is_one)
 }
 
-/// Written, and asked of every byte, without a branch, so that sixteen bytes are tested at once:
-/// tokens are long, and every request has one.
+/// Tells whether a byte can be in one. Written, and asked of every byte, without a branch, so that
+/// sixteen bytes are tested at once: tokens are long, and every request has one.
 #[expect(clippy::needless_bitwise_bool, reason = "a lazy one would be a branch")]
 fn is_of_token68(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
@@ -194,7 +195,7 @@ fn is_of_token68(byte: u8) -> bool {
     is_letter | is_digit | is_mark | (byte == b'+') | (byte == b'/')
 }
 
-/// Whether `origin` has the host and port that the request was sent to. The scheme is not
+/// Tells whether `origin` has the host and port that the request was sent to. The scheme is not
 /// compared: whoever ends TLS in front of us hides it.
 fn is_host(origin: &str, headers: &HeaderMap, uri: &Uri) -> bool {
     let Some((scheme, origin_host)) = origin.split_once("://") else { return false };

@@ -38,9 +38,9 @@ impl Trust {
         Self { everyone: Principal::new(user), paths: Vec::new(), secret: None, any_page: false }
     }
 
-    /// On paths such as this one, `/api/{user_id}/chat`, takes the caller for the user whom the
-    /// segment in place of `{user_id}` names, percent-decoded. In place of any other name in
-    /// braces stands any segment. A segment that can't be a [`UserId`] names nobody.
+    /// Takes the caller, on paths such as this one, `/api/{user_id}/chat`, for the user whom the
+    /// segment in place of `{user_id}` names, percent-decoded. In place of any other name in braces
+    /// stands any segment. A segment that can't be a [`UserId`] names nobody.
     ///
     /// To be called once for each kind of path.
     #[must_use]
@@ -70,7 +70,7 @@ impl Trust {
         self.any_page
     }
 
-    /// The caller, on that path. `token` is asked only where one is needed.
+    /// Gives the caller, on that path. `token` is asked only where one is needed.
     pub(super) fn identify<'t>(
         &self,
         path: &str,
@@ -90,7 +90,7 @@ impl Trust {
     }
 }
 
-/// What stands in a path in place of `{user_id}`, if the path is one of the template's.
+/// Gives what stands in a path in place of `{user_id}`, if the path is one of the template's.
 fn user_segment<'p>(template: &str, path: &'p str) -> Option<&'p str> {
     let (mut expected, mut segments) = (template.split('/'), path.split('/'));
     let mut user = None;

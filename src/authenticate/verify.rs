@@ -66,7 +66,7 @@ impl Verifier {
         }
     }
 
-    /// Who the token proves its bearer to be.
+    /// Finds who the token proves its bearer to be.
     ///
     /// # Errors
     /// [`InvalidToken`], whose text is for the log and has nothing of the token in it.
@@ -95,7 +95,7 @@ impl Verifier {
         Ok(principal)
     }
 
-    /// Everything but the clock, the signature first: claims that nobody signed are not read.
+    /// Gives everything but the clock, the signature first: claims that nobody signed are not read.
     fn examine(&self, token: &str) -> Result<Verified, InvalidToken> {
         let jws = Jws::parse(token)?;
         if !self.keys.algorithms().any(|pinned| pinned == jws.algorithm) {
@@ -108,7 +108,7 @@ impl Verifier {
         Ok(Verified { principal, lifetime })
     }
 
-    /// How many verified tokens are remembered at the moment.
+    /// Tells how many verified tokens are remembered at the moment.
     pub fn cached_tokens(&self) -> usize {
         self.cache.as_ref().map_or(0, TokenCache::len)
     }
@@ -156,8 +156,8 @@ impl VerifierBuilder {
         self.secret_of(secret.into(), false)
     }
 
-    /// Like [`secret`](Self::secret), of any length but 0. RFC 7518 section 3.2 forbids secrets
-    /// that are shorter than the hash: one can be guessed from any token.
+    /// Takes a secret as [`secret`](Self::secret) does, of any length but 0. RFC 7518 section 3.2
+    /// forbids secrets that are shorter than the hash: one can be guessed from any token.
     pub fn danger_short_secret(self, secret: impl Into<Vec<u8>>) -> Self {
         self.secret_of(secret.into(), true)
     }
@@ -193,27 +193,27 @@ impl VerifierBuilder {
         self
     }
 
-    /// Which tokens are for access. If it isn't set: all but those that say that they are something
-    /// else.
+    /// Sets which tokens are for access. If it isn't set: all but those that say that they are
+    /// something else.
     pub fn token_type(mut self, token_type: TokenType) -> Self {
         self.rules.token_type = token_type;
         self
     }
 
-    /// How far the clocks of issuer and gateway may be apart, in whole seconds; at most
+    /// Sets how far the clocks of issuer and gateway may be apart, in whole seconds; at most
     /// [`MAX_LEEWAY`].
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// The claim that names the user. In any claim but `sub`, an integer counts as its digits.
+    /// Sets the claim that names the user. In any claim but `sub`, an integer counts as its digits.
     pub fn user_claim(mut self, name: impl Into<String>) -> Self {
         self.rules.user_claim = name.into();
         self
     }
 
-    /// How many verified tokens to remember; 0 verifies every token anew.
+    /// Sets how many verified tokens to remember; 0 verifies every token anew.
     pub fn cache_capacity(mut self, tokens: usize) -> Self {
         self.cache_capacity = tokens;
         self

@@ -27,7 +27,8 @@ impl LookupPlaces {
         Self { max, count: Arc::default() }
     }
 
-    /// A place for a caller, of that connection where it is known, or `None` if there is none.
+    /// Gives a place for a caller, of that connection where it is known, or `None` if there is
+    /// none.
     pub(super) fn enter(&self, connection: Option<&ConnectionCallers>) -> Option<CallerPlaces> {
         let of_connection = match connection {
             Some(ConnectionCallers(count)) => Some(LookupPlace::of(count, MAX_OF_CONNECTION)?),

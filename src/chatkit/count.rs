@@ -130,8 +130,8 @@ mod tests {
 
     use super::*;
 
-    /// An upstream that takes so long for each page of two messages, of which there are so many,
-    /// and counts those that it is asked for.
+    /// Gives an upstream that takes so long for each page of two messages, of which there are so
+    /// many, and counts those that it is asked for.
     fn upstream(
         pages: usize,
         each: Duration,

@@ -193,7 +193,7 @@ struct FeedbackParams<'a> {
     kind: &'a str,
 }
 
-/// `items.feedback`.
+/// Writes `items.feedback`.
 pub(crate) fn feedback(thread_id: &str, item_ids: &[String], kind: &str) -> Bytes {
     let params = FeedbackParams { thread_id, item_ids, kind };
     write(&RequestEnvelope { kind: RequestType::ItemsFeedback.as_str(), params, metadata: None })
@@ -223,26 +223,26 @@ impl<'a> StepParams<'a> {
     }
 }
 
-/// `threads.retry_after_item`.
+/// Writes `threads.retry_after_item`.
 pub(crate) fn retry(thread_id: &str, item_id: &str) -> Bytes {
     let params = StepParams { item_id: Some(item_id), ..StepParams::of(thread_id) };
     params.write(RequestType::ThreadsRetryAfterItem)
 }
 
-/// `threads.add_client_tool_output`.
+/// Writes `threads.add_client_tool_output`.
 pub(crate) fn tool_output(thread_id: &str, result: &RawValue) -> Bytes {
     let params = StepParams { result: Some(result), ..StepParams::of(thread_id) };
     params.write(RequestType::ThreadsAddClientToolOutput)
 }
 
-/// `threads.add_structured_input`.
+/// Writes `threads.add_structured_input`.
 pub(crate) fn structured_input(thread_id: &str, item_id: &str, input: &RawValue) -> Bytes {
     let (item_id, input) = (Some(item_id), Some(input));
     let params = StepParams { item_id, input, ..StepParams::of(thread_id) };
     params.write(RequestType::ThreadsAddStructuredInput)
 }
 
-/// `threads.custom_action` or `threads.sync_custom_action`.
+/// Writes `threads.custom_action` or `threads.sync_custom_action`.
 pub(crate) fn action(
     kind: RequestType,
     thread_id: &str,
@@ -320,7 +320,8 @@ impl fmt::Debug for Audio {
     }
 }
 
-/// `input.transcribe`. The audio is written where it is sent from, once: it may be many megabytes.
+/// Writes `input.transcribe`. The audio is written where it is sent from, once: it may be many
+/// megabytes.
 pub(crate) fn transcription(audio: &Audio, mime_type: &str) -> Bytes {
     let (Ok(kind), Ok(mime_type)) = (
         serde_json::to_string(RequestType::InputTranscribe.as_str()),

@@ -252,7 +252,7 @@ impl From<Garbled> for Rejection {
     }
 }
 
-/// Ids in their canonical form, times in RFC 3339 with `Z`.
+/// Writes ids in their canonical form, times in RFC 3339 with `Z`.
 pub(crate) fn display<T: std::fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
@@ -298,7 +298,7 @@ mod tests {
             ])
         );
     }
-    /// The only message, without what isn't odd about it.
+    /// Gives the only message, without what isn't odd about it.
     fn odd(item: &str) -> serde_json::Value {
         let (mut messages, counted) = fold(&[item]);
         assert_eq!(counted, 1, "{item}");

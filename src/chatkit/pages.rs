@@ -309,7 +309,7 @@ mod tests {
             page
         }
 
-        /// One page: the ids and the next cursor.
+        /// Gives one page: the ids and the next cursor.
         fn page(
             &self,
             ascending: bool,
@@ -358,7 +358,7 @@ mod tests {
             runtime.block_on(collect(&mut upstream, range, row))
         }
 
-        /// The ids behind one, as far as they are on one page.
+        /// Gives the ids behind one, as far as they are on one page.
         fn behind(&self, ascending: bool, limit: usize, id: &str) -> Option<Vec<String>> {
             let range = ListRange {
                 behind: Some(id),
@@ -375,7 +375,7 @@ mod tests {
             std::mem::take(&mut self.asked.lock().unwrap())
         }
 
-        /// All pages: the ids, and how many requests each took.
+        /// Gives all pages: the ids, and how many requests each took.
         fn walk(&self, ascending: bool, limit: usize) -> (Vec<String>, Vec<usize>) {
             let (mut all, mut requests, mut cursor) = (Vec::new(), Vec::new(), None);
             loop {
@@ -394,7 +394,7 @@ mod tests {
 
     const STYLES: [Style; 3] = [Style::Id, Style::Opaque, Style::LikeOurs];
 
-    /// `V` is shown and `h` hidden.
+    /// Makes items of a pattern: `V` is shown and `h` hidden.
     fn pattern(pattern: &str) -> impl Iterator<Item = (String, bool)> {
         pattern.chars().enumerate().map(|(n, kind)| (format!("i{n}"), kind == 'h'))
     }

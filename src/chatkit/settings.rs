@@ -40,7 +40,7 @@ impl ChatKitSettings {
 }
 
 impl Default for ChatKitSettings {
-    /// `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 detached tasks, the
+    /// Sets `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 detached tasks, the
     /// default hold, and [`ACTED`].
     fn default() -> Self {
         Self {

@@ -96,8 +96,8 @@ mod tests {
         }
     }
 
-    /// What `TypeAdapter(datetime)` of pydantic 2.14.3 makes of JSON texts and numbers, with naive
-    /// times taken as UTC.
+    // What `TypeAdapter(datetime)` of pydantic 2.14.3 makes of JSON texts and numbers, with naive
+    // times taken as UTC.
     #[test]
     fn times_are_read_as_the_sdks_types_read_them() {
         for (text, expected) in [

@@ -297,7 +297,7 @@ mod tests {
     use crate::limit::BufferedBytes;
     use crate::principal::UserId;
 
-    /// A body in pieces, and how many of them were taken.
+    /// Gives a body in pieces, and how many of them were taken.
     fn pieces(sizes: &[usize]) -> impl Body<Data = Bytes, Error = Infallible> {
         struct Pieces(Vec<usize>);
         impl futures_core::Stream for Pieces {

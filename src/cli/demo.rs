@@ -94,7 +94,7 @@ fn configuration(
     Ok(loaded)
 }
 
-/// 256 random bits, in hexadecimal.
+/// Makes 256 random bits, in hexadecimal.
 fn secret() -> Result<String, Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
@@ -106,8 +106,8 @@ fn secret() -> Result<String, Error> {
     }))
 }
 
-/// What the demo prints: shell lines that can be pasted as they are, all at once or one by one.
-/// `model` answers, or an echo.
+/// Gives what the demo prints: shell lines that can be pasted as they are, all at once or one by
+/// one. `model` answers, or an echo.
 ///
 /// No comment has a quote or a bracket: interactive zsh reads comments as commands.
 fn walkthrough(
@@ -182,7 +182,7 @@ curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bear
 
 "#;
 
-/// An address that can be connected to, for one that is only good to listen on.
+/// Gives an address that can be connected to, for one that is only good to listen on.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -29,7 +29,7 @@ pub(crate) enum CommandFailure {
 }
 
 impl CommandFailure {
-    /// 1: a run-time failure. 2: wrong usage or configuration. 130: stopped by a signal.
+    /// Gives 1: a run-time failure. 2: wrong usage or configuration. 130: stopped by a signal.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) | Self::Usage(_) => 2,

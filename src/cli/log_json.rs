@@ -47,7 +47,7 @@ where
     }
 }
 
-/// Whether a name is the same within quotation marks. Without a branch for each byte, so that
+/// Tells whether a name is the same within quotation marks. Without a branch for each byte, so that
 /// sixteen are looked at together.
 #[expect(clippy::needless_bitwise_bool, reason = "a lazy one would be a branch")]
 fn is_plain(name: &str) -> bool {

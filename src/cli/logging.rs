@@ -28,7 +28,7 @@ pub(super) fn start(log: &LogConfig) -> Result<LogGuard, Error> {
     Ok(guard)
 }
 
-/// What writes log lines to `writer`.
+/// Gives what writes log lines to `writer`.
 fn dispatch<W>(log: &LogConfig, terminal: bool, colours: bool, writer: W) -> Result<Dispatch, Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,

@@ -74,7 +74,7 @@ impl ModelFlags {
     }
 }
 
-/// Who answers, in the words of the demo.
+/// Says who answers, in the words of the demo.
 ///
 /// # Errors
 /// If a model elsewhere is to answer and there is no key for it.

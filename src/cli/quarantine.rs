@@ -95,7 +95,7 @@ impl Quarantine {
     }
 }
 
-/// A file that is of this version, so that opening it changes nothing.
+/// Gives a file that is of this version, so that opening it changes nothing.
 fn open(path: &Path) -> Result<SqliteStore, CommandFailure> {
     SqliteStore::read_quarantine(path, None, 0)?;
     Ok(SqliteStore::open(path)?)

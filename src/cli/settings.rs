@@ -42,7 +42,7 @@ impl Settings {
     }
 }
 
-/// The settings of a store that is worked on beside its gateway, `store` being the flag's.
+/// Gives the settings of a store that is worked on beside its gateway, `store` being the flag's.
 pub(super) fn store(
     config: Option<PathBuf>,
     store: Option<String>,
@@ -54,7 +54,7 @@ pub(super) fn store(
     sources.load_store()
 }
 
-/// The layers below the flags.
+/// Gives the layers below the flags.
 pub(super) fn file_and_environment(config: Option<PathBuf>) -> Sources {
     let sources = Sources::new().environment(std::env::vars_os());
     match config {

@@ -31,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// The next signal's name. Dropping the future loses none.
+    /// Gives the next signal's name. Dropping the future loses none.
     #[cfg(unix)]
     pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
@@ -40,7 +40,7 @@ impl Signals {
         }
     }
 
-    /// Nothing to prepare: there is only control-C.
+    /// Prepares nothing: there is only control-C.
     ///
     /// # Errors
     /// None here.
@@ -50,7 +50,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// The next control-C.
+    /// Gives the next control-C.
     #[cfg(not(unix))]
     pub(super) async fn next(&mut self) -> &'static str {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A server that takes ten seconds to drain.
+    /// Gives a server that takes ten seconds to drain.
     async fn slow(draining: Draining) -> Result<(), Error> {
         draining.asked().await;
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;

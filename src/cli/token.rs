@@ -75,7 +75,7 @@ impl TokenArguments {
     }
 }
 
-/// A token for `user` that a gateway with `jwt` accepts from `now` on.
+/// Gives a token for `user` that a gateway with `jwt` accepts from `now` on.
 pub(super) fn mint(
     jwt: &JwtConfig,
     user: &UserId,
@@ -122,7 +122,7 @@ pub(super) fn mint(
         .ok_or_else(|| CommandFailure::Runtime(Error::config("the token could not be signed")))
 }
 
-/// Not by the provider of the process, which is none where a build has two.
+/// Signs, but not by the provider of the process, which is none where a build has two.
 fn sign(header: &Header, claims: &Map<String, Value>, key: &EncodingKey) -> Option<String> {
     let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let signed = format!(
@@ -135,7 +135,7 @@ fn sign(header: &Header, claims: &Map<String, Value>, key: &EncodingKey) -> Opti
     Some(format!("{signed}.{}", part(&signature)))
 }
 
-/// A new key for the service of that name, and what the gateway is to know of it.
+/// Gives a new key for the service of that name, and what the gateway is to know of it.
 pub(super) fn service_key(name: &str) -> Result<(String, ApiKey), CommandFailure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
@@ -146,7 +146,7 @@ pub(super) fn service_key(name: &str) -> Result<(String, ApiKey), CommandFailure
     Ok((key, entry))
 }
 
-/// `NAME=SHA256`, as the environment has it.
+/// Writes `NAME=SHA256`, as the environment has it.
 pub(super) fn setting(entry: &ApiKey) -> String {
     format!("{}={}", entry.name, entry.digest())
 }

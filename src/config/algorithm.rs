@@ -4,7 +4,7 @@ use super::hint;
 
 pub use crate::authenticate::Algorithm;
 
-/// The kind of key it takes.
+/// Gives the kind of key it takes.
 fn key_kind(algorithm: Algorithm) -> &'static str {
     use Algorithm as A;
     match algorithm {
@@ -16,7 +16,7 @@ fn key_kind(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// The algorithms of these names, all of which must take the same key.
+/// Gives the algorithms of these names, all of which must take the same key.
 pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
     let mut all: Vec<Algorithm> = Vec::new();
     for name in names {

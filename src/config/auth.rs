@@ -160,7 +160,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
     }
 }
 
-/// `any` is no type that is registered or could be, as it has no `+jwt`.
+/// Parses a token's type; `any` is no type that is registered or could be, as it has no `+jwt`.
 fn token_type(text: &str) -> Result<TokenType, String> {
     // `application/` may be left out (RFC 7515 section 4.1.9).
     let (kind, subtype) = text.split_once('/').unwrap_or(("application", text));
@@ -174,7 +174,7 @@ fn token_type(text: &str) -> Result<TokenType, String> {
     }
 }
 
-/// What either part of a media type is (RFC 6838 section 4.2).
+/// Tells whether it is what either part of a media type is (RFC 6838 section 4.2).
 fn is_restricted_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c);
     text.len() <= 127
@@ -182,7 +182,8 @@ fn is_restricted_name(text: &str) -> bool {
         && text.chars().all(plain)
 }
 
-/// The key that fits the algorithms; a fault where it is missing or the other one is there too.
+/// Gives the key that fits the algorithms; a fault where it is missing or the other one is there
+/// too.
 fn key(
     read: &mut SettingsReader<'_>,
     algorithms: &[Algorithm],
@@ -267,7 +268,7 @@ fn key(
     }
 }
 
-/// A secret that is a bearer token as it is.
+/// Gives a secret that is a bearer token as it is.
 fn shared_secret(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
     let secret = secret::read(read, "auth.shared_secret", "auth.shared_secret_file")?;
     let Some((setting, secret)) = secret.into_iter().next() else { return Some(Vec::new()) };
@@ -336,7 +337,7 @@ fn public_key(read: &mut SettingsReader<'_>) -> Option<Vec<AuthKey>> {
     Some(vec![AuthKey::PublicKey { path, pem }])
 }
 
-/// The mode, and the settings that say nothing in it.
+/// Gives the mode, and the settings that say nothing in it.
 pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'static str]) {
     match auth {
         AuthConfig::Jwt(_) => {
@@ -360,7 +361,7 @@ pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'st
     }
 }
 
-/// The note on a permission to have a short secret, where there is no such secret.
+/// Gives the note on a permission to have a short secret, where there is no such secret.
 fn needless_danger(auth: &AuthConfig) -> Option<(&'static str, String)> {
     let (danger, why) = match auth {
         AuthConfig::Anonymous(AnonymousConfig { shared_secret, danger_short_secret, .. }) => {
@@ -388,12 +389,12 @@ fn bytes(count: usize) -> String {
     if count == 1 { "1 byte".into() } else { format!("{count} bytes") }
 }
 
-/// What the secret of these algorithms must have.
+/// Gives what the secret of these algorithms must have.
 fn needed_bytes(algorithms: &[Algorithm]) -> usize {
     algorithms.iter().map(|it| it.min_secret_bytes()).max().unwrap_or(0)
 }
 
-/// What is allowed but probably not meant, as setting and text.
+/// Gives what is allowed but probably not meant, as setting and text.
 pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
     let mut notes = match auth {
         AuthConfig::Anonymous(AnonymousConfig { user, shared_secret: None, .. }) => {

@@ -47,7 +47,7 @@ pub struct OpenAiResponderConfig {
 }
 
 impl OpenAiResponderConfig {
-    /// Whether the API is on this machine, by its URL: `localhost` or a loopback address.
+    /// Tells whether the API is on this machine, by its URL: `localhost` or a loopback address.
     pub fn is_local(&self) -> bool {
         let host = self.base_url.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -130,7 +130,7 @@ fn base_url(text: &str) -> Result<Uri, String> {
     Ok(url)
 }
 
-/// The key; empty if there is none.
+/// Gives the key; empty if there is none.
 fn api_key(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
     let key = secret::read(read, "embedded.api_key", "embedded.api_key_file")?;
     let Some((setting, key)) = key.into_iter().next() else { return Some(Vec::new()) };
@@ -142,7 +142,7 @@ fn api_key(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
     Some(vec![key])
 }
 
-/// What is allowed but probably not meant, as setting and text.
+/// Gives what is allowed but probably not meant, as setting and text.
 pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static str, String)> {
     const OF_A_MODEL: [&str; 5] = [
         "embedded.base_url",

@@ -54,17 +54,17 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The setting, `section.key`; `None` where a whole file is at fault.
+    /// Gives the setting, `section.key`; `None` where a whole file is at fault.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
-    /// The layer that the value came from.
+    /// Gives the layer that the value came from.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// What was probably meant, in the notation of the layer.
+    /// Gives what was probably meant, in the notation of the layer.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -88,13 +88,13 @@ impl fmt::Display for Fault {
 pub struct Faults(pub(super) Vec<Fault>);
 
 impl Faults {
-    /// The faults: those of the file first, then the environment's and the flags', then values
-    /// and contradictions in the order of the reference.
+    /// Gives the faults: those of the file first, then the environment's and the flags', then
+    /// values and contradictions in the order of the reference.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Tells how many there are.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -139,12 +139,12 @@ pub struct Note {
 }
 
 impl Note {
-    /// The setting.
+    /// Gives the setting.
     pub fn key(&self) -> &str {
         self.key
     }
 
-    /// The layer that its value came from.
+    /// Gives the layer that its value came from.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }

@@ -13,7 +13,8 @@ pub(super) const MAX_KEY_BYTES: u64 = 64 << 10;
 /// What some editors, and PowerShell, begin a text with.
 pub(super) const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
-/// A text file of at most `max` bytes, or what is wrong with it (without its path or content).
+/// Gives a text file of at most `max` bytes, or what is wrong with it (without its path or
+/// content).
 ///
 /// A byte order mark is no part of the text. In UTF-16, which the same programs write, every other
 /// byte of a secret would be a NUL.

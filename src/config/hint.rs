@@ -2,7 +2,7 @@
 
 use super::key::{self, KEYS};
 
-/// The setting whose name is nearest to `name`, if one is near.
+/// Gives the setting whose name is nearest to `name`, if one is near.
 ///
 /// A key that exists in another section counts as very near: it is what a line in the wrong
 /// place of a TOML file looks like.
@@ -21,12 +21,12 @@ pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
     best.map(|(_, name)| name)
 }
 
-/// The section whose name is nearest to `name`, if one is near.
+/// Gives the section whose name is nearest to `name`, if one is near.
 pub(super) fn nearest_section(name: &str) -> Option<&'static str> {
     nearest(name, key::sections())
 }
 
-/// The word that is nearest to `word`, if one is near.
+/// Gives the word that is nearest to `word`, if one is near.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -39,7 +39,7 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// What there is in place of `name`, for when nothing is near.
+/// Gives what there is in place of `name`, for when nothing is near.
 pub(super) fn known(name: &str) -> String {
     let section = name.split_once('.').map_or("", |(section, _)| section);
     let keys: Vec<_> = KEYS
@@ -59,7 +59,7 @@ fn leaf(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(_, leaf)| leaf)
 }
 
-/// How many edits apart two names may be to be taken for one another.
+/// Tells how many edits apart two names may be to be taken for one another.
 fn tolerance(name: &str) -> usize {
     (name.chars().count() / 4).clamp(1, 4)
 }

@@ -50,7 +50,7 @@ pub(super) enum ValueShape {
 }
 
 impl ValueShape {
-    /// What a fault says was expected.
+    /// Gives what a fault says was expected.
     pub(super) fn expected(self) -> String {
         match self {
             Self::ApiKeys => {
@@ -75,7 +75,7 @@ impl ValueShape {
         }
     }
 
-    /// Whether a value may be shown in errors.
+    /// Tells whether a value may be shown in errors.
     pub(super) fn shows(self, value: &Value) -> bool {
         match self {
             Self::ApiKeys | Self::KeyFile | Self::Secret | Self::Url(_) => false,
@@ -91,7 +91,7 @@ impl ValueShape {
     }
 }
 
-/// Whether a place is a bare name or path, or one after a scheme: without a user, a query or
+/// Tells whether a place is a bare name or path, or one after a scheme: without a user, a query or
 /// parameters, which may have a password.
 fn is_without_password(place: &str) -> bool {
     let rest = place.strip_prefix("sqlite:").or_else(|| Some(place.split_once("://")?.1));
@@ -99,7 +99,7 @@ fn is_without_password(place: &str) -> bool {
     rest.unwrap_or(place).chars().all(plain)
 }
 
-/// A duration in the notation of the configuration.
+/// Gives a duration in the notation of the configuration.
 pub(super) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 {
@@ -113,12 +113,12 @@ pub(super) fn written(duration: Duration) -> String {
     format!("{millis}ms")
 }
 
-/// The setting of that name.
+/// Gives the setting of that name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The sections, in the order of the list.
+/// Gives the sections, in the order of the list.
 pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     let mut last = "";
     KEYS.iter().filter_map(|key| key.name.split_once('.')).filter_map(move |(section, _)| {

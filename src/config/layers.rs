@@ -24,7 +24,7 @@ pub(super) struct LayerValue {
 }
 
 impl Layers {
-    /// The lowest layer.
+    /// Makes the lowest layer.
     pub(super) fn defaults() -> Self {
         let mut layers = Self { settings: BTreeMap::new() };
         for key in key::KEYS {
@@ -38,22 +38,22 @@ impl Layers {
         self.settings.entry(key.name).or_default().push(LayerValue { origin, value });
     }
 
-    /// A setting's values, weakest first.
+    /// Gives a setting's values, weakest first.
     pub(super) fn of(&self, name: &str) -> &[LayerValue] {
         self.settings.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The value that counts.
+    /// Gives the value that counts.
     pub(super) fn top(&self, name: &str) -> Option<&LayerValue> {
         self.of(name).last()
     }
 
-    /// Where the value that counts came from.
+    /// Tells where the value that counts came from.
     pub(super) fn origin(&self, name: &str) -> Origin {
         self.top(name).map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
-    /// Which layer that was: 0 is the defaults. Values of one layer were given side by side.
+    /// Tells which layer that was: 0 is the defaults. Values of one layer were given side by side.
     pub(super) fn rank(&self, name: &str) -> u8 {
         match self.origin(name) {
             Origin::Default => 0,
@@ -167,12 +167,12 @@ fn not_a_setting(name: &str) -> String {
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "CHATKIT_REST__";
 
-/// A name without the byte order mark that its file begins with.
+/// Gives a name without the byte order mark that its file begins with.
 fn unmarked(name: &str) -> &str {
     name.strip_prefix(BYTE_ORDER_MARK).unwrap_or(name)
 }
 
-/// The environment variable of a setting.
+/// Gives the environment variable of a setting.
 pub(super) fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__"))
 }

@@ -15,7 +15,7 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The secret itself, for the one place that needs it.
+    /// Gives the secret itself, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -46,7 +46,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 pub struct LogLevel(String);
 
 impl LogLevel {
-    /// The directives, in the notation of `tracing_subscriber::filter::Targets`.
+    /// Gives the directives, in the notation of `tracing_subscriber::filter::Targets`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -87,7 +87,7 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// The key itself, of the service of that name.
+    /// Makes the key itself, of the service of that name.
     ///
     /// # Errors
     /// What is wrong with the name, as the end of a sentence. It must do for the environment, too.
@@ -102,7 +102,7 @@ impl ApiKey {
         Ok(Self { name: name.into(), sha256 })
     }
 
-    /// The digest in hexadecimal.
+    /// Gives the digest in hexadecimal.
     pub fn digest(&self) -> String {
         self.sha256.iter().fold(String::with_capacity(64), |mut hex, byte| {
             // Writing to a `String` does not fail.
@@ -153,7 +153,7 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 /// The longest sentence that is said in somebody's place.
 const MAX_SENTENCE_CHARS: usize = 500;
 
-/// What is said in somebody's place, which may be nothing.
+/// Gives what is said in somebody's place, which may be nothing.
 pub(super) fn sentence(text: &str) -> Result<String, String> {
     if text.chars().count() > MAX_SENTENCE_CHARS {
         return Err("is too long".into());
@@ -161,7 +161,7 @@ pub(super) fn sentence(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// A duration: a whole number and one of `ms`, `s`, `m`, `h`.
+/// Gives a duration: a whole number and one of `ms`, `s`, `m`, `h`.
 ///
 /// # Errors
 /// What is wrong with `text`, as the end of a sentence that begins with it.
@@ -180,7 +180,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "is too long".into())
 }
 
-/// An offset from UTC: `+HH:MM`, `-HH:MM` or `Z`.
+/// Gives an offset from UTC: `+HH:MM`, `-HH:MM` or `Z`.
 pub(super) fn utc_offset(text: &str) -> Result<Offset, String> {
     let offset = || {
         if text == "Z" {

@@ -63,7 +63,7 @@ impl Problems {
         self.named.is_empty()
     }
 
-    /// The end of a sentence that begins with the list.
+    /// Gives the end of a sentence that begins with the list.
     fn into_text(self) -> String {
         let named = self.named.join(", ");
         if self.more == 0 { named } else { format!("{named}, and {} more", self.more) }
@@ -109,7 +109,7 @@ impl SettingsReader<'_> {
         self.faults.push(Fault { key: Some(name.into()), origin, problem, hint: None });
     }
 
-    /// A text with a meaning of its own.
+    /// Gives a text with a meaning of its own.
     pub(super) fn text<T>(
         &mut self,
         name: &'static str,
@@ -121,7 +121,7 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// The same, where an empty text means that there is none.
+    /// Gives the same, where an empty text means that there is none.
     pub(super) fn optional<T>(
         &mut self,
         name: &'static str,
@@ -133,7 +133,7 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// A file or a server, which may be written without its scheme: `meant` puts that there.
+    /// Gives a file or a server, which may be written without its scheme: `meant` puts that there.
     pub(super) fn place<T>(
         &mut self,
         name: &'static str,
@@ -192,12 +192,12 @@ impl SettingsReader<'_> {
         self.number(name)
     }
 
-    /// A limit; zero, which means none, is `NonZeroU32::new`'s `None`.
+    /// Gives a limit; zero, which means none, is `NonZeroU32::new`'s `None`.
     pub(super) fn limit(&mut self, name: &'static str) -> Option<u32> {
         self.number(name)
     }
 
-    /// One of a few words.
+    /// Reads one of a few words.
     pub(super) fn choice<T: Copy>(
         &mut self,
         name: &'static str,
@@ -214,7 +214,7 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// One of a few numbers.
+    /// Reads one of a few numbers.
     pub(super) fn status<T: Copy>(
         &mut self,
         name: &'static str,
@@ -227,7 +227,7 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// A list of texts. Every entry that is at fault by itself is named.
+    /// Gives a list of texts. Every entry that is at fault by itself is named.
     pub(super) fn list<T>(
         &mut self,
         name: &'static str,
@@ -274,7 +274,7 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// Whether the value that counts is another than the default.
+    /// Tells whether the value that counts is another than the default.
     pub(super) fn differs(&self, name: &str) -> bool {
         let top = self.layers.top(name).map(|setting| &setting.value);
         let default = key::find(name).map(|key| Value::Word(key.default.into()));
@@ -284,7 +284,7 @@ impl SettingsReader<'_> {
         }
     }
 
-    /// Where the value that counts came from, if it is not the default.
+    /// Tells where the value that counts came from, if it is not the default.
     pub(super) fn set_by(&self, name: &str) -> Option<Origin> {
         Some(self.layers.origin(name)).filter(|origin| *origin != Origin::Default)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::key::{KEYS, ValueShape, written};
 
-/// The table of all settings, in Markdown: name, default, what it takes, what it is for.
+/// Gives the table of all settings, in Markdown: name, default, what it takes, what it is for.
 ///
 /// It is the one in the [module's documentation](super#reference).
 pub fn reference() -> String {

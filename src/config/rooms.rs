@@ -25,7 +25,7 @@ use crate::stream::HoldPolicy;
 use crate::validate::{BodyLimits, Reader, Schemas};
 
 impl Config {
-    /// What the document tells of this gateway.
+    /// Gives what the document tells of this gateway.
     pub fn facts(&self) -> Facts {
         Facts {
             surfaces: self.surfaces(),

@@ -73,7 +73,7 @@ pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
     surfaces(config, read);
 }
 
-/// No path can be on two surfaces.
+/// Refuses a path that is on two surfaces.
 fn surfaces(config: &Config, read: &mut SettingsReader<'_>) {
     let surfaces = config.surfaces();
     for Overlap { inner, outer, operation } in Overlap::all(&Name::ALL, &surfaces) {
@@ -89,13 +89,13 @@ fn surfaces(config: &Config, read: &mut SettingsReader<'_>) {
     }
 }
 
-/// Whether two listeners can't both have what they ask for.
+/// Tells whether two listeners can't both have what they ask for.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let all = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || all)
 }
 
-/// What is allowed but probably not what was meant.
+/// Gives what is allowed but probably not what was meant.
 pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |key: &'static str, text: String| {
@@ -173,8 +173,8 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     notes
 }
 
-/// The limits of a single body or answer for which there never is room, so that less is allowed than
-/// they say.
+/// Gives the limits of a single body or answer for which there never is room, so that less is
+/// allowed than they say.
 fn unreadable(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     let limits = &config.limits;
     let of_all = ("limits.max_buffered_bytes", limits.max_buffered_bytes);

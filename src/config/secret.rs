@@ -6,8 +6,8 @@ use super::file::{self, BYTE_ORDER_MARK};
 use super::meaning::Secret;
 use super::reader::SettingsReader;
 
-/// The secret, from the setting or the file, whichever is of the later layer, and which it was;
-/// empty if neither is set.
+/// Gives the secret, from the setting or the file, whichever is of the later layer, and which it
+/// was; empty if neither is set.
 pub(super) fn read(
     read: &mut SettingsReader<'_>,
     setting: &'static str,
@@ -42,7 +42,7 @@ pub(super) fn read(
     Some(vec![(file_setting, Secret::new(secret))])
 }
 
-/// A key's file. Its path is not shown: a secret is easily put in the place of it.
+/// Gives a key's file. Its path is not shown: a secret is easily put in the place of it.
 pub(super) fn key_file(
     read: &mut SettingsReader<'_>,
     name: &'static str,

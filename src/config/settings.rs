@@ -59,7 +59,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The surfaces that are served, and where.
+    /// Gives the surfaces that are served, and where.
     pub(crate) fn surfaces(&self) -> Surfaces {
         let mut surfaces = Surfaces::rest(self.rest.prefix.as_str());
         if self.chat.enabled {
@@ -139,7 +139,7 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// How long a first run may hold its session's lease: until `thread.created` has come or
+    /// Tells how long a first run may hold its session's lease: until `thread.created` has come or
     /// one of the timeouts has ended the run, and a little more.
     pub fn first_run_lease(&self) -> Duration {
         self.connect_timeout

@@ -32,7 +32,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The defaults alone. They lack a key to verify tokens with, so that is a fault.
+    /// Makes the defaults alone. They lack a key to verify tokens with, so that is a fault.
     pub fn new() -> Self {
         Self::default()
     }
@@ -122,7 +122,7 @@ impl Sources {
         }
     }
 
-    /// What each layer says, the names that are nearly those of settings, and what isn't one.
+    /// Gives what each layer says, the names that are nearly those of settings, and what isn't one.
     #[expect(clippy::type_complexity, reason = "it has no other use")]
     fn layers(self) -> Result<(Layers, Vec<(&'static str, String)>, Vec<Fault>), Faults> {
         let mut layers = Layers::defaults();
@@ -195,7 +195,7 @@ pub struct Setting {
     pub origin: Origin,
 }
 
-/// All sections; `None` where any of them has a fault.
+/// Gives all sections; `None` where any of them has a fault.
 fn config(read: &mut SettingsReader<'_>) -> Option<Config> {
     let listen = read.text("listen", sections::address);
     let server = sections::server(read);

@@ -57,12 +57,12 @@ impl StoreUrl {
         Ok(Self::Sqlite(path.into()))
     }
 
-    /// What was probably meant by a text without a scheme.
+    /// Gives what was probably meant by a text without a scheme.
     pub(super) fn meant(text: &str) -> String {
         if text == "memory" { "memory:".into() } else { format!("sqlite:{text}") }
     }
 
-    /// What is allowed but probably not what was meant.
+    /// Gives what is allowed but probably not what was meant.
     pub(super) fn note(&self) -> Option<String> {
         let Self::Sqlite(path) = self else { return None };
         let mut pieces = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'%').skip(1);
@@ -88,7 +88,7 @@ fn is_one_place(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a path begins with a drive of Windows: `C:\` or `C:/`.
+/// Tells whether a path begins with a drive of Windows: `C:\` or `C:/`.
 fn has_drive(path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(path).as_bytes();
     matches!(path, [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic())

@@ -41,7 +41,7 @@ impl Value {
         }
     }
 
-    /// The entries of a list; those of a word are between its commas.
+    /// Gives the entries of a list; those of a word are between its commas.
     pub(super) fn list(&self) -> Option<Cow<'_, [Value]>> {
         match self {
             Self::List(entries) => Some(Cow::Borrowed(entries)),
@@ -53,7 +53,7 @@ impl Value {
         }
     }
 
-    /// Whether it is the same as what a layer says that knows only text.
+    /// Tells whether it is the same as what a layer says that knows only text.
     pub(super) fn says_the_same(&self, word: &Self) -> bool {
         match self {
             Self::Boolean(value) => word.boolean() == Some(*value),
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// What it is, without saying what it says.
+    /// Gives what it is, without saying what it says.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Boolean(_) => "a boolean",
@@ -82,7 +82,7 @@ impl Value {
         }
     }
 
-    /// The value itself, cut after 80 characters, where that is possible and `showable`; else
+    /// Gives the value itself, cut after 80 characters, where that is possible and `showable`; else
     /// its [`kind`](Self::kind).
     pub(super) fn shown(&self, showable: bool) -> String {
         match self {

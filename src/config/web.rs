@@ -12,7 +12,7 @@ use crate::forward::{ClientHeaders, PublicUrl};
 pub struct BasePath(String);
 
 impl BasePath {
-    /// The path, such as `/api/v1/chatkit`.
+    /// Gives the path, such as `/api/v1/chatkit`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,7 +68,7 @@ impl Upstream {
     }
 }
 
-/// The URL of a server that this build can send to.
+/// Gives the URL of a server that this build can send to.
 pub(super) fn upstream_url(text: &str) -> Result<Uri, String> {
     let uri = web_url(text)?;
     if uri.scheme_str() == Some("https") && cfg!(not(feature = "tls")) {
@@ -90,7 +90,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// An absolute `http` or `https` URL without user information. Says nothing of `text` in errors.
+/// Gives an absolute `http` or `https` URL without user information. Says nothing of `text` in
+/// errors.
 fn web_url(text: &str) -> Result<Uri, String> {
     if text.contains('#') {
         return Err("has a fragment".into());
@@ -117,7 +118,7 @@ fn web_url(text: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
-/// The URL at which clients reach the gateway; none if it is empty.
+/// Gives the URL at which clients reach the gateway; none if it is empty.
 pub(super) fn public_url(text: &str) -> Result<Option<PublicUrl>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -144,7 +145,7 @@ impl AllowedOrigins {
     }
 }
 
-/// An origin as browsers write it (RFC 6454 section 6.1): scheme, host, and a port other than
+/// Gives an origin as browsers write it (RFC 6454 section 6.1): scheme, host, and a port other than
 /// the scheme's own.
 fn origin(text: &str) -> Result<HeaderValue, String> {
     if text == "*" {
@@ -176,7 +177,7 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
     }
 }
 
-/// A header that may carry the user's id: not one that already has a meaning on this way.
+/// Gives a header that may carry the user's id: not one that already has a meaning on this way.
 pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "is not a header's name".to_owned())?;
     let taken = [
@@ -208,7 +209,8 @@ pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-/// The headers of clients that are passed on. `authorization` may be named where it is passed on.
+/// Gives the headers of clients that are passed on. `authorization` may be named where it is passed
+/// on.
 pub(super) fn forward_headers(
     names: &[&str],
     authorization: bool,
@@ -221,7 +223,7 @@ pub(super) fn forward_headers(
         .map_err(|invalid| format!("has {:?}, which {}", invalid.entry(), invalid.reason()))
 }
 
-/// A cookie's name (RFC 6265 section 4.1.1: a token).
+/// Gives a cookie's name (RFC 6265 section 4.1.1: a token).
 pub(super) fn cookie_name(text: &str) -> Result<String, String> {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if text.chars().all(token) { Ok(text.into()) } else { Err("is not a cookie's name".into()) }

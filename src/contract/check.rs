@@ -60,7 +60,7 @@ pub(super) struct StepChecks<'a> {
 }
 
 impl StepChecks<'_> {
-    /// What differs in the client's answer.
+    /// Gives what differs in the client's answer.
     pub(super) fn answer(mut self, answered: &Answered) -> Vec<Difference> {
         let expect = &self.step.expect;
         if answered.status != expect.status {
@@ -88,7 +88,7 @@ impl StepChecks<'_> {
         self.differences
     }
 
-    /// What differs in what the upstream was asked.
+    /// Gives what differs in what the upstream was asked.
     pub(super) fn upstream(mut self, ended: &Ended, refused_unseen: bool) -> Vec<Difference> {
         for arrival in &ended.arrivals {
             match arrival.planned.and_then(|index| self.step.exchanges.get(index)) {
@@ -173,7 +173,7 @@ impl StepChecks<'_> {
         }
     }
 
-    /// A refusal, however it is rendered. Details that are not expected must not be there.
+    /// Checks a refusal, however it is rendered. Details that are not expected must not be there.
     fn error(&mut self, expected: &ErrorFile, answered: &Answered) {
         let Ok(body) = serde_json::from_slice::<Value>(&answered.body) else {
             let got = excerpt(&answered.body, 0);
@@ -204,7 +204,7 @@ impl StepChecks<'_> {
         self.value("body", &wanted, &got);
     }
 
-    /// Every JSON answer has a schema: the operation's, or that of refusals.
+    /// Checks a JSON answer by its schema: the operation's, or that of refusals.
     fn schema(&mut self, answered: &Answered) {
         let problem = is(&answered.headers, "application/problem+json");
         if !problem && !is(&answered.headers, "application/json") {
@@ -264,7 +264,7 @@ impl StepChecks<'_> {
     }
 }
 
-/// Where the surfaces are; the last two where they are by default.
+/// Tells where the surfaces are; the last two where they are by default.
 fn surfaces(prefix: &str) -> Surfaces {
     Surfaces::rest(prefix).with_chat("/api").with_openai("/v1/chatkit")
 }
@@ -281,7 +281,7 @@ fn end(end: ReplyEnd) -> &'static str {
     }
 }
 
-/// The bytes around `at`, as text.
+/// Gives the bytes around `at`, as text.
 fn excerpt(bytes: &[u8], at: usize) -> String {
     const BEFORE: usize = 40;
     const AFTER: usize = 160;

@@ -86,7 +86,7 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// A service of this process.
+    /// Makes a service of this process.
     pub(super) fn service<S, R>(service: S) -> Self
     where
         S: Service<Request<ClientBody>, Response = Response<R>> + Clone + Send + 'static,

@@ -243,7 +243,7 @@ fn answer(
     Ok(UpstreamAnswer { fail: file.fail, status, headers, chunks, chunked, end: file.end })
 }
 
-/// A recorded stream: one chunk for each event, as the server sends them.
+/// Gives a recorded stream: one chunk for each event, as the server sends them.
 fn recorded(directory: &Path, name: &str, pointer: &str) -> Result<Vec<Bytes>, FixtureFlaw> {
     let flaw = |problem: String| (pointer.to_owned(), problem);
     if name.contains(['/', '\\']) || Path::new(name).extension() != Some("sse".as_ref()) {

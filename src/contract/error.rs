@@ -18,12 +18,12 @@ impl FixtureError {
         Self { file: file.to_owned(), pointer: pointer.into(), problem: problem.to_string() }
     }
 
-    /// The file or directory.
+    /// Gives the file or directory.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The place in the file; empty for the whole of it.
+    /// Gives the place in the file; empty for the whole of it.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }

@@ -31,27 +31,27 @@ pub(super) struct Inner {
 }
 
 impl Fixture {
-    /// The name: its path below the directory, without `.json`.
+    /// Gives the name: its path below the directory, without `.json`.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// What it shows.
+    /// Gives what it shows.
     pub fn description(&self) -> &str {
         &self.inner.description
     }
 
-    /// The first part of the name: an operation's name, or `service`.
+    /// Gives the first part of the name: an operation's name, or `service`.
     pub fn folder(&self) -> &str {
         self.name().split('/').next().unwrap_or_default()
     }
 
-    /// The settings it needs the gateway to have, beside those that a run gives it.
+    /// Gives the settings it needs the gateway to have, beside those that a run gives it.
     pub fn settings(&self) -> &BTreeMap<String, String> {
         &self.inner.settings
     }
 
-    /// The codes of the refusals that it expects, in the order of its steps.
+    /// Gives the codes of the refusals that it expects, in the order of its steps.
     pub fn codes(&self) -> Vec<Code> {
         let mut codes = Vec::new();
         self.each_step(&mut |step| {
@@ -62,7 +62,7 @@ impl Fixture {
         codes
     }
 
-    /// The types of the ChatKit requests that it expects upstream, in the order of its steps.
+    /// Gives the types of the ChatKit requests that it expects upstream, in the order of its steps.
     pub fn chatkit_requests(&self) -> Vec<&str> {
         let mut types = Vec::new();
         self.each_step(&mut |step| {
@@ -136,7 +136,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Whether no connection is accepted, so that there is nothing to be seen of the request.
+    /// Tells whether no connection is accepted, so that there is nothing to be seen of the request.
     pub(super) fn is_refused(&self) -> bool {
         self.answer.fail == Some(Fail::Refused)
     }
@@ -164,7 +164,7 @@ pub(super) struct UpstreamAnswer {
 }
 
 impl UpstreamAnswer {
-    /// All bytes of the body.
+    /// Gives all bytes of the body.
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.chunks.concat()
     }

@@ -32,7 +32,7 @@ pub(super) enum SettingValue {
 }
 
 impl SettingValue {
-    /// As an environment variable has it.
+    /// Writes it as an environment variable has it.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Flag(flag) => flag.to_string(),

@@ -78,7 +78,7 @@ impl Fixture {
     }
 }
 
-/// The steps that a fixture begins with.
+/// Gives the steps that a fixture begins with.
 fn prelude(
     context: &mut Context,
     root: &Path,

@@ -29,7 +29,7 @@ pub(super) fn compare(expected: &Value, got: &Value, variables: &Variables) -> V
     comparison.mismatches
 }
 
-/// Whether `got` is the text that is expected.
+/// Tells whether `got` is the text that is expected.
 pub(super) fn text_matches(expected: &str, got: &str, variables: &Variables) -> bool {
     let (expected, got) = (Value::from(expected), Value::from(got));
     compare(&expected, &got, variables).is_empty()

@@ -1,7 +1,7 @@
 //! Where a `Location` leads.
 
-/// The path, with its query, that `reference` leads to from a request for `base`, whose scheme and
-/// authority it is taken to have (RFC 3986 section 5.2).
+/// Gives the path, with its query, that `reference` leads to from a request for `base`, whose
+/// scheme and authority it is taken to have (RFC 3986 section 5.2).
 pub(super) fn resolve(base: &str, reference: &str) -> String {
     let reference = reference.split('#').next().unwrap_or_default();
     let base = base.split(['?', '#']).next().unwrap_or_default();
@@ -21,7 +21,7 @@ pub(super) fn resolve(base: &str, reference: &str) -> String {
     format!("{}{query}", without_dots(&merged))
 }
 
-/// RFC 3986 section 5.2.4.
+/// Removes dot segments (RFC 3986 section 5.2.4).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.trim_start_matches('/').split('/').peekable();

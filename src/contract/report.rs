@@ -62,27 +62,27 @@ impl Difference {
 }
 
 impl Report {
-    /// Every outcome.
+    /// Gives every outcome.
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
     }
 
-    /// How many fixtures hold.
+    /// Tells how many fixtures hold.
     pub fn passed(&self) -> usize {
         self.count(|verdict| *verdict == Verdict::Passed)
     }
 
-    /// How many don't.
+    /// Tells how many don't.
     pub fn failed(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Failed(_)))
     }
 
-    /// How many could not be run.
+    /// Tells how many could not be run.
     pub fn skipped(&self) -> usize {
         self.count(|verdict| matches!(verdict, Verdict::Skipped(_)))
     }
 
-    /// Whether none failed.
+    /// Tells whether none failed.
     pub fn is_success(&self) -> bool {
         self.failed() == 0
     }

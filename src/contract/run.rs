@@ -234,7 +234,7 @@ impl Playing {
         }
     }
 
-    /// How long a gateway that is not ours wants to be left alone.
+    /// Tells how long a gateway that is not ours wants to be left alone.
     fn asked_to_wait(&self, step: &Step, answered: &Answered) -> Option<Duration> {
         let limited = answered.status == StatusCode::TOO_MANY_REQUESTS
             && step.expect.status != StatusCode::TOO_MANY_REQUESTS;
@@ -268,7 +268,7 @@ impl Playing {
         Ok(request)
     }
 
-    /// What the step's request is for.
+    /// Gives what the step's request is for.
     fn target(&self, step: &Step) -> Result<String, String> {
         Ok(match &step.request.place {
             Destination::Rest(path) => format!("{}{}", self.stage.prefix, self.fill(path)?),

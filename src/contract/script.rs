@@ -151,7 +151,7 @@ impl Script {
         ended
     }
 
-    /// A request has come: whose turn it is to answer.
+    /// Notes that a request has come: whose turn it is to answer.
     pub(super) fn arrive(&self, headers: HeaderMap, body: Bytes) -> ScriptedTurn {
         let mut state = self.state();
         let planned = state.queue.pop_front();
@@ -206,7 +206,7 @@ impl ScriptedTurn {
         }
     }
 
-    /// The answer was given to its end.
+    /// Notes that the answer was given to its end.
     pub(super) fn answered(&self) {
         self.script.conclude(self.arrival, Outcome::Answered);
     }

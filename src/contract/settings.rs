@@ -8,7 +8,7 @@ use crate::config::{Config, Faults, Sources};
 /// Stands for an upstream that isn't reached by address.
 pub(super) const NO_ADDRESS: &str = "http://127.0.0.1:9/chatkit";
 
-/// The configuration of `settings`, in front of the upstream at `upstream`.
+/// Gives the configuration of `settings`, in front of the upstream at `upstream`.
 pub(super) fn config(
     settings: &BTreeMap<String, String>,
     upstream: &str,
@@ -29,7 +29,7 @@ pub(super) fn config(
     Ok(Sources::new().environment(variables).load()?.config)
 }
 
-/// What is wrong with a fixture's settings, and with which of them.
+/// Gives what is wrong with a fixture's settings, and with which of them.
 pub(super) fn fault(settings: &BTreeMap<String, String>) -> Option<(String, String)> {
     let faults = config(settings, NO_ADDRESS).err()?;
     let fault = faults.into_iter().next()?;

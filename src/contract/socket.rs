@@ -198,7 +198,7 @@ fn head(answer: &UpstreamAnswer) -> Vec<u8> {
     head
 }
 
-/// The next request, or `None` if the connection ends before one begins.
+/// Gives the next request, or `None` if the connection ends before one begins.
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<(HeaderMap, Bytes)>> {
     let bad = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut bytes = Vec::new();

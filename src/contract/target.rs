@@ -44,8 +44,8 @@ enum TargetKind {
 }
 
 impl Target {
-    /// The gateway's rooms in this process, around the scripted upstream: no sockets, and with
-    /// a paused clock no waiting either. A new gateway for each fixture.
+    /// Takes the gateway's rooms in this process, around the scripted upstream: no sockets, and
+    /// with a paused clock no waiting either. A new gateway for each fixture.
     pub fn in_process() -> Self {
         Self::service(|upstream, config| {
             let store = Arc::new(MemoryStore::new());
@@ -54,10 +54,10 @@ impl Target {
         })
     }
 
-    /// Any service. `build` is called once for each fixture and puts the service under test
-    /// around the upstream; what of the fixture's settings it heeds is up to it. The REST
-    /// routes must be below the configuration's `rest.prefix`, and tokens are to be verified
-    /// with its `auth.secret`.
+    /// Takes any service. `build` is called once for each fixture and puts the service under test
+    /// around the upstream; what of the fixture's settings it heeds is up to it. The REST routes
+    /// must be below the configuration's `rest.prefix`, and tokens are to be verified with its
+    /// `auth.secret`.
     pub fn service<F, S, E, R>(build: F) -> Self
     where
         F: Fn(ScriptedUpstream, &Config) -> Result<S, E> + Send + Sync + 'static,
@@ -73,13 +73,13 @@ impl Target {
         })))
     }
 
-    /// A [`Server`] on a free port of the loopback address, in front of a scripted upstream on
-    /// another. New ones for each fixture.
+    /// Takes a [`Server`] on a free port of the loopback address, in front of a scripted upstream
+    /// on another. New ones for each fixture.
     pub fn sockets() -> Self {
         Self::new(TargetKind::Sockets)
     }
 
-    /// The gateway at `url`, such as `http://127.0.0.1:8080/api/v1/chatkit`. Without a path,
+    /// Takes the gateway at `url`, such as `http://127.0.0.1:8080/api/v1/chatkit`. Without a path,
     /// the REST routes are taken to be below `/api/v1/chatkit`.
     ///
     /// Its upstream can't be scripted and its settings can't be changed, so fixtures that need
@@ -100,7 +100,7 @@ impl Target {
         Ok(Self::new(TargetKind::Url { host, port: url.port(), prefix }))
     }
 
-    /// The bearer token for a [`base_url`](Self::base_url). Other targets make their own.
+    /// Sets the bearer token for a [`base_url`](Self::base_url). Other targets make their own.
     #[must_use]
     pub fn with_token(self, token: &str) -> Self {
         Self { token: Some(token.into()), ..self }
@@ -110,12 +110,12 @@ impl Target {
         Self { kind, token: None }
     }
 
-    /// Whether all fixtures meet the same gateway.
+    /// Tells whether all fixtures meet the same gateway.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self.kind, TargetKind::Url { .. })
     }
 
-    /// Why a fixture can't be run here.
+    /// Tells why a fixture can't be run here.
     pub(super) fn skips(&self, fixture: &Fixture) -> Option<&'static str> {
         let needs = |need| fixture.inner.needs.contains(&need);
         if !self.is_shared() {
@@ -240,12 +240,12 @@ impl Stage {
         Self { script, peer, prefix, host, socket: None, server: None, given_token: None }
     }
 
-    /// Whether somebody else's data is there too.
+    /// Tells whether somebody else's data is there too.
     pub(super) fn is_shared(&self) -> bool {
         self.given_token.is_some()
     }
 
-    /// The token of that kind, and who the user is then.
+    /// Gives the token of that kind, and who the user is then.
     pub(super) fn token(&self, kind: TokenKind, user: &str) -> (Option<String>, String) {
         match (&self.given_token, kind) {
             (Some(token), TokenKind::Valid) => {

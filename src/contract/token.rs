@@ -24,7 +24,7 @@ pub(super) const SERVICE: &str =
 /// An hour, far beyond any leeway.
 const HOUR: i64 = 3600;
 
-/// The token of that kind for `user`; `None` for none.
+/// Gives the token of that kind for `user`; `None` for none.
 pub(super) fn mint(kind: TokenKind, user: &str) -> Option<String> {
     let now = Timestamp::now().as_second();
     let valid = json!({"sub": user, "iat": now, "exp": now + HOUR});
@@ -64,7 +64,7 @@ fn sign(claims: &Value, secret: &str) -> Option<String> {
     Some(format!("{signed}.{}", part(&signature)))
 }
 
-/// The user that a token names, as far as can be told without verifying it.
+/// Gives the user that a token names, as far as can be told without verifying it.
 pub(super) fn subject(token: &str) -> Option<String> {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&payload).ok()?;

@@ -12,12 +12,12 @@ impl Variables {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// The value of one; empty if it is not set.
+    /// Gives the value of one; empty if it is not set.
     pub(super) fn get(&self, name: &str) -> String {
         self.0.get(name).cloned().unwrap_or_default()
     }
 
-    /// `text` with its variables replaced.
+    /// Gives `text` with its variables replaced.
     ///
     /// # Errors
     /// The name of one that is not set.
@@ -44,7 +44,7 @@ impl Variables {
     }
 }
 
-/// The name at the start of `{name}…`, and what follows it. Other braces are only braces.
+/// Gives the name at the start of `{name}…`, and what follows it. Other braces are only braces.
 fn name(text: &str) -> Option<(&str, &str)> {
     let (name, after) = text.strip_prefix('{')?.split_once('}')?;
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())

@@ -43,7 +43,7 @@ impl EmbeddedBody {
         Self(BodyKind::Full(bytes.into()))
     }
 
-    /// The body that polls `run`, which puts its frames into the other end of `frames`.
+    /// Makes the body that polls `run`, which puts its frames into the other end of `frames`.
     pub(super) fn stream(
         frames: Rendezvous<Bytes>,
         run: impl Future<Output = Result<(), CutReason>> + Send + 'static,

@@ -177,7 +177,7 @@ pub(super) struct StreamOptions {
     pub(super) allow_cancel: bool,
 }
 
-/// One event as one SSE frame.
+/// Writes one event as one SSE frame.
 ///
 /// JSON escapes line ends, so a text can't end the frame early.
 pub(super) fn frame(event: &impl Serialize) -> Result<Bytes, serde_json::Error> {

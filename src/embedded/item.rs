@@ -70,7 +70,7 @@ enum OutputTextTag {
 }
 
 impl OutputText {
-    /// A text without annotations.
+    /// Makes a text without annotations.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
@@ -233,7 +233,7 @@ pub struct UserMessage {
 }
 
 impl UserMessage {
-    /// The texts of all parts, one after the other.
+    /// Gives the texts of all parts, one after the other.
     pub fn text(&self) -> String {
         self.content.iter().filter_map(|part| part.get("text")?.as_str()).collect()
     }
@@ -257,17 +257,17 @@ pub struct WorkflowContent {
 }
 
 impl Item {
-    /// The item's id.
+    /// Gives the item's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What it holds.
+    /// Gives what it holds.
     pub fn content(&self) -> &Content {
         &self.content
     }
 
-    /// The same item (id, thread and time) with something else in it.
+    /// Makes the same item (id, thread and time) with something else in it.
     #[must_use]
     pub fn with_content(mut self, content: Content) -> Self {
         self.content = content;
@@ -276,7 +276,7 @@ impl Item {
 }
 
 impl Content {
-    /// The item's `type` on the wire.
+    /// Gives the item's `type` on the wire.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::AssistantMessage(_) => "assistant_message",
@@ -293,12 +293,12 @@ impl Content {
         }
     }
 
-    /// Whether somebody said it: the user, or the assistant.
+    /// Tells whether somebody said it: the user, or the assistant.
     pub(super) fn is_message(&self) -> bool {
         matches!(self, Self::UserMessage(_) | Self::AssistantMessage(_))
     }
 
-    /// Whether no client may see it.
+    /// Tells whether no client may see it.
     pub(super) fn is_hidden(&self) -> bool {
         is_hidden(self.kind())
     }
@@ -325,7 +325,7 @@ impl Content {
     }
 }
 
-/// Whether items of that `type` are kept from clients.
+/// Tells whether items of that `type` are kept from clients.
 pub(super) fn is_hidden(kind: &str) -> bool {
     matches!(kind, "hidden_context_item" | "sdk_hidden_context")
 }

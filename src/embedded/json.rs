@@ -58,7 +58,7 @@ impl Json {
         if reader.at == text.len() { Ok(value) } else { Err(InvalidJson) }
     }
 
-    /// The value of an object's key; `None` if this is no object or has no such key.
+    /// Gives the value of an object's key; `None` if this is no object or has no such key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Object(entries) => {
@@ -68,7 +68,7 @@ impl Json {
         }
     }
 
-    /// The string, if this is one.
+    /// Gives the string, if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -80,8 +80,9 @@ impl Json {
         matches!(self, Self::Object(_))
     }
 
-    /// The integer, read as leniently as the SDK does: `2`, `2.0`, `"2"` and `true` are integers.
-    /// Its integers have no bounds; here the most and the least stand for what is beyond them.
+    /// Gives the integer, read as leniently as the SDK does: `2`, `2.0`, `"2"` and `true` are
+    /// integers. Its integers have no bounds; here the most and the least stand for what is beyond
+    /// them.
     pub(super) fn as_lax_integer(&self) -> Option<i64> {
         match self {
             Self::Bool(yes) => Some(i64::from(*yes)),
@@ -139,7 +140,7 @@ impl From<Vec<Json>> for Json {
 }
 
 impl<const N: usize> From<[(&str, Json); N]> for Json {
-    /// An object. The keys must be different from each other.
+    /// Makes an object. The keys must be different from each other.
     fn from(entries: [(&str, Json); N]) -> Self {
         Self::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }

@@ -33,7 +33,7 @@ impl PendingMessage {
         &self.thread_id
     }
 
-    /// The run is over, one way or another.
+    /// Notes that the run is over, one way or another.
     pub(super) fn end(&mut self) {
         self.ended = true;
     }

@@ -25,7 +25,7 @@ struct ActedAtOnce {
     updated_item: Option<Item>,
 }
 
-/// The body of the 200, or why it is a 500.
+/// Gives the body of the 200, or why it is a 500.
 pub(super) async fn reply(
     server: &EmbeddedServer,
     request: ReplyRequest,
@@ -107,8 +107,8 @@ fn body(value: &impl Serialize) -> Result<Bytes, CutReason> {
     Ok(serde_json::to_vec(value)?.into())
 }
 
-/// How many bytes Python's `base64.b64decode` makes of a text: it skips whatever is not of the
-/// alphabet and stops at the first complete padding. `None` where it raises.
+/// Tells how many bytes Python's `base64.b64decode` makes of a text: it skips whatever is not of
+/// the alphabet and stops at the first complete padding. `None` where it raises.
 fn lenient_base64_len(text: &str) -> Option<usize> {
     let (mut bytes, mut place, mut pads) = (0, 0, 0);
     for byte in text.bytes() {

@@ -62,7 +62,7 @@ pub(super) struct PageRequest {
 }
 
 impl PageRequest {
-    /// What `threads.get_by_id` shows of the items.
+    /// Asks for what `threads.get_by_id` shows of the items.
     pub(super) fn oldest() -> Self {
         Self { limit: DEFAULT_LIMIT, descending: false, after: None }
     }
@@ -191,13 +191,13 @@ impl<'a> RequestParams<'a> {
         self.0.get(key).filter(|value| **value != Json::Null)
     }
 
-    /// A text that is an id, or a name that stands for one.
+    /// Gives a text that is an id, or a name that stands for one.
     fn string(self, key: &str) -> Result<String, Malformed> {
         self.bounded(key, MAX_ID_CHARS)
     }
 
-    /// A text that somebody wrote. The SDK has no bounds; who writes to this server directly is
-    /// held to those of the gateway all the same, as all of it is kept.
+    /// Gives a text that somebody wrote. The SDK has no bounds; who writes to this server directly
+    /// is held to those of the gateway all the same, as all of it is kept.
     fn text(self, key: &str) -> Result<String, Malformed> {
         Ok(self.get(key)?.as_str().ok_or(Malformed)?.to_owned())
     }
@@ -248,7 +248,7 @@ impl<'a> RequestParams<'a> {
         })
     }
 
-    /// The widget that an action comes from; the SDK takes an empty id for none.
+    /// Gives the widget that an action comes from; the SDK takes an empty id for none.
     fn sender(self) -> Result<Option<String>, Malformed> {
         Ok(self.optional_string("item_id")?.filter(|id| !id.is_empty()))
     }

@@ -27,8 +27,8 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// ([`Turn::message`] is `None` then, and the newest item is what was answered).
     fn respond(&self, turn: Turn) -> TurnFuture;
 
-    /// How many of a thread's messages, the user's and its own, it needs to see. [`Turn::items`]
-    /// reaches further back for them, up to 1,000 items.
+    /// Tells how many of a thread's messages, the user's and its own, it needs to see.
+    /// [`Turn::items`] reaches further back for them, up to 1,000 items.
     fn messages(&self) -> usize {
         0
     }
@@ -90,7 +90,7 @@ impl SharedThread {
         Self(Arc::new(Mutex::new(thread)))
     }
 
-    /// The thread as it is now.
+    /// Gives the thread as it is now.
     pub(super) fn now(&self) -> Thread {
         self.with(|thread| thread.clone())
     }
@@ -111,7 +111,7 @@ impl Turn {
         Self { items, message, token_delay, thread, out }
     }
 
-    /// The thread's newest items, oldest first. The message is the last of them.
+    /// Gives the thread's newest items, oldest first. The message is the last of them.
     ///
     /// They are at most 100, or, where fewer than [`Responder::messages`] messages are among
     /// those, as many as it takes to have that many, and at most 1,000.
@@ -119,7 +119,7 @@ impl Turn {
         &self.items
     }
 
-    /// The message to answer.
+    /// Gives the message to answer.
     pub fn message(&self) -> Option<&UserMessage> {
         match self.message.as_ref()?.content() {
             Content::UserMessage(message) => Some(message),
@@ -127,12 +127,12 @@ impl Turn {
         }
     }
 
-    /// How long to wait between two tokens, for a responder that has them all at once.
+    /// Tells how long to wait between two tokens, for a responder that has them all at once.
     pub fn token_delay(&self) -> Duration {
         self.token_delay
     }
 
-    /// The thread's title.
+    /// Gives the thread's title.
     pub fn title(&self) -> Option<String> {
         self.thread.with(|thread| thread.title.clone())
     }
@@ -149,7 +149,7 @@ impl Turn {
         self.thread.with(|thread| thread.status = status);
     }
 
-    /// A new item of this thread, created now.
+    /// Makes a new item of this thread, created now.
     pub fn new_item(&self, content: Content) -> Item {
         let prefix = match content {
             Content::ClientToolCall(_) => "tc",

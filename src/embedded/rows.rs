@@ -142,8 +142,8 @@ pub(super) fn delete_items_after(
     Ok(())
 }
 
-/// A thread's newest items, newest first, as many as a responder is shown that needs this many
-/// messages.
+/// Gives a thread's newest items, newest first, as many as a responder is shown that needs this
+/// many messages.
 pub(super) fn newest_items(
     db: &Connection,
     thread_id: &str,
@@ -172,8 +172,8 @@ pub(super) fn newest_items(
     Ok(items)
 }
 
-/// A page of items as they are on the wire. Hidden ones count, but are not in it. It is shorter than
-/// was asked for where the items are very long.
+/// Gives a page of items as they are on the wire. Hidden ones count, but are not in it. It is
+/// shorter than was asked for where the items are very long.
 pub(super) fn items(
     db: &Connection,
     thread_id: &str,
@@ -233,7 +233,7 @@ pub(super) fn save_attachment(db: &Connection, attachment: &Attachment) -> rusql
     Ok(())
 }
 
-/// The attachments of these ids, in order; `None` if one of them is not there.
+/// Gives the attachments of these ids, in order; `None` if one of them is not there.
 pub(super) fn attachments(
     db: &Connection,
     ids: &[String],
@@ -262,12 +262,12 @@ pub(super) fn delete_attachment(db: &Connection, id: &str) -> rusqlite::Result<(
     Ok(())
 }
 
-/// The `LIMIT` that also tells whether there is more.
+/// Gives the `LIMIT` that also tells whether there is more.
 fn one_more(request: &PageRequest) -> i64 {
     if request.limit < 0 { -1 } else { request.limit.saturating_add(1) }
 }
 
-/// `is_cut`: there are more rows than were read.
+/// Makes a page; `is_cut`: there are more rows than were read.
 fn page<T>(
     mut rows: Vec<T>,
     is_cut: bool,

@@ -165,7 +165,8 @@ impl EmbeddedRun {
         self.events(thread, None, ResponderTask::Respond { message: Some(item) }).await
     }
 
-    /// The newest item must be a call that is pending. Older ones that are, are dropped.
+    /// Completes the newest item, which must be a call that is pending. Older ones that are, are
+    /// dropped.
     async fn complete_tool_call(&self, thread: &Thread, result: Json) -> Result<(), CutReason> {
         let thread_id = thread.id.clone();
         let completed = self
@@ -195,7 +196,7 @@ impl EmbeddedRun {
         if completed { Ok(()) } else { Err(CutReason::Impossible("no call is pending")) }
     }
 
-    /// Everything from `stream_options` on.
+    /// Sends everything from `stream_options` on.
     async fn events(
         mut self,
         thread: Thread,
@@ -372,7 +373,7 @@ impl From<CutReason> for StopReason {
     }
 }
 
-/// The structured input with the user's answers: none where there is none or it is empty, one
+/// Gives the structured input with the user's answers: none where there is none or it is empty, one
 /// where one may be chosen.
 fn answer(item: Item, submission: &Submission) -> Result<Item, CutReason> {
     let Content::StructuredInput(input) = &item.content else {

@@ -46,7 +46,7 @@ pub(super) struct EmbeddedServer {
 }
 
 impl Embedded {
-    /// A server that keeps its threads in the SQLite database at `path`, in tables of its own
+    /// Makes a server that keeps its threads in the SQLite database at `path`, in tables of its own
     /// (`embedded_…`). The file is made if it is not there; it may have other tables and other
     /// users.
     ///
@@ -57,7 +57,7 @@ impl Embedded {
         Ok(Self::over(Store::open(path)?))
     }
 
-    /// A server whose threads end with the last clone of it.
+    /// Makes a server whose threads end with the last clone of it.
     ///
     /// # Errors
     /// A [store error](Error::is_store) if SQLite can't make a database in memory.
@@ -171,7 +171,7 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What a web framework makes of an exception that nobody caught.
+/// Gives what a web framework makes of an exception that nobody caught.
 fn crash() -> Response<EmbeddedBody> {
     let text = Bytes::from_static(b"Internal Server Error");
     full(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)

@@ -50,7 +50,7 @@ impl<T> ListPage<T> {
         Self { data: Vec::new(), has_more: false, after: None }
     }
 
-    /// The page with each of its rows turned into something else.
+    /// Gives the page with each of its rows turned into something else.
     pub(super) fn filter_map<U>(self, turn: impl FnMut(T) -> Option<U>) -> ListPage<U> {
         let Self { data, has_more, after } = self;
         ListPage { data: data.into_iter().filter_map(turn).collect(), has_more, after }
@@ -93,7 +93,7 @@ impl Thread {
         }
     }
 
-    /// As in lists and events: the page of items is empty whether the thread is or not.
+    /// Shows it as in lists and events: the page of items is empty whether the thread is or not.
     pub(super) fn without_items(self) -> ThreadView<()> {
         self.with_items(ListPage::empty())
     }

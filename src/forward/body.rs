@@ -32,7 +32,8 @@ pub struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    /// `reusable` tells whether the connection may serve another request after a clean end.
+    /// Makes the body of an answer; `reusable` tells whether the connection may serve another
+    /// request after a clean end.
     pub(super) fn new(
         incoming: Incoming,
         connection: Box<Connection>,
@@ -45,7 +46,8 @@ impl UpstreamBody {
         body
     }
 
-    /// A body whose length was known isn't asked for its end, so its last byte is that.
+    /// Gives the connection back at the end. A body whose length was known isn't asked for its end,
+    /// so its last byte is that.
     fn finish_if_ended(&mut self) {
         if self.incoming.is_end_stream() {
             self.finish();

@@ -40,28 +40,28 @@ impl HttpUpstreamBuilder {
         }
     }
 
-    /// How long name look-up, TCP and TLS may take together; 2 s if not set.
+    /// Sets how long name look-up, TCP and TLS may take together; 2 s if not set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.connect = timeout;
         self
     }
 
-    /// How long the first byte of an answer's *body* may take from the moment a connection is
-    /// there to send the request by; 30 s if not set. Interim answers (1xx) and a head don't
-    /// extend it.
+    /// Sets how long the first byte of an answer's *body* may take from the moment a connection is
+    /// there to send the request by; 30 s if not set. Interim answers (1xx) and a head don't extend
+    /// it.
     pub fn first_byte_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.first_byte = timeout;
         self
     }
 
-    /// How long a stream (`text/event-stream`) may be silent once it has begun; 120 s if not
+    /// Sets how long a stream (`text/event-stream`) may be silent once it has begun; 120 s if not
     /// set. A stream has no total timeout. Time during which nobody asks for more doesn't count.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.idle = timeout;
         self
     }
 
-    /// How long any other answer may take to its last byte, counted like
+    /// Sets how long any other answer may take to its last byte, counted like
     /// [`first_byte_timeout`](Self::first_byte_timeout); 30 s if not set.
     ///
     /// It applies before the head only if the request's `accept` is `application/json`, since
@@ -71,7 +71,7 @@ impl HttpUpstreamBuilder {
         self
     }
 
-    /// How long a connection is kept for another request; 4 s if not set, 0 for not at all.
+    /// Sets how long a connection is kept for another request; 4 s if not set, 0 for not at all.
     ///
     /// It must be less than the upstream's own keep-alive (uvicorn: 5 s), or a request may be
     /// sent just as the connection is closed.
@@ -80,31 +80,31 @@ impl HttpUpstreamBuilder {
         self
     }
 
-    /// How many connections are kept; 256 if not set. The oldest gives way.
+    /// Sets how many connections are kept; 256 if not set. The oldest gives way.
     pub fn max_idle_connections(mut self, limit: usize) -> Self {
         self.max_idle_connections = limit;
         self
     }
 
-    /// The size a response head, or the trailers, may have, in bytes; 64 KiB if not set.
+    /// Sets the size a response head, or the trailers, may have, in bytes; 64 KiB if not set.
     pub fn max_response_head_bytes(mut self, limit: usize) -> Self {
         self.max_response_head_bytes = limit;
         self
     }
 
-    /// The number of fields a response head may have; 100 if not set.
+    /// Sets the number of fields a response head may have; 100 if not set.
     pub fn max_response_headers(mut self, limit: usize) -> Self {
         self.max_response_headers = limit;
         self
     }
 
-    /// Whether a request's query is sent on, behind that of the URL; not unless set.
+    /// Sets whether a request's query is sent on, behind that of the URL; not unless set.
     pub fn forward_query(mut self, forward: bool) -> Self {
         self.forward_query = forward;
         self
     }
 
-    /// The TLS settings for an `https` URL: what is trusted, client certificates. Without, the
+    /// Sets the TLS settings for an `https` URL: what is trusted, client certificates. Without, the
     /// operating system's certificates are trusted.
     ///
     /// Protocols for ALPN are taken from it too; it should offer none but `http/1.1`.
@@ -117,7 +117,7 @@ impl HttpUpstreamBuilder {
         self
     }
 
-    /// The upstream. It connects to nothing yet.
+    /// Gives the upstream. It connects to nothing yet.
     ///
     /// # Errors
     /// For an `https` URL, if its host is no server name or the system's certificates can't be

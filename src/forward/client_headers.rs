@@ -37,8 +37,8 @@ pub(super) enum Listed {
 }
 
 impl Default for ClientHeaders {
-    /// `accept-language`, `user-agent`, `traceparent`, `tracestate`, `baggage`, `x-request-id`,
-    /// `chatkit-*` and `openai-*`.
+    /// Lists `accept-language`, `user-agent`, `traceparent`, `tracestate`, `baggage`,
+    /// `x-request-id`, `chatkit-*` and `openai-*`.
     fn default() -> Self {
         Self::parse(DEFAULT.split(',')).unwrap_or(Self::NONE)
     }
@@ -101,12 +101,12 @@ impl ClientHeaders {
         Ok(Self { exact, prefixes, lengths, firsts, all })
     }
 
-    /// Whether a field is listed. One that a pattern takes in may be one that never passes.
+    /// Tells whether a field is listed. One that a pattern takes in may be one that never passes.
     pub fn lists(&self, name: &HeaderName) -> bool {
         self.listed(name.as_str()) != Listed::Not
     }
 
-    /// Whether and by what a field is listed.
+    /// Tells whether and by what a field is listed.
     pub(super) fn listed(&self, name: &str) -> Listed {
         if self.all {
             return Listed::ByPattern;
@@ -122,7 +122,7 @@ impl ClientHeaders {
         Listed::Not
     }
 
-    /// Whether an entry is this name, or would be to a server that takes `_` for `-`.
+    /// Tells whether an entry is this name, or would be to a server that takes `_` for `-`.
     pub(crate) fn names(&self, name: &HeaderName) -> bool {
         self.exact.iter().any(|exact| dashed(exact) == dashed(name.as_str()))
     }
@@ -136,7 +136,7 @@ fn first_bit(byte: u8) -> u64 {
     1 << (byte & 63)
 }
 
-/// Why a name never passes.
+/// Tells why a name never passes.
 fn never(name: &str) -> Option<Why> {
     match name {
         "authorization" => Some(Why::Authorization),
@@ -163,12 +163,12 @@ enum Why {
 }
 
 impl InvalidClientHeader {
-    /// The entry; only its beginning if it is long.
+    /// Gives the entry; only its beginning if it is long.
     pub fn entry(&self) -> &str {
         &self.entry
     }
 
-    /// What is wrong with it, as the end of a sentence that begins with the entry.
+    /// Gives what is wrong with it, as the end of a sentence that begins with the entry.
     pub const fn reason(&self) -> &'static str {
         match self.why {
             Why::Authorization => "is passed on by upstream.forward_authorization alone",

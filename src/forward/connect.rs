@@ -42,7 +42,7 @@ impl Connector {
         }
     }
 
-    /// A new connection, ready for HTTP.
+    /// Gives a new connection, ready for HTTP.
     ///
     /// # Errors
     /// [`Connect`](ForwardErrorKind::Connect), or

@@ -45,7 +45,7 @@ pub(super) enum SendError {
 }
 
 impl Connection {
-    /// HTTP/1.1 over `stream`.
+    /// Opens HTTP/1.1 over `stream`.
     ///
     /// # Errors
     /// [`Connect`](ForwardErrorKind::Connect); hyper has no reason to at present.
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// The next piece of `body`, which must be that of this connection's latest answer.
+    /// Gives the next piece of `body`, which must be that of this connection's latest answer.
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -98,8 +98,8 @@ impl Connection {
         })
     }
 
-    /// Whether it can take another request, as far as can be known without sending one: it has
-    /// finished the exchange before, and its peer neither closed it nor said anything unasked.
+    /// Tells whether it can take another request, as far as can be known without sending one: it
+    /// has finished the exchange before, and its peer neither closed it nor said anything unasked.
     pub(super) fn is_reusable(&mut self) -> bool {
         if !self.sender.is_ready() {
             // The end of an answer is noticed one step after its last byte was handed over.
@@ -108,13 +108,13 @@ impl Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// The same for one that has been idle: looks at the socket first.
+    /// Tells the same of one that has been idle: looks at the socket first.
     pub(super) fn is_alive(&mut self) -> bool {
         self.drive();
         self.is_reusable()
     }
 
-    /// It will be idle now: forgets the task that drove it.
+    /// Notes that it will be idle now: forgets the task that drove it.
     pub(super) fn rest(&self) {
         self.gate.leave();
     }
@@ -184,7 +184,7 @@ fn unanswered(mut error: TrySendError<Request<OutgoingBody>>) -> SendError {
 mod tests {
     use super::*;
 
-    /// It is there once for each open stream, beside hyper's buffers.
+    // It is there once for each open stream, beside hyper's buffers.
     #[test]
     fn a_connection_is_small() {
         let size = size_of::<Connection>();

@@ -38,24 +38,24 @@ pub enum ForwardErrorKind {
 }
 
 impl ForwardError {
-    /// A failure of that kind.
+    /// Makes a failure of that kind.
     pub fn new(kind: ForwardErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// The same, with its cause.
+    /// Makes the same, with its cause.
     #[must_use]
     pub fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// At which point it failed.
+    /// Tells at which point it failed.
     pub fn kind(&self) -> ForwardErrorKind {
         self.kind
     }
 
-    /// Whether a time-out ended it.
+    /// Tells whether a time-out ended it.
     pub fn is_timeout(&self) -> bool {
         use ForwardErrorKind as K;
         matches!(
@@ -64,7 +64,7 @@ impl ForwardError {
         )
     }
 
-    /// What `Proxy-Status` calls it (RFC 9209 section 2.3).
+    /// Gives what `Proxy-Status` calls it (RFC 9209 section 2.3).
     pub fn proxy_error(&self) -> ProxyError {
         use ForwardErrorKind as K;
         match self.kind {

@@ -27,8 +27,8 @@ const SHUT: u8 = 2;
 const KNOCKED: u8 = 3;
 
 impl Gate {
-    /// The task behind `waker` begins to poll. `false` if that would be for nothing: it is the
-    /// task that waits, and nobody has woken it. A server that has written an event asks for
+    /// Notes that the task behind `waker` begins to poll. `false` if that would be for nothing: it
+    /// is the task that waits, and nobody has woken it. A server that has written an event asks for
     /// the next one once more than it is told to.
     pub(super) fn shut(&self, waker: &Waker) -> bool {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,18 +44,18 @@ impl Gate {
         true
     }
 
-    /// Everything is about to be polled, so what knocked until now will be seen to.
+    /// Notes that everything is about to be polled, so what knocked until now will be seen to.
     pub(super) fn hush(&self) {
         self.state.swap(SHUT, Ordering::AcqRel);
     }
 
-    /// Whether there was a knock since [`hush`](Self::hush).
+    /// Tells whether there was a knock since [`hush`](Self::hush).
     pub(super) fn is_knocked(&self) -> bool {
         self.state.load(Ordering::Acquire) == KNOCKED
     }
 
-    /// The task has polled, and waits or has what it wanted; whether it must poll again although
-    /// it waits, because there was a knock since [`hush`](Self::hush).
+    /// Notes that the task has polled, and waits or has what it wanted; tells whether it must poll
+    /// again although it waits, because there was a knock since [`hush`](Self::hush).
     pub(super) fn open(&self, waits: bool) -> bool {
         let next = if waits { ASLEEP } else { AWAKE };
         let knocked =
@@ -66,7 +66,7 @@ impl Gate {
         knocked && waits
     }
 
-    /// No task cares any more.
+    /// Notes that no task cares any more.
     pub(super) fn leave(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.state.store(AWAKE, Ordering::Release);

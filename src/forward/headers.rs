@@ -30,7 +30,7 @@ pub(super) fn remove_named(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> b
     }
 }
 
-/// The fields named by `Connection`.
+/// Gives the fields named by `Connection`.
 #[cfg(any(feature = "forward", feature = "operation"))]
 pub(crate) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter();
@@ -38,19 +38,19 @@ pub(crate) fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
 }
 
-/// Whether a body is a stream of events (`text/event-stream`, whatever its parameters).
+/// Tells whether a body is a stream of events (`text/event-stream`, whatever its parameters).
 pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE);
     value.is_some_and(|value| media_type::is(value, "text/event-stream"))
 }
 
-/// Whether a body is JSON, whatever its parameters.
+/// Tells whether a body is JSON, whatever its parameters.
 #[cfg(any(feature = "openai", feature = "operation"))]
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(media_type::is_json)
 }
 
-/// Whether nothing but JSON is asked for.
+/// Tells whether nothing but JSON is asked for.
 #[cfg(feature = "forward")]
 pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::ACCEPT);

@@ -89,7 +89,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// Which of the client's fields the upstream is given, in place of the default ones.
+    /// Sets which of the client's fields the upstream is given, in place of the default ones.
     ///
     /// # Errors
     /// If the user id's field is among them by name.
@@ -101,14 +101,14 @@ impl IdentityHeaders {
         Ok(Self { client_headers, ..self })
     }
 
-    /// Whether the client's `authorization` goes to the upstream, which then sees the token.
+    /// Sets whether the client's `authorization` goes to the upstream, which then sees the token.
     #[must_use]
     pub fn forward_authorization(mut self, forward: bool) -> Self {
         self.forward_authorization = forward;
         self
     }
 
-    /// The fields for the upstream. Those about the body (`content-type`) and the answer
+    /// Gives the fields for the upstream. Those about the body (`content-type`) and the answer
     /// (`accept`) are left for the caller to add, and so is the gateway's own address, with
     /// [`PublicAddress::tell`](super::PublicAddress::tell).
     ///
@@ -151,13 +151,13 @@ impl IdentityHeaders {
         }
     }
 
-    /// Whether a field may pass, if it is listed.
+    /// Tells whether a field may pass, if it is listed.
     fn is_for_clients_to_say(&self, name: &str) -> bool {
         let name = dashed(name);
         !is_replaced(&name) && !self.is_of_user(&name)
     }
 
-    /// Whether a field, its `_` read as `-`, tells who the user is.
+    /// Tells whether a field, its `_` read as `-`, tells who the user is.
     pub(crate) fn is_of_user(&self, name: &str) -> bool {
         is_identity(name) || name == self.user_header.as_str()
     }
@@ -166,15 +166,15 @@ impl IdentityHeaders {
 /// What the secrets of client sessions begin with.
 const CLIENT_SECRET_PREFIX: &[u8] = b"ek_";
 
-/// Whether these are credentials of the gateway's own, with which the upstream could do nothing
-/// but act for the user at the gateway. Whatever their scheme (RFC 9110 section 11.4): it is the
-/// secret that is not to leave.
+/// Tells whether these are credentials of the gateway's own, with which the upstream could do
+/// nothing but act for the user at the gateway. Whatever their scheme (RFC 9110 section 11.4): it
+/// is the secret that is not to leave.
 fn is_client_secret(authorization: &HeaderValue) -> bool {
     let mut words = authorization.as_bytes().split(u8::is_ascii_whitespace);
     words.any(|word| word.starts_with(CLIENT_SECRET_PREFIX))
 }
 
-/// A user id as a field value.
+/// Gives a user id as a field value.
 ///
 /// Visible ASCII characters but `%` stand for themselves; every other byte of the UTF-8 text, a
 /// blank and `%` too, is written `%XX`. So no two users look the same to the upstream, and an id

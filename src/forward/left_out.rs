@@ -59,7 +59,7 @@ impl LeftOut {
         }
     }
 
-    /// `now` is asked for names that are not known only.
+    /// Notes a name; `now` is asked for names that are not known only.
     fn note(&self, name: &str, now: impl FnOnce() -> Instant) -> News {
         if self.0.read().unwrap_or_else(PoisonError::into_inner).has(name) {
             return News::Known;

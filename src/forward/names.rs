@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-/// A name as a server may read it that takes `_` for `-`.
+/// Gives a name as a server may read it that takes `_` for `-`.
 pub(crate) fn dashed(name: &str) -> Cow<'_, str> {
     if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) }
 }
 
-/// `Proxy-*`; and `Proxy`, which CGI hands to programs as the proxy they shall use.
+/// Knows `Proxy-*`; and `Proxy`, which CGI hands to programs as the proxy they shall use.
 pub(super) fn is_proxy(name: &str) -> bool {
     name.strip_prefix("proxy").is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
@@ -186,8 +186,8 @@ pub(super) fn is_identity(name: &str) -> bool {
     }
 }
 
-/// Whether a name has the word "user" (`x-verified-user`, `current-user-id`, `username`), unless it is
-/// one of this API's own, a browser's (`sec-fetch-user`), or a `user-agent`.
+/// Tells whether a name has the word "user" (`x-verified-user`, `current-user-id`, `username`),
+/// unless it is one of this API's own, a browser's (`sec-fetch-user`), or a `user-agent`.
 fn has_word_user(bare: &str) -> bool {
     if !bare.contains("user")
         || ["chatkit-", "openai-", "sec-"].iter().any(|it| bare.starts_with(it))
@@ -283,7 +283,7 @@ pub(crate) fn is_order(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Each as its own server's documentation has it, or as CGI would spell it.
+    // Each as its own server's documentation has it, or as CGI would spell it.
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
     fn what_proxies_tell_of_a_user_is_known_by_its_family() {

@@ -32,7 +32,7 @@ impl Pool {
         Arc::new(Self { idle: Mutex::default(), timeout, limit })
     }
 
-    /// A connection that was alive a moment ago.
+    /// Gives a connection that was alive a moment ago.
     pub(super) fn checkout(&self) -> Option<Box<Connection>> {
         let mut now = None;
         loop {
@@ -66,7 +66,7 @@ impl Pool {
         drop(surplus);
     }
 
-    /// How many connections are idle.
+    /// Tells how many connections are idle.
     pub(super) fn len(&self) -> usize {
         self.lock().connections.len()
     }

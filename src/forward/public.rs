@@ -130,8 +130,8 @@ impl PublicUrl {
         Ok(Self { prefix: prefix.map_err(|_| Invalid::Path)?, ..url.ok_or(Invalid::Host)? })
     }
 
-    /// What a request was sent to, as far as it says so. Nearly every one is sent to where the
-    /// `last` was.
+    /// Finds what a request was sent to, as far as it says so. Nearly every one is sent to where
+    /// the `last` was.
     fn of_request<'a>(head: &http::request::Parts, last: &'a mut Option<Self>) -> Option<&'a Self> {
         let https = head.uri.scheme().is_some_and(|scheme| *scheme == http::uri::Scheme::HTTPS);
         let authority = if let Some(authority) = head.uri.authority() {
@@ -158,7 +158,8 @@ impl PublicUrl {
         }
     }
 
-    /// `authority` is one by [`is_authority`], so that it needs no escape within quotation marks.
+    /// Makes it of its parts; `authority` is one by [`is_authority`], so that it needs no escape
+    /// within quotation marks.
     fn new(https: bool, authority: HeaderValue) -> Option<Self> {
         let (open, close) = ("host=\"", if https { "\";proto=https" } else { "\";proto=http" });
         // Quoted, because a `:` or a bracket may not stand there otherwise (RFC 7239 section 4).
@@ -167,7 +168,7 @@ impl PublicUrl {
         Some(Self { https, authority, prefix: None, forwarded })
     }
 
-    /// The path, empty or without `/` at its end.
+    /// Gives the path, empty or without `/` at its end.
     #[cfg(feature = "config")]
     pub(crate) fn path(&self) -> &str {
         self.prefix.as_ref().and_then(|prefix| prefix.to_str().ok()).unwrap_or_default()
@@ -178,8 +179,8 @@ impl PublicUrl {
     }
 }
 
-/// Whether it is a host, with a port or without: a name, an IPv4 address, or an IPv6 address in
-/// brackets. Anything else that a URI may have there, such as `,` or `%`, is not worth its risk.
+/// Tells whether it is a host, with a port or without: a name, an IPv4 address, or an IPv6 address
+/// in brackets. Anything else that a URI may have there, such as `,` or `%`, is not worth its risk.
 fn is_authority(text: &str) -> bool {
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (is_host, port) = if let Some((address, port)) = bracketed {
@@ -198,8 +199,8 @@ fn is_authority(text: &str) -> bool {
         && text.len() <= MAX_AUTHORITY_BYTES
 }
 
-/// Whether it is nothing, or segments each after a `/` that stand for themselves. A `,` would make
-/// a list of the field.
+/// Tells whether it is nothing, or segments each after a `/` that stand for themselves. A `,` would
+/// make a list of the field.
 fn is_plain_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:@%".contains(&byte);
     let mut segments = path.split('/');
@@ -248,7 +249,7 @@ pub enum InvalidPublicUrl {
 }
 
 impl InvalidPublicUrl {
-    /// What is wrong, as the end of a sentence that begins with the URL.
+    /// Gives what is wrong, as the end of a sentence that begins with the URL.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Fragment => "has a fragment",
@@ -278,7 +279,7 @@ mod tests {
     const FIELDS: [&str; 4] =
         ["forwarded", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix"];
 
-    /// What is told of a request to `uri` with these `Host` fields.
+    /// Gives what is told of a request to `uri` with these `Host` fields.
     fn told(address: &PublicAddress, uri: &str, hosts: &[&str]) -> [Option<String>; 4] {
         let mut request = Request::post(uri);
         for host in hosts {

@@ -46,7 +46,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A new connection.
+    /// Gives a new connection.
     pub(super) async fn open(&self) -> Result<Box<Connection>, ForwardError> {
         let stream = self.connector.connect().await?;
         Connection::open(stream, &self.http).await
@@ -54,7 +54,7 @@ impl Shared {
 }
 
 impl HttpUpstream {
-    /// An upstream with the default timeouts and limits, each of which can be changed.
+    /// Makes an upstream with the default timeouts and limits, each of which can be changed.
     pub fn builder(url: UpstreamUrl) -> HttpUpstreamBuilder {
         HttpUpstreamBuilder::new(url)
     }
@@ -63,24 +63,24 @@ impl HttpUpstream {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The address it sends to.
+    /// Gives the address it sends to.
     pub fn url(&self) -> &UpstreamUrl {
         &self.shared.url
     }
 
-    /// How long an answer may take to begin.
+    /// Tells how long an answer may take to begin.
     #[cfg(feature = "openai")]
     pub(crate) fn first_byte_timeout(&self) -> Duration {
         self.shared.timeouts.first_byte
     }
 
-    /// How long an answer may be silent.
+    /// Tells how long an answer may be silent.
     #[cfg(feature = "openai")]
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.shared.timeouts.idle
     }
 
-    /// How many connections are idle at the moment.
+    /// Tells how many connections are idle at the moment.
     pub fn idle_connections(&self) -> usize {
         self.shared.pool.len()
     }

@@ -70,7 +70,7 @@ impl DeadlineWatch {
         watch
     }
 
-    /// The head has come.
+    /// Notes that the head has come.
     pub(super) fn head(&mut self, is_stream: bool) {
         if is_stream {
             self.phase = Phase::Stream;
@@ -79,7 +79,7 @@ impl DeadlineWatch {
         }
     }
 
-    /// A piece of the body has come.
+    /// Notes that a piece of the body has come.
     pub(super) fn frame(&mut self) {
         match self.phase {
             Phase::Stream => self.phase = Phase::Moved,
@@ -92,8 +92,8 @@ impl DeadlineWatch {
         }
     }
 
-    /// Nothing is there to hand over: tells what has expired, or sees to it that `cx` is woken
-    /// when something will.
+    /// Notes that nothing is there to hand over: tells what has expired, or sees to it that `cx` is
+    /// woken when something will.
     pub(super) fn poll_silence(
         &mut self,
         timeouts: &Timeouts,
@@ -127,7 +127,7 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Whether `deadline` has passed. If not, `cx` is woken then or before.
+    /// Tells whether `deadline` has passed. If not, `cx` is woken then or before.
     ///
     /// Only the waker of the call that sets the timer is kept, so every call of one alarm must
     /// bring the same one.
@@ -148,7 +148,7 @@ impl Alarm {
     }
 }
 
-/// `now + duration`, at most some thirty years ahead.
+/// Gives `now + duration`, at most some thirty years ahead.
 pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     now + duration.min(FAR)

@@ -37,7 +37,7 @@ impl Tls {
     }
 }
 
-/// The provider is named, so that what else a program links doesn't matter.
+/// Names the provider, so that what else a program links doesn't matter.
 fn platform_config() -> Result<ClientConfig, tokio_rustls::rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()?

@@ -86,32 +86,33 @@ impl UpstreamUrl {
         })
     }
 
-    /// Whether the connection is encrypted.
+    /// Tells whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host: a name or an address, an IPv6 one without brackets.
+    /// Gives the host: a name or an address, an IPv6 one without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, given or the scheme's own.
+    /// Gives the port, given or the scheme's own.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path that every request is sent to.
+    /// Gives the path that every request is sent to.
     pub fn path(&self) -> &str {
         self.target.path()
     }
 
-    /// The value of the `Host` field.
+    /// Gives the value of the `Host` field.
     pub(super) fn authority(&self) -> &HeaderValue {
         &self.authority
     }
 
-    /// The request target in origin form (RFC 9112 section 3.2.1), with `query` after our own.
+    /// Gives the request target in origin form (RFC 9112 section 3.2.1), with `query` after our
+    /// own.
     pub(super) fn target(&self, query: Option<&str>) -> Uri {
         let target = match query.filter(|query| !query.is_empty()) {
             None => self.target.clone(),

@@ -142,7 +142,7 @@ pub struct ChatKitRestLayer<B, F = NotFound> {
 }
 
 impl<B> ChatKitRestLayer<B> {
-    /// REST below `prefix`, with sessions in `store` and default limits.
+    /// Serves REST below `prefix`, with sessions in `store` and default limits.
     ///
     /// # Errors
     /// If `prefix` is not a path prefix.
@@ -210,7 +210,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
         Self { operations: self.operations.with_settings(settings), ..self }
     }
 
-    /// The service of these settings in front of `upstream`, for who has no stack of layers.
+    /// Gives the service of these settings in front of `upstream`, for who has no stack of layers.
     ///
     /// Its error is [`Infallible`](std::convert::Infallible): whatever fails has an answer.
     pub fn service<S>(&self, upstream: S) -> ChatKitRest<S, B, F>

@@ -43,8 +43,8 @@ where
     type Error = Infallible;
     type Future = FallbackFuture<F, B>;
 
-    /// Always ready: the fallback is waited for when there is a request for it, so that a busy one
-    /// holds up none of ours.
+    /// Returns ready, always: the fallback is waited for when there is a request for it, so that a busy
+    /// one holds up none of ours.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
@@ -138,17 +138,17 @@ impl<F: Service<Request<B>>, B> fmt::Debug for FallbackFuture<F, B> {
 /// How often a path is decoded: a server decodes once, and each one in front of it once more.
 const DECODINGS: usize = 8;
 
-/// Whether some router might take `path` for `closed`. Neither how often it is percent-encoded, nor
-/// case, nor doubled or trailing slashes make a difference, and nothing does that servers take away:
-/// `.` and `..`, the parameters of a segment, spaces at its end, and all from a NUL on; and some read
-/// `\` as `/`.
+/// Tells whether some router might take `path` for `closed`. Neither how often it is percent-encoded,
+/// nor case, nor doubled or trailing slashes make a difference, and nothing does that servers take
+/// away: `.` and `..`, the parameters of a segment, spaces at its end, and all from a NUL on; and
+/// some read `\` as `/`.
 fn is_same(path: &str, closed: &str) -> bool {
     let (path, closed) = (decoded(path), decoded(closed));
     let (path, closed) = (segments(&path), segments(&closed));
     path.len() == closed.len() && path.iter().zip(&closed).all(|(a, b)| a.eq_ignore_ascii_case(b))
 }
 
-/// `path` without its percent-encoding, however often it was encoded.
+/// Gives `path` without its percent-encoding, however often it was encoded.
 fn decoded(path: &str) -> Cow<'_, str> {
     let mut path = Cow::Borrowed(path);
     for _ in 0..DECODINGS {
@@ -160,7 +160,7 @@ fn decoded(path: &str) -> Cow<'_, str> {
     path
 }
 
-/// What is left of a decoded path for a router to compare.
+/// Gives what is left of a decoded path for a router to compare.
 fn segments(path: &str) -> Vec<&str> {
     let path = path.split('\0').next().unwrap_or_default();
     let mut segments = Vec::new();

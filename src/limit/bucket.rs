@@ -73,7 +73,8 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         verdict
     }
 
-    /// Nothing panics while it holds the lock, so what is kept is right even if it is poisoned.
+    /// Locks what is kept. Nothing panics while it holds the lock, so what is kept is right even if
+    /// it is poisoned.
     fn kept(&self) -> MutexGuard<'_, BucketMap<K>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,7 +91,8 @@ impl<K: Eq + Hash> BucketMap<K> {
     }
 }
 
-/// One request out of a bucket that is full at `full_at`, and when it is full again after that.
+/// Takes one request out of a bucket that is full at `full_at`, and when it is full again after
+/// that.
 fn taken(per_minute: NonZeroU32, full_at: Instant, now: Instant) -> (BucketVerdict, Instant) {
     let each = WINDOW / per_minute.get();
     let owing = full_at.saturating_duration_since(now);

@@ -25,13 +25,13 @@ pub struct InFlightLayer {
 }
 
 impl InFlightLayer {
-    /// At most `max` at once; 0 is no limit.
+    /// Allows at most `max` at once; 0 is no limit.
     pub fn new(max: usize) -> Self {
         let max = if max == 0 { Semaphore::MAX_PERMITS } else { max.min(Semaphore::MAX_PERMITS) };
         Self { places: Arc::new(Semaphore::new(max)) }
     }
 
-    /// How many more would be let in now.
+    /// Tells how many more would be let in now.
     pub fn available(&self) -> usize {
         self.places.available_permits()
     }

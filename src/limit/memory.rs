@@ -41,22 +41,22 @@ struct BufferedCounts {
 }
 
 impl BufferedBytes {
-    /// At most `max` bytes of everyone, and `max_per_user` of one user.
+    /// Allows at most `max` bytes of everyone, and `max_per_user` of one user.
     pub fn new(max: usize, max_per_user: usize) -> Self {
         Self { shared: Arc::new(Shared { max, max_per_user, kept: Mutex::default() }) }
     }
 
-    /// A permit for nothing yet.
+    /// Gives a permit for nothing yet.
     pub fn permit(&self, user: &UserId) -> BufferPermit {
         BufferPermit { bytes: 0, user: user.clone(), shared: Arc::clone(&self.shared) }
     }
 
-    /// The most that one user may keep, and so the most that anything has to be read whole.
+    /// Gives the most that one user may keep, and so the most that anything has to be read whole.
     pub fn largest(&self) -> usize {
         self.shared.max.min(self.shared.max_per_user)
     }
 
-    /// How many bytes are kept, as far as they are counted.
+    /// Tells how many bytes are kept, as far as they are counted.
     pub fn kept(&self) -> usize {
         self.shared.kept().bytes
     }
@@ -88,7 +88,8 @@ impl BufferedCounts {
 }
 
 impl Shared {
-    /// Nothing panics while it holds the lock, so the counts are right even if it is poisoned.
+    /// Locks the counts. Nothing panics while it holds the lock, so the counts are right even if it
+    /// is poisoned.
     fn kept(&self) -> MutexGuard<'_, BufferedCounts> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,8 +139,8 @@ impl BufferPermit {
         Ok(())
     }
 
-    /// The same for what is in memory already and not going to be given up: it counts, and keeps
-    /// others out, even where it is too much.
+    /// Does the same for what is in memory already and not going to be given up: it counts, and
+    /// keeps others out, even where it is too much.
     pub fn cover(&mut self, bytes: usize) {
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|_| bytes > UNCOUNTED_BYTES) {
             self.shared.kept().add(&self.user, more);
@@ -147,12 +148,13 @@ impl BufferPermit {
         }
     }
 
-    /// Whether it is a permit for nothing.
+    /// Tells whether it is a permit for nothing.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// These bytes, with which the permit goes: it is given back with the last of their clones.
+    /// Gives these bytes, with which the permit goes: it is given back with the last of their
+    /// clones.
     #[must_use]
     pub fn held_by(self, bytes: Bytes) -> Bytes {
         struct Held {

@@ -41,13 +41,13 @@ pub struct RateLimitLayer {
 }
 
 impl RateLimitLayer {
-    /// At most `requests` a minute; 0 is no limit, and no header fields. A client session's own
-    /// limit holds all the same.
+    /// Allows at most `requests` a minute; 0 is no limit, and no header fields. A client session's
+    /// own limit holds all the same.
     pub fn per_minute(requests: u32) -> Self {
         Self::with_max_users(requests, MAX_USERS)
     }
 
-    /// As [`per_minute`](Self::per_minute), for at most `max_users` users at once.
+    /// Allows what [`per_minute`](Self::per_minute) does, for at most `max_users` users at once.
     ///
     /// A user counts until their requests are all given back. A further user is refused with
     /// 503: letting them in uncounted would make the limit void for whoever can make up users.
@@ -79,7 +79,7 @@ pub struct RateLimit<S> {
 }
 
 impl<S> RateLimit<S> {
-    /// Where the caller stands after this request; `None` for one that nothing limits.
+    /// Tells where the caller stands after this request; `None` for one that nothing limits.
     fn check(&self, caller: &Principal) -> Result<Option<Standing>, Rejection> {
         if let Some(allowance) = caller.allowance() {
             let requests = allowance.requests_per_minute();
@@ -200,7 +200,7 @@ fn field(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Rounded up, and never 0: who comes back at that time is let in.
+/// Rounds up, and never 0: who comes back at that time is let in.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -23,12 +23,12 @@ struct Shared {
 }
 
 impl PerUserStreams {
-    /// At most `max` streams a user; 0 is no limit.
+    /// Allows at most `max` streams a user; 0 is no limit.
     pub fn new(max: usize) -> Self {
         Self { shared: Arc::new(Shared { max, open: Mutex::default() }) }
     }
 
-    /// A place for one more stream of `user`, or `None` if there is none left.
+    /// Gives a place for one more stream of `user`, or `None` if there is none left.
     ///
     /// The place is given back when the permit is dropped; put it into the response's body with
     /// [`Permitted`](super::Permitted).
@@ -44,14 +44,14 @@ impl PerUserStreams {
         Some(StreamPermit { user: user.clone(), shared: Arc::clone(&self.shared) })
     }
 
-    /// Whether there is a place left for a stream of `user` now. [`try_acquire`](Self::try_acquire)
-    /// may find it taken.
+    /// Tells whether there is a place left for a stream of `user` now.
+    /// [`try_acquire`](Self::try_acquire) may find it taken.
     pub fn has_place(&self, user: &UserId) -> bool {
         let max = self.shared.max;
         max == 0 || self.shared.open().get(user).is_none_or(|count| *count < max)
     }
 
-    /// The refusal for a user who has no place left: 429, to come back in a second.
+    /// Gives the refusal for a user who has no place left: 429, to come back in a second.
     pub fn refusal(&self) -> Rejection {
         let message = match self.shared.max {
             1 => "At most 1 stream may be open at once.".to_owned(),
@@ -63,7 +63,7 @@ impl PerUserStreams {
             .retry_after(1)
     }
 
-    /// How many users have a stream open.
+    /// Tells how many users have a stream open.
     pub fn users(&self) -> usize {
         self.shared.open().len()
     }
@@ -79,7 +79,8 @@ impl fmt::Debug for PerUserStreams {
 }
 
 impl Shared {
-    /// Nothing panics while it holds the lock, so the counts are right even if it is poisoned.
+    /// Locks the counts. Nothing panics while it holds the lock, so the counts are right even if it
+    /// is poisoned.
     fn open(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,8 +16,8 @@ use crate::rejection::Code;
 use crate::surface::{Surface, Surfaces};
 use crate::validate::UnknownRequests;
 
-/// The OpenAPI 3.1 document of a gateway of which this is so. Its members are sorted by name, and
-/// the same facts always give the same document.
+/// Gives the OpenAPI 3.1 document of a gateway of which this is so. Its members are sorted by name,
+/// and the same facts always give the same document.
 ///
 /// # Errors
 /// If an embedded schema is not what it should be; a test rules that out.
@@ -73,7 +73,7 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
     }))
 }
 
-/// The full path of an operation, if its surface is served.
+/// Gives the full path of an operation, if its surface is served.
 fn path(surfaces: &Surfaces, operation: Name) -> Option<String> {
     let path = format!("{}{}", surfaces.prefix(operation.surface())?, operation.path());
     Some(if path.is_empty() { "/".to_owned() } else { path })
@@ -140,7 +140,7 @@ fn path_parameters(operation: Name) -> Vec<Value> {
         .collect()
 }
 
-/// The members of an operation's query schema.
+/// Gives the members of an operation's query schema.
 fn query_parameters(operation: Name, schemas: &Map<String, Value>) -> Vec<Value> {
     let Some(query) = schemas.get(&format!("{operation}.query")) else { return Vec::new() };
     let required = |name: &str| {
@@ -196,7 +196,7 @@ fn body(operation: Name, facts: &Facts) -> Option<Value> {
     Some(json!({ "required": required, "content": content, "description": description }))
 }
 
-/// Where the ids of a reply lead to: every operation whose path has nothing else.
+/// Tells where the ids of a reply lead to: every operation whose path has nothing else.
 fn links(operation: Name, surfaces: &Surfaces) -> Map<String, Value> {
     let known = operation.row().links;
     let mut links = Map::new();
@@ -269,7 +269,7 @@ fn security_schemes(facts: &Facts) -> Value {
     Value::Object(schemes)
 }
 
-/// The ways in which a caller may prove who they are; an empty list is that nobody has to.
+/// Gives the ways in which a caller may prove who they are; an empty list is that nobody has to.
 fn security(surface: Surface, facts: &Facts) -> Vec<Value> {
     if surface == Surface::OpenAi {
         return vec![json!({ "service_key": [] })];
@@ -299,7 +299,7 @@ fn has_tag(path: &Value, tag: &str) -> bool {
     operations.any(|operation| operation.pointer("/tags/0").is_some_and(|first| first == tag))
 }
 
-/// The schemas that are referred to, directly or not.
+/// Gives the schemas that are referred to, directly or not.
 fn used(
     paths: &Map<String, Value>,
     refusals: &Map<String, Value>,

@@ -52,7 +52,7 @@ impl Pages {
         })
     }
 
-    /// What is at a path.
+    /// Gives what is at a path.
     pub(super) fn at(&self, path: &str) -> Option<&ServedPage> {
         match path {
             "/openapi.json" => Some(&self.document),
@@ -112,7 +112,7 @@ impl ServedPage {
         response
     }
 
-    /// RFC 9110 section 13.1.2, by weak comparison.
+    /// Tells whether the client has it already: RFC 9110 section 13.1.2, by weak comparison.
     fn is_known(&self, headers: &HeaderMap) -> bool {
         let own = self.headers.get(ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
         let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());

@@ -25,7 +25,7 @@ const REJECTED: [StatusCode; 6] = [
     StatusCode::TOO_MANY_REQUESTS,
 ];
 
-/// The headers that responses have, by name.
+/// Gives the headers that responses have, by name.
 pub(super) fn headers() -> Value {
     let header =
         |description: &str, schema: Value| json!({ "description": description, "schema": schema });
@@ -57,7 +57,7 @@ fn header(name: &str, required: bool) -> Value {
     header
 }
 
-/// The response of an operation that did what was asked.
+/// Gives the response of an operation that did what was asked.
 pub(super) fn success(operation: Name, facts: &Facts, links: Map<String, Value>) -> Value {
     let events = json!({
         "schema": {
@@ -112,7 +112,8 @@ fn common_headers(facts: &Facts, surface: Surface) -> Map<String, Value> {
     headers
 }
 
-/// Whether requests are counted: every user's, or those of client sessions. Services' are not.
+/// Tells whether requests are counted: every user's, or those of client sessions. Services' are
+/// not.
 fn has_rate(facts: &Facts, surface: Surface) -> bool {
     let has_limit = facts.requests_per_minute.is_some() || facts.has_client_secrets;
     has_limit && surface != Surface::OpenAi
@@ -149,7 +150,7 @@ pub(super) fn refusals(operation: Name, facts: &Facts, has_query: bool) -> Refus
     refusals
 }
 
-/// Every code that an operation can be refused with.
+/// Gives every code that an operation can be refused with.
 fn codes(operation: Name, facts: &Facts, has_query: bool) -> Vec<Code> {
     use Code as C;
     let mut codes = operations::refusals(operation.row());
@@ -249,12 +250,12 @@ fn refusal(facts: &Facts, surface: Surface, status: u16, codes: &[Code]) -> Valu
     json!({ "description": description.trim_end(), "headers": headers, "content": content })
 }
 
-/// A refusal that stands alone.
+/// Gives a refusal that stands alone.
 pub(super) fn alone(facts: &Facts, code: Code) -> Value {
     refusal(facts, Surface::Rest, code.status().as_u16(), &[code])
 }
 
-/// The body of the pass-through: one schema for each type that is known.
+/// Gives the body of the pass-through: one schema for each type that is known.
 pub(super) fn chatkit(forwards_unknown: bool) -> Value {
     let mut any: Vec<Value> = RequestType::ALL
         .iter()

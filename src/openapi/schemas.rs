@@ -24,7 +24,7 @@ const BASE64: &str = concat!(
     "(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)$",
 );
 
-/// Every schema by the name of its component.
+/// Gives every schema by the name of its component.
 ///
 /// # Errors
 /// If one is not what this module takes it to be; a test rules that out.
@@ -52,12 +52,12 @@ pub(super) fn components(facts: &Facts) -> Result<Map<String, Value>, Error> {
     Ok(components)
 }
 
-/// The name of a schema's component, which has no slashes.
+/// Gives the name of a schema's component, which has no slashes.
 pub(super) fn component(schema: &str) -> String {
     schema.replace('/', ".")
 }
 
-/// A reference to a schema's component.
+/// Gives a reference to a schema's component.
 pub(super) fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{}", component(schema)) })
 }
@@ -81,7 +81,8 @@ fn rewrite(schema: &mut Value, name: &str) {
     }
 }
 
-/// `if`/`then` for each value of a member that has one of several, as one schema for each value.
+/// Finds `if`/`then` for each value of a member that has one of several, as one schema for each
+/// value.
 ///
 /// The files have the former, because what is wrong is then told by its place; people and
 /// generators read the latter more easily. They accept the same.

@@ -7,7 +7,7 @@ use super::operations::SERVICE;
 use super::responses;
 use crate::rejection::Code;
 
-/// Their paths, and what `GET` does there.
+/// Lists their paths, and what `GET` does there.
 pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
     let status = |is: &str| {
         json!({ "application/json": { "schema": {
@@ -74,7 +74,7 @@ fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content:
     })
 }
 
-/// What has an `ETag` may be asked for again with it.
+/// Adds that what has an `ETag` may be asked for again with it.
 fn cached(mut endpoint: Value) -> Value {
     let etag = json!({ "ETag": { "$ref": "#/components/headers/ETag" } });
     if let Some(Value::Object(answers)) = endpoint.get_mut("responses") {

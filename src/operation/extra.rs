@@ -20,7 +20,7 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    /// The members that are known of an object; none of anything else.
+    /// Gives the members that are known of an object; none of anything else.
     pub(crate) fn members(&self) -> &'static [(&'static str, Self)] {
         match *self {
             Self::Members(members) => members,
@@ -28,7 +28,7 @@ impl Known {
         }
     }
 
-    /// Those of a member that is known.
+    /// Gives those of a member that is known.
     pub(crate) fn members_of(&self, name: &str) -> &'static [(&'static str, Self)] {
         let member = self.members().iter().find(|(known, _)| *known == name);
         member.map_or(&[], |(_, known)| known.members())

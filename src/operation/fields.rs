@@ -8,8 +8,8 @@ use crate::bounds::{MAX_ENTRIES, MAX_METADATA_BYTES, names_too_many};
 use crate::rejection::{Code, Rejection};
 use crate::validate::Report;
 
-/// Whether there is no body, where none is asked for: `null` is how clients write a value that they
-/// don't have.
+/// Tells whether there is no body, where none is asked for: `null` is how clients write a value
+/// that they don't have.
 pub(crate) fn is_absent(body: &[u8]) -> bool {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     let begin = body.iter().position(|byte| !is_space(byte)).unwrap_or_default();
@@ -41,7 +41,7 @@ impl io::Write for Left {
     }
 }
 
-/// The texts in a list.
+/// Gives the texts in a list.
 pub(crate) fn texts_at(value: &Value, name: &str) -> Vec<String> {
     let texts = value.get(name).and_then(Value::as_array).into_iter().flatten();
     texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()

@@ -36,7 +36,7 @@ pub(crate) struct Want {
 }
 
 impl Want {
-    /// Whether an item is what it takes.
+    /// Tells whether an item is what it takes.
     fn is_met_by(&self, item: &RawValue) -> bool {
         let Some(item) = Object::of(item) else { return false };
         let is_it = self.item.as_deref().is_none_or(|wanted| item.id().as_deref() == Some(wanted));

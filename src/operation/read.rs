@@ -132,7 +132,7 @@ impl<'a> Read<'a> {
         Ok(self.reader.schemas.check(self.name(), value)?)
     }
 
-    /// The body as a type, once its schema let it pass.
+    /// Gives the body as a type, once its schema let it pass.
     ///
     /// # Errors
     /// 500 if schema and type disagree.

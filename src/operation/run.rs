@@ -208,7 +208,7 @@ where
     }
 }
 
-/// A first run whose thread was never told: nothing more could be said in it.
+/// Refuses a first run whose thread was never told: nothing more could be said in it.
 fn threadless() -> Rejection {
     Rejection::new(Code::UpstreamError).because("the upstream named no thread before its output")
 }
@@ -247,7 +247,7 @@ where
     }
 }
 
-/// Whether a run that failed did so for lack of what it needs, if its thread is there and the
+/// Tells whether a run that failed did so for lack of what it needs, if its thread is there and the
 /// upstream works.
 fn is_for_lack_of(needs: Needs, failure: &RunFailure) -> bool {
     match (&failure.cause, failure.events) {

@@ -62,7 +62,7 @@ where
     /// the head, so that an open stream doesn't carry it.
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    /// Always ready: the upstream is waited for when it is asked, so that an operation that
+    /// Returns ready, always: the upstream is waited for when it is asked, so that an operation that
     /// doesn't ask it needs none.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -276,8 +276,8 @@ mod tests {
         }
     }
 
-    /// A little above what was measured. What outgrows it is to box what few requests need, rather than
-    /// to have its bound raised: it is allocated for each request, and copied into its box.
+    // A little above what was measured. What outgrows it is to box what few requests need, rather than
+    // to have its bound raised: it is allocated for each request, and copied into its box.
     #[test]
     fn futures_are_as_small_as_they_were() {
         /// The main ones; no other takes more than 4 KiB.

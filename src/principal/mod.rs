@@ -62,7 +62,7 @@ impl UserId {
         Ok(Self(id.into()))
     }
 
-    /// The id as it was in the claim.
+    /// Gives the id as it was in the claim.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -134,50 +134,50 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// What the client session of that id may do.
+    /// Allows what the client session of that id may do.
     pub fn new(session: impl Into<Arc<str>>, requests_per_minute: NonZeroU32) -> Self {
         Self { session: session.into(), requests_per_minute }
     }
 
-    /// The client session's id.
+    /// Gives the client session's id.
     pub fn session(&self) -> &Arc<str> {
         &self.session
     }
 
-    /// Its requests a minute.
+    /// Gives its requests a minute.
     pub fn requests_per_minute(&self) -> NonZeroU32 {
         self.requests_per_minute
     }
 }
 
 impl Principal {
-    /// A caller whose identity the program vouches for.
+    /// Makes a caller whose identity the program vouches for.
     pub fn new(user_id: UserId) -> Self {
         Self { user_id, grant: CallerKind::User }
     }
 
-    /// A user's client that holds the secret of a client session.
+    /// Makes a user's client that holds the secret of a client session.
     pub fn with_allowance(user_id: UserId, allowance: Allowance) -> Self {
         Self { user_id, grant: CallerKind::Allowance(allowance) }
     }
 
-    /// A service that holds the key of that name.
+    /// Makes a service that holds the key of that name.
     pub fn service(key: UserId) -> Self {
         Self { user_id: key, grant: CallerKind::Service }
     }
 
-    /// The id under which sessions, limits and the upstream know this caller. Of a service, the
-    /// name of its key, which is for the log and no user's id.
+    /// Gives the id under which sessions, limits and the upstream know this caller. Of a service,
+    /// the name of its key, which is for the log and no user's id.
     pub fn user_id(&self) -> &UserId {
         &self.user_id
     }
 
-    /// Whether this is a service and no user.
+    /// Tells whether this is a service and no user.
     pub fn is_service(&self) -> bool {
         self.grant == CallerKind::Service
     }
 
-    /// The allowance that counts in place of the user's.
+    /// Gives the allowance that counts in place of the user's.
     pub fn allowance(&self) -> Option<&Allowance> {
         match &self.grant {
             CallerKind::Allowance(allowance) => Some(allowance),
@@ -191,7 +191,7 @@ impl Principal {
 /// Inner services can tell by its type that the check was made. `Identified` is the trait the
 /// rooms ask for, so that a host may use a body type of its own.
 pub trait Identified {
-    /// The verified caller.
+    /// Gives the verified caller.
     fn principal(&self) -> &Principal;
 }
 
@@ -213,7 +213,7 @@ impl<B> Authenticated<B> {
         Self { principal, body }
     }
 
-    /// The verified caller.
+    /// Gives the verified caller.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }

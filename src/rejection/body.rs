@@ -23,12 +23,12 @@ pin_project! {
 }
 
 impl<B> RefusedOr<B> {
-    /// The inner service's response.
+    /// Passes the inner service's response.
     pub fn pass(response: Response<B>) -> Response<Self> {
         response.map(|body| Self::Passthru { body })
     }
 
-    /// A refusal.
+    /// Makes a refusal.
     pub fn refuse(rejection: Rejection, style: &RefusalStyle) -> Response<Self> {
         rejection.into_response(style).map(|body| Self::Refused { body })
     }
@@ -48,8 +48,8 @@ impl<B> Default for RefusedOr<B> {
     }
 }
 
-/// An answer of the gateway's own, as a body of the inner service's type. Most frameworks' bodies
-/// are made of bytes, and few of another crate's body.
+/// Gives an answer of the gateway's own, as a body of the inner service's type. Most frameworks'
+/// bodies are made of bytes, and few of another crate's body.
 #[cfg(feature = "validate")]
 pub(crate) fn made_of<R: From<Bytes>>(response: Response<Full<Bytes>>) -> Response<R> {
     response.map(|mut body| {

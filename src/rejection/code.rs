@@ -104,7 +104,8 @@ impl Code {
         Self::Internal,
     ];
 
-    /// THE TABLE: code → wire name, status, and the client's text where a room has none better.
+    /// Reads THE TABLE: code → wire name, status, and the client's text where a room has none
+    /// better.
     #[expect(clippy::too_many_lines, reason = "it is a table")]
     const fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -213,18 +214,18 @@ impl Code {
         }
     }
 
-    /// The name on the wire, such as `SESSION_NOT_FOUND`.
+    /// Gives the name on the wire, such as `SESSION_NOT_FOUND`.
     pub const fn as_str(self) -> &'static str {
         self.row().0
     }
 
-    /// The status that goes with the code where nothing says otherwise.
+    /// Gives the status that goes with the code where nothing says otherwise.
     pub const fn status(self) -> StatusCode {
         self.row().1
     }
 
-    /// What `Proxy-Status` calls it where a room knows no better; `None` for what is not about
-    /// getting an answer from the upstream.
+    /// Gives what `Proxy-Status` calls it where a room knows no better; `None` for what is not
+    /// about getting an answer from the upstream.
     ///
     /// What is the client's own fault, its token or its limit has none. `http_request_error` and
     /// `http_request_denied` (RFC 9209 sections 2.3.17 and 2.3.18) tell an intermediary's 4xx from the
@@ -262,7 +263,7 @@ impl Code {
         }
     }
 
-    /// The client's text where a room has none better.
+    /// Gives the client's text where a room has none better.
     pub const fn message(self) -> &'static str {
         self.row().2
     }

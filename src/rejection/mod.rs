@@ -64,7 +64,7 @@ struct Inner {
 }
 
 impl Rejection {
-    /// A refusal with the code's own status and text.
+    /// Makes a refusal with the code's own status and text.
     pub fn new(code: Code) -> Self {
         let mut rejection = Self(Box::new(Inner {
             code,
@@ -106,7 +106,7 @@ impl Rejection {
         self
     }
 
-    /// Whether it has a member of that name in `details`.
+    /// Tells whether it has a member of that name in `details`.
     #[cfg(feature = "operation")]
     pub(crate) fn has_detail(&self, name: &str) -> bool {
         self.0.details.contains_key(name)
@@ -126,7 +126,7 @@ impl Rejection {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Doesn't ask the client to come back: trying the same again would change nothing.
+    /// Asks the client for no second try: the same again would change nothing.
     #[must_use]
     pub fn for_good(mut self) -> Self {
         self.0.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
@@ -163,17 +163,17 @@ impl Rejection {
         self
     }
 
-    /// The refusal's code.
+    /// Gives the refusal's code.
     pub fn code(&self) -> Code {
         self.0.code
     }
 
-    /// The status it will have.
+    /// Gives the status it will have.
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// What the log is told.
+    /// Gives what the log is told.
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
     }
@@ -211,12 +211,12 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The refusal's code.
+    /// Gives the refusal's code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The message for the log.
+    /// Gives the message for the log.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }

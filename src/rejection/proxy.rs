@@ -45,7 +45,7 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// The registered name.
+    /// Gives the registered name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConnectionLimitReached => "connection_limit_reached",
@@ -75,7 +75,7 @@ pub(super) struct Received {
     pub(super) earlier: Option<HeaderValue>,
 }
 
-/// The field's value; `None` where there is nothing to say.
+/// Gives the field's value; `None` where there is nothing to say.
 pub(super) fn status(
     error: Option<ProxyError>,
     received: Option<&Received>,

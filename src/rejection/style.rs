@@ -82,7 +82,7 @@ impl RefusalStyle {
         Self::of_head(request.headers(), request.extensions())
     }
 
-    /// As [`of`](Self::of), for a request that was taken apart.
+    /// Does as [`of`](Self::of) does, for a request that was taken apart.
     pub fn of_parts(head: &http::request::Parts) -> Self {
         Self::of_head(&head.headers, &head.extensions)
     }
@@ -153,8 +153,8 @@ impl RefusalStyle {
 }
 
 impl Surface {
-    /// The status of a refusal here, where REST has `status` for it, and one-shot chat `invalid`
-    /// for what is well written and says the wrong thing.
+    /// Gives the status of a refusal here, where REST has `status` for it, and one-shot chat
+    /// `invalid` for what is well written and says the wrong thing.
     ///
     /// One-shot chat calls everything that goes wrong behind it 503: there, a 404 of the upstream's would
     /// mean a conversation that is unknown. What the upstream says to the user (422), and that
@@ -181,8 +181,8 @@ impl Surface {
     }
 }
 
-/// The `type` and `code` of OpenAI's errors, and whether to try again: only what may be different
-/// next time is worth it.
+/// Gives the `type` and `code` of OpenAI's errors, and whether to try again: only what may be
+/// different next time is worth it.
 fn openai(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>, bool) {
     const INVALID: &str = "invalid_request_error";
     match code {
@@ -195,7 +195,8 @@ fn openai(code: Code, status: StatusCode) -> (&'static str, Option<&'static str>
     }
 }
 
-/// The first field that a report of a body's faults names, as OpenAI names one: `rate_limits.x`.
+/// Gives the first field that a report of a body's faults names, as OpenAI names one:
+/// `rate_limits.x`.
 fn first_field(details: &Map<String, Value>) -> Option<String> {
     let pointer = details.get("errors")?.get(0)?.get("pointer")?.as_str()?;
     // RFC 6901 section 4: `~1` is a slash, and `~0` a tilde.

@@ -20,7 +20,7 @@ impl<O> RouteLayer<O> {
 }
 
 impl<O, F> RouteLayer<O, F> {
-    /// The layer that answers `OPTIONS` by the same router.
+    /// Gives the layer that answers `OPTIONS` by the same router.
     #[cfg(feature = "server")]
     pub(crate) fn options(&self) -> super::OptionsLayer<O> {
         super::OptionsLayer::new(Arc::clone(&self.router))

@@ -15,7 +15,7 @@ pub(crate) struct Overlap<O> {
 }
 
 impl<O: Routable> Overlap<O> {
-    /// Every two surfaces that overlap, each pair once.
+    /// Lists every two surfaces that overlap, each pair once.
     ///
     /// [`Surfaces::of_path`] goes by the longest prefix. That is the surface of the operation
     /// that the router finds, unless another surface's prefix is at least as long and an
@@ -46,7 +46,7 @@ impl<O: Routable> Overlap<O> {
     }
 }
 
-/// Whether an id in an operation's path may make it another surface's.
+/// Tells whether an id in an operation's path may make it another surface's.
 pub(super) fn by_an_id<O: Routable>(operations: &[O], surfaces: &Surfaces) -> bool {
     operations.iter().any(|operation| {
         let outer = operation.surface();
@@ -59,7 +59,7 @@ pub(super) fn by_an_id<O: Routable>(operations: &[O], surfaces: &Surfaces) -> bo
     })
 }
 
-/// Whether some path of this template is `prefix` or below it.
+/// Tells whether some path of this template is `prefix` or below it.
 fn may_lead_through(template: &str, prefix: &str) -> bool {
     let mut segments = template.split('/');
     prefix
@@ -67,13 +67,13 @@ fn may_lead_through(template: &str, prefix: &str) -> bool {
         .all(|wanted| segments.next().is_some_and(|it| it == wanted || it.starts_with('{')))
 }
 
-/// Whether every path of this template is `prefix` or below it.
+/// Tells whether every path of this template is `prefix` or below it.
 fn leads_through(template: &str, prefix: &str) -> bool {
     let mut segments = template.split('/');
     prefix.split('/').all(|wanted| segments.next() == Some(wanted))
 }
 
-/// The setting that says where a surface is.
+/// Gives the setting that says where a surface is.
 pub(crate) fn setting(surface: Surface) -> &'static str {
     match surface {
         Surface::Rest => "rest.prefix",
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Few names, so that paths often meet, among them those of the operations.
+    /// Makes one of a few names, so that paths often meet, among them those of the operations.
     fn segment() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
             "a",

@@ -46,7 +46,7 @@ impl<O, B> Routed<O, B> {
         Self { target, body }
     }
 
-    /// What the request is aimed at.
+    /// Gives what the request is aimed at.
     pub fn target(&self) -> &Target<O> {
         &self.target
     }

@@ -160,7 +160,7 @@ impl<O: Routable> Router<O> {
     }
 }
 
-/// The name of the parameter that a segment of a path's template is.
+/// Gives the name of the parameter that a segment of a path's template is.
 fn parameter(segment: &'static str) -> Option<&'static str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
@@ -200,7 +200,7 @@ impl<O> Methods<O> {
 }
 
 impl<O: Copy> Target<O> {
-    /// The operation.
+    /// Gives the operation.
     pub fn operation(&self) -> O {
         self.operation
     }
@@ -228,7 +228,7 @@ fn check_prefix(surface: Surface, prefix: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A parameter that is not a possible id is a path that doesn't exist.
+/// Decodes a parameter: what is not a possible id is a path that doesn't exist.
 fn decode(raw: &str) -> Result<Box<str>, Miss> {
     let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| Miss::Path)?;
     if decoded.is_empty()

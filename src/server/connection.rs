@@ -37,7 +37,7 @@ pub(super) struct ConnectionTimeouts {
     pub(super) max_header_bytes: usize,
 }
 
-/// How often a connection is looked at: the time-outs are kept to a quarter of the shortest.
+/// Tells how often a connection is looked at: the time-outs are kept to a quarter of the shortest.
 fn tick(timeouts: &ConnectionTimeouts) -> Duration {
     let shortest = timeouts.header_timeout.min(timeouts.idle_timeout).min(timeouts.write_timeout);
     (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5))
@@ -107,7 +107,7 @@ pub(super) async fn serve<S, R>(
     }
 }
 
-/// The first of two to be ready: `Some` of the first, or `None` for the second.
+/// Gives the first of two to be ready: `Some` of the first, or `None` for the second.
 async fn either<A: Future, B: Future>(
     mut first: Pin<&mut A>,
     mut second: Pin<&mut B>,

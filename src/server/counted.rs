@@ -161,7 +161,7 @@ enum NextFrame {
 }
 
 impl<R: Body<Data = Bytes, Error: Into<BoxError>>> CountedBody<R> {
-    /// The body's frame as it is passed on, or what is to come first.
+    /// Gives the body's frame as it is passed on, or what is to come first.
     fn pass(self: Pin<&mut Self>, frame: Frame<Bytes>) -> Option<Frame<BodyPiece>> {
         let this = self.project();
         let ends = this.body.is_end_stream();

@@ -113,7 +113,7 @@ impl Frames {
         self.payload = self.payload << 8 | u64::from(byte);
     }
 
-    /// A setting is its number, two bytes, and its value, four.
+    /// Reads more of a setting, which is its number, two bytes, and its value, four.
     fn read_setting(&mut self, byte: u8) {
         self.keep(byte);
         self.of_setting += 1;

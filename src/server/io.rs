@@ -78,7 +78,7 @@ pub(super) struct Snapshot {
 }
 
 impl Activity {
-    /// Of a connection that carries many requests at once, or one after the other.
+    /// Makes that of a connection that carries many requests at once, or one after the other.
     pub(super) fn new(multiplexed: bool) -> Self {
         Self { streams: multiplexed.then(Streams::new), ..Self::default() }
     }
@@ -96,12 +96,12 @@ impl Activity {
         }
     }
 
-    /// The open streams, on HTTP/2.
+    /// Gives the open streams, on HTTP/2.
     pub(super) fn streams(&self) -> Option<&Arc<Streams>> {
         self.streams.as_ref()
     }
 
-    /// A request begins; it ends when the guard is dropped.
+    /// Begins a request; it ends when the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> InRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.turn();
@@ -112,18 +112,18 @@ impl Activity {
         }
     }
 
-    /// The connection is served by this task from now on.
+    /// Notes that the connection is served by this task from now on.
     pub(super) fn served_by(&self, task: &Waker) {
         self.waiting().connection = Some(task.clone());
     }
 
-    /// The connection is about to be polled.
+    /// Notes that the connection is about to be polled.
     pub(super) fn poll_begins(&self) {
         self.polls.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The connection has been polled and waits. Unless the socket is full, it has then written
-    /// all it had.
+    /// Notes that the connection has been polled and waits. Unless the socket is full, it has then
+    /// written all it had.
     pub(super) fn poll_ends(&self) {
         if !self.awaited.load(Ordering::SeqCst) || self.blocked.load(Ordering::Relaxed) {
             return;
@@ -136,8 +136,8 @@ impl Activity {
         bodies.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready when everything that was handed over before the first call has been written to
-    /// the socket. `since` is what that call remembers, `None` at first.
+    /// Resolves when everything that was handed over before the first call has been written to the
+    /// socket. `since` is what that call remembers, `None` at first.
     ///
     /// That takes a whole poll of the connection that began after it. What an HTTP/2 client has
     /// opened no window for is not waited for. How long a full socket is waited for is up to the
@@ -184,22 +184,22 @@ pub(super) struct InRequest {
 }
 
 impl InRequest {
-    /// Its response begins. A body that ends with the connection, because the client knows no
-    /// chunks, has not ended if the connection does before [`ended`](Self::ended): then it is
-    /// reset. What the system has not yet sent is lost with it, but a cut that looks like an
-    /// end would be worse.
+    /// Notes that its response begins. A body that ends with the connection, because the client
+    /// knows no chunks, has not ended if the connection does before [`ended`](Self::ended): then it
+    /// is reset. What the system has not yet sent is lost with it, but a cut that looks like an end
+    /// would be worse.
     pub(super) fn answers(&self, has_length: bool) {
         self.activity.reset.store(!self.knows_chunks && !has_length, Ordering::Relaxed);
     }
 
-    /// Its response's body came to its end.
+    /// Notes that its response's body came to its end.
     pub(super) fn ended(&self) {
         self.activity.reset.store(false, Ordering::Relaxed);
     }
 
-    /// Whether its body's end may come before what was given away is taken: see
-    /// [`StreamState::may_end`]. `given` is what was given since the body last had nothing to give, so
-    /// that it may not have been written.
+    /// Tells whether its body's end may come before what was given away is taken: see
+    /// [`StreamState::may_end`]. `given` is what was given since the body last had nothing to give,
+    /// so that it may not have been written.
     pub(super) fn may_end(&self, given: usize) -> bool {
         match &self.stream {
             Some(stream) => stream.may_end(),
@@ -207,8 +207,8 @@ impl InRequest {
         }
     }
 
-    /// Ready when what was given away is taken, as far as that is known: on HTTP/1 by the system.
-    /// `since` is as for [`poll_written`](Self::poll_written).
+    /// Resolves when what was given away is taken, as far as that is known: on HTTP/1 by the
+    /// system. `since` is as for [`poll_written`](Self::poll_written).
     pub(super) fn poll_taken(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         match &self.stream {
             Some(stream) => stream.poll_taken(cx),
@@ -216,12 +216,12 @@ impl InRequest {
         }
     }
 
-    /// See [`Activity::poll_written`].
+    /// Does what [`Activity::poll_written`] does.
     pub(super) fn poll_written(&self, since: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
         self.activity.poll_written(since, cx)
     }
 
-    /// A piece of its response's body, which is given away now.
+    /// Gives a piece of its response's body, which is given away now.
     pub(super) fn piece(&self, bytes: Bytes) -> BodyPiece {
         match &self.stream {
             Some(stream) => stream.piece(bytes),
@@ -252,7 +252,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// `first` is what was read from `stream` already; on HTTP/2 the preface, and no more.
+    /// Makes one of a connection's bytes; `first` is what was read from `stream` already; on HTTP/2
+    /// the preface, and no more.
     pub(super) fn new(stream: TcpStream, first: Bytes, activity: Arc<Activity>) -> Self {
         let frames = activity.streams().map(|_| Box::default());
         Self { stream, first, frames, activity }

@@ -136,12 +136,12 @@ impl Server {
         Ok(Self { listener, address, admin, health, docs, rooms, upstream, limits, draining })
     }
 
-    /// The address it listens on.
+    /// Gives the address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The address of the listener for health and the document, if it has its own.
+    /// Gives the address of the listener for health and the document, if it has its own.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }

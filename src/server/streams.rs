@@ -41,8 +41,9 @@ pub(super) struct WriteClock {
 }
 
 impl WriteClock {
-    /// `taken` counts all that was ever taken. `caught_up`: since the last call nothing was left
-    /// for a moment, so what waits now has been waiting for less long.
+    /// Tells for how long it has been slow. `taken` counts all that was ever taken. `caught_up`:
+    /// since the last call nothing was left for a moment, so what waits now has been waiting for
+    /// less long.
     pub(super) fn slow_for(
         &mut self,
         waits: bool,
@@ -104,19 +105,19 @@ impl Streams {
         Arc::new(streams)
     }
 
-    /// What the client's frames have told.
+    /// Notes what the client's frames have told.
     pub(super) fn saw(&self, seen: &SeenFrames) {
         self.heads.store(seen.heads, Ordering::Relaxed);
         self.connection_window.store(seen.connection_window, Ordering::Relaxed);
         self.stream_window.store(seen.stream_window, Ordering::Relaxed);
     }
 
-    /// How many heads have begun.
+    /// Tells how many heads have begun.
     pub(super) fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
     }
 
-    /// Bytes that the client lets the connection carry now.
+    /// Gives the bytes that the client lets the connection carry now.
     pub(super) fn window(&self) -> u64 {
         self.connection_window.load(Ordering::Relaxed).saturating_sub(self.sent())
     }
@@ -125,7 +126,7 @@ impl Streams {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of bodies that are written so far.
+    /// Gives the bytes of bodies that are written so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -183,7 +184,7 @@ impl Streams {
     }
 }
 
-/// Whether a stream that has been `slow` for so long may not have had its turn: less was sent
+/// Tells whether a stream that has been `slow` for so long may not have had its turn: less was sent
 /// meanwhile than the others that wait may have before it. The client must take as much as is due
 /// for all of them, so that many streams are held by nobody who couldn't hold each.
 fn is_in_line(sent: u64, waiting: u64, slow: Duration, write_timeout: Duration) -> bool {
@@ -209,7 +210,7 @@ pub(super) struct StreamState {
 }
 
 impl StreamState {
-    /// A piece of the stream's body, which is given away now.
+    /// Gives a piece of the stream's body, which is given away now.
     pub(super) fn piece(self: &Arc<Self>, bytes: Bytes) -> BodyPiece {
         let length = bytes.len() as u64;
         self.handed.fetch_add(length, Ordering::Relaxed);
@@ -217,8 +218,8 @@ impl StreamState {
         BodyPiece { bytes, stream: Some(Arc::clone(self)) }
     }
 
-    /// Whether the client's windows are known to have room for all that was given away. They may
-    /// have though it isn't known: where a stream was opened further.
+    /// Tells whether the client's windows are known to have room for all that was given away. They
+    /// may have though it isn't known: where a stream was opened further.
     fn has_room(&self) -> bool {
         let windows = &self.all;
         self.handed.load(Ordering::Relaxed) <= windows.stream_window.load(Ordering::Relaxed)
@@ -226,13 +227,14 @@ impl StreamState {
                 <= windows.connection_window.load(Ordering::Relaxed)
     }
 
-    /// Whether the body's end may come before what was given away is written. The client can take
-    /// a window back, and needn't read: then who is over holds memory without a place or a clock.
+    /// Tells whether the body's end may come before what was given away is written. The client can
+    /// take a window back, and needn't read: then who is over holds memory without a place or a
+    /// clock.
     pub(super) fn may_end(&self) -> bool {
         self.handed.load(Ordering::Relaxed) <= SMALL_BODY_BYTES as u64 && self.has_room()
     }
 
-    /// Ready when all that was given away is written, or never will be.
+    /// Resolves when all that was given away is written, or never will be.
     pub(super) fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.waits() {
             return Poll::Ready(());
@@ -243,7 +245,7 @@ impl StreamState {
         if self.waits() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Its request is done with.
+    /// Notes that its request is done with.
     pub(super) fn end(&self) {
         let mut table = self.all.table();
         if let Some(row) = table.rows.get_mut(self.row) {
@@ -285,7 +287,7 @@ pub(super) struct BodyPiece {
 }
 
 impl BodyPiece {
-    /// Of a connection that carries one response at a time.
+    /// Makes a piece of a connection that carries one response at a time.
     pub(super) fn unwatched(bytes: Bytes) -> Self {
         Self { bytes, stream: None }
     }

@@ -64,7 +64,7 @@ impl AnyUpstream {
         }
     }
 
-    /// Whether it can be reached.
+    /// Makes what tells whether it can be reached.
     pub(super) fn probe(&self) -> Probe {
         match self {
             Self::Embedded(_) => Arc::new(|| Box::pin(async { Ok(()) })),
@@ -84,7 +84,7 @@ impl AnyUpstream {
     }
 }
 
-/// A server at `url`, and how long to wait for it.
+/// Gives a server at `url`, and how long to wait for it.
 fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> Result<HttpUpstream, Error> {
     HttpUpstream::builder(url)
         .connect_timeout(settings.connect_timeout)
@@ -96,7 +96,7 @@ fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> Result<HttpUpstream, Err
         .build()
 }
 
-/// The model that answers in the server that is built in.
+/// Gives the model that answers in the server that is built in.
 fn responder(
     settings: &UpstreamConfig,
     model: &OpenAiResponderConfig,

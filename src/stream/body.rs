@@ -41,13 +41,13 @@ impl<B, O: RunObserver> RunBody<B, O> {
         Self { permit: permit.filter(|permit| !permit.is_empty()), ..self }
     }
 
-    /// Whether output has come and no thread was named before it.
+    /// Tells whether output has come and no thread was named before it.
     #[cfg(feature = "operation")]
     pub(crate) fn is_threadless(&self) -> bool {
         self.watch.is_threadless()
     }
 
-    /// A run that is committed as it is, without a hold.
+    /// Makes a run that is committed as it is, without a hold.
     pub fn unheld(watch: Watch<B, O>) -> Self {
         Self::new(VecDeque::new(), Box::pin(watch))
     }

@@ -115,7 +115,7 @@ impl UnfinishedItems {
         self.next += 1;
     }
 
-    /// Whether the message with this id had been begun.
+    /// Tells whether the message with this id had been begun.
     fn finish(&mut self, id: &str) -> bool {
         let Some(places) = self.places.remove(id) else { return false };
         for place in places {
@@ -220,7 +220,7 @@ impl Collecting {
         }
     }
 
-    /// A part of a message that nobody announced begins it all the same.
+    /// Takes a part of a message: one that nobody announced begins it all the same.
     fn update(&mut self, event: &Object<'_>) {
         let Some(written) = event.get("item_id").map(RawValue::get) else { return };
         // Of all the deltas of a message only the first one is looked into.
@@ -239,7 +239,7 @@ impl Collecting {
         }
     }
 
-    /// The event's item, unless that is hidden.
+    /// Gives the event's item, unless that is hidden.
     fn item(&mut self, event: &Object<'_>) -> Option<FinishedItem> {
         let Some((json, item)) = event.get("item").and_then(|json| Some((json, Object::of(json)?)))
         else {
@@ -258,7 +258,7 @@ impl Collecting {
         Some(FinishedItem { id, kind, json: json.to_owned() })
     }
 
-    /// Whether there was something that the items don't tell.
+    /// Tells whether there was something that the items don't tell.
     fn is_lacking(&self) -> bool {
         let is_lacking = match self.lack {
             Lack::Nothing => false,
@@ -269,7 +269,7 @@ impl Collecting {
     }
 }
 
-/// Whether data that is no JSON calls itself an event with a finished item.
+/// Tells whether data that is no JSON calls itself an event with a finished item.
 fn is_about_an_item(data: &str) -> bool {
     let mut fields = Fields::new();
     fields.feed(data.as_bytes());
@@ -293,8 +293,8 @@ where
     collect_run(Box::pin(watch), max_bytes, Silence::Fails, |_| Ok(())).await
 }
 
-/// [`collect`], where a run may be silent and `make_room` is asked for so many bytes before they
-/// are read into.
+/// Does as [`collect`] does, where a run may be silent and `make_room` is asked for so many bytes
+/// before they are read into.
 pub(crate) async fn collect_run<B, O>(
     mut watch: Pin<Box<Watch<B, O>>>,
     max_bytes: usize,
@@ -431,7 +431,7 @@ mod tests {
         }
     }
 
-    /// With a search for each event this would be forty thousand million steps.
+    // With a search for each event this would be forty thousand million steps.
     #[test]
     fn any_number_of_items_is_replaced_and_removed() {
         const ITEMS: usize = 200_000;

@@ -53,7 +53,7 @@ enum Lex {
     String { escaped: bool },
 }
 
-/// Whether an event begins with its type, as a ChatKit server writes it, and is nothing but
+/// Tells whether an event begins with its type, as a ChatKit server writes it, and is nothing but
 /// [`EventKind::Other`]: so does each delta, and this spares it the lexer.
 fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
     if bytes.starts_with(br#"{"type":"thread.item.updated""#) {
@@ -65,8 +65,8 @@ fn is_of_no_interest(bytes: &[u8], after_output: bool) -> bool {
     rest.first() == Some(&b'"') && kind(name, after_output) == EventKind::Other
 }
 
-/// What was added, replaced or removed, and what is about no item, matters while it may belong to
-/// the preamble.
+/// Tells the kind of an event. What was added, replaced or removed, and what is about no item,
+/// matters while it may belong to the preamble.
 fn kind(name: &[u8], after_output: bool) -> EventKind {
     match EventKind::parse(name) {
         EventKind::Aside
@@ -81,7 +81,7 @@ fn kind(name: &[u8], after_output: bool) -> EventKind {
     }
 }
 
-/// Whether a byte may belong to a JSON number.
+/// Tells whether a byte may belong to a JSON number.
 fn is_numeric(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
 }
@@ -212,24 +212,24 @@ impl Fields {
         }
     }
 
-    /// Whether nothing of the event has been read.
+    /// Tells whether nothing of the event has been read.
     fn is_fresh(&self) -> bool {
         self.depth == 0 && self.kind.is_none() && self.lex == Lex::Between
     }
 
-    /// Whether the event, which has ended, is no object with a type: nothing, or the `[DONE]` of
-    /// hand-made servers. One that was broken off in the middle could have been anything.
+    /// Tells whether the event, which has ended, is no object with a type: nothing, or the `[DONE]`
+    /// of hand-made servers. One that was broken off in the middle could have been anything.
     pub(crate) fn says_nothing(&self) -> bool {
         self.kind.is_none() && self.depth == 0
     }
 
-    /// What the event's item is, as far as it has been read.
+    /// Gives what the event's item is, as far as it has been read.
     pub(crate) fn item(&self) -> Option<ItemKind> {
         self.item_kind.or_else(|| self.signs.kind())
     }
 
-    /// Whether nothing that may follow matters. An item whose type isn't known is read to its end,
-    /// for what else may tell it.
+    /// Tells whether nothing that may follow matters. An item whose type isn't known is read to its
+    /// end, for what else may tell it.
     fn is_complete(&self) -> bool {
         match self.kind {
             None => false,
@@ -287,7 +287,7 @@ impl Fields {
         }
     }
 
-    /// The [`level`](Self::level) at this depth: what else it hangs on are keys further out.
+    /// Gives the [`level`](Self::level) at this depth: what else it hangs on are keys further out.
     fn level(&self) -> Option<usize> {
         match self.depth {
             1 => Some(0),
@@ -305,7 +305,7 @@ impl Fields {
         self.level.and_then(|level| self.objects.get(level)).copied().unwrap_or(false)
     }
 
-    /// The slot of the value that comes next.
+    /// Gives the slot of the value that comes next.
     fn value_slot(&self) -> Slot {
         if !self.in_object() {
             return Slot::None;
@@ -345,7 +345,7 @@ impl Fields {
         }
     }
 
-    /// Of a title, its beginning will do.
+    /// Takes what is too long. Of a title, its beginning will do.
     #[cold]
     fn overflow(&mut self, bytes: &[u8], limit: usize) {
         if !self.in_key && self.value_slot() == Slot::Title {
@@ -408,7 +408,7 @@ impl Fields {
         }
     }
 
-    /// The last type counts, but that what is hidden stays so.
+    /// Notes an item's type. The last counts, but that what is hidden stays so.
     fn item_type(&mut self, name: &[u8]) {
         if self.item_kind != Some(ItemKind::Unseen) {
             self.item_kind = ItemKind::of_type(name);
@@ -418,7 +418,8 @@ impl Fields {
         }
     }
 
-    /// The first id stays, if there are several: it may have been told before the others came.
+    /// Notes a thread's id. The first stays, if there are several: it may have been told before the
+    /// others came.
     fn thread(&mut self) {
         if self.thread_id.is_none() {
             self.thread_id = self.text();
@@ -479,7 +480,7 @@ impl Fields {
         }
     }
 
-    /// What an error says of itself, in its event or in an object there.
+    /// Gives the slot of what an error says of itself, in its event or in an object there.
     fn error_slot(key: &[u8]) -> Slot {
         match key {
             b"code" => Slot::Code,
@@ -489,7 +490,7 @@ impl Fields {
         }
     }
 
-    /// The captured key or name, unescaped; empty if it is not valid.
+    /// Gives the captured key or name, unescaped; empty if it is not valid.
     fn name(&self) -> Cow<'_, [u8]> {
         if self.raw.contains(&b'\\') {
             Cow::Owned(self.text().unwrap_or_default().into_bytes())
@@ -498,7 +499,7 @@ impl Fields {
         }
     }
 
-    /// The same of a string whose end may be missing, within a character or between two.
+    /// Gives the same of a string whose end may be missing, within a character or between two.
     fn beginning(&mut self) -> Option<String> {
         if self.raw.len() < MAX_TITLE_BYTES {
             return self.text();
@@ -512,7 +513,7 @@ impl Fields {
         None
     }
 
-    /// The captured string, unescaped; `None` if it is not valid.
+    /// Gives the captured string, unescaped; `None` if it is not valid.
     fn text(&self) -> Option<String> {
         if !self.raw.contains(&b'\\') {
             return std::str::from_utf8(&self.raw).ok().map(str::to_owned);

@@ -18,19 +18,19 @@ pub struct FlushFirst {
 }
 
 impl Default for FlushFirst {
-    /// The head has been given out.
+    /// Begins where the head has been given out.
     fn default() -> Self {
         Self { unflushed: true, failed: None }
     }
 }
 
 impl FlushFirst {
-    /// Something was given out without [`poll`](Self::poll).
+    /// Notes that something was given out without [`poll`](Self::poll).
     pub fn gave_out(&mut self) {
         self.unflushed = true;
     }
 
-    /// Whether an error is still to be told.
+    /// Tells whether an error is still to be told.
     pub fn has_failed(&self) -> bool {
         self.failed.is_some()
     }

@@ -30,7 +30,7 @@ pub struct HoldPolicy {
 }
 
 impl HoldPolicy {
-    /// How much longer than what was sent its echo can be: each byte as `\u003c`, and as much
+    /// Tells how much longer than what was sent its echo can be: each byte as `\u003c`, and as much
     /// again as `hold_bytes` allows for what the upstream adds.
     pub(crate) fn echo_of(sent_bytes: usize, hold_bytes: usize) -> usize {
         sent_bytes.saturating_mul(6).saturating_add(hold_bytes)
@@ -38,7 +38,7 @@ impl HoldPolicy {
 }
 
 impl Default for HoldPolicy {
-    /// 5 seconds, 64 KiB, and what a message of 1 MiB can come back as.
+    /// Allows 5 seconds, 64 KiB, and what a message of 1 MiB can come back as.
     fn default() -> Self {
         let hold_bytes = 65_536;
         Self {
@@ -80,8 +80,8 @@ pub(crate) enum Silence {
     Passes,
 }
 
-/// [`hold`], where a run may be silent. `room` says whether there is room for so many bytes, all in
-/// all; where there is none, no more is held.
+/// Does as [`hold`] does, where a run may be silent. `room` says whether there is room for so many
+/// bytes, all in all; where there is none, no more is held.
 pub(crate) async fn hold_run<B, O>(
     mut watch: Pin<Box<Watch<B, O>>>,
     policy: HoldPolicy,
@@ -186,7 +186,7 @@ impl HeldFrames {
         self.preamble_bytes + self.other_bytes
     }
 
-    /// The same, and what the frames cost.
+    /// Gives the same, and what the frames cost.
     fn memory(&self) -> usize {
         self.bytes() + self.other_frames
     }
@@ -214,7 +214,7 @@ impl HoldDeadline {
         self.0 = Some(self.0.map_or(end, |set| set.min(end)));
     }
 
-    /// The next frame; `None` if it doesn't come in time.
+    /// Gives the next frame; `None` if it doesn't come in time.
     pub(super) async fn next_frame<B, O>(
         self,
         mut watch: Pin<&mut Watch<B, O>>,
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Whether what is committed has no thread.
+    /// Tells whether what is committed has no thread.
     async fn is_threadless(events: &[&str], stalls: bool, policy: HoldPolicy) -> Option<bool> {
         let events = events.iter().map(|event| Bytes::from(format!("data: {event}\n\n"))).collect();
         let watch = Watch::new(Events(events, stalls), NoObserver).making_thread();

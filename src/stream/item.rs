@@ -23,7 +23,7 @@ pub enum ItemKind {
 }
 
 impl ItemKind {
-    /// What a type says; `None` for one that isn't ChatKit's.
+    /// Gives what a type says; `None` for one that isn't ChatKit's.
     pub(super) fn of_type(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"assistant_message" => Self::AssistantMessage,
@@ -37,17 +37,17 @@ impl ItemKind {
         })
     }
 
-    /// Whether it is what a user or the assistant says.
+    /// Tells whether it is what a user or the assistant says.
     #[cfg(feature = "operation")]
     pub(crate) fn is_message(self) -> bool {
         matches!(self, Self::AssistantMessage | Self::UserMessage)
     }
 }
 
-/// Whether items of a type are meant for no client to see: `hidden_context_item`,
+/// Tells whether items of a type are meant for no client to see: `hidden_context_item`,
 /// `sdk_hidden_context`, and what else calls itself so, since one that is spelt in another way
-/// would pass for a message. The SDK swallows their `done` events itself, but not every event
-/// about them.
+/// would pass for a message. The SDK swallows their `done` events itself, but not every event about
+/// them.
 pub(super) fn is_hidden(name: &[u8]) -> bool {
     ItemKind::of_type(name) == Some(ItemKind::Unseen) && says_hidden(name)
 }
@@ -94,7 +94,7 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    /// The type, which isn't ChatKit's, or not all of it can be kept.
+    /// Notes a type, which isn't ChatKit's, or not all of it can be kept.
     pub(super) fn saw_type(&mut self, name: &[u8]) {
         let name = name.to_ascii_lowercase();
         let has = |part: &[u8]| name.windows(part.len()).any(|at| at == part);
@@ -122,7 +122,7 @@ impl Signs {
         self.has_input |= name.starts_with(b"input_");
     }
 
-    /// `None` if nothing says what it is.
+    /// Gives its kind; `None` if nothing says what it is.
     pub(super) fn kind(self) -> Option<ItemKind> {
         match self.role {
             Some(Speaker::Assistant) => Some(ItemKind::AssistantMessage),

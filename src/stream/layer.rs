@@ -94,7 +94,7 @@ where
 }
 
 impl Rejection {
-    /// What a run that failed before the commit becomes, as far as the stream alone tells.
+    /// Makes what a run that failed before the commit becomes, as far as the stream alone tells.
     pub fn of_run_failure(failure: RunFailure) -> Self {
         let RunFailure { cause, preamble, events } = failure;
         let mut rejection = match cause {
@@ -136,7 +136,7 @@ impl Rejection {
         rejection
     }
 
-    /// What a failed exchange with the upstream becomes: 504 for a time-out, else 502.
+    /// Makes what a failed exchange with the upstream becomes: 504 for a time-out, else 502.
     pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
         let (code, proxy_error) = match ForwardError::find(error) {
             Some(error) if error.is_timeout() => (Code::UpstreamTimeout, Some(error.proxy_error())),

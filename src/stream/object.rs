@@ -24,56 +24,56 @@ impl<'a> Object<'a> {
         serde_json::from_str(json).ok()
     }
 
-    /// The same of a part of something that was read before.
+    /// Makes the same of a part of something that was read before.
     pub(crate) fn of(json: &'a RawValue) -> Option<Self> {
         Self::read(json.get())
     }
 
-    /// A member, even if it is `null`.
+    /// Gives a member, even if it is `null`.
     pub(crate) fn member(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// A member that is not `null`.
+    /// Gives a member that is not `null`.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.member(name).filter(|value| value.get() != "null")
     }
 
-    /// A member that is a [`text`].
+    /// Gives a member that is a [`text`].
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(text).map(Cow::into_owned)
     }
 
-    /// The id of what this is: a text, or a number as some servers count with, and never an empty
-    /// one.
+    /// Gives the id of what this is: a text, or a number as some servers count with, and never an
+    /// empty one.
     pub(crate) fn id(&self) -> Option<String> {
         self.text("id").filter(|id| !id.is_empty())
     }
 
-    /// A member that is an object itself.
+    /// Gives a member that is an object itself.
     pub(crate) fn object(&self, name: &str) -> Option<Self> {
         self.get(name).and_then(Self::of)
     }
 
-    /// The values of a member that is a list; none of any other.
+    /// Gives the values of a member that is a list; none of any other.
     #[cfg(feature = "operation")]
     pub(crate) fn list(&self, name: &str) -> Vec<&'a RawValue> {
         self.get(name).and_then(list).unwrap_or_default()
     }
 
-    /// All members, in their order.
+    /// Gives all members, in their order.
     #[cfg(any(feature = "openai", feature = "operation"))]
     pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// Whether this is an item that no client is meant to see. Any of its types says so: whatever
-    /// else is odd about it must not show it.
+    /// Tells whether this is an item that no client is meant to see. Any of its types says so:
+    /// whatever else is odd about it must not show it.
     pub(crate) fn is_hidden(&self) -> bool {
         self.types().any(|name| item::is_hidden(name.as_bytes()))
     }
 
-    /// What this is, if it is an item. `None` if nothing says that.
+    /// Gives what this is, if it is an item. `None` if nothing says that.
     pub(crate) fn item_kind(&self) -> Option<ItemKind> {
         if self.is_hidden() {
             return Some(ItemKind::Unseen);
@@ -82,7 +82,7 @@ impl<'a> Object<'a> {
         ItemKind::of_type(name.as_bytes()).or_else(|| self.signs(name.as_bytes()).kind())
     }
 
-    /// What tells it in place of a type that isn't known.
+    /// Gives what tells it in place of a type that isn't known.
     fn signs(&self, name: &[u8]) -> Signs {
         let mut signs = Signs::default();
         signs.saw_type(name);
@@ -103,19 +103,19 @@ impl<'a> Object<'a> {
         signs
     }
 
-    /// A member that is a string: a number is no name.
+    /// Gives a member that is a string: a number is no name.
     fn name(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(string)
     }
 
-    /// Every type that this says it has; as it is written, where it is no string.
+    /// Gives every type that this says it has; as it is written, where it is no string.
     fn types(&self) -> impl Iterator<Item = Cow<'a, str>> {
         let types = self.0.iter().filter(|(name, _)| name == "type");
         types.map(|(_, value)| string(value).unwrap_or(Cow::Borrowed(value.get())))
     }
 }
 
-/// A string, or a number's digits; `None` for any other value.
+/// Gives a string, or a number's digits; `None` for any other value.
 pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     match value.get().as_bytes().first()? {
         b'-' | b'0'..=b'9' => Some(Cow::Borrowed(value.get())),
@@ -123,7 +123,8 @@ pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Half a surrogate pair, which JSON can spell and a string can't hold, becomes U+FFFD.
+/// Reads a string. Half a surrogate pair, which JSON can spell and a string can't hold, becomes
+/// U+FFFD.
 fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     if !json.starts_with('"') {
@@ -132,7 +133,7 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<LossyText<'_>>(json).ok().map(|text| text.0)
 }
 
-/// The values of a list; `None` if it is none.
+/// Gives the values of a list; `None` if it is none.
 pub(crate) fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
@@ -289,7 +290,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever JSON the values are, each member is what serde_json finds.
+        // Whatever JSON the values are, each member is what serde_json finds.
         #[test]
         fn members_are_those_that_serde_json_finds(
             members in prop::collection::vec(

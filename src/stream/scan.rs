@@ -7,17 +7,17 @@ use crate::sse::{LineSplitter, Sink};
 
 /// What a scanner tells.
 pub(crate) trait Listener {
-    /// A `thread.created` is passing and its id is known; its event may not be complete yet. Told of
-    /// each such event, once.
+    /// Hears that a `thread.created` is passing and its id is known; its event may not be complete
+    /// yet. Told of each such event, once.
     fn thread_created(&mut self, thread_id: &str);
 
-    /// The same of a `thread.updated`.
+    /// Hears the same of a `thread.updated`.
     fn thread_named(&mut self, thread_id: &str);
 
-    /// An event is complete.
+    /// Hears that an event is complete.
     fn event(&mut self, event: Event<'_>);
 
-    /// Whether output has passed, so that nothing belongs to the preamble any more.
+    /// Tells whether output has passed, so that nothing belongs to the preamble any more.
     fn after_output(&self) -> bool {
         true
     }
@@ -43,7 +43,7 @@ impl Scanner {
         lines.feed(bytes, &mut ScanSink { fields, announced, listener });
     }
 
-    /// What is known of the event whose data has begun and whose end hasn't come.
+    /// Gives what is known of the event whose data has begun and whose end hasn't come.
     pub(crate) fn unfinished(&self) -> Option<(Option<EventKind>, Option<ItemKind>)> {
         self.lines.is_within_event().then_some((self.fields.kind, self.fields.item_kind))
     }

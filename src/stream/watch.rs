@@ -21,22 +21,22 @@ pub type Binding = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 /// Looks on while a run's bytes pass. It can't alter, end or, but for the two cases of
 /// [`thread_created`](Self::thread_created) and [`thread_named`](Self::thread_named), delay them.
 pub trait RunObserver: Send + 'static {
-    /// A `thread.created` says what the run's new thread is called. A run has one such event; whatever
-    /// else comes is told all the same. Its frame waits for the binding, if there is one; if that
-    /// fails, the stream ends with its error.
+    /// Hears of a `thread.created`, which says what the run's new thread is called. A run has one
+    /// such event; whatever else comes is told all the same. Its frame waits for the binding, if
+    /// there is one; if that fails, the stream ends with its error.
     fn thread_created(&mut self, thread_id: &str) -> Option<Binding>;
 
-    /// A `thread.updated` says which thread it is about. A run's events are about its own, but it is
-    /// the upstream that says so. Its frame waits for the binding, if there is one, as that of a
-    /// `thread.created` does. By default there is none.
+    /// Hears of a `thread.updated`, which says which thread it is about. A run's events are about its own, but
+    /// it is the upstream that says so. Its frame waits for the binding, if there is one, as that of
+    /// a `thread.created` does. By default there is none.
     fn thread_named(&mut self, _thread_id: &str) -> Option<Binding> {
         None
     }
 
-    /// An event passed.
+    /// Hears that an event passed.
     fn event(&mut self, event: Event<'_>);
 
-    /// The run is over. Called exactly once, from `Drop` at the latest; must not block.
+    /// Hears that the run is over. Called exactly once, from `Drop` at the latest; must not block.
     fn ended(&mut self, end: End);
 }
 
@@ -60,7 +60,7 @@ pub enum End {
 }
 
 impl End {
-    /// The name in logs.
+    /// Gives the name in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
@@ -104,7 +104,7 @@ pub(super) struct WatchProgress {
 }
 
 impl WatchProgress {
-    /// The error that nothing but the preamble has come with so far.
+    /// Gives the error that nothing but the preamble has come with so far.
     pub(super) fn refusal(&self) -> Option<RunError> {
         if self.refused && !self.output { self.error.clone() } else { None }
     }
@@ -169,7 +169,7 @@ impl<B, O: RunObserver> Watch<B, O> {
         progress.output && progress.preamble.thread_id.is_none()
     }
 
-    /// Whether the run makes its thread, and hasn't named it.
+    /// Tells whether the run makes its thread, and hasn't named it.
     pub(super) fn awaits_thread(&self) -> bool {
         self.watcher.makes_thread && self.watcher.progress.preamble.thread_id.is_none()
     }
@@ -186,8 +186,8 @@ impl<B, O: RunObserver> Watch<B, O> {
         self.watcher.progress.events
     }
 
-    /// Whether what came last is the beginning of an event that, as far as it can be told yet, is
-    /// no output.
+    /// Tells whether what came last is the beginning of an event that, as far as it can be told
+    /// yet, is no output.
     pub(super) fn is_within_preamble(&self) -> bool {
         match self.watcher.scanner.unfinished() {
             None => false,
@@ -198,9 +198,9 @@ impl<B, O: RunObserver> Watch<B, O> {
     }
 }
 
-/// Whether an event is something else than the preamble, or an error, where no output has come yet.
-/// In a run that still `awaits_thread`, what is about no item belongs to a server with a preamble of
-/// its own.
+/// Tells whether an event is something else than the preamble, or an error, where no output has come
+/// yet. In a run that still `awaits_thread`, what is about no item belongs to a server with a
+/// preamble of its own.
 fn is_output(kind: EventKind, item_kind: Option<ItemKind>, awaits_thread: bool) -> bool {
     match (kind, item_kind) {
         // A title that is set while the user's message is stored, or before the answer fails, is
@@ -406,7 +406,7 @@ where
         Poll::Pending
     }
 
-    /// Never before the end was polled, so that the observer learns of it.
+    /// Tells so never before the end was polled, so that the observer learns of it.
     fn is_end_stream(&self) -> bool {
         self.watcher.ended
     }

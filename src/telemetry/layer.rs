@@ -7,7 +7,7 @@ use super::service::{Trace, User};
 pub struct TraceLayer;
 
 impl TraceLayer {
-    /// The layer.
+    /// Makes the layer.
     pub fn new() -> Self {
         Self
     }

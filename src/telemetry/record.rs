@@ -20,7 +20,7 @@ struct RecordFields {
 }
 
 impl Record {
-    /// Who is calling.
+    /// Notes who is calling.
     pub(crate) fn caller(&self, caller: &Principal) {
         let who = if caller.is_service() { &self.0.service } else { &self.0.user };
         let _ = who.set(caller.user_id().clone());
@@ -52,7 +52,8 @@ impl Record {
         let _ = self.0.end.set(end);
     }
 
-    /// Its answer's last byte was given to the connection, and the client didn't take all of it.
+    /// Notes that its answer's last byte was given to the connection, and the client didn't take
+    /// all of it.
     #[cfg(feature = "server")]
     pub(crate) fn untaken(&self) {
         let _ = self.0.untaken.set(());
@@ -66,7 +67,7 @@ impl Record {
         self.0.user.get()
     }
 
-    /// The name of its key.
+    /// Gives the name of its key.
     pub(super) fn service_name(&self) -> Option<&str> {
         self.0.service.get().map(UserId::as_str)
     }

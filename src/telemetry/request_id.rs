@@ -44,8 +44,8 @@ pub(super) fn drop_bad_trace_context(headers: &mut HeaderMap) {
     }
 }
 
-/// `version "-" trace-id "-" parent-id "-" flags`, lower-case hex, ids not all zero. Versions
-/// above 00 may be longer.
+/// Tells whether it is `version "-" trace-id "-" parent-id "-" flags`, lower-case hex, ids not all
+/// zero. Versions above 00 may be longer.
 fn is_traceparent(value: &[u8]) -> bool {
     let lower_hex =
         |part: &[u8]| part.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));

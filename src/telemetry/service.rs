@@ -110,7 +110,7 @@ where
 /// extensions, to tell if the client didn't take it.
 const SHORT_BODY_BYTES: u64 = 16 * 1024;
 
-/// Whether a body is longer than [`SHORT_BODY_BYTES`], as far as is known.
+/// Tells whether a body is longer than [`SHORT_BODY_BYTES`], as far as is known.
 pub(crate) fn is_long(body: &impl Body) -> bool {
     body.size_hint().exact().is_none_or(|bytes| bytes > SHORT_BODY_BYTES)
 }
@@ -187,7 +187,8 @@ struct LogLine {
 }
 
 impl LogLine {
-    /// `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound` or `cancelled`.
+    /// Names what came of it: `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound` or
+    /// `cancelled`.
     fn outcome(&self) -> &'static str {
         if self.refused.is_some() {
             return "refused";

@@ -70,7 +70,7 @@ pub struct JsonLimits {
 }
 
 impl Default for JsonLimits {
-    /// 1 MiB, 10 000 values, 15 seconds.
+    /// Allows 1 MiB, 10 000 values, 15 seconds.
     fn default() -> Self {
         Self {
             max_body_bytes: 1_048_576,

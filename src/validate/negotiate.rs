@@ -48,7 +48,7 @@ pub(crate) enum Gives {
     ChatKit,
 }
 
-/// Whether the answer can be one that the client accepts.
+/// Checks whether the answer can be one that the client accepts.
 ///
 /// The pass-through doesn't negotiate: its clients send any `Accept` with any request.
 pub(crate) fn acceptable(gives: Gives, headers: &HeaderMap) -> Result<(), Rejection> {
@@ -72,7 +72,7 @@ pub(crate) fn acceptable(gives: Gives, headers: &HeaderMap) -> Result<(), Reject
 
 const ONLY_JSON: &str = "The answer is application/json; Accept doesn't take it.";
 
-/// Whether JSON is acceptable, where it turns out that nothing else can be had.
+/// Checks whether JSON is acceptable, where it turns out that nothing else can be had.
 pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
     match accept(headers) {
         Some(accept)
@@ -85,8 +85,8 @@ pub(crate) fn json_only(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// How one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that prefers
-/// `text/event-stream` to `application/json` asks for events.
+/// Tells how one-shot chat is to be answered: in JSON, unless `stream: true` or an `Accept` that
+/// prefers `text/event-stream` to `application/json` asks for events.
 pub(crate) fn chat_format(stream: Option<bool>, headers: &HeaderMap) -> RunFormat {
     match (stream, accept(headers)) {
         (Some(stream), _) => run_format(Some(stream), headers),
@@ -99,7 +99,7 @@ pub(crate) fn chat_format(stream: Option<bool>, headers: &HeaderMap) -> RunForma
     }
 }
 
-/// How a run is to be answered: `stream: false` asks for JSON, and so does an `Accept` that
+/// Tells how a run is to be answered: `stream: false` asks for JSON, and so does an `Accept` that
 /// prefers `application/json` to `text/event-stream`.
 pub(crate) fn run_format(stream: Option<bool>, headers: &HeaderMap) -> RunFormat {
     if stream == Some(false) {
@@ -115,7 +115,7 @@ pub(crate) fn run_format(stream: Option<bool>, headers: &HeaderMap) -> RunFormat
     }
 }
 
-/// The value of `Accept`; several lines are one list (RFC 9110 section 5.3).
+/// Gives the value of `Accept`; several lines are one list (RFC 9110 section 5.3).
 fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let first = lines.next()?;
@@ -123,8 +123,8 @@ fn accept(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     (!value.is_empty()).then_some(value)
 }
 
-/// Whether a body claims to be what its operation takes: JSON in UTF-8, or audio where there is
-/// some to be heard. A body without a type is taken at its word.
+/// Checks whether a body claims to be what its operation takes: JSON in UTF-8, or audio where there
+/// is some to be heard. A body without a type is taken at its word.
 ///
 /// Gives the most bytes that it may have.
 pub(crate) fn body(
@@ -177,7 +177,7 @@ fn unsupported(message: &'static str) -> Rejection {
     Rejection::new(Code::UnsupportedMediaType).message(message)
 }
 
-/// The media type of a body that is audio, in lower case and without its parameters, which
+/// Gives the media type of a body that is audio, in lower case and without its parameters, which
 /// servers compare it without.
 pub(crate) fn audio(headers: &HeaderMap) -> Option<String> {
     let essence = media_type::essence(headers.get(CONTENT_TYPE)?);

@@ -11,7 +11,7 @@ use super::report::Report;
 /// Cursors and ids are texts, whatever they look like.
 const TEXTS: [&str; 3] = ["after", "before", "user"];
 
-/// The parameters of a query (`application/x-www-form-urlencoded`) among `names`.
+/// Gives the parameters of a query (`application/x-www-form-urlencoded`) among `names`.
 ///
 /// A value that is an integer or a boolean in JSON becomes one, and everything else is a string:
 /// the schema says what was due. Parameters of other names are ignored, as everywhere on the web.

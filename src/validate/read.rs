@@ -42,7 +42,7 @@ impl<B: Body<Data = Bytes>> ReadBody<B> {
         Self { permit, ..self }
     }
 
-    /// The permit for what was read.
+    /// Gives the permit for what was read.
     pub(crate) fn take_permit(self: Pin<&mut Self>) -> Option<BufferPermit> {
         self.project().permit.take()
     }
@@ -118,7 +118,7 @@ impl SizeLimit {
         bytes
     }
 
-    /// The same, or less.
+    /// Gives the same, or less.
     pub(crate) fn at_most(self, max: usize) -> Self {
         match self {
             Self::Body(bytes) => Self::Body(bytes.min(max)),

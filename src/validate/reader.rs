@@ -32,7 +32,7 @@ pub struct BodyLimits {
 }
 
 impl Default for BodyLimits {
-    /// 1 MiB, 10 000 values, 25 MiB of audio, 10 000 characters, 15 seconds.
+    /// Allows 1 MiB, 10 000 values, 25 MiB of audio, 10 000 characters, 15 seconds.
     fn default() -> Self {
         Self {
             max_body_bytes: 1_048_576,

@@ -40,7 +40,7 @@ pub struct Violation {
 }
 
 impl Report {
-    /// A single violation.
+    /// Makes a single violation.
     pub fn one(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         let violation = Violation { pointer: pointer.into(), message: message.into() };
         Self { violations: vec![violation], of: BODY }
@@ -52,7 +52,7 @@ impl Report {
         Self { of: "query", ..self }
     }
 
-    /// The violations, in the order of the body.
+    /// Gives the violations, in the order of the body.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
@@ -132,7 +132,7 @@ pub(super) fn report(validator: &Validator, body: &Value) -> Report {
     Report { violations, of: BODY }
 }
 
-/// The body with no more elements in an array than tell that there are too many.
+/// Gives the body with no more elements in an array than tell that there are too many.
 pub(super) fn shortened(body: &Value) -> Value {
     match body {
         Value::Array(elements) => {

@@ -185,7 +185,7 @@ mod tests {
     };
     use crate::principal::MAX_USER_ID_CHARS;
 
-    /// What every schema below `node` says of how long things may be, and what it should.
+    /// Finds what every schema below `node` says of how long things may be, and what it should.
     fn bounds(node: &Value, name: &str, found: &mut Vec<String>) {
         let types = |kind: &str| match &node["type"] {
             Value::String(only) => only == kind,

@@ -83,7 +83,7 @@ mod tests {
         request.body(Full::new(body.into())).unwrap()
     }
 
-    /// What is no refusal, nor JSON.
+    /// Gives what is no refusal, nor JSON.
     async fn unreachable(_: Request<Validated>) -> Result<Response<Bytes>, Infallible> {
         Ok(Response::new(Bytes::from_static(b"asked")))
     }

@@ -56,7 +56,7 @@ impl Both {
         decode::<Value>(token, &self.key, &self.validation).map(|data| data.claims)
     }
 
-    /// What we say, if the two fit together.
+    /// Gives what we say, if the two fit together.
     fn compare(&self, token: &str) -> Result<(), InvalidToken> {
         let (ours, theirs) = (self.ours.verify(token), self.decode(token));
         match (ours, theirs) {
@@ -79,8 +79,8 @@ impl Both {
     }
 }
 
-/// Whether we may refuse for that what `decode` believes. About signatures and algorithms the two
-/// agree.
+/// Tells whether we may refuse for that what `decode` believes. About signatures and algorithms the
+/// two agree.
 fn may_be_stricter(invalid: InvalidToken) -> bool {
     match invalid {
         InvalidToken::AlgorithmNotAllowed | InvalidToken::Signature | InvalidToken::Revoked => {
@@ -107,12 +107,12 @@ fn now() -> i64 {
     jsonwebtoken::get_current_timestamp().try_into().unwrap()
 }
 
-/// A signed token of these members, in this order.
+/// Gives a signed token of these members, in this order.
 fn token_of(header: &str, claims: &str) -> String {
     sign_raw(header, claims, SECRET)
 }
 
-/// All kinds of tokens that `decode` believes and we don't, and what we say to each.
+/// Gives all kinds of tokens that `decode` believes and we don't, and what we say to each.
 fn stricter() -> Vec<(&'static str, String, InvalidToken)> {
     use InvalidToken as I;
     let plain = r#"{"alg":"HS256"}"#;
@@ -188,8 +188,8 @@ fn what_decode_believes_and_we_do_not_is_listed() {
     assert_eq!(ours.verify(&token).err(), Some(InvalidToken::Type));
 }
 
-/// What is looser here: the name that RFC 9864 gave to `EdDSA` on that curve, which jsonwebtoken
-/// doesn't know. The signature is the same.
+// What is looser here: the name that RFC 9864 gave to `EdDSA` on that curve, which jsonwebtoken
+// doesn't know. The signature is the same.
 #[test]
 fn the_newer_name_of_eddsa_is_all_that_we_take_and_decode_does_not() {
     let key = EncodingKey::from_ed_pem(key!("ed25519.private")).unwrap();

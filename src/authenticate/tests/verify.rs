@@ -73,7 +73,7 @@ fn a_claim_is_good_or_bad() {
     }
 }
 
-/// A header of that type and claims with one more of that name.
+/// Gives a header of that type and claims with one more of that name.
 fn typed(typ: &str, name: &str, value: impl Into<Value>) -> String {
     let header = json!({ "alg": "HS256", "typ": typ }).to_string();
     sign_raw(&header, &with(name, value).to_string(), SECRET)

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// What the file is, and what to do, if its first line that isn't blank shows that it is nothing to
-/// be read: one fault for all of it, in place of one for each line.
+/// Gives what the file is, and what to do, if its first line that isn't blank shows that it is
+/// nothing to be read: one fault for all of it, in place of one for each line.
 pub(super) fn mistaken(line: &[u8]) -> Option<&'static str> {
     match line {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..] => {

@@ -119,7 +119,7 @@ fn send(mut source: Box<dyn Read + Send>, blocks: &SyncSender<io::Result<Vec<u8>
     }
 }
 
-/// The first signal stops what goes on in an orderly way, the second at once.
+/// Stops by signals: the first stops what goes on in an orderly way, the second at once.
 #[expect(clippy::exit, reason = "a store that is locked may take long, and loses nothing")]
 fn stop_on_signal(stop: Stop, blocks: SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

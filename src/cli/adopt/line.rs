@@ -80,7 +80,7 @@ struct LineMembers {
 }
 
 impl LineContext {
-    /// The entry of a line; none if it is blank.
+    /// Gives the entry of a line; none if it is blank.
     pub(super) fn entry(&self, line: &[u8]) -> Result<Option<Adoption>, LineFault> {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -147,8 +147,8 @@ impl LineContext {
     }
 }
 
-/// The members of an object. None twice, and none that isn't known: it may have been meant to say
-/// whose the thread is.
+/// Gives the members of an object. None twice, and none that isn't known: it may have been meant to
+/// say whose the thread is.
 fn members(text: &str) -> Result<LineMembers, LineFault> {
     struct LineVisitor<'a>(&'a mut Option<LineFault>);
 

@@ -40,7 +40,7 @@ impl<R: Read> InputLines<R> {
         Self { source, line: Vec::new(), is_too_long: false, number: 0, end: 0, is_held: false }
     }
 
-    /// The next one, if there is one.
+    /// Gives the next one, if there is one.
     pub(super) fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         if std::mem::take(&mut self.is_held) {
             return Ok(Some(self.line()));

@@ -198,7 +198,7 @@ fn first_line(lines: &mut InputLines<SourceReader>, path: &Path) -> Result<(), C
     }
 }
 
-/// The store that was opened, for who meant another.
+/// Gives the store that was opened, for who meant another.
 fn which_store(path: &Path, settings: &StoreSettings, is_new: bool, dry_run: bool) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut text = format!("store: {} ({})\n", absolute.display(), settings.origin);
@@ -320,7 +320,7 @@ impl<'a> Adopting<'a> {
         Ok(())
     }
 
-    /// The last line before which all are decided, itself included.
+    /// Gives the last line before which all are decided, itself included.
     fn decided(&self) -> u64 {
         self.lines.front().map_or(self.report.lines(), |line| line.number.get() - 1)
     }

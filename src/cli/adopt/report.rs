@@ -135,13 +135,13 @@ impl AdoptionReport {
         }
     }
 
-    /// A line was read, and so many bytes in all.
+    /// Notes that a line was read, and so many bytes in all.
     pub(super) fn read(&mut self, number: NonZeroU64, bytes: u64) {
         self.lines = number.get();
         self.read = bytes;
     }
 
-    /// How many lines were read.
+    /// Tells how many lines were read.
     pub(super) fn lines(&self) -> u64 {
         self.lines
     }
@@ -239,7 +239,7 @@ impl AdoptionReport {
         file.flush().map_err(|error| Error::io("could not write the report", error))
     }
 
-    /// The sum of it all, and how many lines were not adopted.
+    /// Gives the sum of it all, and how many lines were not adopted.
     pub(super) fn finish(mut self, id_format: ConversationIds) -> Result<(String, u64), Error> {
         self.stop()?;
         let conflicts = self.threads.conflicts + self.attachments.conflicts;

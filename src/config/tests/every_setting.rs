@@ -102,7 +102,7 @@ const WITHOUT_ROW: [&str; 5] = [
     "embedded.api_key_file",
 ];
 
-/// What a row needs beside itself, from a layer that its own layer does not hide.
+/// Gives what a row needs beside itself, from a layer that its own layer does not hide.
 fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     let mut companions = Vec::new();
     match name {
@@ -124,7 +124,7 @@ fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     companions
 }
 
-/// A key's value as it is written in TOML.
+/// Gives a key's value as it is written in TOML.
 fn literal(name: &str, word: &str) -> String {
     let key = KEYS.iter().find(|key| key.name == name).unwrap();
     let list = |each: &dyn Fn(&str) -> String| {
@@ -141,7 +141,7 @@ fn literal(name: &str, word: &str) -> String {
     }
 }
 
-/// A TOML file of one setting.
+/// Gives a TOML file of one setting.
 pub(super) fn toml_of(name: &str, word: &str) -> String {
     let value = literal(name, word);
     match name.split_once('.') {

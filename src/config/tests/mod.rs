@@ -366,7 +366,7 @@ fn a_secret_with_more_around_it_than_was_meant_does_not_go_unnoticed() {
     }
 }
 
-/// A configuration with a model behind the built-in server, and these settings.
+/// Makes a configuration with a model behind the built-in server, and these settings.
 fn with_model(settings: &[(&'static str, &str)]) -> Result<Loaded, Faults> {
     let base = [
         ("upstream.url", "embedded"),

@@ -35,7 +35,8 @@ pub(super) enum EchoCommand<'a> {
 }
 
 impl<'a> EchoCommand<'a> {
-    /// A message that is no command, or one without the number that it needs, is to be repeated.
+    /// Parses a message: one that is no command, or lacks the number that it needs, is to be
+    /// repeated.
     pub(super) fn parse(text: &'a str) -> Self {
         let (word, rest) = word(text);
         let deltas = || word_number(rest).map(|n: usize| n.min(MAX_DELTAS));
@@ -71,7 +72,7 @@ impl<'a> EchoCommand<'a> {
     }
 }
 
-/// The first word and what follows it.
+/// Gives the first word and what follows it.
 fn word(text: &str) -> (&str, &str) {
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     (word, rest.trim())

@@ -25,7 +25,7 @@ const TITLE_CHARS: usize = 60;
 pub struct Echo {}
 
 impl Echo {
-    /// The one echo there is.
+    /// Makes the one echo there is.
     pub fn new() -> Self {
         Self {}
     }
@@ -137,7 +137,7 @@ async fn answer(mut turn: Turn, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// After a tool's output or a structured input.
+/// Answers after a tool's output or a structured input.
 async fn acknowledge(mut turn: Turn) -> Result<(), Failure> {
     let text = match turn.items().last().map(Item::content) {
         Some(Content::ClientToolCall(call)) => match &call.output {

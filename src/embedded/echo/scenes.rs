@@ -41,7 +41,7 @@ fn file_source() -> Json {
     ])
 }
 
-/// A source of each kind.
+/// Gives a source of each kind.
 pub(super) fn annotations() -> [Json; 3] {
     let entity = Json::from([
         ("title", "An entity".into()),
@@ -66,7 +66,7 @@ pub(super) fn annotations() -> [Json; 3] {
     ]
 }
 
-/// The data of the client effect. A null in free-form data is kept.
+/// Gives the data of the client effect. A null in free-form data is kept.
 pub(super) fn effect() -> Json {
     Json::from([("index", 142.into()), ("nothing", Json::Null)])
 }
@@ -75,7 +75,7 @@ pub(super) fn image(id: &str) -> Image {
     Image { id: id.to_owned(), url: PIXEL.to_owned() }
 }
 
-/// A choice of one, a choice of many, and a free text.
+/// Gives a choice of one, a choice of many, and a free text.
 pub(super) fn questions() -> Content {
     let choice = |id: &str, question: &str, options: [&str; 2], multiple| Question {
         id: id.into(),
@@ -114,7 +114,7 @@ pub(super) fn task() -> Json {
     ])
 }
 
-/// A thought, as it begins and as it ends.
+/// Gives a thought, as it begins and as it ends.
 pub(super) fn thought(status: &str, content: &str) -> Json {
     Json::from([
         ("status_indicator", status.into()),
@@ -124,7 +124,7 @@ pub(super) fn thought(status: &str, content: &str) -> Json {
     ])
 }
 
-/// A task of each of the other kinds.
+/// Gives a task of each of the other kinds.
 pub(super) fn other_tasks() -> [Json; 4] {
     [
         Json::from([
@@ -166,7 +166,7 @@ pub(super) fn workflow(tasks: Vec<Json>, done: bool) -> Json {
     Json::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// A card with a button that was pressed so many times; the action says how many it will be.
+/// Gives a card with a button that was pressed so many times; the action says how many it will be.
 pub(super) fn widget(presses: i64) -> Content {
     let state = match presses {
         0 => "Not pressed yet.".to_owned(),
@@ -199,7 +199,7 @@ pub(super) fn widget(presses: i64) -> Content {
     })
 }
 
-/// How often the button was pressed, by the action that it sent.
+/// Tells how often the button was pressed, by the action that it sent.
 pub(super) fn presses(payload: &Json) -> i64 {
     payload.get("presses").and_then(Json::as_lax_integer).unwrap_or(1)
 }

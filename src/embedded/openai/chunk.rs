@@ -123,13 +123,13 @@ impl Chunk {
     }
 }
 
-/// Whether it is the choice that is the answer. The others have a number above 0.
+/// Tells whether it is the choice that is the answer. The others have a number above 0.
 fn is_first(choice: &Object<'_>) -> bool {
     let index = choice.text("index").and_then(|index| index.trim().parse::<f64>().ok());
     index.is_none_or(|index| index < 1.0)
 }
 
-/// A failure beside the choices: of the chunk, or in what its server adds to it (`x_groq`).
+/// Gives a failure beside the choices: of the chunk, or in what its server adds to it (`x_groq`).
 fn beside(chunk: &Object<'_>) -> Option<ApiReport> {
     reported(chunk).or_else(|| {
         chunk.members().find_map(|(name, member)| {
@@ -144,14 +144,14 @@ fn beside(chunk: &Object<'_>) -> Option<ApiReport> {
     })
 }
 
-/// A failure in a member of its own. Relays have empty ones in every chunk.
+/// Gives a failure in a member of its own. Relays have empty ones in every chunk.
 fn reported(object: &Object<'_>) -> Option<ApiReport> {
     let failures = FAILURES.into_iter().filter_map(|name| object.get(name));
     let failures = failures.map(|failure| value(failure.get()));
     failures.into_iter().find(is_telling).map(|failure| ApiReport::of(None, &failure))
 }
 
-/// The text of a message or of a delta to one; `None` if it can't be read.
+/// Gives the text of a message or of a delta to one; `None` if it can't be read.
 fn words(message: &Object<'_>) -> Option<String> {
     let mut words = match message.get("content") {
         None => String::new(),
@@ -171,7 +171,7 @@ fn words(message: &Object<'_>) -> Option<String> {
     Some(words)
 }
 
-/// The text of a part of a content, if that is what it is; thinking isn't.
+/// Gives the text of a part of a content, if that is what it is; thinking isn't.
 fn part(part: &RawValue) -> Option<Cow<'_, str>> {
     let Some(object) = Object::of(part) else { return string(part) };
     match object.text("type").as_deref() {
@@ -189,7 +189,7 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     text(value).filter(|_| value.get().starts_with('"'))
 }
 
-/// Whether nothing is in it, in whichever way that is written.
+/// Tells whether nothing is in it, in whichever way that is written.
 fn is_nothing(raw: &RawValue) -> bool {
     match raw.get() {
         "null" | "false" | "[]" | "{}" | "\"\"" => true,
@@ -198,7 +198,7 @@ fn is_nothing(raw: &RawValue) -> bool {
     }
 }
 
-/// JSON without the numbers that it doesn't have and Python writes: `NaN`, `Infinity`.
+/// Gives the JSON without the numbers that it doesn't have and Python writes: `NaN`, `Infinity`.
 pub(super) fn finite(json: &str) -> Cow<'_, str> {
     const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
     if !NUMBERS.iter().any(|number| json.contains(number)) {
@@ -222,7 +222,7 @@ pub(super) fn finite(json: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// How long the string at the beginning of `json` is, with its quotes.
+/// Tells how long the string at the beginning of `json` is, with its quotes.
 fn end_of_string(json: &str) -> usize {
     let mut is_escaped = false;
     let end = json.bytes().skip(1).position(|byte| {

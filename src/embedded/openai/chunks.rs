@@ -70,8 +70,9 @@ struct Document {
 }
 
 impl Document {
-    /// Whether a line in it is one of a stream. JSON has none that begins with such a letter: it
-    /// has them in strings, which have no line breaks, and where its three words stand for a value.
+    /// Tells whether a line in it is one of a stream. JSON has none that begins with such a letter:
+    /// it has them in strings, which have no line breaks, and where its three words stand for a
+    /// value.
     fn is_stream(&mut self) -> bool {
         let lines = self.bytes.get(self.searched..).unwrap_or_default();
         let is_stream =
@@ -145,13 +146,13 @@ impl Chunks {
         lines
     }
 
-    /// The next piece; `None` if more of the stream is needed for it.
+    /// Gives the next piece; `None` if more of the stream is needed for it.
     pub(super) fn next(&mut self) -> Result<Option<AnswerPiece>, Trouble> {
         self.events.next()
     }
 
-    /// How long to wait for more, if the answer may have ended. A model that has only thought so
-    /// far may do so for as long as the connection is patient.
+    /// Tells how long to wait for more, if the answer may have ended. A model that has only thought
+    /// so far may do so for as long as the connection is patient.
     pub(super) fn tail_wait(&self) -> Option<TailWait> {
         Some(match self.events.finish()? {
             _ if !self.events.has_text() => TailWait::Nothing,
@@ -160,7 +161,7 @@ impl Chunks {
         })
     }
 
-    /// There is nothing more to feed.
+    /// Notes that there is nothing more to feed.
     pub(super) fn close(&mut self, close: Close) {
         match close {
             Close::Broken(error) => {
@@ -278,7 +279,7 @@ mod tests {
         delta(&format!("{{\"content\":\"{text}\"}}"))
     }
 
-    /// The stream is read, and then this happens.
+    /// Checks what comes of a stream that is read, and then closed so.
     fn expect_closed(stream: &str, close: Close, texts: &[&str], end: &str) {
         let (said, ended) = read_and_close(&[stream.as_bytes()], Some(close));
         assert_eq!(said, texts, "{stream}");

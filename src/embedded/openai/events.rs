@@ -100,7 +100,7 @@ impl Field {
         }
     }
 
-    /// Whether it is one that a stream may have, or a comment.
+    /// Tells whether it is one that a stream may have, or a comment.
     fn is_known(&self) -> bool {
         let name = self.name.get(..self.length);
         matches!(name, Some(b"" | b"id" | b"retry"))
@@ -108,7 +108,7 @@ impl Field {
 }
 
 impl AnswerEvents {
-    /// The next piece; `None` if more of the stream is needed for it.
+    /// Gives the next piece; `None` if more of the stream is needed for it.
     pub(super) fn next(&mut self) -> Result<Option<AnswerPiece>, Trouble> {
         if let Some(text) = self.texts.pop_front() {
             return Ok(Some(AnswerPiece::Text(text)));
@@ -131,23 +131,23 @@ impl AnswerEvents {
         self.ended.get_or_insert(how);
     }
 
-    /// Whether nothing is read any more.
+    /// Tells whether nothing is read any more.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// How often there was anything new of the answer: a text, or before the first a thought, or
-    /// a finish where there was none.
+    /// Tells how often there was anything new of the answer: a text, or before the first a thought,
+    /// or a finish where there was none.
     pub(super) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Whether the model has stopped, as far as it said.
+    /// Tells whether the model has stopped, as far as it said.
     pub(super) fn finish(&self) -> Option<Certainty> {
         self.finish
     }
 
-    /// Whether the answer may end here, where the stream does.
+    /// Tells whether the answer may end here, where the stream does.
     pub(super) fn is_whole(&self) -> bool {
         match self.finish {
             Some(Certainty::Certain) => true,
@@ -160,7 +160,7 @@ impl AnswerEvents {
         }
     }
 
-    /// Whether anything was said.
+    /// Tells whether anything was said.
     pub(super) fn has_text(&self) -> bool {
         self.text_bytes > 0
     }
@@ -245,8 +245,8 @@ impl AnswerEvents {
         rest
     }
 
-    /// The stream ended, perhaps within a line or without the blank line that its last event needs.
-    /// What can't be read of that was cut.
+    /// Notes that the stream ended, perhaps within a line or without the blank line that its last
+    /// event needs. What can't be read of that was cut.
     pub(super) fn last(&mut self, is_within_name: bool) {
         let (data, line) = (std::mem::take(&mut self.data), std::mem::take(&mut self.line));
         if self.ended.is_none() && !data.is_empty() {
@@ -268,7 +268,7 @@ impl AnswerEvents {
         });
     }
 
-    /// A line that is no data has ended.
+    /// Ends a line that is no data.
     fn end_line(&mut self, line: &[u8]) {
         match self.skipped.take() {
             None => self.line(line),
@@ -276,7 +276,7 @@ impl AnswerEvents {
         }
     }
 
-    /// A line that is no data: the event's name, or an error or a chunk of servers that don't
+    /// Reads a line that is no data: the event's name, or an error or a chunk of servers that don't
     /// have it as data (llama.cpp had `error: {…}`).
     fn line(&mut self, line: &[u8]) {
         if self.ended.is_some() {
@@ -294,7 +294,7 @@ impl AnswerEvents {
     }
 }
 
-/// Whether it is what ends a stream, as servers write it.
+/// Tells whether it is what ends a stream, as servers write it.
 fn is_done(data: &[u8]) -> bool {
     let quoted = data.strip_prefix(b"\"").and_then(|data| data.strip_suffix(b"\""));
     quoted.unwrap_or(data).eq_ignore_ascii_case(b"[DONE]")

@@ -43,7 +43,7 @@ impl AnswerReading {
         Self { body, chunks: Chunks::new(), deadline, idle, silent_since, idle_since }
     }
 
-    /// More of the answer's text; `None` at its end.
+    /// Gives more of the answer's text; `None` at its end.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Trouble> {
         loop {
             match self.chunks.next()? {
@@ -85,7 +85,7 @@ impl AnswerReading {
         Ok(())
     }
 
-    /// Until when to wait for more, if the answer may have ended.
+    /// Tells until when to wait for more, if the answer may have ended.
     fn until(&mut self) -> Option<Instant> {
         let patience = self.chunks.tail_wait()?;
         let now = Instant::now();
@@ -127,7 +127,7 @@ pub(super) async fn within<F: Future>(
     }
 }
 
-/// What the API says of a refusal; `null` if it isn't JSON, or too long for a reason.
+/// Gives what the API says of a refusal; `null` if it isn't JSON, or too long for a reason.
 pub(super) async fn refusal(mut body: UpstreamBody) -> Value {
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {

@@ -54,7 +54,7 @@ impl ApiReport {
         Self::of(None, &value(&String::from_utf8_lossy(data)))
     }
 
-    /// A failure with one word for it, in a place where it can only mean that.
+    /// Makes a failure with one word for it, in a place where it can only mean that.
     pub(super) fn named(word: &str) -> Self {
         Self { label: Label::new(word), ..Self::default() }
     }
@@ -197,7 +197,7 @@ fn lenient(json: &str, depth: usize) -> Value {
     })
 }
 
-/// What keeps a connection alive, by its name.
+/// Gives what keeps a connection alive, by its name.
 pub(super) fn is_keep_alive(word: &str) -> bool {
     matches!(&*squeezed(word), "ping" | "pong" | "keepalive" | "heartbeat")
 }
@@ -306,7 +306,8 @@ fn has(known: &[&str], said: &[String]) -> bool {
     said.iter().any(|said| known.iter().any(|known| said.contains(known)))
 }
 
-/// Whether `value` is a failure, and not one of the things that a stream has beside an answer.
+/// Tells whether `value` is a failure, and not one of the things that a stream has beside an
+/// answer.
 fn speaks_of_failure(value: &Value, depth: usize) -> bool {
     match value {
         Value::Array(values) => {
@@ -326,7 +327,7 @@ fn speaks_of_failure(value: &Value, depth: usize) -> bool {
     }
 }
 
-/// Whether a member is there and says something: relays have empty ones in every chunk.
+/// Tells whether a member is there and says something: relays have empty ones in every chunk.
 pub(super) fn is_telling(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -356,7 +357,7 @@ fn calls_itself_an_error(object: &Map<String, Value>) -> bool {
     failed || refused.into_iter().any(|done| !done)
 }
 
-/// The number in a member; APIs have it as a text, too.
+/// Gives the number in a member; APIs have it as a text, too.
 fn codes(object: &Map<String, Value>) -> impl Iterator<Item = u64> {
     let names = ["code", "status", "status_code", "statusCode"].into_iter();
     names.filter_map(|name| match object.get(name)? {
@@ -376,8 +377,8 @@ fn has_message(object: &Map<String, Value>) -> bool {
     texts.into_iter().any(|text| !text.is_empty()) || object.get("detail").is_some_and(is_telling)
 }
 
-/// Whether a message in it is none of a failure: what it calls itself, its code or the message
-/// says so.
+/// Tells whether a message in it is none of a failure: what it calls itself, its code or the
+/// message says so.
 fn is_harmless(object: &Map<String, Value>) -> bool {
     let names = ["type", "event", "object", "status", "state"].into_iter();
     let mut names = names.filter_map(|name| object.get(name)?.as_str()).peekable();
@@ -396,7 +397,8 @@ fn is_harmless(object: &Map<String, Value>) -> bool {
             && ApiReport::of(None, &Value::Object(object.clone())).may_pass.is_none())
 }
 
-/// Whether a code means that all went well; some APIs have the statuses with zeros after them.
+/// Tells whether a code means that all went well; some APIs have the statuses with zeros after
+/// them.
 fn is_success(mut code: u64) -> bool {
     while code >= 1000 && code.is_multiple_of(10) {
         code /= 10;

@@ -24,7 +24,7 @@ pub(super) enum History {
     Newer,
 }
 
-/// The item that says that the question before it was refused.
+/// Gives the item that says that the question before it was refused.
 pub(super) fn refused() -> Content {
     Content::SdkHiddenContext(SdkHiddenContext { content: REFUSED.to_owned() })
 }
@@ -132,7 +132,7 @@ struct Backwards {
     refused: bool,
 }
 
-/// What is told of an item. The user's newest message is told whatever is in it.
+/// Gives what is told of an item. The user's newest message is told whatever is in it.
 fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<PromptMessage<'a>> {
     let (role, content) = match item.content() {
         Content::UserMessage(message) => (PromptRole::User, Cow::Owned(question(message))),
@@ -155,7 +155,7 @@ fn message<'a>(item: &'a Item, seen: &mut Backwards) -> Option<PromptMessage<'a>
     (must || !is_blank).then_some(PromptMessage { role, content })
 }
 
-/// The user's text, after what it is about, if that was quoted. Of attachments without a text
+/// Gives the user's text, after what it is about, if that was quoted. Of attachments without a text
 /// the names are told.
 fn question(message: &UserMessage) -> String {
     let mut text = String::new();
@@ -217,7 +217,7 @@ mod tests {
             .unwrap()
     }
 
-    /// The roles' first letters and the texts.
+    /// Gives the roles' first letters and the texts.
     fn told(items: &[Item]) -> Vec<String> {
         told_of(items, History::All)
     }

@@ -23,8 +23,8 @@ use crate::forward::{
     is_event_stream, is_json,
 };
 
-/// The address of the chat completions of the API at `base`, such as `http://127.0.0.1:11434/v1`:
-/// its path with `/chat/completions` after it.
+/// Gives the address of the chat completions of the API at `base`, such as
+/// `http://127.0.0.1:11434/v1`: its path with `/chat/completions` after it.
 ///
 /// # Errors
 /// [`InvalidUpstreamUrl`] names the part of `base` that is wrong.

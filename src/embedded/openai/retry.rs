@@ -45,7 +45,7 @@ impl Advice {
     }
 }
 
-/// A number of units, each of so many seconds; APIs have fractions, too.
+/// Gives a number of units, each of so many seconds; APIs have fractions, too.
 fn seconds(text: &str, unit: f64) -> Option<Duration> {
     let number: f64 = text.parse().ok()?;
     Duration::try_from_secs_f64(number * unit).ok()
@@ -67,13 +67,13 @@ impl Retries {
         Self { left: MAX_RETRIES, is_first: true, pause: FIRST_PAUSE, until }
     }
 
-    /// When the answer must have begun, unless it is the first that was asked for: that one has
-    /// the whole time from its own request on.
+    /// Tells when the answer must have begun, unless it is the first that was asked for: that one
+    /// has the whole time from its own request on.
     pub(super) fn deadline(&self) -> Option<Instant> {
         (!self.is_first).then_some(self.until)
     }
 
-    /// How long to wait before the question is asked again; `None` if it isn't.
+    /// Tells how long to wait before the question is asked again; `None` if it isn't.
     pub(super) fn next(&mut self, trouble: &Trouble) -> Option<Duration> {
         let advice = trouble.advice()?;
         self.left = self.left.checked_sub(1)?;
@@ -85,7 +85,8 @@ impl Retries {
         })
     }
 
-    /// Whether there is time for another question, which is not one of those that are asked again.
+    /// Tells whether there is time for another question, which is not one of those that are asked
+    /// again.
     pub(super) fn allow_another(&mut self) -> bool {
         self.is_first = false;
         !self.remaining().is_zero()
@@ -96,8 +97,8 @@ impl Retries {
     }
 }
 
-/// Anything up to `longest`, as `drawn` of 0 to 1 has it; what was asked for is kept, and a tenth
-/// more at most.
+/// Draws anything up to `longest`, as `drawn` of 0 to 1 has it; what was asked for is kept, and a
+/// tenth more at most.
 fn pause(longest: Duration, asked_for: Option<Duration>, drawn: f64) -> Duration {
     match asked_for {
         None => longest.mul_f64(drawn),
@@ -105,7 +106,7 @@ fn pause(longest: Duration, asked_for: Option<Duration>, drawn: f64) -> Duration
     }
 }
 
-/// A number of 0 to 1.
+/// Gives a number of 0 to 1.
 fn draw() -> f64 {
     // The upper half of a version 4 UUID begins with 32 random bits.
     let (bits, ..) = Uuid::new_v4().as_fields();

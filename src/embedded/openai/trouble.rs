@@ -36,12 +36,12 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// How the turn ends with it.
+    /// Tells how the turn ends with it.
     pub(super) fn failure(&self) -> Failure {
         Failure::Error { allow_retry: self.may_pass() }
     }
 
-    /// Whether the same question may be answered later.
+    /// Tells whether the same question may be answered later.
     fn may_pass(&self) -> bool {
         match self {
             Self::Cut | Self::Empty | Self::NotAStream | Self::Unreadable => true,
@@ -51,8 +51,8 @@ impl Trouble {
         }
     }
 
-    /// How much of the conversation may be told instead, if the model or its API won't have all of
-    /// it and never will.
+    /// Tells how much of the conversation may be told instead, if the model or its API won't have
+    /// all of it and never will.
     pub(super) fn instead(&self) -> Option<History> {
         let report = match self {
             Self::Filtered => return Some(History::Answered),
@@ -73,8 +73,8 @@ impl Trouble {
         (report.may_pass == Some(false)).then_some(told)
     }
 
-    /// Whether it is the question that made it, which must not be in the way of the next ones. What
-    /// came of an answer that had begun is nothing else.
+    /// Tells whether it is the question that made it, which must not be in the way of the next
+    /// ones. What came of an answer that had begun is nothing else.
     pub(super) fn is_of_the_question(&self, has_begun: bool) -> bool {
         match self {
             Self::Reported(ApiReport { about: About::Perhaps, .. })
@@ -88,7 +88,7 @@ impl Trouble {
         }
     }
 
-    /// Whether to ask again at once, on nobody's behest, and what the API said of that.
+    /// Tells whether to ask again at once, on nobody's behest, and what the API said of that.
     ///
     /// Only where the API has it that this may help, or where the question has hardly been read.
     pub(super) fn advice(&self) -> Option<Advice> {
@@ -140,7 +140,7 @@ impl Trouble {
         tracing::warn!(kind, status, code, %url, hint, then, "the model did not answer");
     }
 
-    /// What to look at first.
+    /// Gives what to look at first.
     fn hint(&self, url: &UpstreamUrl) -> Option<&'static str> {
         let is_missing = matches!(self, Self::Status(StatusCode::NOT_FOUND, ..));
         let is_bare = url.path() == "/chat/completions";

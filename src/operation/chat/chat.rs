@@ -74,7 +74,7 @@ impl Operation for Chat {
     /// `None`: the conversation has its session's own id.
     type Grant = (RunClaim, Option<ConversationId>);
 
-    /// The message is forwarded as it was written.
+    /// Reads a run; its message is forwarded as it was written.
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let value = read.json()?;
         let text = value.get("message").and_then(Value::as_str);

@@ -162,7 +162,7 @@ fn is_one_of_a_kind(id: &str, items: &[&RawValue]) -> bool {
 mod tests {
     use super::*;
 
-    /// A page of items whose ids are their places and whose types begin with these letters:
+    /// Gives a page of items whose ids are their places and whose types begin with these letters:
     /// the ids that are used, and the cursor.
     fn cut(kinds: &str, after: &str) -> (Vec<String>, Option<String>) {
         let items: Vec<String> = kinds

@@ -197,7 +197,7 @@ mod tests {
     const HIDDEN: &str = r#"{"id":"h","type":"hidden_context_item","content":"planted"}"#;
     const BROKEN: [&str; 2] = [r#"{"broken":1}"#, r#"["type"]"#];
 
-    /// Each message's id, text and tools.
+    /// Lists each message's id, text and tools.
     fn shown(items: &[&str]) -> Value {
         let messages = serde_json::to_value(messages(
             &raw(items),

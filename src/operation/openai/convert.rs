@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::validate::compile;
 
-    /// The item in the middle of a page, without what all have; null if it is left out.
+    /// Gives the item in the middle of a page, without what all have; null if it is left out.
     fn converted(json: &str) -> Value {
         let raw = RawValue::from_string(json.to_owned()).unwrap();
         let Some(item) = item(&raw, "thr_1", Offset::UTC, 7).unwrap() else { return Value::Null };

@@ -164,7 +164,7 @@ mod tests {
         })
     }
 
-    /// White space, and values that would not survive being read and written again.
+    /// Makes white space, and values that would not survive being read and written again.
     fn json() -> impl Strategy<Value = String> {
         let leaf = select(vec![
             "null",
@@ -204,7 +204,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(500))]
 
-        /// Whatever a page is, all of its bytes are as they came but the cursor's.
+        // Whatever a page is, all of its bytes are as they came but the cursor's.
         #[test]
         fn nothing_is_written_anew_but_the_cursor(
             before in members(),
@@ -255,7 +255,7 @@ mod tests {
             }
         }
 
-        /// What has no cursor is as it came, whatever it is.
+        // What has no cursor is as it came, whatever it is.
         #[test]
         fn what_has_no_cursor_is_untouched(json in json(), members in members()) {
             let page = format!("{{{}}}", members.trim_end_matches(','));

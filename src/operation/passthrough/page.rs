@@ -34,12 +34,12 @@ impl PageRequest {
         }
     }
 
-    /// The most rows that it may have.
+    /// Gives the most rows that it may have.
     pub(super) fn limit(&self) -> Option<i64> {
         self.asked.map(|limit| limit.min(MAX_LIMIT))
     }
 
-    /// Whether more are asked for than there may be.
+    /// Tells whether more are asked for than there may be.
     pub(super) fn is_too_much(&self) -> bool {
         self.limit() != self.asked
     }
@@ -54,8 +54,8 @@ impl PageRequest {
     }
 }
 
-/// An integer as the upstream reads it: `"2"` and `true` are integers there. One that is too large
-/// is the largest.
+/// Gives an integer as the upstream reads it: `"2"` and `true` are integers there. One that is too
+/// large is the largest.
 fn integer(value: &Value) -> Option<i64> {
     let text: Cow<'_, str> = match value {
         Value::Bool(flag) => return Some(i64::from(*flag)),

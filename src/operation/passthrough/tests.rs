@@ -20,7 +20,7 @@ fn parser(unknown: UnknownRequests) -> impl Fn(&str) -> Result<Call, Rejection> 
     }
 }
 
-/// The least params of a request of this type.
+/// Gives the least params of a request of this type.
 fn params(kind: RequestType) -> Value {
     let action = json!({"type": "t"});
     let message = json!({

@@ -123,7 +123,7 @@ fn of_json(read: &Read<'_>) -> Result<Call, Rejection> {
     Ok(Call { audio: Audio::Base64(base64), mime_type: mime_type.into_owned() })
 }
 
-/// How many bytes a text in base64 stands for; `None` if it isn't one.
+/// Tells how many bytes a text in base64 stands for; `None` if it isn't one.
 fn decoded_len(text: &str) -> Option<usize> {
     // Nothing but the last piece may be padded.
     const PIECE: usize = 4096;

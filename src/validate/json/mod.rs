@@ -105,7 +105,7 @@ impl From<JsonError> for Rejection {
 /// begins like UTF-16's). No JSON begins with one.
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
-/// The text of a body.
+/// Gives the text of a body.
 ///
 /// # Errors
 /// [`JsonError`] if it is not UTF-8, or begins with a byte order mark.

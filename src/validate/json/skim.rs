@@ -98,7 +98,7 @@ impl<'de> Skim<'_, 'de> {
     }
 }
 
-/// The first characters of a text.
+/// Gives the first characters of a text.
 pub(super) fn beginning(text: &str, chars: usize) -> &str {
     let end = text.char_indices().nth(chars).map(|(end, _)| end);
     end.and_then(|end| text.get(..end)).unwrap_or(text)

@@ -33,7 +33,7 @@ fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-/// `owners`' threads, bound in that order: `thr_0`, `thr_1`, …
+/// Makes a store of `owners`' threads, bound in that order: `thr_0`, `thr_1`, …
 async fn store(owners: &[&str]) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
     for (n, owner) in owners.iter().enumerate() {
@@ -117,7 +117,7 @@ fn told(n: usize) -> Value {
     json!({"id": format!("thr_{n}"), "created_at": "2026-11-21T03:35:00Z", "title": "Theirs"})
 }
 
-/// An upstream with more threads than are looked through, none of which is asked for.
+/// Gives an upstream with more threads than are looked through, none of which is asked for.
 fn endless(params: &Value) -> Value {
     let after = params["after"].as_str().unwrap_or_default();
     json!({"data": [], "has_more": true, "after": format!("{after}x")})

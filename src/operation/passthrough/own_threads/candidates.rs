@@ -82,7 +82,7 @@ impl Candidates {
     }
 }
 
-/// What a session takes in memory for what is shown of it.
+/// Gives what a session takes in memory for what is shown of it.
 fn size(session: &PlacedSession) -> usize {
     let SessionRecord { title, thread_id, .. } = &session.record;
     title.as_deref().map_or(0, str::len) + thread_id.as_deref().map_or(0, str::len)

@@ -135,7 +135,7 @@ impl World {
         serde_json::from_slice(&body).unwrap()
     }
 
-    /// The caller's in the store's order.
+    /// Gives the caller's in the store's order.
     fn in_order(&self, ascending: bool) -> Vec<String> {
         let mut own = self.own.clone();
         // Ties are by id.
@@ -162,8 +162,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever the upstream's order is, between two pages too, and whether or not all of its
-    /// list can be read.
+    // Whatever the upstream's order is, between two pages too, and whether or not all of its
+    // list can be read.
     #[test]
     fn nothing_comes_twice_and_nothing_is_lost(
         own in 0_usize..40,
