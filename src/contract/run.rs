@@ -21,7 +21,7 @@ use super::format::TokenKind;
 use super::load::load;
 use super::reference;
 use super::report::{Difference, Outcome, Report, Verdict};
-use super::script::Outcome as Upstream;
+use super::script::TurnOutcome as Upstream;
 use super::target::{Stage, Target};
 use super::variables::Variables;
 use crate::error::BoxError;

@@ -26,11 +26,11 @@ pub(super) struct Arrival {
     pub(super) planned: Option<usize>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: TurnOutcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TurnOutcome {
     Answering,
     /// The gateway gave it up before the answer's end.
     GivenUp,
@@ -126,7 +126,7 @@ impl Script {
     pub(super) async fn settled(&self, scope: StepScope) {
         self.until(|state| {
             let mut arrivals = state.arrivals.iter().filter(|arrival| arrival.scope == scope);
-            arrivals.all(|arrival| arrival.outcome != Outcome::Answering)
+            arrivals.all(|arrival| arrival.outcome != TurnOutcome::Answering)
         })
         .await;
     }
@@ -163,7 +163,7 @@ impl Script {
             planned: planned.as_ref().map(|planned| planned.index),
             headers,
             body,
-            outcome: Outcome::Answering,
+            outcome: TurnOutcome::Answering,
         });
         drop(state);
         self.happened();
@@ -172,9 +172,9 @@ impl Script {
         ScriptedTurn { script: self.clone(), exchange, gate, arrival }
     }
 
-    fn conclude(&self, arrival: usize, outcome: Outcome) {
+    fn conclude(&self, arrival: usize, outcome: TurnOutcome) {
         if let Some(arrival) = self.state().arrivals.get_mut(arrival)
-            && arrival.outcome == Outcome::Answering
+            && arrival.outcome == TurnOutcome::Answering
         {
             arrival.outcome = outcome;
         }
@@ -208,12 +208,12 @@ impl ScriptedTurn {
 
     /// Notes that the answer was given to its end.
     pub(super) fn answered(&self) {
-        self.script.conclude(self.arrival, Outcome::Answered);
+        self.script.conclude(self.arrival, TurnOutcome::Answered);
     }
 }
 
 impl Drop for ScriptedTurn {
     fn drop(&mut self) {
-        self.script.conclude(self.arrival, Outcome::GivenUp);
+        self.script.conclude(self.arrival, TurnOutcome::GivenUp);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::item::{Content, Item, is_hidden};
 use super::request::PageRequest;
-use super::thread::{Attachment, ListPage, Status, Thread};
+use super::thread::{Attachment, CursorPage, Status, Thread};
 use super::timestamp::NaiveTimestamp;
 
 /// How many of the newest items every responder is shown.
@@ -70,7 +70,7 @@ pub(super) fn delete_thread(db: &Connection, id: &str) -> rusqlite::Result<()> {
 pub(super) fn threads(
     db: &Connection,
     request: &PageRequest,
-) -> rusqlite::Result<ListPage<Thread>> {
+) -> rusqlite::Result<CursorPage<Thread>> {
     let start: Option<(i64, i64)> = match &request.after {
         None => None,
         Some(after) => db
@@ -178,7 +178,7 @@ pub(super) fn items(
     db: &Connection,
     thread_id: &str,
     request: &PageRequest,
-) -> rusqlite::Result<ListPage<Box<RawValue>>> {
+) -> rusqlite::Result<CursorPage<Box<RawValue>>> {
     let start: Option<(i64, i64)> = match &request.after {
         None => None,
         Some(after) => db
@@ -273,12 +273,12 @@ fn page<T>(
     is_cut: bool,
     request: &PageRequest,
     id: impl Fn(&T) -> &String,
-) -> ListPage<T> {
+) -> CursorPage<T> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let has_more = is_cut || rows.len() > limit;
     rows.truncate(limit);
     let after = if has_more { rows.last().map(|row| id(row).clone()) } else { None };
-    ListPage { data: rows, has_more, after }
+    CursorPage { data: rows, has_more, after }
 }
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {

@@ -38,22 +38,22 @@ pub enum Status {
 
 /// A page of a list. The cursor is there exactly when there is more.
 #[derive(Debug, Serialize)]
-pub(super) struct ListPage<T> {
+pub(super) struct CursorPage<T> {
     pub(super) data: Vec<T>,
     pub(super) has_more: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<String>,
 }
 
-impl<T> ListPage<T> {
+impl<T> CursorPage<T> {
     pub(super) fn empty() -> Self {
         Self { data: Vec::new(), has_more: false, after: None }
     }
 
     /// Gives the page with each of its rows turned into something else.
-    pub(super) fn filter_map<U>(self, turn: impl FnMut(T) -> Option<U>) -> ListPage<U> {
+    pub(super) fn filter_map<U>(self, turn: impl FnMut(T) -> Option<U>) -> CursorPage<U> {
         let Self { data, has_more, after } = self;
-        ListPage { data: data.into_iter().filter_map(turn).collect(), has_more, after }
+        CursorPage { data: data.into_iter().filter_map(turn).collect(), has_more, after }
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) struct ThreadView<T> {
     created_at: NaiveTimestamp,
     status: Status,
     metadata: NoMetadata,
-    items: ListPage<T>,
+    items: CursorPage<T>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +82,7 @@ impl Thread {
         }
     }
 
-    pub(super) fn with_items<T>(self, items: ListPage<T>) -> ThreadView<T> {
+    pub(super) fn with_items<T>(self, items: CursorPage<T>) -> ThreadView<T> {
         ThreadView {
             title: self.title,
             id: self.id,
@@ -95,7 +95,7 @@ impl Thread {
 
     /// Shows it as in lists and events: the page of items is empty whether the thread is or not.
     pub(super) fn without_items(self) -> ThreadView<()> {
-        self.with_items(ListPage::empty())
+        self.with_items(CursorPage::empty())
     }
 }
 

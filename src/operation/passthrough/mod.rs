@@ -38,7 +38,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use page::PageRequest;
+use page::WantedPage;
 
 pub(crate) struct Passthrough;
 
@@ -55,7 +55,7 @@ pub(crate) struct Call {
     /// `params.title`.
     title: Option<String>,
     /// The page that a list is asked for.
-    page: PageRequest,
+    page: WantedPage,
 }
 
 /// What a request may do, by its type, and what its answer may show.
@@ -144,7 +144,7 @@ impl Operation for Passthrough {
         if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
             check_message(read, params, &parsed)?;
         }
-        let page = PageRequest::of(params);
+        let page = WantedPage::of(params);
         let body = match kind {
             Some(RequestType::ItemsList) if page.is_too_much() => page.bounded(read.body())?,
             _ => read.body().clone(),
@@ -175,7 +175,7 @@ impl Operation for Passthrough {
             (_, Some(id)) => Some(desk.owned_thread(principal, id).await?),
             (_, None) => None,
         };
-        let PageRequest { ascending, after, .. } = &call.page;
+        let WantedPage { ascending, after, .. } = &call.page;
         Ok(match (call.kind, thread) {
             (Some(T::ThreadsCreate), _) => Grant::Run(desk.begin_new_thread(principal).await?),
             // By type alone: a member that the type doesn't have must not change what it does.

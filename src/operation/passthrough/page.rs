@@ -15,7 +15,7 @@ const MAX_LIMIT: i64 = 10_000;
 
 /// What a list request asks for. The names and the default order are the protocol's.
 #[derive(Debug)]
-pub(super) struct PageRequest {
+pub(super) struct WantedPage {
     /// `params.limit`: absent and 0 mean the server's default of 20.
     pub(super) asked: Option<i64>,
     /// `params.order` is `asc`.
@@ -24,7 +24,7 @@ pub(super) struct PageRequest {
     pub(super) after: Option<String>,
 }
 
-impl PageRequest {
+impl WantedPage {
     /// Reads it out of a request's params.
     pub(super) fn of(params: &Value) -> Self {
         Self {

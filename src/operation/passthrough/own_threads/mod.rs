@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tower_service::Service;
 
 use super::cursors;
-use super::page::PageRequest;
+use super::page::WantedPage;
 use crate::chatkit::upstream::Upstream;
 use crate::error::BoxError;
 use crate::operation::Reply;
@@ -47,7 +47,7 @@ struct OwnPage<'a> {
 pub(super) async fn list<S, R>(
     upstream: &mut Upstream<S>,
     mut own: OwnThreads,
-    wanted: &PageRequest,
+    wanted: &WantedPage,
 ) -> Reply<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,

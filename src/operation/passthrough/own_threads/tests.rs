@@ -127,7 +127,7 @@ impl World {
         let page = ThreadsPage { user_id: Some(ada()), ascending, after, until: None, limit: 0 };
         let store = Arc::<MemoryStore>::clone(&self.store);
         let own = OwnThreads::of(store, page, ada());
-        let wanted = PageRequest { asked: Some(limit), ascending, after: None };
+        let wanted = WantedPage { asked: Some(limit), ascending, after: None };
         *self.requests.lock().unwrap() = 0;
         let reply = list(&mut upstream, own, &wanted).await.unwrap();
         assert!(*self.requests.lock().unwrap() <= 10 + self.own.len() / 100);
