@@ -39,7 +39,7 @@ use chatkit_rest::session::MemoryStore;
 use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder};
 
-/// The application: everything but the listener.
+/// Gives the application: everything but the listener.
 ///
 /// `ChatKitRestLayer` goes around the ChatKit endpoint alone, and the app's router is its fallback.
 /// (The other way round, `Router::fallback_service` takes the layer's `service`. `Router::layer` is
@@ -59,7 +59,7 @@ pub(crate) fn app() -> Result<
     Ok(ServiceBuilder::new().layer(from_fn(who_is_it)).layer(rest).service(endpoint))
 }
 
-/// The application's own authentication; yours may look at a session cookie.
+/// Gives the application's own authentication; yours may look at a session cookie.
 ///
 /// It runs for every request and refuses none: a path that may only be used by somebody known
 /// says so itself, as the REST paths do.
@@ -75,8 +75,8 @@ async fn who_is_it(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The application's ChatKit endpoint: any handler that speaks ChatKit. This one asks the server
-/// that is built in, so that the example needs nothing else.
+/// Gives the application's ChatKit endpoint: any handler that speaks ChatKit. This one asks the
+/// server that is built in, so that the example needs nothing else.
 ///
 /// `x-user-id` says who the request is for, and can be believed: the layer sets it, and nobody else
 /// asks here.

@@ -24,7 +24,7 @@ use chatkit_rest::principal::Principal;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
-/// The application: everything but the listener.
+/// Gives the application: everything but the listener.
 pub(crate) fn app(secret: String) -> Result<Router, chatkit_rest::error::Error> {
     let verifier = Verifier::builder().algorithms([Algorithm::Hs256]).secret(secret).build()?;
     let authenticate = AuthenticateLayer::new(Arc::new(verifier));

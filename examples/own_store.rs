@@ -88,7 +88,7 @@ impl<S: SessionStore> Counted<S> {
         })
     }
 
-    /// The lock is held for an addition, and never across an await.
+    /// Counts a call. The lock is held for an addition, and never across an await.
     fn count(&self, method: &'static str, ok: bool, time: Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(method).or_default();
@@ -266,8 +266,8 @@ impl<S: SessionStore> SessionStore for Counted<S> {
     }
 }
 
-/// A session's life, as the gateway lives it: created, taken by its first message, bound to the
-/// thread that the ChatKit server makes for it, and taken again.
+/// Gives a session's life, as the gateway lives it: created, taken by its first message, bound to
+/// the thread that the ChatKit server makes for it, and taken again.
 pub(crate) async fn tour(store: Arc<dyn SessionStore>) -> Result<String, Box<dyn Error>> {
     let ada = UserId::parse("ada")?;
     let now = Timestamp::now();

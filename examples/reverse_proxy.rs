@@ -40,7 +40,7 @@ url = "memory:"
 max_sessions = 100
 "#;
 
-/// The settings in the order in which they win.
+/// Gives the settings in the order in which they win.
 pub(crate) fn sources() -> Sources {
     Sources::new().toml("reverse_proxy's defaults", DEFAULTS).environment(std::env::vars_os())
 }

@@ -42,7 +42,7 @@ struct Order {
     quantity: u8,
 }
 
-/// The application: everything but the listener.
+/// Gives the application: everything but the listener.
 pub(crate) fn app() -> Result<Router, chatkit_rest::error::Error> {
     let limits = JsonLimits::default()
         .with_max_body_bytes(4096)

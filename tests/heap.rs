@@ -59,7 +59,7 @@ fn an_event_of_a_run_allocates_nothing() {
     assert!(short <= 4, "{short} allocations after the commit");
 }
 
-/// An upstream of one answer: `events` events, a chunk each, as fast as they are taken.
+/// Serves one answer: `events` events, a chunk each, as fast as they are taken.
 async fn serve_stream(listener: TcpListener, events: usize) {
     const EVENT: &str = "data: {\"type\":\"thread.item.updated\",\"delta\":\"012\"}\n\n";
     let (mut socket, _) = listener.accept().await.unwrap();
@@ -117,7 +117,8 @@ fn forwarding_an_event_allocates_less_than_once() {
     assert!(long.saturating_sub(short) < 10_000 / 10, "{short} and {long} allocations");
 }
 
-/// A store at `path` in which ada has so many conversations, whose titles are as long as they may be.
+/// Makes a store at `path` in which ada has so many conversations, whose titles are as long as they
+/// may be.
 fn with_conversations(path: &Path, conversations: usize) -> SqliteStore {
     let store = SqliteStore::open(path).unwrap();
     let thread = |n: usize| {
@@ -139,7 +140,7 @@ fn with_conversations(path: &Path, conversations: usize) -> SqliteStore {
     store
 }
 
-/// The most that is allocated at once for a page of each list of a user's, in bytes.
+/// Gives the most that is allocated at once for a page of each list of a user's, in bytes.
 fn of_pages(conversations: usize) -> Vec<u64> {
     let name = format!("chatkit-rest-heap-{}-{conversations}", std::process::id());
     let directory = std::env::temp_dir().join(name);

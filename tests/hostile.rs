@@ -33,12 +33,12 @@ const MIB: usize = 1 << 20;
 /// `limits.max_body_bytes`, less what the members around it take.
 const SIZE: usize = MIB - 2048;
 
-/// What a body may cost at its peak, the body itself not counted.
+/// Gives what a body may cost at its peak, the body itself not counted.
 fn allowed(body: usize) -> usize {
     8 * body + 16 * MIB
 }
 
-/// `open`, as many times `each` as fit into [`SIZE`], and `close`.
+/// Makes `open`, as many times `each` as fit into [`SIZE`], and `close`.
 fn filled(open: &str, each: impl Fn(usize) -> String, close: &str) -> String {
     let mut text = String::with_capacity(SIZE);
     text.push_str(open);
@@ -65,7 +65,7 @@ const MEMBERS: [&str; 9] = [
     "wrong answers",
 ];
 
-/// JSON, or nearly, of a megabyte each.
+/// Makes JSON, or nearly, of a megabyte each.
 fn hostile() -> Vec<(&'static str, String)> {
     let same = |text: &'static str| move |_: usize| text.to_owned();
     vec![
@@ -116,7 +116,7 @@ struct Case {
     size: usize,
 }
 
-/// The names of an object schema's properties.
+/// Gives the names of an object schema's properties.
 fn properties(schema: &Value) -> Vec<String> {
     let properties = schema["properties"].as_object();
     properties.into_iter().flat_map(|members| members.keys().cloned()).collect()
@@ -127,7 +127,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(source).unwrap()
 }
 
-/// The bodies of an operation that have `value` in them somewhere.
+/// Gives the bodies of an operation that have `value` in them somewhere.
 fn bodies(operation: Name, kind: &str, value: &str) -> Vec<(String, String)> {
     let mut bodies = vec![("the body".to_owned(), value.to_owned())];
     if operation.surface() == Surface::Rest && MEMBERS.contains(&kind) {

@@ -29,7 +29,7 @@ fn no_rooms_import_each_other_in_a_circle() {
     panic!("rooms import each other in a circle\n{}", steps.collect::<String>());
 }
 
-/// The shortest way from a room by what it imports back to itself, with it at both ends.
+/// Gives the shortest way from a room by what it imports back to itself, with it at both ends.
 fn circle<'a>(imports: &'a Imports, room: &'a str) -> Option<Vec<&'a str>> {
     let mut seen = BTreeSet::new();
     let mut ways = VecDeque::from([vec![room]]);
@@ -95,15 +95,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The module that a file of `src/` is: `session/sqlite/mod.rs` is `session`, `sqlite`.
+/// Gives the module that a file of `src/` is: `session/sqlite/mod.rs` is `session`, `sqlite`.
 fn module(path: &Path) -> Vec<String> {
     let path = path.with_extension("");
     let names = path.iter().map(|name| name.to_string_lossy().into_owned());
     names.filter(|name| !matches!(name.as_str(), "lib" | "main" | "mod")).collect()
 }
 
-/// The rooms that a file's code names by a path from the crate's root, with the line. `depth` is
-/// how many modules the file is below the root.
+/// Gives the rooms that a file's code names by a path from the crate's root, with the line. `depth`
+/// is how many modules the file is below the root.
 fn named_rooms(text: &str, depth: usize) -> Vec<(usize, String)> {
     let tokens = without_tests(&tokens(text));
     let token = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
@@ -139,7 +139,7 @@ fn named_rooms(text: &str, depth: usize) -> Vec<(usize, String)> {
     named
 }
 
-/// The first segments of what follows a path's `::`: one, or those of a list in braces.
+/// Gives the first segments of what follows a path's `::`: one, or those of a list in braces.
 fn first_names(tokens: &[(usize, String)], at: usize) -> Vec<String> {
     let token = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
     if token(at) != "{" {
@@ -183,7 +183,7 @@ fn without_tests(tokens: &[(usize, String)]) -> Vec<(usize, String)> {
     kept
 }
 
-/// Where the item whose attributes begin `at` has ended: behind its `;`, its body, or, of a
+/// Tells where the item whose attributes begin `at` has ended: behind its `;`, its body, or, of a
 /// member, its `,`.
 fn end_of_item(tokens: &[(usize, String)], at: usize) -> usize {
     let mut depth = 0_usize;
@@ -208,7 +208,8 @@ fn end_of_item(tokens: &[(usize, String)], at: usize) -> usize {
     tokens.len()
 }
 
-/// The words and signs of Rust code with their lines, without comments, strings and characters.
+/// Gives the words and signs of Rust code with their lines, without comments, strings and
+/// characters.
 fn tokens(text: &str) -> Vec<(usize, String)> {
     let mut tokens = Vec::new();
     let mut line = 1;
@@ -253,7 +254,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The length of a comment, which may have others in it.
+/// Gives the length of a comment, which may have others in it.
 fn comment(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -287,7 +288,7 @@ fn string(text: &str) -> usize {
     text.len()
 }
 
-/// The length of a raw string from its quote on.
+/// Gives the length of a raw string from its quote on.
 fn raw_string(text: &str, hashes: usize) -> usize {
     let end = format!("\"{}", "#".repeat(hashes));
     text.match_indices(&end)
@@ -296,7 +297,7 @@ fn raw_string(text: &str, hashes: usize) -> usize {
         .map_or(text.len(), |at| at + end.len())
 }
 
-/// The length of a character, or of a lifetime's sign.
+/// Gives the length of a character, or of a lifetime's sign.
 fn character(text: &str) -> usize {
     let mut chars = text.char_indices().skip(1);
     match (chars.next(), chars.next()) {

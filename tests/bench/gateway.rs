@@ -95,7 +95,7 @@ fn upstream(deltas: usize, request: &Request<Full<Bytes>>) -> Response<Canned> {
 
 type Answer = Ready<Result<Response<Canned>, Infallible>>;
 
-/// The rooms around an upstream whose runs have `deltas` deltas.
+/// Gives the rooms around an upstream whose runs have `deltas` deltas.
 pub(crate) fn gateway(
     rooms: &Rooms,
     deltas: usize,
@@ -112,7 +112,7 @@ pub(crate) fn gateway(
     }))
 }
 
-/// A token of ada's, good for long.
+/// Gives a token of ada's, good for long.
 pub(crate) fn token() -> String {
     let claims = serde_json::json!({ "sub": "ada", "exp": 4_000_000_000_u64 });
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
@@ -134,7 +134,7 @@ impl Furnished {
         Self { session, ..Self::on(store) }
     }
 
-    /// The same around a store with whatever it has.
+    /// Makes the same around a store with whatever it has.
     pub(crate) fn on(store: Arc<dyn SessionStore>) -> Self {
         let config = Sources::new()
             .toml(
@@ -157,7 +157,7 @@ impl Furnished {
         Self::request_of(&self.token, method, format!("{PREFIX}{path}"), body)
     }
 
-    /// A request for a path of a surface's, with the session's and the thread's ids in it.
+    /// Makes a request for a path of a surface's, with the session's and the thread's ids in it.
     pub(crate) fn of_surface(
         &self,
         surface: Surface,
@@ -192,7 +192,7 @@ impl Furnished {
             .unwrap()
     }
 
-    /// A thread by the pass-through: the smallest operation that asks the upstream.
+    /// Gives a thread by the pass-through: the smallest operation that asks the upstream.
     pub(crate) fn get_thread(&self) -> Request<Full<Bytes>> {
         let body = format!(r#"{{"type":"threads.get_by_id","params":{{"thread_id":"{THREAD}"}}}}"#);
         self.request(Method::POST, "", body)
@@ -221,7 +221,7 @@ async fn bound_session(store: &MemoryStore, id: SessionId) {
     store.settle(id, Settlement { lease: Some(lease), ..Settlement::default() });
 }
 
-/// The answer to `request`, which nothing here keeps waiting.
+/// Gives the answer to `request`, which nothing here keeps waiting.
 pub(crate) fn call<S, R>(service: &S, request: Request<Full<Bytes>>) -> Response<R>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>> + Clone,

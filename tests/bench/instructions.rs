@@ -28,7 +28,7 @@ use gateway::{Furnished, SECRET, call, drain, token};
 
 type Deltas = Pin<Box<Watch<Full<Bytes>, NoObserver>>>;
 
-/// `count` deltas in one frame.
+/// Makes `count` deltas in one frame.
 fn deltas(count: usize) -> Deltas {
     const DELTA: &str = "data: {\"type\":\"thread.item.updated\",\"delta\":\"0123456789\"}\n\n";
     Box::pin(Watch::new(Full::new(Bytes::from(DELTA.repeat(count))), NoObserver))
@@ -51,7 +51,7 @@ fn loose_json() -> Result<serde_json::Value, serde_json::Error> {
     black_box(serde_json::from_slice(black_box(gateway::RUN)))
 }
 
-/// A verifier that has seen a token, and the token.
+/// Gives a verifier that has seen a token, and the token.
 fn verifier(cache_capacity: usize) -> (Verifier, String) {
     let builder = Verifier::builder().algorithms([Algorithm::Hs256]).secret(SECRET);
     let verifier = builder.cache_capacity(cache_capacity).build().unwrap();

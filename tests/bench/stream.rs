@@ -173,7 +173,7 @@ fn whole(c: &mut Criterion) {
     answer("gateway/run_of_50", &|| furnished.run());
 }
 
-/// From a path to its operation.
+/// Measures the way from a path to its operation.
 fn routing(c: &mut Criterion) {
     let router = Router::new(Name::ALL, &Surfaces::rest("/api/v1/chatkit")).unwrap();
     let path = "/api/v1/chatkit/sessions/0198c0de-0000-4000-8000-000000000000/threads/thr_1/runs";

@@ -20,7 +20,7 @@ impl Db {
         format!("sqlite:{}", self.0.display())
     }
 
-    /// The rows of a query, each as one text.
+    /// Gives the rows of a query, each as one text.
     pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         let connection = rusqlite::Connection::open(&self.0).unwrap();
         let mut statement = connection.prepare(sql).unwrap();
@@ -389,7 +389,7 @@ fn a_dry_run_fails_where_the_real_one_does() {
     }
 }
 
-/// A log that a gateway's connection would keep from being removed.
+// A log that a gateway's connection would keep from being removed.
 #[test]
 fn no_large_log_is_left_beside_a_gateway() {
     let db = Db::new();
@@ -406,7 +406,7 @@ fn no_large_log_is_left_beside_a_gateway() {
     assert_eq!(std::fs::metadata(format!("{}-wal", db.0.display())).unwrap().len(), 0);
 }
 
-/// A process that waits for more of standard input, and is asked to end.
+// A process that waits for more of standard input, and is asked to end.
 #[cfg(unix)]
 #[test]
 fn who_is_interrupted_says_how_far_it_came() {
@@ -463,7 +463,7 @@ fn who_is_interrupted_says_how_far_it_came() {
     }
 }
 
-/// A process that is killed in the middle, and the same file again.
+// A process that is killed in the middle, and the same file again.
 #[test]
 fn who_is_killed_goes_on() {
     const LINES: usize = 20_000;
@@ -534,7 +534,7 @@ fn standard_input_is_read_and_help_has_a_line_of_it() {
     assert_eq!(out[4], "attachments: 1 adopted, 0 known already, 0 in conflict");
 }
 
-/// What the README says for the store of the SDK's samples.
+// What the README says for the store of the SDK's samples.
 #[test]
 fn the_queries_of_the_readme_write_what_is_read() {
     let readme = include_str!("../../README.md");

@@ -17,7 +17,7 @@ impl Drop for Process {
     }
 }
 
-/// A request's head and body.
+/// Gives a request's head and body.
 fn request(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -41,7 +41,7 @@ fn answer_one(listener: &TcpListener) -> (String, String) {
     question
 }
 
-/// The body of the answer to one POST request.
+/// Gives the body of the answer to one POST request.
 fn post(address: &str, path: &str, token: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();

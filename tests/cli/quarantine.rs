@@ -31,7 +31,7 @@ impl Db {
         run(&[&["quarantine"], arguments, &["--store", &store]].concat(), &[])
     }
 
-    /// A new session of `user`'s whose first run is called `thread`.
+    /// Gives a new session of `user`'s whose first run is called `thread`.
     async fn first_run(&self, user: &str, thread: &str) -> (SessionId, Bound) {
         let (id, now) = (SessionId::random(), Timestamp::now());
         let user_id = UserId::parse(user).unwrap();
@@ -45,7 +45,7 @@ impl Db {
         (id, self.gateway.bind(id, &user_id, lease, ThreadId::from(thread), now).await.unwrap())
     }
 
-    /// Ada's session, whose thread eve's was called like.
+    /// Makes ada's session, whose thread eve's was called like.
     async fn twice(&self, thread: &str) -> SessionId {
         let (id, bound) = self.first_run("ada", thread).await;
         assert_eq!(bound, Bound::Done);

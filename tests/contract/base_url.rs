@@ -16,7 +16,7 @@ fn token(user: &str) -> String {
     jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
 }
 
-/// A gateway of the usual kind, with the built-in server behind it.
+/// Gives a gateway of the usual kind, with the built-in server behind it.
 async fn gateway() -> (String, tokio::task::JoinHandle<()>) {
     let sources = Sources::new().environment([
         ("CHATKIT_REST__LISTEN", "127.0.0.1:0"),

@@ -35,7 +35,7 @@ fn believe(mut request: Request<ClientBody>) -> Request<ClientBody> {
 /// The settings that this stack has.
 const HAS: [&str; 1] = ["chat.invalid_status"];
 
-/// Whether a folder is an operation's of the surfaces that the layer has.
+/// Tells whether a folder is an operation's of the surfaces that the layer has.
 fn is_served(folder: &str) -> bool {
     Name::ALL
         .iter()

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use chatkit_rest::contract::{self, Target};
 
-/// Where the fixtures are.
+/// Tells where the fixtures are.
 fn fixtures() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"))
 }

@@ -25,7 +25,7 @@ fn parse(name: &str, fixture: &Value) -> Fixture {
     Fixture::parse(fixtures(), name, &fixture.to_string()).unwrap()
 }
 
-/// The places at which a fixture differs, in the order found.
+/// Gives the places at which a fixture differs, in the order found.
 fn places(report: &Report) -> Vec<String> {
     match &report.outcomes()[0].verdict {
         Verdict::Failed(differences) => {
@@ -241,7 +241,7 @@ async fn the_text_of_a_stream_is_the_upstreams() {
     assert!(report.is_success() && report.passed() == 1, "{report}");
 }
 
-/// The rooms, with something outside of them that tampers with what they answer.
+/// Gives the rooms, with something outside of them that tampers with what they answer.
 fn tampering(tamper: fn(Response<Bytes>, bool) -> (Response<Bytes>, bool)) -> Target {
     Target::service(move |upstream, config| {
         let store = Arc::new(MemoryStore::new());

@@ -8,7 +8,7 @@ use crate::client::{
     add_body, array, create, create_body, items, kind, next, op, send, server, string, text_of,
 };
 
-/// The ids of all items that count, seen or not, oldest first.
+/// Gives the ids of all items that count, seen or not, oldest first.
 async fn count_with_hidden(server: &Embedded, thread_id: &str) -> usize {
     let (mut count, mut after) = (0, String::new());
     loop {

@@ -15,7 +15,7 @@ pub(crate) fn json(text: &str) -> Json {
     Json::parse(text).unwrap()
 }
 
-/// A JSON string.
+/// Gives a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
@@ -50,12 +50,12 @@ impl Answer {
             && self.frames.concat() == b"Internal Server Error"
     }
 
-    /// Cut without a single event.
+    /// Tells whether it is cut without a single event.
     pub(crate) fn is_cut_at_once(&self) -> bool {
         self.events().is_empty() && self.cut
     }
 
-    /// The item of the last `thread.item.done` or `thread.item.replaced`.
+    /// Gives the item of the last `thread.item.done` or `thread.item.replaced`.
     pub(crate) fn last_item(&self) -> Json {
         self.events().iter().rev().find_map(|event| event.get("item").cloned()).unwrap()
     }
@@ -65,7 +65,7 @@ impl Answer {
     }
 }
 
-/// The event of a frame, which must be exactly one `data:` line.
+/// Gives the event of a frame, which must be exactly one `data:` line.
 pub(crate) fn event(frame: &Bytes) -> Json {
     let text = std::str::from_utf8(frame).unwrap();
     let data = text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
@@ -79,7 +79,7 @@ pub(crate) fn string(json: &Json, key: &str) -> String {
     json.get(key).and_then(Json::as_str).unwrap_or_else(|| panic!("{key} of {json}")).to_owned()
 }
 
-/// An event's type, or that of its update.
+/// Gives an event's type, or that of its update.
 pub(crate) fn kind(event: &Json) -> String {
     string(event.get("update").unwrap_or(event), "type")
 }
@@ -97,7 +97,7 @@ pub(crate) async fn send(server: &Embedded, body: &str) -> Response<EmbeddedBody
     server.clone().call(Request::post("/chatkit").body(body).unwrap()).await.unwrap()
 }
 
-/// The next event of a stream.
+/// Gives the next event of a stream.
 pub(crate) async fn next(body: &mut EmbeddedBody) -> Json {
     event(&body.frame().await.unwrap().unwrap().into_data().unwrap())
 }
@@ -152,14 +152,14 @@ pub(crate) async fn op(server: &Embedded, kind: &str, params: &str) -> Answer {
     post(server, &format!(r#"{{"type":"{kind}","params":{params}}}"#)).await
 }
 
-/// All items that clients may see, oldest first.
+/// Gives all items that clients may see, oldest first.
 pub(crate) async fn items(server: &Embedded, thread_id: &str) -> Vec<Json> {
     let params = format!(r#"{{"thread_id":"{thread_id}","limit":9999,"order":"asc"}}"#);
     let page = op(server, "items.list", &params).await.json();
     array(page.get("data").unwrap()).to_vec()
 }
 
-/// The text of a message's only part.
+/// Gives the text of a message's only part.
 pub(crate) fn text_of(item: &Json) -> String {
     string(&array(item.get("content").unwrap())[0], "text")
 }

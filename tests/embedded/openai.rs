@@ -24,13 +24,13 @@ const STREAM: &str =
 const DONE: &str = "data: [DONE]\n\n";
 const LAST_CHUNK: &str = "0\r\n\r\n";
 
-/// What a test waits for must come soon, or not at all.
+/// Waits for what must come soon, or not at all.
 async fn soon<F: Future>(future: F) -> F::Output {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, future).await.unwrap()
 }
 
-/// The clock jumps.
+/// Lets the clock jump.
 async fn pass(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -46,20 +46,20 @@ fn delta(text: &str) -> String {
     format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
 }
 
-/// A text with a finish reason beside it, or a reason alone.
+/// Gives a text with a finish reason beside it, or a reason alone.
 fn end(text: &str, reason: &str) -> String {
     let choice = json!({"delta": {"content": text}, "finish_reason": reason});
     format!("data: {}\n\n", json!({"choices": [choice]}))
 }
 
-/// What has arrived is read.
+/// Lets what has arrived be read.
 async fn settle() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Somebody said something, and the API began to answer; each text of that is out.
+/// Says something, to which the API begins to answer; each text of that is out.
 async fn begun(api: &Api, events: &str) -> (EmbeddedBody, Peer) {
     let mut body = send(&api.server, &create_body("hello")).await.into_body();
     let deltas = events.matches("content").count() - events.matches("\"content\":\"\"").count();
@@ -105,18 +105,18 @@ impl Api {
         Peer { tcp }
     }
 
-    /// Somebody says something.
+    /// Says something.
     fn say(&self, text: &str) -> JoinHandle<Answer> {
         let (server, text) = (self.server.clone(), text.to_owned());
         tokio::spawn(async move { create(&server, &text).await })
     }
 
-    /// Somebody says something, and the API answers with these bytes and closes.
+    /// Says something, which the API answers with these bytes and closes.
     async fn answered(&self, bytes: impl AsRef<[u8]>) -> Answer {
         self.answered_each(&[bytes.as_ref()]).await
     }
 
-    /// The same, where the question is asked as often as there are answers.
+    /// Gives the same, where the question is asked as often as there are answers.
     async fn answered_each(&self, answers: &[&[u8]]) -> Answer {
         let answer = self.say("hello");
         let mut asked = Vec::new();
@@ -138,7 +138,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// The next request: its head and its body.
+    /// Gives the next request: its head and its body.
     async fn request(&mut self) -> (String, String) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -156,7 +156,7 @@ impl Peer {
         soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// All of an answer, in one write.
+    /// Sends all of an answer, in one write.
     async fn answer(&mut self, text: &str) {
         let events = chunk(delta(text) + DONE);
         self.send([STREAM.as_bytes(), &events, LAST_CHUNK.as_bytes()].concat()).await;
@@ -170,13 +170,13 @@ impl Peer {
     }
 }
 
-/// The texts of the deltas.
+/// Gives the texts of the deltas.
 fn said(answer: &Answer) -> Vec<String> {
     let deltas = answer.events().into_iter().filter(|event| kind(event).ends_with("text_delta"));
     deltas.map(|event| string(event.get("update").unwrap(), "delta")).collect()
 }
 
-/// The turn ended with an error that may be tried again, or not.
+/// Tells whether the turn ended with an error that may be tried again, or that may not.
 fn failed(answer: &Answer) -> Option<bool> {
     let events = answer.events();
     let error = events.last().filter(|event| kind(event) == "error")?;
@@ -496,7 +496,7 @@ async fn an_error_in_the_stream_keeps_its_meaning() {
     }
 }
 
-/// A refusal that may be followed by another question at once.
+/// Makes a refusal that may be followed by another question at once.
 fn refused(status: u16) -> Vec<u8> {
     let body = r#"{"error":{"message":"planted","code":"some_code"}}"#;
     let length = body.len();
@@ -726,7 +726,7 @@ async fn a_conversation_goes_on_after_a_failure() {
     assert_eq!(post(&api.server, &act).await.types(), ["stream_options", "error"]);
 }
 
-/// A refusal that lasts, with the API's word for it.
+/// Makes a refusal that lasts, with the API's word for it.
 fn refused_for(status: u16, code: &str) -> Vec<u8> {
     let refused = String::from_utf8(refused(status)).unwrap();
     let length = format!("content-length: {}", refused.rsplit("\r\n").next().unwrap().len());
@@ -736,7 +736,7 @@ fn refused_for(status: u16, code: &str) -> Vec<u8> {
 }
 
 impl Api {
-    /// Somebody says something more. What the model was told each time, and the answer to it.
+    /// Says something more. Gives what the model was told each time, and the answer to it.
     async fn add(&self, thread_id: &str, text: &str, answers: &[&[u8]]) -> (Vec<Value>, Answer) {
         let (server, id, text) = (self.server.clone(), thread_id.to_owned(), text.to_owned());
         let answer = tokio::spawn(async move { add(&server, &id, &text).await });

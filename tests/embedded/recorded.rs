@@ -8,7 +8,7 @@ use chatkit_rest::embedded::Json;
 
 use crate::client::{array, json, kind, op, post, quoted, server, string};
 
-/// Whether it is free-form JSON, or differs on purpose.
+/// Tells whether it is free-form JSON, or differs on purpose.
 fn is_opaque(json: &Json, key: &str) -> bool {
     match key {
         "arguments" | "children" | "upload_descriptor" => true,
@@ -43,7 +43,7 @@ fn is_delta(event: &Json) -> bool {
     kind(event).ends_with("text_delta")
 }
 
-/// Whether the event tells a title that the recorded server did not give.
+/// Tells whether the event tells a title that the recorded server did not give.
 fn tells_title(event: &Json) -> bool {
     kind(event) == "thread.updated"
         && event.get("thread").unwrap().get("status").unwrap().to_string() == r#"{"type":"active"}"#

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::client::{create, items, kind, server, string, text_of};
 
-/// Any text that is no command.
+/// Makes any text that is no command.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),

@@ -34,7 +34,7 @@ async fn the_probe_connects_and_says_nothing() {
     upstream.accept().await.expect_closed().await;
 }
 
-/// A listener whose queue is full lets further connections hang.
+// A listener whose queue is full lets further connections hang.
 #[tokio::test]
 async fn a_connection_that_hangs() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -265,7 +265,7 @@ async fn a_slow_stream_lives_as_long_as_it_says_something() {
     assert_eq!(drain(&mut body).await, (vec![], None));
 }
 
-/// A client that doesn't read is not the upstream's fault.
+// A client that doesn't read is not the upstream's fault.
 #[tokio::test]
 async fn time_in_which_nobody_asks_does_not_count() {
     let upstream = Upstream::bind().await;
@@ -278,7 +278,7 @@ async fn time_in_which_nobody_asks_does_not_count() {
     assert_eq!(next(&mut body).await.unwrap(), "third");
 }
 
-/// The request's own body fails: that is no fault of the upstream, which sees a broken request.
+// The request's own body fails: that is no fault of the upstream, which sees a broken request.
 #[tokio::test]
 async fn a_request_that_breaks_off() {
     let upstream = Upstream::bind().await;

@@ -35,7 +35,7 @@ async fn a_connection_is_used_again_after_a_clean_end() {
     upstream.expect_no_more_connections().await;
 }
 
-/// A body whose length is known may never be asked for its end.
+// A body whose length is known may never be asked for its end.
 #[tokio::test]
 async fn the_last_byte_is_the_end() {
     let upstream = Upstream::bind().await;
@@ -66,7 +66,7 @@ async fn requests_at_once_have_a_connection_each_and_share_it_later() {
     assert_eq!(client.idle_connections(), 2);
 }
 
-/// uvicorn closes after an unhandled exception without announcing it.
+// uvicorn closes after an unhandled exception without announcing it.
 #[tokio::test]
 async fn not_after_a_server_error() {
     for status in ["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable"] {
@@ -97,7 +97,7 @@ async fn not_when_the_upstream_says_close_or_the_length_is_in_doubt() {
     }
 }
 
-/// The idle close of a server between two requests is nobody's problem.
+// The idle close of a server between two requests is nobody's problem.
 #[tokio::test]
 async fn a_connection_closed_while_idle_is_replaced() {
     for reset in [false, true] {
@@ -118,7 +118,7 @@ async fn a_connection_closed_while_idle_is_replaced() {
     }
 }
 
-/// The close and the request cross each other: the upstream may have read it.
+// The close and the request cross each other: the upstream may have read it.
 #[tokio::test]
 async fn a_request_that_was_written_is_never_written_again() {
     for reset in [false, true] {

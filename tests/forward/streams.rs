@@ -16,7 +16,7 @@ fn poll_frame(body: &mut UpstreamBody, cx: &mut Context<'_>) -> Poll<Bytes> {
     Pin::new(body).poll_frame(cx).map(|frame| frame.unwrap().unwrap().into_data().unwrap())
 }
 
-/// What lets whoever writes them on do so in one write.
+// What lets whoever writes them on do so in one write.
 #[tokio::test]
 async fn all_chunks_of_one_read_are_handed_over_before_the_body_is_pending() {
     let upstream = Upstream::bind().await;
@@ -34,8 +34,8 @@ async fn all_chunks_of_one_read_are_handed_over_before_the_body_is_pending() {
     assert_eq!(got, events);
 }
 
-/// hyper's connection and body wake each other for each chunk; a task that drives both would be
-/// polled twice.
+// hyper's connection and body wake each other for each chunk; a task that drives both would be
+// polled twice.
 #[tokio::test]
 async fn an_event_costs_the_task_one_poll() {
     let upstream = Upstream::bind().await;
@@ -124,7 +124,7 @@ async fn a_reset_gives_what_came_before_it_and_then_an_error() {
     assert_eq!(drain(&mut body).await, (b"secondthi".to_vec(), cut));
 }
 
-/// Without a length or chunks, the end of the connection is all there is (RFC 9112 section 6.3).
+// Without a length or chunks, the end of the connection is all there is (RFC 9112 section 6.3).
 #[tokio::test]
 async fn a_close_delimited_answer_ends_with_the_connection() {
     for head in ["HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
@@ -241,7 +241,7 @@ async fn a_known_length_is_told() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// However a body is chunked, and however the chunks are cut into packets.
+    // However a body is chunked, and however the chunks are cut into packets.
     #[test]
     fn any_chunking_arrives_as_it_was(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..3000), 0..12),

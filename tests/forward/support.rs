@@ -30,20 +30,20 @@ pub(crate) const JSON: &str =
 
 pub(crate) type Answer = Result<Response<UpstreamBody>, ForwardError>;
 
-/// What a test waits for must come at once, or not at all.
+/// Waits for what must come at once, or not at all.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, future).await.expect("nothing happened for 20 seconds")
 }
 
-/// The runtime looks at its sockets.
+/// Lets the runtime look at its sockets.
 pub(crate) async fn notice() {
     for _ in 0..3 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The clock jumps.
+/// Lets the clock jump.
 pub(crate) async fn pass(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;
@@ -81,7 +81,7 @@ impl Upstream {
         Peer { tcp }
     }
 
-    /// Nobody else has connected.
+    /// Expects that nobody else has connected.
     pub(crate) async fn expect_no_more_connections(&self) {
         notice().await;
         let accepted = pin!(self.listener.accept());
@@ -112,7 +112,7 @@ impl Received {
 }
 
 impl Peer {
-    /// The next request, which must have a `content-length` or no body.
+    /// Gives the next request, which must have a `content-length` or no body.
     pub(crate) async fn request(&mut self) -> Received {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -125,7 +125,7 @@ impl Peer {
         received
     }
 
-    /// Whether another request begins, rather than the connection ending.
+    /// Tells whether another request begins, rather than the connection ending.
     pub(crate) async fn has_request(&mut self) -> bool {
         matches!(self.tcp.peek(&mut [0]).await, Ok(1))
     }
@@ -136,7 +136,7 @@ impl Peer {
         assert_eq!(got, expected);
     }
 
-    /// In one write.
+    /// Sends in one write.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
     }
@@ -149,12 +149,12 @@ impl Peer {
         self.tcp.into_split()
     }
 
-    /// FIN.
+    /// Sends FIN.
     pub(crate) fn close(self) {
         drop(self.tcp);
     }
 
-    /// RST.
+    /// Sends RST.
     pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();
     }
@@ -167,7 +167,7 @@ impl Peer {
         }
     }
 
-    /// The other side has sent nothing and is still there.
+    /// Expects that the other side has sent nothing and is still there.
     pub(crate) fn expect_open(&self) {
         let read = self.tcp.try_read(&mut [0; 64]);
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -191,7 +191,7 @@ pub(crate) fn call(client: &HttpUpstream, request: Request<Full<Bytes>>) -> Join
     tokio::spawn(client.clone().oneshot(request))
 }
 
-/// One whole exchange on `peer`, or on a new connection.
+/// Does one whole exchange on `peer`, or on a new connection.
 pub(crate) async fn exchange(
     upstream: &Upstream,
     client: &HttpUpstream,
@@ -210,7 +210,7 @@ pub(crate) async fn exchange(
     (peer, Response::from_parts(parts, body))
 }
 
-/// An open stream: the head and a first event have been handed over.
+/// Gives an open stream: the head and a first event have been handed over.
 pub(crate) async fn open_stream(
     upstream: &Upstream,
     client: &HttpUpstream,
@@ -225,18 +225,18 @@ pub(crate) async fn open_stream(
     (peer, body)
 }
 
-/// The next piece of a body that isn't at its end.
+/// Gives the next piece of a body that isn't at its end.
 pub(crate) async fn next(body: &mut UpstreamBody) -> Result<Bytes, ForwardError> {
     let frame = soon(body.frame()).await.expect("not the end");
     frame.map(|frame| frame.into_data().expect("data"))
 }
 
-/// All that comes, and how it ends.
+/// Gives all that comes, and how it ends.
 pub(crate) async fn drain(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
     soon(collect(body)).await
 }
 
-/// The same, for as long as it takes.
+/// Gives the same, for as long as it takes.
 pub(crate) async fn collect(body: &mut UpstreamBody) -> (Vec<u8>, Option<ForwardErrorKind>) {
     let mut bytes = Vec::new();
     loop {

@@ -87,7 +87,7 @@ async fn requests_share_an_encrypted_connection() {
     }
 }
 
-/// Anybody on the way can close a connection; only the upstream can say that it is the end.
+// Anybody on the way can close a connection; only the upstream can say that it is the end.
 #[tokio::test]
 async fn an_end_that_tls_does_not_vouch_for_is_a_cut() {
     for announced in [true, false] {

@@ -38,8 +38,8 @@ async fn adopt(file: &Path, entry: Adoption) {
     assert_eq!(store.adopt(vec![entry]).await.unwrap(), [Adopted::Done]);
 }
 
-/// An upstream whose threads had some messages each, of which pages have three items, and which says
-/// one in answer to each message. `asked` counts its pages of items.
+/// Makes an upstream whose threads had some messages each, of which pages have three items, and
+/// which says one in answer to each message. `asked` counts its pages of items.
 fn with_messages(upstream: Upstream, messages: usize, asked: Arc<AtomicU32>) -> Answering {
     upstream.answer(move |received| {
         let request = received.json();
@@ -60,7 +60,7 @@ fn with_messages(upstream: Upstream, messages: usize, asked: Arc<AtomicU32>) -> 
     })
 }
 
-/// Hidden items and widgets are among the messages, and are none.
+/// Makes a page. Hidden items and widgets are among the messages, and are none.
 fn page(messages: usize, from: usize) -> Value {
     let kinds = ["user_message", "assistant_message", "hidden_context_item", "widget"];
     let all: Vec<_> = kinds

@@ -5,7 +5,7 @@ use crate::support::{
     chunk, created, data, last_chunk, options, preamble, user_done,
 };
 
-/// Everything that is legal in a stream of events, and some that isn't.
+/// Gives everything that is legal in a stream of events, and some that isn't.
 fn odd(thread_id: &str) -> Vec<u8> {
     let crlf = |event: String| event.replace('\n', "\r\n");
     let cr = |event: String| event.replace('\n', "\r");
@@ -27,7 +27,7 @@ fn odd(thread_id: &str) -> Vec<u8> {
     bytes
 }
 
-/// The lengths of the pieces: all alike, and a few drawn.
+/// Gives the lengths of the pieces: all alike, and a few drawn.
 fn cuttings(length: usize) -> Vec<Vec<usize>> {
     let mut cuttings: Vec<Vec<usize>> =
         [1, 2, 3, 7, 64, length].iter().map(|size| vec![*size; length / size + 1]).collect();

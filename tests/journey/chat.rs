@@ -15,7 +15,7 @@ const TOOL_CALL: &str = "{\"type\":\"thread.item.done\",\"item\":{\"id\":\"tc_1\
     \"thr_1\",\"created_at\":\"2026-11-21T03:00:02\",\"type\":\"client_tool_call\",\"status\":\
     \"pending\",\"call_id\":\"call_1\",\"name\":\"look_up\",\"arguments\":{}}}";
 
-/// A question of `user`'s, to be sent.
+/// Gives a question of `user`'s, to be sent.
 fn ask(user: &str, body: &Value) -> TestRequest {
     TestRequest::new("POST", "//api/chat").user(user).json(&body.to_string())
 }
@@ -24,14 +24,14 @@ async fn asked(gateway: &Gateway, user: &str, body: &Value) -> Reply {
     gateway.send(ask(user, body)).await
 }
 
-/// The id of a conversation that has its first answer.
+/// Gives the id of a conversation that has its first answer.
 async fn begun(gateway: &Gateway, user: &str) -> Value {
     let reply = asked(gateway, user, &json!({ "message": "hi" })).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["conversation_id"].clone()
 }
 
-/// An upstream that answers everything with the same words, and gives each thread its own id.
+/// Gives an upstream that answers everything with the same words, and gives each thread its own id.
 fn talkative(upstream: Upstream) -> Answering {
     let threads = AtomicU32::new(0);
     upstream.answer(move |received| {
@@ -413,7 +413,7 @@ async fn a_hundred_questions_at_once_are_answered_and_streams_are_counted() {
     asked(&gateway, "eve", &streamed).await.refusal(429, "RATE_LIMITED");
 }
 
-/// The number of the conversation that was answered.
+/// Gives the number of the conversation that was answered.
 async fn answered(mut client: Client) -> u64 {
     let reply = client.reply().await;
     assert_eq!(reply.status, 200, "{}", reply.text());

@@ -19,7 +19,7 @@ fn ask(body: &str) -> TestRequest {
 
 const HI: &str = "{\"message\":\"hi\"}";
 
-/// What the gateway says by itself.
+/// Gives what the gateway says by itself.
 async fn alone(settings: &[(&'static str, &str)], request: TestRequest) -> Reply {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::with(&upstream, settings).await;
@@ -30,7 +30,7 @@ async fn alone(settings: &[(&'static str, &str)], request: TestRequest) -> Reply
     reply
 }
 
-/// What an answer of the upstream's to a first message becomes.
+/// Gives what an answer of the upstream's to a first message becomes.
 async fn answered(answer: impl AsRef<[u8]>) -> Reply {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::with(&upstream, &[("upstream.first_byte_timeout", "200ms")]).await;
@@ -41,7 +41,7 @@ async fn answered(answer: impl AsRef<[u8]>) -> Reply {
     client.reply().await
 }
 
-/// The second of two questions, with these settings.
+/// Gives the second of two questions, with these settings.
 async fn second(settings: &[(&'static str, &str)], goes_on: bool) -> Reply {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::with(&upstream, settings).await;
@@ -52,7 +52,7 @@ async fn second(settings: &[(&'static str, &str)], goes_on: bool) -> Reply {
     gateway.send(ask(&json!({ "message": "hi", "conversation_id": id }).to_string())).await
 }
 
-/// What ada gets, whose conversation it was, and eve, whose thread was called like hers.
+/// Gives what ada gets, whose conversation it was, and eve, whose thread was called like hers.
 async fn twice() -> (Reply, Reply) {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;
@@ -195,7 +195,7 @@ async fn request_timeout() -> Reply {
     client.reply().await
 }
 
-/// A session that REST made, whose first message is under way.
+/// Gives a session that REST made, whose first message is under way.
 async fn conflict() -> Reply {
     let upstream = Upstream::bind().await;
     let gateway = Gateway::start(&upstream).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Gateway, Reply, SECRET, TestRequest, Upstream};
 
-/// A gateway with the upstream that is built in, which keeps and pages for itself.
+/// Gives a gateway with the upstream that is built in, which keeps and pages for itself.
 async fn gateway(more: &[(&'static str, &str)]) -> Gateway {
     let mut settings = vec![
         ("upstream.url", "embedded"),
@@ -18,7 +18,7 @@ async fn gateway(more: &[(&'static str, &str)]) -> Gateway {
     Gateway::configured(&settings).await
 }
 
-/// What is answered to a question.
+/// Gives what is answered to a question.
 async fn asked(gateway: &Gateway, message: &str, conversation: &Value) -> Value {
     let body = json!({ "message": message, "conversation_id": conversation }).to_string();
     let reply = gateway.post("ada", "//api/chat", &body).await;
@@ -38,7 +38,7 @@ async fn get(gateway: &Gateway, path: &str) -> Value {
     reply.json()
 }
 
-/// All pages below a path: each one's `member`.
+/// Gives all pages below a path: each one's `member`.
 async fn pages(gateway: &Gateway, path: &str, member: &str) -> Vec<Vec<Value>> {
     let (mut pages, mut query) = (Vec::new(), String::new());
     loop {
@@ -171,7 +171,7 @@ async fn a_conversation_is_its_owners_to_read() {
     assert_eq!(wrong.field("allow"), Some("GET, HEAD"));
 }
 
-/// What is answered about a conversation when the upstream says this.
+/// Gives what is answered about a conversation when the upstream says this.
 async fn failing(answer: &[u8]) -> Reply {
     use crate::support::{MESSAGE_DONE, preamble, stream_answer};
     let upstream = Upstream::bind().await;

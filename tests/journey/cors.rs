@@ -43,8 +43,8 @@ async fn a_preflight_is_answered_without_a_token() {
     }
 }
 
-/// A page asks what it may do with its origin and the method that is to follow. Without one of them
-/// it is a question that nothing here answers, whoever may call from where.
+// A page asks what it may do with its origin and the method that is to follow. Without one of them
+// it is a question that nothing here answers, whoever may call from where.
 #[tokio::test]
 async fn what_is_no_preflight_is_refused_as_it_is_without_other_origins() {
     let upstream = Upstream::bind().await;

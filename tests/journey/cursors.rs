@@ -14,7 +14,7 @@ use crate::support::{
 
 const KEY: &str = "sk-planted-key";
 
-/// An upstream whose list has every thread so far, `thr_0`, `thr_1`, …
+/// Gives an upstream whose list has every thread so far, `thr_0`, `thr_1`, …
 fn answer(upstream: Upstream) -> crate::support::Answering {
     let made = AtomicU32::new(0);
     upstream.answer(move |received| match received.kind().as_str() {
@@ -57,7 +57,7 @@ async fn ask(gateway: &Gateway, request: TestRequest) -> Reply {
     gateway.send(request.user("ada").field("x-request-id", "r-1")).await
 }
 
-/// The head without what is about its time, and the body.
+/// Gives the head without what is about its time, and the body.
 fn bytes(reply: &Reply) -> (u16, String) {
     (reply.status, reply.text().to_owned())
 }
@@ -231,13 +231,13 @@ struct Items {
 impl Items {
     const OF_EACH: u32 = 5;
 
-    /// All of a thread's items begin before the next one's.
+    /// Gives an id's place in time. All of a thread's items begin before the next one's.
     fn time(id: &str) -> Option<u32> {
         let (thread, item) = id.strip_prefix("thr_")?.split_once('_')?;
         Some(thread.parse::<u32>().ok()? * Self::OF_EACH + item.parse::<u32>().ok()?)
     }
 
-    /// How many pages were asked for.
+    /// Tells how many pages were asked for.
     fn pages(&self) -> u32 {
         self.pages.load(Ordering::SeqCst)
     }
@@ -294,13 +294,13 @@ impl Items {
         })
     }
 
-    /// A thread's oldest items.
+    /// Gives a thread's oldest items.
     fn first(n: u32) -> Value {
         let id = format!("thr_{n}_0");
         json!({"data": [Self::row(&id)], "has_more": true, "after": id})
     }
 
-    /// What the upstream was asked by since this was asked last.
+    /// Gives what the upstream was asked by since this was asked last.
     fn asked(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -350,7 +350,7 @@ impl Surface {
         gateway.send(request.field("x-request-id", "r-1")).await
     }
 
-    /// The ids that a page shows, and the cursor of the next.
+    /// Gives the ids that a page shows, and the cursor of the next.
     fn read(self, page: &Reply) -> (Vec<String>, Option<String>) {
         let json = page.json();
         let (rows, after) = match self {

@@ -152,7 +152,7 @@ async fn a_json_answer_passed_on_is_cut_where_the_upstreams_was() {
     }
 }
 
-/// An HTTP/1.0 body ends with its connection, so only a reset can tell a cut from an end.
+// An HTTP/1.0 body ends with its connection, so only a reset can tell a cut from an end.
 #[tokio::test]
 async fn a_client_that_knows_no_chunks_sees_the_break_as_a_reset() {
     let upstream = Upstream::bind().await;

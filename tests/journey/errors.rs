@@ -30,13 +30,13 @@ macro_rules! rows {
     };
 }
 
-/// Whoever is asked to come back is told when.
+/// Tells whether a client is asked to come back; whoever is, is told when.
 fn asks_back(code: Code) -> bool {
     matches!(code, Code::Conflict | Code::RateLimited | Code::ServiceUnavailable)
 }
 
-/// What is the upstream's fault, or the gateway's, is told as RFC 9209 has it, and what is the client's
-/// own fault is not.
+/// Gives what RFC 9209 calls what is the upstream's fault, or the gateway's; none for what is the
+/// client's own.
 fn proxy_status(code: Code) -> Option<&'static str> {
     match code {
         Code::UpstreamRejected => Some("chatkit-rest; received-status=400"),
@@ -142,7 +142,7 @@ async fn forbidden() -> Reply {
     gateway.get("eve", &format!("/sessions/{session}")).await
 }
 
-/// Ada's session on `thr_1`, and what eve got when her thread was called so too.
+/// Makes ada's session on `thr_1`, and what eve got when her thread was called so too.
 async fn twice(gateway: &Gateway, upstream: &Upstream) -> (String, Reply) {
     let adas = gateway.bound(upstream, "ada", "thr_1").await;
     let eves = gateway.session("eve").await;

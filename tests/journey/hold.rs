@@ -76,7 +76,7 @@ async fn the_hold_ends_with_its_bytes() {
     client.expect_body(&comment.repeat(2)).await;
 }
 
-/// What the user quotes comes back in the preamble, and says nothing about how the run goes.
+// What the user quotes comes back in the preamble, and says nothing about how the run goes.
 #[tokio::test]
 async fn a_long_message_is_held_for_as_long_as_a_short_one() {
     let upstream = Upstream::bind().await;

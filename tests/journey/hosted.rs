@@ -9,7 +9,7 @@ use crate::support::{
 
 const KEY: &str = "sk-planted-key";
 
-/// `openai.api_keys` of the one service.
+/// Writes `openai.api_keys` of the one service.
 fn keys() -> String {
     format!("support={}", ApiKey::of("support", KEY).unwrap().digest())
 }

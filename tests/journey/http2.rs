@@ -310,8 +310,8 @@ async fn a_client_whose_connection_is_gone_frees_the_upstreams_of_all_its_stream
     }
 }
 
-/// A stream that is opened costs a client next to nothing, so one that is reset at once must
-/// cost the gateway no more than that.
+// A stream that is opened costs a client next to nothing, so one that is reset at once must
+// cost the gateway no more than that.
 #[tokio::test]
 async fn streams_that_are_reset_at_once_leave_nothing_behind() {
     let upstream = Upstream::bind().await;

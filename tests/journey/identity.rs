@@ -129,14 +129,15 @@ async fn what_belongs_to_the_clients_connection_stays_there() {
     assert!(received.head.starts_with("POST /chatkit HTTP/1.1\r\n"), "{}", received.head);
 }
 
-/// What the upstream is told of the gateway's address: host, protocol, prefix, and all at once.
+/// Gives what the upstream is told of the gateway's address: host, protocol, prefix, and all at
+/// once.
 fn address(received: &Received) -> [Option<&str>; 4] {
     ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "forwarded"]
         .map(|name| received.field(name))
 }
 
-/// The first request of every surface to the upstream of such a gateway, whose clients claim to
-/// have reached it elsewhere.
+/// Gives the first request of every surface to the upstream of such a gateway, whose clients claim
+/// to have reached it elsewhere.
 async fn of_every_surface(settings: &[(&'static str, &str)]) -> Vec<(&'static str, Received)> {
     let upstream = Upstream::bind().await;
     let key = ApiKey::of("support", "sk-planted-key").unwrap();

@@ -145,7 +145,7 @@ async fn a_message_and_a_body_have_a_largest_size() {
     upstream.request().await;
 }
 
-/// What nobody knows is passed on: no text gets around the limit of messages by it.
+// What nobody knows is passed on: no text gets around the limit of messages by it.
 #[tokio::test]
 async fn members_that_are_not_known_have_a_largest_size_together() {
     let upstream = Upstream::bind().await;
@@ -224,8 +224,8 @@ async fn bodies_that_are_being_read_have_a_largest_size_together() {
     }
 }
 
-/// Beside a large answer that doesn't end, one more of the same user's is too much, however it was
-/// asked for; others have theirs.
+// Beside a large answer that doesn't end, one more of the same user's is too much, however it was
+// asked for; others have theirs.
 #[tokio::test]
 async fn answers_that_are_being_read_have_a_largest_size_together() {
     let upstream = Upstream::bind().await;
@@ -309,7 +309,7 @@ async fn answers_that_are_being_read_have_a_largest_size_together() {
     }
 }
 
-/// Until the client has it; where there is no room for it, nothing is held.
+// Until the client has it; where there is no room for it, nothing is held.
 #[tokio::test]
 async fn what_is_held_of_runs_is_counted() {
     let upstream = Upstream::bind().await;

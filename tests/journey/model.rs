@@ -7,7 +7,7 @@ use crate::support::{
     everything_logged, stream_answer,
 };
 
-/// A gateway whose model is at `api`.
+/// Gives a gateway whose model is at `api`.
 async fn gateway(api: &Upstream) -> Gateway {
     let base_url = format!("http://{}/v1", api.address());
     let settings = [
@@ -29,7 +29,7 @@ fn delta(text: &str) -> String {
     data(&json!({"choices": [{"delta": {"content": text}}]}).to_string())
 }
 
-/// A run whose model gives these answers, one for each time that it is asked.
+/// Gives a run whose model gives these answers, one for each time that it is asked.
 async fn run<T: AsRef<[u8]>>(gateway: &Gateway, api: &Upstream, answers: &[T]) -> Reply {
     let session = gateway.session("ada").await;
     let mut client = gateway.say("ada", &session).await;

@@ -10,7 +10,7 @@ use crate::support::{
 const INPUT: &str =
     r#"{"content":[{"type":"input_text","text":"hi"}],"attachments":[],"inference_options":{}}"#;
 
-/// One request of each type that names a thread, with its other parameters.
+/// Lists one request of each type that names a thread, with its other parameters.
 fn about(thread: &str) -> Vec<(&'static str, String)> {
     let rest = [
         ("threads.get_by_id", String::new()),

@@ -67,7 +67,7 @@ async fn a_slow_body_is_a_408() {
     client.expect_end().await;
 }
 
-/// The rest of a body is nothing to wait for once its answer is known.
+// The rest of a body is nothing to wait for once its answer is known.
 #[tokio::test]
 async fn a_body_that_trickles_on_after_its_answer_is_not_waited_for() {
     let upstream = Upstream::bind().await;

@@ -20,7 +20,7 @@ fn service(method: &str, path: &str) -> TestRequest {
     request.field("authorization", &format!("Bearer {KEY}"))
 }
 
-/// Everything that can be asked about a thread, but by a service.
+/// Gives everything that can be asked about a thread, but by a service.
 fn requests(session: &str, thread: &str) -> Vec<TestRequest> {
     let own = format!("/sessions/{session}");
     let threads = format!("{own}/threads/{thread}");
@@ -75,7 +75,7 @@ fn requests(session: &str, thread: &str) -> Vec<TestRequest> {
     all
 }
 
-/// That nobody gets at the thread, and the upstream hears of nothing.
+/// Expects that nobody gets at the thread, and the upstream hears of nothing.
 async fn expect_locked(gateway: &Gateway, upstream: &Upstream, session: &str, thread: &str) {
     for by in [session, thread] {
         for request in requests(session, by) {
@@ -101,7 +101,7 @@ async fn expect_locked(gateway: &Gateway, upstream: &Upstream, session: &str, th
     upstream.expect_no_connection();
 }
 
-/// That the lists of threads don't have it, whatever the upstream's has.
+/// Expects that the lists of threads don't have it, whatever the upstream's has.
 async fn expect_hidden(gateway: &Gateway, upstream: &Upstream) {
     let list = r#"{"type":"threads.list","params":{}}"#;
     let listed = gateway.post("ada", "", list).await.json();
@@ -111,7 +111,7 @@ async fn expect_hidden(gateway: &Gateway, upstream: &Upstream) {
     upstream.expect_no_connection();
 }
 
-/// A gateway on the store of `folder`.
+/// Gives a gateway on the store of `folder`.
 async fn gateway(folder: &Folder, upstream: &Upstream) -> Gateway {
     let keys = format!("support={}", ApiKey::of("support", KEY).unwrap().digest());
     let store = folder.store();
@@ -122,7 +122,7 @@ fn store(folder: &Folder) -> SqliteStore {
     SqliteStore::open(folder.store().strip_prefix("sqlite:").unwrap().as_ref()).unwrap()
 }
 
-/// What an upstream says of a thread that it has changed.
+/// Gives what an upstream says of a thread that it has changed.
 fn updated(thread: &str) -> String {
     data(&format!(
         "{{\"type\":\"thread.updated\",\"thread\":{{\"id\":\"{thread}\",\"title\":\"of {thread}\"}}}}"
@@ -251,7 +251,7 @@ impl Way {
     }
 }
 
-/// She learns that it failed, and nothing about whose thread it is.
+/// Expects that she learns that it failed, and nothing about whose thread it is.
 fn expect_nothing_told(reply: &Reply, status: u16) {
     let error = reply.refusal(status, "THREAD_ID_REUSED");
     assert_eq!(error.get("details"), None);
@@ -371,8 +371,8 @@ async fn who_deletes_a_thread_that_is_locked_meanwhile_is_told() {
     }
 }
 
-/// A one-shot chat, or a first run of `session`, that is told its thread's id while its bind has to
-/// wait behind another write, and whose client leaves then.
+/// Leaves a one-shot chat, or a first run of `session`, that is told its thread's id while its bind
+/// has to wait behind another write, and whose client leaves then.
 async fn leave_while_it_is_bound(
     gateway: &Gateway,
     upstream: &Upstream,

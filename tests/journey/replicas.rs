@@ -7,7 +7,7 @@ use crate::support::{
     preamble, stream_answer, user_done,
 };
 
-/// An upstream that gives every new thread the same id.
+/// Gives an upstream that gives every new thread the same id.
 fn forgetful(upstream: Upstream) -> Answering {
     upstream.answer(|received| match received.kind().as_str() {
         "threads.create" => stream_answer(&format!("{}{MESSAGE_DONE}", preamble("thr_1"))),

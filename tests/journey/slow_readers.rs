@@ -82,7 +82,7 @@ async fn a_client_that_takes_next_to_nothing_is_closed_in_time() {
     .await;
 }
 
-/// What the system holds for a client is little enough that it is seen to take it.
+// What the system holds for a client is little enough that it is seen to take it.
 #[tokio::test]
 async fn a_client_that_takes_a_little_all_the_time_is_not_cut() {
     let upstream = Upstream::bind().await;
@@ -125,7 +125,7 @@ async fn a_client_that_leaves_without_having_read_frees_the_upstream() {
     peer.expect_closed().await;
 }
 
-/// All of a whole answer is in the server's hands long before the client has it.
+// All of a whole answer is in the server's hands long before the client has it.
 #[tokio::test]
 async fn an_answer_that_is_not_taken_to_its_end_is_not_complete_in_the_log() {
     let upstream = Upstream::bind().await;

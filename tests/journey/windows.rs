@@ -65,7 +65,7 @@ async fn who_opens_no_window_goes_without_and_its_connection_goes_on() {
     }
 }
 
-/// The answers of those who ask for nothing but a page: they have no token either.
+// The answers of those who ask for nothing but a page: they have no token either.
 #[tokio::test]
 async fn who_opens_no_window_for_a_page_goes_without() {
     let upstream = Upstream::bind().await;
@@ -158,7 +158,7 @@ async fn a_run_that_has_ended_is_not_ended_for_who_did_not_take_it() {
     assert_eq!(gateway.get("ada", "/sessions").await.status, 200);
 }
 
-/// What has gone to the server's memory is not taken, whatever the windows were.
+// What has gone to the server's memory is not taken, whatever the windows were.
 #[tokio::test]
 async fn a_window_that_is_taken_back_frees_nobody_from_the_clock() {
     let upstream = Upstream::bind().await;
@@ -250,7 +250,7 @@ async fn who_has_taken_all_there_is_may_wait_for_more() {
     assert_eq!((end.payload, end.flags), (vec![], END_STREAM));
 }
 
-/// No tunnel is made, and nothing is kept for one.
+// No tunnel is made, and nothing is kept for one.
 #[tokio::test]
 async fn who_asks_for_a_tunnel_gets_an_answer() {
     let upstream = Upstream::bind().await;

@@ -7,7 +7,7 @@ fn head(request_line: &str, fields: &str) -> String {
     format!("{request_line}\r\nhost: x\r\nauthorization: Bearer {token}\r\n{fields}\r\n")
 }
 
-/// A request that makes a session.
+/// Gives a request that makes a session.
 fn creation(fields: &str, body: &str) -> String {
     let line = format!("POST {PREFIX}/sessions HTTP/1.1");
     format!("{}{body}", head(&line, &format!("content-type: application/json\r\n{fields}")))

@@ -12,7 +12,7 @@ use axum::routing::get;
 
 use crate::support::{Answer, LIST, PREFIX, ada, ask, embedded, layer, over_http};
 
-/// The host's authentication.
+/// Gives the host's authentication.
 async fn who_is_it(mut request: Request, next: Next) -> Response {
     if request.headers().contains_key("x-api-key") {
         request.extensions_mut().insert(ada());
@@ -35,7 +35,7 @@ async fn go(app: &Router, method: &str, path: &str, known: bool, body: &str) -> 
     ask(app, request(method, path, known, body)).await
 }
 
-/// A session and its first run; the answer to that.
+/// Gives a session and its first run; the answer to that.
 async fn run(app: &Router) -> Answer {
     let session = go(app, "POST", "/api/v1/chatkit/sessions", true, "").await;
     assert!(session.status.is_success(), "{session:?}");
@@ -111,9 +111,9 @@ impl io::Write for Log {
     }
 }
 
-/// `Router::layer` puts a layer around each route and around the router's fallback: what is none of
-/// ours was the wrapped route's, so everything but runs worked. Now nothing does, and the log says
-/// why runs don't.
+// `Router::layer` puts a layer around each route and around the router's fallback: what is none of
+// ours was the wrapped route's, so everything but runs worked. Now nothing does, and the log says
+// why runs don't.
 #[tokio::test]
 async fn as_a_layer_of_a_router_it_is_seen_to_be_wrong() {
     let log = Log::default();

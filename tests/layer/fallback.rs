@@ -14,7 +14,7 @@ use crate::support::{Counted, LIST, PREFIX, ask, embedded, layer, of_ada, over_h
 
 type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
 
-/// An application that keeps what it gets.
+/// Gives an application that keeps what it gets.
 async fn keep(seen: Seen, request: Request<Full<Bytes>>) -> Result<Response<String>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();

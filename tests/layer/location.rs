@@ -11,14 +11,14 @@ use proptest::prelude::*;
 
 use crate::support::{Answer, ada, ask, embedded, layer};
 
-/// Where a `Location` leads whoever has asked for `url`.
+/// Tells where a `Location` leads whoever has asked for `url`.
 fn resolve(url: &str, answer: &Answer) -> Option<String> {
     let reference = answer.headers.get("location")?.to_str().unwrap();
     let base = Uri::parse(url).unwrap();
     Some(UriRef::parse(reference).unwrap().resolve_against(&base).unwrap().into_string())
 }
 
-/// The path of a URL that a client sees.
+/// Gives the path of a URL that a client sees.
 fn path(url: &str) -> &str {
     match url.strip_prefix("https://chat.example").unwrap() {
         "" => "/",
@@ -34,7 +34,7 @@ async fn go(app: &Router, method: &str, path: &str, body: &str) -> Answer {
     ask(app, request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-/// An application in which the layer, with this prefix, is below another path.
+/// Gives an application in which the layer, with this prefix, is below another path.
 fn app(outer: &str, prefix: &str) -> Router {
     let rest = layer(prefix).service(embedded());
     if outer.is_empty() {
@@ -44,8 +44,8 @@ fn app(outer: &str, prefix: &str) -> Router {
     }
 }
 
-/// The `Location` was the path of the request as the layer saw it, which isn't the client's where
-/// `nest_service`, or a proxy, takes a part of it off.
+/// Follows the `Location`. It was the path of the request as the layer saw it, which isn't the
+/// client's where `nest_service`, or a proxy, takes a part of it off.
 async fn leads_to_what_was_made(outer: &str, prefix: &str) {
     let app = app(outer, prefix);
     let base = format!("https://chat.example{outer}{prefix}");

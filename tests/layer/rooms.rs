@@ -44,7 +44,7 @@ fn authenticate() -> AuthenticateLayer {
     AuthenticateLayer::new(Arc::new(builder.build().unwrap()))
 }
 
-/// A token for ada, made without the process's provider.
+/// Gives a token for ada, made without the process's provider.
 fn token() -> String {
     use base64::Engine as _;
     let part = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
@@ -179,8 +179,8 @@ async fn hyper_alone_serves_them() {
     }
 }
 
-/// A host may have set any provider for the process, or none where both are enabled; neither is
-/// asked. Nothing else in this binary makes or reads tokens.
+// A host may have set any provider for the process, or none where both are enabled; neither is
+// asked. Nothing else in this binary makes or reads tokens.
 #[tokio::test]
 async fn the_provider_of_the_process_is_not_asked() {
     static NONE: CryptoProvider = CryptoProvider {
@@ -221,7 +221,7 @@ async fn the_provider_of_the_process_is_not_asked() {
     assert_eq!(report.to_string(), "1 passed, 0 failed, 0 skipped");
 }
 
-/// As axum, hyper and most frameworks want them.
+// As axum, hyper and most frameworks want them.
 #[test]
 fn bodies_and_errors_can_be_shared_where_what_is_inside_can() {
     fn is_shared<T: Send + Sync + 'static>() {}
@@ -236,7 +236,7 @@ fn bodies_and_errors_can_be_shared_where_what_is_inside_can() {
     is_error::<chatkit_rest::principal::InvalidUserId>();
 }
 
-/// Those that answer in the inner service's body make that of bytes, which axum's can be made of.
+// Those that answer in the inner service's body make that of bytes, which axum's can be made of.
 #[tokio::test]
 async fn the_rooms_behind_them_refuse_in_the_frameworks_own_body() {
     let upstream = service_fn(async |_: Request<Full<Bytes>>| {

@@ -8,9 +8,9 @@ use tower::Service;
 
 use crate::support::{Counted, PREFIX, ask, embedded, layer, of_ada, over_http, stranger};
 
-/// The layer took every path that is no operation for the host's own, and handed it to its one
-/// inner service; an upstream that sends whatever it gets to one URL made `POST /anything` the raw
-/// endpoint.
+/// Checks that nobody gets through. The layer took every path that is no operation for the host's
+/// own, and handed it to its one inner service; an upstream that sends whatever it gets to one URL
+/// made `POST /anything` the raw endpoint.
 async fn nobody_gets_through<S, R>(upstream: Counted<S>)
 where
     S: Service<

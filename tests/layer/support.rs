@@ -59,7 +59,8 @@ pub(crate) fn embedded() -> Counted<Embedded> {
     Counted::new(Embedded::in_memory().unwrap())
 }
 
-/// An embedded server behind a socket, and the upstream that asks it whatever path it is given.
+/// Gives an embedded server behind a socket, and the upstream that asks it whatever path it is
+/// given.
 pub(crate) async fn over_http() -> Counted<HttpUpstream> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
@@ -87,7 +88,7 @@ pub(crate) fn ada() -> Principal {
     Principal::new(UserId::parse("ada").unwrap())
 }
 
-/// A request of nobody's, who says to be ada.
+/// Gives a request of nobody's, who says to be ada.
 pub(crate) fn stranger(method: &str, path: &str) -> Request<Full<Bytes>> {
     Request::builder()
         .method(method)
@@ -117,7 +118,7 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
-    /// The code of a refusal in the gateway's own envelope.
+    /// Gives the code of a refusal in the gateway's own envelope.
     pub(crate) fn code(&self) -> String {
         let body = self.json();
         assert_eq!(body["success"], false);

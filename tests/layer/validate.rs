@@ -73,7 +73,7 @@ async fn behind_other_rooms_it_reads_only_whom_they_let_in() {
     assert_eq!(ask(&app, of_ada("{")).await.code(), "RATE_LIMITED");
 }
 
-/// Any service will do whose body can be made of bytes, the crate's own among them.
+// Any service will do whose body can be made of bytes, the crate's own among them.
 #[tokio::test]
 async fn a_service_of_ones_own_is_handed_what_was_read() {
     let inner = service_fn(async |request: Request<Validated>| {

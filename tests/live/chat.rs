@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, End, Gateway, Reply, Upstream, events};
 
-/// A question to a new conversation, or to one that goes on.
+/// Sends a question to a new conversation, or to one that goes on.
 fn ask(client: &Client, message: &str, conversation: &Value) -> Reply {
     let body = json!({ "message": message, "conversation_id": conversation });
     client.json("POST", "/api/chat", &body)
@@ -148,7 +148,7 @@ fn what_was_said_is_read_again_a_page_at_a_time() {
     assert_eq!(upstream.count(user, "items.list"), pages, "one request for each page");
 }
 
-/// The ids of the conversations that a hundred questions at once begin.
+/// Gives the ids of the conversations that a hundred questions at once begin.
 fn a_hundred_at_once(clients: &[Client]) -> BTreeSet<u64> {
     let together = Barrier::new(100);
     thread::scope(|scope| {

@@ -56,7 +56,7 @@ impl Drop for Folder {
     }
 }
 
-/// All items of a thread as the server has them, oldest first.
+/// Gives all items of a thread as the server has them, oldest first.
 fn items(upstream: &Upstream, thread_id: &str) -> Vec<Value> {
     let params = json!({ "thread_id": thread_id, "limit": 100, "order": "asc" });
     let mut page = upstream.behind_the_gateway("leaving", "items.list", &params).value();
@@ -65,8 +65,8 @@ fn items(upstream: &Upstream, thread_id: &str) -> Vec<Value> {
     items
 }
 
-/// An item without what hosted ChatKit doesn't know, and what is random between two servers: the
-/// fraction of its second.
+/// Gives an item without what hosted ChatKit doesn't know, and what is random between two servers:
+/// the fraction of its second.
 fn comparable(mut item: Value) -> Value {
     let created_at = item["created_at"].as_str().unwrap();
     item["created_at"] = created_at[..19].into();

@@ -50,7 +50,7 @@ fn check(upstream: &Upstream, name: &str) {
     assert!(ran.status.success() && out.ends_with(b"ok\n"), "{errors}");
 }
 
-/// The program of the README that is marked `hosted`.
+/// Gives the program of the README that is marked `hosted`.
 fn snippet() -> &'static str {
     const README: &str = include_str!("../../README.md");
     let (_, rest) = README.split_once("<!-- hosted -->\n").unwrap();
@@ -58,7 +58,7 @@ fn snippet() -> &'static str {
     block.trim().strip_prefix("```python\n").unwrap().strip_suffix("```").unwrap()
 }
 
-/// A gateway that knows the service, and a conversation of ada's behind it.
+/// Gives a gateway that knows the service, and a conversation of ada's behind it.
 fn conversation_of_ada() -> Gateway {
     let gateway = Gateway::start_with(Upstream::shared(), &[("OPENAI__API_KEYS", &KEY.1)]);
     let ada = gateway.caller("ada");

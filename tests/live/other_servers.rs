@@ -88,7 +88,7 @@ fn differences(server: Server) -> &'static Differences {
     }
 }
 
-/// Without a gateway: what the other scenarios, and the gateway, take for granted.
+/// Checks without a gateway what the other scenarios, and the gateway, take for granted.
 fn the_servers_differ_as_it_says_here(server: Server) {
     let upstream = Upstream::shared_server(server);
     let expected = differences(server);
@@ -371,7 +371,7 @@ fn in_front_of(server: Server) -> (&'static Upstream, Gateway) {
     (upstream, Gateway::start(upstream))
 }
 
-/// Valid `params` for one of [`NEWER_TYPES`].
+/// Makes valid `params` for one of [`NEWER_TYPES`].
 fn newer_params(kind: &str, thread: &Value) -> Value {
     match kind {
         "input.transcribe" => json!({ "audio_base64": "AAAA", "mime_type": "audio/mp4" }),
@@ -389,12 +389,12 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
-/// The rows of a page.
+/// Gives the rows of a page.
 fn list(page: &Value) -> &[Value] {
     page["data"].as_array().unwrap_or_else(|| panic!("no page: {page}"))
 }
 
-/// A session's messages, such as `user: Hello`.
+/// Gives a session's messages, such as `user: Hello`.
 fn texts(session: &Value) -> Vec<String> {
     let messages = session["messages"].as_array().unwrap();
     messages

@@ -186,7 +186,7 @@ fn the_command_prints_what_is_served() {
     assert!(refused.stdout.is_empty());
 }
 
-/// Every operation by its name.
+/// Gives every operation by its name.
 pub(crate) fn operations(document: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let paths = document["paths"].as_object().unwrap().values();
     let operations = paths.flat_map(|path| path.as_object().unwrap().values());

@@ -35,8 +35,8 @@ impl Document {
         Self { document, schemas: Mutex::default() }
     }
 
-    /// The operation of an exchange, and what of the exchange the document doesn't allow. `None`
-    /// where it says nothing of that path and method.
+    /// Gives the operation of an exchange, and what of the exchange the document doesn't allow.
+    /// `None` where it says nothing of that path and method.
     pub(crate) fn check(&self, sent: &Sent<'_>, got: &Got<'_>) -> Option<(String, Vec<String>)> {
         let method = if sent.method == Method::HEAD { &Method::GET } else { sent.method };
         let method = method.as_str().to_ascii_lowercase();
@@ -119,7 +119,7 @@ impl Document {
         }
     }
 
-    /// The schema at a place in the document, whose references are into the document.
+    /// Gives the schema at a place in the document, whose references are into the document.
     fn schema(&self, pointer: &str) -> Arc<Validator> {
         let mut schemas = self.schemas.lock().unwrap();
         let compile = || {
@@ -150,7 +150,7 @@ fn matches(template: &str, path: &str) -> bool {
     }
 }
 
-/// As a JSON Pointer has it.
+/// Writes it as a JSON Pointer has it.
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

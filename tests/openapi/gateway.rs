@@ -67,7 +67,7 @@ impl Gateway {
         answer
     }
 
-    /// What it logged so far.
+    /// Gives what it logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -80,14 +80,14 @@ impl Drop for Gateway {
     }
 }
 
-/// A token for `user`.
+/// Gives a token for `user`.
 pub(crate) fn token(user: &str) -> String {
     let output = command().args(["token", "--sub", user]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The binary with settings of its own and nothing else of the environment that could be one.
+/// Gives the binary with settings of its own and nothing else of the environment that could be one.
 pub(crate) fn command() -> Command {
     let mut command = command_without_keys();
     command.env("CHATKIT_REST__OPENAI__API_KEYS", &KEY.1);
@@ -127,7 +127,7 @@ fn keep(output: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     });
 }
 
-/// The address in a line that has `listening on http://ADDRESS`.
+/// Gives the address in a line that has `listening on http://ADDRESS`.
 fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on http://")?;
     let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c))).unwrap_or(rest.len());

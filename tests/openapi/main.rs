@@ -41,7 +41,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi")
 }
 
-/// A configuration with these lines of TOML.
+/// Gives a configuration with these lines of TOML.
 fn config(settings: &str) -> Config {
     let settings = format!("auth.secret = \"0123456789abcdef0123456789abcdef\"\n{settings}");
     Sources::new().toml("settings", settings).load().unwrap().config

@@ -14,7 +14,7 @@ mod tour;
 
 const README: &str = include_str!("../../README.md");
 
-/// What is between `<!-- name -->` and `<!-- /name -->`.
+/// Gives what is between `<!-- name -->` and `<!-- /name -->`.
 fn section(name: &str) -> &'static str {
     let (_, rest) = README.split_once(&format!("<!-- {name} -->\n")).expect("the section's start");
     rest.split_once(&format!("\n<!-- /{name} -->")).expect("the section's end").0.trim()

@@ -6,7 +6,7 @@ use chatkit_rest::rejection::Code;
 
 use crate::section;
 
-/// The cells of each row of a table, without its head.
+/// Gives the cells of each row of a table, without its head.
 fn rows(name: &str) -> Vec<Vec<&'static str>> {
     let rows = section(name).lines().skip(2);
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()

@@ -49,8 +49,8 @@ fn run(shell: &str, steps: &[Step]) -> Vec<String> {
     outputs
 }
 
-/// Whether `output` has the pieces of `expected` in their order; `…` and the end of a line stand
-/// for anything.
+/// Expects `output` to have the pieces of `expected` in their order; `…` and the end of a line
+/// stand for anything.
 fn assert_like(output: &str, expected: &str) {
     let mut rest = output;
     for piece in expected.split(['…', '\n']).filter(|piece| !piece.is_empty()) {

@@ -78,7 +78,7 @@ impl Drop for Other {
     }
 }
 
-/// The other process's part.
+// The other process's part.
 #[test]
 #[ignore = "run as a child process of the tests below"]
 fn other() {
@@ -132,7 +132,7 @@ async fn who_adopts_alone_ends_with_its_time() {
     assert_eq!((entries.len(), outcomes.len()), (SOME * 4, SOME));
 }
 
-/// What a process closes is no longer locked by it, however often it has it open.
+// What a process closes is no longer locked by it, however often it has it open.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_store_stays_seen_by_others_when_it_is_synced() {

@@ -76,7 +76,7 @@ async fn check(store: &Store, line: &str) -> Option<String> {
     Some(kind.to_owned())
 }
 
-/// The child's part of the test above; it writes until it is killed.
+// The child's part of the test above; it writes until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run as a child process of the test above"]
 async fn child() {

@@ -57,7 +57,7 @@ impl Other {
         said.find_map(|line| line.strip_prefix("says: ").map(str::to_owned)).unwrap()
     }
 
-    /// How many of so many runs at once it has begun.
+    /// Tells how many of so many runs at once it has begun.
     fn begin(&mut self, id: SessionId, max: u32, tries: usize) -> usize {
         self.tell(&format!("begin {id} {max} {tries}"));
         self.hear().parse().unwrap()
@@ -87,7 +87,7 @@ impl Drop for Other {
     }
 }
 
-/// The other process's part.
+// The other process's part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "run as a child process of the tests below"]
 async fn other() {
@@ -127,7 +127,7 @@ async fn other() {
     }
 }
 
-/// How many of so many runs at once begin.
+/// Tells how many of so many runs at once begin.
 async fn begin_at_once(store: &Store, id: SessionId, limit: u32, tries: usize) -> usize {
     let mut calls = JoinSet::new();
     for _ in 0..tries {
@@ -143,7 +143,7 @@ async fn begin_at_once(store: &Store, id: SessionId, limit: u32, tries: usize) -
     calls.join_all().await.into_iter().filter(|begun| *begun).count()
 }
 
-/// A session with so many messages.
+/// Makes a session with so many messages.
 async fn with_messages(store: &Store, count: u64) -> SessionId {
     let id = create_bound(store, "ada", &format!("thr_{}", SessionId::random())).await;
     assert_eq!(begin_at_once(store, id, 1, 1).await, 1);
@@ -210,7 +210,7 @@ async fn the_places_of_a_process_that_is_killed_are_free_at_once() {
     }
 }
 
-/// Who was alone had marked nothing when it was killed.
+// Who was alone had marked nothing when it was killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whoever_was_alone_leaves_nothing_either() {
     let directory = Directory::new();
@@ -307,7 +307,7 @@ async fn nobody_keeps_a_count_while_a_run_is_in_flight_elsewhere() {
     assert_eq!(get(&stores[0], id).await.message_count, MessageCount::Known(5));
 }
 
-/// The last one to close the file removes what they share, while the next one opens it.
+// The last one to close the file removes what they share, while the next one opens it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn stores_that_come_and_go_share_one_limit() {
     let directory = Directory::new();
@@ -338,7 +338,7 @@ async fn stores_that_come_and_go_share_one_limit() {
     assert!(all.join_all().await.into_iter().all(|begun| begun > 0));
 }
 
-/// Who was alone might have begun any number of runs, and can't tell of them.
+// Who was alone might have begun any number of runs, and can't tell of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     let directory = Directory::new();
@@ -366,7 +366,7 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     assert!(matches!(run().await.unwrap(), RunStart::MessageLimit));
 }
 
-/// It would not find what is begun, and can't tell of its own.
+// It would not find what is begun, and can't tell of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_begins_beside_a_process_that_goes_by_a_file_that_was_deleted() {
     for deletions in [1, 3] {

@@ -113,7 +113,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(integrity(&directory.file()), "ok");
 }
 
-/// What a program of version 0.1.0 does, which was started before the file was brought up to date.
+// What a program of version 0.1.0 does, which was started before the file was brought up to date.
 #[tokio::test]
 async fn what_an_older_program_binds_meanwhile_is_listed() {
     let directory = Directory::new();
@@ -132,8 +132,8 @@ async fn what_an_older_program_binds_meanwhile_is_listed() {
     assert_eq!(places, [(Some("thr_2"), 5), (Some("thr_1"), 10), (Some("thr_3"), 40)]);
 }
 
-/// What a program does that was started before the file had adopted sessions: it finds a count above
-/// every limit, and what it adds to that, and counts, is no news to this one.
+// What a program does that was started before the file had adopted sessions: it finds a count above
+// every limit, and what it adds to that, and counts, is no news to this one.
 #[tokio::test]
 async fn an_older_program_lets_nobody_past_an_unknown_count() {
     let directory = Directory::new();
@@ -162,7 +162,7 @@ async fn an_older_program_lets_nobody_past_an_unknown_count() {
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(6));
 }
 
-/// A file of the version before this one, in which an older program has bound a session.
+// A file of the version before this one, in which an older program has bound a session.
 #[tokio::test]
 async fn what_an_older_program_has_bound_is_listed() {
     let directory = Directory::new();
@@ -192,7 +192,7 @@ async fn what_an_older_program_has_bound_is_listed() {
     assert_eq!((placed.bound_at, placed.id), (at(1), id));
 }
 
-/// The number of a new conversation.
+/// Gives the number of a new conversation.
 async fn number(store: &Store) -> u64 {
     let conversation = Some(NewConversation::Next);
     let session = NewSession { conversation, ..new_session("ada") };
@@ -275,8 +275,8 @@ fn a_new_file_may_be_opened_by_many_at_once() {
     assert_eq!(integrity(&path), "ok");
 }
 
-/// Somebody who has one transaction after the other leaves gaps that are short, and a store that is
-/// opened beside finds one.
+// Somebody who has one transaction after the other leaves gaps that are short, and a store that is
+// opened beside finds one.
 #[expect(clippy::disallowed_methods, reason = "a transaction that takes its time")]
 #[test]
 fn a_store_is_opened_between_the_transactions_of_another() {

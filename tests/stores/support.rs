@@ -53,7 +53,7 @@ pub(crate) fn open(path: &Path) -> Store {
     Arc::new(SqliteStore::open(path).unwrap())
 }
 
-/// Some instant, and `seconds` after it.
+/// Makes some instant, and `seconds` after it.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
@@ -83,7 +83,7 @@ pub(crate) async fn create(store: &Store, user_id: &str) -> SessionId {
     }
 }
 
-/// A session with a thread and no run in flight.
+/// Gives a session with a thread and no run in flight.
 pub(crate) async fn create_bound(store: &Store, user_id: &str, thread_id: &str) -> SessionId {
     let id = create(store, user_id).await;
     let lease = first(store, id, at(0)).await;
@@ -124,7 +124,7 @@ pub(crate) async fn first(store: &Store, id: SessionId, now: Timestamp) -> Lease
     }
 }
 
-/// Whose a session is; one that is gone was eve's.
+/// Tells whose a session is; one that is gone was eve's.
 async fn owner(store: &Store, id: SessionId) -> UserId {
     match store.get(id).await.unwrap() {
         Some(Found::Open(record)) => record.user_id,
@@ -142,7 +142,7 @@ pub(crate) async fn get(store: &Store, id: SessionId) -> SessionRecord {
     store.get(id).await.unwrap().unwrap().open().unwrap()
 }
 
-/// All sessions of a user in the order of the list, which is read in pages.
+/// Gives all sessions of a user in the order of the list, which is read in pages.
 pub(crate) async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> {
     let mut records: Vec<SessionRecord> = Vec::new();
     let mut after = None;
@@ -161,7 +161,7 @@ pub(crate) async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> 
     }
 }
 
-/// A page of all of a user's sessions.
+/// Gives a page of all of a user's sessions.
 pub(crate) async fn page(
     store: &Store,
     user_id: &UserId,

@@ -31,7 +31,7 @@ proptest! {
         assert_same_frames(&out, &frames);
     }
 
-    /// Whenever the hold commits, whatever it held leaves first and untouched.
+    // Whenever the hold commits, whatever it held leaves first and untouched.
     #[test]
     fn a_held_body_is_the_same_body(
         stream in stream(),

@@ -312,7 +312,7 @@ fn what_is_cut_or_empty_or_too_large_fails() {
     }
 }
 
-/// All of an outcome that does not depend on frames.
+/// Gives all of an outcome that does not depend on frames.
 fn outcome(frames: &[Bytes]) -> Result<(Vec<String>, Option<String>), String> {
     match now(collect(Watch::new(Script::frames(frames), NoObserver), usize::MAX)) {
         Ok(Transcript { items, thread_id, .. }) => {

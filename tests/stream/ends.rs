@@ -36,7 +36,7 @@ fn a_stream_that_is_read_to_its_end() {
     }
 }
 
-/// After any number of frames; `end` panics if there is more than one.
+// After any number of frames; `end` panics if there is more than one.
 #[test]
 fn a_stream_that_is_dropped() {
     for polls in 0..5 {

@@ -84,7 +84,7 @@ fn object(value: impl Strategy<Value = Json>) -> impl Strategy<Value = Vec<(Stri
     })
 }
 
-/// An event that is likely to be one of those that matter.
+/// Gives an event that is likely to be one of those that matter.
 fn event() -> impl Strategy<Value = Json> {
     let kind = prop::sample::select(vec![
         "thread.created",
@@ -209,7 +209,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![2 => Just(vec![255]), 1 => prop::collection::vec(any::<u8>(), 1..40)]
 }
 
-/// The data of one event: mostly JSON.
+/// Gives the data of one event: mostly JSON.
 pub(crate) fn event_data() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => (event(), noise()).prop_map(|(event, noise)| written(&event, &noise)),
@@ -228,7 +228,7 @@ enum Block {
     Nonsense,
 }
 
-/// A whole stream, in the grammar of server-sent events with all its liberties.
+/// Gives a whole stream, in the grammar of server-sent events with all its liberties.
 pub(crate) fn stream() -> impl Strategy<Value = Bytes> {
     let block = prop_oneof![
         8 => (event_data(), prop::bool::weighted(0.1)).prop_map(|(d, split)| Block::Event(d, split)),
@@ -285,7 +285,7 @@ fn write_block(out: &mut String, block: &Block, end: &str) {
     line(&[]);
 }
 
-/// The data of every event of a whole stream, by the letter of the WHATWG's "interpreting an
+/// Gives the data of every event of a whole stream, by the letter of the WHATWG's "interpreting an
 /// event stream": decode, split into lines, process them one by one.
 pub(crate) fn reference_events(stream: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(stream).expect("streams are UTF-8 here");
@@ -312,7 +312,7 @@ pub(crate) fn reference_events(stream: &[u8]) -> Vec<String> {
     events
 }
 
-/// What an observer should be told of a whole stream, its end aside.
+/// Gives what an observer should be told of a whole stream, its end aside.
 pub(crate) fn expected(stream: &[u8]) -> Vec<Told> {
     let mut told = Vec::new();
     let mut announced = false;
@@ -365,7 +365,7 @@ pub(crate) fn reference_fact(data: &str) -> Fact {
     Fact { kind, item_kind, id, title, error }
 }
 
-/// What an item is: its type says so, or who speaks in it and what it has.
+/// Gives what an item is: its type says so, or who speaks in it and what it has.
 fn reference_item_kind(item: &Value) -> Option<ItemKind> {
     let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
     let name = text("/type").unwrap_or_default();

@@ -27,7 +27,7 @@ fn held(script: Script, policy: HoldPolicy) -> Held {
     now(hold(Watch::new(script, NoObserver), policy))
 }
 
-/// How many frames of `events` are read before the status is fixed, if the last is no end.
+/// Tells how many frames of `events` are read before the status is fixed, if the last is no end.
 fn frames_before_commit(events: &[&str], policy: HoldPolicy) -> usize {
     (0..=events.len())
         .find(|count| {

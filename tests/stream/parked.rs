@@ -20,14 +20,14 @@ fn waiting() -> (Gate, Recorder) {
     (gate, recorder)
 }
 
-/// The two events in frames that are cut at `first` and at `second`.
+/// Gives the two events in frames that are cut at `first` and at `second`.
 fn frames(names: &str, first: usize, second: usize) -> Vec<Bytes> {
     let stream = Bytes::from([event(names), event(DELTA)].concat());
     vec![stream.slice(..first), stream.slice(first..second), stream.slice(second..)]
 }
 
-/// Not a byte of the id that completes it leaves before it is stored, or looked at, wherever frames
-/// begin.
+// Not a byte of the id that completes it leaves before it is stored, or looked at, wherever frames
+// begin.
 #[test]
 fn no_frame_shows_the_whole_id_before_it_is_known() {
     for (event, told) in [
@@ -114,7 +114,7 @@ async fn the_binding_wakes_the_stream() {
     assert_eq!(reading.await.unwrap().into_data().unwrap(), event(CREATED));
 }
 
-/// Whatever came before it: only its observer knows which thread is whose.
+// Whatever came before it: only its observer knows which thread is whose.
 #[test]
 fn each_new_thread_is_told_of_once_and_bound_before_it_is_seen() {
     const ANOTHER: &str = r#"{"thread":{"id":"thr_2"},"type":"thread.created"}"#;

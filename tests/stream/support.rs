@@ -46,7 +46,7 @@ impl Script {
     }
 }
 
-/// One event in a frame of its own.
+/// Makes one event in a frame of its own.
 pub(crate) fn data(json: &str) -> Step {
     Step::Data(event(json))
 }
@@ -141,7 +141,7 @@ impl Recorder {
         self.told.lock().unwrap().clone()
     }
 
-    /// How the run ended, and nothing if it hasn't; more than one end is a fault.
+    /// Tells how the run ended, and nothing if it hasn't; more than one end is a fault.
     pub(crate) fn end(&self) -> Option<End> {
         let ends: Vec<End> = self
             .told()
@@ -212,7 +212,7 @@ impl Gate {
     }
 }
 
-/// The same bytes in other pieces. Cuts may coincide, which gives empty pieces.
+/// Gives the same bytes in other pieces. Cuts may coincide, which gives empty pieces.
 pub(crate) fn cut(stream: &Bytes, cuts: &[prop::sample::Index]) -> Vec<Bytes> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     places.sort_unstable();
@@ -230,7 +230,7 @@ pub(crate) fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..12)
 }
 
-/// Everything that comes out of a body, and whether it ended well. Naps are waited out.
+/// Gives everything that comes out of a body, and whether it ended well. Naps are waited out.
 pub(crate) fn drain<B>(body: B) -> (Vec<Bytes>, Result<(), BoxError>)
 where
     B: Body<Data = Bytes, Error = BoxError>,
@@ -261,7 +261,7 @@ pub(crate) fn now<F: Future>(future: F) -> F::Output {
     panic!("the future stalls");
 }
 
-/// The very same memory, in the same pieces.
+/// Expects the very same memory, in the same pieces.
 pub(crate) fn assert_same_frames(out: &[Bytes], sent: &[Bytes]) {
     let place = |frame: &Bytes| (frame.as_ptr(), frame.len());
     assert_eq!(

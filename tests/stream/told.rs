@@ -32,8 +32,8 @@ fn decision(script: Script) -> Decision {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
 
-    /// One event, its members in any order and nested in any way: the reader of fields and
-    /// serde_json agree on it.
+    // One event, its members in any order and nested in any way: the reader of fields and
+    // serde_json agree on it.
     #[test]
     fn the_fields_of_an_event_are_those_that_serde_json_finds(json in event_data()) {
         let recorder = Recorder::default();

@@ -8,8 +8,8 @@ use chatkit_rest::validate::{Schemas, parse_json};
 static SCHEMAS: LazyLock<Schemas> =
     LazyLock::new(|| Schemas::compile().expect("the schemas that are part of the crate"));
 
-/// A body that the gateway's parser takes is one that `serde_json` and the SDK's parser read as
-/// the same value, and no object in it has a key twice. Checking it against a schema never
+/// Checks that a body that the gateway's parser takes is one that `serde_json` and the SDK's parser
+/// read as the same value, and no object in it has a key twice. Checking it against a schema never
 /// panics, and a report stays short whatever it is about.
 ///
 /// The first byte picks the operation, the rest is the body.
@@ -28,8 +28,8 @@ pub fn validate(data: &[u8]) {
     }
 }
 
-/// Whether both are the same document, and the second has no key twice. Numbers are compared as
-/// far as both keep them.
+/// Tells whether both are the same document, and the second has no key twice. Numbers are compared
+/// as far as both keep them.
 pub(crate) fn is_same(ours: &serde_json::Value, theirs: &jiter::JsonValue<'_>) -> bool {
     use jiter::JsonValue as Theirs;
     use serde_json::Value as Ours;

@@ -4,8 +4,8 @@ use chatkit_rest::config::Sources;
 
 const SECRET: &str = "kept-0123456789abcdef0123456789abcdef";
 
-/// Reading a configuration never panics, and what is said of one never has a secret in it,
-/// whatever follows the secret, on its own line too.
+/// Checks that reading a configuration never panics, and what is said of one never has a secret in
+/// it, whatever follows the secret, on its own line too.
 pub fn config(data: &[u8]) {
     let Ok(rest) = std::str::from_utf8(data) else { return };
     // What is in other files is not this target's.

@@ -42,10 +42,10 @@ const SESSIONS: [(Who, &str, Option<&str>); 4] = [
     (Who::Bob, "00000000-0000-4000-8000-0000000000bb", None),
 ];
 
-/// Whatever Ada, Bob or nobody asks and whatever the upstream answers: nothing panics, nothing
-/// hangs, nobody's request reaches the upstream without a verified user in it, nothing that is
-/// forwarded names what is somebody else's, a failure is the gateway's own words, and the bytes of
-/// a stream that passes are the upstream's.
+/// Checks, whatever Ada, Bob or nobody asks and whatever the upstream answers, that nothing panics,
+/// nothing hangs, nobody's request reaches the upstream without a verified user in it, nothing that
+/// is forwarded names what is somebody else's, a failure is the gateway's own words, and the bytes
+/// of a stream that passes are the upstream's.
 ///
 /// The input is a [script](crate::script).
 pub fn gateway(data: &[u8]) {
@@ -59,8 +59,8 @@ pub fn gateway(data: &[u8]) {
     }
 }
 
-/// Whatever the body of a pass-through request of Ada's is, nothing that reaches the upstream
-/// names Bob's thread or attachment, as the SDK's parser reads it.
+/// Checks that whatever the body of a pass-through request of Ada's is, nothing that reaches the
+/// upstream names Bob's thread or attachment, as the SDK's parser reads it.
 pub fn ownership(data: &[u8]) {
     let answer = |body: &'static str| Answer {
         status: 200,
@@ -81,8 +81,8 @@ pub fn ownership(data: &[u8]) {
     });
 }
 
-/// Whatever somebody makes up for a cursor, the answer has nothing of anybody else's in it, not in
-/// its own cursors either.
+/// Checks that whatever somebody makes up for a cursor, the answer has nothing of anybody else's in
+/// it, not in its own cursors either.
 ///
 /// The first byte picks the list, the second how the upstream takes unknown cursors, the rest is
 /// the cursor.
@@ -201,7 +201,7 @@ impl House {
         Self { gateway: BoxCloneService::new(gateway), upstream, store }
     }
 
-    /// Whether everything is as it was at first.
+    /// Tells whether everything is as it was at first.
     async fn is_tidied(&self) -> bool {
         *self.upstream.state() = State::default();
         for who in [Who::Ada, Who::Bob] {
@@ -415,7 +415,7 @@ impl Service<Request<Full<Bytes>>> for Upstream {
     }
 }
 
-/// What must hold of everything that reaches the upstream.
+/// Checks what must hold of everything that reaches the upstream.
 fn look_at(who: Who, fields: &HeaderMap, body: &[u8]) {
     let user = user(who).expect("the upstream was asked by nobody");
     let named: Vec<_> = fields.get_all("x-user-id").iter().collect();
@@ -450,8 +450,8 @@ fn look_for(value: &jiter::JsonValue<'_>, place: Option<&str>, foreign: [&str; 2
     }
 }
 
-/// The lists of a server that has a thread of Ada's and two of Bob's, whose cursors are the ids of
-/// the rows that they stand behind.
+/// Gives the lists of a server that has a thread of Ada's and two of Bob's, whose cursors are the
+/// ids of the rows that they stand behind.
 fn lists(manner: u8, body: &[u8]) -> Answer {
     let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let rows: &[&str] = match request["type"].as_str() {

@@ -12,8 +12,8 @@ use chatkit_rest::stream::{
 };
 use http_body::{Body, Frame};
 
-/// However a stream is cut into frames, the same frames come out, the observer is told the same,
-/// and ends once; and the hold decides the same, and loses nothing where it commits.
+/// Checks that however a stream is cut into frames, the same frames come out, the observer is told
+/// the same, and ends once; and the hold decides the same, and loses nothing where it commits.
 ///
 /// The first eight bytes say where it is cut, the rest is the stream.
 pub fn stream(data: &[u8]) {
@@ -57,7 +57,7 @@ fn watched(frames: &[Bytes]) -> Vec<String> {
     told
 }
 
-/// Whether the hold commits.
+/// Tells whether the hold commits.
 fn held(frames: &[Bytes]) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -91,7 +91,7 @@ fn drain(
     }
 }
 
-/// The very same memory, in the same pieces.
+/// Expects the very same memory, in the same pieces.
 fn assert_same_frames(out: &[Bytes], sent: &[Bytes]) {
     let places = |frames: &[Bytes]| -> Vec<_> {
         frames.iter().map(|frame| (frame.as_ptr(), frame.len())).collect()

@@ -21,8 +21,8 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         .expect("a verifier")
 });
 
-/// What nobody signed is never taken, and what was signed is taken only if a plain reading of its
-/// header and claims says so.
+/// Checks that what nobody signed is never taken, and what was signed is taken only if a plain
+/// reading of its header and claims says so.
 ///
 /// Input that begins with `+` is `+HEADER\nCLAIMS`, to be signed; any other is a token as it is.
 pub fn token(data: &[u8]) {

@@ -40,7 +40,7 @@ impl Things {
         }
     }
 
-    /// What nobody has, and looks the same.
+    /// Makes what nobody has, and looks the same.
     pub(super) fn unknown(like: &Self) -> Self {
         let nil = "00000000-0000-4000-8000-000000000000";
         let conversation = match &like.conversation {
@@ -90,7 +90,7 @@ impl Attempt {
     }
 }
 
-/// The path of an operation, with what of each parameter.
+/// Gives the path of an operation, with what of each parameter.
 fn path(operation: Name, fill: impl Fn(&str) -> String) -> String {
     let prefix = match operation.surface() {
         Surface::Rest => "",
@@ -106,7 +106,7 @@ fn path(operation: Name, fill: impl Fn(&str) -> String) -> String {
     format!("{prefix}{}", path.collect::<Vec<_>>().join("/"))
 }
 
-/// What of `things` a parameter in a path names.
+/// Gives what of `things` a parameter in a path names.
 fn named(things: &Things, name: &str) -> String {
     let name = match name {
         "session_id" => &things.session,
@@ -123,7 +123,7 @@ fn named(things: &Things, name: &str) -> String {
     name.clone()
 }
 
-/// What an operation takes, as its schema shows it.
+/// Gives what an operation takes, as its schema shows it.
 fn body(operation: Name) -> Option<Value> {
     match operation {
         Name::Chat | Name::ChatForUser => return Some(json!({ "message": "hi" })),
@@ -136,7 +136,7 @@ fn body(operation: Name) -> Option<Value> {
     Some(schema["examples"][0].take())
 }
 
-/// A request whose path has `fill`'s, and whose body and query what is given beside.
+/// Gives a request whose path has `fill`'s, and whose body and query what is given beside.
 fn request(
     operation: Name,
     caller: &str,
@@ -153,7 +153,7 @@ fn request(
     }
 }
 
-/// Every way to name somebody else's thing by one parameter of an operation.
+/// Gives every way to name somebody else's thing by one parameter of an operation.
 pub(super) fn attempts(operation: Name, name: &'static str) -> Vec<Attempt> {
     if operation.surface() == Surface::OpenAi {
         return vec![Attempt::new(Refused::Closed, move |own, other| {
@@ -256,7 +256,7 @@ pub(super) fn attempts(operation: Name, name: &'static str) -> Vec<Attempt> {
     }
 }
 
-/// A ChatKit request of a type, about the caller's own.
+/// Gives a ChatKit request of a type, about the caller's own.
 pub(super) fn chatkit(kind: RequestType, own: &Things) -> Value {
     let Things { thread, item, attachment, .. } = own;
     let input = json!({
@@ -296,7 +296,7 @@ pub(super) fn chatkit(kind: RequestType, own: &Things) -> Value {
     json!({ "type": kind.as_str(), "params": params })
 }
 
-/// Every way to name somebody else's thing by one parameter of a ChatKit request.
+/// Gives every way to name somebody else's thing by one parameter of a ChatKit request.
 pub(super) fn chatkit_attempts(
     chatkit: impl Fn(&Things) -> Value + Copy + 'static,
     name: &'static str,

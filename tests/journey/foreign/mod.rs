@@ -78,7 +78,7 @@ const CHATKIT_NAMES: [(&str, &[&str]); 16] = [
 /// What is looked up in every ChatKit request that has it, whatever its type makes of it.
 const ANYWHERE: [&str; 3] = ["thread_id", "attachment_id", "attachments"];
 
-/// Everything that is tried, and what it is called.
+/// Gives everything that is tried, and what it is called.
 fn all() -> Vec<(String, Attempt)> {
     let mut all = Vec::new();
     for (operation, names) in NAMES {
@@ -104,7 +104,8 @@ fn all() -> Vec<(String, Attempt)> {
     all
 }
 
-/// An upstream that does whatever it is asked, and gives each thread and attachment its own id.
+/// Gives an upstream that does whatever it is asked, and gives each thread and attachment its own
+/// id.
 fn obedient(upstream: Upstream) -> Answering {
     let next = AtomicU32::new(1);
     upstream.answer(move |received| {
@@ -141,7 +142,7 @@ async fn gateway(upstream: &Upstream, hidden: bool, ids: &str) -> Gateway {
     Gateway::with(upstream, &settings).await
 }
 
-/// A reply, as far as it may tell anything.
+/// Gives a reply, as far as it may tell anything.
 fn told(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
     let mut fields = reply.head.fields.clone();
     fields.retain(|(name, _)| name != "date");
@@ -192,7 +193,7 @@ async fn it_is_refused_by_every_operation_and_told_from_nothing_where_it_is_hidd
     }
 }
 
-/// Otherwise it could be anything else that is refused above.
+// Otherwise it could be anything else that is refused above.
 #[tokio::test]
 async fn the_same_requests_are_not_refused_where_all_is_the_callers_own() {
     for ids in ["uuid", "conv", "integer"] {
@@ -216,7 +217,8 @@ fn schema(name: &str) -> Option<Value> {
     Some(serde_json::from_str(source).unwrap())
 }
 
-/// The parameters of a path and the members of schemas that name something, by what they are called.
+/// Gives the parameters of a path and the members of schemas that name something, by what they are
+/// called.
 fn naming(path: &str, schemas: &[String]) -> BTreeSet<String> {
     fn collect(schema: &Value, found: &mut BTreeSet<String>) {
         match schema {

@@ -40,7 +40,7 @@ pub(crate) fn options() -> String {
     data("{\"type\":\"stream_options\",\"stream_options\":{\"allow_cancel\":true}}")
 }
 
-/// What comes before a model is asked.
+/// Gives what comes before a model is asked.
 pub(crate) fn preamble(thread_id: &str) -> String {
     format!("{}{}{}", created(thread_id), user_done("msg_u"), options())
 }
@@ -68,7 +68,7 @@ pub(crate) fn last_chunk() -> &'static str {
     "0\r\n\r\n"
 }
 
-/// A whole stream in one piece.
+/// Gives a whole stream in one piece.
 pub(crate) fn stream_answer(body: &str) -> Vec<u8> {
     [STREAM_HEAD.as_bytes(), &chunk(body), last_chunk().as_bytes()].concat()
 }

@@ -57,7 +57,7 @@ impl Reply {
             .unwrap_or_else(|error| panic!("{error} in {} {:?}", self.status, self.text()))
     }
 
-    /// `data` of a success.
+    /// Gives `data` of a success.
     #[track_caller]
     pub(crate) fn data(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
@@ -66,7 +66,7 @@ impl Reply {
         value["data"].take()
     }
 
-    /// `error` of a refusal, which must be the envelope with this status and code.
+    /// Gives `error` of a refusal, which must be the envelope with this status and code.
     #[track_caller]
     pub(crate) fn refusal(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -101,7 +101,7 @@ impl Client {
         Self::on(soon(TcpStream::connect(address)).await.unwrap())
     }
 
-    /// With next to no room for what it doesn't read.
+    /// Connects with next to no room for what it doesn't read.
     pub(crate) async fn connect_small(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -122,7 +122,7 @@ impl Client {
         soon(self.tcp.write_all(bytes.as_ref())).await.is_ok()
     }
 
-    /// FIN, while it goes on reading.
+    /// Sends FIN, while it goes on reading.
     pub(crate) async fn finish_sending(&mut self) {
         soon(self.tcp.shutdown()).await.unwrap();
     }
@@ -132,12 +132,12 @@ impl Client {
         let _closed = soon(self.tcp.read(&mut vec![0; bytes])).await;
     }
 
-    /// RST.
+    /// Sends RST.
     pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();
     }
 
-    /// Nothing has come so far, and the connection is open.
+    /// Expects that nothing has come so far, and the connection is open.
     #[track_caller]
     pub(crate) fn expect_silence(&mut self) {
         let mut bytes = [0; 256];
@@ -149,7 +149,7 @@ impl Client {
         assert!(self.buffer.is_empty(), "{:?}", String::from_utf8_lossy(&self.buffer));
     }
 
-    /// The connection ends, and nothing else comes.
+    /// Expects that the connection ends, and nothing else comes.
     pub(crate) async fn expect_end(&mut self) {
         assert!(self.buffer.is_empty(), "{:?}", String::from_utf8_lossy(&self.buffer));
         if let Ok(()) = self.fill().await {
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Everything that comes until the end.
+    /// Gives everything that comes until the end.
     pub(crate) async fn everything(&mut self) -> (Vec<u8>, End) {
         loop {
             if let Err(end) = self.fill().await {
@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    /// The next head; `Err` if the connection ends before one begins.
+    /// Gives the next head; `Err` if the connection ends before one begins.
     pub(crate) async fn try_head(&mut self, method: &str) -> Result<Head, End> {
         let length = loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -203,8 +203,8 @@ impl Client {
         self.try_head("GET").await.expect("a head")
     }
 
-    /// The next piece of the body as it was framed, or how the body ended. A chunk that is cut
-    /// is given as far as it came; the end comes after it.
+    /// Gives the next piece of the body as it was framed, or how the body ended. A chunk that is
+    /// cut is given as far as it came; the end comes after it.
     pub(crate) async fn chunk(&mut self) -> Result<Vec<u8>, End> {
         match self.framing {
             Framing::Length(0) => Err(End::Clean),
@@ -256,7 +256,7 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&seen), expected);
     }
 
-    /// What is left of the body, as it was framed.
+    /// Gives what is left of the body, as it was framed.
     pub(crate) async fn chunks(&mut self) -> (Vec<Vec<u8>>, End) {
         let mut chunks = Vec::new();
         loop {
@@ -267,13 +267,13 @@ impl Client {
         }
     }
 
-    /// What is left of the body.
+    /// Gives what is left of the body.
     pub(crate) async fn body(&mut self) -> (Vec<u8>, End) {
         let (chunks, end) = self.chunks().await;
         (chunks.concat(), end)
     }
 
-    /// The whole next response.
+    /// Gives the whole next response.
     pub(crate) async fn reply(&mut self) -> Reply {
         self.reply_to("GET").await
     }

@@ -36,12 +36,12 @@ impl Frame {
         Self { kind, flags, stream, payload: payload.into() }
     }
 
-    /// The initial window of streams.
+    /// Makes a frame of settings: the initial window of streams.
     pub(crate) fn settings(window: u32) -> Self {
         Self::new(SETTINGS, 0, 0, [&[0, 4][..], &window.to_be_bytes()].concat())
     }
 
-    /// Of a stream, or of the connection as stream 0.
+    /// Widens the window of a stream, or of the connection as stream 0.
     pub(crate) fn window(stream: u32, bytes: u32) -> Self {
         Self::new(WINDOW_UPDATE, 0, stream, bytes.to_be_bytes())
     }
@@ -50,7 +50,7 @@ impl Frame {
         Self::new(PING, 0, 0, [7; 8])
     }
 
-    /// A whole request's head without a body.
+    /// Makes a whole request's head without a body.
     pub(crate) fn get(stream: u32, path: &str, user: Option<&str>) -> Self {
         Self::new(HEADERS, END_HEADERS | END_STREAM, stream, head("GET", path, user))
     }
@@ -66,8 +66,8 @@ impl Frame {
     }
 }
 
-/// A request's fields, none of them compressed. `path` is below the prefix, unless it begins with
-/// two slashes.
+/// Gives a request's fields, none of them compressed. `path` is below the prefix, unless it begins
+/// with two slashes.
 pub(crate) fn head(method: &str, path: &str, user: Option<&str>) -> Vec<u8> {
     let path = match path.strip_prefix('/') {
         Some(rest) if rest.starts_with('/') => rest.to_owned(),
@@ -109,14 +109,14 @@ pub(crate) struct RawHttp2 {
 }
 
 impl RawHttp2 {
-    /// With a window of `window` bytes for each stream.
+    /// Connects with a window of `window` bytes for each stream.
     pub(crate) async fn connect(address: SocketAddr, window: u32) -> Self {
         let mut client = Self::connect_silent(address).await;
         client.send(&[Frame::settings(window)]).await;
         client
     }
 
-    /// With nothing but the preface.
+    /// Connects with nothing but the preface.
     pub(crate) async fn connect_silent(address: SocketAddr) -> Self {
         let tcp = soon(TcpStream::connect(address)).await.unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -140,19 +140,19 @@ impl RawHttp2 {
         soon(self.tcp.write_all(bytes)).await.is_ok()
     }
 
-    /// A message for the session's thread.
+    /// Sends a message for the session's thread.
     pub(crate) async fn say(&mut self, stream: u32, user: &str, session: &str) {
         let path = format!("/sessions/{session}/threads/{session}/runs");
         let head = Frame::new(HEADERS, END_HEADERS, stream, head("POST", &path, Some(user)));
         self.send(&[head, Frame::new(DATA, END_STREAM, stream, "{\"message\":\"hi\"}")]).await;
     }
 
-    /// The next frame but settings and pings; `None` at the end.
+    /// Gives the next frame but settings and pings; `None` at the end.
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         soon(self.next()).await
     }
 
-    /// The same, for as long as it takes.
+    /// Gives the same, for as long as it takes.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.buffered() {
@@ -176,7 +176,7 @@ impl RawHttp2 {
         }
     }
 
-    /// What comes until one of `kind` for `stream`, which is the last.
+    /// Gives what comes until one of `kind` for `stream`, which is the last.
     pub(crate) async fn until(&mut self, kind: u8, stream: u32) -> Vec<Frame> {
         let mut frames = Vec::new();
         loop {
@@ -188,7 +188,7 @@ impl RawHttp2 {
         }
     }
 
-    /// Everything until the connection is closed.
+    /// Gives everything until the connection is closed.
     pub(crate) async fn everything(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.frame().await {
@@ -202,7 +202,7 @@ impl RawHttp2 {
         while matches!(soon(self.tcp.read_buf(&mut self.buffer)).await, Ok(1..)) {}
     }
 
-    /// The head of a 200, and its body.
+    /// Gives the head of a 200, and its body.
     pub(crate) async fn ok(&mut self, stream: u32) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
@@ -220,7 +220,7 @@ impl RawHttp2 {
         }
     }
 
-    /// RST.
+    /// Sends RST.
     pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();
     }

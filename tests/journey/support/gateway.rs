@@ -18,7 +18,7 @@ use super::{Upstream, soon};
 pub(crate) const PREFIX: &str = "/api/v1/chatkit";
 pub(crate) const SECRET: &str = "a-planted-secret-that-is-long-enough-for-hs256";
 
-/// A token for `user` that lasts an hour.
+/// Gives a token for `user` that lasts an hour.
 pub(crate) fn token(user: &str) -> String {
     token_with(&json!({ "sub": user, "exp": jiff::Timestamp::now().as_second() + 3600 }))
 }
@@ -37,7 +37,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// In front of `upstream`, with a store in memory and no limit of requests.
+    /// Starts in front of `upstream`, with a store in memory and no limit of requests.
     pub(crate) async fn start(upstream: &Upstream) -> Self {
         Self::with(upstream, &[]).await
     }
@@ -90,7 +90,7 @@ impl Gateway {
         soon(self.serving.take().expect("it serves")).await.unwrap().unwrap();
     }
 
-    /// Whether it has ended.
+    /// Tells whether it has ended.
     pub(crate) fn has_stopped(&self) -> bool {
         self.serving.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -106,7 +106,8 @@ impl Gateway {
         Client::connect(self.address).await
     }
 
-    /// Everything that the gateway was sent before this call has been looked at when it returns.
+    /// Waits until everything that the gateway was sent before this call has been looked at when it
+    /// returns.
     pub(crate) async fn settle(&self) {
         let mut client = self.connect().await;
         for _ in 0..3 {
@@ -115,44 +116,44 @@ impl Gateway {
         }
     }
 
-    /// A request without a body, on a connection of its own.
+    /// Sends a request without a body, on a connection of its own.
     pub(crate) async fn get(&self, user: &str, path: &str) -> Reply {
         self.send(TestRequest::new("GET", path).user(user)).await
     }
 
-    /// A request with a JSON body, on a connection of its own.
+    /// Sends a request with a JSON body, on a connection of its own.
     pub(crate) async fn post(&self, user: &str, path: &str, body: &str) -> Reply {
         self.send(TestRequest::new("POST", path).user(user).json(body)).await
     }
 
-    /// Any request, on a connection of its own.
+    /// Sends any request, on a connection of its own.
     pub(crate) async fn send(&self, request: TestRequest) -> Reply {
         let mut client = self.connect().await;
         client.send(request.bytes()).await;
         client.reply_to(&request.method).await
     }
 
-    /// A new session's id.
+    /// Gives a new session's id.
     pub(crate) async fn session(&self, user: &str) -> String {
         let data = self.post(user, "/sessions", "{}").await.data();
         data["id"].as_str().unwrap().to_owned()
     }
 
-    /// A message on a connection of its own; the answer is yet to come.
+    /// Sends a message on a connection of its own; the answer is yet to come.
     pub(crate) async fn say(&self, user: &str, session: &str) -> Client {
         let mut client = self.connect().await;
         client.send(TestRequest::run(session).user(user).bytes()).await;
         client
     }
 
-    /// A ChatKit request on a connection of its own; the answer is yet to come.
+    /// Sends a ChatKit request on a connection of its own; the answer is yet to come.
     pub(crate) async fn chatkit(&self, user: &str, body: &str) -> Client {
         let mut client = self.connect().await;
         client.send(TestRequest::new("POST", "").user(user).json(body).bytes()).await;
         client
     }
 
-    /// A session that is bound to `thread_id`.
+    /// Gives a session that is bound to `thread_id`.
     pub(crate) async fn bound(&self, upstream: &Upstream, user: &str, thread_id: &str) -> String {
         let session = self.session(user).await;
         let mut client = self.say(user, &session).await;
@@ -185,7 +186,7 @@ pub(crate) struct TestRequest {
 }
 
 impl TestRequest {
-    /// `path` is below the prefix, unless it begins with two slashes.
+    /// Makes a request; `path` is below the prefix, unless it begins with two slashes.
     pub(crate) fn new(method: &str, path: &str) -> Self {
         let path = match path.strip_prefix('/') {
             Some(rest) if rest.starts_with('/') => rest.to_owned(),
@@ -195,13 +196,13 @@ impl TestRequest {
         Self { method, path, host, fields: String::new(), body: None }
     }
 
-    /// A message for the session's thread.
+    /// Makes a message for the session's thread.
     pub(crate) fn run(session: &str) -> Self {
         Self::new("POST", &format!("/sessions/{session}/threads/{session}/runs"))
             .json("{\"message\":\"hi\"}")
     }
 
-    /// The same with another method.
+    /// Makes the same with another method.
     pub(crate) fn method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self

@@ -25,7 +25,7 @@ impl Http2 {
         Self::on(address, &http2::Builder::new(TokioExecutor::new())).await
     }
 
-    /// A client that never stops to ask whether the gateway is there.
+    /// Makes a client that never stops to ask whether the gateway is there.
     pub(crate) async fn connect_pinging(address: SocketAddr, interval: Duration) -> Self {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(interval).keep_alive_while_idle(true);
@@ -53,7 +53,7 @@ impl Http2 {
         tokio::spawn(self.sender.clone().send_request(request))
     }
 
-    /// A request with a JSON body; the head of its answer is yet to come.
+    /// Sends a request with a JSON body; the head of its answer is yet to come.
     pub(crate) fn post(
         &self,
         user: &str,
@@ -64,7 +64,7 @@ impl Http2 {
         self.send(request.body(Full::from(body.to_owned())).unwrap())
     }
 
-    /// A message for the session's thread.
+    /// Sends a message for the session's thread.
     pub(crate) fn say(
         &self,
         user: &str,
@@ -75,7 +75,7 @@ impl Http2 {
     }
 }
 
-/// All that comes of a body, and the error that it ends with, if it does.
+/// Gives all that comes of a body, and the error that it ends with, if it does.
 pub(crate) async fn read(body: &mut Incoming) -> (Vec<u8>, Option<hyper::Error>) {
     let mut bytes = Vec::new();
     loop {

@@ -20,7 +20,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Empty if there is no such field.
+    /// Gives a field; empty if there is no such field.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
@@ -36,7 +36,7 @@ pub(crate) fn listen() {
     ONCE.call_once(|| tracing::subscriber::set_global_default(Catch).unwrap());
 }
 
-/// The line of the request with this id, once it is written.
+/// Gives the line of the request with this id, once it is written.
 pub(crate) async fn line_of(request_id: &str) -> Line {
     let is_it = |line: &Line| {
         line.target == "chatkit_rest::request" && line.get("request_id") == request_id
@@ -44,7 +44,7 @@ pub(crate) async fn line_of(request_id: &str) -> Line {
     matching(is_it).await.remove(0)
 }
 
-/// The lines with such a field, once there is one.
+/// Gives the lines with such a field, once there is one.
 pub(crate) async fn log_of(name: &str, value: &str) -> Vec<Line> {
     matching(|line| line.get(name) == value).await
 }
@@ -65,7 +65,7 @@ async fn matching(is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
     .await
 }
 
-/// Everything so far, of all tests in this process.
+/// Gives everything so far, of all tests in this process.
 pub(crate) fn everything_logged() -> String {
     format!("{:?}", LINES.lock().unwrap())
 }

@@ -22,7 +22,7 @@ pub(crate) use self::http2::{Http2, read};
 pub(crate) use self::log::{everything_logged, line_of, listen, log_of};
 pub(crate) use self::upstream::{Answering, Peer, Received, Upstream};
 
-/// What a test waits for must come soon, or not at all.
+/// Waits for what must come soon, or not at all.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, future).await.expect("nothing happened for 20 seconds")

@@ -42,14 +42,14 @@ impl Upstream {
         Peer { tcp }
     }
 
-    /// A connection and the first request on it.
+    /// Gives a connection and the first request on it.
     pub(crate) async fn request(&self) -> (Peer, Received) {
         let mut peer = self.accept().await;
         let received = peer.request().await;
         (peer, received)
     }
 
-    /// Nobody has connected.
+    /// Expects that nobody has connected.
     #[track_caller]
     pub(crate) fn expect_no_connection(&self) {
         let accepted = pin!(self.listener.accept());
@@ -92,7 +92,7 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// The types of all requests so far.
+    /// Gives the types of all requests so far.
     pub(crate) fn types(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(Received::kind).collect()
     }
@@ -128,7 +128,7 @@ impl Received {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
-    /// The ChatKit request's type.
+    /// Gives the ChatKit request's type.
     pub(crate) fn kind(&self) -> String {
         self.json()["type"].as_str().expect("a type").to_owned()
     }
@@ -139,7 +139,7 @@ impl Peer {
         soon(self.try_request()).await.expect("a request")
     }
 
-    /// The next request, which must have a `content-length` or no body; `None` at the end.
+    /// Gives the next request, which must have a `content-length` or no body; `None` at the end.
     pub(crate) async fn try_request(&mut self) -> Option<Received> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -152,17 +152,17 @@ impl Peer {
         Some(received)
     }
 
-    /// In one write.
+    /// Sends in one write.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// As one chunk, in one write.
+    /// Sends as one chunk, in one write.
     pub(crate) async fn send_chunk(&mut self, data: impl AsRef<[u8]>) {
         self.send(chunk(data)).await;
     }
 
-    /// The last chunk.
+    /// Sends the last chunk.
     pub(crate) async fn send_end(&mut self) {
         self.send(last_chunk()).await;
     }
@@ -185,7 +185,7 @@ impl Peer {
         sent
     }
 
-    /// What the system takes at once; `None` if nothing.
+    /// Gives what the system takes at once; `None` if nothing.
     pub(crate) fn try_send(&self, bytes: &[u8]) -> Option<usize> {
         match self.tcp.try_write(bytes) {
             Ok(n) => Some(n),
@@ -198,12 +198,12 @@ impl Peer {
         self.tcp.into_split()
     }
 
-    /// FIN.
+    /// Sends FIN.
     pub(crate) fn close(self) {
         drop(self.tcp);
     }
 
-    /// RST.
+    /// Sends RST.
     pub(crate) fn reset(self) {
         self.tcp.set_zero_linger().unwrap();
     }

@@ -26,7 +26,7 @@ impl Journal {
         calls[*part].push(call);
     }
 
-    /// What comes now is of this part, or of a later one if that has begun.
+    /// Notes that what comes now is of this part, or of a later one if that has begun.
     pub(super) fn begin(&self, part: usize) {
         let (now, _) = &mut *self.0.lock().unwrap();
         *now = part.max(*now);

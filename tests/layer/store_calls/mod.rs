@@ -166,7 +166,7 @@ impl Scene {
     }
 }
 
-/// What a path names.
+/// Gives what a path names.
 fn id(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no id")).to_owned()
 }

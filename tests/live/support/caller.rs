@@ -41,7 +41,7 @@ impl Caller {
         self.client.json("PATCH", &format!("{PREFIX}{path}"), body)
     }
 
-    /// A new session with a thread.
+    /// Gives a new session with a thread.
     #[track_caller]
     pub(crate) fn conversation(&self) -> Conversation {
         let session = self.client.call("POST", &format!("{PREFIX}/sessions")).data();
@@ -51,7 +51,7 @@ impl Caller {
         Conversation { thread: format!("/sessions/{session}/threads/{thread}"), session }
     }
 
-    /// A message whose answer is streamed; returns with the head of the response.
+    /// Sends a message whose answer is streamed; returns with the head of the response.
     pub(crate) fn say(&self, conversation: &Conversation, text: &str) -> Exchange {
         let content = json!([{ "type": "input_text", "text": text }]);
         self.stream(
@@ -60,7 +60,7 @@ impl Caller {
         )
     }
 
-    /// A request whose answer is streamed.
+    /// Sends a request whose answer is streamed.
     pub(crate) fn stream(&self, path: &str, body: &Value) -> Exchange {
         self.client
             .clone()
@@ -69,7 +69,7 @@ impl Caller {
             .send("POST", &format!("{PREFIX}{path}"), Some(body.to_string().as_bytes()))
     }
 
-    /// A message and its whole answer, which must be a stream that ends well.
+    /// Sends a message and gives its whole answer, which must be a stream that ends well.
     #[track_caller]
     pub(crate) fn said(&self, conversation: &Conversation, text: &str) -> Vec<Value> {
         let reply = self.say(conversation, text).finish();
@@ -78,19 +78,20 @@ impl Caller {
         super::events(&reply.body)
     }
 
-    /// A message that is answered in JSON.
+    /// Sends a message that is answered in JSON.
     pub(crate) fn ask(&self, conversation: &Conversation, text: &str) -> Reply {
         let runs = format!("{}/runs", conversation.thread);
         self.post(&runs, &json!({ "message": text, "stream": false }))
     }
 
-    /// A ChatKit request to the pass-through.
+    /// Sends a ChatKit request to the pass-through.
     pub(crate) fn rpc(&self, kind: &str, params: &Value) -> Reply {
         self.post("", &json!({ "type": kind, "params": params }))
     }
 }
 
-/// The `params` of a `threads.create`; with a `thread_id` those of `threads.add_user_message`.
+/// Gives the `params` of a `threads.create`; with a `thread_id` those of
+/// `threads.add_user_message`.
 pub(crate) fn input(text: &str, attachments: &[&str]) -> Value {
     json!({ "input": {
         "content": [{ "type": "input_text", "text": text }],
@@ -99,7 +100,7 @@ pub(crate) fn input(text: &str, attachments: &[&str]) -> Value {
     }})
 }
 
-/// The last item that a stream reported as done.
+/// Gives the last item that a stream reported as done.
 #[track_caller]
 pub(crate) fn last_item(events: &[Value]) -> Value {
     let done = events.iter().rev().find(|event| event["type"] == "thread.item.done");

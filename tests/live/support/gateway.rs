@@ -63,7 +63,7 @@ impl Gateway {
         (self.child, self.address) = spawn(&self.settings, &self.log);
     }
 
-    /// Another one with the same settings, on the same store.
+    /// Starts another one with the same settings, on the same store.
     pub(crate) fn replica(&self) -> Self {
         let (settings, log) = (self.settings.clone(), Arc::default());
         let (child, address) = spawn(&settings, &log);
@@ -75,14 +75,14 @@ impl Gateway {
         format!("http://{}", self.address)
     }
 
-    /// What `chatkit-rest token --service` prints.
+    /// Gives what `chatkit-rest token --service` prints.
     pub(crate) fn service_key(name: &str) -> String {
         let output = command(&[]).args(["token", "--service", name]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What `chatkit-rest adopt` prints, beside this gateway and on its store.
+    /// Gives what `chatkit-rest adopt` prints, beside this gateway and on its store.
     #[track_caller]
     pub(crate) fn adopt(&self, file: &Path) -> String {
         let output = command(&self.settings).arg("adopt").arg(file).output().unwrap();
@@ -90,12 +90,12 @@ impl Gateway {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A client without a token.
+    /// Gives a client without a token.
     pub(crate) fn stranger(&self) -> Client {
         Client::new(self.address)
     }
 
-    /// A client with a token for `user`, minted by `chatkit-rest token`.
+    /// Gives a client with a token for `user`, minted by `chatkit-rest token`.
     pub(crate) fn caller(&self, user: &str) -> Caller {
         let output = command(&self.settings).args(["token", "--sub", user]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -118,7 +118,8 @@ impl Drop for Gateway {
     }
 }
 
-/// The binary with these settings and nothing else of the environment that could configure it.
+/// Gives the binary with these settings and nothing else of the environment that could configure
+/// it.
 fn command(settings: &[(String, String)]) -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear();
@@ -166,7 +167,7 @@ fn keep(output: impl Read + Send + 'static, log: Arc<Mutex<String>>, found: Send
     });
 }
 
-/// The address in a line, plain or JSON, that has `listening on http://ADDRESS`.
+/// Gives the address in a line, plain or JSON, that has `listening on http://ADDRESS`.
 fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on http://")?;
     let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c))).unwrap_or(rest.len());

@@ -40,7 +40,7 @@ impl Client {
         exchange.expect("a response; the connection was closed before its first byte")
     }
 
-    /// The same; `None` if the connection ends before the first byte of a response.
+    /// Gives the same; `None` if the connection ends before the first byte of a response.
     pub(crate) fn try_send(
         &self,
         method: &str,
@@ -137,7 +137,7 @@ impl Exchange {
         find(&self.fields, name)
     }
 
-    /// The next piece of the body as it was framed: a chunk, or all of a body with a length.
+    /// Gives the next piece of the body as it was framed: a chunk, or all of a body with a length.
     pub(crate) fn chunk(&mut self) -> Result<Vec<u8>, End> {
         match self.framing {
             Framing::Length(0) => Err(End::Clean),
@@ -194,7 +194,7 @@ impl Exchange {
     }
 }
 
-/// A closed or reset connection is a cut; silence is a failed test.
+/// Takes an error for an end. A closed or reset connection is a cut; silence is a failed test.
 fn cut(error: &std::io::Error) -> End {
     assert!(
         !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
@@ -231,7 +231,7 @@ impl Reply {
             .unwrap_or_else(|error| panic!("{error} in {} {:?}", self.status, self.text()))
     }
 
-    /// `data` of a successful envelope.
+    /// Gives `data` of a successful envelope.
     #[track_caller]
     pub(crate) fn data(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
@@ -240,7 +240,7 @@ impl Reply {
         value["data"].take()
     }
 
-    /// `error` of a refusal, which must have this status and code.
+    /// Gives `error` of a refusal, which must have this status and code.
     #[track_caller]
     pub(crate) fn refusal(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -252,7 +252,7 @@ impl Reply {
     }
 }
 
-/// The events of an SSE body, the way ChatKit writes them: one `data:` line each.
+/// Gives the events of an SSE body, the way ChatKit writes them: one `data:` line each.
 pub(crate) fn events(body: &[u8]) -> Vec<Value> {
     let body = std::str::from_utf8(body).expect("UTF-8");
     body.split_terminator("\n\n")

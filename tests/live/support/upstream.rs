@@ -23,7 +23,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// What runs it. Installs it if need be; there is no running without.
+    /// Gives what runs it. Installs it if need be; there is no running without.
     fn interpreter(self) -> &'static Path {
         static NODE: LazyLock<PathBuf> = LazyLock::new(|| install("node"));
         static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| install("python"));
@@ -74,7 +74,7 @@ pub(crate) fn install(server: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
-/// An interpreter with what requirements.txt names, the `openai` client among it.
+/// Gives an interpreter with what requirements.txt names, the `openai` client among it.
 pub(crate) fn python() -> &'static Path {
     Server::Python.interpreter()
 }
@@ -89,13 +89,13 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// The server that is the measure.
+    /// Makes the server that is the measure.
     pub(crate) fn shared() -> &'static Self {
         Self::shared_server(Server::Python)
     }
 
-    /// Shared by the tests that neither stop it nor need another store. It ends with this
-    /// process, whose end closes its stdin.
+    /// Gives the one that is shared by the tests that neither stop it nor need another store. It
+    /// ends with this process, whose end closes its stdin.
     pub(crate) fn shared_server(server: Server) -> &'static Self {
         static NODE: LazyLock<Upstream> = LazyLock::new(|| Upstream::start_server(Server::Node));
         static PYTHON: LazyLock<Upstream> =
@@ -157,7 +157,7 @@ impl Upstream {
         self.try_open(user, kind, params).expect("a response")
     }
 
-    /// The same, where the server may hang up without a response.
+    /// Gives the same, where the server may hang up without a response.
     pub(crate) fn try_open(&self, user: &str, kind: &str, params: &Value) -> Option<Exchange> {
         let body = json!({ "type": kind, "params": params }).to_string();
         let client = Client::new(self.address)
@@ -172,21 +172,21 @@ impl Upstream {
         self.open(user, kind, params).finish()
     }
 
-    /// How many requests of this type came with this user's id.
+    /// Tells how many requests of this type came with this user's id.
     pub(crate) fn count(&self, user: &str, kind: &str) -> u64 {
         let stats = Client::new(self.address).call("GET", "/_test/stats").value();
         stats["users"][user][kind].as_u64().unwrap_or_default()
     }
 
-    /// How many requests of any type came with this user's id.
+    /// Tells how many requests of any type came with this user's id.
     pub(crate) fn count_all(&self, user: &str) -> u64 {
         let stats = Client::new(self.address).call("GET", "/_test/stats").value();
         let counts = stats["users"][user].as_object();
         counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
     }
 
-    /// What was sent in the user's last stream so far, and how it ended: `open`, `clean`, `cut`
-    /// or `cancelled`.
+    /// Gives what was sent in the user's last stream so far, and how it ended: `open`, `clean`,
+    /// `cut` or `cancelled`.
     pub(crate) fn last_stream(&self, user: &str) -> (Vec<u8>, String) {
         Self::stream(Client::new(self.address).send(
             "GET",
@@ -195,7 +195,7 @@ impl Upstream {
         ))
     }
 
-    /// The same once that stream has ended.
+    /// Gives the same once that stream has ended.
     pub(crate) fn ended_stream(&self, user: &str) -> (Vec<u8>, String) {
         Self::stream(Client::new(self.address).send(
             "GET",

@@ -75,7 +75,7 @@ pub(crate) async fn a_page_of_threads_lies_between_its_cursors(store: &Store) {
     assert_eq!(threads(store, page(10)).await, ["a", "c", "d"]);
 }
 
-/// That of the session which was bound at second `n`.
+/// Gives that of the session which was bound at second `n`.
 fn place(ids: &[SessionId], n: usize) -> ThreadPlace {
     ThreadPlace { bound_at: at(n.try_into().unwrap()), id: ids[n] }
 }

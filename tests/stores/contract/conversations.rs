@@ -21,7 +21,7 @@ async fn create(store: &Store, user_id: &str, conversation: NewConversation) -> 
     }
 }
 
-/// The number of a new session.
+/// Gives the number of a new session.
 async fn next(store: &Store) -> u64 {
     match create(store, "ada", NewConversation::Next).await.conversation {
         Some(ConversationId::Integer(number)) => number.get(),

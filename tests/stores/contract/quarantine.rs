@@ -14,7 +14,7 @@ use crate::support::{
     user,
 };
 
-/// `thr_1`, that of ada's and then given to eve: both sessions.
+/// Makes `thr_1`, that of ada's and then given to eve: both sessions.
 async fn quarantined(store: &Store) -> (SessionId, SessionId) {
     let (owner, other) = (create_bound(store, "ada", "thr_1").await, create(store, "eve").await);
     let lease = first(store, other, at(0)).await;

@@ -169,7 +169,7 @@ pub(crate) async fn a_run_of_nothing_is_unknown(store: &Store) {
     assert_eq!(store.get(nobody).await.unwrap(), None);
 }
 
-/// Who may not have the run learns that, and nothing else of the session.
+/// Checks that who may not have the run learns that, and nothing else of the session.
 pub(crate) async fn a_run_that_is_not_the_callers_changes_nothing(store: &Store) {
     let bound = create_bound(store, "ada", "thr_1").await;
     let other = create_bound(store, "ada", "thr_2").await;

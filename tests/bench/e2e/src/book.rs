@@ -83,12 +83,12 @@ impl Book {
         self.records.push(Record { key, round, values });
     }
 
-    /// The metric over the rounds.
+    /// Gives the metric over the rounds.
     pub fn spread(&self, key: &Key, metric: Metric) -> Option<Spread> {
         Spread::of(self.by_round(key, metric).into_values().collect())
     }
 
-    /// The quotient of two servers (or variants), taken within each round.
+    /// Gives the quotient of two servers (or variants), taken within each round.
     pub fn ratio(&self, key: &Key, base: &Key, metric: Metric) -> Option<Spread> {
         let base = self.by_round(base, metric);
         let quotients = self.by_round(key, metric).into_iter().filter_map(|(round, value)| {
@@ -97,7 +97,7 @@ impl Book {
         Spread::of(quotients.collect())
     }
 
-    /// The difference of two servers, taken within each round.
+    /// Gives the difference of two servers, taken within each round.
     pub fn difference(&self, key: &Key, base: &Key, metric: Metric) -> Option<Spread> {
         let base = self.by_round(base, metric);
         let differences = self
@@ -137,6 +137,8 @@ impl Book {
         variants
     }
 
+    /// Reads a book.
+    ///
     /// # Errors
     ///
     /// The file cannot be read, or is not a book.
@@ -145,6 +147,8 @@ impl Book {
         serde_json::from_slice(&text).with_context(|| format!("{} is not ours", path.display()))
     }
 
+    /// Writes it.
+    ///
     /// # Errors
     ///
     /// The file cannot be written.

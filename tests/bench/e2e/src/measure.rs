@@ -39,7 +39,7 @@ impl Cpu {
         Ok(Self { threads })
     }
 
-    /// Whether times are in nanoseconds rather than clock ticks.
+    /// Tells whether times are in nanoseconds rather than clock ticks.
     pub fn is_exact() -> bool {
         Path::new("/proc/thread-self/schedstat").exists()
     }
@@ -66,7 +66,7 @@ fn ticks(task: &Path) -> Option<u64> {
     Some((user + system) * 10_000_000)
 }
 
-/// Proportional set size in KiB: what the process alone has, and its share of the rest.
+/// Reads the proportional set size in KiB: what the process alone has, and its share of the rest.
 ///
 /// # Errors
 ///

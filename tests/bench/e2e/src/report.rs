@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::book::{Book, Key, Metric, Spread};
 
-/// Every scenario the book has, and what was compared.
+/// Gives every scenario the book has, and what was compared.
 pub fn markdown(book: &Book) -> String {
     let mut out = String::new();
     for Table { scenario, title, base, columns } in tables(book) {
@@ -95,7 +95,7 @@ fn tables(book: &Book) -> Vec<Table> {
     tables
 }
 
-/// A, A2, A50.
+/// Tabulates A, A2, A50.
 fn requests() -> Vec<Table> {
     use Metric as M;
     let per_request = |variant: &str| {
@@ -145,7 +145,7 @@ fn requests() -> Vec<Table> {
     ]
 }
 
-/// B, B2, C.
+/// Tabulates B, B2, C.
 fn streams() -> Vec<Table> {
     use Metric as M;
     let per_event = |variants: [&str; 2], columns: fn(&str) -> Vec<Column>| {
@@ -208,7 +208,7 @@ fn streams() -> Vec<Table> {
     ]
 }
 
-/// D; its variants are whatever numbers of streams were asked for.
+/// Tabulates D; its variants are whatever numbers of streams were asked for.
 fn idle(book: &Book) -> Table {
     use Metric as M;
     let at_each = |title: &str, metric| {
@@ -229,7 +229,7 @@ fn idle(book: &Book) -> Table {
     }
 }
 
-/// Four figures at least, and commas.
+/// Writes four figures at least, and commas.
 pub fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 1000.0 => thousands(value),

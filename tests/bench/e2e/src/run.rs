@@ -156,7 +156,7 @@ impl Session {
         Ok(())
     }
 
-    /// A to C: every cell, every server in turn, round after round.
+    /// Measures A to C: every cell, every server in turn, round after round.
     async fn rounds(&mut self, scenario: Scenario) -> Result<()> {
         let upstream = self.launch.upstream().await?;
         let address = upstream.subject.target.address;
@@ -194,7 +194,7 @@ impl Session {
         stop_all(servers).await
     }
 
-    /// D: a fresh server for each count, because a server keeps the memory it once had.
+    /// Measures D: a fresh server for each count, because a server keeps the memory it once had.
     async fn idle_streams(&mut self) -> Result<()> {
         let counts = match &self.options.streams {
             named if !named.is_empty() => named.clone(),
@@ -250,7 +250,7 @@ async fn stop_all(servers: Vec<Server>) -> Result<()> {
     Ok(())
 }
 
-/// This process and what it starts, unless told otherwise.
+/// Pins this process and what it starts, unless told otherwise.
 fn pin_to(core: usize) -> Result<()> {
     let allowed = sched_getaffinity(None)?;
     if !allowed.is_set(core) || !allowed.is_set(SERVER_CORE) {

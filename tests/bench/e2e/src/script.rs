@@ -35,7 +35,7 @@ impl Script {
         Self { id, ..self }
     }
 
-    /// The first directive in a request body; it holds no character that JSON escapes.
+    /// Makes the first directive in a request body; it holds no character that JSON escapes.
     pub fn find(body: &[u8]) -> Option<Self> {
         let start = memchr::memmem::find(body, PREFIX.as_bytes())?;
         let rest = body.get(start..)?;

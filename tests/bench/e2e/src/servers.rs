@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name in tables and results.
+    /// Gives the name in tables and results.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -161,7 +161,7 @@ impl Launch {
         Ok(Server { subject, child, log })
     }
 
-    /// This program with other arguments.
+    /// Runs this program with other arguments.
     fn own(&self, wrapper: &[String], arguments: &[&str]) -> Result<Command> {
         let mut command = wrapped(wrapper, &std::env::current_exe()?);
         command.args(arguments).env(SECRET_VARIABLE, &self.secret);
@@ -190,8 +190,8 @@ impl Launch {
 }
 
 impl Subject {
-    /// Whether the cell makes sense here: the pass-through is a thing of REST only, and a gateway
-    /// may lack an operation, which is noted.
+    /// Tells whether the cell makes sense here: the pass-through is a thing of REST only, and a
+    /// gateway may lack an operation, which is noted.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ fn spawn(mut command: Command, program: &Path) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// A port that was free a moment ago.
+/// Gives a port that was free a moment ago.
 fn free_port() -> Result<SocketAddr> {
     Ok(StdListener::bind("127.0.0.1:0")?.local_addr()?)
 }

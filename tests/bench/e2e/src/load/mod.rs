@@ -189,7 +189,7 @@ impl Worker {
     }
 }
 
-/// What the upstream says it sent since it was last asked, by stream id.
+/// Gives what the upstream says it sent since it was last asked, by stream id.
 ///
 /// # Errors
 ///

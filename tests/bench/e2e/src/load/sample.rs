@@ -69,7 +69,7 @@ impl Sample {
         self.streams.extend(part.streams);
     }
 
-    /// Every stream against the upstream's own account of it.
+    /// Compares every stream with the upstream's own account of it.
     pub fn compare(&self, sent: &HashMap<u64, Sent>) -> Compared {
         let mut compared = Compared::default();
         for stream in &self.streams {
@@ -85,7 +85,7 @@ impl Sample {
     }
 }
 
-/// The `q`-quantile of `values` in microseconds; sorts them. Nothing when there are none.
+/// Gives the `q`-quantile of `values` in microseconds; sorts them. Nothing when there are none.
 pub fn quantile_us(values: &mut [u64], q: f64) -> Option<f64> {
     values.sort_unstable();
     let rank = ((values.len() as f64 * q).ceil() as usize).saturating_sub(1);

@@ -83,7 +83,7 @@ struct Upstream {
 }
 
 impl Pool {
-    /// An idle connection that the upstream has not closed.
+    /// Gives an idle connection that the upstream has not closed.
     fn take(&self) -> Option<Upstream> {
         let mut cx = Context::from_waker(Waker::noop());
         loop {

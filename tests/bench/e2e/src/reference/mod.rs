@@ -26,7 +26,7 @@ where
     }
 }
 
-/// The same path on the upstream's authority, as the pooled client wants it.
+/// Gives the same path on the upstream's authority, as the pooled client wants it.
 fn upstream_uri(upstream: &Authority, path: &Uri) -> Uri {
     let path = path.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let mut parts = http::uri::Parts::default();

@@ -45,7 +45,7 @@ async fn forward(
     }
 }
 
-/// hyper-util's client as most proxies have it.
+/// Makes hyper-util's client as most proxies have it.
 pub fn pooled_client<B>() -> Client<HttpConnector, B>
 where
     B: Body + Send,

@@ -84,7 +84,7 @@ async fn control(arguments: &[&str], pid: u32) -> Result<()> {
     Ok(())
 }
 
-/// The dumps so far with their numbers: callgrind writes `NAME.N`.
+/// Gives the dumps so far with their numbers: callgrind writes `NAME.N`.
 fn dumps(out: &Path) -> Result<Vec<(u32, PathBuf)>> {
     let directory = out.parent().context("no directory")?;
     let stem = out.file_name().and_then(|name| name.to_str()).context("no file name")?;
@@ -100,7 +100,7 @@ fn dumps(out: &Path) -> Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
-/// The sum over threads in the last dump.
+/// Gives the sum over threads in the last dump.
 fn newest_dump(out: &Path) -> Result<u64> {
     let newest = dumps(out)?.into_iter().max_by_key(|(number, _)| *number);
     let (_, path) = newest.context("callgrind wrote no dump")?;

@@ -75,7 +75,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What connections are warmed with: never a long stream.
+    /// Gives what connections are warmed with: never a long stream.
     pub const fn warm_up(&self) -> Op {
         match self.op {
             Op::Run(_) => Op::Run(Script::burst(3, 16)),
@@ -109,7 +109,7 @@ impl Cell {
     }
 }
 
-/// The cells of a scenario; D has none, see [`idle`].
+/// Gives the cells of a scenario; D has none, see [`idle`].
 pub fn cells(scenario: Scenario, extent: Extent) -> Vec<Cell> {
     let (small, burst_one, burst_many) = match extent {
         Extent::Full => (millis(1000), millis(500), millis(1000)),

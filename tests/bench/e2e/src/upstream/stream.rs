@@ -121,7 +121,8 @@ impl Events {
         self.event(&[part.as_bytes()]);
     }
 
-    /// A delta. A paced one has the time it was sent put in front, unless it is shorter than that.
+    /// Writes a delta. A paced one has the time it was sent put in front, unless it is shorter than
+    /// that.
     fn delta(&mut self, index: u32, now: Option<u64>) {
         let texts = std::rc::Rc::clone(&self.texts);
         let text = texts.get(index as usize % texts.len()).map_or("", String::as_str).as_bytes();
@@ -159,7 +160,7 @@ impl Events {
         self.event(&[item_done.as_bytes()]);
     }
 
-    /// One event as one HTTP chunk.
+    /// Writes one event as one HTTP chunk.
     fn event(&mut self, json: &[&[u8]]) {
         let length = EVENT_START.len() + json.iter().map(|part| part.len()).sum::<usize>() + 2;
         hex(&mut self.out, length);
@@ -182,12 +183,12 @@ impl Events {
     }
 }
 
-/// `@`, twenty digits of nanoseconds, `@`: found by the load with one search.
+/// Writes `@`, twenty digits of nanoseconds, `@`: found by the load with one search.
 fn stamp(now: u64) -> String {
     format!("@{now:020}@")
 }
 
-/// The time a stamp in `bytes` tells, and what comes after it.
+/// Gives the time a stamp in `bytes` tells, and what comes after it.
 pub fn find_stamp(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let at = memchr::memchr(b'@', bytes)?;
     let digits = bytes.get(at + 1..at + STAMP_LENGTH - 1)?;

@@ -1,6 +1,6 @@
 //! The delta texts: JSON escapes and multi-byte characters, cut to an exact length.
 
-/// Eight different raw JSON strings of exactly `size` bytes each.
+/// Makes eight different raw JSON strings of exactly `size` bytes each.
 pub fn deltas(size: usize) -> [String; VARIETY] {
     std::array::from_fn(|variant| {
         let mut text = String::with_capacity(size);

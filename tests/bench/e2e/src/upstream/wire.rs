@@ -32,7 +32,7 @@ impl Connection {
         Self { stream, buffer: Vec::with_capacity(2048), used: 0 }
     }
 
-    /// The next request, or `None` when the client has closed.
+    /// Gives the next request, or `None` when the client has closed.
     pub async fn next_request(&mut self) -> io::Result<Option<Request>> {
         self.buffer.drain(..self.used);
         self.used = 0;
@@ -133,7 +133,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
     Ok(Some(Head { length, is_post, path, framing }))
 }
 
-/// The chunk at `at`: where the next begins, and its bytes; an empty range is the last one.
+/// Gives the chunk at `at`: where the next begins, and its bytes; an empty range is the last one.
 fn chunk(buffer: &[u8], at: usize) -> io::Result<Option<(usize, Range<usize>)>> {
     let rest = buffer.get(at..).unwrap_or_default();
     let Some(line) = memchr::memchr(b'\n', rest) else { return Ok(None) };
