@@ -111,7 +111,7 @@ fn a_finish_reason_lets_it_end_and_a_failure_ends_it() {
         ("content_filter", "Filtered"),
         (
             "error",
-            "Reported(Report { label: Some(Label(\"error\")), may_pass: None, about: Perhaps })",
+            "Reported(ApiReport { label: Some(Label(\"error\")), may_pass: None, about: Perhaps })",
         ),
         ("", "open"),
     ] {
@@ -146,7 +146,7 @@ fn what_follows_a_finish_reason_is_read() {
         (
             one + "data: {\"error\":{\"code\":400}}\n\n" + done,
             &["One "],
-            "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false), about: Perhaps })",
+            "Reported(ApiReport { label: Some(Label(\"400\")), may_pass: Some(false), about: Perhaps })",
         ),
     ] {
         expect(&stream, texts, end);
@@ -327,12 +327,12 @@ fn an_answer_in_one_piece_is_read_at_its_end() {
         (
             "{\n \"error\": {\"code\": 429}}".to_owned(),
             &[],
-            "Reported(Report { label: Some(Label(\"429\")), may_pass: Some(true), about: Perhaps })",
+            "Reported(ApiReport { label: Some(Label(\"429\")), may_pass: Some(true), about: Perhaps })",
         ),
         (
             "[{\"error\": {\"code\": 400}}]".to_owned(),
             &[],
-            "Reported(Report { label: Some(Label(\"400\")), may_pass: Some(false), about: Perhaps })",
+            "Reported(ApiReport { label: Some(Label(\"400\")), may_pass: Some(false), about: Perhaps })",
         ),
         ("{}".to_owned(), &[], "Unreadable"),
         ("{\"choices\":[]}".to_owned(), &[], "Unreadable"),
@@ -371,15 +371,15 @@ fn what_is_no_chunk_ends_it() {
     for (data, end) in [
         (
             "{\"error\":{\"message\":\"planted\",\"type\":\"server_error\"}}",
-            "Reported(Report { label: Some(Label(\"server_error\")), may_pass: Some(true), about: Perhaps })",
+            "Reported(ApiReport { label: Some(Label(\"server_error\")), may_pass: Some(true), about: Perhaps })",
         ),
         (
             "{\"error\":\"planted\"}",
-            "Reported(Report { label: None, may_pass: None, about: Perhaps })",
+            "Reported(ApiReport { label: None, may_pass: None, about: Perhaps })",
         ),
         (
             "{\"detail\":\"planted\"}",
-            "Reported(Report { label: None, may_pass: None, about: Perhaps })",
+            "Reported(ApiReport { label: None, may_pass: None, about: Perhaps })",
         ),
         ("{\"choices\":\"planted\"}", "Unreadable"),
         ("{\"choices\":[{\"delta\":{\"content\":true}}]}", "Unreadable"),
