@@ -134,3 +134,6 @@ impl fmt::Display for Name {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ mod table;
 pub use layer::RouteLayer;
 #[cfg(feature = "server")]
 pub(crate) use options::OptionsLayer;
-#[cfg(feature = "config")]
+#[cfg(any(feature = "config", all(test, feature = "operation")))]
 pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};
 pub use surface::{SurfaceLayer, SurfaceService};
