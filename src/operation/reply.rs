@@ -5,11 +5,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::body::ReplyBody;
 use super::sealed::SealedAnswer;
-use crate::chatkit::messages::{Message, display};
+use crate::chatkit::messages::display;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};
@@ -41,16 +40,6 @@ struct More<'a> {
     after: Option<&'a str>,
 }
 
-/// A session as `create_session` shows it.
-#[derive(Serialize)]
-pub(crate) struct NewSession<'a> {
-    #[serde(serialize_with = "display")]
-    id: SessionId,
-    user_id: &'a str,
-    #[serde(serialize_with = "display")]
-    created_at: Timestamp,
-}
-
 /// A session as lists show it.
 #[derive(Serialize)]
 pub(crate) struct Session<'a> {
@@ -66,80 +55,6 @@ pub(crate) struct Session<'a> {
     message_count: Option<u64>,
 }
 
-/// A session with its messages.
-#[derive(Serialize)]
-pub(crate) struct FullSession<'a> {
-    #[serde(flatten)]
-    pub(crate) session: Session<'a>,
-    pub(crate) thread_id: Option<&'a str>,
-    pub(crate) status: Option<Box<RawValue>>,
-    pub(crate) messages: Vec<Message>,
-}
-
-/// What was deleted.
-#[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the API's names")]
-pub(crate) struct Deleted {
-    #[serde(serialize_with = "display")]
-    pub(crate) id: SessionId,
-    #[serde(serialize_with = "display")]
-    pub(crate) session_id: SessionId,
-    pub(crate) deleted: bool,
-}
-
-/// An attachment that was deleted.
-#[derive(Serialize)]
-pub(crate) struct DeletedAttachment<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) deleted: bool,
-}
-
-/// What was thought of some items.
-#[derive(Serialize)]
-pub(crate) struct Feedback<'a> {
-    pub(crate) item_ids: &'a [String],
-    pub(crate) kind: &'a str,
-}
-
-/// What an action that is no run left behind.
-#[derive(Serialize)]
-pub(crate) struct Acted {
-    pub(crate) updated_item: Option<Box<RawValue>>,
-}
-
-/// What was said.
-#[derive(Serialize)]
-pub(crate) struct Transcription {
-    pub(crate) text: String,
-}
-
-/// A session's thread with its oldest items.
-#[derive(Serialize)]
-pub(crate) struct FullThread<'a> {
-    #[serde(serialize_with = "display")]
-    pub(crate) id: SessionId,
-    #[serde(serialize_with = "display")]
-    pub(crate) session_id: SessionId,
-    pub(crate) thread_id: Option<&'a str>,
-    pub(crate) title: Option<&'a str>,
-    pub(crate) status: Option<&'a RawValue>,
-    #[serde(serialize_with = "display")]
-    pub(crate) created_at: Timestamp,
-    #[serde(serialize_with = "display")]
-    pub(crate) updated_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) allowed_image_domains: Option<&'a RawValue>,
-    pub(crate) items: ItemPage<'a>,
-}
-
-/// Items, and where the next ones are.
-#[derive(Default, Serialize)]
-pub(crate) struct ItemPage<'a> {
-    pub(crate) data: Vec<Box<RawValue>>,
-    pub(crate) has_more: bool,
-    pub(crate) after: Option<&'a str>,
-}
-
 /// A session's thread, under the session's own id.
 #[derive(Serialize)]
 pub(crate) struct Thread {
@@ -149,22 +64,6 @@ pub(crate) struct Thread {
     session_id: SessionId,
     #[serde(serialize_with = "display")]
     created_at: Timestamp,
-}
-
-/// A finished run.
-#[derive(Serialize)]
-pub(crate) struct Run<'a> {
-    #[serde(serialize_with = "display")]
-    pub(crate) session_id: SessionId,
-    pub(crate) thread_id: &'a str,
-    pub(crate) message: Option<Message>,
-    pub(crate) items: &'a [Box<RawValue>],
-}
-
-impl<'a> From<&'a SessionRecord> for NewSession<'a> {
-    fn from(record: &'a SessionRecord) -> Self {
-        Self { id: record.id, user_id: record.user_id.as_str(), created_at: record.created_at }
-    }
 }
 
 impl<'a> From<&'a SessionRecord> for Session<'a> {
@@ -194,23 +93,6 @@ impl<'a> Session<'a> {
 
     pub(crate) fn with_message_count(self, message_count: Option<u64>) -> Self {
         Self { message_count, ..self }
-    }
-}
-
-/// As it is before its first message.
-impl<'a> From<&'a SessionRecord> for FullThread<'a> {
-    fn from(record: &'a SessionRecord) -> Self {
-        Self {
-            id: record.id,
-            session_id: record.id,
-            thread_id: None,
-            title: record.title.as_deref(),
-            status: None,
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-            allowed_image_domains: None,
-            items: ItemPage::default(),
-        }
     }
 }
 

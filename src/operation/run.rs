@@ -7,12 +7,14 @@ use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tower_service::Service;
 use tracing::warn;
 
 use super::follow_up::{self, Want};
 use super::{Exchange, Reply};
+use crate::chatkit::messages::{Message, display};
 use crate::chatkit::sender::ReplyPermit;
 use crate::chatkit::threads::{self, Whereabouts};
 use crate::chatkit::time::whole_microseconds;
@@ -22,7 +24,7 @@ use crate::error::BoxError;
 use crate::operation::observer::{self, SessionObserver};
 use crate::operation::{ReplyBody, head, reply};
 use crate::rejection::{Code, Rejection};
-use crate::session::{Needs, RunClaim, ThreadId};
+use crate::session::{Needs, RunClaim, SessionId, ThreadId};
 use crate::stream::{
     RunFailure, RunFailureCause, Silence, Transcript, Watch, collect_run, hold_run,
 };
@@ -70,7 +72,7 @@ where
             let message = messages::answer(&done.items, offset, now)
                 .map_err(|garbled| done.failed(garbled))?;
             let Done { thread_id, items, .. } = &done;
-            reply::one(reply::Run { session_id, thread_id, message, items })
+            reply::one(FinishedRun { session_id, thread_id, message, items })
         }
     }
 }
@@ -259,4 +261,14 @@ fn is_for_lack_of(needs: Needs, failure: &RunFailure) -> bool {
         }
         _ => false,
     }
+}
+
+/// A finished run.
+#[derive(Serialize)]
+struct FinishedRun<'a> {
+    #[serde(serialize_with = "display")]
+    session_id: SessionId,
+    thread_id: &'a str,
+    message: Option<Message>,
+    items: &'a [Box<RawValue>],
 }

@@ -1,6 +1,7 @@
 //! Tells the upstream what the user thinks of some items.
 
 use http::Method;
+use serde::Serialize;
 
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::fields::{check_ids, string_at, texts_at};
@@ -66,6 +67,13 @@ impl Operation for CreateFeedback {
         if let Err(failure) = exchange.upstream.json(request).await {
             return Err(exchange.upstream.refusal_about(thread.id(), Needs::Item, failure).await);
         }
-        reply::one(reply::Feedback { item_ids: &item_ids, kind: &kind })
+        reply::one(GivenFeedback { item_ids: &item_ids, kind: &kind })
     }
+}
+
+/// What was thought of some items.
+#[derive(Serialize)]
+struct GivenFeedback<'a> {
+    item_ids: &'a [String],
+    kind: &'a str,
 }

@@ -2,14 +2,17 @@
 
 use http::header::LOCATION;
 use http::{HeaderValue, Method};
+use jiff::Timestamp;
+use serde::Serialize;
 
+use crate::chatkit::messages::display;
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::fields::string_at;
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Desk, OwnedSession};
+use crate::session::{Desk, OwnedSession, SessionId, SessionRecord};
 use crate::surface::Surface;
 
 pub(crate) struct CreateSession;
@@ -58,7 +61,7 @@ impl Operation for CreateSession {
         _: Call,
     ) -> Reply<R> {
         let record = session.record();
-        let mut response = reply::one(reply::NewSession::from(record))?;
+        let mut response = reply::one(CreatedSession::from(record))?;
         // Relative to what was asked for, whose last segment it has to repeat (RFC 9110 section
         // 10.2.2, RFC 3986 section 5.2.3): whoever took a part of the path off on its way here, the
         // client has all of it.
@@ -67,5 +70,21 @@ impl Operation for CreateSession {
             response.headers_mut().insert(LOCATION, location);
         }
         Ok(response)
+    }
+}
+
+/// A session as `create_session` shows it.
+#[derive(Serialize)]
+struct CreatedSession<'a> {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    user_id: &'a str,
+    #[serde(serialize_with = "display")]
+    created_at: Timestamp,
+}
+
+impl<'a> From<&'a SessionRecord> for CreatedSession<'a> {
+    fn from(record: &'a SessionRecord) -> Self {
+        Self { id: record.id, user_id: record.user_id.as_str(), created_at: record.created_at }
     }
 }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
+use serde::Serialize;
 
 use crate::chatkit::envelope::{self, Audio};
 use crate::chatkit::upstream::UpstreamFailure;
@@ -90,7 +91,7 @@ impl Operation for CreateTranscription {
         let text = threads::object(&answer)
             .and_then(|transcription| transcription.text("text"))
             .ok_or(UpstreamFailure::Protocol("the upstream's transcription is not one"))?;
-        reply::one(reply::Transcription { text })
+        reply::one(ShownTranscription { text })
     }
 }
 
@@ -138,6 +139,12 @@ fn decoded_len(text: &str) -> Option<usize> {
         padded = piece.ends_with(b"=");
     }
     Some(bytes)
+}
+
+/// What was said.
+#[derive(Serialize)]
+struct ShownTranscription {
+    text: String,
 }
 
 #[cfg(test)]

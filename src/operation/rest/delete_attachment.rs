@@ -1,6 +1,7 @@
 //! Deletes an attachment. One that the upstream hasn't got is forgotten.
 
 use http::Method;
+use serde::Serialize;
 
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::attachment::remove;
@@ -57,6 +58,13 @@ impl Operation for DeleteAttachment {
         let request = envelope::delete_attachment(&id);
         let Exchange { upstream, detached, .. } = exchange;
         remove(upstream, &detached, attachments, id.clone().into(), request).await?;
-        reply::one(reply::DeletedAttachment { id: &id, deleted: true })
+        reply::one(DeletedAttachment { id: &id, deleted: true })
     }
+}
+
+/// An attachment that was deleted.
+#[derive(Serialize)]
+struct DeletedAttachment<'a> {
+    id: &'a str,
+    deleted: bool,
 }

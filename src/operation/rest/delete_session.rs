@@ -2,14 +2,16 @@
 //! again.
 
 use http::Method;
+use serde::Serialize;
 
+use crate::chatkit::messages::display;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Desk, OwnedSession, RunClaim};
+use crate::session::{Desk, OwnedSession, RunClaim, SessionId};
 use crate::surface::Surface;
 
 pub(crate) struct DeleteSession;
@@ -67,6 +69,17 @@ impl Operation for DeleteSession {
         }
         session.delete().await?;
         drop(claim);
-        reply::one(reply::Deleted { id: record.id, session_id: record.id, deleted: true })
+        reply::one(DeletedSession { id: record.id, session_id: record.id, deleted: true })
     }
+}
+
+/// What was deleted.
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
+struct DeletedSession {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    #[serde(serialize_with = "display")]
+    session_id: SessionId,
+    deleted: bool,
 }

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use http::Method;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::chatkit::messages::Message;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope, messages, threads};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
@@ -59,7 +61,7 @@ impl Operation for GetSession {
         let record = session.record();
         let summary = reply::Session::from(record);
         let Some(thread_id) = &record.thread_id else {
-            return reply::one(reply::FullSession {
+            return reply::one(FullSession {
                 session: summary,
                 thread_id: None,
                 status: None,
@@ -86,7 +88,7 @@ impl Operation for GetSession {
         if let Some(counted) = counted {
             session.repair_message_count(counted).await.map_err(store_down)?;
         }
-        reply::one(reply::FullSession {
+        reply::one(FullSession {
             session: summary.with_message_count(counted),
             thread_id: Some(thread_id),
             status,
@@ -98,4 +100,14 @@ impl Operation for GetSession {
 fn status(thread: &Bytes) -> Option<Box<RawValue>> {
     let status = threads::object(thread)?.get("status")?;
     status.get().starts_with('{').then(|| status.to_owned())
+}
+
+/// A session with its messages.
+#[derive(Serialize)]
+struct FullSession<'a> {
+    #[serde(flatten)]
+    session: reply::Session<'a>,
+    thread_id: Option<&'a str>,
+    status: Option<Box<RawValue>>,
+    messages: Vec<Message>,
 }

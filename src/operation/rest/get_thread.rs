@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use http::Method;
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::list_items::DEFAULT_LIMIT;
+use crate::chatkit::messages::display;
 use crate::chatkit::threads::{self, Whereabouts};
 use crate::chatkit::upstream::{Upstream, UpstreamFailure};
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
@@ -14,7 +17,7 @@ use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::ThreadPath;
-use crate::session::{Desk, ItemCursors, OwnedSession};
+use crate::session::{Desk, ItemCursors, OwnedSession, SessionId, SessionRecord};
 use crate::stream;
 use crate::surface::Surface;
 
@@ -63,7 +66,7 @@ impl Operation for GetThread {
     ) -> Reply<R> {
         let record = session.record();
         let Some(thread_id) = &record.thread_id else {
-            return reply::one(reply::FullThread::from(record));
+            return reply::one(FullThread::from(record));
         };
         let upstream = &mut exchange.upstream;
         let get = envelope::thread(RequestType::ThreadsGetById, thread_id);
@@ -87,17 +90,17 @@ impl Operation for GetThread {
         };
         let offset = exchange.settings.utc_offset;
         let visible = |item: &&RawValue| threads::visible(item, offset);
-        reply::one(reply::FullThread {
+        reply::one(FullThread {
             thread_id: Some(thread_id),
             title: record.title.as_deref().or(thread.title.as_deref()),
             status: thread.status.filter(|status| status.get().starts_with('{')),
             allowed_image_domains: thread.allowed_image_domains.filter(|domains| is_texts(domains)),
-            items: reply::ItemPage {
+            items: ItemPage {
                 data: thread.items.data.iter().filter_map(visible).collect(),
                 has_more: after.is_some(),
                 after: after.as_deref(),
             },
-            ..reply::FullThread::from(record)
+            ..FullThread::from(record)
         })
     }
 }
@@ -124,4 +127,48 @@ async fn items<S: ChatKit<R>, R: ChatKitBody>(
 fn is_texts(value: &RawValue) -> bool {
     stream::list(value)
         .is_some_and(|values| values.iter().all(|value| value.get().starts_with('"')))
+}
+
+/// A session's thread with its oldest items.
+#[derive(Serialize)]
+struct FullThread<'a> {
+    #[serde(serialize_with = "display")]
+    id: SessionId,
+    #[serde(serialize_with = "display")]
+    session_id: SessionId,
+    thread_id: Option<&'a str>,
+    title: Option<&'a str>,
+    status: Option<&'a RawValue>,
+    #[serde(serialize_with = "display")]
+    created_at: Timestamp,
+    #[serde(serialize_with = "display")]
+    updated_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_image_domains: Option<&'a RawValue>,
+    items: ItemPage<'a>,
+}
+
+/// Items, and where the next ones are.
+#[derive(Default, Serialize)]
+struct ItemPage<'a> {
+    data: Vec<Box<RawValue>>,
+    has_more: bool,
+    after: Option<&'a str>,
+}
+
+/// As it is before its first message.
+impl<'a> From<&'a SessionRecord> for FullThread<'a> {
+    fn from(record: &'a SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            session_id: record.id,
+            thread_id: None,
+            title: record.title.as_deref(),
+            status: None,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            allowed_image_domains: None,
+            items: ItemPage::default(),
+        }
+    }
 }

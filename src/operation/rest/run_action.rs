@@ -2,7 +2,7 @@
 //! item that it leaves.
 
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -145,7 +145,7 @@ async fn act<S: ChatKit<R>, R: ChatKitBody>(
     };
     let offset = exchange.settings.utc_offset;
     let updated_item = item.and_then(|item| threads::visible(item, offset));
-    reply::one(reply::Acted { updated_item })
+    reply::one(Acted { updated_item })
 }
 
 /// What is any JSON is passed on without a look.
@@ -178,4 +178,10 @@ fn way_of(read: &Read<'_>, stream: Option<bool>) -> Result<Way, Rejection> {
 /// Says what an action takes: the widget that it comes from, if it comes from one.
 fn needs_of(item: Option<&str>) -> Needs {
     if item.is_some() { Needs::Widget } else { Needs::Thread }
+}
+
+/// What an action that is no run left behind.
+#[derive(Serialize)]
+struct Acted {
+    updated_item: Option<Box<RawValue>>,
 }
