@@ -2,7 +2,7 @@
 //!
 //! A room that knows who knows it can't be understood, tested or left out alone. What two rooms
 //! need belongs to the one that means it, or below both. That holds for the configuration, too: it
-//! knows the rooms that it furnishes, and none of them knows it.
+//! knows the rooms that it makes, and none of them knows it.
 
 #![allow(
     clippy::panic,

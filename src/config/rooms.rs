@@ -122,7 +122,7 @@ impl Config {
         let reader = Reader::new(Schemas::compile()?, self.body_limits())
             .with_unknown_requests(self.passthrough.unknown)
             .with_buffered_bytes(buffered.clone());
-        Ok(OperationLayer::new(reader, desk, self.translate_settings(buffered)?))
+        Ok(OperationLayer::new(reader, desk, self.chatkit_settings(buffered)?))
     }
 
     fn body_limits(&self) -> BodyLimits {
@@ -161,7 +161,7 @@ impl Config {
         }
     }
 
-    fn translate_settings(&self, buffered: BufferedBytes) -> Result<ChatKitSettings, Error> {
+    fn chatkit_settings(&self, buffered: BufferedBytes) -> Result<ChatKitSettings, Error> {
         let (limits, upstream, stream) = (&self.limits, &self.upstream, &self.stream);
         let identity = IdentityHeaders::new(upstream.user_header.clone())?
             .forward_authorization(upstream.forward_authorization)

@@ -176,10 +176,10 @@ mod tests {
     fn call(body: &str) -> Result<Call, (u16, Code)> {
         let limits =
             BodyLimits { max_message_chars: 1, max_chat_chars: 5, ..BodyLimits::default() };
-        let rules = Reader::new(Schemas::compile().unwrap(), limits);
+        let reader = Reader::new(Schemas::compile().unwrap(), limits);
         let (target, headers) = (target("/api/chat"), HeaderMap::new());
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Chat::parse(&Read::new(&rules, &target, None, &headers, &body))
+        Chat::parse(&Read::new(&reader, &target, None, &headers, &body))
             .map_err(|rejection| (rejection.status().as_u16(), rejection.code()))
     }
 
