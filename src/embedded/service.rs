@@ -189,7 +189,7 @@ fn full(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<
 fn log(cut: &CutReason) {
     match cut {
         CutReason::Broken(error) => {
-            tracing::warn!(error = &*shown(&chain(&**error)), "a request failed")
+            tracing::warn!(error = &*shown(&chain(&**error)), "a request failed");
         }
         CutReason::Impossible(reason) => tracing::debug!(reason, "a request failed"),
         CutReason::Wanted => {}

@@ -123,7 +123,7 @@ impl Chunks {
                 }
             }
             BodyFormat::Open(lines) | BodyFormat::Stream(lines) => {
-                lines.feed(bytes, &mut self.events)
+                lines.feed(bytes, &mut self.events);
             }
         }
         self.events.steps() != before

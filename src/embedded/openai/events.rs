@@ -180,7 +180,7 @@ impl AnswerEvents {
             b"" if name != EventName::Error => {}
             done if name != EventName::Error && is_done(done) => self.end(Ok(())),
             error if name == EventName::Error => {
-                self.end(Err(Trouble::Reported(ApiReport::read(error))))
+                self.end(Err(Trouble::Reported(ApiReport::read(error))));
             }
             data => match Chunk::read(data) {
                 Chunk::Beside => {}

@@ -38,7 +38,6 @@ const PAGE_ROWS: i64 = 100;
 const MAX_PAGES: usize = 10_000;
 
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct DeletedThread<'a> {
     id: &'a str,
     object: &'static str,

@@ -75,7 +75,6 @@ impl Operation for DeleteSession {
 
 /// What was deleted.
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct DeletedSession {
     #[serde(serialize_with = "display")]
     id: SessionId,
