@@ -110,7 +110,7 @@ impl Config {
 
     /// Makes the layer that finds operations on the surfaces that are served.
     pub(crate) fn route_layer(&self) -> Result<RouteLayer<Name>, Error> {
-        Ok(RouteLayer::new(Router::new(Name::ALL, &self.surfaces())?))
+        Ok(RouteLayer::of_rooms(Router::new(Name::ALL, &self.surfaces())?))
     }
 
     /// Makes the layer that carries operations out, for whom `desk` lets.

@@ -149,7 +149,7 @@ impl<B> ChatKitRestLayer<B> {
     pub fn new(prefix: &str, store: Arc<dyn SessionStore>) -> Result<Self, Error> {
         let surfaces = Surfaces::rest(prefix);
         Ok(Self {
-            route: RouteLayer::new(Router::new(Name::ALL, &surfaces)?),
+            route: RouteLayer::of_rooms(Router::new(Name::ALL, &surfaces)?),
             surfaces,
             fallback: NotFound,
             operations: OperationLayer::new(
@@ -182,7 +182,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// ([`Router::new`]).
     pub fn with_chat(self, prefix: &str) -> Result<Self, Error> {
         let surfaces = self.surfaces.with_chat(prefix);
-        let route = RouteLayer::new(Router::new(Name::ALL, &surfaces)?);
+        let route = RouteLayer::of_rooms(Router::new(Name::ALL, &surfaces)?);
         Ok(Self { surfaces, route, ..self })
     }
 

@@ -11,6 +11,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::matched::Matched;
 use super::table::{Miss, Routable, Router, Target};
 use crate::error::BoxError;
 use crate::principal::{Identified, Principal};
@@ -22,11 +23,13 @@ pub struct Route<O, S, F = NotFound> {
     router: Arc<Router<O>>,
     inner: S,
     fallback: F,
+    /// Whether a request's extensions say where it goes.
+    tells: bool,
 }
 
 impl<O, S, F> Route<O, S, F> {
-    pub(super) fn new(router: Arc<Router<O>>, inner: S, fallback: F) -> Self {
-        Self { router, inner, fallback }
+    pub(super) fn new(router: Arc<Router<O>>, inner: S, fallback: F, tells: bool) -> Self {
+        Self { router, inner, fallback, tells }
     }
 }
 
@@ -99,9 +102,12 @@ where
         self.fallback.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.router.route(request.method(), request.uri().path()) {
             Ok(target) => {
+                if self.tells {
+                    request.extensions_mut().insert(Matched::new(target.clone()));
+                }
                 let request = request.map(|body| Routed::new(target, body));
                 ResponseFuture::Ours { future: self.inner.call(request) }
             }

@@ -210,6 +210,11 @@ impl<O: Copy> Target<O> {
         self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 
+    /// Gives all of the path's parameters, decoded, in the order of the path.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.parameters.iter().map(|(name, value)| (*name, &**value))
+    }
+
     /// Gives the user whom the path names.
     pub fn user(&self) -> Option<&str> {
         self.parameter(USER)

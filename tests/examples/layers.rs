@@ -1,4 +1,4 @@
-//! `axum_layers`: a verified user within a limit, a stranger, or 401.
+//! `axum_layers`: a verified user within a limit, a stranger, or 401; and operations of its own.
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -51,4 +51,19 @@ async fn strangers_are_let_in_where_they_may_be_and_liars_nowhere() {
     let forged = token("ada", "another secret of thirty-two bytes");
     assert_eq!(ask(&app, "/", Some(&forged)).await.status(), 401);
     assert_eq!(ask(&app, "/elsewhere", None).await.status(), 404);
+}
+
+#[tokio::test]
+async fn notes_are_found_before_anybody_is_asked_who_it_is() {
+    let app = crate::axum_layers::app(SECRET.to_owned()).unwrap();
+    let ada = token("ada", SECRET);
+    assert_eq!(text(ask(&app, "/notes/a%2F7", Some(&ada)).await).await, "ada reads a/7\n");
+    assert_eq!(ask(&app, "/notes/17", None).await.status(), 401);
+    assert_eq!(ask(&app, "/notes", None).await.status(), 404);
+    let request = Request::delete("/notes/17").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["allow"]),
+        (405, &"GET, HEAD, PUT".parse().unwrap())
+    );
 }

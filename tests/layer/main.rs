@@ -13,6 +13,7 @@ mod axum_hosts;
 mod fallback;
 mod hyper_alone;
 mod location;
+mod matched;
 mod rooms;
 mod store_calls;
 mod strangers;
