@@ -33,7 +33,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, ServiceExt};
 use chatkit_rest::embedded::Embedded;
-use chatkit_rest::host::ChatKitRestLayer;
+use chatkit_rest::host::{ChatKitRestLayer, HostLimits};
 use chatkit_rest::principal::{Principal, UserId};
 use chatkit_rest::session::MemoryStore;
 use tokio::net::TcpListener;
@@ -54,8 +54,10 @@ pub(crate) fn app() -> Result<
 
     // Lists, ownership and limits live here; `SqliteStore` keeps them beyond the process.
     let sessions = Arc::new(MemoryStore::new());
-    let rest =
-        ChatKitRestLayer::new("/api/v1/chatkit", sessions)?.with_chat("/api")?.with_fallback(app);
+    let rest = ChatKitRestLayer::new("/api/v1/chatkit", sessions)?
+        .with_chat("/api")?
+        .with_limits(HostLimits::default())
+        .with_fallback(app);
     Ok(ServiceBuilder::new().layer(from_fn(who_is_it)).layer(rest).service(endpoint))
 }
 

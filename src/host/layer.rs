@@ -9,9 +9,11 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::limits::{Counts, HostLimits};
 use super::theirs::{RequirePrincipal, Theirs};
 use crate::chatkit::ChatKitSettings;
 use crate::error::Error;
+use crate::limit::{InFlight, RateLimit};
 use crate::operation::{Name, OperationLayer, Operations};
 use crate::route::{NotFound, Route, RouteLayer, Router};
 use crate::session::{Desk, SessionLimits, SessionStore};
@@ -137,12 +139,14 @@ pub struct ChatKitRestLayer<B, F = NotFound> {
     route: RouteLayer<Name>,
     fallback: F,
     operations: OperationLayer,
+    counts: Counts,
     endpoint_is_open: bool,
     body: PhantomData<fn(B)>,
 }
 
 impl<B> ChatKitRestLayer<B> {
-    /// Serves REST below `prefix`, with sessions in `store` and default limits.
+    /// Serves REST below `prefix`, with sessions in `store`, the default bounds of bodies and sessions, and no
+    /// limits of requests or streams; those are [`with_limits`](Self::with_limits)'s.
     ///
     /// # Errors
     /// If `prefix` is not a path prefix.
@@ -157,6 +161,7 @@ impl<B> ChatKitRestLayer<B> {
                 Desk::new(store, SessionLimits::default()),
                 ChatKitSettings::default(),
             ),
+            counts: Counts::unlimited(),
             endpoint_is_open: false,
             body: PhantomData,
         })
@@ -167,8 +172,9 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// Sends each request for a path that is none of ours to `fallback`, with its path, headers and
     /// body as they came. What `fallback` fails with is answered here, with 502 or 504.
     pub fn with_fallback<G>(self, fallback: G) -> ChatKitRestLayer<B, G> {
-        let Self { surfaces, route, fallback: _, operations, endpoint_is_open, body } = self;
-        ChatKitRestLayer { surfaces, route, fallback, operations, endpoint_is_open, body }
+        let Self { surfaces, route, fallback: _, operations, counts, endpoint_is_open, body } =
+            self;
+        ChatKitRestLayer { surfaces, route, fallback, operations, counts, endpoint_is_open, body }
     }
 
     /// Serves one-shot chat as well: `POST {prefix}/chat`, and `POST {prefix}/{user_id}/chat` for
@@ -192,22 +198,51 @@ impl<B, F> ChatKitRestLayer<B, F> {
         Self { surfaces: self.surfaces.with_invalid_status(invalid), ..self }
     }
 
+    /// Limits what one user, and all of them together, may ask for, over all services of this layer and
+    /// of its clones.
+    ///
+    /// Counted is who is known and what is ours: not the fallback's requests, nor what is answered with
+    /// 401, 404 or 405 because it is nobody's or no operation. What the limits count replaces what a
+    /// desk, a reader and settings would, whichever was given first.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use chatkit_rest::host::{ChatKitRestLayer, HostLimits};
+    /// use chatkit_rest::session::MemoryStore;
+    /// # type B = http_body_util::Full<bytes::Bytes>;
+    ///
+    /// let limits = HostLimits::default().with_requests_per_minute(120);
+    /// let layer = ChatKitRestLayer::new("/api/v1/chatkit", Arc::new(MemoryStore::new()))?
+    ///     .with_limits(limits);
+    /// # drop::<ChatKitRestLayer<B>>(layer);
+    /// # Ok::<(), chatkit_rest::error::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_limits(self, limits: HostLimits) -> Self {
+        let counts = Counts::new(limits);
+        Self { operations: counts.inside_of(self.operations), counts, ..self }
+    }
+
     /// Replaces the bounds of bodies, or what unknown request types meet.
     #[must_use]
     pub fn with_reader(self, reader: Reader) -> Self {
-        Self { operations: self.operations.with_reader(reader), ..self }
+        let operations = self.counts.inside_of(self.operations.with_reader(reader));
+        Self { operations, ..self }
     }
 
     /// Replaces the store or its limits.
     #[must_use]
     pub fn with_desk(self, desk: Desk) -> Self {
-        Self { operations: self.operations.with_desk(desk), ..self }
+        let operations = self.counts.inside_of(self.operations.with_desk(desk));
+        Self { operations, ..self }
     }
 
     /// Replaces the endpoint, the identity header, the hold.
     #[must_use]
     pub fn with_settings(self, settings: ChatKitSettings) -> Self {
-        Self { operations: self.operations.with_settings(settings), ..self }
+        let operations = self.counts.inside_of(self.operations.with_settings(settings));
+        Self { operations, ..self }
     }
 
     /// Gives the service of these settings in front of `upstream`, for who has no stack of layers.
@@ -217,7 +252,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
     where
         F: Clone,
     {
-        let rooms = self.operations.layer(upstream);
+        let rooms = self.counts.layer(self.operations.layer(upstream));
         let closed = (!self.endpoint_is_open).then(|| self.operations.endpoint().path());
         let fallback = Theirs::new(self.fallback.clone(), closed);
         let route = self.route.clone().with_fallback(fallback);
@@ -249,6 +284,7 @@ impl<B, F: Clone> Clone for ChatKitRestLayer<B, F> {
             route: self.route.clone(),
             fallback: self.fallback.clone(),
             operations: self.operations.clone(),
+            counts: self.counts.clone(),
             endpoint_is_open: self.endpoint_is_open,
             body: PhantomData,
         }
@@ -259,6 +295,7 @@ impl<B, F> fmt::Debug for ChatKitRestLayer<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChatKitRestLayer")
             .field("operations", &self.operations)
+            .field("counts", &self.counts)
             .finish_non_exhaustive()
     }
 }
@@ -272,7 +309,7 @@ impl<S, B, F: Clone> Layer<S> for ChatKitRestLayer<B, F> {
 }
 
 /// The rooms of [`ChatKitRest`], outermost first.
-pub type Rooms<S, F> = Route<Name, RequirePrincipal<Operations<S>>, Theirs<F>>;
+pub type Rooms<S, F> = Route<Name, RequirePrincipal<InFlight<RateLimit<Operations<S>>>>, Theirs<F>>;
 
 /// The service of [`ChatKitRestLayer`].
 pub struct ChatKitRest<S, B, F = NotFound> {

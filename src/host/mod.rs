@@ -6,7 +6,9 @@
 //! What this room does not do: it looks at no token. The host puts in who is calling.
 
 mod layer;
+mod limits;
 mod theirs;
 
 pub use layer::{ChatKitRest, ChatKitRestLayer, Rooms};
+pub use limits::HostLimits;
 pub use theirs::{FallbackFuture, HostFuture, RequirePrincipal, Theirs};

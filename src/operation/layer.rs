@@ -6,6 +6,7 @@ use tower_layer::Layer;
 use super::service::Operations;
 use crate::chatkit::ChatKitSettings;
 use crate::operation::detached::DetachedTasks;
+use crate::limit::{BufferedBytes, PerUserStreams};
 use crate::session::Desk;
 use crate::validate::Reader;
 
@@ -42,6 +43,20 @@ impl OperationLayer {
     #[must_use]
     pub fn with_settings(self, settings: ChatKitSettings) -> Self {
         Self::new(self.reader, self.desk, settings)
+    }
+
+    /// Replaces what streams, and what is read whole, count among.
+    #[must_use]
+    pub(crate) fn with_counts(self, streams: PerUserStreams, buffered: BufferedBytes) -> Self {
+        let Self { reader, desk, settings, errands } = self;
+        let settings =
+            ChatKitSettings { buffered: Some(buffered.clone()), ..Arc::unwrap_or_clone(settings) };
+        Self {
+            reader: reader.with_buffered_bytes(buffered),
+            desk: desk.with_streams(streams),
+            settings: Arc::new(settings),
+            errands,
+        }
     }
 
     /// Waits for what is finished though its client has left: attachments and threads that are

@@ -12,6 +12,7 @@
 mod axum_hosts;
 mod fallback;
 mod hyper_alone;
+mod limits;
 mod location;
 mod matched;
 mod rooms;
