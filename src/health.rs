@@ -185,6 +185,7 @@ pin_project! {
     /// The future of [`Health`].
     #[project = HealthFutureProjection]
     #[allow(missing_docs, reason = "named for its state")]
+    #[non_exhaustive]
     pub enum HealthFuture<F> {
         Answering { answer: AnswerFuture },
         Passing { #[pin] future: F },

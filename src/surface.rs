@@ -18,6 +18,7 @@ use http::{Extensions, StatusCode};
 
 /// One of the API's faces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Surface {
     /// Sessions, threads, runs and items, and ChatKit's own requests.
     #[default]
@@ -38,6 +39,7 @@ impl Surface {
 /// What one-shot chat answers to a message that is empty or too long, and to whatever else is JSON
 /// and not what is expected. What isn't JSON is 400 with either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InvalidStatus {
     /// 400.
     BadRequest,

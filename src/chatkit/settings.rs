@@ -7,7 +7,21 @@ use crate::stream::HoldPolicy;
 use crate::surface::ACTED;
 
 /// How requests are put to the upstream and its answers read.
+///
+/// ```
+/// use chatkit_rest::chatkit::ChatKitSettings;
+/// use chatkit_rest::forward::IdentityHeaders;
+/// use http::{HeaderName, Uri};
+///
+/// let settings = ChatKitSettings::default()
+///     .with_endpoint(Uri::from_static("/my/chatkit"))
+///     .with_identity(IdentityHeaders::new(HeaderName::from_static("x-caller"))?)
+///     .with_acted("Done.");
+/// assert_eq!((settings.endpoint.path(), &*settings.acted), ("/my/chatkit", "Done."));
+/// # Ok::<(), chatkit_rest::error::Error>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ChatKitSettings {
     /// Where the inner service has its ChatKit endpoint.
     pub endpoint: Uri,
@@ -31,6 +45,60 @@ pub struct ChatKitSettings {
 }
 
 impl ChatKitSettings {
+    /// Sets where the inner service has its endpoint.
+    #[must_use]
+    pub fn with_endpoint(self, endpoint: Uri) -> Self {
+        Self { endpoint, ..self }
+    }
+
+    /// Sets how the upstream is told who is calling.
+    #[must_use]
+    pub fn with_identity(self, identity: IdentityHeaders) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Sets what it is told of the address at which clients reach the gateway.
+    #[must_use]
+    pub fn with_public_address(self, public_address: PublicAddress) -> Self {
+        Self { public_address, ..self }
+    }
+
+    /// Sets the zone of times that name none.
+    #[must_use]
+    pub fn with_utc_offset(self, utc_offset: Offset) -> Self {
+        Self { utc_offset, ..self }
+    }
+
+    /// Sets the largest answer that is read whole, in bytes.
+    #[must_use]
+    pub fn with_max_reply_bytes(self, max_reply_bytes: usize) -> Self {
+        Self { max_reply_bytes, ..self }
+    }
+
+    /// Counts what is read whole, or written in one piece, among `buffered`.
+    #[must_use]
+    pub fn with_buffered_bytes(self, buffered: BufferedBytes) -> Self {
+        Self { buffered: Some(buffered), ..self }
+    }
+
+    /// Sets how much may be under way that is finished whether or not its client waits.
+    #[must_use]
+    pub fn with_max_errands(self, max_errands: usize) -> Self {
+        Self { max_errands, ..self }
+    }
+
+    /// Sets how long and how much of a run is held.
+    #[must_use]
+    pub fn with_hold(self, hold: HoldPolicy) -> Self {
+        Self { hold, ..self }
+    }
+
+    /// Sets what one-shot chat says for an assistant that did something and said nothing.
+    #[must_use]
+    pub fn with_acted(self, acted: impl Into<String>) -> Self {
+        Self { acted: acted.into(), ..self }
+    }
+
     /// Gives the largest answer that is read whole: never more than a user may keep, which would be
     /// refused however often it was tried.
     pub(crate) fn largest_reply(&self) -> usize {

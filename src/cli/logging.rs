@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use super::log_json::JsonLines;
 use super::log_writer::{self, LogGuard};
-use chatkit_rest::config::{LogConfig, LogFormat};
+use chatkit_rest::config::LogConfig;
 use chatkit_rest::error::Error;
 use tracing::Dispatch;
 use tracing_subscriber::filter::Targets;
@@ -35,11 +35,7 @@ where
 {
     let filter: Targets =
         log.level.as_str().parse().map_err(|_| Error::config("log.level is not understood"))?;
-    let json = match log.format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-    };
+    let json = log.format.is_json(terminal);
     let lines = fmt::layer().with_writer(writer);
     let lines = if json {
         lines.event_format(JsonLines).with_filter(filter).boxed()

@@ -29,6 +29,7 @@ impl fmt::Debug for Secret {
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// As text on a terminal, else as JSON.
     Auto,
@@ -36,6 +37,17 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+impl LogFormat {
+    /// Tells whether lines are JSON, where the log is a terminal or is not.
+    pub fn is_json(self, is_terminal: bool) -> bool {
+        match self {
+            Self::Auto => !is_terminal,
+            Self::Json => true,
+            Self::Text => false,
+        }
+    }
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -79,6 +91,7 @@ impl LogLevel {
 
 /// A service's key for the OpenAI-compatible routes. `Debug` shows the name only.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ApiKey {
     /// Who holds it, for logs.
     pub name: String,

@@ -48,6 +48,7 @@ impl fmt::Display for BasePath {
 
 /// Who answers ChatKit requests. `Debug` leaves a URL's query out, which may hold a token.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Upstream {
     /// The server that is built in.
     Embedded,
@@ -128,6 +129,7 @@ pub(super) fn public_url(text: &str) -> Result<Option<PublicUrl>, String> {
 
 /// The pages that may call the gateway from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AllowedOrigins {
     /// All (`*`).
     Any,

@@ -15,7 +15,21 @@ pub struct Item {
     pub(super) content: Content,
 }
 
-/// What kind of item it is, and what it holds.
+/// What kind of item it is, and what it holds. A [`Turn`](super::Turn) takes it from a responder:
+///
+/// ```
+/// use chatkit_rest::embedded::{Choice, Content, Json, Question, StructuredInput, ToolCall};
+///
+/// let sizes = ["S", "M", "L"].map(Choice::new);
+/// let size = Question::choice("size", "Which size?", sizes.into(), false);
+/// let notes = Question::freeform("notes", "Notes?").with_description("Optional.");
+/// let asked = Content::StructuredInput(StructuredInput::pending(vec![size, notes]));
+/// assert_eq!(asked.kind(), "structured_input");
+///
+/// let place = Json::from([("place", "here".into())]);
+/// let called = Content::ClientToolCall(ToolCall::pending("call_1", "weather", place));
+/// assert_eq!(called.kind(), "client_tool_call");
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -46,6 +60,7 @@ pub enum Content {
 
 /// `assistant_message`
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct AssistantMessage {
     /// Its parts; empty while nothing was said.
     pub content: Vec<OutputText>,
@@ -53,6 +68,7 @@ pub struct AssistantMessage {
 
 /// A part of an assistant message.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OutputText {
     /// Sources, as ChatKit's `Annotation` objects.
     pub annotations: Vec<Json>,
@@ -69,15 +85,9 @@ enum OutputTextTag {
     OutputText,
 }
 
-impl OutputText {
-    /// Makes a text without annotations.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..Self::default() }
-    }
-}
-
 /// `client_tool_call`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ToolCall {
     /// Whether the client has answered.
     pub status: ToolCallStatus,
@@ -95,6 +105,7 @@ pub struct ToolCall {
 /// Whether the client has answered a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ToolCallStatus {
     /// It has answered.
     Completed,
@@ -109,6 +120,7 @@ pub struct EndOfTurn {}
 
 /// `generated_image`
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GeneratedImage {
     /// The image, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +129,7 @@ pub struct GeneratedImage {
 
 /// An image.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Image {
     /// The image's id.
     pub id: String,
@@ -126,6 +139,7 @@ pub struct Image {
 
 /// `hidden_context_item`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HiddenContext {
     /// Anything.
     pub content: Json,
@@ -133,6 +147,7 @@ pub struct HiddenContext {
 
 /// `sdk_hidden_context`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SdkHiddenContext {
     /// A text for the model.
     pub content: String,
@@ -140,6 +155,7 @@ pub struct SdkHiddenContext {
 
 /// `structured_input`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StructuredInput {
     /// Whether the user has answered.
     pub status: StructuredInputStatus,
@@ -150,6 +166,7 @@ pub struct StructuredInput {
 /// Whether the user has answered a structured input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StructuredInputStatus {
     /// They have.
     Answered,
@@ -161,6 +178,7 @@ pub enum StructuredInputStatus {
 
 /// A question of a structured input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Question {
     /// Different from the others of the same item.
     pub id: String,
@@ -186,6 +204,7 @@ pub struct Question {
 /// How a question is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum QuestionKind {
     /// With a text.
     Freeform,
@@ -195,6 +214,7 @@ pub enum QuestionKind {
 
 /// One of the values to choose from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Choice {
     /// The value.
     pub value: String,
@@ -202,6 +222,7 @@ pub struct Choice {
 
 /// A question's answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Answers {
     /// The values chosen or written.
     #[serde(default)]
@@ -213,6 +234,7 @@ pub struct Answers {
 
 /// `task`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TaskContent {
     /// ChatKit's `Task` object.
     pub task: Json,
@@ -220,6 +242,7 @@ pub struct TaskContent {
 
 /// `user_message`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UserMessage {
     /// Its parts, `input_text` and `input_tag` objects.
     pub content: Vec<Json>,
@@ -241,6 +264,7 @@ impl UserMessage {
 
 /// `widget`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WidgetContent {
     /// ChatKit's widget tree.
     pub widget: Json,
@@ -251,6 +275,7 @@ pub struct WidgetContent {
 
 /// `workflow`
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkflowContent {
     /// ChatKit's `Workflow` object.
     pub workflow: Json,

@@ -73,6 +73,7 @@
 //! ```
 
 mod body;
+mod compose;
 pub mod echo;
 mod event;
 mod id;

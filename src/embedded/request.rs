@@ -86,6 +86,7 @@ pub(super) struct Submission {
 
 /// What a widget, or the page around the chat, asks the server to do.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Action {
     /// The action's name.
     pub kind: String,

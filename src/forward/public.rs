@@ -29,6 +29,7 @@ thread_local! {
 /// believed: [`IdentityHeaders`](super::IdentityHeaders) has taken it off. Who the client is
 /// (`for=`, `x-forwarded-for`) is not told.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum PublicAddress {
     /// Nothing.
     #[default]

@@ -228,6 +228,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = HostFutureProjection]
     #[allow(missing_docs, reason = "named for its state")]
+    #[non_exhaustive]
     pub enum HostFuture<F> {
         Calling { #[pin] future: F },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },

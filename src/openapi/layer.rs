@@ -82,6 +82,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = DocsFutureProjection]
     #[allow(missing_docs, reason = "named for its state")]
+    #[non_exhaustive]
     pub enum DocsFuture<F> {
         Answering { response: Option<Response<Full<Bytes>>> },
         Passing { #[pin] future: F },

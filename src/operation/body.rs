@@ -18,6 +18,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = ReplyBodyProjection]
     #[allow(missing_docs, reason = "named for what they hold")]
+    #[non_exhaustive]
     pub enum ReplyBody<R, O: RunObserver> {
         /// A JSON document of the gateway's: a reply, or a refusal.
         Json { #[pin] body: Full<Bytes>, permit: Option<BufferPermit> },

@@ -16,6 +16,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = RefusedOrProjection]
     #[allow(missing_docs, reason = "named for what they hold")]
+    #[non_exhaustive]
     pub enum RefusedOr<B> {
         Refused { #[pin] body: Full<Bytes> },
         Passthru { #[pin] body: B },

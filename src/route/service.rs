@@ -125,6 +125,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = ResponseFutureProjection]
     #[allow(missing_docs, reason = "named for where the request went")]
+    #[non_exhaustive]
     pub enum ResponseFuture<F, G> {
         Ours { #[pin] future: F },
         Foreign { #[pin] future: G },
@@ -164,6 +165,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = EitherProjection]
     #[allow(missing_docs, reason = "named for where the request went")]
+    #[non_exhaustive]
     pub enum Either<R, Q> {
         Ours { #[pin] body: R },
         Foreign { #[pin] body: Q },

@@ -20,6 +20,7 @@ use crate::sse::{LineSplitter, Sink};
 
 /// What a run left behind.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Transcript {
     /// Every finished item as the upstream sent it, in order; hidden ones left out, replaced
     /// ones replaced, removed ones removed.

@@ -5,6 +5,7 @@ use crate::rejection::Rejection;
 
 /// What the preamble told before the run failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Preamble {
     /// The id of the thread that the run created.
     pub thread_id: Option<String>,
@@ -14,6 +15,7 @@ pub struct Preamble {
 
 /// An `error` event.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunError {
     /// `stream.error`, `custom`, or a code of a newer server.
     pub code: String,
@@ -25,6 +27,7 @@ pub struct RunError {
 
 /// A run that failed before the commit.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RunFailure {
     /// Why.
     pub cause: RunFailureCause,

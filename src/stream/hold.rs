@@ -16,7 +16,17 @@ use super::watch::{RunObserver, Watch};
 use crate::error::BoxError;
 
 /// How long and how much is held before the status is fixed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use chatkit_rest::stream::HoldPolicy;
+///
+/// let policy = HoldPolicy::default().with_hold_for(Duration::from_secs(1)).with_hold_bytes(4096);
+/// assert_eq!((policy.hold_for.as_secs(), policy.hold_bytes), (1, 4096));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HoldPolicy {
     /// The longest hold, counted from the first byte. Zero commits with the preamble. Until
     /// the first byte nothing is committed; the upstream's own time-outs end that wait.
@@ -30,6 +40,24 @@ pub struct HoldPolicy {
 }
 
 impl HoldPolicy {
+    /// Sets the longest hold.
+    #[must_use]
+    pub fn with_hold_for(self, hold_for: Duration) -> Self {
+        Self { hold_for, ..self }
+    }
+
+    /// Sets the most bytes that are held beside the preamble.
+    #[must_use]
+    pub fn with_hold_bytes(self, hold_bytes: usize) -> Self {
+        Self { hold_bytes, ..self }
+    }
+
+    /// Sets the most bytes of the preamble.
+    #[must_use]
+    pub fn with_preamble_bytes(self, preamble_bytes: usize) -> Self {
+        Self { preamble_bytes, ..self }
+    }
+
     /// Tells how much longer than what was sent its echo can be: each byte as `\u003c`, and as much
     /// again as `hold_bytes` allows for what the upstream adds.
     pub(crate) fn echo_of(sent_bytes: usize, hold_bytes: usize) -> usize {

@@ -13,7 +13,15 @@ use crate::principal::UserId;
 use crate::rejection::Rejection;
 
 /// The bounds of what is read.
+///
+/// ```
+/// use chatkit_rest::validate::BodyLimits;
+///
+/// let limits = BodyLimits::default().with_max_message_chars(2000).with_max_chat_chars(500);
+/// assert_eq!((limits.max_message_chars, limits.max_body_bytes), (2000, 1_048_576));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BodyLimits {
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
@@ -45,8 +53,47 @@ impl Default for BodyLimits {
     }
 }
 
+impl BodyLimits {
+    /// Sets the most bytes of a body.
+    #[must_use]
+    pub fn with_max_body_bytes(self, max_body_bytes: usize) -> Self {
+        Self { max_body_bytes, ..self }
+    }
+
+    /// Sets the most JSON values of a body.
+    #[must_use]
+    pub fn with_max_json_values(self, max_json_values: usize) -> Self {
+        Self { max_json_values, ..self }
+    }
+
+    /// Sets the most bytes of audio.
+    #[must_use]
+    pub fn with_max_audio_bytes(self, max_audio_bytes: usize) -> Self {
+        Self { max_audio_bytes, ..self }
+    }
+
+    /// Sets the most scalar values of a message.
+    #[must_use]
+    pub fn with_max_message_chars(self, max_message_chars: usize) -> Self {
+        Self { max_message_chars, ..self }
+    }
+
+    /// Sets the same of one-shot chat.
+    #[must_use]
+    pub fn with_max_chat_chars(self, max_chat_chars: usize) -> Self {
+        Self { max_chat_chars, ..self }
+    }
+
+    /// Sets the longest wait for a body.
+    #[must_use]
+    pub fn with_body_timeout(self, body_timeout: Duration) -> Self {
+        Self { body_timeout, ..self }
+    }
+}
+
 /// What the pass-through does with a request type that it doesn't know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UnknownRequests {
     /// Lets it through. The ids in it can't be checked.
     Forward,

@@ -32,6 +32,7 @@ pub struct Report {
 
 /// One violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// The JSON Pointer of the member at fault; of a missing member, too.
     pub pointer: String,

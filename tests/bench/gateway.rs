@@ -175,6 +175,7 @@ impl Furnished {
             Surface::Rest => (PREFIX, &*self.token),
             Surface::Chat => ("/api", &*self.token),
             Surface::OpenAi => ("/v1/chatkit", KEY),
+            other => panic!("where is {other:?}?"),
         };
         Self::request_of(token, method.clone(), format!("{prefix}{path}"), body)
     }

@@ -54,6 +54,7 @@ fn every_operation_of_a_surface_that_is_served_is_in_it_once() {
                 chatkit_rest::surface::Surface::Rest => true,
                 chatkit_rest::surface::Surface::Chat => config.chat.enabled,
                 chatkit_rest::surface::Surface::OpenAi => config.openai.enabled,
+                other => panic!("{other:?}: is it served?"),
             };
             let found = names.iter().any(|name| name == operation.as_str());
             assert_eq!(found, served, "{settings}: {operation}");

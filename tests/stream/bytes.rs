@@ -40,7 +40,7 @@ proptest! {
         hold_bytes in 0_usize..600,
     ) {
         let frames = cut(&stream, &cuts);
-        let policy = HoldPolicy { hold_bytes, ..HoldPolicy::default() };
+        let policy = HoldPolicy::default().with_hold_bytes(hold_bytes);
         let watch = Watch::new(script(&frames, naps), NoObserver);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         match runtime.block_on(hold(watch, policy)) {

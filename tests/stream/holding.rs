@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::stream::{
-    HoldPolicy, NoObserver, RunBody, RunError, RunFailure, RunFailureCause, Watch, hold,
+    HoldPolicy, NoObserver, RunBody, RunFailure, RunFailureCause, Watch, hold,
 };
 use http_body::{Body, Frame};
 use tokio::sync::mpsc;
@@ -117,8 +117,8 @@ async fn an_error_event_before_any_output_is_a_failure_with_what_is_known() {
             let failure = hold(Watch::new(script, NoObserver), HoldPolicy::default()).await;
             let failure = failure.unwrap_err();
             let RunFailureCause::ErrorEvent(error) = failure.cause else { panic!("{failure:?}") };
-            let message = Some("No.".to_owned());
-            assert_eq!(error, RunError { code: "custom".to_owned(), message, allow_retry: true });
+            assert_eq!((&*error.code, error.message.as_deref()), ("custom", Some("No.")));
+            assert!(error.allow_retry);
             assert_eq!(failure.preamble.thread_id.as_deref(), Some("thr_1"));
             assert_eq!(failure.preamble.user_message_id.as_deref(), Some("msg_1"));
             assert!(failure.events >= 4);
@@ -148,7 +148,7 @@ async fn what_follows_an_error_event_is_waited_for_a_quarter_of_a_second_at_most
     {
         for (output_after, committed) in [(wait.max(1) - 1, wait > 0), (wait + 1, false)] {
             let (send, receive) = mpsc::unbounded_channel();
-            let policy = HoldPolicy { hold_for: ms(hold_for), ..HoldPolicy::default() };
+            let policy = HoldPolicy::default().with_hold_for(ms(hold_for));
             let holding = tokio::spawn(hold(Watch::new(Channel(receive), NoObserver), policy));
             send.send(event(CREATED)).unwrap();
             tokio::task::yield_now().await;
@@ -182,7 +182,7 @@ async fn what_comes_after_an_error_event_never_hides_it() {
     let comment = Bytes::from(format!(": {}\n\n", "x".repeat(70_000)));
     let updated = format!(r#"{{"type":"thread.updated","x":"{}"}}"#, "x".repeat(70_000));
     for (flood, preamble_bytes) in [(comment, usize::MAX), (event(&updated), 70_000)] {
-        let policy = HoldPolicy { preamble_bytes, ..HoldPolicy::default() };
+        let policy = HoldPolicy::default().with_preamble_bytes(preamble_bytes);
         let script = Script::new([data(CREATED), data(ERROR), Step::Data(flood), Step::Stall]);
         let begun = Instant::now();
         let failure = hold(Watch::new(script, NoObserver), policy).await.unwrap_err();
@@ -213,7 +213,7 @@ async fn no_more_bytes_are_held_than_may_be() {
         for (hold_bytes, frames) in
             [(0, 1), (1, 1), (length, 1), (length + 1, 2), (length * 2, 2), (length * 2 + 1, 3)]
         {
-            let policy = HoldPolicy { hold_bytes, ..HoldPolicy::default() };
+            let policy = HoldPolicy::default().with_hold_bytes(hold_bytes);
             let committed = |count| {
                 let steps = std::iter::repeat_with(|| Step::Data(data.clone())).take(count);
                 held(Script::new(steps).then(Step::Cut), policy).is_ok()
@@ -248,21 +248,21 @@ async fn the_preamble_does_not_count_but_has_a_bound_of_its_own() {
             assert!(matches!(failure.cause, RunFailureCause::ErrorEvent(_)), "{size}");
 
             // Unless the error is known by the time that it is too much.
-            let policy = HoldPolicy { preamble_bytes: 200_000, ..HoldPolicy::default() };
+            let policy = HoldPolicy::default().with_preamble_bytes(200_000);
             let committed = held(Script::frames(&frames), policy).is_ok();
             assert_eq!(committed, size < events.len(), "{size}");
         }
     }
     // Crumbs cost more than their bytes, and count for that.
     let crumbs = CREATED.bytes().map(|byte| Bytes::from(vec![byte]));
-    let policy = HoldPolicy { preamble_bytes: 1000, ..HoldPolicy::default() };
+    let policy = HoldPolicy::default().with_preamble_bytes(1000);
     let begun = std::iter::once(Bytes::from_static(b"data: ")).chain(crumbs).collect::<Vec<_>>();
     assert!(held(Script::frames(&begun).then(Step::Cut), policy).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_hold_the_preamble_commits() {
-    let policy = HoldPolicy { hold_for: Duration::ZERO, ..HoldPolicy::default() };
+    let policy = HoldPolicy::default().with_hold_for(Duration::ZERO);
     assert_eq!(frames_before_commit(&[CREATED, USER, OPTIONS, ADDED], policy), 2);
     assert_eq!(frames_before_commit(&[CREATED, OPTIONS, ADDED], policy), 2);
     // A run on an existing thread may have none.
@@ -289,7 +289,7 @@ impl Body for Channel {
 #[tokio::test(start_paused = true)]
 async fn the_time_counts_from_the_first_byte() {
     let (send, receive) = mpsc::unbounded_channel();
-    let policy = HoldPolicy { hold_for: Duration::from_secs(5), ..HoldPolicy::default() };
+    let policy = HoldPolicy::default().with_hold_for(Duration::from_secs(5));
     let begun = Instant::now();
     let holding = tokio::spawn(hold(Watch::new(Channel(receive), NoObserver), policy));
     // No byte: nothing is committed, for as long as the upstream may take.

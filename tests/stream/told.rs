@@ -14,7 +14,7 @@ enum Decision {
 }
 
 fn decision(script: Script) -> Decision {
-    let policy = HoldPolicy { hold_bytes: usize::MAX, ..HoldPolicy::default() };
+    let policy = HoldPolicy::default().with_hold_bytes(usize::MAX);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     match runtime.block_on(hold(Watch::new(script, NoObserver), policy)) {
         Ok(_) => Decision::Committed,

@@ -1,9 +1,6 @@
 //! What the commands show.
 
-use super::super::item::{
-    Choice, Content, Image, Question, QuestionKind, StructuredInput, StructuredInputStatus,
-    WidgetContent,
-};
+use super::super::item::{Choice, Content, Image, Question, StructuredInput, WidgetContent};
 use super::super::json::Json;
 use super::super::thread::PIXEL;
 
@@ -72,37 +69,19 @@ pub(super) fn effect() -> Json {
 }
 
 pub(super) fn image(id: &str) -> Image {
-    Image { id: id.to_owned(), url: PIXEL.to_owned() }
+    Image::new(id, PIXEL)
 }
 
 /// Gives a choice of one, a choice of many, and a free text.
 pub(super) fn questions() -> Content {
-    let choice = |id: &str, question: &str, options: [&str; 2], multiple| Question {
-        id: id.into(),
-        question: question.into(),
-        answer: None,
-        kind: QuestionKind::MultipleChoice,
-        options: Some(options.map(|value| Choice { value: value.into() }).into()),
-        multiple: Some(multiple),
-        description: None,
+    let choice = |id: &str, question: &str, options: [&str; 2], multiple| {
+        Question::choice(id, question, options.map(Choice::new).into(), multiple)
     };
-    let notes = Question {
-        id: "notes".into(),
-        question: "Notes?".into(),
-        answer: None,
-        kind: QuestionKind::Freeform,
-        options: None,
-        multiple: None,
-        description: Some("Optional.".into()),
-    };
-    Content::StructuredInput(StructuredInput {
-        status: StructuredInputStatus::Pending,
-        inputs: vec![
-            choice("priority", "Which priority?", ["Low", "High"], false),
-            choice("tags", "Which tags?", ["Red", "Blue"], true),
-            notes,
-        ],
-    })
+    Content::StructuredInput(StructuredInput::pending(vec![
+        choice("priority", "Which priority?", ["Low", "High"], false),
+        choice("tags", "Which tags?", ["Red", "Blue"], true),
+        Question::freeform("notes", "Notes?").with_description("Optional."),
+    ]))
 }
 
 pub(super) fn task() -> Json {

@@ -96,6 +96,7 @@ fn path(operation: Name, fill: impl Fn(&str) -> String) -> String {
         Surface::Rest => "",
         Surface::Chat => "//api",
         Surface::OpenAi => "//v1/chatkit",
+        other => panic!("where is {other:?}?"),
     };
     let path = operation.path().split('/').map(|segment| {
         match segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}')) {

@@ -1,0 +1,146 @@
+//! What is public and may get another field or variant says so, so that it can without breaking whoever
+//! uses it. An application makes such a struct by its constructors and `with_…`.
+
+#![allow(clippy::panic, reason = "a test ends where an expectation fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is all there ever is of it.
+const CLOSED: [(&str, &str); 2] =
+    [("Json", "JSON has no other values"), ("Miss", "a path is not there, or hasn't the method")];
+
+/// The rooms whose records are a store's to read and make, every member of them.
+const RECORDS: [&str; 1] = ["session"];
+
+#[test]
+fn what_may_grow_is_not_exhaustive() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    assert!(files.len() > 100, "{files:?}");
+    for file in files {
+        let path = file.strip_prefix(&src).unwrap_or(&file);
+        if RECORDS.iter().any(|room| path.starts_with(room)) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}"));
+        let names = exhaustive(&text).into_iter();
+        found.extend(names.map(|name| (name, path.display().to_string())));
+    }
+    found.sort();
+    let (closed, others): (Vec<_>, Vec<_>) =
+        found.iter().partition(|(name, _)| CLOSED.iter().any(|(known, _)| known == name));
+    assert!(others.is_empty(), "#[non_exhaustive], or a reason in tests/growth.rs: {others:#?}");
+    assert_eq!(closed.len(), CLOSED.len(), "no longer there, or no longer so: {CLOSED:?}");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{error}"));
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The public enums of a file, and the structs of which all is public, that promise to stay as they
+/// are. A private member keeps others from making one, so that a struct with one can grow. Goes by the
+/// lines that rustfmt makes.
+fn exhaustive(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut names = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let item = line.trim_start();
+        let indent = line.len() - item.len();
+        let (is_enum, name) = match item.strip_prefix("pub ").and_then(|it| it.split_once(' ')) {
+            Some(("enum", name)) => (true, name),
+            Some(("struct", name)) => (false, name),
+            _ => continue,
+        };
+        let (before, after) = lines.split_at(at);
+        let attributes = before.iter().rev().map(|line| line.trim_start());
+        let mut attributes = attributes.take_while(|line| !line.is_empty() && *line != "}");
+        if attributes.any(|line| line == "#[non_exhaustive]") {
+            continue;
+        }
+        let members = after.iter().skip(1).map(|line| line.split_at(indent.min(line.len())).1);
+        let members = members.take_while(|line| line.starts_with(' ') || line.is_empty());
+        let mut members = members
+            .filter_map(|line| line.strip_prefix("    "))
+            .filter(|line| !line.starts_with([' ', '/', '#', '}', ')']));
+        let is_open = match item.split_once('(') {
+            _ if is_enum => true,
+            // A tuple's, on the line of the name.
+            Some((_, tuple)) => tuple.split(',').all(|member| member.trim().starts_with("pub ")),
+            None if item.ends_with('{') => members.all(|member| member.starts_with("pub ")),
+            None => false,
+        };
+        if is_open {
+            names.push(name.chars().take_while(|c| c.is_alphanumeric()).collect());
+        }
+    }
+    names
+}
+
+#[test]
+fn what_others_can_make_or_match_is_told_from_the_rest() {
+    let text = "
+/// Docs.
+#[derive(Debug)]
+pub enum Open {
+    One,
+}
+
+/// Docs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Grows {
+    One,
+}
+
+pub struct Settings {
+    /// Docs.
+    #[serde(default)]
+    pub one: u8,
+    pub two: fn(
+        u8,
+    ),
+}
+
+pub struct Kept {
+    pub one: u8,
+    two: u8,
+}
+
+pub struct Marker;
+
+pub struct Wrapped(pub u8);
+
+pub struct Sealed(u8);
+
+pin_project! {
+    #[non_exhaustive]
+    pub enum Pinned<F> {
+        One { #[pin] future: F },
+    }
+}
+
+pin_project! {
+    pub struct Shown<F> {
+        #[pin]
+        pub future: F,
+    }
+}
+
+mod inner {
+    pub(crate) enum Inner {
+        One,
+    }
+}
+";
+    assert_eq!(exhaustive(text), ["Open", "Settings", "Wrapped", "Shown"]);
+}
