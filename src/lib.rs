@@ -58,8 +58,57 @@
 //!
 //! `cli` and `tls` are the default. A library user takes `default-features = false` and names
 //! rooms; a room brings those that it can't do without. A feature only ever adds API.
+//!
+//! # Other crates' types
+//! What is here in signatures and is somebody else's can be had from here, in the version that fits:
+//! an application needs none of these crates in a `Cargo.toml` of its own.
+//! ```
+//! use chatkit_rest::bytes::Bytes;
+//! use chatkit_rest::rejection::{Code, RefusalStyle, Rejection};
+//! use chatkit_rest::{http, http_body_util, serde_json};
+//!
+//! let request = http::Request::get("/tea").body(())?;
+//! let refusal = Rejection::new(Code::Conflict).detail("tea", serde_json::json!({"cups": 2}));
+//! let response: http::Response<http_body_util::Full<Bytes>> =
+//!     refusal.into_response(&RefusalStyle::of(&request));
+//! assert_eq!(response.status(), http::StatusCode::CONFLICT);
+//! # Ok::<(), http::Error>(())
+//! ```
+//! A service, a layer or a body of one's own is made with [`tower_service`], [`tower_layer`] and
+//! [`http_body`]; times and zones are [`jiff`]'s, and the settings of TLS `rustls`'s:
+//! ```
+//! # #[cfg(all(feature = "operation", feature = "tls"))]
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use chatkit_rest::chatkit::ChatKitSettings;
+//! use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
+//! use chatkit_rest::jiff::tz::Offset;
+//! use chatkit_rest::rustls::{ClientConfig, RootCertStore};
+//!
+//! let settings = ChatKitSettings::default().with_utc_offset(Offset::constant(2));
+//!
+//! let mut ours = RootCertStore::empty();
+//! # let certificates = Vec::new();
+//! ours.add_parsable_certificates(certificates);
+//! let tls = ClientConfig::builder().with_root_certificates(ours).with_no_client_auth();
+//! let url = UpstreamUrl::parse("https://chatkit.internal/chatkit")?;
+//! let upstream = HttpUpstream::builder(url).tls_config(Arc::new(tls)).build()?;
+//! # drop((settings, upstream));
+//! # Ok(())
+//! # }
+//! # #[cfg(all(feature = "operation", feature = "tls"))]
+//! # example().unwrap();
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc(no_inline)]
+pub use {bytes, http, http_body, http_body_util, jiff, serde_json, tower_layer, tower_service};
+
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use tokio_rustls::rustls;
 
 // In the order in which a request meets them.
 
