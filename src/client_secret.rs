@@ -1,6 +1,8 @@
 //! The secrets of client sessions: made by the OpenAI-compatible API, and accepted as bearer
 //! tokens everywhere else.
 //!
+//! Needs the features `authenticate` and `session`.
+//!
 //! A secret is `ek_`, a JSON payload, `.`, and its HMAC-SHA-256, both in unpadded base64url. The
 //! key is drawn by whoever needs it first and kept in the session store, so it is the same for
 //! all replicas on one store and after a restart. The payload says which session it is of and

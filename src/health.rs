@@ -1,4 +1,6 @@
 //! `/healthz`: the process is up. `/readyz`: it can serve a request now.
+//!
+//! Needs the feature `server`.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -39,7 +39,7 @@
 //!
 //! Every refusal, from any of them, is one row of [`rejection`]. What one layer has proved is in
 //! the type of the body that it hands on ([`Authenticated`](principal::Authenticated),
-//! [`Routed`](route::Routed)), and what a caller may do is a value that only [`session`] makes, so a
+//! [`route::Routed`]), and what a caller may do is a value that only [`session`] makes, so a
 //! step can't be left out or put in another order by mistake.
 //!
 //! # Features
@@ -101,6 +101,30 @@
 //! # example().unwrap();
 //! ```
 
+// The map names rooms that this build may not have: there a name leads to what they need.
+#![cfg_attr(not(feature = "authenticate"), doc = "\n[`authenticate`]: #features")]
+#![cfg_attr(
+    not(all(feature = "authenticate", feature = "session")),
+    doc = "\n[`client_secret`]: #features"
+)]
+#![cfg_attr(not(any(feature = "limit", feature = "validate")), doc = "\n[`limit`]: #features")]
+#![cfg_attr(not(feature = "route"), doc = "\n[`route`]: #features\n[`route::Routed`]: #features")]
+#![cfg_attr(not(feature = "validate"), doc = "\n[`validate`]: #features")]
+#![cfg_attr(not(feature = "session"), doc = "\n[`session`]: #features")]
+#![cfg_attr(not(feature = "sqlite"), doc = "\n[`session::SqliteStore`]: #features")]
+#![cfg_attr(
+    not(feature = "operation"),
+    doc = "\n[`chatkit`]: #features\n[`host::ChatKitRestLayer`]: #features\n[`operation`]: #features\n[`telemetry`]: #features"
+)]
+#![cfg_attr(not(feature = "stream"), doc = "\n[`stream`]: #features")]
+#![cfg_attr(not(feature = "embedded"), doc = "\n[`embedded`]: #features")]
+#![cfg_attr(not(feature = "openai"), doc = "\n[`embedded::openai`]: #features")]
+#![cfg_attr(
+    not(feature = "server"),
+    doc = "\n[`health`]: #features\n[`openapi`]: #features\n[`proxy`]: #features\n[`server`]: #features\n[`server::Server`]: #features"
+)]
+#![cfg_attr(not(feature = "config"), doc = "\n[`config`]: #features")]
+#![cfg_attr(not(feature = "contract"), doc = "\n[`contract`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[doc(no_inline)]
@@ -147,7 +171,10 @@ pub mod route;
 pub mod validate;
 
 #[cfg(feature = "session")]
-#[cfg_attr(not(feature = "operation"), allow(dead_code, reason = "some is for the desk alone"))]
+#[cfg_attr(
+    not(feature = "operation"),
+    allow(dead_code, rustdoc::broken_intra_doc_links, reason = "some is for the desk alone")
+)]
 pub mod session;
 
 #[cfg(feature = "operation")]

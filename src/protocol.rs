@@ -1,4 +1,6 @@
 //! The request types of the ChatKit protocol.
+//!
+//! Needs the feature `validate`.
 
 use std::fmt;
 

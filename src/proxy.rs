@@ -1,5 +1,7 @@
 //! THE MAP: a request's way through the gateway, outermost room first.
 //!
+//! Needs the feature `server`.
+//!
 //! [`Rooms`] are the layers, which the configuration makes of its parts; [`Rooms::around`] puts
 //! them around an upstream, in the one order that holds. What a room needs from those before it
 //! is in the type of the request's body, so most other orders don't compile.

@@ -348,3 +348,35 @@ fn files_are_modules() {
     assert_eq!(module("session/sqlite/mod.rs"), "session::sqlite");
     assert_eq!(module("session/desk/chat.rs"), "session::desk::chat");
 }
+
+/// The page of the stores says which of them needs which feature.
+const TELLS_OF_ITS_STORES: &str = "session";
+
+#[test]
+fn a_rooms_page_says_which_features_it_needs() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |path: &str| fs::read_to_string(src.join(path));
+    let library = read("lib.rs").unwrap_or_else(|error| panic!("{error}"));
+    let mut seen = 0;
+    for item in library.split("\n\n") {
+        let Some(room) = item.lines().last().and_then(|line| line.strip_prefix("pub mod ")) else {
+            continue;
+        };
+        let room = room.trim_end_matches(';');
+        let page = read(&format!("{room}.rs")).or_else(|_| read(&format!("{room}/mod.rs")));
+        let page = page.unwrap_or_else(|error| panic!("{room}: {error}"));
+        let page: Vec<_> = page.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        let page = page.join("\n");
+        let Some(needs) = item.lines().find(|line| line.starts_with("#[cfg(")) else { continue };
+        if room == TELLS_OF_ITS_STORES {
+            continue;
+        }
+        seen += 1;
+        for feature in needs.split("feature = \"").skip(1) {
+            let feature = feature.split('"').next().unwrap_or_default();
+            let told = page.contains("feature") && page.contains(&format!("`{feature}`"));
+            assert!(told, "the page of {room} doesn't say that it needs {feature}");
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}

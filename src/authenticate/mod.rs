@@ -1,5 +1,7 @@
 //! Who is calling: a JSON Web Token in, a [`Principal`](crate::principal::Principal) out.
 //!
+//! Needs the feature `authenticate`.
+//!
 //! [`AuthenticateLayer`] looks for a token, has a [`Verifier`] check it, and hands the request on
 //! as `Request<Authenticated<B>>`. A request without a good token never reaches the inner
 //! service: it is answered with 401 and a `WWW-Authenticate` challenge (RFC 6750 section 3).

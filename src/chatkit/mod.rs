@@ -1,5 +1,7 @@
 //! Asking a ChatKit server, and reading what it says.
 //!
+//! Needs the feature `operation`.
+//!
 //! The server is a service: `forward`'s HTTP upstream, the embedded one, or a host application's
 //! own. Here are the requests that it gets, word for word, the walk over its pages, and what its
 //! threads, items and times are. What was a missing thread is told from a crash on the failure path

@@ -1,5 +1,7 @@
 //! Configuration: layers of text in, typed settings or every fault out.
 //!
+//! Needs the feature `config`.
+//!
 //! Four layers, later ones win: defaults, a TOML file, the environment, command-line flags.
 //! [`Sources`] collects them and [`Sources::load`] reads them in two steps: first what each layer
 //! says, with where it says so, then what it means. A [`Config`] that exists is right: nothing

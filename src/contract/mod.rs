@@ -1,5 +1,7 @@
 //! Contract tests: fixtures, and what runs them.
 //!
+//! Needs the feature `contract`.
+//!
 //! A fixture is a JSON file. It states requests to the gateway, the ChatKit requests that it is
 //! to send upstream for them, what the upstream answers (to the byte, and how that ends), and
 //! what the client is to get. The same files run

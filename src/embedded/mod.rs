@@ -1,5 +1,7 @@
 //! A ChatKit server in this process, to try a gateway out with and to test against.
 //!
+//! Needs the feature `embedded`.
+//!
 //! [`Embedded`] is a service that speaks ChatKit as the Python SDK, `openai-chatkit` 1.6.5, does
 //! behind the web framework of its samples: all sixteen requests, the same events in the same
 //! order with the same fields, the same pages of 20, the same times without a zone (its clock is

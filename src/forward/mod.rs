@@ -1,5 +1,8 @@
 //! The way to the upstream: one request, one answer, byte for byte.
 //!
+//! [`HttpUpstream`] needs the feature `forward`, and `tls` for `https://`; what a request says of its
+//! sender is there with `operation`, too.
+//!
 //! [`HttpUpstream`] is a [`Service`](tower_service::Service) that sends each request to the one
 //! URL of a ChatKit server and hands back the answer with its body still flowing.
 //!
@@ -83,6 +86,16 @@
 //! assert_eq!(request.headers()["x-user-id"], "ada");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![cfg_attr(not(feature = "forward"), doc = "\n[`HttpUpstream`]: crate#features")]
+#![cfg_attr(
+    not(any(feature = "config", feature = "forward", feature = "operation")),
+    doc = "\n[`ClientHeaders`]: crate#features\n[`PublicAddress`]: crate#features"
+)]
+#![cfg_attr(
+    not(any(feature = "forward", feature = "operation")),
+    doc = "\n[`IdentityHeaders`]: crate#features"
+)]
 
 mod error;
 

@@ -1,5 +1,7 @@
 //! REST for a host application that verifies its callers itself.
 //!
+//! Needs the feature `operation`.
+//!
 //! [`ChatKitRestLayer`] is the whole way from [`route`](crate::route) inwards, around a service that
 //! speaks ChatKit; `examples/axum_app.rs` shows it.
 //!

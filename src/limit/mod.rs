@@ -1,5 +1,7 @@
 //! How much one caller, and all of them together, may ask for.
 //!
+//! Needs the feature `limit`; all but [`RateLimitLayer`] is with `validate`, too.
+//!
 //! | limit | what is counted | refusal |
 //! | --- | --- | --- |
 //! | [`RateLimitLayer`] | requests of one user in a minute | 429 `RATE_LIMITED` with `Retry-After` |
@@ -77,6 +79,8 @@
 //! assert!(streams.try_acquire(&ada).is_some());
 //! # Ok::<(), chatkit_rest::principal::InvalidUserId>(())
 //! ```
+
+#![cfg_attr(not(feature = "limit"), doc = "\n[`RateLimitLayer`]: crate#features")]
 
 mod body;
 #[cfg(feature = "limit")]

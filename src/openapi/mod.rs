@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 document at `/openapi.json`, and a page to read it at `/docs`.
 //!
+//! Needs the feature `server`.
+//!
 //! The document is made of the [list of operations](crate::operation::Name::ALL), the schemas
 //! of `schemas/` and the configuration: paths, limits and the ways to prove who one is are those
 //! of the gateway that serves it. What requests are checked against and what is documented are

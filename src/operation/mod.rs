@@ -1,5 +1,7 @@
 //! The operations: what is read, what is needed, what is asked, and what is answered.
 //!
+//! Needs the feature `operation`.
+//!
 //! [`OperationLayer`] takes a request whose operation is known to its answer. One operation is one
 //! file, and the file is the whole of it: its row of the API's table with what the document says of
 //! it, what is read of a request, what a caller needs, what the upstream is asked, and what is

@@ -20,7 +20,7 @@ use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 /// The request goes on as `Request<Authenticated<B>>`, with the [`Principal`] in its extensions.
 /// One of nobody is answered with 401. It goes inside of the host's authentication, and in front of
 /// whatever takes a body that is [`Identified`](super::Identified), such as
-/// [`RateLimitLayer`](crate::limit).
+/// [`limit::RateLimitLayer`].
 ///
 /// # Example
 /// ```
@@ -49,6 +49,8 @@ use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 /// # Ok(())
 /// # }
 /// ```
+#[cfg_attr(feature = "limit", doc = "\n[`limit::RateLimitLayer`]: crate::limit::RateLimitLayer")]
+#[cfg_attr(not(feature = "limit"), doc = "\n[`limit::RateLimitLayer`]: crate#features")]
 #[derive(Clone)]
 pub struct IdentifyLayer {
     source: PrincipalSource,

@@ -1,5 +1,7 @@
 //! Which operation is asked for.
 //!
+//! Needs the feature `route`.
+//!
 //! A [`Router`] is made of an application's operations, each of which says where it is
 //! ([`Routable`]); it is a pure function of method and path. [`RouteLayer`] puts it in front of
 //! services: a path of ours goes on as `Request<Routed<O, B>>`, any other path reaches the fallback

@@ -1,5 +1,7 @@
 //! The listener: HTTP/1.1 and HTTP/2 without TLS, time-outs, and a drain that lets streams end.
 //!
+//! Needs the feature `server`.
+//!
 //! What this room does not do: TLS. Whatever terminates it goes in front, and talks HTTP/1.1 or
 //! HTTP/2 with prior knowledge to the gateway.
 //!

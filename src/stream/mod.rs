@@ -1,5 +1,7 @@
 //! A run's answer on its way back: held until its status is known, watched, never altered.
 //!
+//! Needs the feature `stream`.
+//!
 //! An upstream's status says nothing about a run: a ChatKit server sends its 200 before it
 //! looks anything up. So the head and the *preamble* (`thread.created`, the user message's
 //! `thread.item.done`, `stream_options`) are [held](hold) until the first output, and a run

@@ -1,5 +1,7 @@
 //! One log line for each request: who, what, how it ended, how long it took.
 //!
+//! Needs the feature `operation`.
+//!
 //! [`TraceLayer`] is the outermost layer. It gives every request an id (the client's own
 //! `X-Request-Id` where that is 1 to 128 of `A–Z a–z 0–9 . _ -`, else a UUID v7), echoes it on
 //! every response, passes it and a valid `traceparent` on to the upstream, and logs one event

@@ -1,5 +1,7 @@
 //! A body read within its bounds and checked against a JSON Schema, before anybody relies on it.
 //!
+//! Needs the feature `validate`.
+//!
 //! [`ValidateLayer`] does that in front of any service, by any [`JsonSchema`]. What doesn't match
 //! never reaches the inner service, and each mistake is told apart:
 //!

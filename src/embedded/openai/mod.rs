@@ -1,5 +1,7 @@
 //! A responder that has a language model answer: any server with OpenAI's chat-completions API.
 //!
+//! Needs the feature `openai`.
+//!
 //! That is OpenAI itself, and what runs models at home: Ollama, llama.cpp, vLLM. Each turn is one
 //! `POST {base}/chat/completions` with `"stream": true`, over [`HttpUpstream`] with its time-outs
 //! and its TLS, and each piece of text is a delta to the client as soon as it is there.
