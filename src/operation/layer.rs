@@ -48,14 +48,14 @@ impl OperationLayer {
     /// Replaces what streams, and what is read whole, count among.
     #[must_use]
     pub(crate) fn with_counts(self, streams: PerUserStreams, buffered: BufferedBytes) -> Self {
-        let Self { reader, desk, settings, detached_tasks } = self;
+        let Self { reader, desk, settings, detached } = self;
         let settings =
             ChatKitSettings { buffered: Some(buffered.clone()), ..Arc::unwrap_or_clone(settings) };
         Self {
             reader: reader.with_buffered_bytes(buffered),
             desk: desk.with_streams(streams),
             settings: Arc::new(settings),
-            detached_tasks,
+            detached,
         }
     }
 
