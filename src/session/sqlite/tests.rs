@@ -120,6 +120,28 @@ async fn calls_that_wait_together_are_committed_together_and_fail_alone() {
     assert_eq!(sessions_in(&directory.file()), 3);
 }
 
+/// To wake a thread is a system call, whether it waits or not.
+#[tokio::test]
+async fn a_writer_that_works_is_not_woken() {
+    let directory = Directory::new();
+    let store = directory.store();
+    let id = bound(&store).await;
+    let wakes = || store.queue().wakes.load(Ordering::Relaxed);
+    let release = hold_writer(&store).await;
+    let before = wakes();
+    let settle = async {
+        store.settle(id, Settlement { messages: 1, ..Settlement::default() });
+        store.queue().look();
+        let woken = wakes() - before;
+        drop(release);
+        woken
+    };
+    let (one, other) = (session(None), session(None));
+    let (one, other, woken) = tokio::join!(create(&store, &one), create(&store, &other), settle);
+    assert_eq!((one, other, woken), (true, true, 0));
+    assert_eq!(store.queue().tallies(|tallies| tallies.len()), 0);
+}
+
 /// All kinds of lists, from a place on and from the start.
 fn lists() -> Vec<(SessionsPage, ThreadsPage)> {
     let (user_id, id) = (UserId::parse("ada").unwrap(), SessionId::from_bytes([255; 16]));

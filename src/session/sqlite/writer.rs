@@ -71,9 +71,16 @@ pub(super) struct Queue {
     /// Those that its connection has run.
     #[cfg(test)]
     pub(super) statements: super::schema::Statements,
+    /// How often the writer was woken.
+    #[cfg(test)]
+    pub(super) wakes: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says one thing, and they come together in any way"
+)]
 struct State {
     tasks: VecDeque<Box<dyn Task>>,
     /// Those whose session somebody else has locked, and until when they wait for it.
@@ -81,6 +88,9 @@ struct State {
     tallies: Tallies,
     /// Somebody wants to know whether the files are still there.
     look: bool,
+    /// The writer waits: whoever has something for it must wake it, which is a system call. While it
+    /// works it looks for more by itself.
+    idle: bool,
     /// No call is taken on any more; what is here is still to be done.
     closed: bool,
     /// Nobody is left to do it.
@@ -155,6 +165,8 @@ impl Writer {
             patience,
             #[cfg(test)]
             statements,
+            #[cfg(test)]
+            wakes: std::sync::atomic::AtomicUsize::new(0),
         });
         let watch = Watch::start(&queue, patience)?;
         let thread = std::thread::Builder::new().name("session-store".to_owned()).spawn({
@@ -220,10 +232,8 @@ impl Queue {
         let mut state = self.state();
         // With nobody to write it, it would only pile up.
         let settlement = if state.ended { Settlement::default() } else { settlement };
-        let first = state.tallies.settle(id, settlement);
-        drop(state);
-        if first {
-            self.work.notify_one();
+        if state.tallies.settle(id, settlement) {
+            self.wake(state);
         }
     }
 
@@ -249,8 +259,9 @@ impl Queue {
 
     /// Has the writer look whether the files are still there. Nobody waits for that.
     pub(super) fn look(&self) {
-        self.state().look = true;
-        self.work.notify_one();
+        let mut state = self.state();
+        state.look = true;
+        self.wake(state);
     }
 
     fn push(&self, task: Box<dyn Task>) -> Result<(), &'static str> {
@@ -262,9 +273,19 @@ impl Queue {
             return Err("too many calls wait for its writer");
         }
         state.tasks.push_back(task);
-        drop(state);
-        self.work.notify_one();
+        self.wake(state);
         Ok(())
+    }
+
+    /// Has the writer look at what `state` has for it now, if it waits.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        if idle {
+            #[cfg(test)]
+            self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.work.notify_one();
+        }
     }
 
     /// Locks the state. No code panics while it holds the lock, so a poisoned one is still
@@ -296,6 +317,8 @@ impl Queue {
         };
         let mut state = self.state();
         loop {
+            // Whatever woke it.
+            state.idle = false;
             let refused = state.go_on();
             let dirty = state.tallies.is_dirty();
             if state.closed && last == Outcome::Locked {
@@ -324,6 +347,7 @@ impl Queue {
                 (false, true) => Some(pause),
                 (false, false) => None,
             };
+            state.idle = true;
             let Some(wait) = wait else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
