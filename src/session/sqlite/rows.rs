@@ -310,14 +310,14 @@ pub(super) fn set_title(
     title: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<SessionRecord>> {
+    // Without `RETURNING`, for which SQLite makes a table each time: to read the row is half as much.
     let sql = "UPDATE session SET title = ?2, updated_at = max(updated_at, ?3)
-        WHERE id = ?1 AND quarantined_at IS NULL
-        RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
-            adopted, conversation";
-    connection
-        .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), title, now.as_microsecond()], record)
-        .optional()
+        WHERE id = ?1 AND quarantined_at IS NULL";
+    let set = params![id.as_bytes(), title, now.as_microsecond()];
+    if connection.prepare_cached(sql)?.execute(set)? == 0 {
+        return Ok(None);
+    }
+    Ok(get(connection, id)?.and_then(Found::open))
 }
 
 /// Gives the next lease of a session that is unbound and whose last one is over.
