@@ -38,37 +38,42 @@ where
         line.0.extend_from_slice(b"{\"timestamp\":\"");
         // Neither a time nor a plain name has anything to escape, and a Vec takes all.
         let _ = write!(line.0, "{:.6}\"", Timestamp::now());
-        line.member("level", event.metadata().level().as_str());
+        line.name("level");
+        line.text(event.metadata().level().as_str());
         event.record(&mut line);
-        line.member("target", event.metadata().target());
+        line.name("target");
+        line.text(event.metadata().target());
         line.0.extend_from_slice(b"}\n");
-        // All of it was written by serde_json, or is a field's name.
+        // All of it was text.
         writer.write_str(std::str::from_utf8(&line.0).map_err(|_| fmt::Error)?)
     }
 }
 
-/// Tells whether a name is the same within quotation marks. Without a branch for each byte, so that
-/// sixteen are looked at together.
+/// Tells whether a text is the same within quotation marks. Without a branch for each byte, so that
+/// sixteen are looked at together: `serde_json` looks at one after the other.
 #[expect(clippy::needless_bitwise_bool, reason = "a lazy one would be a branch")]
-fn is_plain(name: &str) -> bool {
-    name.bytes().fold(true, |all, byte| all & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, &byte| all & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
 }
 
 /// An object that is being written.
 struct JsonLine(Vec<u8>);
 
 impl JsonLine {
-    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+    fn name(&mut self, name: &str) {
         self.0.push(b',');
-        if is_plain(name) {
+        self.text(name);
+        self.0.push(b':');
+    }
+
+    fn text(&mut self, text: &str) {
+        if is_plain(text.as_bytes()) {
             self.0.push(b'"');
-            self.0.extend_from_slice(name.as_bytes());
-            self.0.extend_from_slice(b"\":");
+            self.0.extend_from_slice(text.as_bytes());
+            self.0.push(b'"');
         } else {
-            self.value(name);
-            self.0.push(b':');
+            self.value(text);
         }
-        self.value(value);
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
@@ -76,35 +81,50 @@ impl JsonLine {
         let _ = serde_json::to_writer(&mut self.0, value);
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
+    fn field(&mut self, field: &Field) {
         let name = field.name();
-        self.member(name.strip_prefix("r#").unwrap_or(name), value);
+        self.name(name.strip_prefix("r#").unwrap_or(name));
     }
 }
 
 impl Visit for JsonLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.field(field, &value);
+        self.field(field);
+        self.value(&value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, &value);
+        self.field(field);
+        self.value(&value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, &value);
+        self.field(field);
+        self.value(&value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, &value);
+        self.field(field);
+        self.value(&value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, value);
+        self.field(field);
+        self.text(value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, &format_args!("{value:?}"));
+        self.field(field);
+        self.0.push(b'"');
+        let start = self.0.len();
+        let _ = write!(self.0, "{value:?}");
+        if self.0.get(start..).is_some_and(is_plain) {
+            self.0.push(b'"');
+        } else {
+            let text = self.0.split_off(start);
+            self.0.pop();
+            self.value(&*String::from_utf8_lossy(&text));
+        }
     }
 }
 
@@ -155,6 +175,8 @@ mod tests {
                 ratio = 1.5,
                 odd = f64::NAN,
                 flag = true,
+                plain = "ö\u{7f}\u{2028}",
+                empty = "",
                 absent = None::<&str>,
                 present = Some("x"),
                 shown = %"d\"",
@@ -171,7 +193,7 @@ mod tests {
             json!({
                 "timestamp": null, "level": "WARN", "target": "somewhere", "message": "the message",
                 "text": "a\"b\\c\n\u{1}\u{2028}ö", "number": -7, "large": u64::MAX, "ratio": 1.5,
-                "odd": null, "flag": true, "present": "x", "shown": "d\"", "debugged": "\"d\\\"\"",
+                "odd": null, "flag": true, "plain": "ö\u{7f}\u{2028}", "empty": "", "present": "x", "shown": "d\"", "debugged": "\"d\\\"\"",
                 "type": 1,
             })
         );
