@@ -14,6 +14,9 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{SessionId, SessionPage, SessionRecord, SessionSummary};
 use crate::stream::RunObserver;
 
+/// Enough for a reply with one thing, which then doesn't grow.
+const USUAL_BYTES: usize = 512;
+
 #[derive(Serialize)]
 struct SuccessEnvelope<T, M> {
     success: bool,
@@ -141,7 +144,8 @@ pub(crate) fn page<T: Serialize, R, O: RunObserver>(
 pub(crate) fn json<T: Serialize, R, O: RunObserver>(
     value: &T,
 ) -> Result<Response<ReplyBody<R, O>>, Rejection> {
-    let bytes = serde_json::to_vec(value).map_err(|error| {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut bytes, value).map_err(|error| {
         Rejection::new(Code::Internal).because(format!("a reply could not be written: {error}"))
     })?;
     Ok(whole(Bytes::from(bytes)))
