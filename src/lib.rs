@@ -10,7 +10,7 @@
 //! # Three ways to use it
 //!
 //! - **The program**, `chatkit-rest serve`, as a reverse proxy in front of the server.
-//!   `chatkit-rest demo` needs no server. The README is its manual.
+//!   `chatkit-rest demo` needs no server. The [`manual`] has the rest.
 //! - **One layer in your application**: [`host::ChatKitRestLayer`] puts REST in front of your
 //!   own ChatKit endpoint and leaves authentication to you (`examples/axum_app.rs`).
 //!   [`server::Server`] is the whole program as a value (`examples/reverse_proxy.rs`).
@@ -133,6 +133,10 @@ pub use {bytes, http, http_body, http_body_util, jiff, serde_json, tower_layer, 
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use tokio_rustls::rustls;
+
+// To be read, so it is there for rustdoc alone.
+#[cfg(any(doc, doctest))]
+pub mod manual;
 
 // In the order in which a request meets them.
 

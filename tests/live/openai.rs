@@ -50,10 +50,10 @@ fn check(upstream: &Upstream, name: &str) {
     assert!(ran.status.success() && out.ends_with(b"ok\n"), "{errors}");
 }
 
-/// Gives the program of the README that is marked `hosted`.
+/// Gives the program of the manual that is marked `hosted`.
 fn snippet() -> &'static str {
-    const README: &str = include_str!("../../README.md");
-    let (_, rest) = README.split_once("<!-- hosted -->\n").unwrap();
+    const CHAPTER: &str = include_str!("../../src/manual/leaving_hosted.md");
+    let (_, rest) = CHAPTER.split_once("<!-- hosted -->\n").unwrap();
     let (block, _) = rest.split_once("<!-- /hosted -->").unwrap();
     block.trim().strip_prefix("```python\n").unwrap().strip_suffix("```").unwrap()
 }
@@ -67,7 +67,7 @@ fn conversation_of_ada() -> Gateway {
 }
 
 #[test]
-fn the_readmes_program_runs_as_it_is_written() {
+fn the_manuals_program_runs_as_it_is_written() {
     let gateway = conversation_of_ada();
     let there = "http://127.0.0.1:8080";
     assert!(snippet().contains(there));

@@ -8,7 +8,7 @@ pub(crate) struct Demo {
     process: Child,
     /// Kept open: the demo may write until its end.
     _out: BufReader<ChildStdout>,
-    /// The lines that a reader of the README pastes first: who they are, and where to.
+    /// The lines that a reader of the tour pastes first: who they are, and where to.
     pub(crate) variables: String,
     /// All the lines it prints.
     lines: String,

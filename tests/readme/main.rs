@@ -1,4 +1,5 @@
-//! The README is true: its tour runs as it is written, and its tables are the program's.
+//! The README and the manual are true: what they show runs as it is written, their tables are the
+//! program's, and their links lead somewhere.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,14 +9,20 @@
     reason = "a test ends by panicking, and its support is not inside of #[test] functions"
 )]
 
+mod book;
 mod demo;
+mod links;
+mod settings;
 mod tables;
 mod tour;
 
-const README: &str = include_str!("../../README.md");
+use book::PAGES;
 
-/// Gives what is between `<!-- name -->` and `<!-- /name -->`.
+/// Gives what is between `<!-- name -->` and `<!-- /name -->` on the one page that has it.
 fn section(name: &str) -> &'static str {
-    let (_, rest) = README.split_once(&format!("<!-- {name} -->\n")).expect("the section's start");
-    rest.split_once(&format!("\n<!-- /{name} -->")).expect("the section's end").0.trim()
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("\n<!-- /{name} -->"));
+    let mut all = PAGES.iter().filter_map(|page| Some(page.text.split_once(&open)?.1));
+    let rest = all.next().expect("the section's start");
+    assert_eq!(all.next(), None, "{name} is there twice");
+    rest.split_once(&close).expect("the section's end").0.trim()
 }

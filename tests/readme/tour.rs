@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::demo::Demo;
 use crate::section;
 
-/// One block of the tour, and what the README says of its output.
+/// One block, and what the page says of its output.
 struct Step {
     script: String,
     expected: String,

@@ -1,6 +1,6 @@
 //! `chatkit-rest adopt`.
 
-mod readme;
+mod manual;
 mod stopped;
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,4 +1,4 @@
-//! What the README and the help say of it does.
+//! What the manual and the help say of it does.
 
 use super::*;
 
@@ -26,11 +26,11 @@ fn standard_input_is_read_and_help_has_a_line_of_it() {
     assert_eq!(out[4], "attachments: 1 adopted, 0 known already, 0 in conflict");
 }
 
-// What the README says for the store of the SDK's samples.
+// What the manual says for the store of the SDK's samples.
 #[test]
-fn the_queries_of_the_readme_write_what_is_read() {
-    let readme = include_str!("../../../README.md");
-    let queries: Vec<&str> = readme
+fn the_queries_of_the_manual_write_what_is_read() {
+    let chapter = include_str!("../../../src/manual/existing_server.md");
+    let queries: Vec<&str> = chapter
         .split("sqlite3 chatkit.db \"")
         .skip(1)
         .map(|rest| rest.split('"').next().unwrap())
@@ -77,9 +77,9 @@ fn the_queries_of_the_readme_write_what_is_read() {
 }
 
 #[test]
-fn the_settings_of_the_readme_do_for_a_gateway() {
-    let readme = include_str!("../../../README.md");
-    let (_, rest) = readme.split_once("Write the gateway's `gateway.toml`").unwrap();
+fn the_settings_of_the_manual_do_for_a_gateway() {
+    let chapter = include_str!("../../../src/manual/existing_server.md");
+    let (_, rest) = chapter.split_once("Write the gateway's `gateway.toml`").unwrap();
     let toml = rest.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let file = File::new(toml);
     let secret = "x".repeat(32);
