@@ -24,7 +24,7 @@ const PAGE: usize = 500;
 ///
 /// Look at the thread in the ChatKit server's own store, take out what the others wrote (`list`
 /// names them, with --json the first 100 and since when), and release it; or delete it there, and its session here. And give the server longer ids, see "Ids of
-/// threads" in the README.
+/// threads" in the manual's chapter on security.
 ///
 /// A gateway may run on the store meanwhile; it obeys at once.
 ///
