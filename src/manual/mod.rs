@@ -24,6 +24,7 @@ chapters! {
     chat: "chat.md",
     errors: "errors.md",
     configuration: "configuration.md",
+    identity_providers: "identity_providers.md",
     deployment: "deployment.md",
     security: "security.md",
 }

@@ -25,6 +25,7 @@ pub(crate) const PAGES: &[Page] = pages![
     "src/manual/embedding.md",
     "src/manual/errors.md",
     "src/manual/existing_server.md",
+    "src/manual/identity_providers.md",
     "src/manual/leaving_hosted.md",
     "src/manual/model.md",
     "src/manual/operations.md",
