@@ -27,6 +27,7 @@ chapters! {
     identity_providers: "identity_providers.md",
     deployment: "deployment.md",
     security: "security.md",
+    troubleshooting: "troubleshooting.md",
 }
 
 #[doc = include_str!("links.md")]

@@ -31,6 +31,7 @@ pub(crate) const PAGES: &[Page] = pages![
     "src/manual/operations.md",
     "src/manual/security.md",
     "src/manual/tour.md",
+    "src/manual/troubleshooting.md",
 ];
 
 /// The chapters alone.

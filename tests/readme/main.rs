@@ -18,11 +18,22 @@ mod tour;
 
 use book::PAGES;
 
-/// Gives what is between `<!-- name -->` and `<!-- /name -->` on the one page that has it.
-fn section(name: &str) -> &'static str {
+/// Gives what is between `<!-- name -->` and `<!-- /name -->`, each time.
+fn sections(name: &str) -> impl Iterator<Item = &'static str> {
     let (open, close) = (format!("<!-- {name} -->\n"), format!("\n<!-- /{name} -->"));
-    let mut all = PAGES.iter().filter_map(|page| Some(page.text.split_once(&open)?.1));
-    let rest = all.next().expect("the section's start");
+    PAGES.iter().flat_map(move |page| {
+        let sections: Vec<_> = page.text.split(&open).skip(1).collect();
+        let close = close.clone();
+        sections
+            .into_iter()
+            .map(move |rest| rest.split_once(&close).expect("the section's end").0.trim())
+    })
+}
+
+/// Gives what is between them on the one page that has it.
+fn section(name: &str) -> &'static str {
+    let mut all = sections(name);
+    let section = all.next().expect("the section's start");
     assert_eq!(all.next(), None, "{name} is there twice");
-    rest.split_once(&close).expect("the section's end").0.trim()
+    section
 }

@@ -1,10 +1,14 @@
-//! Operations, errors and settings.
+//! Operations, errors, settings, and what the program says when something is wrong.
+
+use std::fs;
+use std::path::Path;
 
 use chatkit_rest::config::reference;
 use chatkit_rest::operation::Name;
 use chatkit_rest::rejection::Code;
 
-use crate::section;
+use crate::book::project;
+use crate::{section, sections};
 
 /// Gives the cells of each row of a table, without its head.
 fn rows(name: &str) -> Vec<Vec<&'static str>> {
@@ -56,4 +60,52 @@ fn the_ids_are_those_of_the_server_that_is_run() {
     let server = include_str!("../../examples/openai_chatkit_server/stores.py");
     // Between the two it says what the class is.
     assert!(server.contains(class) && server.contains(rest), "{snippet}");
+}
+
+/// All of the program's sources, with the texts in them on one line each.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut lines = text.lines();
+            while let Some(line) = lines.next() {
+                let mut line = line.trim_start().to_owned();
+                // A text that goes on in the next line.
+                while let Some(open) = line.strip_suffix('\\') {
+                    line = open.to_owned() + lines.next().unwrap_or_default().trim_start();
+                }
+                all.push_str(&line.replace("\\\"", "\""));
+                all.push('\n');
+            }
+        }
+    }
+}
+
+/// Whoever searches the manual for a line of the log finds it.
+#[test]
+fn the_causes_are_those_that_the_program_tells() {
+    let mut all = String::new();
+    sources(&project().join("src"), &mut all);
+    let mut seen = 0;
+    for table in sections("causes") {
+        for row in table.lines().skip(2) {
+            let cell = row.trim_start_matches("| ").split(" | ").next().unwrap();
+            for said in cell.split('`').skip(1).step_by(2) {
+                let code = |c: char| c.is_ascii_uppercase() || c == '_';
+                if said.chars().all(code) {
+                    let known = Code::ALL.iter().any(|known| known.to_string() == said);
+                    assert!(known, "{said}");
+                    continue;
+                }
+                for piece in said.split('…').map(str::trim).filter(|piece| piece.len() > 1) {
+                    assert!(all.contains(piece), "nothing in src/ says {piece:?}");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen >= 20, "{seen}");
 }
