@@ -1,4 +1,4 @@
-//! The pages: the README, and the chapters of the manual.
+//! The pages: the README, which is short, and the chapters of the manual.
 
 use std::path::Path;
 
@@ -61,6 +61,12 @@ pub(crate) fn blocks(text: &'static str) -> Vec<Block> {
         blocks.push(Block { language, code: code.collect() });
     }
     blocks
+}
+
+#[test]
+fn the_readme_is_a_page() {
+    let size = PAGES[0].text.len();
+    assert!(size <= 10_240, "{size} bytes: the rest belongs into src/manual");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::book::{PAGES, project};
+use crate::book::{PAGES, chapters, project};
 
 /// A page without its code, in which nothing is a link.
 fn prose(text: &str) -> String {
@@ -47,7 +47,8 @@ fn anchors(text: &str) -> Vec<String> {
 }
 
 /// Fails unless there is a file, and a heading, where a link on the page at `path` leads to.
-fn follow(path: &str, target: &str) {
+/// Gives the file's path from the project's root.
+fn follow(path: &str, target: &str) -> String {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let mut found: Vec<_> = path.split('/').collect();
     if !file.is_empty() {
@@ -66,10 +67,37 @@ fn follow(path: &str, target: &str) {
         let text = fs::read_to_string(there).unwrap();
         assert!(anchors(&text).iter().any(|known| known == anchor), "{path}: {target}");
     }
+    found
 }
 
 fn is_elsewhere(target: &str) -> bool {
     target.starts_with("https://")
+}
+
+/// Whether `cargo package` takes a file along.
+fn is_packaged(path: &str) -> bool {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let include = manifest["package"]["include"].as_array().unwrap();
+    include.iter().filter_map(toml::Value::as_str).any(|pattern| {
+        let pattern = pattern.trim_start_matches('/');
+        match pattern.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => {
+                path.strip_prefix(pattern).is_some_and(|it| it.is_empty() || it.starts_with('/'))
+            }
+        }
+    })
+}
+
+#[test]
+fn those_of_the_readme_lead_to_what_the_package_has() {
+    let prose = prose(PAGES[0].text);
+    let targets: Vec<_> = between(&prose, "](", ')').filter(|it| !is_elsewhere(it)).collect();
+    assert!(targets.len() > 20, "{targets:?}");
+    for target in targets {
+        let path = follow("README.md", target);
+        assert!(is_packaged(&path), "{path} is not in the package: see `include` in Cargo.toml");
+    }
 }
 
 #[test]
@@ -123,7 +151,6 @@ fn rustdocs_labels_lead_to_the_same_places() {
 #[test]
 fn those_of_all_that_is_to_be_read_lead_somewhere() {
     for path in [
-        "README.md",
         "BENCHMARKS.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
@@ -139,4 +166,5 @@ fn those_of_all_that_is_to_be_read_lead_somewhere() {
             follow(path, target);
         }
     }
+    assert!(chapters().iter().all(|page| is_packaged(page.path)));
 }

@@ -1,4 +1,4 @@
-//! The tour, pasted into a shell.
+//! The tour, and the README's exchange, pasted into a shell.
 
 use std::process::Command;
 
@@ -11,9 +11,9 @@ struct Step {
     expected: String,
 }
 
-fn steps() -> Vec<Step> {
+fn steps(name: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut lines = section("tour").lines();
+    let mut lines = section(name).lines();
     while let Some(line) = lines.next() {
         let Some(language) = line.strip_prefix("```") else { continue };
         let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
@@ -61,9 +61,9 @@ fn assert_like(output: &str, expected: &str) {
     }
 }
 
-fn tour(shell: &str) {
-    let steps = steps();
-    assert!(steps.len() >= 10, "the tour has shrunk to {} blocks", steps.len());
+fn follow(name: &str, shell: &str, least: usize) {
+    let steps = steps(name);
+    assert!(steps.len() >= least, "{name} has shrunk to {} blocks", steps.len());
     let outputs = run(shell, &steps);
     assert_eq!(outputs.len(), steps.len());
     for (step, output) in steps.iter().zip(&outputs) {
@@ -74,10 +74,17 @@ fn tour(shell: &str) {
 
 #[test]
 fn it_works_in_bash() {
-    tour("bash");
+    follow("tour", "bash", 10);
 }
 
 #[test]
 fn it_works_in_sh() {
-    tour("sh");
+    follow("tour", "sh", 10);
+}
+
+#[test]
+fn the_readmes_exchange_works_in_both() {
+    for shell in ["bash", "sh"] {
+        follow("exchange", shell, 2);
+    }
 }
