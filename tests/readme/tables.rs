@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use chatkit_rest::config::reference;
+use chatkit_rest::config::{Sources, reference};
 use chatkit_rest::operation::Name;
 use chatkit_rest::rejection::Code;
+use chatkit_rest::surface::Surface;
 
 use crate::book::project;
 use crate::{section, sections};
@@ -60,6 +61,34 @@ fn the_ids_are_those_of_the_server_that_is_run() {
     let server = include_str!("../../examples/openai_chatkit_server/stores.py");
     // Between the two it says what the class is.
     assert!(server.contains(class) && server.contains(rest), "{snippet}");
+}
+
+/// The proxies in front pass on the paths of all operations, by one expression.
+#[test]
+fn proxies_in_front_let_every_operation_by() {
+    let secret = [("CHATKIT_REST__AUTH__SECRET", "0123456789abcdef0123456789abcdef")];
+    let config = Sources::new().environment(secret).load().unwrap().config;
+    let of_chat = ["chat", "conversations"];
+    let expression = format!(
+        "^/({}|{}|{}/([^/]+/)?({})|docs|openapi\\.json)(/|$)",
+        config.rest.prefix.to_string().trim_start_matches('/'),
+        config.openai.path.to_string().trim_start_matches('/'),
+        config.chat.path.to_string().trim_start_matches('/'),
+        of_chat.join("|"),
+    );
+    let deployment = include_str!("../../src/manual/deployment.md");
+    assert_eq!(deployment.matches(&expression).count(), 2, "nginx and Caddy: {expression}");
+    for operation in Name::ALL {
+        match operation.surface() {
+            // Whatever is below the prefix.
+            Surface::Rest | Surface::OpenAi => {}
+            Surface::Chat => {
+                let path = operation.path().trim_start_matches("/{user_id}");
+                let first = path.split('/').nth(1).unwrap();
+                assert!(of_chat.contains(&first), "{operation} is not let by");
+            }
+        }
+    }
 }
 
 /// All of the program's sources, with the texts in them on one line each.
