@@ -1,6 +1,6 @@
 "use strict";
 
-// Fetches the document beside this page and shows it. Everything is put into the page as text, never
+// Shows the document that `start.js` fetches from beside this page. Everything is put into the page as text, never
 // as markup: what the document and the gateway say can't become part of the page.
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -36,7 +36,7 @@ function prose(text) {
     if (lines[0].startsWith("|")) {
       const rows = lines.filter((line, index) => index !== 1);
       return h("table", {}, rows.map((line, row) =>
-        h("tr", {}, cells(line).map((cell) => h(row ? "td" : "th", {}, inline(cell))))));
+        h("tr", {}, cells(line).map((cell) => h(row || !cell ? "td" : "th", {}, inline(cell))))));
     }
     return h("p", {}, inline(lines.join(" ")));
   });
@@ -173,14 +173,23 @@ function responseView(status, given) {
     h("li", {}, h("code", {}, name), " ", inline(resolve(header).description)));
   const first = (response.description || "").split("\n")[0].replace(/^- /, "");
   const more = (response.description || "").includes("\n");
-  return h("details", { class: "response" },
+  const view = h("details", { class: "response" },
     h("summary", {}, h("span", { class: `status ${status < "400" ? "good" : "bad"}` }, status), " ",
       inline(more ? `${first} …` : first)),
-    more ? prose(response.description) : undefined,
-    headers.length ? [h("h3", {}, "Headers"), h("ul", {}, headers)] : undefined,
-    Object.entries(response.content || {}).map(([type, media]) =>
-      [h("h3", {}, type), mediaView(media)]));
+    more ? prose(response.description) : undefined);
+  const fill = () => view.append(...[
+    headers.length ? [h("h3", {}, "Headers"), h("ul", {}, headers)] : [],
+    Object.entries(response.content || {}).map(([type, media]) => [h("h3", {}, type), mediaView(media)]),
+  ].flat(Infinity).filter(Boolean));
+  // What every refusal has would be most of the page; it is made for those that are looked at.
+  if (status < "400") fill();
+  else view.addEventListener("toggle", fill, { once: true });
+  return view;
 }
+
+// A button that is off keeps the focus that `disabled` would take from it.
+const turn = (button, state) => button.setAttribute("aria-disabled", String(state === "off"));
+const isOff = (button) => button.getAttribute("aria-disabled") === "true";
 
 function quote(text) {
   return `'${text.replace(/'/g, "'\\''")}'`;
@@ -212,9 +221,9 @@ function tryView(method, path, operation, inputs) {
   const curl = h("pre", { "aria-label": "As a curl line" });
   const status = h("p", { role: "status" });
   const answer = h("p", { class: "answer hidden" });
-  const reply = h("pre", { class: "hidden", tabindex: "0", "aria-label": "Response" });
+  const reply = h("pre", { class: "reply hidden", tabindex: "0", "aria-label": "Response" });
   const send = h("button", { class: "send" }, "Send");
-  const stop = h("button", { type: "button", disabled: true }, "Stop");
+  const stop = h("button", { type: "button", "aria-disabled": "true" }, "Stop");
 
   // OpenAPI 3.1: relative to the document, and no reference that paths are resolved against.
   const server = new URL(api.servers[0].url, location.href).href.replace(/\/$/, "");
@@ -249,13 +258,14 @@ function tryView(method, path, operation, inputs) {
 
   const run = async (event) => {
     event.preventDefault();
+    if (isOff(send)) return;
     const { url, headers, content } = request();
-    const token = byId("token").value.trim();
+    const token = bare(byId("token").value);
     if (needsToken && token) headers.authorization = `Bearer ${token}`;
     const control = new AbortController();
     stop.onclick = () => control.abort();
-    send.disabled = true;
-    stop.disabled = false;
+    turn(send, "off");
+    turn(stop, "on");
     status.textContent = "Waiting …";
     answer.textContent = "";
     answer.classList.add("hidden");
@@ -276,8 +286,8 @@ function tryView(method, path, operation, inputs) {
     } catch (error) {
       status.append(` ${error.name === "AbortError" ? "Stopped." : `Failed: ${error.message}`}`);
     } finally {
-      send.disabled = false;
-      stop.disabled = true;
+      turn(send, "on");
+      turn(stop, "off");
     }
   };
 
@@ -392,41 +402,16 @@ function render() {
   const all = Object.entries(api.paths).flatMap(([path, methods]) =>
     METHODS.filter((method) => methods[method]).map((method) => [method, path, methods[method]]));
   byId("main").replaceChildren(...prose(api.info.description));
-  const entries = [];
   for (const tag of api.tags || []) {
     const own = all.filter(([, , operation]) => operation.tags[0] === tag.name);
-    byId("main").append(h("h2", {}, tag.name), ...prose(tag.description),
-      ...own.map((operation) => operationView(...operation)));
-    const items = own.map(([method, path, operation]) => {
-      const item = h("li", {}, h("a", { href: `#${operation.operationId}` }, operation.summary));
-      entries.push([item, `${method} ${path} ${operation.operationId} ${operation.summary}`.toLowerCase()]);
-      return item;
-    });
-    byId("index").append(h("h2", {}, tag.name), h("ul", {}, items));
+    byId("main").append(h("h2", {}, tag.name), ...prose(tag.description));
+    addGroup(tag.name, own.map(([method, path, operation]) => {
+      const view = operationView(method, path, operation);
+      byId("main").append(view);
+      const words = `${method} ${operation.operationId} ${WORDS[operation.operationId] || ""}`;
+      return addEntry(operation.summary, view, words, path);
+    }));
   }
-  byId("filter").addEventListener("input", (event) => {
-    const wanted = event.target.value.toLowerCase();
-    for (const [item, text] of entries) item.classList.toggle("hidden", !text.includes(wanted));
-  });
+  addGroup("This page", [addEntry("Your token", byId("token"), TOKEN_WORDS)]);
+  startFinding();
 }
-
-function unfold() {
-  const target = location.hash && byId(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") {
-    target.open = true;
-    target.scrollIntoView();
-  }
-}
-
-byId("login").addEventListener("submit", (event) => event.preventDefault());
-fetch("openapi.json").then((response) => {
-  if (!response.ok) throw new Error(`openapi.json is ${response.status}`);
-  return response.json();
-}).then((found) => {
-  api = found;
-  render();
-  unfold();
-  addEventListener("hashchange", unfold);
-}).catch((error) => {
-  byId("lead").textContent = `The document could not be shown: ${error.message}`;
-});

@@ -20,7 +20,8 @@ use crate::rejection::{Code, RefusalStyle, Rejection};
 
 const HTML: &str = include_str!("docs.html");
 const STYLE: &str = include_str!("docs.css");
-const SCRIPT: &str = include_str!("docs.js");
+const SCRIPT: &str =
+    concat!(include_str!("docs.js"), "\n", include_str!("find.js"), "\n", include_str!("start.js"));
 
 /// Both of them.
 #[derive(Debug)]

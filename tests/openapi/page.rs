@@ -1,5 +1,6 @@
 //! `/openapi.json` and `/docs` as they are served.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -117,6 +118,22 @@ async fn the_page_asks_nobody_but_the_gateway() {
     for inline in [" style=\"", " onclick", "javascript:", ".innerHTML", "eval("] {
         assert!(!page.contains(inline), "{inline}");
     }
+}
+
+#[tokio::test]
+async fn find_has_words_for_every_operation_and_for_no_other() {
+    let config = config("");
+    let response = ask(&config, Method::GET, "/docs", NOTHING).await;
+    let page = std::str::from_utf8(response.body()).unwrap();
+    let (_, table) = page.split_once("const WORDS = {\n").unwrap();
+    let (table, _) = table.split_once("\n};").unwrap();
+    let known: BTreeSet<_> =
+        table.lines().map(|row| row.trim().split_once(": \"").unwrap().0).collect();
+    let document = document(&config.facts()).unwrap();
+    let methods = document["paths"].as_object().unwrap().values();
+    let operations = methods.flat_map(|methods| methods.as_object().unwrap().values());
+    let operations = operations.map(|operation| operation["operationId"].as_str().unwrap());
+    assert_eq!(known, operations.collect());
 }
 
 #[tokio::test]

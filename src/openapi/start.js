@@ -1,0 +1,78 @@
+// The token, and what the address says.
+
+const KEPT = byId("kept").textContent;
+
+// A token without what stands around it where it was copied: quotes, a header's name, the scheme.
+function bare(text) {
+  let rest = text;
+  for (let before; before !== rest;) {
+    before = rest;
+    rest = rest.trim().replace(/^["'`]+|["'`]+$/g, "")
+      .replace(/^(?:authorization\s*[:=]|bearer(?:\s*:|\s+|$)|token=)/i, "");
+  }
+  // What a terminal broke is one line.
+  return rest.replace(/\s*[\r\n]\s*/g, "");
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+// Takes the token of a link, `/docs#token=…`, out of the address: what stands there ends up in
+// bookmarks and on screens. It was never sent: a fragment isn't.
+function takeToken() {
+  const [, text] = /^#token=(.*)/s.exec(location.hash) || [];
+  if (text === undefined) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  const token = bare(decoded(text));
+  if (!token) return;
+  byId("token").value = token;
+  byId("kept").textContent = "Taken from the link; gone when the page is.";
+}
+
+// Opens an operation and scrolls to it.
+function reveal(target) {
+  if (target.tagName !== "DETAILS") return;
+  target.open = true;
+  target.scrollIntoView();
+}
+
+// Goes there, as a link does: keys go on from there, too.
+function goTo(target) {
+  reveal(target);
+  (target.querySelector("summary") || target).focus({ preventScroll: true });
+}
+
+function followAddress() {
+  takeToken();
+  const target = location.hash && byId(decoded(location.hash.slice(1)));
+  if (target && target.matches("details.operation, #token")) goTo(target);
+}
+
+byId("login").addEventListener("submit", (event) => event.preventDefault());
+byId("token").addEventListener("input", () => { byId("kept").textContent = KEPT; });
+byId("token").addEventListener("change", (event) => { event.target.value = bare(event.target.value); });
+// Before the field makes one line of it, and a word of `Bearer` and the token in the next line.
+byId("token").addEventListener("paste", (event) => {
+  event.preventDefault();
+  const field = event.target;
+  field.setRangeText(bare(event.clipboardData.getData("text")), field.selectionStart, field.selectionEnd, "end");
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
+takeToken();
+fetch("openapi.json").then((response) => {
+  if (!response.ok) throw new Error(`openapi.json is ${response.status}`);
+  return response.json();
+}).then((found) => {
+  api = found;
+  render();
+  followAddress();
+  addEventListener("hashchange", followAddress);
+}).catch((error) => {
+  byId("lead").textContent = `The document could not be shown: ${error.message}`;
+});
