@@ -133,7 +133,7 @@ fn walkthrough(
         r#"
 # The demo listens on http://{address}. Its data are gone when it ends (control-C).
 # {who}
-# The API, to read and to try in a browser: http://{address}/docs
+# The API, to read and to try in a browser as ada: http://{address}/docs#token={ada}
 # Paste these lines into another terminal.
 
 # Who you are: ada. And somebody else: bob.
@@ -236,6 +236,11 @@ mod tests {
         let text = walkthrough(address, "/x", &tokens, model, ("/y", "k"));
         assert!(text.contains("# The model m at http://[::1]:1/v1 answers.\n"), "{text}");
         assert!(!text.contains("/error") && !text.contains("/slow"), "{text}");
+    }
+
+    #[test]
+    fn its_link_to_the_page_has_adas_token_where_it_is_not_sent() {
+        assert!(text().contains(" http://127.0.0.1:8123/docs#token=ada.token\n"), "{}", text());
     }
 
     /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
