@@ -8,4 +8,6 @@ for server in python python-1.4 node openai-node; do
 done
 # What checks the OpenAPI document.
 tests/openapi/setup.sh >/dev/null
+# What reads its page. Without a browser it says so, and the test decides what that means.
+tests/browser/setup.sh >/dev/null || (($? == 77))
 exec cargo test --all-features "$@"

@@ -4,6 +4,8 @@
 //! `conversation` has Schemathesis send the binary what it allows and what it doesn't. The latter
 //! and one of the former need Python packages, which `setup.sh` installs; where they can't be
 //! installed these tests fail.
+//!
+//! `page` looks at `/docs` as it is served, and `browser` has Chromium read it.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +15,7 @@
     reason = "a test ends by panicking, and its support is not inside of #[test] functions"
 )]
 
+mod browser;
 mod conversation;
 mod document;
 mod exchange;

@@ -1,0 +1,83 @@
+//! `/docs` as people read it: `tests/browser/docs.mjs` in Chromium, with the link of a demo.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// The status of `setup.sh` where there is no browser and none can be installed.
+const NO_BROWSER: i32 = 77;
+
+/// The browser's program, or why there is none.
+fn browser(folder: &Path) -> Result<String, String> {
+    let output = Command::new("bash")
+        .arg(folder.join("setup.sh"))
+        .output()
+        .expect("bash, to run tests/browser/setup.sh");
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.code() == Some(NO_BROWSER) {
+        return Err(said);
+    }
+    assert!(output.status.success(), "tests/browser/setup.sh: {}\n{said}", output.status);
+    Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
+
+/// A demo on a free port. Dropping it kills it.
+struct Demo {
+    process: Child,
+    /// Kept open: the demo may write until its end.
+    _out: BufReader<ChildStdout>,
+    /// What it says to read in a browser.
+    link: String,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("/docs") {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended without a link");
+        }
+        let address =
+            line.split_whitespace().find(|word| word.contains("/docs")).unwrap().to_owned();
+        Self { process, _out: out, link: address }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+#[test]
+fn the_page_can_be_read_and_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    let browser = match browser(&folder) {
+        Ok(browser) => browser,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            // Past the harness, which shows nothing of tests that pass.
+            writeln!(std::io::stderr(), "\nSKIPPED the_page_can_be_read_and_used: {why}").unwrap();
+            return;
+        }
+    };
+    let demo = Demo::start();
+    let output = Command::new("node")
+        .arg("--test-reporter=tap")
+        .arg(folder.join("docs.mjs"))
+        .args([&browser, &demo.link])
+        .output()
+        .expect("Node.js, to run tests/browser/docs.mjs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    // A runner that found no test is content, too.
+    assert!(said.contains("# fail 0") && !said.contains("# pass 0"), "{said}");
+}
