@@ -309,7 +309,7 @@ impl Playing {
                 socket.refuse().await;
                 Ok(())
             }
-            Some(socket) => socket.accept().await.map_err(|error| error.to_string()),
+            Some(socket) => socket.accept().map_err(|error| error.to_string()),
             None => Ok(()),
         }
     }

@@ -1,13 +1,13 @@
 //! The scripted upstream behind a socket: it can cut, reset, stall, and break framing.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::fixture::UpstreamAnswer;
@@ -19,6 +19,9 @@ const MAX_HEAD_BYTES: usize = 65_536;
 
 /// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// A task that ends with whoever holds this.
 #[derive(Debug)]
@@ -39,21 +42,25 @@ impl Drop for AbortOnDrop {
 /// Listens on a free port of the loopback address.
 #[derive(Debug)]
 pub(super) struct SocketUpstream {
-    address: SocketAddr,
+    /// Bound, and never listening: it holds the port while nobody listens, when it might be given
+    /// to somebody else, another upstream or a connection.
+    held: TcpSocket,
+    url: String,
     script: Script,
     listening: Mutex<Option<AbortOnDrop>>,
 }
 
 impl SocketUpstream {
-    pub(super) async fn start(script: Script) -> io::Result<Self> {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let task = AbortOnDrop::spawn(listen(listener, script.clone()));
-        Ok(Self { address, script, listening: Mutex::new(Some(task)) })
+    pub(super) fn start(script: Script) -> io::Result<Self> {
+        let held = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+        let url = format!("http://{}/chatkit", held.local_addr()?);
+        let upstream = Self { held, url, script, listening: Mutex::new(None) };
+        upstream.accept()?;
+        Ok(upstream)
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}/chatkit", self.address)
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Refuses connections from now on, and closes those there are.
@@ -66,16 +73,26 @@ impl SocketUpstream {
         }
     }
 
-    /// Accepts connections again.
-    pub(super) async fn accept(&self) -> io::Result<()> {
-        if self.listening.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            return Ok(());
+    /// Accepts connections, again if it refused them.
+    pub(super) fn accept(&self) -> io::Result<()> {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if listening.is_none() {
+            let listener = bound(self.held.local_addr()?)?.listen(BACKLOG)?;
+            *listening = Some(AbortOnDrop::spawn(listen(listener, self.script.clone())));
         }
-        let listener = TcpListener::bind(self.address).await?;
-        let task = AbortOnDrop::spawn(listen(listener, self.script.clone()));
-        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         Ok(())
     }
+}
+
+/// A socket at `address` beside which others may be bound there, of which one may listen.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    // Where `SO_REUSEADDR` alone is for connections that linger.
+    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn listen(listener: TcpListener, script: Script) {
@@ -233,4 +250,24 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<(HeaderMap, B
         }
     }
     Ok(Some((headers, Bytes::from(body))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn its_port_is_given_to_nobody_else_while_it_refuses() {
+        let upstream = SocketUpstream::start(Script::new()).unwrap();
+        let address = upstream.url().split('/').nth(2).unwrap().parse().unwrap();
+        for _ in 0..2 {
+            TcpStream::connect(address).await.unwrap();
+            upstream.refuse().await;
+            let refused = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            let taken = TcpSocket::new_v4().unwrap().bind(address).unwrap_err();
+            assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+            upstream.accept().unwrap();
+        }
+    }
 }

@@ -180,8 +180,8 @@ impl Target {
                 Ok(Stage::new(script, build(upstream, &config)?, prefix))
             }
             TargetKind::Sockets => {
-                let socket = SocketUpstream::start(script.clone()).await?;
-                let config = settings::config(settings, &socket.url())?;
+                let socket = SocketUpstream::start(script.clone())?;
+                let config = settings::config(settings, socket.url())?;
                 let prefix = config.rest.prefix.as_str().to_owned();
                 let server = Server::bind(config).await?;
                 let peer = Peer::Socket(server.local_addr());
