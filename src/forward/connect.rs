@@ -161,19 +161,22 @@ impl AsyncWrite for MaybeTlsStream {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
     #[tokio::test]
     async fn the_next_address_is_tried_when_one_refuses() {
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // Nobody listens there, and nobody else is given it meanwhile.
+        let closed = TcpSocket::new_v4().unwrap();
+        closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closed_at = closed.local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let deadline = after(Instant::now(), Duration::from_secs(60));
-        let tcp = connect_any(&[closed, open], deadline).await.unwrap();
+        let tcp = connect_any(&[closed_at, open], deadline).await.unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), open);
-        let refused = connect_any(&[closed], deadline).await.unwrap_err();
+        let refused = connect_any(&[closed_at], deadline).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let none = connect_any(&[], deadline).await.unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::NotFound);

@@ -14,8 +14,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_refused_connection() {
-    let url = Upstream::bind().await.url();
-    let client = HttpUpstream::builder(url).build().unwrap();
+    // Bound, so that nobody else is given the port, and without a listener.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/chatkit", socket.local_addr().unwrap());
+    let client = HttpUpstream::builder(UpstreamUrl::parse(&url).unwrap()).build().unwrap();
     assert_eq!(kind(soon(call(&client, request())).await.unwrap()), Kind::Connect);
     assert_eq!(client.check_reachable().await.unwrap_err().kind(), Kind::Connect);
 }

@@ -3,14 +3,17 @@
 use tokio::net::TcpStream;
 
 use crate::support::{
-    End, Gateway, MESSAGE_DELTA, MESSAGE_START, STREAM_HEAD, TestRequest, Upstream, preamble, soon,
+    End, Gateway, MESSAGE_DELTA, MESSAGE_START, Place, STREAM_HEAD, TestRequest, Upstream,
+    preamble, soon,
 };
 
 #[tokio::test]
 async fn an_open_stream_ends_well_and_nothing_new_begins() {
     let upstream = Upstream::bind().await;
-    let mut gateway = Gateway::start(&upstream).await;
-    let address = gateway.address;
+    // Or somebody else might listen there once the gateway doesn't.
+    let place = Place::new();
+    let listen = place.address().to_string();
+    let mut gateway = Gateway::with(&upstream, &[("listen", &listen)]).await;
     let session = gateway.session("ada").await;
     let mut idle = gateway.connect().await;
     idle.send("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -27,7 +30,7 @@ async fn an_open_stream_ends_well_and_nothing_new_begins() {
     gateway.stop();
     idle.expect_end().await;
     silent.expect_end().await;
-    assert!(soon(TcpStream::connect(address)).await.is_err());
+    assert!(soon(TcpStream::connect(place.address())).await.is_err());
     for _ in 0..3 {
         peer.send_chunk(MESSAGE_DELTA).await;
         client.expect_body(MESSAGE_DELTA).await;

@@ -5,21 +5,19 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    Gateway, MESSAGE_DONE, MESSAGE_START, STREAM_HEAD, Upstream, chunk, created, error_event,
-    json_answer, options, preamble, stream_answer, user_done,
+    Gateway, MESSAGE_DONE, MESSAGE_START, Place, STREAM_HEAD, Upstream, chunk, created,
+    error_event, json_answer, options, preamble, stream_answer, user_done,
 };
 
 #[tokio::test]
 async fn an_upstream_that_refuses_is_a_502_and_serves_again_when_it_is_back() {
-    let upstream = Upstream::bind().await;
-    let address = upstream.address();
-    drop(upstream);
-    let gateway = Gateway::at(address, &[]).await;
+    let place = Place::new();
+    let gateway = Gateway::at(place.address(), &[]).await;
     let session = gateway.session("ada").await;
     let reply = gateway.say("ada", &session).await.reply().await;
     reply.refusal(502, "UPSTREAM_ERROR");
 
-    let upstream = Upstream::bind_to(address).await;
+    let upstream = Upstream::at(&place);
     let mut client = gateway.say("ada", &session).await;
     let (mut peer, received) = upstream.request().await;
     assert_eq!(received.kind(), "threads.create");

@@ -1,12 +1,11 @@
 //! `/healthz` and `/readyz`.
 
-use crate::support::{Client, Folder, Gateway, TestRequest, Upstream};
+use crate::support::{Client, Folder, Gateway, Place, TestRequest, Upstream};
 
 #[tokio::test]
 async fn a_gateway_is_up_before_its_upstream_and_ready_with_it() {
-    let upstream = Upstream::bind().await;
-    let address = upstream.address();
-    drop(upstream);
+    let place = Place::new();
+    let address = place.address();
     let gateway = Gateway::at(address, &[]).await;
     let healthy = gateway.send(TestRequest::new("GET", "//healthz")).await;
     assert_eq!((healthy.status, healthy.text()), (200, "{\"status\":\"ok\"}"));
@@ -17,7 +16,7 @@ async fn a_gateway_is_up_before_its_upstream_and_ready_with_it() {
     assert!(reply.field("retry-after").is_some());
     assert!(!reply.text().contains(&address.port().to_string()), "{}", reply.text());
 
-    let _upstream = Upstream::bind_to(address).await;
+    let _upstream = Upstream::at(&place);
     let mut every = tokio::time::interval(std::time::Duration::from_millis(100));
     // An answer is given again for a second.
     crate::support::soon(async {

@@ -1,7 +1,5 @@
 //! What belongs to a thread's items and to a user, as REST.
 
-use tokio::net::TcpStream;
-
 use crate::support::{
     Folder, Gateway, STREAM_HEAD, TestRequest, Upstream, json_answer, last_chunk, line_of, soon,
     stream_answer,
@@ -127,9 +125,9 @@ async fn a_gateway_that_is_stopped_finishes_what_it_began_for_clients_that_left(
     let (mut peer, _) = upstream.request().await;
     drop(client);
     assert_eq!(line_of("stopped-1").await.get("outcome"), "cancelled");
-    let address = gateway.address;
+    let mut idle = gateway.connect().await;
     gateway.stop();
-    soon(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    idle.expect_end().await;
     assert!(!gateway.has_stopped());
     peer.send(json_answer("{\"id\":\"atc_1\"}")).await;
     gateway.stopped().await;

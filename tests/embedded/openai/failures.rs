@@ -1,5 +1,7 @@
 //! What becomes of a turn whose answer fails, or is refused, and when the question is asked again.
 
+use tokio::net::TcpSocket;
+
 use super::*;
 
 #[tokio::test]
@@ -136,8 +138,10 @@ async fn an_answer_that_is_none_ends_the_turn_before_any_output() {
         assert_eq!(answer.types().len(), 4, "{what}");
         assert_eq!(items(&api.server, &answer.thread_id()).await.len(), 1, "{what}");
     }
-    let Api { listener, server } = api;
-    drop(listener);
+    // Bound, so that nobody else is given the port, and without a listener.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = asking(socket.local_addr().unwrap(), |api| api, |responder| responder);
     assert_eq!(failed(&soon(create(&server, "hello")).await), Some(true));
 }
 

@@ -5,6 +5,7 @@ mod conversation;
 mod failures;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chatkit_rest::embedded::openai::{OpenAiResponder, completions_url};
@@ -85,6 +86,18 @@ struct Api {
     server: Embedded,
 }
 
+/// Makes a server that asks the API at `address`.
+fn asking(
+    address: SocketAddr,
+    api: impl FnOnce(HttpUpstreamBuilder) -> HttpUpstreamBuilder,
+    responder: impl FnOnce(OpenAiResponder) -> OpenAiResponder,
+) -> Embedded {
+    let url = completions_url(&format!("http://{address}/v1")).unwrap();
+    let api = api(HttpUpstream::builder(url)).build().unwrap();
+    let server = Embedded::in_memory().unwrap();
+    server.with_responder(responder(OpenAiResponder::new(api, "a-model")))
+}
+
 impl Api {
     async fn bind() -> Self {
         Self::with(|api| api, |responder| responder).await
@@ -95,11 +108,7 @@ impl Api {
         responder: impl FnOnce(OpenAiResponder) -> OpenAiResponder,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}/v1", listener.local_addr().unwrap());
-        let url = completions_url(&base).unwrap();
-        let api = api(HttpUpstream::builder(url)).build().unwrap();
-        let server = Embedded::in_memory().unwrap();
-        let server = server.with_responder(responder(OpenAiResponder::new(api, "a-model")));
+        let server = asking(listener.local_addr().unwrap(), api, responder);
         Self { listener, server }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod frames;
 mod gateway;
 mod http2;
 mod log;
+mod place;
 mod upstream;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ pub(crate) use self::client::{Client, End, Reply};
 pub(crate) use self::gateway::{Folder, Gateway, PREFIX, SECRET, TestRequest, token, token_with};
 pub(crate) use self::http2::{Http2, read};
 pub(crate) use self::log::{everything_logged, line_of, listen, log_of};
+pub(crate) use self::place::Place;
 pub(crate) use self::upstream::{Answering, Peer, Received, Upstream};
 
 /// Waits for what must come soon, or not at all.

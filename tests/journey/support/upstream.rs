@@ -13,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{Gateway, chunk, last_chunk, soon};
+use super::{Gateway, Place, chunk, last_chunk, soon};
 
 /// The most that may be on its way to one client that doesn't read, in the gateway and in the
 /// system's buffers.
@@ -28,8 +28,9 @@ impl Upstream {
         Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
-    pub(crate) async fn bind_to(address: SocketAddr) -> Self {
-        Self { listener: TcpListener::bind(address).await.unwrap() }
+    /// One that others may follow at the same address.
+    pub(crate) fn at(place: &Place) -> Self {
+        Self { listener: place.listen() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

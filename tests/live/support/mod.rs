@@ -4,11 +4,14 @@ mod caller;
 mod gateway;
 mod http;
 pub(crate) mod leaving;
+#[path = "../../journey/support/place.rs"]
+mod place;
 mod upstream;
 
 pub(crate) use caller::{Caller, Conversation, PREFIX, input, last_item};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Client, End, Exchange, Reply, events};
+pub(crate) use place::Place;
 pub(crate) use upstream::{Server, Upstream, install, project, python};
 
 use std::time::Duration;

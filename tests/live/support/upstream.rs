@@ -1,14 +1,13 @@
 //! The ChatKit servers behind the gateway.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::{Client, Exchange, Reply};
+use super::{Client, Exchange, Place, Reply};
 
 /// A server that `setup.sh` can install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +78,30 @@ pub(crate) fn python() -> &'static Path {
     Server::Python.interpreter()
 }
 
+/// Starts the server at `place`, and returns once it listens.
+fn serve(server: Server, store: &str, place: &Place) -> Child {
+    let mut child = server
+        .command(store, place.address().port())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{server:?} does not start: {error}"));
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line
+        .strip_prefix("listening on http://")
+        .and_then(|rest| rest.split('/').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{server:?} did not start: {line:?}"));
+    assert_eq!(place.address(), address);
+    child
+}
+
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     server: Server,
-    address: SocketAddr,
+    /// Its address, which stays its own while it is down.
+    place: Place,
     store: String,
     child: Child,
 }
@@ -111,35 +129,24 @@ impl Upstream {
 
     /// Starts the server that is the measure with this `--store`.
     pub(crate) fn start(store: &str) -> Self {
-        Self::start_at(Server::Python, store, 0)
+        Self::start_at(Server::Python, store, Place::new())
     }
 
     /// Starts a server of its own for a test, with a store in its memory.
     pub(crate) fn start_server(server: Server) -> Self {
-        Self::start_at(server, "memory", 0)
+        Self::start_at(server, "memory", Place::new())
     }
 
-    fn start_at(server: Server, store: &str, port: u16) -> Self {
-        let mut child = server
-            .command(store, port)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{server:?} does not start: {error}"));
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line
-            .strip_prefix("listening on http://")
-            .and_then(|rest| rest.split('/').next()?.parse().ok())
-            .unwrap_or_else(|| panic!("{server:?} did not start: {line:?}"));
-        Self { server, address, store: store.into(), child }
+    fn start_at(server: Server, store: &str, place: Place) -> Self {
+        let child = serve(server, store, &place);
+        Self { server, place, store: store.into(), child }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/chatkit", self.address)
+        format!("http://{}/chatkit", self.place.address())
     }
 
-    /// Ends the process at once, as a crash does. The port is kept for [`Self::restart`].
+    /// Ends the process at once, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -147,9 +154,7 @@ impl Upstream {
 
     /// Starts it again, at the same address and on the same store.
     pub(crate) fn restart(&mut self) {
-        let started = Self::start_at(self.server, &self.store, self.address.port());
-        assert_eq!(started.address, self.address);
-        *self = started;
+        self.child = serve(self.server, &self.store, &self.place);
     }
 
     /// Sends a ChatKit request past the gateway and reads the head of the response.
@@ -160,7 +165,7 @@ impl Upstream {
     /// Gives the same, where the server may hang up without a response.
     pub(crate) fn try_open(&self, user: &str, kind: &str, params: &Value) -> Option<Exchange> {
         let body = json!({ "type": kind, "params": params }).to_string();
-        let client = Client::new(self.address)
+        let client = Client::new(self.place.address())
             .with("x-user-id", user)
             // The Node server reads nothing else.
             .with("content-type", "application/json");
@@ -174,13 +179,13 @@ impl Upstream {
 
     /// Tells how many requests of this type came with this user's id.
     pub(crate) fn count(&self, user: &str, kind: &str) -> u64 {
-        let stats = Client::new(self.address).call("GET", "/_test/stats").value();
+        let stats = Client::new(self.place.address()).call("GET", "/_test/stats").value();
         stats["users"][user][kind].as_u64().unwrap_or_default()
     }
 
     /// Tells how many requests of any type came with this user's id.
     pub(crate) fn count_all(&self, user: &str) -> u64 {
-        let stats = Client::new(self.address).call("GET", "/_test/stats").value();
+        let stats = Client::new(self.place.address()).call("GET", "/_test/stats").value();
         let counts = stats["users"][user].as_object();
         counts.map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
     }
@@ -188,7 +193,7 @@ impl Upstream {
     /// Gives what was sent in the user's last stream so far, and how it ended: `open`, `clean`,
     /// `cut` or `cancelled`.
     pub(crate) fn last_stream(&self, user: &str) -> (Vec<u8>, String) {
-        Self::stream(Client::new(self.address).send(
+        Self::stream(Client::new(self.place.address()).send(
             "GET",
             &format!("/_test/last_stream?user={user}"),
             None,
@@ -197,7 +202,7 @@ impl Upstream {
 
     /// Gives the same once that stream has ended.
     pub(crate) fn ended_stream(&self, user: &str) -> (Vec<u8>, String) {
-        Self::stream(Client::new(self.address).send(
+        Self::stream(Client::new(self.place.address()).send(
             "GET",
             &format!("/_test/wait?user={user}"),
             None,
@@ -213,7 +218,7 @@ impl Upstream {
 
     /// Lets a store call (`name[:n]`) fail in this user's next request.
     pub(crate) fn fail(&self, user: &str, call: &str) {
-        let reply = Client::new(self.address).json(
+        let reply = Client::new(self.place.address()).json(
             "POST",
             &format!("/_test/fail?user={user}&call={call}"),
             &json!({}),
