@@ -1,7 +1,7 @@
 //! Starts and stops what is measured.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -114,7 +113,6 @@ impl Launch {
     }
 
     async fn gateway(&self, upstream: SocketAddr) -> Result<Server> {
-        let address = free_port()?;
         let run = crate::clock_ns();
         let log = self.directory.join(format!("gateway-{run}.log"));
         let store = self.directory.join(format!("gateway-{run}.db"));
@@ -126,7 +124,7 @@ impl Launch {
             }
         }
         command
-            .env("CHATKIT_REST__LISTEN", address.to_string())
+            .env("CHATKIT_REST__LISTEN", "127.0.0.1:0")
             .env("CHATKIT_REST__UPSTREAM__URL", format!("http://{upstream}/chatkit"))
             .env("CHATKIT_REST__AUTH__SECRET", &self.secret)
             .env("CHATKIT_REST__STORE__URL", format!("sqlite:{}", store.display()))
@@ -135,7 +133,7 @@ impl Launch {
             .env("CHATKIT_REST__LIMITS__MAX_MESSAGES", "0")
             .env("CHATKIT_REST__LIMITS__MAX_STREAMS_PER_USER", "100000")
             .env("CHATKIT_REST__LIMITS__MAX_IN_FLIGHT", "100000")
-            .env("CHATKIT_REST__ADMIN__LISTEN", free_port()?.to_string())
+            .env("CHATKIT_REST__ADMIN__LISTEN", "127.0.0.1:0")
             .env("CHATKIT_REST__LOG__FORMAT", "json")
             .envs(self.gateway_env.iter().map(|(key, value)| (key, value)))
             .stdout(File::create(&log)?)
@@ -143,18 +141,18 @@ impl Launch {
             .current_dir(&self.directory);
         let mut child = spawn(command, &self.gateway)?;
         let deadline = Instant::now() + self.patience;
-        loop {
-            if TcpStream::connect(address).await.is_ok() {
-                break;
+        let address = loop {
+            if let Some(address) = listening(&std::fs::read_to_string(&log)?) {
+                break address;
             }
             if let Some(status) = child.try_wait()? {
                 bail!("the gateway ended with {status}:\n{}", tail(&log));
             }
             if Instant::now() > deadline {
-                bail!("the gateway does not listen on {address}:\n{}", tail(&log));
+                bail!("the gateway has not logged where it listens:\n{}", tail(&log));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        };
         let pid = child.id().context("the gateway has ended")?;
         let target = Target::new(address, Kind::Gateway.dialect());
         let subject = Subject { name: Kind::Gateway.name(), pid, target };
@@ -243,9 +241,12 @@ fn spawn(mut command: Command, program: &Path) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 
-/// Gives a port that was free a moment ago.
-fn free_port() -> Result<SocketAddr> {
-    Ok(StdListener::bind("127.0.0.1:0")?.local_addr()?)
+/// Gives the address in a gateway's log that says `listening on http://ADDRESS`.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening on http://")?;
+    // Without its end the address may be half of one.
+    let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)))?;
+    rest.get(..end)?.parse().ok()
 }
 
 fn tail(log: &Path) -> String {
