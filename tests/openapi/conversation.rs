@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, KEY, token};
-use crate::{PYTHON, folder};
+use crate::{folder, python};
 
 /// Requests made up for an operation, beside those that the document's examples and the bounds of
 /// its schemas give.
@@ -70,7 +70,7 @@ fn converse(
     std::fs::write(home.join("users.json"), json!({ "auth": users }).to_string()).unwrap();
     std::fs::write(home.join("schemathesis.toml"), format!("{settings}{REFUSED}")).unwrap();
 
-    let output = Command::new(PYTHON.with_file_name("schemathesis"))
+    let output = Command::new(python().with_file_name("schemathesis"))
         .arg("run")
         .arg(format!("{}/openapi.json", gateway.url()))
         .args(["--checks", "all", openai, "OpenAI"])

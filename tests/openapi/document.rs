@@ -10,7 +10,7 @@ use chatkit_rest::rejection::Code;
 use serde_json::Value;
 
 use crate::gateway::command;
-use crate::{PYTHON, config, folder};
+use crate::{config, folder, python};
 
 /// Settings that change the document.
 const CONFIGURATIONS: [&str; 5] = [
@@ -25,7 +25,7 @@ const CONFIGURATIONS: [&str; 5] = [
 fn it_is_an_openapi_document() {
     for settings in CONFIGURATIONS {
         let document = document(&config(settings).facts()).unwrap();
-        let mut python = Command::new(&*PYTHON)
+        let mut python = Command::new(python())
             .arg(folder().join("validate.py"))
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
