@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::principal::UserId;
-    use crate::session::MemoryStore;
+    use crate::session::{ClientSessions as _, MemoryStore};
 
     fn session(id: &str, seconds: i64) -> ClientSession {
         let now = Timestamp::now();

@@ -24,6 +24,7 @@ struct Inner {
 pub(crate) enum ErrorKind {
     Config,
     Io,
+    Lacking,
     Store,
 }
 
@@ -48,6 +49,12 @@ impl Error {
         Self::new(ErrorKind::Store, context).with(source)
     }
 
+    /// Makes the error of a session store that does not implement that part of its contract, and never
+    /// will have `what`.
+    pub fn lacking(what: &str) -> Self {
+        Self::new(ErrorKind::Lacking, format!("the session store has no {what}"))
+    }
+
     /// Makes the error of an operating system that refused (a port in use, a file that can't be
     /// read).
     pub fn io(context: impl Into<String>, source: std::io::Error) -> Self {
@@ -62,6 +69,11 @@ impl Error {
     /// Tells whether the session store is at fault.
     pub fn is_store(&self) -> bool {
         self.0.kind == ErrorKind::Store
+    }
+
+    /// Tells whether the session store does not implement what it was asked for.
+    pub fn is_lacking(&self) -> bool {
+        self.0.kind == ErrorKind::Lacking
     }
 
     /// Tells whether the operating system refused.

@@ -48,6 +48,7 @@
 //! |---|---|
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `operation`, `stream`, `forward` | that room |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
+//! | `store-contract` | what every session store promises, as tests of one of your own: [`session::contract`] |
 //! | `embedded` | a ChatKit server in this process: [`embedded`] |
 //! | `openai` | a language model that answers there: [`embedded::openai`] |
 //! | `tls` | `https://` upstreams, with the platform's certificates |

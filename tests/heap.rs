@@ -24,7 +24,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
 use chatkit_rest::principal::UserId;
-use chatkit_rest::session::{AdoptedThread, Adoption, SessionStore as _, SqliteStore};
+use chatkit_rest::session::{AdoptedThread, Adoption, Directory as _, Sessions as _, SqliteStore};
 use chatkit_rest::surface::Surface;
 use gateway::{Furnished, call, drain};
 use http::{Method, Request};
@@ -123,14 +123,10 @@ fn with_conversations(path: &Path, conversations: usize) -> SqliteStore {
     let store = SqliteStore::open(path).unwrap();
     let thread = |n: usize| {
         let at = jiff::Timestamp::from_second(n.try_into().unwrap()).unwrap();
-        Adoption::Thread(AdoptedThread {
-            thread_id: format!("thr_{n}").into(),
-            user_id: UserId::parse("ada").unwrap(),
-            title: Some("\u{1f31e}".repeat(255)),
-            created_at: at,
-            updated_at: at,
-            known_by: None,
-        })
+        let user_id = UserId::parse("ada").unwrap();
+        let mut thread = AdoptedThread::new(format!("thr_{n}").into(), user_id, at);
+        thread.title = Some("\u{1f31e}".repeat(255));
+        Adoption::Thread(thread)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {

@@ -83,8 +83,8 @@ impl ChatKitSettings {
 
     /// Sets how much may be under way that is finished whether or not its client waits.
     #[must_use]
-    pub fn with_max_errands(self, max_errands: usize) -> Self {
-        Self { max_errands, ..self }
+    pub fn with_max_detached_tasks(self, max_detached_tasks: usize) -> Self {
+        Self { max_detached_tasks, ..self }
     }
 
     /// Sets how long and how much of a run is held.

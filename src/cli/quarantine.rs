@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chatkit_rest::config::StoreUrl;
 use chatkit_rest::error::Error;
-use chatkit_rest::session::{QuarantinedThread, Released, SessionStore, SqliteStore};
+use chatkit_rest::session::{Directory as _, QuarantinedThread, Released, SqliteStore};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -142,6 +142,7 @@ fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: 
         others,
         more_others,
         is_deleted,
+        ..
     } = thread;
     let state = if *is_deleted { "deleted" } else { "locked" };
     // Writing to a `String` does not fail.

@@ -5,8 +5,8 @@ use tower_layer::Layer;
 
 use super::service::Operations;
 use crate::chatkit::ChatKitSettings;
-use crate::operation::detached::DetachedTasks;
 use crate::limit::{BufferedBytes, PerUserStreams};
+use crate::operation::detached::DetachedTasks;
 use crate::session::Desk;
 use crate::validate::Reader;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::claim;
 use super::cursors::{Cursors, List, Scope};
 use super::grant::Seal;
 use super::items::ItemCursors;
@@ -322,14 +323,23 @@ impl OwnedSession {
         self.store.set_message_count(self.record.id, seen, messages).await
     }
 
-    /// Deletes the session; to be called when its thread is gone.
+    /// Deletes the session, if it is bound to the thread that it was when it was admitted, or found
+    /// unbound since; to be called when its thread is gone. Otherwise gives the thread that a run has
+    /// made meanwhile: the session is its, and stays.
     ///
     /// # Errors
-    /// If the store fails, or the thread has come into quarantine since the session was admitted: it
-    /// stays then.
-    pub async fn delete(&self) -> Result<(), Rejection> {
-        match self.store.delete(self.record.id, Timestamp::now()).await.map_err(store_down)? {
-            Deletion::Done | Deletion::Unknown => Ok(()),
+    /// If the store fails, or the session's first run is under way, or the thread has come into
+    /// quarantine since the session was admitted: it stays then.
+    pub async fn delete(&mut self) -> Result<Option<ThreadId>, Rejection> {
+        let SessionRecord { id, thread_id, .. } = &self.record;
+        let deletion = self.store.delete(*id, thread_id.as_deref(), Timestamp::now()).await;
+        match deletion.map_err(store_down)? {
+            Deletion::Done | Deletion::Unknown => Ok(None),
+            Deletion::Bound(thread_id) => {
+                self.record.thread_id = Some(ThreadId::clone(&thread_id));
+                Ok(Some(thread_id))
+            }
+            Deletion::Busy => Err(claim::busy()),
             Deletion::Quarantined => Err(quarantine::refusal()),
         }
     }
@@ -370,7 +380,7 @@ impl Attachments {
     /// # Errors
     /// If the store fails.
     pub async fn has(&self, attachment_id: &str) -> Result<bool, Rejection> {
-        let owner = self.store.attachment_owner(attachment_id).await.map_err(store_down)?;
+        let owner = self.owner_of(attachment_id).await.map_err(store_down)?;
         Ok(owner.as_ref() == Some(&self.owner))
     }
 
@@ -388,7 +398,7 @@ impl Attachments {
             Owned::Done => Ok(()),
             Owned::Taken => {
                 // Gone again, or not to be told, it is no less of an event.
-                let first = self.store.attachment_owner(attachment_id).await.ok().flatten();
+                let first = self.owner_of(attachment_id).await.ok().flatten();
                 tracing::error!(
                     attachment = &*shown(attachment_id),
                     user = first.as_ref().map(UserId::as_str),
@@ -401,6 +411,11 @@ impl Attachments {
         }
     }
 
+    async fn owner_of(&self, attachment_id: &str) -> Result<Option<UserId>, Error> {
+        let owners = self.store.attachment_owners(vec![attachment_id.to_owned()]).await?;
+        Ok(owners.into_iter().next().flatten())
+    }
+
     /// Forgets a deleted attachment.
     ///
     /// # Errors
@@ -410,8 +425,10 @@ impl Attachments {
     }
 }
 
-/// Refuses what a store that fails can't do: 503, and the reason for the log.
+/// Refuses what a store that fails can't do: 503, or 404 what it never could, and the reason for the
+/// log.
 #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(crate) fn store_down(error: Error) -> Rejection {
-    Rejection::new(Code::ServiceUnavailable).because(error.chain())
+    let code = if error.is_lacking() { Code::NotFound } else { Code::ServiceUnavailable };
+    Rejection::new(code).because(error.chain())
 }

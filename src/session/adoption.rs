@@ -10,7 +10,7 @@ use crate::bounds::{MAX_NAME_CHARS, cut};
 use crate::principal::UserId;
 
 /// Something that a ChatKit server has already, and whose it is; for
-/// [`SessionStore::adopt`](super::SessionStore::adopt).
+/// [`Directory::adopt`](super::Directory::adopt).
 #[derive(Clone, Debug)]
 pub enum Adoption {
     /// An attachment.
@@ -26,6 +26,7 @@ pub enum Adoption {
 
 /// A thread that a ChatKit server has already.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AdoptedThread {
     /// The upstream's id of it.
     pub thread_id: ThreadId,
@@ -39,6 +40,13 @@ pub struct AdoptedThread {
     pub updated_at: Timestamp,
     /// What clients of one-shot chat know it by, if they do.
     pub known_by: Option<KnownBy>,
+}
+
+impl AdoptedThread {
+    /// Makes a thread of a user's, which was created then and not written to since.
+    pub fn new(thread_id: ThreadId, user_id: UserId, created_at: Timestamp) -> Self {
+        Self { thread_id, user_id, title: None, created_at, updated_at: created_at, known_by: None }
+    }
 }
 
 /// What clients of one-shot chat know an adopted thread by.

@@ -11,6 +11,7 @@ use crate::principal::UserId;
 /// The right of one client (a page in a browser) to act for a user for a while, which a service
 /// gave it: what the OpenAI-compatible API calls a session, and no [session](super::SessionRecord).
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClientSession {
     /// Its id: `cksess_` and 32 hexadecimal digits.
     pub id: String,
@@ -30,6 +31,18 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
+    /// Makes one that lasts from the one time to the other, and of which the service said no more.
+    pub fn new(
+        id: String,
+        user_id: UserId,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+        requests_per_minute: NonZeroU32,
+    ) -> Self {
+        let (cancelled_at, details) = (None, "{}".to_owned());
+        Self { id, user_id, created_at, expires_at, cancelled_at, requests_per_minute, details }
+    }
+
     /// Tells how it stands at `now`. One that was made later is over: the clock was set back since,
     /// and it would last for as much longer.
     pub fn status(&self, now: Timestamp) -> ClientSessionStatus {
@@ -85,6 +98,7 @@ impl fmt::Debug for NewClientSession {
 
 /// How a client session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientSessionStatus {
     /// Its secret is good.
     Active,

@@ -9,8 +9,8 @@
 //! is dropped, so a run that fails, is cut or is cancelled leaves a session that can go on.
 //!
 //! Two stores come with the crate: [`MemoryStore`] for tests and embedding, and `SqliteStore`
-//! (feature `sqlite`). The contract for others is [`SessionStore`]'s documentation; an example
-//! is `examples/own_store.rs`.
+//! (feature `sqlite`). The contract for others is [`SessionStore`]'s documentation, and its promises are
+//! tests of any store (feature `store-contract`); an example is `examples/own_store.rs`.
 //!
 //! A service that holds a key is no user. It is admitted to the OpenAI-compatible API, where it
 //! sees every user's threads and makes [`ClientSession`]s for users, and to nothing else.
@@ -28,6 +28,8 @@ mod adoption;
 #[cfg(feature = "operation")]
 mod claim;
 mod client_session;
+#[cfg(feature = "store-contract")]
+pub mod contract;
 #[cfg(feature = "operation")]
 mod cursors;
 #[cfg(feature = "operation")]
@@ -84,6 +86,7 @@ pub use record::{
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    BeginRun, Bound, ClientSessionCreated, Created, Deletion, Lease, NewConversation, NewSession,
-    Owned, RunStart, SessionStore, Settlement, StoreFuture, Uncounted,
+    AttachmentOwners, BeginRun, Bound, ClientSessionCreated, ClientSessions, Created, Deletion,
+    Directory, NewConversation, NewSession, OnThread, Owned, RunId, RunStart, Runs, SessionKey,
+    SessionStore, Sessions, Settlement, StoreFuture, Uncounted,
 };

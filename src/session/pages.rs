@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::record::{ConversationId, ConversationIds, MessageCount, SessionId, SessionRecord};
 use crate::principal::UserId;
 
-/// Which page [`SessionStore::list`](super::SessionStore::list) is to give.
+/// Which page [`Sessions::list`](super::Sessions::list) is to give.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SessionsPage {
     /// Whose.
     pub user_id: UserId,
@@ -20,8 +21,16 @@ pub struct SessionsPage {
     pub limit: usize,
 }
 
+impl SessionsPage {
+    /// Asks for the first sessions of a user's, at most `limit`.
+    pub fn new(user_id: UserId, limit: usize) -> Self {
+        Self { user_id, ids: ConversationIds::Uuid, after: None, limit }
+    }
+}
+
 /// What lists show of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionSummary {
     /// The session's id.
     pub id: SessionId,
@@ -45,7 +54,7 @@ impl From<SessionRecord> for SessionSummary {
     }
 }
 
-/// A place in the order of [`SessionStore::list`](super::SessionStore::list), which is that of
+/// A place in the order of [`Sessions::list`](super::Sessions::list), which is that of
 /// [`Ord`]: the session that was written to last comes first. It outlives what stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionPlace {
@@ -96,8 +105,9 @@ impl PartialOrd for SessionPlace {
     }
 }
 
-/// Which page [`SessionStore::threads`](super::SessionStore::threads) is to give.
+/// Which page [`Directory::threads`](super::Directory::threads) is to give.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ThreadsPage {
     /// This user's only.
     pub user_id: Option<UserId>,
@@ -109,6 +119,13 @@ pub struct ThreadsPage {
     pub until: Option<ThreadPlace>,
     /// The most that are given.
     pub limit: usize,
+}
+
+impl ThreadsPage {
+    /// Asks for the newest threads of all users, at most `limit`.
+    pub fn new(limit: usize) -> Self {
+        Self { user_id: None, ascending: false, after: None, until: None, limit }
+    }
 }
 
 /// A place in the order of threads.
@@ -138,11 +155,19 @@ impl ThreadPlace {
 
 /// A session that is bound, and where it stands among those that are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlacedSession {
     /// The place.
     pub place: ThreadPlace,
     /// The session.
     pub record: SessionRecord,
+}
+
+impl PlacedSession {
+    /// Puts a session in its place.
+    pub fn new(place: ThreadPlace, record: SessionRecord) -> Self {
+        Self { place, record }
+    }
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub(super) fn refusal() -> Rejection {
 
 /// A thread's id that the upstream gave a second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reuse {
     /// The session that had it.
     pub owner_session: SessionId,
@@ -91,11 +92,19 @@ pub struct Reuse {
     pub quarantined: Option<u64>,
 }
 
+impl Reuse {
+    /// Makes what tells of a thread that is a session's already, and in no quarantine.
+    pub fn new(owner_session: SessionId, owner: UserId, other: UserId) -> Self {
+        Self { owner_session, owner, other, quarantined: None }
+    }
+}
+
 /// How many of the others are kept by name: an upstream that knows but one id has them all.
 pub(super) const MAX_OTHERS: usize = 100;
 
 /// A thread in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QuarantinedThread {
     /// The upstream's id of it.
     pub thread_id: ThreadId,
@@ -111,13 +120,35 @@ pub struct QuarantinedThread {
     pub others: Vec<Newcomer>,
     /// How often it was given to users that are none of those.
     pub more_others: u64,
-    /// The owner's session was [deleted](super::SessionStore::delete_quarantined); the id is never
+    /// The owner's session was [deleted](super::Directory::delete_quarantined); the id is never
     /// bound or adopted all the same.
     pub is_deleted: bool,
 }
 
+impl QuarantinedThread {
+    /// Makes that of a thread which nobody else was given yet.
+    pub fn new(
+        thread_id: ThreadId,
+        since: Timestamp,
+        owner_session: SessionId,
+        owner: UserId,
+    ) -> Self {
+        Self {
+            thread_id,
+            since,
+            times: 0,
+            owner_session,
+            owner,
+            others: Vec::new(),
+            more_others: 0,
+            is_deleted: false,
+        }
+    }
+}
+
 /// Another user that a thread's id was given to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Newcomer {
     /// The user.
     pub user_id: UserId,
@@ -127,7 +158,14 @@ pub struct Newcomer {
     pub since: Timestamp,
 }
 
-/// The outcome of [`SessionStore::release`](super::SessionStore::release).
+impl Newcomer {
+    /// Makes the user of a session that was given the thread then.
+    pub fn new(user_id: UserId, session_id: SessionId, since: Timestamp) -> Self {
+        Self { user_id, session_id, since }
+    }
+}
+
+/// The outcome of [`Directory::release`](super::Directory::release).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Released {

@@ -133,6 +133,7 @@ pub type ThreadId = Arc<str>;
 
 /// One session: who owns it, which thread is behind it, and what lists show of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// The session's id.
     pub id: SessionId,
@@ -153,8 +154,25 @@ pub struct SessionRecord {
     pub message_count: MessageCount,
 }
 
+impl SessionRecord {
+    /// Makes the record of a session that was created then, and that nothing has happened in since.
+    pub fn new(id: SessionId, user_id: UserId, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            user_id,
+            thread_id: None,
+            conversation: None,
+            title: None,
+            created_at,
+            updated_at: created_at,
+            message_count: MessageCount::Known(0),
+        }
+    }
+}
+
 /// What of a session says whether a request about it may be passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ownership {
     /// The session.
     pub id: SessionId,
@@ -164,10 +182,17 @@ pub struct Ownership {
     pub thread_id: Option<ThreadId>,
 }
 
+impl Ownership {
+    /// Makes that of a session which has this thread, if it has one.
+    pub fn new(id: SessionId, user_id: UserId, thread_id: Option<ThreadId>) -> Self {
+        Self { id, user_id, thread_id }
+    }
+}
+
 /// How many user and assistant messages a thread has, as far as that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageCount {
-    /// So many went by since the thread was [adopted](super::SessionStore::adopt), and nobody has
+    /// So many went by since the thread was [adopted](super::Directory::adopt), and nobody has
     /// counted those that it had before.
     AtLeast(u64),
     /// So many.

@@ -5,11 +5,9 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::config::Sources;
@@ -18,8 +16,8 @@ use chatkit_rest::health::HealthLayer;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::proxy::Rooms;
 use chatkit_rest::session::{
-    BeginRun, Bound, MemoryStore, NewSession, RunStart, SessionId, SessionStore, Settlement,
-    Uncounted,
+    BeginRun, Bound, MemoryStore, NewSession, RunId, Runs as _, SessionId, SessionStore,
+    Sessions as _, Settlement,
 };
 use chatkit_rest::surface::Surface;
 use http::{Method, Request, Response};
@@ -209,17 +207,13 @@ impl Furnished {
 async fn bound_session(store: &MemoryStore, id: SessionId) {
     let now = Timestamp::now();
     let user_id = UserId::parse("ada").unwrap();
-    let session = NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
+    let run = RunId::random();
+    let mut session = NewSession::new(user_id.clone(), now);
+    (session.id, session.first_run) = (id, Some(BeginRun::new(run, now)));
     let _ = store.create(session, None).await.unwrap();
-    let (max_messages, lease) = (NonZeroU32::new(1), Duration::from_secs(45));
-    let begin = BeginRun { max_messages, lease, now, uncounted: Uncounted::Tell };
-    let start = store.begin_run(id, &user_id, None, begin).await.unwrap();
-    let RunStart::First { lease, .. } = start else {
-        panic!("a first run");
-    };
-    let bound = store.bind(id, &user_id, lease, THREAD.into(), now).await.unwrap();
+    let bound = store.bind(id, &user_id, run, THREAD.into(), now).await.unwrap();
     assert_eq!(bound, Bound::Done);
-    store.settle(id, Settlement { lease: Some(lease), ..Settlement::default() });
+    store.settle(id, run, Settlement::default()).await.unwrap();
 }
 
 /// Gives the answer to `request`, which nothing here keeps waiting.

@@ -12,7 +12,6 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, Verifier};
@@ -20,7 +19,8 @@ use chatkit_rest::operation::Name;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::route::Router;
 use chatkit_rest::session::{
-    BeginRun, MemoryStore, NewSession, SessionId, SessionStore, Settlement, SqliteStore, Uncounted,
+    BeginRun, MemoryStore, NewSession, OnThread, RunId, RunStart, SessionId, SessionStore,
+    Settlement, SqliteStore,
 };
 use chatkit_rest::stream::{HoldPolicy, NoObserver, Watch, hold};
 use chatkit_rest::surface::Surfaces;
@@ -122,24 +122,22 @@ fn stores(c: &mut Criterion) {
     let sqlite = SqliteStore::open(&file).unwrap();
     let stores: [(&str, &dyn SessionStore); 2] = [("memory", &memory), ("sqlite", &sqlite)];
     for (name, store) in stores {
-        let (id, now) = (SessionId::random(), Timestamp::now());
-        let user_id = UserId::parse("ada").unwrap();
-        let session =
-            NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
+        let (user_id, now) = (UserId::parse("ada").unwrap(), Timestamp::now());
+        let session = NewSession::new(user_id.clone(), now);
+        let id = session.id;
         let _ = runtime.block_on(store.create(session, None)).unwrap();
         c.bench_function(&format!("{name}/get"), |b| {
-            b.iter(|| runtime.block_on(store.get(id)).unwrap());
+            b.iter(|| runtime.block_on(store.get(id.into())).unwrap());
         });
         c.bench_function(&format!("{name}/begin_and_settle"), |b| {
-            let lease = Duration::from_secs(45);
-            let (max_messages, uncounted) = (NonZeroU32::new(100), Uncounted::Tell);
-            let begin = BeginRun { max_messages, lease, now, uncounted };
             b.iter(|| {
-                let start = runtime.block_on(store.begin_run(id, &user_id, None, begin)).unwrap();
-                let chatkit_rest::session::RunStart::First { lease, .. } = start else {
-                    panic!("{start:?}");
-                };
-                store.settle(id, Settlement { lease: Some(lease), ..Settlement::default() });
+                let run = RunId::random();
+                let mut begin = BeginRun::new(run, now);
+                begin.max_messages = NonZeroU32::new(100);
+                let started = store.begin_run(id.into(), OnThread::Any, &user_id, begin);
+                let start = runtime.block_on(started).unwrap();
+                assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+                drop(store.settle(id, run, Settlement::default()));
             });
         });
     }

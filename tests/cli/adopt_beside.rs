@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 
-use chatkit_rest::session::{SessionStore as _, SqliteStore};
+use chatkit_rest::session::{Sessions as _, SqliteStore};
 use rusqlite::Connection;
 
 use crate::adopt::Db;

@@ -1,10 +1,6 @@
 //! The program as a user meets it: arguments and environment in, output and exit code out.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what carries the tests may panic like them"
-)]
+#![expect(clippy::unwrap_used, reason = "what carries the tests may panic like them")]
 
 mod adopt;
 mod adopt_beside;

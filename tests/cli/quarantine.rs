@@ -1,12 +1,11 @@
 //! `chatkit-rest quarantine`.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, Found, NewSession, RunStart, SessionId, SessionStore, SqliteStore, ThreadId,
-    Uncounted,
+    BeginRun, Bound, Found, NewSession, RunId, Runs as _, SessionId, Sessions as _, SqliteStore,
+    ThreadId,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -33,16 +32,12 @@ impl Db {
 
     /// Gives a new session of `user`'s whose first run is called `thread`.
     async fn first_run(&self, user: &str, thread: &str) -> (SessionId, Bound) {
-        let (id, now) = (SessionId::random(), Timestamp::now());
-        let user_id = UserId::parse(user).unwrap();
-        let session =
-            NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
+        let (user_id, now, run) = (UserId::parse(user).unwrap(), Timestamp::now(), RunId::random());
+        let mut session = NewSession::new(user_id.clone(), now);
+        session.first_run = Some(BeginRun::new(run, now));
+        let id = session.id;
         let _ = self.gateway.create(session, NonZeroU32::new(1000)).await.unwrap();
-        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        let begin = BeginRun { max_messages: None, lease, now, uncounted };
-        let start = self.gateway.begin_run(id, &user_id, None, begin).await.unwrap();
-        let RunStart::First { lease, .. } = start else { panic!("{start:?}") };
-        (id, self.gateway.bind(id, &user_id, lease, ThreadId::from(thread), now).await.unwrap())
+        (id, self.gateway.bind(id, &user_id, run, ThreadId::from(thread), now).await.unwrap())
     }
 
     /// Makes ada's session, whose thread eve's was called like.
@@ -91,12 +86,12 @@ async fn what_is_in_quarantine_is_listed_and_released_beside_a_gateway() {
     assert_eq!(line["others"][0]["user_id"], "eve");
     assert_eq!(line["others"][1]["user_id"], "bob");
 
-    let found = db.gateway.get(id).await.unwrap().unwrap();
+    let found = db.gateway.get(id.into()).await.unwrap().unwrap();
     assert!(matches!(found, Found::Quarantined { .. }));
     let ran = db.run(&["release", "thr_1"]);
     assert_eq!((ran.code, &*ran.err), (0, ""));
     assert!(ran.out.starts_with("Released: \"thr_1\" is its first owner's again"), "{}", ran.out);
-    let found = db.gateway.get(id).await.unwrap().unwrap();
+    let found = db.gateway.get(id.into()).await.unwrap().unwrap();
     assert!(matches!(found, Found::Open(_)), "the gateway sees it at once");
     assert_eq!(db.run(&["list"]).out.lines().count(), 2);
 }
@@ -109,7 +104,7 @@ async fn a_deleted_session_leaves_its_id_locked_until_it_is_released() {
     assert_eq!((ran.code, &*ran.err), (0, ""));
     assert!(ran.out.contains("The thread is in the ChatKit server still"), "{}", ran.out);
     assert!(ran.out.contains("chatkit-rest quarantine release \"thr_1\"\n"), "{}", ran.out);
-    assert_eq!(db.gateway.get(id).await.unwrap(), None);
+    assert_eq!(db.gateway.get(id.into()).await.unwrap(), None);
     assert!(db.run(&["list"]).out.contains("\"thr_1\"  deleted  "));
     assert!(matches!(db.first_run("bob", "thr_1").await.1, Bound::ThreadReused(_)));
     let ran = db.run(&["release", "thr_1"]);

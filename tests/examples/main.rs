@@ -23,13 +23,6 @@ example!(own_store, "../../examples/own_store.rs");
 example!(reverse_proxy, "../../examples/reverse_proxy.rs");
 example!(validate_only, "../../examples/validate_only.rs");
 
-#[path = "../stores/contract/mod.rs"]
-#[allow(dead_code, reason = "some of the promises are enough here")]
-mod contract;
-#[path = "../stores/support.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod support;
-
 mod app;
 mod layers;
 mod orders;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, ConversationId, KnownBy, SessionStore, SqliteOptions,
+    Adopted, AdoptedThread, Adoption, ConversationId, Directory, KnownBy, SqliteOptions,
     SqliteStore, ThreadId,
 };
 use jiff::Timestamp;
@@ -19,14 +19,10 @@ use crate::support::{
 };
 
 fn thread(user: &str, thread_id: &str, known_by: Option<KnownBy>) -> Adoption {
-    Adoption::Thread(AdoptedThread {
-        thread_id: ThreadId::from(thread_id),
-        user_id: UserId::parse(user).unwrap(),
-        title: None,
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-        known_by,
-    })
+    let user_id = UserId::parse(user).unwrap();
+    let mut thread = AdoptedThread::new(ThreadId::from(thread_id), user_id, Timestamp::UNIX_EPOCH);
+    thread.known_by = known_by;
+    Adoption::Thread(thread)
 }
 
 fn file(url: &str) -> &Path {

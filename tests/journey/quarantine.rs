@@ -4,7 +4,9 @@
 use chatkit_rest::config::ApiKey;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::rejection::Code;
-use chatkit_rest::session::{Released, SessionId, SessionStore as _, SqliteStore};
+use chatkit_rest::session::{
+    Directory as _, Released, Runs as _, SessionId, SessionKey, Sessions as _, SqliteStore,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -429,7 +431,8 @@ async fn who_leaves_while_a_thread_waits_to_be_bound_changes_nothing_of_it() {
     let run = TestRequest::run(&session).user("leo");
     for (request, thread) in [(run, "thr_new"), (chat("lea"), "thr_chat")] {
         leave_while_it_is_bound(&gateway, &upstream, &folder, request, thread).await;
-        assert!(store(&folder).by_thread(thread).await.unwrap().is_some(), "{thread}");
+        let bound = store(&folder).get(SessionKey::Thread(thread)).await;
+        assert!(bound.unwrap().is_some(), "{thread}");
     }
 }
 

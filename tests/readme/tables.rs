@@ -87,6 +87,7 @@ fn proxies_in_front_let_every_operation_by() {
                 let first = path.split('/').nth(1).unwrap();
                 assert!(of_chat.contains(&first), "{operation} is not let by");
             }
+            other => panic!("{other:?}: is it let by?"),
         }
     }
 }

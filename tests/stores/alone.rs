@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, SessionStore, SqliteOptions, SqliteStore, ThreadId,
+    Adopted, AdoptedThread, Adoption, SessionKey, Sessions as _, SqliteOptions, SqliteStore,
+    ThreadId,
 };
 
 use crate::support::{Directory, at, user};
@@ -24,13 +25,9 @@ fn bulk(path: &Path) -> SqliteStore {
 }
 
 fn threads(name: &str) -> Vec<Adoption> {
-    let thread = |number| AdoptedThread {
-        thread_id: ThreadId::from(format!("thr_{name}_{number}")),
-        user_id: user("ada"),
-        title: None,
-        created_at: at(0),
-        updated_at: at(0),
-        known_by: None,
+    let thread = |number| {
+        let thread_id = ThreadId::from(format!("thr_{name}_{number}"));
+        AdoptedThread::new(thread_id, user("ada"), at(0))
     };
     (0..SOME * 4).map(|number| Adoption::Thread(thread(number))).collect()
 }
@@ -107,8 +104,9 @@ async fn who_adopts_alone_ends_when_another_process_comes() {
     assert_eq!((entries.len(), outcomes), (SOME * 4, vec![Adopted::Done; SOME]));
     // The first ones, and no other.
     let next = thread_id(&entries[SOME]).to_owned();
-    assert!(store.by_thread(thread_id(&entries[SOME - 1])).await.unwrap().is_some());
-    assert!(store.by_thread(&next).await.unwrap().is_none());
+    let last = SessionKey::Thread(thread_id(&entries[SOME - 1]));
+    assert!(store.get(last).await.unwrap().is_some());
+    assert!(store.get(SessionKey::Thread(&next)).await.unwrap().is_none());
 
     drop(other);
     assert!(store.is_alone());

@@ -8,11 +8,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use chatkit_rest::session::{Bound, RunStart, SessionId};
+use chatkit_rest::session::{Bound, Created, MessageCount, SessionId};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::support::{Directory, Store, at, begin, bind, create, first, get, list, messages, open};
+use crate::support::{
+    Directory, Store, at, bind, create, first, first_after, get, list, messages, new_run,
+    new_session, open, settle,
+};
 
 const FILE: &str = "CHATKIT_REST_TEST_STORE";
 
@@ -53,8 +56,9 @@ async fn what_was_acknowledged_outlives_the_process() {
             *seen.entry(kind).or_default() += 1;
         }
     }
-    assert!(seen["created"] > 10 && seen["bound"] > 10, "{seen:?}");
-    assert_eq!(seen["leased"], 1);
+    let many = ["created", "bound", "settled"];
+    assert!(many.iter().all(|kind| seen[*kind] > 10), "{seen:?}");
+    assert_eq!((seen["leased"], seen["begun"]), (1, 1));
     assert!(list(&store, &crate::support::user("ada")).await.len() >= seen["created"]);
 }
 
@@ -66,10 +70,14 @@ async fn check(store: &Store, line: &str) -> Option<String> {
     match kind {
         "created" => {}
         "bound" => assert_eq!(record.thread_id.as_deref(), words.next()),
-        "leased" => {
-            assert!(matches!(begin(store, id, at(29)).await, RunStart::Busy));
-            let lease = first(store, id, at(30)).await;
-            assert_eq!(bind(store, id, lease, "thr_after").await, Bound::Done);
+        "settled" => assert_eq!(record.message_count, MessageCount::Known(2)),
+        // The lease and the place of its first run have ended with the process.
+        "leased" | "begun" => {
+            let run = first_after(store, id).await;
+            let thread_id = format!("thr_after_{id}");
+            assert_eq!(bind(store, id, run, &thread_id).await, Bound::Done);
+            settle(store, id, run, messages(2));
+            assert_eq!(get(store, id).await.message_count, MessageCount::Known(2));
         }
         _ => return None,
     }
@@ -87,6 +95,11 @@ async fn child() {
     let leased = create(&store, "ada").await;
     first(&store, leased, at(0)).await;
     say(&format!("leased {leased}"));
+    let mut session = new_session("ada");
+    session.first_run = Some(new_run(None, at(0)));
+    let begun = session.id;
+    assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
+    say(&format!("begun {begun}"));
     let mut writers = JoinSet::new();
     for _ in 0..8 {
         let store = store.clone();
@@ -94,11 +107,12 @@ async fn child() {
             loop {
                 let id = create(&store, "ada").await;
                 say(&format!("created {id}"));
-                let lease = first(&store, id, at(0)).await;
+                let run = first(&store, id, at(0)).await;
                 let thread_id = format!("thr_{id}");
-                assert_eq!(bind(&store, id, lease, &thread_id).await, Bound::Done);
+                assert_eq!(bind(&store, id, run, &thread_id).await, Bound::Done);
                 say(&format!("bound {id} {thread_id}"));
-                store.settle(id, messages(2));
+                store.settle(id, run, messages(2)).await.unwrap();
+                say(&format!("settled {id} {thread_id}"));
             }
         });
     }

@@ -3,7 +3,6 @@
 //! Each test runs its own program again as another process, which does to its store what it is told.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -12,15 +11,14 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, BeginRun, MessageCount, RunStart, SessionId, Settlement,
-    SqliteOptions, ThreadId, Uncounted,
+    Bound, MessageCount, OnThread, RunId, RunStart, SessionId, Settlement, SqliteOptions,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::support::{
     Directory, Store, at, begin_of, begin_with, bind, create, create_bound, first, get, max,
-    messages, open, user,
+    messages, new_run, next, open, settle,
 };
 
 const FILE: &str = "CHATKIT_REST_TEST_OTHERS_STORE";
@@ -99,6 +97,7 @@ async fn other() {
         std::io::stdout().flush().unwrap();
     };
     say("open");
+    let mut runs = Vec::new();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split(' ').collect();
@@ -107,15 +106,17 @@ async fn other() {
         match words[0] {
             "begin" => {
                 let begun = begin_at_once(&store, id, number(2), words[3].parse().unwrap()).await;
-                say(&begun.to_string());
+                say(&begun.len().to_string());
+                runs.extend(begun.into_iter().map(|run| (id, run)));
             }
             "settle" => {
-                store.settle(id, messages(number(2).into()));
+                let run = runs.iter().position(|(session, _)| *session == id).unwrap();
+                settle(&store, id, runs.swap_remove(run).1, messages(number(2).into()));
                 say("settled");
             }
             "first" => {
-                let begun = begin_of(&store, id, max(number(2)), at(60)).await;
-                say(&format!("{begun:?}"));
+                let start = begin_of(&store, id, max(number(2)), at(60)).await;
+                say(&format!("{start:?}"));
             }
             "write" => {
                 store.ping().await.unwrap();
@@ -127,27 +128,28 @@ async fn other() {
     }
 }
 
-/// Tells how many of so many runs at once begin.
-async fn begin_at_once(store: &Store, id: SessionId, limit: u32, tries: usize) -> usize {
+/// Gives those of so many runs at once that begin.
+async fn begin_at_once(store: &Store, id: SessionId, limit: u32, tries: usize) -> Vec<RunId> {
     let mut calls = JoinSet::new();
     for _ in 0..tries {
         let store = store.clone();
         calls.spawn(async move {
-            match begin_of(&store, id, max(limit), at(0)).await {
-                RunStart::Next(_) => true,
-                RunStart::MessageLimit => false,
+            let begin = new_run(max(limit), at(0));
+            match begin_with(&store, id, begin).await.unwrap() {
+                RunStart::Next { .. } => Some(begin.run),
+                RunStart::MessageLimit => None,
                 other => panic!("{other:?}"),
             }
         });
     }
-    calls.join_all().await.into_iter().filter(|begun| *begun).count()
+    calls.join_all().await.into_iter().flatten().collect()
 }
 
 /// Makes a session with so many messages.
 async fn with_messages(store: &Store, count: u64) -> SessionId {
     let id = create_bound(store, "ada", &format!("thr_{}", SessionId::random())).await;
-    assert_eq!(begin_at_once(store, id, 1, 1).await, 1);
-    store.settle(id, messages(count));
+    let run = next(store, id, at(0)).await;
+    settle(store, id, run, messages(count));
     store.ping().await.unwrap();
     id
 }
@@ -163,11 +165,11 @@ async fn of_two_processes_one_takes_the_last_place() {
         other.tell(&format!("begin {id} {} 8", count + 1));
         let here = begin_at_once(&store, id, count + 1, 8).await;
         let there: usize = other.hear().parse().unwrap();
-        assert_eq!(here + there, 1, "round {round}: {here} here, {there} there");
+        assert_eq!(here.len() + there, 1, "round {round}: {here:?} here, {there} there");
         // Some runs leave a message, and the next round may begin before that is written.
         let left = u32::from(round % 3 == 0);
-        if here == 1 {
-            store.settle(id, messages(left.into()));
+        if let [run] = here[..] {
+            settle(&store, id, run, messages(left.into()));
         } else {
             other.settle(id, left.into());
         }
@@ -184,12 +186,12 @@ async fn who_comes_counts_the_runs_that_are_in_flight_already() {
     let store = directory.store();
     for in_flight in 0..4 {
         let id = with_messages(&store, 1).await;
-        assert_eq!(begin_at_once(&store, id, 100, in_flight).await, in_flight);
+        assert_eq!(begin_at_once(&store, id, 100, in_flight).await.len(), in_flight);
         let mut other = Other::open(&directory.file());
         assert_eq!(other.begin(id, 4, 8), 3_usize.saturating_sub(in_flight));
         // And the other way round.
-        assert_eq!(begin_at_once(&store, id, 4, 8).await, 0);
-        assert_eq!(begin_at_once(&store, id, 6, 8).await, if in_flight > 3 { 1 } else { 2 });
+        assert_eq!(begin_at_once(&store, id, 4, 8).await, []);
+        assert_eq!(begin_at_once(&store, id, 6, 8).await.len(), if in_flight > 3 { 1 } else { 2 });
     }
 }
 
@@ -201,11 +203,12 @@ async fn the_places_of_a_process_that_is_killed_are_free_at_once() {
     for _ in 0..3 {
         let mut other = Other::open(&directory.file());
         assert_eq!(other.begin(id, 4, 8), 3);
-        assert_eq!(begin_at_once(&store, id, 4, 8).await, 0);
+        assert_eq!(begin_at_once(&store, id, 4, 8).await, []);
         drop(other);
-        assert_eq!(begin_at_once(&store, id, 4, 8).await, 3);
-        for _ in 0..3 {
-            store.settle(id, Settlement::default());
+        let runs = begin_at_once(&store, id, 4, 8).await;
+        assert_eq!(runs.len(), 3);
+        for run in runs {
+            settle(&store, id, run, Settlement::default());
         }
     }
 }
@@ -218,7 +221,7 @@ async fn whoever_was_alone_leaves_nothing_either() {
     let mut other = Other::open(&directory.file());
     assert_eq!(other.begin(id, 4, 8), 3);
     drop(other);
-    assert_eq!(begin_at_once(&directory.store(), id, 4, 8).await, 3);
+    assert_eq!(begin_at_once(&directory.store(), id, 4, 8).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -228,8 +231,8 @@ async fn what_a_run_left_counts_elsewhere_before_it_is_written() {
     let id = with_messages(&store, 1).await;
     let mut other = Other::open(&directory.file());
     for count in [1, 4, 7] {
-        assert_eq!(begin_at_once(&store, id, count + 1, 1).await, 1);
-        store.settle(id, messages(3));
+        let [run] = begin_at_once(&store, id, count + 1, 1).await[..] else { panic!("refused") };
+        settle(&store, id, run, messages(3));
         // However far that is on its way to the file.
         for _ in 0..100 {
             assert_eq!(other.begin(id, count + 3, 1), 0);
@@ -245,15 +248,15 @@ async fn what_others_write_counts_while_a_run_is_in_flight() {
     let store = directory.store();
     let id = with_messages(&store, 1).await;
     let mut other = Other::open(&directory.file());
-    assert_eq!(begin_at_once(&store, id, 100, 1).await, 1);
+    let run = next(&store, id, at(0)).await;
     assert_eq!(other.begin(id, 100, 1), 1);
     other.settle(id, 4);
     assert_eq!(other.ask(&format!("write {id}")), "written");
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(5));
-    assert_eq!(begin_at_once(&store, id, 6, 2).await, 0);
-    assert_eq!(begin_at_once(&store, id, 7, 2).await, 1);
+    assert_eq!(begin_at_once(&store, id, 6, 2).await, []);
+    assert_eq!(begin_at_once(&store, id, 7, 2).await.len(), 1);
     // What is settled is seen at once, with what the other has written.
-    store.settle(id, messages(2));
+    settle(&store, id, run, messages(2));
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(7));
     store.ping().await.unwrap();
     assert_eq!(other.ask(&format!("count {id}")), "Known(7)");
@@ -266,45 +269,29 @@ async fn a_first_run_counts_elsewhere() {
     let id = create(&store, "ada").await;
     let mut other = Other::open(&directory.file());
     // Its lease ends long before it does.
-    let lease = first(&store, id, at(0)).await;
+    let run = first(&store, id, at(0)).await;
     assert_eq!(other.ask(&format!("first {id} 1")), "MessageLimit");
-    assert_eq!(bind(&store, id, lease, "thr_1").await, chatkit_rest::session::Bound::Done);
+    assert_eq!(bind(&store, id, run, "thr_1").await, Bound::Done);
     assert_eq!(other.begin(id, 2, 8), 1);
 }
 
+/// The lease of a process that is killed is nobody's, long before its time is up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_keeps_a_count_while_a_run_is_in_flight_elsewhere() {
+async fn the_first_run_of_a_process_that_is_killed_is_anothers_at_once() {
     let directory = Directory::new();
     let store = directory.store();
-    let thread = AdoptedThread {
-        thread_id: ThreadId::from("thr_1"),
-        user_id: user("ada"),
-        title: None,
-        created_at: at(0),
-        updated_at: at(0),
-        known_by: None,
-    };
-    assert_eq!(store.adopt(vec![Adoption::Thread(thread)]).await.unwrap(), [Adopted::Done]);
-    let id = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap().id;
-    let stores = [store, open(&directory.file())];
-    let begin = async |store: &Store, limit: Option<NonZeroU32>, uncounted| {
-        let lease = Duration::from_secs(30);
-        let begin = BeginRun { max_messages: limit, lease, now: at(0), uncounted };
-        begin_with(store, id, begin).await.unwrap()
-    };
-    let counted = Uncounted::Counted { seen: 0, messages: 3 };
-    assert!(matches!(begin(&stores[0], None, Uncounted::Begin).await, RunStart::Next(_)));
-    assert!(matches!(begin(&stores[1], max(4), counted).await, RunStart::MessageLimit));
-    assert!(matches!(begin(&stores[1], max(5), counted).await, RunStart::Next(_)));
-    assert!(matches!(begin(&stores[0], max(5), counted).await, RunStart::MessageLimit));
-    stores[1].settle(id, Settlement::default());
-    // Whoever has read all of it.
-    stores[1].set_message_count(id, MessageCount::AtLeast(0), 3).await.unwrap();
-    assert_eq!(get(&stores[1], id).await.message_count, MessageCount::AtLeast(0));
-    stores[0].settle(id, messages(2));
-    stores[0].ping().await.unwrap();
-    stores[1].set_message_count(id, MessageCount::AtLeast(2), 5).await.unwrap();
-    assert_eq!(get(&stores[0], id).await.message_count, MessageCount::Known(5));
+    for limit in 1..4 {
+        let id = create(&store, "ada").await;
+        let mut other = Other::open(&directory.file());
+        assert!(other.ask(&format!("first {id} {limit}")).starts_with("First"));
+        assert!(matches!(begin_of(&store, id, max(limit), at(60)).await, RunStart::Busy));
+        drop(other);
+        let run = new_run(max(limit), at(60));
+        let start = begin_with(&store, id, run).await.unwrap();
+        assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+        let thread_id = format!("thr_{limit}");
+        assert_eq!(bind(&store, id, run.run, &thread_id).await, Bound::Done);
+    }
 }
 
 // The last one to close the file removes what they share, while the next one opens it.
@@ -321,14 +308,12 @@ async fn stores_that_come_and_go_share_one_limit() {
             for _ in 0..12 {
                 let store = tokio::task::block_in_place(|| open(&file));
                 for _ in 0..50 {
-                    if begin_at_once(&store, id, 2, 1).await == 0 {
-                        continue;
-                    }
+                    let [run] = begin_at_once(&store, id, 2, 1).await[..] else { continue };
                     assert_eq!(in_flight.fetch_add(1, Ordering::SeqCst), 0);
                     begun += 1;
                     tokio::task::yield_now().await;
                     in_flight.fetch_sub(1, Ordering::SeqCst);
-                    store.settle(id, Settlement::default());
+                    settle(&store, id, run, Settlement::default());
                 }
                 tokio::task::block_in_place(|| drop(store));
             }
@@ -348,10 +333,7 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     other.signal("-STOP");
     let options = SqliteOptions::new().busy_timeout(Duration::from_millis(100));
     let store: Store = Arc::new(options.open(&directory.file()).unwrap());
-    let run = || {
-        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        begin_with(&store, id, BeginRun { max_messages: max(3), lease, now: at(0), uncounted })
-    };
+    let run = || begin_with(&store, id, new_run(max(3), at(0)));
     assert!(run().await.unwrap_err().is_store());
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(1));
     other.signal("-CONT");
@@ -362,7 +344,7 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
             Err(error) => assert!(error.is_store()),
         }
     };
-    assert!(matches!(start, RunStart::Next(_)));
+    assert!(matches!(start, RunStart::Next { .. }));
     assert!(matches!(run().await.unwrap(), RunStart::MessageLimit));
 }
 
@@ -391,11 +373,7 @@ async fn nothing_begins_after(deletions: u32) {
         std::fs::remove_file(&runs).unwrap();
     }
     let ada = UserId::parse("ada").unwrap();
-    let run = || {
-        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        let begin = BeginRun { max_messages: max(3), lease, now: at(0), uncounted };
-        store.begin_run(id, &ada, None, begin)
-    };
+    let run = || store.begin_run(id.into(), OnThread::Any, &ada, new_run(max(3), at(0)));
     for _ in 0..8 {
         assert!(run().await.unwrap_err().is_store());
     }
@@ -408,7 +386,7 @@ async fn nothing_begins_after(deletions: u32) {
             Err(error) => assert!(error.is_store()),
         }
     };
-    assert!(matches!(start, RunStart::Next(_)));
+    assert!(matches!(start, RunStart::Next { .. }));
     assert!(matches!(run().await.unwrap(), RunStart::MessageLimit));
     assert_eq!(other.begin(id, 3, 1), 0);
     store.ping().await.unwrap();
@@ -426,9 +404,9 @@ async fn no_run_is_a_write() {
     let seen = || (version(), std::fs::metadata(&log).unwrap().len());
     let runs = async || {
         for _ in 0..20 {
-            assert_eq!(begin_at_once(&store, id, 100, 2).await, 2);
-            store.settle(id, Settlement::default());
-            store.settle(id, Settlement::default());
+            for run in begin_at_once(&store, id, 100, 2).await {
+                settle(&store, id, run, Settlement::default());
+            }
         }
     };
     let before = seen();

@@ -5,16 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, Deletion, Found,
-    MessageCount, NewConversation, NewSession, Owned, RunStart, SessionRecord, Settlement,
-    SqliteOptions, SqliteStore, ThreadId, ThreadsPage,
+    Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, MessageCount,
+    NewConversation, Owned, SessionRecord, SqliteOptions, SqliteStore, ThreadId, ThreadsPage,
 };
 use rusqlite::Connection;
-use tokio::task::JoinSet;
 
 use crate::support::{
-    Directory, Store, at, begin, bind, create, create_bound, first, get, list, max, messages,
-    new_session, open, user,
+    Directory, Store, at, attachment_owner, bind, by_thread, create, create_bound, first,
+    first_after, get, list, max, messages, new_session, next, settle, user,
 };
 
 fn integrity(path: &Path) -> String {
@@ -28,22 +26,25 @@ async fn reopening_keeps_everything() {
     let store = directory.store();
     let bound = create_bound(&store, "ada", "thr_1").await;
     let leased = create(&store, "bob").await;
-    let lease = first(&store, leased, at(0)).await;
+    let late = first(&store, leased, at(0)).await;
     assert_eq!(store.own_attachment(&user("ada"), "atc_1").await.unwrap(), Owned::Done);
-    assert!(matches!(begin(&store, bound, at(0)).await, RunStart::Next(_)));
-    let title = Some(Some("from the last run".to_owned()));
+    let run = next(&store, bound, at(0)).await;
+    let mut settlement = messages(2);
+    settlement.title = Some(Some("from the last run".to_owned()));
+    settlement.touched_at = Some(at(9));
     // Not waited for: closing the store is what writes it.
-    store.settle(bound, Settlement { title, touched_at: Some(at(9)), ..messages(2) });
+    settle(&store, bound, run, settlement);
     let before = get(&store, bound).await;
     drop(store);
 
     let store = directory.store();
     assert_eq!(get(&store, bound).await, before);
     assert_eq!((before.message_count, before.updated_at), (MessageCount::Known(2), at(9)));
-    assert_eq!(store.by_thread("thr_1").await.unwrap(), Some(Found::Open(before)));
-    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("ada")));
-    assert!(matches!(begin(&store, leased, at(29)).await, RunStart::Busy));
-    assert_eq!(bind(&store, leased, lease, "thr_2").await, Bound::Done);
+    assert_eq!(by_thread(&store, "thr_1").await, Some(before));
+    assert_eq!(attachment_owner(&store, "atc_1").await, Some(user("ada")));
+    let run = first_after(&store, leased).await;
+    assert_eq!(bind(&store, leased, late, "thr_2").await, Bound::LeaseLost);
+    assert_eq!(bind(&store, leased, run, "thr_2").await, Bound::Done);
     drop(store);
     assert_eq!(integrity(&directory.file()), "ok");
     let files = std::fs::read_dir(directory.file().parent().unwrap()).unwrap().count();
@@ -86,7 +87,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
 
     let store = directory.store();
-    let found = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap();
+    let found = by_thread(&store, "thr_1").await.unwrap();
     assert_eq!(found.id.to_string(), "00112233-4455-4067-8899-aabbccddeeff");
     assert_eq!(
         (found.title.as_deref(), found.message_count),
@@ -95,9 +96,10 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     assert_eq!((found.created_at.as_microsecond(), found.updated_at.as_microsecond()), (10, 20));
     assert_eq!(found.conversation, None);
     assert_eq!(list(&store, &user("ada")).await.len(), 2);
-    assert_eq!(store.attachment_owner("atc_1").await.unwrap(), Some(user("bob")));
-    assert!(matches!(begin(&store, found.id, at(0)).await, RunStart::Next(_)));
-    let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
+    assert_eq!(attachment_owner(&store, "atc_1").await, Some(user("bob")));
+    next(&store, found.id, at(0)).await;
+    let mut page = ThreadsPage::new(9);
+    page.ascending = true;
     let threads = store.threads(page).await.unwrap();
     let ids: Vec<_> =
         threads.iter().filter_map(|placed| placed.record.thread_id.as_deref()).collect();
@@ -123,7 +125,8 @@ async fn what_an_older_program_binds_meanwhile_is_listed() {
     let bind = "UPDATE session SET thread_id = 'thr_3', updated_at = 40, lease_until = NULL
         WHERE thread_id IS NULL";
     assert_eq!(old.execute(bind, ()).unwrap(), 1);
-    let page = ThreadsPage { user_id: None, ascending: true, after: None, until: None, limit: 9 };
+    let mut page = ThreadsPage::new(9);
+    page.ascending = true;
     let threads = store.threads(page).await.unwrap();
     let places: Vec<_> = threads
         .iter()
@@ -138,14 +141,7 @@ async fn what_an_older_program_binds_meanwhile_is_listed() {
 async fn an_older_program_lets_nobody_past_an_unknown_count() {
     let directory = Directory::new();
     let store = directory.store();
-    let thread = AdoptedThread {
-        thread_id: ThreadId::from("thr_1"),
-        user_id: user("ada"),
-        title: None,
-        created_at: at(0),
-        updated_at: at(0),
-        known_by: None,
-    };
+    let thread = AdoptedThread::new(ThreadId::from("thr_1"), user("ada"), at(0));
     assert_eq!(store.adopt(vec![Adoption::Thread(thread)]).await.unwrap(), [Adopted::Done]);
     let old = Connection::open(directory.file()).unwrap();
     let count = || -> i64 {
@@ -155,7 +151,7 @@ async fn an_older_program_lets_nobody_past_an_unknown_count() {
     assert!(seen > i64::from(u32::MAX));
     let settle = "UPDATE session SET message_count = min(message_count + 2, 9007199254740992)";
     assert_eq!(old.execute(settle, ()).unwrap(), 1);
-    let id = store.by_thread("thr_1").await.unwrap().unwrap().open().unwrap().id;
+    let id = by_thread(&store, "thr_1").await.unwrap().id;
     assert_eq!(get(&store, id).await.message_count.known(), None);
     let recount = "UPDATE session SET message_count = 6 WHERE message_count = ?1";
     assert_eq!(old.execute(recount, [seen]).unwrap(), 1);
@@ -183,6 +179,8 @@ async fn what_an_older_program_has_bound_is_listed() {
         DROP TABLE quarantine;
         DROP TABLE quarantine_other;
         ALTER TABLE session DROP COLUMN quarantined_at;
+        DROP TRIGGER lease_is_taken_over;
+        ALTER TABLE session DROP COLUMN lease_run;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",
     )
@@ -194,8 +192,8 @@ async fn what_an_older_program_has_bound_is_listed() {
 
 /// Gives the number of a new conversation.
 async fn number(store: &Store) -> u64 {
-    let conversation = Some(NewConversation::Next);
-    let session = NewSession { conversation, ..new_session("ada") };
+    let mut session = new_session("ada");
+    session.conversation = Some(NewConversation::Next);
     match store.create(session, None).await.unwrap() {
         Created::Session(SessionRecord {
             conversation: Some(ConversationId::Integer(number)),
@@ -314,7 +312,7 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
     let options = SqliteOptions::new().busy_timeout(Duration::from_millis(20));
     let store: Store = std::sync::Arc::new(options.open(&directory.file()).unwrap());
     let id = create_bound(&store, "ada", "thr_1").await;
-    assert!(matches!(begin(&store, id, at(0)).await, RunStart::Next(_)));
+    let one = next(&store, id, at(0)).await;
     let before = get(&store, id).await;
     store.ping().await.unwrap();
 
@@ -322,68 +320,19 @@ async fn a_locked_file_is_an_error_and_then_works_again() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     // Reading goes on.
     assert_eq!(list(&store, &user("ada")).await, [before]);
-    assert!(matches!(begin(&store, id, at(0)).await, RunStart::Next(_)));
+    let two = next(&store, id, at(0)).await;
     // Writing ends within the bound (the test hangs if it does not).
     assert!(store.create(new_session("ada"), None).await.unwrap_err().is_store());
     assert!(store.ping().await.unwrap_err().is_store());
     // What is settled counts although it can't be written yet, and however often that fails.
-    store.settle(id, messages(2));
+    settle(&store, id, one, messages(2));
     assert!(store.set_title(id, None, at(9)).await.unwrap_err().is_store());
-    store.settle(id, messages(3));
-    assert!(store.delete(id, at(0)).await.unwrap_err().is_store());
+    settle(&store, id, two, messages(3));
+    assert!(store.delete(id, Some("thr_1"), at(0)).await.unwrap_err().is_store());
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(5));
 
     other.execute_batch("ROLLBACK").unwrap();
     store.ping().await.unwrap();
     assert_eq!(list(&store, &user("ada")).await[0].message_count, MessageCount::Known(5));
     assert!(matches!(store.create(new_session("ada"), max(2)).await.unwrap(), Created::Session(_)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn limits_and_leases_hold_across_two_processes_stores() {
-    let directory = Directory::new();
-    let stores = [directory.store(), open(&directory.file())];
-    let mut calls = JoinSet::new();
-    for store in stores.iter().cycle().take(40) {
-        let store = store.clone();
-        calls.spawn(async move { store.create(new_session("ada"), max(10)).await.unwrap() });
-    }
-    let created: Vec<_> = calls.join_all().await;
-    let made = created.iter().filter(|created| matches!(created, Created::Session(_))).count();
-    assert_eq!(made, 10);
-
-    let id = create(&stores[0], "bob").await;
-    let mut calls = JoinSet::new();
-    for store in stores.iter().cycle().take(20) {
-        let store = store.clone();
-        calls.spawn(async move { begin(&store, id, at(0)).await });
-    }
-    let begun = calls.join_all().await;
-    let firsts = begun.iter().filter(|begun| matches!(begun, RunStart::First { .. })).count();
-    assert_eq!(firsts, 1);
-
-    // What one has written, the other counts and shows.
-    let id = create_bound(&stores[0], "bob", "thr_1").await;
-    assert!(matches!(begin(&stores[0], id, at(0)).await, RunStart::Next(_)));
-    stores[0].settle(id, messages(2));
-    stores[0].ping().await.unwrap();
-    assert_eq!(get(&stores[1], id).await.message_count, MessageCount::Known(2));
-}
-
-#[tokio::test]
-async fn whose_a_thread_is_is_seen_across_two_processes_stores() {
-    let directory = Directory::new();
-    let (one, other) = (directory.store(), open(&directory.file()));
-    let owner = async |store: &Store| {
-        let owned = store.ownership_of_thread("thr_1").await.unwrap();
-        owned.and_then(Found::open).map(|owned| (owned.id, owned.user_id))
-    };
-    let hers = create_bound(&one, "ada", "thr_1").await;
-    assert_eq!(owner(&one).await, Some((hers, user("ada"))));
-    assert_eq!(owner(&other).await, Some((hers, user("ada"))));
-    assert_eq!(other.delete(hers, at(2)).await.unwrap(), Deletion::Done);
-    assert_eq!(owner(&one).await, None);
-    let his = create_bound(&other, "bob", "thr_1").await;
-    assert_eq!(owner(&one).await, Some((his, user("bob"))));
-    assert!(matches!(begin(&one, hers, at(3)).await, RunStart::Unknown));
 }

@@ -125,14 +125,11 @@ impl LineContext {
         let created_at = self.time("created_at", members.created_at)?;
         let updated_at = self.time("updated_at", members.updated_at)?;
         let created_at = created_at.unwrap_or(self.now);
-        Ok(Some(Adoption::Thread(AdoptedThread {
-            thread_id: ThreadId::from(thread_id),
-            user_id,
-            title: text_of("title", members.title)?.and_then(AdoptedThread::title),
-            created_at,
-            updated_at: updated_at.unwrap_or(created_at),
-            known_by: members.conversation_id.map(known_by).transpose()?,
-        })))
+        let mut thread = AdoptedThread::new(ThreadId::from(thread_id), user_id, created_at);
+        thread.title = text_of("title", members.title)?.and_then(AdoptedThread::title);
+        thread.updated_at = updated_at.unwrap_or(created_at);
+        thread.known_by = members.conversation_id.map(known_by).transpose()?;
+        Ok(Some(Adoption::Thread(thread)))
     }
 
     fn time(&self, field: &str, value: Option<Value>) -> Result<Option<Timestamp>, LineFault> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chatkit_rest::config::{StoreSettings, StoreUrl};
 use chatkit_rest::error::Error;
-use chatkit_rest::session::{Adopted, Adoption, SessionStore, SqliteOptions, SqliteStore};
+use chatkit_rest::session::{Adopted, Adoption, Directory as _, SqliteOptions, SqliteStore};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};

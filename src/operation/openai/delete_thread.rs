@@ -102,7 +102,7 @@ impl Operation for DeleteThread {
 /// that leaves everything as it was, and of what fails after it only files are left.
 async fn delete<S, R>(
     mut upstream: Upstream<S>,
-    session: OwnedSession,
+    mut session: OwnedSession,
     thread_id: ThreadId,
     attachments: Attachments,
 ) -> Result<(), Rejection>
@@ -111,7 +111,7 @@ where
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let files = files_of(&mut upstream, &thread_id).await?;
-    remove(&mut upstream, &session, &thread_id).await?;
+    remove(&mut upstream, &mut session, &thread_id).await?;
     for id in files {
         if let Err(rejection) = delete_file(&mut upstream, &attachments, &id).await {
             not_deleted(&rejection);
@@ -133,7 +133,7 @@ where
 /// be rid of it.
 async fn remove<S, R>(
     upstream: &mut Upstream<S>,
-    session: &OwnedSession,
+    session: &mut OwnedSession,
     thread_id: &str,
 ) -> Result<(), Rejection>
 where
@@ -152,7 +152,7 @@ where
             return Err(failure.into());
         }
     }
-    session.delete().await
+    session.delete().await.map(drop)
 }
 
 /// Gives the ids of the attachments in a thread, as many as can be had. Only they are kept, so a thread

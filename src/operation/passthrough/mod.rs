@@ -171,6 +171,10 @@ impl Operation for Passthrough {
             (Some(T::ThreadsDelete), Some(id)) => {
                 return desk.session_of_thread(principal, id).await.map(Grant::Delete);
             }
+            // Its owner is found in the step that begins the run.
+            (Some(kind), Some(id)) if kind.is_streaming() && kind != T::ThreadsCreate => {
+                return desk.begin_on_thread(principal, id, kind).await.map(Grant::Run);
+            }
             // Whatever the type makes of it: a thread that is named is one that is checked.
             (_, Some(id)) => Some(desk.owned_thread(principal, id).await?),
             (_, None) => None,
@@ -196,9 +200,6 @@ impl Operation for Passthrough {
             }
             (Some(T::AttachmentsCreate), _) => Grant::CreateAttachment(desk.attachments(principal)),
             (Some(T::AttachmentsDelete), _) => Grant::DeleteAttachment(desk.attachments(principal)),
-            (Some(kind), Some(thread)) if kind.is_streaming() => {
-                Grant::Run(desk.begin_on_thread(principal, &thread, kind).await?)
-            }
             (_, thread) => Grant::Other(thread),
         })
     }

@@ -166,7 +166,7 @@ where
 /// Has the upstream delete a thread, and deletes its session.
 pub(super) async fn delete<S, R>(
     mut exchange: Exchange<S>,
-    session: OwnedSession,
+    mut session: OwnedSession,
     body: Bytes,
 ) -> Reply<R>
 where

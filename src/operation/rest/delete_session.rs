@@ -5,13 +5,14 @@ use http::Method;
 use serde::Serialize;
 
 use crate::chatkit::messages::display;
+use crate::chatkit::upstream::Upstream;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
 use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
-use crate::session::{Desk, OwnedSession, RunClaim, SessionId};
+use crate::session::{Desk, OwnedSession, SessionId};
 use crate::surface::Surface;
 
 pub(crate) struct DeleteSession;
@@ -38,8 +39,7 @@ impl Operation for DeleteSession {
     };
 
     type Call = Call;
-    /// A session without a thread is held by a claim meanwhile, so that nobody makes it one.
-    type Grant = (OwnedSession, Option<RunClaim>);
+    type Grant = OwnedSession;
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         Ok(Call { session: read.session() })
@@ -50,26 +50,38 @@ impl Operation for DeleteSession {
         principal: &Principal,
         call: &Call,
     ) -> Result<Self::Grant, Rejection> {
-        desk.for_deletion(principal, &call.session).await
+        desk.owned(principal, &call.session).await
     }
 
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
         mut exchange: Exchange<S>,
-        (session, claim): Self::Grant,
+        mut session: OwnedSession,
         _: Call,
     ) -> Reply<R> {
-        let record = session.record();
-        if let Some(thread_id) = &record.thread_id {
-            let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
-            if let Err(failure) = exchange.upstream.json(request).await
-                && !exchange.upstream.failed_for_lack_of(thread_id, &failure).await
-            {
-                return Err(failure.into());
-            }
+        if let Some(thread_id) = session.record().thread_id.clone() {
+            delete_thread(&mut exchange.upstream, &thread_id).await?;
         }
-        session.delete().await?;
-        drop(claim);
-        reply::one(DeletedSession { id: record.id, session_id: record.id, deleted: true })
+        if let Some(thread_id) = session.delete().await? {
+            // It had none when it was looked for. It has no other from then on.
+            delete_thread(&mut exchange.upstream, &thread_id).await?;
+            session.delete().await?;
+        }
+        let id = session.record().id;
+        reply::one(DeletedSession { id, session_id: id, deleted: true })
+    }
+}
+
+/// Has the upstream delete a thread, unless it has none of that id.
+async fn delete_thread<S: ChatKit<R>, R: ChatKitBody>(
+    upstream: &mut Upstream<S>,
+    thread_id: &str,
+) -> Result<(), Rejection> {
+    let request = envelope::thread(RequestType::ThreadsDelete, thread_id);
+    match upstream.json(request).await {
+        Err(failure) if !upstream.failed_for_lack_of(thread_id, &failure).await => {
+            Err(failure.into())
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -8,11 +8,12 @@ use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::store_down;
 use crate::session::claim::RunClaim;
-use crate::session::record::{ConversationId, ConversationIds, SessionRecord};
+use crate::session::record::{ConversationId, ConversationIds, SessionId, SessionRecord};
 use crate::validate::Report;
 
 /// The rules of one-shot chat, in place of [`SessionLimits`](super::SessionLimits)'s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChatSettings {
     /// What the ids of conversations look like.
     pub ids: ConversationIds,
@@ -65,8 +66,9 @@ impl Desk {
         let max_messages = self.chat.max_messages;
         let id = match (self.chat.ids, name) {
             (ConversationIds::Uuid, Text(session)) => {
-                let (thread, attachments) = (None, &[][..]);
-                let asked = Asked { session, thread, attachments, max_messages, streams };
+                let session = SessionId::parse(session);
+                let session = session.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
+                let asked = Asked { max_messages, streams, ..Asked::of(session) };
                 return Ok((self.begin(principal, asked).await?, None));
             }
             (ConversationIds::Integer, Number(number)) => number.map(ConversationId::Integer),
@@ -80,10 +82,9 @@ impl Desk {
                 return Err(Report::one("/conversation_id", "must be a string").into());
             }
         };
-        let record = self.own_conversation(principal, id).await?;
-        let permit = self.stream_permit(principal, streams)?;
-        let claim = self.begin_run(principal, record.id, None, max_messages).await?;
-        Ok((claim.holding(permit), record.conversation))
+        let id = id.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
+        let asked = Asked { max_messages, streams, ..Asked::of(id) };
+        Ok((self.begin(principal, asked).await?, Some(id)))
     }
 
     /// Finds the session that has that id as a conversation, if it is the caller's.
@@ -93,7 +94,7 @@ impl Desk {
         id: Option<ConversationId>,
     ) -> Result<SessionRecord, Rejection> {
         let id = id.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
-        let found = self.store.by_conversation(id).await.map_err(store_down)?;
+        let found = self.store.get(id.into()).await.map_err(store_down)?;
         self.own_found(principal, found, Code::SessionNotFound)
     }
 }

@@ -1,16 +1,14 @@
 //! A session that is made together with its first run, and for it.
 
 use std::num::NonZeroU32;
-
-use jiff::Timestamp;
+use std::sync::Arc;
 
 use super::{ConversationIds, Desk};
 use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
-use crate::session::admitted::store_down;
 use crate::session::claim::RunClaim;
 use crate::session::record::{ConversationId, SessionRecord};
-use crate::session::store::NewConversation;
+use crate::session::store::{BeginRun, NewConversation, NewSession};
 
 /// How often an id is drawn. With a million conversations all draws meet one that is taken in one
 /// of 10²⁹ cases: a store that says so is out of order.
@@ -27,45 +25,26 @@ pub(super) struct FirstRun {
 }
 
 impl Desk {
-    /// Makes a session and begins its first run. If that comes to nothing the session is gone.
+    /// Makes a session and begins its first run, in one step. If that comes to nothing the session is
+    /// gone.
     pub(super) async fn session_for_run(
         &self,
         principal: &Principal,
         first: FirstRun,
     ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
-        // A task of its own, so that a client that leaves can't stop it between the two: it ends
-        // with a claim, and dropping that takes the session away again.
-        let (desk, principal) = (self.clone(), principal.clone());
-        let begun = tokio::spawn(async move { desk.create_for_run(&principal, first).await });
-        begun.await.map_err(|_| {
-            Rejection::new(Code::Internal).because("the task for a session was stopped")
-        })?
-    }
-
-    async fn create_for_run(
-        &self,
-        principal: &Principal,
-        first: FirstRun,
-    ) -> Result<(RunClaim, Option<ConversationId>), Rejection> {
         let permit = self.stream_permit(principal, first.streams)?;
-        let record = self.add_conversation(principal, first, NewConversation::random).await?;
-        match self.begin_run(principal, record.id, None, first.max_messages).await {
-            Ok(claim) => {
-                let claim = claim.holding(permit).discarding_unbound();
-                Ok((claim, record.conversation))
-            }
-            Err(rejection) => {
-                // It has no thread, so it can't be in quarantine.
-                let _ = self.store.delete(record.id, Timestamp::now()).await.map_err(store_down)?;
-                Err(rejection)
-            }
-        }
+        let begin = self.run_to_begin(first.max_messages);
+        let record = self.add_with_run(principal, first, begin, NewConversation::random).await?;
+        // Made in the poll that the store answers in, so that nothing can come in between.
+        let claim = RunClaim::with_session(Arc::clone(&self.store), &record, begin.run);
+        Ok((claim.holding(permit), record.conversation))
     }
 
-    async fn add_conversation(
+    async fn add_with_run(
         &self,
         principal: &Principal,
         first: FirstRun,
+        begin: BeginRun,
         mut draw: impl FnMut() -> NewConversation,
     ) -> Result<SessionRecord, Rejection> {
         for _ in 0..MAX_DRAWS {
@@ -74,8 +53,12 @@ impl Desk {
                 ConversationIds::Integer => Some(NewConversation::Next),
                 ConversationIds::Uuid => None,
             };
-            let added = self.add(principal, None, conversation, first.max_sessions).await?;
-            if let Some(record) = added {
+            let session = NewSession {
+                conversation,
+                first_run: Some(begin),
+                ..NewSession::new(principal.user_id().clone(), begin.now)
+            };
+            if let Some(record) = self.add(session, first.max_sessions).await? {
                 return Ok(record);
             }
         }
@@ -86,11 +69,9 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::principal::UserId;
-    use crate::session::{MemoryStore, SessionLimits, SessionStore as _, SessionsPage};
+    use crate::session::{MemoryStore, SessionLimits, Sessions as _, SessionsPage};
 
     #[tokio::test]
     async fn an_id_that_is_taken_is_drawn_again_but_not_for_ever() {
@@ -107,7 +88,8 @@ mod tests {
                 drawn += 1;
                 NewConversation::Conv(all.next().unwrap())
             };
-            match (desk.add_conversation(&ada, first, draw).await, expected) {
+            let begin = desk.run_to_begin(None);
+            match (desk.add_with_run(&ada, first, begin, draw).await, expected) {
                 (Ok(record), Some(bits)) => {
                     assert_eq!(record.conversation, Some(ConversationId::Conv(bits)));
                 }

@@ -11,13 +11,12 @@ use crate::limit::PerUserStreams;
 use crate::principal::{Principal, UserId};
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{OwnedSession, SessionPage, store_down};
-use crate::session::claim::RunClaim;
 use crate::session::client_session::SecretSigner;
 use crate::session::cursors::{Cursors, List};
 use crate::session::items::ItemCursors;
 use crate::session::quarantine::{Found, OfUser};
 use crate::session::record::{ConversationIds, Ownership, SessionId, SessionRecord};
-use crate::session::store::{Created, NewConversation, NewSession, SessionStore};
+use crate::session::store::{Created, NewSession, SessionKey, SessionStore};
 
 mod chat;
 mod first_run;
@@ -34,6 +33,7 @@ pub(crate) use chat::ConversationName;
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionLimits {
     /// Sessions per user.
     pub max_sessions: Option<NonZeroU32>,
@@ -60,6 +60,7 @@ impl Default for SessionLimits {
 
 /// What the id of an attachment that nobody is known to own meets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UnknownAttachments {
     /// It is let through: clients upload files past the gateway, and nobody can tell whose they
     /// are. Somebody else's are refused all the same.
@@ -133,7 +134,9 @@ impl Desk {
         principal: &Principal,
         title: Option<String>,
     ) -> Result<OwnedSession, Rejection> {
-        let added = self.add(principal, title, None, self.limits.max_sessions).await?;
+        let user_id = principal.user_id().clone();
+        let session = NewSession { title, ..NewSession::new(user_id, Timestamp::now()) };
+        let added = self.add(session, self.limits.max_sessions).await?;
         added.map(|record| self.own(record)).ok_or_else(|| {
             Rejection::new(Code::Internal).because("an id that was not asked for is taken")
         })
@@ -142,18 +145,9 @@ impl Desk {
     /// Adds a session; `None` if the id that it was to have as a conversation is another's.
     async fn add(
         &self,
-        principal: &Principal,
-        title: Option<String>,
-        conversation: Option<NewConversation>,
+        session: NewSession,
         max_sessions: Option<NonZeroU32>,
     ) -> Result<Option<SessionRecord>, Rejection> {
-        let session = NewSession {
-            id: SessionId::random(),
-            user_id: principal.user_id().clone(),
-            title,
-            conversation,
-            now: Timestamp::now(),
-        };
         match self.store.create(session, max_sessions).await.map_err(store_down)? {
             Created::Session(record) => Ok(Some(record)),
             Created::ConversationTaken => Ok(None),
@@ -176,24 +170,7 @@ impl Desk {
         self.sessions(principal, List::Sessions, ConversationIds::Uuid, limit, after).await
     }
 
-    /// Gives a session of the caller's that is to be deleted. One without a thread is held by a
-    /// claim, so that nobody makes it one meanwhile.
-    pub(crate) async fn for_deletion(
-        &self,
-        principal: &Principal,
-        id: &str,
-    ) -> Result<(OwnedSession, Option<RunClaim>), Rejection> {
-        let mut record = self.own_record(principal, id).await?;
-        let mut claim = None;
-        if record.thread_id.is_none() {
-            let held = self.begin_run(principal, record.id, None, None).await?;
-            record.thread_id = held.thread_id().cloned();
-            claim = Some(held);
-        }
-        Ok((self.own(record), claim))
-    }
-
-    /// The session of that id, if it is the caller's.
+    /// Finds the session of that id, if it is the caller's.
     async fn own_record(
         &self,
         principal: &Principal,
@@ -202,18 +179,19 @@ impl Desk {
         let Some(id) = SessionId::parse(id) else {
             return Err(Rejection::new(Code::SessionNotFound));
         };
-        let found = self.store.get(id).await.map_err(store_down)?;
+        let found = self.store.get(id.into()).await.map_err(store_down)?;
         self.own_found(principal, found, Code::SessionNotFound)
     }
 
-    /// That the session of that id is the caller's.
+    /// Finds whose the session of that name is, if it is the caller's.
     async fn own_session(
         &self,
         principal: &Principal,
-        id: SessionId,
+        session: SessionKey<'_>,
+        unknown: Code,
     ) -> Result<Ownership, Rejection> {
-        let found = self.store.ownership(id).await.map_err(store_down)?;
-        self.own_found(principal, found, Code::SessionNotFound)
+        let found = self.store.ownership(session).await.map_err(store_down)?;
+        self.own_found(principal, found, unknown)
     }
 
     pub(crate) async fn owned(
@@ -225,7 +203,7 @@ impl Desk {
         Ok(self.own(record))
     }
 
-    /// The cursors of the items of the caller's threads.
+    /// Gives the cursors of the items of the caller's threads.
     fn item_cursors(&self, principal: &Principal, list: List) -> ItemCursors {
         ItemCursors::new(list, principal.user_id().clone(), self.cursors.clone())
     }
@@ -243,13 +221,13 @@ impl Desk {
         if owner == principal.user_id() { Ok(()) } else { Err(self.foreign(unknown)) }
     }
 
-    /// The refusal of what is another user's.
+    /// Gives the refusal of what is another user's.
     fn foreign(&self, unknown: Code) -> Rejection {
         let code = if self.limits.hide_foreign { unknown } else { Code::Forbidden };
         Rejection::new(code).because("it belongs to another user")
     }
 
-    /// A path's thread is the session's own id or its upstream thread's.
+    /// Checks that a path's thread is the session's own id or its upstream thread's.
     async fn check_thread(
         &self,
         principal: &Principal,
@@ -263,13 +241,14 @@ impl Desk {
         Err(self.no_thread(principal, thread).await)
     }
 
-    /// The refusal of a path's thread that is not its session's: somebody else's is told from one
+    /// Gives the refusal of a path's thread that is not its session's: somebody else's is told from one
     /// that doesn't exist, as everywhere.
     async fn no_thread(&self, principal: &Principal, thread: &str) -> Rejection {
-        let found = match SessionId::parse(thread) {
-            Some(id) => self.store.ownership(id).await,
-            None => self.store.ownership_of_thread(thread).await,
+        let session = match SessionId::parse(thread) {
+            Some(id) => SessionKey::Id(id),
+            None => SessionKey::Thread(thread),
         };
+        let found = self.store.ownership(session).await;
         let unknown = Code::ThreadNotFound;
         match found {
             Ok(Some(other)) if other.user_id() != principal.user_id() => self.foreign(unknown),
@@ -299,7 +278,7 @@ impl Desk {
         Ok(())
     }
 
-    /// What was found, if it is the caller's and may be read and written. Only the owner learns that
+    /// Gives what was found, if it is the caller's and may be read and written. Only the owner learns that
     /// it is in quarantine.
     fn own_found<T: OfUser>(
         &self,

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use super::Desk;
 use crate::principal::Principal;
-use crate::protocol::RequestType;
 use crate::rejection::Rejection;
 use crate::session::ThreadPath;
 use crate::session::admitted::{Attachments, OwnedSession};
-use crate::session::claim::RunClaim;
 use crate::session::cursors::List;
 use crate::session::grant::{OwnedThread, Seal};
 use crate::session::items::{ItemCursors, ItemsFrom};
 use crate::session::needs::Needs;
-use crate::session::record::{SessionId, SessionRecord};
+use crate::session::record::SessionRecord;
 
 impl Desk {
     /// Gives the right to record what becomes of the caller's attachments.
@@ -82,34 +80,5 @@ impl Desk {
         let of = record.thread_id.as_deref();
         self.check_thread(principal, record.id, of, &path.thread).await?;
         Ok(record)
-    }
-
-    /// Begins a run that no message starts, by a request of this `kind`, on a thread that is there.
-    pub(crate) async fn begin_without_message(
-        &self,
-        principal: &Principal,
-        path: &ThreadPath,
-        needs: Needs,
-        kind: RequestType,
-    ) -> Result<RunClaim, Rejection> {
-        let thread = self.bound_thread(principal, path, needs).await?;
-        self.go_on(principal, thread.session(), kind).await
-    }
-
-    /// A run on a thread that is there, by whatever request: a ChatKit request of the client's
-    /// own has the same limits, and counts the same, as the REST operation that stands for it.
-    pub(super) async fn go_on(
-        &self,
-        principal: &Principal,
-        session: SessionId,
-        kind: RequestType,
-    ) -> Result<RunClaim, Rejection> {
-        let is_message = kind == RequestType::ThreadsAddUserMessage;
-        let max_messages = self.limits.max_messages.filter(|_| is_message);
-        let permit = self.stream_permit(principal, true)?;
-        let claim = self.begin_run(principal, session, None, max_messages).await?.holding(permit);
-        // What is tried again takes the place of what was counted before.
-        let again = kind == RequestType::ThreadsRetryAfterItem;
-        Ok(if again { claim.uncounted() } else { claim })
     }
 }

@@ -8,23 +8,56 @@ use jiff::Timestamp;
 use super::Desk;
 use crate::limit::StreamPermit;
 use crate::principal::Principal;
+use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::ThreadPath;
 use crate::session::claim::{NotBegun, RunClaim};
+use crate::session::needs::Needs;
 use crate::session::record::SessionId;
-use crate::session::store::{BeginRun, Uncounted};
+use crate::session::store::{BeginRun, OnThread, RunId, SessionKey, Uncounted};
 
 /// A run of a session that there is, as it is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
-    /// The session's id.
-    pub(super) session: &'a str,
-    /// The thread that is named beside it: the session's own id, or that of its upstream thread.
-    pub(super) thread: Option<&'a str>,
+    pub(super) session: SessionKey<'a>,
+    pub(super) on: OnThread<'a>,
+    /// What it needs of the session's thread.
+    pub(super) needs: Needs,
     pub(super) attachments: &'a [String],
     pub(super) max_messages: Option<NonZeroU32>,
     /// It takes one of the user's streams.
     pub(super) streams: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Makes what asks for a run of that session, on whatever thread, which takes a stream.
+    pub(super) fn of(session: impl Into<SessionKey<'a>>) -> Self {
+        Self {
+            session: session.into(),
+            on: OnThread::Any,
+            needs: Needs::Thread,
+            attachments: &[],
+            max_messages: None,
+            streams: true,
+        }
+    }
+
+    /// Gives what there is to say where there is no such session.
+    fn unknown(&self) -> Code {
+        match self.session {
+            SessionKey::Conversation(_) | SessionKey::Id(_) => Code::SessionNotFound,
+            SessionKey::Thread(_) => Code::ThreadNotFound,
+        }
+    }
+}
+
+/// Gives the session that a path names, and its thread where that is named by the upstream's id.
+fn named(path: &ThreadPath) -> Result<(SessionId, Option<&str>), Rejection> {
+    let session = SessionId::parse(&path.session);
+    let session = session.ok_or_else(|| Rejection::new(Code::SessionNotFound))?;
+    // Its own id names the session once more.
+    let thread = (SessionId::parse(&path.thread) != Some(session)).then_some(&*path.thread);
+    Ok((session, thread))
 }
 
 impl Desk {
@@ -35,10 +68,49 @@ impl Desk {
         path: &ThreadPath,
         attachments: &[String],
     ) -> Result<RunClaim, Rejection> {
-        let (session, thread) = (&*path.session, Some(&*path.thread));
+        let (session, thread) = named(path)?;
+        let on = thread.map_or(OnThread::Any, OnThread::Named);
         let max_messages = self.limits.max_messages;
-        let asked = Asked { session, thread, attachments, max_messages, streams: true };
-        self.begin(principal, asked).await
+        self.begin(principal, Asked { on, attachments, max_messages, ..Asked::of(session) }).await
+    }
+
+    /// Begins a run that no message starts, by a request of this `kind`, on a thread that is there.
+    pub(crate) async fn begin_without_message(
+        &self,
+        principal: &Principal,
+        path: &ThreadPath,
+        needs: Needs,
+        kind: RequestType,
+    ) -> Result<RunClaim, Rejection> {
+        let (session, thread) = named(path)?;
+        let on = thread.map_or(OnThread::Bound, OnThread::Named);
+        self.go_on(principal, Asked { on, needs, ..Asked::of(session) }, kind).await
+    }
+
+    /// Begins a run on the upstream's thread of that id, by a request of this `kind`.
+    pub(crate) async fn begin_on_thread(
+        &self,
+        principal: &Principal,
+        thread_id: &str,
+        kind: RequestType,
+    ) -> Result<RunClaim, Rejection> {
+        self.go_on(principal, Asked::of(SessionKey::Thread(thread_id)), kind).await
+    }
+
+    /// Begins a run by whatever request: a ChatKit request of the client's own has the same limits, and
+    /// counts the same, as the REST operation that stands for it.
+    async fn go_on(
+        &self,
+        principal: &Principal,
+        asked: Asked<'_>,
+        kind: RequestType,
+    ) -> Result<RunClaim, Rejection> {
+        let is_message = kind == RequestType::ThreadsAddUserMessage;
+        let max_messages = self.limits.max_messages.filter(|_| is_message);
+        let claim = self.begin(principal, Asked { max_messages, ..asked }).await?;
+        // What is tried again takes the place of what was counted before.
+        let again = kind == RequestType::ThreadsRetryAfterItem;
+        Ok(if again { claim.uncounted() } else { claim })
     }
 
     /// Begins a run of the caller's session.
@@ -52,24 +124,19 @@ impl Desk {
         principal: &Principal,
         asked: Asked<'_>,
     ) -> Result<RunClaim, Rejection> {
-        let Asked { session, thread, attachments, max_messages, streams } = asked;
-        let Some(id) = SessionId::parse(session) else {
-            return Err(Rejection::new(Code::SessionNotFound));
-        };
-        // Its own id names the session once more.
-        let thread = thread.filter(|thread| SessionId::parse(thread) != Some(id));
+        let Asked { attachments, streams, .. } = asked;
         if let Err(refused) = self.check_attachments(principal, attachments).await {
             // Boxed: it is rare, and each run would have room for it.
-            Box::pin(self.check_names(principal, id, thread)).await?;
+            Box::pin(self.check_names(principal, asked)).await?;
             return Err(refused);
         }
         let looks_ahead = streams && !self.has_stream(principal);
         let mut permit = None;
         if looks_ahead {
-            Box::pin(self.check_names(principal, id, thread)).await?;
+            Box::pin(self.check_names(principal, asked)).await?;
             permit = self.stream_permit(principal, streams)?;
         }
-        let claim = self.begin_run(principal, id, thread, max_messages).await?;
+        let claim = self.begin_run(principal, asked).await?;
         if !looks_ahead {
             // Not before, for another's session takes no stream. If the last one is gone since, the
             // claim is dropped, which gives back what the run had.
@@ -78,46 +145,52 @@ impl Desk {
         Ok(claim.holding(permit))
     }
 
-    /// That the session is the caller's, and the thread that is named beside it its own.
-    async fn check_names(
-        &self,
-        principal: &Principal,
-        id: SessionId,
-        thread: Option<&str>,
-    ) -> Result<(), Rejection> {
-        let owned = self.own_session(principal, id).await?;
-        match thread.filter(|thread| owned.thread_id.as_deref() != Some(*thread)) {
-            Some(thread) => Err(self.no_thread(principal, thread).await),
-            None => Ok(()),
+    /// Checks that the session is the caller's, and that the run can be on its thread.
+    async fn check_names(&self, principal: &Principal, asked: Asked<'_>) -> Result<(), Rejection> {
+        let owned = self.own_session(principal, asked.session, asked.unknown()).await?;
+        match (asked.on, owned.thread_id.as_deref()) {
+            (OnThread::Named(named), its) if its != Some(named) => {
+                Err(self.no_thread(principal, named).await)
+            }
+            (OnThread::Bound, None) => Err(asked.needs.unmet_without_thread()),
+            (OnThread::Any | OnThread::Bound | OnThread::Named(_), _) => Ok(()),
         }
     }
 
-    /// Begins a run of a session, on whose thread it has to be if that is named.
-    pub(super) async fn begin_run(
+    async fn begin_run(
         &self,
         principal: &Principal,
-        id: SessionId,
-        thread: Option<&str>,
-        max_messages: Option<NonZeroU32>,
+        asked: Asked<'_>,
     ) -> Result<RunClaim, Rejection> {
-        let begin = BeginRun {
-            max_messages,
-            lease: self.limits.lease,
-            now: Timestamp::now(),
-            uncounted: Uncounted::Tell,
-        };
-        let store = Arc::clone(&self.store);
-        match RunClaim::begin(store, id, principal.user_id(), thread, begin).await {
+        let begin = self.run_to_begin(asked.max_messages);
+        let (store, Asked { session, on, .. }) = (Arc::clone(&self.store), asked);
+        match RunClaim::begin(store, session, on, principal.user_id(), begin).await {
             Ok(claim) => Ok(claim),
-            Err(NotBegun::Foreign) => Err(self.foreign(Code::SessionNotFound)),
+            Err(NotBegun::Foreign) => Err(self.foreign(asked.unknown())),
             Err(NotBegun::OtherThread) => {
-                Err(self.no_thread(principal, thread.unwrap_or_default()).await)
+                let OnThread::Named(named) = on else {
+                    return Err(Rejection::new(Code::ThreadNotFound));
+                };
+                Err(self.no_thread(principal, named).await)
             }
+            Err(NotBegun::Unbound) => Err(asked.needs.unmet_without_thread()),
+            Err(NotBegun::Unknown) => Err(Rejection::new(asked.unknown())),
             Err(NotBegun::Refused(rejection)) => Err(rejection),
         }
     }
 
-    /// One of the user's streams, if the run `streams`.
+    /// Gives a run that is to begin now, with an id of its own.
+    pub(super) fn run_to_begin(&self, max_messages: Option<NonZeroU32>) -> BeginRun {
+        BeginRun {
+            run: RunId::random(),
+            max_messages,
+            lease: self.limits.lease,
+            now: Timestamp::now(),
+            uncounted: Uncounted::Tell,
+        }
+    }
+
+    /// Takes one of the user's streams, if the run `streams`.
     pub(super) fn stream_permit(
         &self,
         principal: &Principal,
@@ -127,7 +200,7 @@ impl Desk {
         all.try_acquire(principal.user_id()).map(Some).ok_or_else(|| all.refusal())
     }
 
-    /// Whether the user has a stream left now.
+    /// Tells whether the user has a stream left now.
     fn has_stream(&self, principal: &Principal) -> bool {
         self.streams.as_ref().is_none_or(|streams| streams.has_place(principal.user_id()))
     }
@@ -143,7 +216,8 @@ mod tests {
     use crate::session::{MemoryStore, SessionLimits};
 
     fn desk(hide_foreign: bool) -> Desk {
-        let limits = SessionLimits { hide_foreign, ..SessionLimits::default() };
+        let max_messages = NonZeroU32::new(1);
+        let limits = SessionLimits { max_messages, hide_foreign, ..SessionLimits::default() };
         Desk::new(Arc::new(MemoryStore::new()), limits).with_streams(PerUserStreams::new(1))
     }
 
@@ -153,12 +227,11 @@ mod tests {
 
     /// A session of that user's, and of that thread if there is one.
     pub(crate) async fn session(desk: &Desk, user: &Principal, thread: Option<&str>) -> String {
-        let (id, now) = (SessionId::random(), Timestamp::now());
-        let user_id = user.user_id().clone();
-        let session = NewSession { id, user_id, title: None, conversation: None, now };
+        let session = NewSession::new(user.user_id().clone(), Timestamp::now());
+        let id = session.id;
         let _ = desk.store.create(session, None).await.unwrap();
         if let Some(thread) = thread {
-            let mut claim = desk.begin_run(user, id, None, None).await.unwrap();
+            let mut claim = desk.begin_run(user, Asked::of(id)).await.unwrap();
             claim.bind(thread).unwrap().await.unwrap();
         }
         id.to_string()
@@ -179,7 +252,6 @@ mod tests {
             let _ = desk.store.own_attachment(ada.user_id(), "atc_1").await.unwrap();
             let unknown = SessionId::random().to_string();
             let file = ["atc_1".to_owned()];
-            let one = NonZeroU32::new(1);
             let id = SessionId::parse(&eves).unwrap();
             // As many messages as there may be.
             let set_count = async |seen, messages| {
@@ -187,9 +259,10 @@ mod tests {
                 desk.store.set_message_count(id, seen, messages).await.unwrap();
             };
             let asked = async |session: &str, thread: Option<&str>, attachments: &[String]| {
-                let (max_messages, streams) = (one, true);
-                let asked = Asked { session, thread, attachments, max_messages, streams };
-                desk.begin(&eve, asked).await.map_err(|rejection| rejection.code())
+                let thread = thread.unwrap_or(session);
+                let path = ThreadPath { session: session.into(), thread: thread.into() };
+                let begun = desk.begin_with_message(&eve, &path, attachments).await;
+                begun.map_err(|rejection| rejection.code())
             };
             set_count(0, 1).await;
             for has_stream in [true, false] {

@@ -20,7 +20,7 @@ use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
 use crate::session::quarantine::Found;
 use crate::session::record::{SessionId, SessionRecord, ThreadId};
-use crate::session::store::ClientSessionCreated;
+use crate::session::store::{ClientSessionCreated, SessionKey};
 use crate::validate::Report;
 
 /// Where a page of threads begins or ends.
@@ -184,11 +184,11 @@ impl Desk {
 
     /// Finds the session of a thread, by the upstream's id of it or by its own.
     async fn find(&self, id: &str) -> Result<Option<Found<SessionRecord>>, Rejection> {
-        let mut found = self.store.by_thread(id).await.map_err(store_down)?;
+        let mut found = self.store.get(SessionKey::Thread(id)).await.map_err(store_down)?;
         if found.is_none()
             && let Some(id) = SessionId::parse(id)
         {
-            found = self.store.get(id).await.map_err(store_down)?;
+            found = self.store.get(id.into()).await.map_err(store_down)?;
         }
         Ok(found)
     }

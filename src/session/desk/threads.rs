@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::first_run::FirstRun;
 use super::{ConversationIds, Desk};
 use crate::principal::Principal;
-use crate::protocol::RequestType;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{OwnThreads, OwnedSession, ThreadDirectory, store_down};
 use crate::session::claim::RunClaim;
@@ -13,6 +12,7 @@ use crate::session::cursors::{List, Scope};
 use crate::session::grant::OwnedThread;
 use crate::session::items::ItemCursors;
 use crate::session::pages::{ThreadPlace, ThreadsPage};
+use crate::session::store::SessionKey;
 use crate::validate::Report;
 
 impl Desk {
@@ -22,7 +22,8 @@ impl Desk {
         principal: &Principal,
         thread_id: &str,
     ) -> Result<OwnedThread, Rejection> {
-        let found = self.store.ownership_of_thread(thread_id).await.map_err(store_down)?;
+        let found =
+            self.store.ownership(SessionKey::Thread(thread_id)).await.map_err(store_down)?;
         let owned = self.own_found(principal, found, Code::ThreadNotFound)?;
         // The store found it by this very id.
         let thread = owned.thread_id.unwrap_or_else(|| thread_id.into());
@@ -35,7 +36,7 @@ impl Desk {
         principal: &Principal,
         thread_id: &str,
     ) -> Result<OwnedSession, Rejection> {
-        let found = self.store.by_thread(thread_id).await.map_err(store_down)?;
+        let found = self.store.get(SessionKey::Thread(thread_id)).await.map_err(store_down)?;
         self.own_found(principal, found, Code::ThreadNotFound).map(|record| self.own(record))
     }
 
@@ -76,17 +77,7 @@ impl Desk {
         self.session_for_run(principal, first).await.map(|(claim, _)| claim)
     }
 
-    /// Begins a run on a thread by a request of that type.
-    pub(crate) async fn begin_on_thread(
-        &self,
-        principal: &Principal,
-        thread: &OwnedThread,
-        kind: RequestType,
-    ) -> Result<RunClaim, Rejection> {
-        self.go_on(principal, thread.session(), kind).await
-    }
-
-    /// The place that a cursor names: one that a page gave, or the id of one of the caller's threads.
+    /// Finds the place that a cursor names: one that a page gave, or the id of one of the caller's threads.
     async fn own_place(
         &self,
         principal: &Principal,
@@ -97,7 +88,7 @@ impl Desk {
         if let Some(place) = sealed.and_then(ThreadPlace::parse) {
             return Ok(place);
         }
-        let session = self.store.by_thread(cursor).await.map_err(store_down)?;
+        let session = self.store.get(SessionKey::Thread(cursor)).await.map_err(store_down)?;
         let place = match session {
             // Somebody else's is told like one that nobody has.
             Some(session) if session.user_id() == principal.user_id() => {

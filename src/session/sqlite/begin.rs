@@ -4,83 +4,100 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::rows::{self, Head};
+use super::rows;
+use super::runs::{self, Head};
 use super::schema::{is_locked, lock_failed};
+use super::sessions::Name;
 use super::store::SqliteStore;
 use super::tally::{Found, Holder, Room};
 use super::writer::{Access, Queue};
 use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::record::{MessageCount, SessionId, ThreadId};
-use crate::session::store::{BeginRun, Lease, RunStart, Settlement, Uncounted};
+use crate::session::store::{
+    BeginRun, OnThread, RunId, RunStart, SessionKey, Settlement, Uncounted,
+};
+
+/// How far a run came on the spot.
+#[derive(Debug)]
+pub(super) enum OnTheSpot {
+    /// It has begun, or was refused.
+    Decided(RunStart),
+    /// The writer is to decide on a run of this session.
+    ForWriter(SessionId),
+}
 
 impl SqliteStore {
-    /// Begins a run of a bound session on the spot; none if that is for the writer to decide.
-    pub(super) fn begin_bound(
+    /// Begins a run of a bound session on the spot, if that is not for the writer to decide.
+    pub(super) fn begin_on_the_spot(
         &self,
-        id: SessionId,
-        named: Option<&str>,
-        room: Room,
-        read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Head>>,
-    ) -> rusqlite::Result<Option<RunStart>> {
-        let Some(lock) = Lock::take(self.queue(), id)? else {
+        session: SessionKey<'_>,
+        on: OnThread<'_>,
+        begin: &BeginRun,
+        read: impl FnOnce(&Connection, SessionId) -> rusqlite::Result<Option<Head>>,
+    ) -> rusqlite::Result<OnTheSpot> {
+        self.readers().read(|connection| {
+            let Some(id) = rows::id(connection, session)? else {
+                return Ok(OnTheSpot::Decided(RunStart::Unknown));
+            };
+            let lock = Lock::take(self.queue(), id)?;
+            let head = match admitted(read(connection, id)?, on) {
+                Ok(head) => head,
+                Err(refused) => return Ok(OnTheSpot::Decided(refused)),
+            };
             // Who is refused for what nobody changes any more has no use of the lock.
-            return Ok(admitted(self.readers().read(read)?, named).err());
-        };
-        let head = match admitted(self.readers().read(read)?, named) {
-            Ok(head) => head,
-            Err(refused) => return Ok(Some(refused)),
-        };
-        let Some(thread_id) = head.thread_id else { return Ok(None) };
-        if matches!(room.uncounted, Uncounted::Counted { .. })
-            && head.message_count.known().is_none()
-        {
-            // There is a count to be written.
-            return Ok(None);
-        }
-        let (user_id, row) = (&head.user_id, head.message_count);
-        let found = self.queue().tallies(|tallies| tallies.begin(id, user_id, row, room));
-        drop(lock);
-        Ok(Some(next(found, thread_id)))
+            let (Some(_lock), Some(thread_id)) = (lock, head.thread_id) else {
+                return Ok(OnTheSpot::ForWriter(id));
+            };
+            if matches!(begin.uncounted, Uncounted::Counted { .. })
+                && head.message_count.known().is_none()
+            {
+                // There is a count to be written.
+                return Ok(OnTheSpot::ForWriter(id));
+            }
+            let (user_id, row) = (&head.user_id, head.message_count);
+            let found = self
+                .queue()
+                .tallies(|tallies| tallies.begin(id, user_id, begin.run, row, Room::from(begin)));
+            Ok(OnTheSpot::Decided(next(found, id, thread_id)))
+        })
     }
 
     pub(super) async fn begin(
         &self,
-        id: SessionId,
+        session: SessionKey<'_>,
+        on: OnThread<'_>,
         user_id: &UserId,
-        named: Option<&str>,
         begin: BeginRun,
     ) -> Result<RunStart, Error> {
         let context = "could not begin a run";
-        let room = Room::from(&begin);
-        let read = |connection: &Connection| rows::head(connection, id, user_id);
-        match self.begin_bound(id, named, room, read) {
-            Ok(Some(start)) => return Ok(start),
-            Ok(None) => {}
-            Err(error) if is_locked(&error) => {}
+        let read = |connection: &Connection, id| runs::head(connection, id, session, user_id);
+        let id = match self.begin_on_the_spot(session, on, &begin, read) {
+            Ok(OnTheSpot::Decided(start)) => return Ok(start),
+            Ok(OnTheSpot::ForWriter(id)) => id,
+            Err(error) if is_locked(&error) => match self.id(session).await? {
+                Some(id) => id,
+                None => return Ok(RunStart::Unknown),
+            },
             Err(error) => return Err(Error::store(context, error)),
-        }
+        };
         let (queue, work_queue) = (Arc::clone(self.queue()), Arc::clone(self.queue()));
-        let (user_id, named) = (user_id.clone(), named.map(ThreadId::from));
+        let (user_id, name, on) = (user_id.clone(), Name::new(session), Wanted::new(on));
         let work = move |connection: &Connection| {
-            let head = rows::head(connection, id, &user_id)?;
-            match admitted(head, named.as_deref()) {
-                Ok(head) => lease(connection, &work_queue, id, head, &begin),
-                Err(refused) => Ok(Leased::Refused(refused)),
+            let head = runs::head(connection, id, name.key(), &user_id)?;
+            match admitted(head, on.thread()) {
+                Ok(head) => decide(connection, &work_queue, id, head, &begin),
+                Err(refused) => Ok(Decision::Refused(refused)),
             }
         };
-        self.queue()
-            .call(Access::Decide(id), context, work, move |leased| {
-                Begun::new(queue, id, room, leased)
-            })
-            .await
-            .map(Begun::keep)
+        let done = move |decision| carry_out(queue, id, &begin, decision);
+        self.queue().call(Access::Decide(id), context, work, done).await.map(Place::keep)
     }
 }
 
-/// Gives the row, if a run may begin on it: it is the asker's, who may use it, and has the thread
-/// that is named.
-fn admitted(head: Option<Head>, named: Option<&str>) -> Result<Head, RunStart> {
+/// Gives the row, if a run may begin on it: it is the asker's, who may use it, and its thread is one
+/// that the run can be on.
+fn admitted(head: Option<Head>, on: OnThread<'_>) -> Result<Head, RunStart> {
     let head = head.ok_or(RunStart::Unknown)?;
     if !head.is_own {
         return Err(RunStart::Foreign);
@@ -88,38 +105,61 @@ fn admitted(head: Option<Head>, named: Option<&str>) -> Result<Head, RunStart> {
     if head.is_quarantined {
         return Err(RunStart::Quarantined);
     }
-    if named.is_some() && named != head.thread_id.as_deref() {
-        return Err(RunStart::OtherThread);
-    }
+    on.check(head.thread_id.as_deref())?;
     Ok(head)
 }
 
-/// Gives the start of a run of a bound session.
-fn next(found: Found, thread_id: ThreadId) -> RunStart {
-    match found {
-        Found::Full => RunStart::MessageLimit,
-        Found::Place => RunStart::Next(thread_id),
-        Found::Uncounted { seen } => RunStart::Uncounted { thread_id, seen },
+/// The thread that a run is to be on, for the writer.
+enum Wanted {
+    Any,
+    Bound,
+    Named(ThreadId),
+}
+
+impl Wanted {
+    fn new(on: OnThread<'_>) -> Self {
+        match on {
+            OnThread::Any => Self::Any,
+            OnThread::Bound => Self::Bound,
+            OnThread::Named(thread_id) => Self::Named(thread_id.into()),
+        }
+    }
+
+    fn thread(&self) -> OnThread<'_> {
+        match self {
+            Self::Any => OnThread::Any,
+            Self::Bound => OnThread::Bound,
+            Self::Named(thread_id) => OnThread::Named(thread_id),
+        }
     }
 }
 
-/// What the writer found when it was asked to begin a run.
-enum Leased {
+/// Gives the start of a run of a bound session.
+fn next(found: Found, session: SessionId, thread_id: ThreadId) -> RunStart {
+    match found {
+        Found::Full => RunStart::MessageLimit,
+        Found::Old | Found::Place => RunStart::Next { session, thread_id },
+        Found::Uncounted { seen } => RunStart::Uncounted { session, thread_id, seen },
+    }
+}
+
+/// What the writer decided when it was asked to begin a run.
+enum Decision {
     /// With the count that was written to its row, if one was.
     Bound(ThreadId, Head, Option<MessageCount>),
-    First(Lease, Head),
+    First(Head),
     Refused(RunStart),
 }
 
 /// Finds what a run is to begin with, with the session's lock, which is held until the run has
 /// begun.
-fn lease(
+fn decide(
     connection: &Connection,
     queue: &Queue,
     id: SessionId,
     head: Head,
     begin: &BeginRun,
-) -> rusqlite::Result<Leased> {
+) -> rusqlite::Result<Decision> {
     if let Some(thread_id) = head.thread_id.clone() {
         let counted = match head.message_count {
             MessageCount::AtLeast(by) if !queue.tallies(|tallies| tallies.is_busy(id)) => {
@@ -129,66 +169,88 @@ fn lease(
         };
         let written = match counted {
             Some(messages) => {
-                rows::set_message_count(connection, id, head.message_count, messages)?
+                runs::set_message_count(connection, id, head.message_count, messages)?
             }
             None => None,
         };
-        return Ok(Leased::Bound(thread_id, head, written));
-    }
-    if head.lease_until.is_some_and(|until| begin.finds_held(head.leased_at, until)) {
-        return Ok(Leased::Refused(RunStart::Busy));
+        return Ok(Decision::Bound(thread_id, head, written));
     }
     let (row, room) = (head.message_count, Room::from(begin));
-    if queue.tallies(|tallies| tallies.room_in_batch(id, row, room)) == Found::Full {
-        return Ok(Leased::Refused(RunStart::MessageLimit));
+    let refused = queue.tallies(|tallies| {
+        let others = head.lease.filter(|lease| lease.run != Some(begin.run));
+        if others.is_some_and(|lease| lease.is_held(begin.now) && tallies.may_go_on(id, &lease)) {
+            return Some(RunStart::Busy);
+        }
+        let is_full = || tallies.room_in_batch(id, row, room) == Found::Full;
+        (!tallies.has(id, begin.run) && is_full()).then_some(RunStart::MessageLimit)
+    });
+    if let Some(refused) = refused {
+        return Ok(Decision::Refused(refused));
     }
-    let lease = rows::lease(connection, id, begin)?;
-    Ok(Leased::First(lease, head))
+    runs::give_lease(connection, id, begin)?;
+    queue.tallies(|tallies| tallies.grant(id, begin.run));
+    Ok(Decision::First(head))
 }
 
-/// A run that the writer began. Until its asker [keeps](Self::keep) it, dropping it settles it:
-/// the asker may have gone meanwhile.
-struct Begun {
+/// Takes a run's place as was decided, once that is committed.
+fn carry_out(
     queue: Arc<Queue>,
     id: SessionId,
-    start: Option<RunStart>,
+    begin: &BeginRun,
+    decision: Decision,
+) -> (RunStart, Option<Place>) {
+    let run = begin.run;
+    let (start, is_new) = match decision {
+        Decision::Bound(thread_id, head, written) => {
+            let row = written.unwrap_or(head.message_count);
+            let (user_id, room) = (&head.user_id, Room::from(begin));
+            let found = queue.tallies(|tallies| tallies.begin(id, user_id, run, row, room));
+            (next(found, id, thread_id), found == Found::Place)
+        }
+        Decision::First(head) => {
+            // The limit was asked in the transaction, and the lease is given now.
+            let is_new = queue.tallies(|tallies| tallies.begin_first(id, &head.user_id, run));
+            (RunStart::First { session: id, titled: head.titled }, is_new)
+        }
+        Decision::Refused(refused) => (refused, false),
+    };
+    let place = is_new.then(|| Place { queue, id, run, discard_unbound: false, is_kept: false });
+    (start, place)
 }
 
-impl Begun {
-    fn new(queue: Arc<Queue>, id: SessionId, room: Room, leased: Leased) -> Self {
-        let start = match leased {
-            Leased::Bound(thread_id, head, written) => {
-                let row = written.unwrap_or(head.message_count);
-                let found = queue.tallies(|tallies| tallies.begin(id, &head.user_id, row, room));
-                next(found, thread_id)
-            }
-            Leased::First(lease, head) => {
-                // The limit was asked in the transaction, and the lease is given now. Who is unbound
-                // was never adopted, so the count is known.
-                let room = Room { max: None, uncounted: Uncounted::Begin };
-                let (user_id, row) = (&head.user_id, head.message_count);
-                queue.tallies(|tallies| tallies.begin(id, user_id, row, room));
-                RunStart::First { lease, titled: head.titled }
-            }
-            Leased::Refused(refused) => refused,
-        };
-        Self { queue, id, start: Some(start) }
+/// The place of a run that the writer began. Until its asker [keeps](Self::keep) it, dropping it
+/// settles the run: the asker may have gone meanwhile.
+pub(super) struct Place {
+    queue: Arc<Queue>,
+    id: SessionId,
+    run: RunId,
+    discard_unbound: bool,
+    is_kept: bool,
+}
+
+impl Place {
+    /// Takes the place of the first run of a session that was made for it, and goes with it.
+    pub(super) fn of_new(queue: Arc<Queue>, id: SessionId, user_id: &UserId, run: RunId) -> Self {
+        queue.tallies(|tallies| tallies.begin_first(id, user_id, run));
+        Self { queue, id, run, discard_unbound: true, is_kept: false }
     }
 
-    fn keep(mut self) -> RunStart {
-        // Always some: only this takes it, and it takes `self` with it.
-        self.start.take().unwrap_or(RunStart::Unknown)
+    /// Gives the answer to the asker, whose the place is from now on.
+    pub(super) fn keep<T>((answer, place): (T, Option<Self>)) -> T {
+        if let Some(mut place) = place {
+            place.is_kept = true;
+        }
+        answer
     }
 }
 
-impl Drop for Begun {
+impl Drop for Place {
     fn drop(&mut self) {
-        let lease = match &self.start {
-            Some(RunStart::First { lease, .. }) => Some(*lease),
-            Some(RunStart::Next(_)) => None,
-            _ => return,
-        };
-        self.queue.settle(self.id, Settlement { lease, ..Settlement::default() });
+        if !self.is_kept {
+            let discard_unbound = self.discard_unbound;
+            let settlement = Settlement { discard_unbound, ..Settlement::default() };
+            self.queue.settle(self.id, self.run, settlement);
+        }
     }
 }
 

@@ -1,61 +1,50 @@
-//! The statements for the OpenAI-compatible API: places of threads, client sessions, their key.
+//! Sessions of clients.
 
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
-use super::rows::{out_of_range, session_id, timestamp, user_id};
+use super::rows::{PURGE, out_of_range, timestamp, user_id};
+use super::store::SqliteStore;
 use crate::session::client_session::ClientSession;
-use crate::session::pages::ThreadPlace;
-use crate::session::record::SessionId;
-use crate::session::store::{CLOCK_TOLERANCE, ClientSessionCreated, KEEP_EXPIRED, KEEP_PLACE};
+use crate::session::store::{
+    CLOCK_TOLERANCE, ClientSessionCreated, ClientSessions, KEEP_EXPIRED, StoreFuture,
+};
 
-/// How many expired client sessions go when one is made, and how many places of deleted threads
-/// when one is kept: more than one, so that they don't pile up, and not so many that it takes long.
-const PURGE: u32 = 64;
-
-/// Gives that of the session which has the thread, if one has; else that of the one which had it.
-pub(super) fn place_of_thread(
-    connection: &Connection,
-    thread_id: &str,
-) -> Result<Option<ThreadPlace>> {
-    let sql = "SELECT bound_at, id, 0 FROM session WHERE thread_id = ?1 AND bound_at IS NOT NULL
-        UNION ALL SELECT bound_at, session_id, 1 FROM deleted_thread WHERE thread_id = ?1
-        ORDER BY 3 LIMIT 1";
-    let place =
-        |row: &Row<'_>| Ok(ThreadPlace { bound_at: timestamp(row, 0)?, id: session_id(row, 1)? });
-    connection.prepare_cached(sql)?.query_row([thread_id], place).optional()
-}
-
-/// Keeps the place of a session's thread, if it has one, and forgets some that are old.
-pub(super) fn keep_place(connection: &Connection, id: SessionId, now: Timestamp) -> Result<()> {
-    if let Ok(gone) = now.checked_sub(KEEP_PLACE) {
-        let sql = "DELETE FROM deleted_thread WHERE thread_id IN
-            (SELECT thread_id FROM deleted_thread WHERE deleted_at < ?1 LIMIT ?2)";
-        connection.prepare_cached(sql)?.execute(params![gone.as_microsecond(), PURGE])?;
+impl ClientSessions for SqliteStore {
+    fn create_client_session(
+        &self,
+        session: ClientSession,
+        max_active: NonZeroU32,
+    ) -> StoreFuture<'_, ClientSessionCreated> {
+        self.write("could not create a client session", move |connection| {
+            create(connection, &session, max_active.get())
+        })
     }
-    // A server that was set up anew may use an id again: the last place counts.
-    let sql = "INSERT OR REPLACE INTO deleted_thread (thread_id, session_id, bound_at, deleted_at)
-        SELECT thread_id, id, bound_at, ?2 FROM session
-        WHERE id = ?1 AND bound_at IS NOT NULL AND quarantined_at IS NULL";
-    connection.prepare_cached(sql)?.execute(params![id.as_bytes(), now.as_microsecond()]).map(drop)
-}
 
-pub(super) fn signing_key(connection: &Connection) -> Result<Option<[u8; 32]>> {
-    connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0)).optional()
-}
+    fn client_session<'a>(&'a self, id: &'a str) -> StoreFuture<'a, Option<ClientSession>> {
+        let id = id.to_owned();
+        Box::pin(
+            self.read("could not read a client session", move |connection| get(connection, &id)),
+        )
+    }
 
-/// Keeps `fresh` unless somebody was faster, and gives what is kept.
-pub(super) fn keep_signing_key(connection: &Connection, fresh: &[u8; 32]) -> Result<[u8; 32]> {
-    let sql = "INSERT INTO signing_key (id, key) VALUES (1, ?1) ON CONFLICT DO NOTHING";
-    connection.prepare_cached(sql)?.execute([fresh])?;
-    connection.query_row("SELECT key FROM signing_key", (), |row| row.get(0))
+    fn cancel_client_session<'a>(
+        &'a self,
+        id: &'a str,
+        now: Timestamp,
+    ) -> StoreFuture<'a, Option<ClientSession>> {
+        let id = id.to_owned();
+        self.write("could not cancel a client session", move |connection| {
+            cancel(connection, &id, now)
+        })
+    }
 }
 
 /// Keeps one, in two statements, of which the first may stay when the second fails: what it removed
 /// was of no more use.
-pub(super) fn create(
+fn create(
     connection: &Connection,
     session: &ClientSession,
     max_active: u32,
@@ -97,17 +86,13 @@ pub(super) fn create(
         .map(|_| ClientSessionCreated::Done)
 }
 
-pub(super) fn get(connection: &Connection, id: &str) -> Result<Option<ClientSession>> {
+fn get(connection: &Connection, id: &str) -> Result<Option<ClientSession>> {
     let sql = "SELECT id, user_id, created_at, expires_at, cancelled_at, requests_per_minute,
         details FROM client_session WHERE id = ?1";
     connection.prepare_cached(sql)?.query_row([id], client_session).optional()
 }
 
-pub(super) fn cancel(
-    connection: &Connection,
-    id: &str,
-    now: Timestamp,
-) -> Result<Option<ClientSession>> {
+fn cancel(connection: &Connection, id: &str, now: Timestamp) -> Result<Option<ClientSession>> {
     let sql = "UPDATE client_session SET cancelled_at = ?2
         WHERE id = ?1 AND cancelled_at IS NULL AND expires_at > ?2";
     connection.prepare_cached(sql)?.execute(params![id, now.as_microsecond()])?;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, par
 
 use super::rows::{conversation, get, message_count, record, session_id, timestamp};
 use super::schema::still_locked;
-use super::store::MAX_ATTEMPTS;
+use super::sessions::MAX_ATTEMPTS;
 use super::tally::Overlay;
 use super::writer::Queue;
 use crate::principal::UserId;

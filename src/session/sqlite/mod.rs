@@ -1,13 +1,13 @@
 //! Sessions in one SQLite file.
 //!
-//! - `store`: [`SqliteStore`] and how each call travels: point reads on the caller's thread, lists on
-//!   one that may block, everything else through the writer.
-//! - `begin`: how a run begins, which takes either way.
+//! - `store`: [`SqliteStore`], and the ways that a call can travel: point reads on the caller's thread,
+//!   lists on one that may block, everything else through the writer. `options`: how it is opened.
+//! - `sessions`, `runs`, `attachments`, `clients`, `directory`: the parts of the contract, which way
+//!   each of their calls takes, and their statements. `begin`: how a run begins, which takes either way.
 //! - `schema`: the file: whether it is ours, its version, its tables.
 //! - `files`: whether what is at its path is what was opened.
-//! - `rows`: the statements.
+//! - `rows`, `quarantine`, `adoption`, `lists`: the statements about sessions.
 //! - `alone`: whether other processes have it open.
-//! - `lists`: the statements of lists.
 //! - `readers`: connections for point reads and lists.
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
 //! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
@@ -17,20 +17,26 @@
 //!
 //! Order rests on two rules. The writer takes the whole queue *and* everything that has been
 //! settled in one step, and writes the settled first: a call made after
-//! [`settle`](super::SessionStore::settle) is never executed before it. And reads ask the tally
+//! [`settle`](super::Runs::settle) is never executed before it. And reads ask the tally
 //! *before* they read the row: what the tally no longer has is in the row by then.
 
+mod adoption;
 mod alone;
+mod attachments;
 mod begin;
 mod clients;
+mod directory;
 mod files;
 mod lists;
 mod locks;
+mod options;
 mod places;
 mod quarantine;
 mod readers;
 mod rows;
+mod runs;
 mod schema;
+mod sessions;
 mod store;
 mod tally;
 #[cfg(test)]
@@ -38,4 +44,5 @@ mod tests;
 mod watch;
 mod writer;
 
-pub use store::{SqliteOptions, SqliteStore};
+pub use options::SqliteOptions;
+pub use store::SqliteStore;

@@ -13,6 +13,9 @@
 //! 2. Who may have messages that are not marked has [`UNMARKED`] locked, which one process at most
 //!    has, and nobody else decides anything meanwhile.
 //!
+//! What is marked also tells that a process is there: the lease of a first run is over where its run is
+//! not in flight here and nobody else has a message of its session.
+//!
 //! A process that is alone has the second lock, and neither marks its messages nor locks sessions: it
 //! makes no system call for a run. It looks for others each [`LOOK_EVERY`]. Who comes shows itself by its
 //! number, a byte that it has locked for as long as it has the file open, *before* it looks whether

@@ -10,7 +10,6 @@ use super::rows::{self, count, session_id, timestamp, user_id};
 use crate::principal::UserId;
 use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse};
 use crate::session::record::{SessionId, ThreadId};
-use crate::session::store::Deletion;
 
 /// Tells what it means that the upstream names that thread in a run of session `id`, which is or
 /// was `other`'s; `None` if it is no other session's. That of another user goes into quarantine.
@@ -145,7 +144,7 @@ pub(super) fn release(connection: &Connection, thread_id: &str) -> Result<Releas
 
 pub(super) fn delete(connection: &Connection, thread_id: &str, now: Timestamp) -> Result<bool> {
     rows::whole(connection, || match open(connection, thread_id)? {
-        Some(id) => Ok(rows::delete(connection, id, now)? == Deletion::Done),
+        Some(id) => rows::remove(connection, id, now).map(|()| true),
         None => Ok(false),
     })
 }

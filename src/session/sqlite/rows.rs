@@ -4,48 +4,27 @@
 //! taken leaves that number out) or in a savepoint, so it fails as a whole and leaves the transaction
 //! it is in usable.
 
-use std::num::NonZeroU64;
-
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use super::clients;
-use super::quarantine;
-use super::tally::Pending;
+use super::directory::keep_place;
+use super::runs::{self, Lease};
 use crate::principal::UserId;
-use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption, AdoptionConflict};
 use crate::session::quarantine::Found;
 use crate::session::record::{
     ConversationId, LAST_NUMBER, MessageCount, NO_NUMBER, Ownership, SessionId, SessionRecord,
     ThreadId,
 };
-use crate::session::store::{
-    BeginRun, Bound, Created, Deletion, Lease, NewConversation, NewSession, Owned,
-};
+use crate::session::store::{BeginRun, Created, Deletion, NewConversation, NewSession, SessionKey};
 
 /// A count stays here rather than overflow, by whatever an upstream makes it grow. That of an adopted
 /// session stays below: from here on is what went by where nobody has counted.
-const MAX_COUNT: i64 = 1 << 53;
+pub(super) const MAX_COUNT: i64 = 1 << 53;
 
-/// How many entries are adopted until it is asked whether it is over: some milliseconds of them.
-const ASK_EVERY: usize = 256;
-
-/// What beginning a run needs to know of a row.
-#[derive(Clone)]
-pub(super) struct Head {
-    /// The user who asks.
-    pub(super) user_id: UserId,
-    /// Whether it is theirs.
-    pub(super) is_own: bool,
-    pub(super) thread_id: Option<ThreadId>,
-    pub(super) titled: bool,
-    pub(super) message_count: MessageCount,
-    /// When a lease was given, and its end if it was not given back.
-    pub(super) leased_at: Option<i64>,
-    pub(super) lease_until: Option<i64>,
-    pub(super) is_quarantined: bool,
-}
+/// How many rows go that are of no more use when one is made or removed: more than one, so that they
+/// don't pile up, and not so many that it takes long.
+pub(super) const PURGE: u32 = 64;
 
 pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<Found<SessionRecord>>> {
     let sql = "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count,
@@ -55,51 +34,33 @@ pub(super) fn get(connection: &Connection, id: SessionId) -> Result<Option<Found
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], found).optional()
 }
 
-pub(super) fn head(
-    connection: &Connection,
-    id: SessionId,
-    user_id: &UserId,
-) -> Result<Option<Head>> {
-    let sql = "SELECT thread_id, message_count, adopted, lease_until, leased_at, quarantined_at,
-            user_id, title IS NOT NULL
-        FROM session WHERE id = ?1";
-    let head = |row: &Row<'_>| {
-        Ok(Head {
-            user_id: user_id.clone(),
-            is_own: row.get_ref(6)?.as_str()? == user_id.as_str(),
-            thread_id: row.get(0)?,
-            titled: row.get(7)?,
-            message_count: message_count(row, 1)?,
-            leased_at: row.get(4)?,
-            lease_until: row.get(3)?,
-            is_quarantined: !is_null(row, 5)?,
-        })
-    };
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], head).optional()
-}
-
 pub(super) fn ownership(
     connection: &Connection,
-    id: SessionId,
+    session: SessionKey<'_>,
 ) -> Result<Option<Found<Ownership>>> {
-    let sql = "SELECT id, user_id, thread_id, quarantined_at
-        FROM session WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], owned).optional()
-}
-
-pub(super) fn ownership_of_thread(
-    connection: &Connection,
-    thread_id: &str,
-) -> Result<Option<Found<Ownership>>> {
-    let sql = "SELECT id, user_id, thread_id, quarantined_at
-        FROM session WHERE thread_id = ?1";
-    connection.prepare_cached(sql)?.query_row([thread_id], owned).optional()
-}
-
-fn owned(row: &Row<'_>) -> Result<Found<Ownership>> {
-    found(row, 3, |row| {
-        Ok(Ownership { id: session_id(row, 0)?, user_id: user_id(row, 1)?, thread_id: row.get(2)? })
-    })
+    let owned = |row: &Row<'_>| {
+        found(row, 3, |row| {
+            let (id, user_id) = (session_id(row, 0)?, user_id(row, 1)?);
+            Ok(Ownership { id, user_id, thread_id: row.get(2)? })
+        })
+    };
+    let found = match session {
+        SessionKey::Conversation(id) => {
+            let sql = "SELECT id, user_id, thread_id, quarantined_at
+                FROM session WHERE conversation = ?1";
+            connection.prepare_cached(sql)?.query_row([id.to_string()], owned)
+        }
+        SessionKey::Id(id) => {
+            let sql = "SELECT id, user_id, thread_id, quarantined_at FROM session WHERE id = ?1";
+            connection.prepare_cached(sql)?.query_row([id.as_bytes()], owned)
+        }
+        SessionKey::Thread(thread_id) => {
+            let sql = "SELECT id, user_id, thread_id, quarantined_at
+                FROM session WHERE thread_id = ?1";
+            connection.prepare_cached(sql)?.query_row([thread_id], owned)
+        }
+    };
+    found.optional()
 }
 
 /// Reads what a row says of a session whose id and owner are its first columns, and whose mark is
@@ -115,15 +76,21 @@ fn found<T>(
     Ok(Found::Quarantined { id: session_id(row, 0)?, user_id: user_id(row, 1)? })
 }
 
+/// Gives the id of the session of that name; that of an id is itself, whether or not it is there.
+pub(super) fn id(connection: &Connection, session: SessionKey<'_>) -> Result<Option<SessionId>> {
+    match session {
+        SessionKey::Conversation(id) => id_of_conversation(connection, id),
+        SessionKey::Id(id) => Ok(Some(id)),
+        SessionKey::Thread(thread_id) => id_of_thread(connection, thread_id),
+    }
+}
+
 pub(super) fn id_of_thread(connection: &Connection, thread_id: &str) -> Result<Option<SessionId>> {
     let sql = "SELECT id FROM session WHERE thread_id = ?1";
     connection.prepare_cached(sql)?.query_row([thread_id], |row| session_id(row, 0)).optional()
 }
 
-pub(super) fn id_of_conversation(
-    connection: &Connection,
-    id: ConversationId,
-) -> Result<Option<SessionId>> {
+fn id_of_conversation(connection: &Connection, id: ConversationId) -> Result<Option<SessionId>> {
     let sql = "SELECT id FROM session WHERE conversation = ?1";
     connection.prepare_cached(sql)?.query_row([id.to_string()], |row| session_id(row, 0)).optional()
 }
@@ -156,18 +123,23 @@ pub(super) fn create(
         // If the session can't be added after all, its number is left out.
         Some(NewConversation::Next) => Some(next_number(connection)?.to_string()),
     };
-    let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation)
-        VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+    let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation,
+            lease, lease_until, leased_at, lease_run)
+        VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6 IS NOT NULL, ?6, ?7, ?8)
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation";
-    let now = session.now.as_microsecond();
-    connection
-        .prepare_cached(sql)?
-        .query_row(
-            params![session.id.as_bytes(), user_id, session.title, now, conversation],
-            record,
-        )
-        .map(Created::Session)
+    let (now, run) = (session.now.as_microsecond(), session.first_run.as_ref());
+    let values = params![
+        session.id.as_bytes(),
+        user_id,
+        session.title,
+        now,
+        conversation,
+        run.map(BeginRun::lease_until),
+        run.map(|begin| begin.now.as_microsecond()),
+        run.map(|begin| begin.run.as_bytes()),
+    ];
+    connection.prepare_cached(sql)?.query_row(values, record).map(Created::Session)
 }
 
 /// Does all of it, or nothing if a statement fails.
@@ -182,115 +154,6 @@ pub(super) fn whole<T>(connection: &Connection, work: impl FnOnce() -> Result<T>
         connection.execute_batch("RELEASE whole")?;
     }
     outcome
-}
-
-/// Adopts all of them, or none if a statement fails.
-pub(super) fn adopt_all(connection: &Connection, entries: &[Adoption]) -> Result<Vec<Adopted>> {
-    adopt_until(connection, entries, || false)
-}
-
-/// Adopts them, in their order, until it `is_over`, which is asked now and then and not before the
-/// first ones are adopted; or none if a statement fails.
-pub(super) fn adopt_until(
-    connection: &Connection,
-    entries: &[Adoption],
-    is_over: impl FnMut() -> bool,
-) -> Result<Vec<Adopted>> {
-    whole(connection, || adopt_each(connection, entries, is_over))
-}
-
-fn adopt_each(
-    connection: &Connection,
-    entries: &[Adoption],
-    mut is_over: impl FnMut() -> bool,
-) -> Result<Vec<Adopted>> {
-    let mut outcomes = Vec::with_capacity(entries.len());
-    let mut last = None;
-    for (number, some) in entries.chunks(ASK_EVERY).enumerate() {
-        if number > 0 && is_over() {
-            break;
-        }
-        for entry in some {
-            let outcome = adopt(connection, entry)?;
-            if let (Adopted::Done, Adoption::Thread(thread)) = (outcome, entry)
-                && let Some(ConversationId::Integer(number)) = thread.conversation()
-            {
-                last = last.max(Some(number));
-            }
-            outcomes.push(outcome);
-        }
-    }
-    if let Some(last) = last {
-        leave_behind(connection, last)?;
-    }
-    Ok(outcomes)
-}
-
-/// Adopts one thing; [`leave_behind`] has to follow.
-fn adopt(connection: &Connection, entry: &Adoption) -> Result<Adopted> {
-    match entry {
-        Adoption::Attachment { attachment_id, user_id } => {
-            let sql = "INSERT INTO attachment (id, user_id, adopted) SELECT ?1, ?2, 1
-                WHERE NOT EXISTS
-                    (SELECT 1 FROM deleted_adoption WHERE kind = 'attachment' AND id = ?1)
-                ON CONFLICT DO NOTHING";
-            let added =
-                connection.prepare_cached(sql)?.execute([attachment_id, user_id.as_str()])?;
-            if added > 0 {
-                return Ok(Adopted::Done);
-            }
-            let owner = attachment_owner(connection, attachment_id)?;
-            Ok(owner.map_or(Adopted::Deleted, |owner| adoption::of_attachment(&owner, user_id)))
-        }
-        Adoption::Thread(thread) => adopt_thread(connection, thread),
-    }
-}
-
-fn adopt_thread(connection: &Connection, thread: &AdoptedThread) -> Result<Adopted> {
-    let sql =
-        "INSERT INTO session (id, user_id, thread_id, title, created_at, updated_at, bound_at,
-            message_count, conversation, adopted)
-        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7, ?8, 1
-        WHERE NOT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?3)
-            AND NOT EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?3)
-            AND NOT EXISTS (SELECT 1 FROM quarantine WHERE thread_id = ?3)
-        ON CONFLICT DO NOTHING";
-    let added = connection.prepare_cached(sql)?.execute(params![
-        thread.session_id().as_bytes(),
-        thread.user_id.as_str(),
-        thread.thread_id,
-        thread.title,
-        thread.created_at.as_microsecond(),
-        thread.updated_at.as_microsecond(),
-        MAX_COUNT,
-        thread.conversation().map(|id| id.to_string()),
-    ])?;
-    if added > 0 {
-        return Ok(Adopted::Done);
-    }
-    let known = match id_of_thread(connection, &thread.thread_id)? {
-        Some(id) => get(connection, id)?,
-        None if quarantine::has(connection, &thread.thread_id)? => {
-            return Ok(Adopted::Conflict(AdoptionConflict::Quarantined));
-        }
-        None if is_deleted(connection, &thread.thread_id)? => return Ok(Adopted::Deleted),
-        None => None,
-    };
-    Ok(known.map_or_else(|| thread.taken(), |session| thread.beside(&session)))
-}
-
-/// Tells whether a thread that no session has was one's.
-fn is_deleted(connection: &Connection, thread_id: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM deleted_adoption WHERE kind = 'thread' AND id = ?1)
-        OR EXISTS (SELECT 1 FROM deleted_thread WHERE thread_id = ?1)";
-    connection.prepare_cached(sql)?.query_row([thread_id], |row| row.get(0))
-}
-
-/// Lets the sequence of conversations go on behind `number`, if it isn't there yet.
-fn leave_behind(connection: &Connection, number: NonZeroU64) -> Result<()> {
-    let sql = "UPDATE conversation_sequence SET last = ?1 WHERE last < ?1";
-    let number = i64::try_from(number.get()).unwrap_or(i64::MAX);
-    connection.prepare_cached(sql)?.execute([number]).map(drop)
 }
 
 /// Takes the next number of conversations. It stays taken, whatever becomes of the session.
@@ -320,153 +183,49 @@ pub(super) fn set_title(
     Ok(get(connection, id)?.and_then(Found::open))
 }
 
-/// Gives the next lease of a session that is unbound and whose last one is over.
-pub(super) fn lease(connection: &Connection, id: SessionId, begin: &BeginRun) -> Result<Lease> {
-    let sql = "UPDATE session SET lease = lease + 1, lease_until = ?2, leased_at = ?3 WHERE id = ?1
-        RETURNING lease";
-    connection
-        .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), begin.lease_until(), begin.now.as_microsecond()], |row| {
-            count(row, 0)
-        })
-        .map(Lease::new)
-}
-
-pub(super) fn bind(
+/// Deletes a session as it is to be: bound to that thread, or, if none is given, unbound with no
+/// lease that `is_held`.
+pub(super) fn delete(
     connection: &Connection,
     id: SessionId,
-    user_id: UserId,
-    lease: Lease,
-    thread_id: &str,
+    thread_id: Option<&str>,
     now: Timestamp,
-) -> Result<Bound> {
-    // First: what the upstream has done to the thread it has done, whoever holds the lease.
-    if let Some(reuse) = quarantine::reuse(connection, id, user_id, thread_id, now)? {
-        return Ok(Bound::ThreadReused(reuse));
-    }
-    let sql = "SELECT lease FROM session WHERE id = ?1 AND lease_until IS NOT NULL";
-    let held = connection
-        .prepare_cached(sql)?
-        .query_row([id.as_bytes()], |row| count(row, 0))
-        .optional()?;
-    if held != Some(lease.number()) {
-        return Ok(Bound::LeaseLost);
-    }
-    let sql = "UPDATE session SET thread_id = ?2, updated_at = max(updated_at, ?3), bound_at = ?3,
-        lease_until = NULL WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![
-        id.as_bytes(),
-        thread_id,
-        now.as_microsecond()
-    ])?;
-    Ok(Bound::Done)
-}
-
-/// Writes what settled runs left, and says what the row's count is now; none if there is no
-/// such session.
-pub(super) fn settle(
-    connection: &Connection,
-    id: SessionId,
-    pending: &Pending,
-) -> Result<Option<MessageCount>> {
-    let sql = "UPDATE session SET
-            message_count = min(message_count + ?2,
-                iif(adopted, iif(message_count < ?7, ?7 - 1, ?7 + ?7), ?7)),
-            title = iif(?3, ?4, title),
-            updated_at = max(updated_at, ifnull(?5, updated_at)),
-            lease_until = iif(lease = ?6, NULL, lease_until)
-        WHERE id = ?1 RETURNING message_count, adopted";
-    let Pending { messages, title, touched_at, lease, discard_unbound } = pending;
-    let values = params![
-        id.as_bytes(),
-        stored_count(*messages),
-        title.is_some(),
-        title.as_ref().and_then(Option::as_ref),
-        touched_at.map(Timestamp::as_microsecond),
-        lease.and_then(|lease| i64::try_from(lease.number()).ok()),
-        MAX_COUNT,
-    ];
-    let count = connection
-        .prepare_cached(sql)?
-        .query_row(values, |row| message_count(row, 0))
-        .optional()?;
-    if *discard_unbound {
-        let sql = "DELETE FROM session WHERE id = ?1 AND thread_id IS NULL";
-        if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
-            return Ok(None);
-        }
-    }
-    Ok(count)
-}
-
-/// Sets the count, and gives it as it was stored; none if there is no such session.
-pub(super) fn set_message_count(
-    connection: &Connection,
-    id: SessionId,
-    seen: MessageCount,
-    messages: u64,
-) -> Result<Option<MessageCount>> {
-    let sql = "UPDATE session SET message_count = iif(adopted, min(?3, ?4 - 1), ?3)
-        WHERE id = ?1 AND message_count = ?2 RETURNING message_count, adopted";
-    let seen = match seen {
-        MessageCount::AtLeast(by) => stored_count(by).saturating_add(MAX_COUNT),
-        MessageCount::Known(messages) => stored_count(messages),
+    is_held: impl FnOnce(&Lease) -> bool,
+) -> Result<Deletion> {
+    let sql = "SELECT thread_id, quarantined_at, lease_until, leased_at, lease_run
+        FROM session WHERE id = ?1";
+    let found = |row: &Row<'_>| Ok((row.get(0)?, !is_null(row, 1)?, runs::lease(row, 2)?));
+    let found = connection.prepare_cached(sql)?.query_row([id.as_bytes()], found).optional()?;
+    let Some((bound, is_quarantined, lease)): Option<(Option<ThreadId>, _, _)> = found else {
+        return Ok(Deletion::Unknown);
     };
-    let values = params![id.as_bytes(), seen, stored_count(messages), MAX_COUNT];
-    connection.prepare_cached(sql)?.query_row(values, |row| message_count(row, 0)).optional()
-}
-
-/// Deletes it, in several statements, of which the first may stay when a later one fails: what they
-/// removed was of no more use, and the place of a thread that is still there is not asked for.
-pub(super) fn delete(connection: &Connection, id: SessionId, now: Timestamp) -> Result<Deletion> {
-    clients::keep_place(connection, id, now)?;
-    let sql = "DELETE FROM session WHERE id = ?1 AND quarantined_at IS NULL";
-    if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
-        return Ok(Deletion::Done);
+    if is_quarantined {
+        return Ok(Deletion::Quarantined);
     }
-    let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE id = ?1)";
-    let stays = connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))?;
-    Ok(if stays { Deletion::Quarantined } else { Deletion::Unknown })
+    match (bound, thread_id) {
+        (Some(bound), Some(thread_id)) if *bound == *thread_id => {}
+        (Some(bound), _) => return Ok(Deletion::Bound(bound)),
+        (None, Some(_)) => return Ok(Deletion::Unknown),
+        (None, None) if lease.as_ref().is_some_and(is_held) => return Ok(Deletion::Busy),
+        (None, None) => {}
+    }
+    remove(connection, id, now)?;
+    Ok(Deletion::Done)
 }
 
-pub(super) fn own_attachment(
-    connection: &Connection,
-    user_id: &UserId,
-    attachment_id: &str,
-) -> Result<Owned> {
-    let Some(owner) = attachment_owner(connection, attachment_id)? else {
-        let sql = "INSERT INTO attachment (id, user_id) VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute([attachment_id, user_id.as_str()])?;
-        return Ok(Owned::Done);
-    };
-    Ok(if owner == *user_id { Owned::Done } else { Owned::Taken })
-}
-
-pub(super) fn attachment_owner(
-    connection: &Connection,
-    attachment_id: &str,
-) -> Result<Option<UserId>> {
-    let sql = "SELECT user_id FROM attachment WHERE id = ?1";
-    connection.prepare_cached(sql)?.query_row([attachment_id], |row| user_id(row, 0)).optional()
-}
-
-pub(super) fn attachment_owners(
-    connection: &Connection,
-    attachment_ids: &[String],
-) -> Result<Vec<Option<UserId>>> {
-    attachment_ids.iter().map(|id| attachment_owner(connection, id)).collect()
-}
-
-pub(super) fn disown_attachment(connection: &Connection, attachment_id: &str) -> Result<bool> {
-    let sql = "DELETE FROM attachment WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute([attachment_id]).map(|rows| rows > 0)
+/// Removes a session, in several statements, of which the first may stay when a later one fails: what
+/// they removed was of no more use, and the place of a thread that is still there is not asked for.
+pub(super) fn remove(connection: &Connection, id: SessionId, now: Timestamp) -> Result<()> {
+    keep_place(connection, id, now)?;
+    let sql = "DELETE FROM session WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute([id.as_bytes()]).map(drop)
 }
 
 /// Reads of each table, by the names of its columns, what comes first.
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
     const FIRST: [&str; 9] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
-            lease_until, leased_at, bound_at, conversation, adopted, quarantined_at
+            lease_until, leased_at, lease_run, bound_at, conversation, adopted, quarantined_at
             FROM session NOT INDEXED LIMIT 1",
         "SELECT id, user_id, adopted FROM attachment NOT INDEXED LIMIT 1",
         "SELECT thread_id, session_id, bound_at, deleted_at FROM deleted_thread
@@ -525,7 +284,7 @@ pub(super) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     Timestamp::from_microsecond(microseconds).map_err(|_| out_of_range(column, microseconds))
 }
 
-fn is_null(row: &Row<'_>, column: usize) -> Result<bool> {
+pub(super) fn is_null(row: &Row<'_>, column: usize) -> Result<bool> {
     Ok(row.get_ref(column)? == ValueRef::Null)
 }
 
@@ -549,6 +308,6 @@ pub(super) fn out_of_range(column: usize, value: i64) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Integer, error.into())
 }
 
-fn stored_count(messages: u64) -> i64 {
+pub(super) fn stored_count(messages: u64) -> i64 {
     i64::try_from(messages).unwrap_or(MAX_COUNT).min(MAX_COUNT)
 }

@@ -14,9 +14,9 @@ const APPLICATION_ID: i32 = 0x436b_5273;
 
 /// Entry *n* brings a file from version *n* to version *n + 1*; a released entry never changes.
 ///
-/// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given;
-/// it is somebody's while `lease_until` is not null. Text is compared byte for byte (the
-/// default collation).
+/// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given, and
+/// `lease_run` the id of the run that has it; it is somebody's while `lease_until` is not null. Text is
+/// compared byte for byte (the default collation).
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE session (
@@ -138,10 +138,20 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (thread_id, user_id)
     ) STRICT, WITHOUT ROWID;
 ",
+    // A lease is a run's. A program that was started before this entry goes by its number, and doesn't
+    // say which run it gives one to: then it is not the last run's any more.
+    "
+    ALTER TABLE session ADD COLUMN lease_run BLOB CHECK (length(lease_run) = 16);
+    CREATE TRIGGER lease_is_taken_over AFTER UPDATE OF lease ON session
+        WHEN NEW.lease <> OLD.lease AND NEW.lease_run = OLD.lease_run
+        BEGIN
+            UPDATE session SET lease_run = NULL WHERE id = NEW.id;
+        END;
+",
 ];
 
 /// The version that the migrations end with.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

@@ -19,13 +19,13 @@ use tokio::sync::oneshot;
 
 use super::files::Files;
 use super::places::Places;
-use super::rows;
+use super::runs;
 use super::schema::{begin_to_write, still_locked};
 use super::tally::{Holder, Pending, Tallies};
 use super::watch::Watch;
 use crate::error::{Error, chain};
 use crate::session::record::SessionId;
-use crate::session::store::Settlement;
+use crate::session::store::{RunId, Settlement};
 
 /// Calls that may wait. Each belongs to a request in progress (or one that was just dropped),
 /// so this is above any sensible limit of those; beyond it, calls fail at once.
@@ -227,14 +227,26 @@ impl Queue {
         answer.await.unwrap_or_else(|_| Err(Error::store(context, "its writer has ended")))
     }
 
-    /// See [`SessionStore::settle`](crate::session::store::SessionStore::settle).
-    pub(super) fn settle(&self, id: SessionId, settlement: Settlement) {
+    /// Ends a run as [`settle`](crate::session::Runs::settle) says. None if it leaves nothing to be
+    /// written; else what a call needs that is made when that is.
+    pub(super) fn settle(
+        &self,
+        id: SessionId,
+        run: RunId,
+        settlement: Settlement,
+    ) -> Option<Access> {
         let mut state = self.state();
-        // With nobody to write it, it would only pile up.
-        let settlement = if state.ended { Settlement::default() } else { settlement };
-        if state.tallies.settle(id, settlement) {
+        if state.ended {
+            // With nobody to write it, it would only pile up.
+            state.tallies.give_up(id, run);
+            return Some(Access::Read);
+        }
+        let unwritten = state.tallies.settle(id, run, settlement)?;
+        if unwritten.is_first {
             self.wake(state);
         }
+        // Messages are left out of a batch without the lock.
+        Some(if unwritten.messages > 0 { Access::Decide(id) } else { Access::Read })
     }
 
     /// Looks at the tallies. `inspect` must be short: every call on the store waits for it.
@@ -262,6 +274,12 @@ impl Queue {
         let mut state = self.state();
         state.look = true;
         self.wake(state);
+    }
+
+    /// Tells how many calls wait.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.state().tasks.len()
     }
 
     fn push(&self, task: Box<dyn Task>) -> Result<(), &'static str> {
@@ -443,19 +461,20 @@ impl Queue {
         let mut locked = HashSet::new();
         for (id, pending) in settled {
             if pending.messages == 0 || self.lock(*id) {
-                counts.push((*id, rows::settle(&transaction, *id, pending)?));
+                counts.push((*id, runs::settle(&transaction, *id, pending)?));
             } else {
                 // The rest needs no lock, and what is called later goes by it.
                 let rest = Pending { messages: 0, ..pending.clone() };
                 if rest != Pending::default() {
-                    rows::settle(&transaction, *id, &rest)?;
+                    runs::settle(&transaction, *id, &rest)?;
                 }
                 locked.insert(*id);
             }
         }
         for task in tasks {
+            // If somebody gave the lock back just now, the messages before it are still left out.
             if let Access::Decide(id) = task.access()
-                && !self.lock(id)
+                && (locked.contains(&id) || !self.lock(id))
             {
                 continue;
             }

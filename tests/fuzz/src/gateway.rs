@@ -17,8 +17,8 @@ use chatkit_rest::principal::UserId;
 use chatkit_rest::proxy::Rooms;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::session::{
-    BeginRun, Bound, ConversationIds, Created, MemoryStore, NewSession, Owned, RunStart, SessionId,
-    SessionStore, SessionsPage, Settlement, ThreadId, Uncounted,
+    AttachmentOwners as _, BeginRun, Bound, Created, Found, MemoryStore, NewSession, Owned, RunId,
+    Runs as _, SessionId, Sessions as _, SessionsPage, Settlement, ThreadId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -206,15 +206,14 @@ impl House {
         *self.upstream.state() = State::default();
         for who in [Who::Ada, Who::Bob] {
             let user = user(who).expect("a user");
-            let page = SessionsPage {
-                user_id: user,
-                ids: ConversationIds::Uuid,
-                after: None,
-                limit: 1000,
+            let Ok(sessions) = self.store.list(SessionsPage::new(user, 1000)).await else {
+                return false;
             };
-            let Ok(sessions) = self.store.list(page).await else { return false };
             for session in sessions {
-                if self.store.delete(session.id, now()).await.is_err() {
+                let id = session.id;
+                let Ok(owned) = self.store.ownership(id.into()).await else { return false };
+                let Some(owned) = owned.and_then(Found::open) else { continue };
+                if self.store.delete(id, owned.thread_id.as_deref(), now()).await.is_err() {
                     return false;
                 }
             }
@@ -295,21 +294,17 @@ async fn is_furnished(store: &MemoryStore) -> bool {
         let id = SessionId::parse(id).expect("an id");
         let user_id = user(who).expect("a user");
         let now = now();
-        let session =
-            NewSession { id, user_id: user_id.clone(), title: None, conversation: None, now };
+        let run = RunId::random();
+        let mut session = NewSession::new(user_id.clone(), now);
+        session.id = id;
+        session.first_run = thread.map(|_| BeginRun::new(run, now));
         let Ok(Created::Session(_)) = store.create(session, None).await else { return false };
         let Some(thread) = thread else { continue };
-        let begin = BeginRun {
-            max_messages: None,
-            lease: Duration::from_secs(60),
-            now,
-            uncounted: Uncounted::Begin,
-        };
-        let start = store.begin_run(id, &user_id, None, begin).await;
-        let Ok(RunStart::First { lease, .. }) = start else { return false };
-        let bound = store.bind(id, &user_id, lease, ThreadId::from(thread), now).await;
+        let bound = store.bind(id, &user_id, run, ThreadId::from(thread), now).await;
         let Ok(Bound::Done) = bound else { return false };
-        store.settle(id, Settlement::default());
+        if store.settle(id, run, Settlement::default()).await.is_err() {
+            return false;
+        }
         let attachment = thread.replace("thr_", "atc_");
         let Ok(Owned::Done) = store.own_attachment(&user_id, &attachment).await else {
             return false;

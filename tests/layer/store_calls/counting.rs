@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, Adoption, BeginRun, Bound, ClientSession, ClientSessionCreated, ConversationId,
-    Created, Deletion, Found, Lease, MemoryStore, MessageCount, NewSession, Owned, Ownership,
-    PlacedSession, QuarantinedThread, Released, Reuse, RunStart, SessionId, SessionRecord,
-    SessionStore, SessionSummary, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace,
-    ThreadsPage,
+    AttachmentOwners, BeginRun, Bound, ClientSessions, Created, Deletion, Directory, Found,
+    MemoryStore, MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, Reuse, RunId,
+    RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionSummary, Sessions, SessionsPage,
+    Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
 };
 use jiff::Timestamp;
 
@@ -51,72 +50,66 @@ macro_rules! note_each {
         fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $found:ty;
     )*) => {
         $(
-            fn $name(&self, $($argument: $type),*) -> StoreFuture<'_, $found> {
+            #[allow(clippy::elidable_lifetime_names, reason = "some of the arguments name it")]
+            fn $name<'a>(&'a self, $($argument: $type),*) -> StoreFuture<'a, $found> {
                 self.journal.note(stringify!($name));
                 self.inner.$name($($argument),*)
             }
         )*
     };
 }
-
-impl SessionStore for Counting {
+impl Sessions for Counting {
     note_each! {
         fn create(session: NewSession, max_sessions: Option<NonZeroU32>) -> Created;
-        fn adopt(entries: Vec<Adoption>) -> Vec<Adopted>;
-        fn get(id: SessionId) -> Option<Found<SessionRecord>>;
-        fn by_thread(thread_id: &str) -> Option<Found<SessionRecord>>;
-        fn ownership(id: SessionId) -> Option<Found<Ownership>>;
-        fn ownership_of_thread(thread_id: &str) -> Option<Found<Ownership>>;
-        fn by_conversation(id: ConversationId) -> Option<Found<SessionRecord>>;
+        fn get(session: SessionKey<'a>) -> Option<Found<SessionRecord>>;
+        fn ownership(session: SessionKey<'a>) -> Option<Found<Ownership>>;
         fn list(page: SessionsPage) -> Vec<SessionSummary>;
         fn set_title(id: SessionId, title: Option<String>, now: Timestamp) -> Option<SessionRecord>;
+        fn delete(id: SessionId, thread_id: Option<&'a str>, now: Timestamp) -> Deletion;
+        fn signing_key(fresh: [u8; 32]) -> [u8; 32];
+        fn ping() -> ();
+    }
+}
+
+impl Runs for Counting {
+    note_each! {
+        fn begin_run(
+            session: SessionKey<'a>,
+            on: OnThread<'a>,
+            user_id: &'a UserId,
+            begin: BeginRun,
+        ) -> RunStart;
         fn bind(
             id: SessionId,
-            user_id: &UserId,
-            lease: Lease,
+            user_id: &'a UserId,
+            run: RunId,
             thread_id: ThreadId,
             now: Timestamp,
         ) -> Bound;
         fn thread_named(
             id: SessionId,
-            user_id: &UserId,
+            user_id: &'a UserId,
             thread_id: ThreadId,
             now: Timestamp,
         ) -> Option<Reuse>;
-        fn quarantined(after: Option<ThreadId>, limit: usize) -> Vec<QuarantinedThread>;
-        fn release(thread_id: &str) -> Released;
-        fn delete_quarantined(thread_id: &str, now: Timestamp) -> bool;
+        fn settle(id: SessionId, run: RunId, settlement: Settlement) -> ();
         fn set_message_count(id: SessionId, seen: MessageCount, messages: u64) -> ();
-        fn delete(id: SessionId, now: Timestamp) -> Deletion;
-        fn own_attachment(user_id: &UserId, attachment_id: &str) -> Owned;
-        fn attachment_owner(attachment_id: &str) -> Option<UserId>;
+    }
+}
+
+impl AttachmentOwners for Counting {
+    note_each! {
+        fn own_attachment(user_id: &'a UserId, attachment_id: &'a str) -> Owned;
         fn attachment_owners(attachment_ids: Vec<String>) -> Vec<Option<UserId>>;
-        fn disown_attachment(attachment_id: &str) -> bool;
+        fn disown_attachment(attachment_id: &'a str) -> bool;
+    }
+}
+
+impl ClientSessions for Counting {}
+
+impl Directory for Counting {
+    note_each! {
         fn threads(page: ThreadsPage) -> Vec<PlacedSession>;
-        fn place_of_thread(thread_id: &str) -> Option<ThreadPlace>;
-        fn signing_key(fresh: [u8; 32]) -> [u8; 32];
-        fn create_client_session(
-            session: ClientSession,
-            max_active: NonZeroU32,
-        ) -> ClientSessionCreated;
-        fn client_session(id: &str) -> Option<ClientSession>;
-        fn cancel_client_session(id: &str, now: Timestamp) -> Option<ClientSession>;
-        fn ping() -> ();
-    }
-
-    fn begin_run<'a>(
-        &'a self,
-        id: SessionId,
-        user_id: &'a UserId,
-        thread_id: Option<&'a str>,
-        begin: BeginRun,
-    ) -> StoreFuture<'a, RunStart> {
-        self.journal.note("begin_run");
-        self.inner.begin_run(id, user_id, thread_id, begin)
-    }
-
-    fn settle(&self, id: SessionId, settlement: Settlement) {
-        self.journal.note("settle");
-        self.inner.settle(id, settlement);
+        fn place_of_thread(thread_id: &'a str) -> Option<ThreadPlace>;
     }
 }

@@ -226,14 +226,14 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
         .await;
     let item = format!("{thread}/items/msg_a");
     scene
-        .expect(O::RetryItem, &format!("{item}/retry"), nothing(), ["get begin_run", "", "settle"])
+        .expect(O::RetryItem, &format!("{item}/retry"), nothing(), ["begin_run", "", "settle"])
         .await;
     scene
         .expect(
             O::SubmitToolOutput,
             &format!("{thread}/tool_outputs"),
             json!({ "result": 1 }),
-            ["get begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         )
         .await;
     scene
@@ -241,12 +241,12 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
             O::SubmitStructuredInput,
             &format!("{item}/structured_input"),
             json!({ "status": "skipped" }),
-            ["get begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         )
         .await;
     let action = || json!({ "action": { "type": "rename" } });
     let actions = format!("{thread}/actions");
-    scene.expect(O::RunAction, &actions, action(), ["get begin_run", "", "settle"]).await;
+    scene.expect(O::RunAction, &actions, action(), ["begin_run", "", "settle"]).await;
     scene.expect(O::RunAction, &format!("{actions}?sync=true"), action(), ["get", "", ""]).await;
 
     // What there is to read, and the rest.
@@ -259,8 +259,7 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
     scene.expect(O::CreateTranscription, "/transcriptions", audio, ["", "", ""]).await;
 
     // One-shot chat.
-    let conversation =
-        scene.expect(O::Chat, "/chat", hello(), ["create begin_run", "bind settle", ""]).await;
+    let conversation = scene.expect(O::Chat, "/chat", hello(), ["create", "bind settle", ""]).await;
     let conversation = id(&conversation["conversation_id"]);
     let again = || json!({ "message": "hi", "conversation_id": conversation });
     scene.expect(O::Chat, "/chat", again(), ["begin_run", "settle", ""]).await;
@@ -295,56 +294,56 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
             json!({ "audio_base64": "T2dnUw==", "mime_type": "audio/ogg" }),
             ["", "", ""],
         ),
-        ("threads.create", json!({ "input": input }), ["create begin_run", "bind", "settle"]),
+        ("threads.create", json!({ "input": input }), ["create", "bind", "settle"]),
         (
             "threads.add_user_message",
             json!({ "thread_id": thread, "input": input }),
-            ["ownership_of_thread begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         ),
         (
             "threads.add_user_message",
             json!({ "thread_id": thread, "input": with_files }),
-            ["attachment_owners ownership_of_thread begin_run", "", "settle"],
+            ["attachment_owners begin_run", "", "settle"],
         ),
         (
             "threads.add_client_tool_output",
             json!({ "thread_id": thread, "result": 1 }),
-            ["ownership_of_thread begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         ),
         (
             "threads.add_structured_input",
             json!({ "thread_id": thread, "item_id": "msg_a", "input": { "status": "skipped" } }),
-            ["ownership_of_thread begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         ),
         (
             "threads.retry_after_item",
             json!({ "thread_id": thread, "item_id": "msg_a" }),
-            ["ownership_of_thread begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         ),
         (
             "threads.custom_action",
             json!({ "thread_id": thread, "action": { "type": "rename" } }),
-            ["ownership_of_thread begin_run", "", "settle"],
+            ["begin_run", "", "settle"],
         ),
         (
             "threads.sync_custom_action",
             json!({ "thread_id": thread, "action": { "type": "rename" } }),
-            ["ownership_of_thread", "", ""],
+            ["ownership", "", ""],
         ),
         (
             "items.feedback",
             json!({ "thread_id": thread, "item_ids": ["msg_a"], "kind": "positive" }),
-            ["ownership_of_thread", "", ""],
+            ["ownership", "", ""],
         ),
-        ("items.list", json!({ "thread_id": thread }), ["ownership_of_thread", "", ""]),
-        ("threads.get_by_id", json!({ "thread_id": thread }), ["ownership_of_thread", "", ""]),
+        ("items.list", json!({ "thread_id": thread }), ["ownership", "", ""]),
+        ("threads.get_by_id", json!({ "thread_id": thread }), ["ownership", "", ""]),
         ("threads.list", json!({}), ["threads", "", ""]),
         (
             "threads.update",
             json!({ "thread_id": thread, "title": "Plan B" }),
-            ["by_thread", "set_title", ""],
+            ["get", "set_title", ""],
         ),
-        ("threads.delete", json!({ "thread_id": thread }), ["by_thread", "delete", ""]),
+        ("threads.delete", json!({ "thread_id": thread }), ["get", "delete", ""]),
     ] {
         scene.seen.insert(kind);
         let body = json!({ "type": kind, "params": params });
@@ -375,7 +374,7 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
             O::DeleteSession,
             &format!("/sessions/{session}"),
             nothing(),
-            ["get begin_run delete settle", "", ""],
+            ["get delete", "", ""],
         )
         .await;
 

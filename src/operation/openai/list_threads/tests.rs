@@ -1,7 +1,6 @@
 //! What is asked for, and pages in front of upstreams that have lost some threads, or can't tell.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -19,8 +18,8 @@ use crate::operation::Exchange;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::{
-    BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
-    ThreadDirectory, ThreadsPage, Uncounted,
+    BeginRun, Bound, Created, Directory as _, MemoryStore, NewSession, RunId, Runs as _,
+    Sessions as _, ThreadDirectory, ThreadsPage,
 };
 
 /// What the upstream answers to a request of a type, with parameters, of a user.
@@ -38,17 +37,13 @@ async fn store(owners: &[&str]) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
     for (n, owner) in owners.iter().enumerate() {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(i64::try_from(n).unwrap());
-        let (id, user_id) = (SessionId::random(), user(owner));
-        let title = Some(format!("Number {n}"));
-        let session = NewSession { id, user_id, title, conversation: None, now };
+        let (title, run) = (Some(format!("Number {n}")), RunId::random());
+        let first_run = Some(BeginRun::new(run, now));
+        let session = NewSession { title, first_run, ..NewSession::new(user(owner), now) };
+        let id = session.id;
         assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
-        let (lease, uncounted) = (Duration::from_secs(9), Uncounted::Tell);
-        let begin = BeginRun { max_messages: None, lease, now, uncounted };
-        let start = store.begin_run(id, &user(owner), None, begin).await.unwrap();
-        let RunStart::First { lease, .. } = start else { panic!() };
-        let bound =
-            store.bind(id, &user(owner), lease, format!("thr_{n}").into(), now).await.unwrap();
-        assert_eq!(bound, Bound::Done);
+        let bound = store.bind(id, &user(owner), run, format!("thr_{n}").into(), now).await;
+        assert_eq!(bound.unwrap(), Bound::Done);
     }
     store
 }

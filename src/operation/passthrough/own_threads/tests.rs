@@ -1,6 +1,5 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use http::HeaderValue;
 use http_body_util::BodyExt as _;
@@ -14,8 +13,8 @@ use super::*;
 use crate::chatkit::ChatKitSettings;
 use crate::principal::UserId;
 use crate::session::{
-    BeginRun, Bound, Created, MemoryStore, NewSession, RunStart, SessionId, SessionStore,
-    ThreadPlace, ThreadsPage, Uncounted,
+    BeginRun, Bound, Created, Deletion, MemoryStore, NewSession, RunId, Runs as _, SessionId,
+    Sessions as _, ThreadPlace, ThreadsPage,
 };
 
 /// The caller's threads, and an upstream that lists them and others' in any order.
@@ -57,24 +56,14 @@ impl World {
         // Every other one is bound at the same instant as the one before.
         let seconds = i64::try_from(n.div_ceil(2)).unwrap();
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
-        let id = SessionId::random();
-        let title = Some("of the store".to_owned());
-        let session = NewSession { id, user_id: ada(), title, conversation: None, now };
+        let (title, run) = (Some("of the store".to_owned()), RunId::random());
+        let first_run = Some(BeginRun::new(run, now));
+        let session = NewSession { title, first_run, ..NewSession::new(ada(), now) };
+        let id = session.id;
         let created = self.store.create(session, None).await.unwrap();
         assert!(matches!(created, Created::Session(_)));
-        let begin = BeginRun {
-            max_messages: None,
-            lease: Duration::from_secs(9),
-            now,
-            uncounted: Uncounted::Tell,
-        };
-        let RunStart::First { lease, .. } =
-            self.store.begin_run(id, &ada(), None, begin).await.unwrap()
-        else {
-            panic!()
-        };
         let thread = format!("thr_{n}");
-        let bound = self.store.bind(id, &ada(), lease, thread.clone().into(), now).await.unwrap();
+        let bound = self.store.bind(id, &ada(), run, thread.clone().into(), now).await.unwrap();
         assert_eq!(bound, Bound::Done);
         self.own.push((id, thread.clone()));
         self.listed.lock().unwrap().push(thread.clone());
@@ -208,7 +197,8 @@ proptest! {
                     Some((_, true)) => made.push(world.add().await),
                     Some((n, false)) => {
                         if let Some((id, thread)) = world.own.get(n).cloned() {
-                            let _ = world.store.delete(id, Timestamp::now()).await.unwrap();
+                            let deletion = world.store.delete(id, Some(&thread), Timestamp::now());
+                            assert_eq!(deletion.await.unwrap(), Deletion::Done);
                             world.lose(&thread);
                             lost.push(thread);
                         }

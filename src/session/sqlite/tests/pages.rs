@@ -14,6 +14,9 @@ use crate::config::Sources;
 use crate::health::HealthLayer;
 use crate::proxy::Rooms;
 use crate::session::adoption::{AdoptedThread, Adoption};
+use crate::session::pages::{SessionPlace, SessionsPage, ThreadsPage};
+use crate::session::record::ConversationIds;
+use crate::session::store::{Directory as _, Uncounted};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A service's key, and its digest.
@@ -124,7 +127,7 @@ async fn no_statement_of_a_list_runs_on_the_writer() {
     check("threads.list");
     list(Some("thr_ada_2")).await;
     check("threads.list");
-    for (sessions, threads) in lists() {
+    for (sessions, threads) in super::lists::lists() {
         store.list(sessions).await.unwrap();
         check("sessions");
         store.threads(threads).await.unwrap();
@@ -145,15 +148,16 @@ async fn a_page_reads_nothing_for_what_others_left_to_be_written() {
     adopt(&store, "ada", 30, None).await;
     adopt(&store, "bob", 300, None).await;
     let run = async |user_id: &str, n: u64| {
-        let found = store.by_thread(&format!("thr_{user_id}_{n}")).await.unwrap().unwrap();
+        let found =
+            store.get(SessionKey::Thread(&format!("thr_{user_id}_{n}"))).await.unwrap().unwrap();
         let id = found.open().unwrap().id;
-        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Begin);
-        let begin = BeginRun { max_messages: None, lease, now: Timestamp::UNIX_EPOCH, uncounted };
+        let run = RunId::random();
+        let begin = BeginRun { uncounted: Uncounted::Begin, ..begins(run) };
         let user = UserId::parse(user_id).unwrap();
-        let start = store.begin_run(id, &user, None, begin).await.unwrap();
-        assert!(matches!(start, RunStart::Next(_)));
+        let start = store.begin_run(id.into(), OnThread::Any, &user, begin).await.unwrap();
+        assert!(matches!(start, RunStart::Next { .. }));
         let touched_at = Some(Timestamp::from_second(2_000_000).unwrap());
-        store.settle(id, Settlement { messages: 2, touched_at, ..Settlement::default() });
+        settle(&store, id, run, Settlement { touched_at, ..messages(2) });
         id
     };
     let cost = async || {

@@ -1,31 +1,30 @@
 //! Threads whose id came twice.
 
-use std::time::Duration;
-
-use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, AdoptionConflict, BeginRun, Bound, Created, Deletion, Found,
-    MessageCount, Newcomer, QuarantinedThread, Released, Reuse, RunStart, SessionId, Settlement,
-    ThreadId, ThreadsPage, Uncounted,
-};
 use tokio::task::JoinSet;
 
-use crate::support::{
-    Store, at, begin, bind, create, create_bound, first, get, list, max, messages, new_session,
-    user,
+use crate::session::contract::Store;
+use crate::session::contract::support::{
+    at, begin, bind, by_thread, create, create_bound, delete, first, get, list, made, max,
+    messages, new_run, new_session, next, settle, user,
+};
+use crate::session::{
+    Adopted, AdoptedThread, Adoption, AdoptionConflict, Bound, ConversationId, Created, Deletion,
+    Found, MessageCount, NewConversation, NewSession, Newcomer, OnThread, QuarantinedThread,
+    Released, Reuse, RunId, RunStart, SessionId, SessionKey, Settlement, ThreadId, ThreadsPage,
 };
 
 /// Makes `thr_1`, that of ada's and then given to eve: both sessions.
 async fn quarantined(store: &Store) -> (SessionId, SessionId) {
     let (owner, other) = (create_bound(store, "ada", "thr_1").await, create(store, "eve").await);
-    let lease = first(store, other, at(0)).await;
-    let reuse = reused(store, other, lease).await;
+    let run = first(store, other, at(0)).await;
+    let reuse = reused(store, other, run).await;
     assert_eq!(reuse.quarantined, Some(1));
-    store.settle(other, Settlement { lease: Some(lease), ..Settlement::default() });
+    settle(store, other, run, Settlement::default());
     (owner, other)
 }
 
-async fn reused(store: &Store, id: SessionId, lease: chatkit_rest::session::Lease) -> Reuse {
-    match bind(store, id, lease, "thr_1").await {
+async fn reused(store: &Store, id: SessionId, run: RunId) -> Reuse {
+    match bind(store, id, run, "thr_1").await {
         Bound::ThreadReused(reuse) => reuse,
         bound => panic!("{bound:?}"),
     }
@@ -51,11 +50,12 @@ fn adoption(user_id: &str) -> Vec<Adoption> {
     })]
 }
 
-pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
+/// Checks that an id that comes twice locks its thread.
+pub async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let other = create(store, "eve").await;
-    let lease = first(store, other, at(0)).await;
-    let reuse = reused(store, other, lease).await;
+    let run = first(store, other, at(0)).await;
+    let reuse = reused(store, other, run).await;
     let expected = Reuse {
         owner_session: owner,
         owner: user("ada"),
@@ -64,15 +64,15 @@ pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
     };
     assert_eq!(reuse, expected);
     let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
-    assert_eq!(store.get(owner).await.unwrap(), locked);
-    assert_eq!(store.by_thread("thr_1").await.unwrap(), locked);
+    assert_eq!(store.get(owner.into()).await.unwrap(), locked);
+    assert_eq!(by_thread(store, "thr_1").await, locked);
     let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
-    assert_eq!(store.ownership(owner).await.unwrap(), locked);
-    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), locked);
+    assert_eq!(store.ownership(owner.into()).await.unwrap(), locked);
+    assert_eq!(store.ownership(SessionKey::Thread("thr_1")).await.unwrap(), locked);
     // She who got it has nothing of it, and her lease is good for another thread.
     assert_eq!(get(store, other).await.thread_id, None);
     assert!(matches!(begin(store, other, at(1)).await, RunStart::Busy));
-    assert_eq!(bind(store, other, lease, "thr_2").await, Bound::Done);
+    assert_eq!(bind(store, other, run, "thr_2").await, Bound::Done);
     let expected = QuarantinedThread {
         thread_id: "thr_1".into(),
         since: at(1),
@@ -86,23 +86,23 @@ pub(crate) async fn an_id_that_comes_twice_locks_its_thread(store: &Store) {
     assert_eq!(all(store).await, [expected]);
 }
 
-pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
+/// Checks that what is locked is nobody's to use, and its owner's to know of.
+pub async fn what_is_locked_is_nobodys(store: &Store) {
     let (owner, _) = quarantined(store).await;
     assert!(matches!(begin(store, owner, at(0)).await, RunStart::Quarantined));
     // Only the owner learns of it, and before whether the thread that they name is its.
     for (user_id, thread_id) in [("ada", "thr_1"), ("ada", "thr_2"), ("eve", "thr_1")] {
-        let (lease, uncounted) = (Duration::from_secs(30), Uncounted::Tell);
-        let begin = BeginRun { max_messages: None, lease, now: at(0), uncounted };
-        let start = store.begin_run(owner, &user(user_id), Some(thread_id), begin).await.unwrap();
+        let (on, begin) = (OnThread::Named(thread_id), new_run(None, at(0)));
+        let start = store.begin_run(owner.into(), on, &user(user_id), begin).await.unwrap();
         match user_id {
             "ada" => assert!(matches!(start, RunStart::Quarantined), "{start:?}"),
             _ => assert!(matches!(start, RunStart::Foreign), "{start:?}"),
         }
     }
     assert_eq!(store.set_title(owner, Some("mine".into()), at(9)).await.unwrap(), None);
-    assert_eq!(store.delete(owner, at(9)).await.unwrap(), Deletion::Quarantined);
+    assert_eq!(delete(store, owner, at(9)).await, Deletion::Quarantined);
     let nobodys = SessionId::random();
-    assert_eq!(store.delete(nobodys, at(9)).await.unwrap(), Deletion::Unknown);
+    assert_eq!(delete(store, nobodys, at(9)).await, Deletion::Unknown);
     assert_eq!(list(store, &user("ada")).await, []);
     assert_eq!(store.threads(page(Some("ada"))).await.unwrap(), []);
     assert_eq!(store.threads(page(None)).await.unwrap(), []);
@@ -113,7 +113,8 @@ pub(crate) async fn what_is_locked_is_nobodys(store: &Store) {
     assert_eq!(all(store).await.len(), 1);
 }
 
-pub(crate) async fn what_is_locked_leaves_its_owner_room(store: &Store) {
+/// Checks that what is locked leaves its owner room.
+pub async fn what_is_locked_leaves_its_owner_room(store: &Store) {
     quarantined(store).await;
     let created = store.create(new_session("ada"), max(1)).await.unwrap();
     assert!(matches!(created, Created::Session(_)), "{created:?}");
@@ -125,7 +126,8 @@ pub(crate) async fn what_is_locked_leaves_its_owner_room(store: &Store) {
     assert!(matches!(created, Created::LimitReached), "{created:?}");
 }
 
-pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
+/// Checks that pages go on past what is locked.
+pub async fn pages_go_on_past_what_is_locked(store: &Store) {
     let (mut open, other) = (Vec::new(), create_bound(store, "eve", "thr_eve").await);
     for n in 0..20 {
         let thread = format!("thr_{n}");
@@ -152,32 +154,34 @@ pub(crate) async fn pages_go_on_past_what_is_locked(store: &Store) {
     assert_eq!(seen, open);
 }
 
-pub(crate) async fn a_conversation_that_is_locked_is_found_so(store: &Store) {
-    use chatkit_rest::session::{ConversationId, NewConversation, NewSession};
+/// Checks that a conversation that is locked is found so.
+pub async fn a_conversation_that_is_locked_is_found_so(store: &Store) {
     let conversation = Some(NewConversation::Conv(7));
     let session = NewSession { conversation, ..new_session("ada") };
     let Created::Session(record) = store.create(session, None).await.unwrap() else { panic!() };
-    let lease = first(store, record.id, at(0)).await;
-    assert_eq!(bind(store, record.id, lease, "thr_1").await, Bound::Done);
+    let run = first(store, record.id, at(0)).await;
+    assert_eq!(bind(store, record.id, run, "thr_1").await, Bound::Done);
     let other = create(store, "eve").await;
-    let lease = first(store, other, at(0)).await;
-    reused(store, other, lease).await;
-    let found = store.by_conversation(ConversationId::Conv(7)).await.unwrap();
+    let run = first(store, other, at(0)).await;
+    reused(store, other, run).await;
+    let found = store.get(ConversationId::Conv(7).into()).await.unwrap();
     assert_eq!(found, Some(Found::Quarantined { id: record.id, user_id: user("ada") }));
 }
 
-pub(crate) async fn two_threads_of_one_user_lock_nothing(store: &Store) {
+/// Checks that two threads of one user lock nothing.
+pub async fn two_threads_of_one_user_lock_nothing(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let other = create(store, "ada").await;
-    let lease = first(store, other, at(0)).await;
-    let reuse = reused(store, other, lease).await;
+    let run = first(store, other, at(0)).await;
+    let reuse = reused(store, other, run).await;
     assert_eq!((reuse.quarantined, reuse.owner_session), (None, owner));
     assert_eq!(get(store, owner).await.thread_id, Some(ThreadId::from("thr_1")));
     assert_eq!(get(store, other).await.thread_id, None);
     assert_eq!(all(store).await, []);
 }
 
-pub(crate) async fn all_who_got_an_id_are_known_up_to_a_hundred(store: &Store) {
+/// Checks that all who got an id are known, up to a hundred.
+pub async fn all_who_got_an_id_are_known_up_to_a_hundred(store: &Store) {
     create_bound(store, "ada", "thr_1").await;
     create_bound(store, "ada", "thr_2").await;
     let again = async |whose: &str, thread: &str, second: i64| {
@@ -208,22 +212,24 @@ pub(crate) async fn all_who_got_an_id_are_known_up_to_a_hundred(store: &Store) {
     assert_eq!(threads[1].others.len(), 1);
 }
 
-pub(crate) async fn a_lost_lease_hides_no_id_that_came_twice(store: &Store) {
+/// Checks that a lost lease hides no id that came twice.
+pub async fn a_lost_lease_hides_no_id_that_came_twice(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let other = create(store, "eve").await;
     let late = first(store, other, at(0)).await;
     first(store, other, at(30)).await;
     reused(store, other, late).await;
-    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get(owner.into()).await.unwrap(), Some(Found::Quarantined { .. })));
 }
 
-pub(crate) async fn a_session_that_is_gone_was_somebodys(store: &Store) {
+/// Checks that a session that is gone was somebody's.
+pub async fn a_session_that_is_gone_was_somebodys(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let gone = create(store, "ada").await;
-    let lease = first(store, gone, at(0)).await;
-    assert_eq!(store.delete(gone, at(1)).await.unwrap(), Deletion::Done);
+    let run = first(store, gone, at(0)).await;
+    assert_eq!(delete(store, gone, at(30)).await, Deletion::Done);
     let bind = async |whose: &str| match store
-        .bind(gone, &user(whose), lease, "thr_1".into(), at(1))
+        .bind(gone, &user(whose), run, "thr_1".into(), at(1))
         .await
         .unwrap()
     {
@@ -235,11 +241,12 @@ pub(crate) async fn a_session_that_is_gone_was_somebodys(store: &Store) {
     assert_eq!(named, None);
     assert_eq!(get(store, owner).await.thread_id, Some(ThreadId::from("thr_1")));
     assert_eq!(bind("eve").await, (user("eve"), Some(1)));
-    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get(owner.into()).await.unwrap(), Some(Found::Quarantined { .. })));
     assert_eq!(all(store).await[0].others[0].user_id, user("eve"));
 }
 
-pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &Store) {
+/// Checks that a later run may name its own thread and a new one.
+pub async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
     let other = create_bound(store, "eve", "thr_2").await;
     let mine = create_bound(store, "ada", "thr_3").await;
@@ -251,45 +258,48 @@ pub(crate) async fn a_later_run_may_name_its_own_thread_and_a_new_one(store: &St
     let reuse =
         store.thread_named(other, &user("eve"), "thr_1".into(), at(2)).await.unwrap().unwrap();
     assert_eq!((reuse.owner_session, reuse.quarantined), (owner, Some(1)));
-    assert!(matches!(store.get(owner).await.unwrap(), Some(Found::Quarantined { .. })));
-    assert!(matches!(store.get(other).await.unwrap(), Some(Found::Open(_))));
+    assert!(matches!(store.get(owner.into()).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get(other.into()).await.unwrap(), Some(Found::Open(_))));
 }
 
-pub(crate) async fn a_release_gives_it_back_as_it_was(store: &Store) {
+/// Checks that what is released is as it was.
+pub async fn a_release_gives_it_back_as_it_was(store: &Store) {
     let owner = create_bound(store, "ada", "thr_1").await;
-    store.settle(owner, messages(3));
+    let run = next(store, owner, at(0)).await;
+    settle(store, owner, run, messages(3));
     let before = get(store, owner).await;
     // A run that has begun before ends after it, and is counted.
-    assert!(matches!(begin(store, owner, at(0)).await, RunStart::Next(_)));
+    let begun = next(store, owner, at(0)).await;
     let other = create(store, "eve").await;
-    let lease = first(store, other, at(0)).await;
-    reused(store, other, lease).await;
-    store.settle(owner, messages(2));
+    let run = first(store, other, at(0)).await;
+    reused(store, other, run).await;
+    settle(store, owner, begun, messages(2));
     assert_eq!(store.release("thr_1").await.unwrap(), Released::ToOwner);
     let mut after = get(store, owner).await;
     assert_eq!(after.message_count, MessageCount::Known(5));
     after.message_count = before.message_count;
     assert_eq!(after, before);
     assert_eq!(list(store, &user("ada")).await.len(), 1);
-    assert!(matches!(begin(store, owner, at(0)).await, RunStart::Next(_)));
+    next(store, owner, at(0)).await;
     assert_eq!(all(store).await, []);
     assert_eq!(store.release("thr_1").await.unwrap(), Released::Unknown);
     // The same once more.
-    assert_eq!(reused(store, other, lease).await.quarantined, Some(1));
+    assert_eq!(reused(store, other, run).await.quarantined, Some(1));
 }
 
-pub(crate) async fn a_deleted_session_leaves_its_id_locked(store: &Store) {
+/// Checks that a deleted session leaves its id locked.
+pub async fn a_deleted_session_leaves_its_id_locked(store: &Store) {
     let (owner, other) = quarantined(store).await;
     assert!(store.delete_quarantined("thr_1", at(5)).await.unwrap());
     assert!(!store.delete_quarantined("thr_1", at(5)).await.unwrap());
-    assert_eq!(store.get(owner).await.unwrap(), None);
-    assert_eq!(store.by_thread("thr_1").await.unwrap(), None);
-    assert_eq!(store.ownership_of_thread("thr_1").await.unwrap(), None);
+    assert_eq!(store.get(owner.into()).await.unwrap(), None);
+    assert_eq!(by_thread(store, "thr_1").await, None);
+    assert_eq!(store.ownership(SessionKey::Thread("thr_1")).await.unwrap(), None);
     assert!(all(store).await[0].is_deleted);
     // Upstream, the thread may be there still, with what both wrote: nobody gets it.
     for id in [other, create(store, "ada").await, create(store, "bob").await] {
-        let lease = first(store, id, at(200_000)).await;
-        assert_eq!(reused(store, id, lease).await.quarantined, Some(1));
+        let run = first(store, id, at(200_000)).await;
+        assert_eq!(reused(store, id, run).await.quarantined, Some(1));
         assert_eq!(get(store, id).await.thread_id, None);
     }
     assert_eq!((all(store).await[0].times, all(store).await.len()), (4, 1));
@@ -299,9 +309,10 @@ pub(crate) async fn a_deleted_session_leaves_its_id_locked(store: &Store) {
     create_bound(store, "bob", "thr_1").await;
 }
 
-pub(crate) async fn the_id_of_a_deleted_session_is_nobodys(store: &Store) {
+/// Checks that the id of a deleted session is nobody's.
+pub async fn the_id_of_a_deleted_session_is_nobodys(store: &Store) {
     let id = create_bound(store, "ada", "thr_1").await;
-    assert_eq!(store.delete(id, at(0)).await.unwrap(), Deletion::Done);
+    assert_eq!(delete(store, id, at(0)).await, Deletion::Done);
     let other = create_bound(store, "eve", "thr_1").await;
     assert_eq!(get(store, other).await.thread_id, Some(ThreadId::from("thr_1")));
     assert_eq!(all(store).await, []);
@@ -312,25 +323,27 @@ pub(crate) async fn the_id_of_a_deleted_session_is_nobodys(store: &Store) {
     assert_eq!(get(store, other).await.user_id, user("eve"));
 }
 
-pub(crate) async fn of_many_first_runs_with_one_id_one_is_bound_and_then_locked(store: &Store) {
+/// Checks that of many first runs with one id one is bound and then locked.
+pub async fn of_many_first_runs_with_one_id_one_is_bound_and_then_locked(store: &Store) {
     let mut calls = JoinSet::new();
     for n in 0..20 {
         let store = store.clone();
         calls.spawn(async move {
             let id = create(&store, &format!("user {n}")).await;
-            let lease = first(&store, id, at(0)).await;
-            (id, bind(&store, id, lease, "thr_1").await)
+            let run = first(&store, id, at(0)).await;
+            (id, bind(&store, id, run, "thr_1").await)
         });
     }
     let outcomes = calls.join_all().await;
     let done: Vec<_> = outcomes.iter().filter(|(_, bound)| *bound == Bound::Done).collect();
     let [(owner, _)] = *done else { panic!("{outcomes:?}") };
-    assert!(matches!(store.get(*owner).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get((*owner).into()).await.unwrap(), Some(Found::Quarantined { .. })));
     let all = all(store).await;
     assert_eq!((all.len(), all[0].times, all[0].owner_session), (1, 19, *owner));
 }
 
-pub(crate) async fn the_locked_are_told_in_pages(store: &Store) {
+/// Checks that what is locked is told in pages.
+pub async fn the_locked_are_told_in_pages(store: &Store) {
     for n in 0..7 {
         let thread = format!("thr_{n}");
         create_bound(store, "ada", &thread).await;
@@ -348,4 +361,60 @@ pub(crate) async fn the_locked_are_told_in_pages(store: &Store) {
         }
     }
     assert_eq!(seen, (0..7).map(|n| format!("thr_{n}")).collect::<Vec<_>>());
+}
+
+/// Checks that a thread whose id comes twice is found by none of its names from then on.
+pub async fn what_comes_twice_is_found_locked(store: &Store) {
+    let conversation = Some(NewConversation::Conv(7));
+    let owner = made(store, NewSession { conversation, ..new_session("ada") }).await.id;
+    let run = first(store, owner, at(0)).await;
+    assert_eq!(bind(store, owner, run, "thr_1").await, Bound::Done);
+    settle(store, owner, run, Settlement::default());
+    let other = create(store, "eve").await;
+    let run = first(store, other, at(0)).await;
+    let reuse = reused(store, other, run).await;
+    assert_eq!((reuse.owner_session, reuse.owner, reuse.other), (owner, user("ada"), user("eve")));
+    assert!(reuse.quarantined.is_some());
+    let conversation = ConversationId::Conv(7);
+    for key in [owner.into(), conversation.into(), SessionKey::Thread("thr_1")] {
+        let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
+        assert_eq!(store.get(key).await.unwrap(), locked, "{key:?}");
+        let locked = Some(Found::Quarantined { id: owner, user_id: user("ada") });
+        assert_eq!(store.ownership(key).await.unwrap(), locked, "{key:?}");
+        for on in [OnThread::Any, OnThread::Bound, OnThread::Named("thr_1")] {
+            let begin = new_run(None, at(0));
+            let start = store.begin_run(key, on, &user("ada"), begin).await.unwrap();
+            assert!(matches!(start, RunStart::Quarantined), "{start:?}");
+            let start = store.begin_run(key, on, &user("eve"), begin).await.unwrap();
+            assert!(matches!(start, RunStart::Foreign), "{start:?}");
+        }
+    }
+    assert_eq!(list(store, &user("ada")).await, []);
+    assert_eq!(store.set_title(owner, Some("mine".into()), at(9)).await.unwrap(), None);
+    for thread_id in [None, Some("thr_1"), Some("thr_2")] {
+        let deletion = store.delete(owner, thread_id, at(9)).await.unwrap();
+        assert_eq!(deletion, Deletion::Quarantined);
+    }
+    // She who got it has nothing of it, and her lease is good for another thread.
+    assert_eq!(bind(store, other, run, "thr_2").await, Bound::Done);
+    assert_eq!(get(store, other).await.thread_id, Some(ThreadId::from("thr_2")));
+}
+
+/// Checks that a run of a bound session that names another user's thread locks it.
+pub async fn a_thread_that_is_named_elsewhere_is_locked(store: &Store) {
+    let owner = create_bound(store, "ada", "thr_1").await;
+    let mine = create_bound(store, "ada", "thr_2").await;
+    let other = create_bound(store, "eve", "thr_3").await;
+    let named = async |id: SessionId, whose: &str, thread_id: &str| {
+        store.thread_named(id, &user(whose), thread_id.into(), at(2)).await.unwrap()
+    };
+    assert_eq!(named(owner, "ada", "thr_1").await, None);
+    assert_eq!(named(mine, "ada", "thr_1").await, None);
+    assert_eq!(named(other, "eve", "thr_new").await, None);
+    let reuse = named(other, "eve", "thr_1").await.unwrap();
+    assert_eq!((reuse.owner_session, reuse.owner, reuse.other), (owner, user("ada"), user("eve")));
+    assert!(reuse.quarantined.is_some());
+    assert!(matches!(store.get(owner.into()).await.unwrap(), Some(Found::Quarantined { .. })));
+    assert!(matches!(store.get(other.into()).await.unwrap(), Some(Found::Open(_))));
+    assert!(matches!(store.get(mine.into()).await.unwrap(), Some(Found::Open(_))));
 }

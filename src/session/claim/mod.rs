@@ -2,20 +2,25 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::admitted::store_down;
-use super::quarantine::{self, Reuse};
-use super::record::{SessionId, ThreadId};
-use super::store::{BeginRun, Bound, Lease, RunStart, SessionStore, Settlement, Uncounted};
+use super::quarantine;
+use super::record::{SessionId, SessionRecord, ThreadId};
+use super::store::{
+    BeginRun, OnThread, RunId, RunStart, SessionKey, SessionStore, Settlement, Uncounted,
+};
 use crate::bounds::{MAX_NAME_CHARS, cut};
-use crate::error::Error;
 use crate::limit::StreamPermit;
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
+
+mod binding;
+
+pub use binding::BindError;
+use binding::Ending;
 
 /// A run's place in its session, from admission to its end.
 ///
@@ -38,14 +43,15 @@ use crate::rejection::{Code, Rejection};
 /// ```compile_fail,E0624
 /// # use std::sync::Arc;
 /// # use chatkit_rest::principal::UserId;
-/// # use chatkit_rest::session::{BeginRun, RunClaim, SessionId, SessionStore};
+/// # use chatkit_rest::session::{BeginRun, OnThread, RunClaim, SessionId, SessionStore};
 /// fn forge(store: Arc<dyn SessionStore>, id: SessionId, user: &UserId, begin: BeginRun) {
-///     let _claim = RunClaim::begin(store, id, user, None, begin);
+///     let _claim = RunClaim::begin(store, id.into(), OnThread::Any, user, begin);
 /// }
 /// ```
 pub struct RunClaim {
     store: Arc<dyn SessionStore>,
     session_id: SessionId,
+    run: RunId,
     user_id: UserId,
     start: Start,
     /// What the thread that this first run made is called.
@@ -61,19 +67,9 @@ pub struct RunClaim {
     permit: Option<StreamPermit>,
 }
 
-/// Settles a run when it has ended and its thread is bound or not, whichever is later: a settlement
-/// that overtook a bind would take the session, or its lease, away from it.
-struct Ending {
-    store: Arc<dyn SessionStore>,
-    session_id: SessionId,
-    settlement: OnceLock<Settlement>,
-    /// What the run told is of a thread that is not the session's.
-    is_unbound: AtomicBool,
-}
-
 #[derive(Clone, Debug)]
 enum Start {
-    First(Lease),
+    First,
     Next(ThreadId),
     /// Not begun. Boxed: it is rare, and others would have room for it.
     Uncounted(Box<Unbegun>),
@@ -93,50 +89,78 @@ pub(super) enum NotBegun {
     Foreign,
     /// The thread that was named is not the session's.
     OtherThread,
+    /// The session has no thread yet.
+    Unbound,
+    /// There is no such session.
+    Unknown,
     /// What there is to say of a session that is the user's, or of none.
     Refused(Rejection),
 }
 
 impl RunClaim {
-    /// Begins a run of a session of that user's, on the thread of that name if there is one.
+    /// Begins a run of a session of that user's, where it can be on that thread.
     ///
     /// # Errors
     /// Why it can't begin.
     pub(super) async fn begin(
         store: Arc<dyn SessionStore>,
-        session_id: SessionId,
+        session: SessionKey<'_>,
+        on: OnThread<'_>,
         user_id: &UserId,
-        thread_id: Option<&str>,
         begin: BeginRun,
     ) -> Result<Self, NotBegun> {
         // The claim is made in the same poll that the store answers in: there is no await in
         // between at which it could be lost.
-        let outcome = store.begin_run(session_id, user_id, thread_id, begin).await;
+        let outcome = store.begin_run(session, on, user_id, begin).await;
         let outcome = outcome.map_err(|error| NotBegun::Refused(store_down(error)))?;
         // The user's own title stays, whatever the upstream calls its new thread.
         let learns_titles = !matches!(outcome, RunStart::First { titled: true, .. });
-        let start = Start::of(outcome, &begin)?;
-        let settlement = Settlement { lease: start.lease(), ..Settlement::default() };
-        Ok(Self {
+        let (session_id, start) = Start::of(outcome, &begin)?;
+        let mut claim = Self::new(store, session_id, begin.run, user_id.clone(), start);
+        claim.learns_titles = learns_titles;
+        Ok(claim)
+    }
+
+    /// Takes the first run that has begun with its session, which was made for it: if the run ends
+    /// without a thread, the session vanishes.
+    pub(super) fn with_session(
+        store: Arc<dyn SessionStore>,
+        session: &SessionRecord,
+        run: RunId,
+    ) -> Self {
+        let mut claim = Self::new(store, session.id, run, session.user_id.clone(), Start::First);
+        claim.settlement.discard_unbound = true;
+        claim
+    }
+
+    fn new(
+        store: Arc<dyn SessionStore>,
+        session_id: SessionId,
+        run: RunId,
+        user_id: UserId,
+        start: Start,
+    ) -> Self {
+        Self {
             store,
             session_id,
-            user_id: user_id.clone(),
+            run,
+            user_id,
             start,
             made: None,
             named: None,
-            settlement,
+            settlement: Settlement::default(),
             binding: None,
-            learns_titles,
+            learns_titles: true,
             counts: true,
             showed_something: false,
             permit: None,
-        })
+        }
     }
 
     /// Gives the thread whose messages are to be counted before the run is asked for, if they are.
     pub fn to_count(&self) -> Option<&ThreadId> {
         match &self.start {
-            Start::First(_) | Start::Next(_) => None,
+            Start::First | Start::Next(_) => None,
             Start::Uncounted(unbegun) => Some(&unbegun.thread_id),
         }
     }
@@ -144,7 +168,7 @@ impl RunClaim {
     /// Gives the session's limit of messages, where they are to be counted and there is one.
     pub fn to_stay_below(&self) -> Option<u64> {
         match &self.start {
-            Start::First(_) | Start::Next(_) => None,
+            Start::First | Start::Next(_) => None,
             Start::Uncounted(unbegun) => unbegun.begin.max_messages.map(|max| max.get().into()),
         }
     }
@@ -153,7 +177,7 @@ impl RunClaim {
     /// and they could not be.
     pub fn was_begun_uncounted(&self) -> bool {
         match &self.start {
-            Start::First(_) | Start::Next(_) => false,
+            Start::First | Start::Next(_) => false,
             Start::Uncounted(unbegun) => unbegun.seen > 0 && unbegun.begin.max_messages.is_none(),
         }
     }
@@ -162,7 +186,7 @@ impl RunClaim {
     /// how many, nobody has counted.
     pub fn refuse_as_full(&self) -> Rejection {
         match &self.start {
-            Start::First(_) | Start::Next(_) => Rejection::new(Code::MessageLimit),
+            Start::First | Start::Next(_) => Rejection::new(Code::MessageLimit),
             Start::Uncounted(unbegun) => full(&unbegun.begin),
         }
     }
@@ -183,20 +207,19 @@ impl RunClaim {
             None => Uncounted::Tell,
         };
         let begin = BeginRun { now: Timestamp::now(), uncounted, ..begin };
-        let (id, user_id) = (self.session_id, &self.user_id);
-        let outcome = self.store.begin_run(id, user_id, Some(&thread_id), begin).await;
+        let on = OnThread::Named(&thread_id);
+        let outcome = self.store.begin_run(self.session_id.into(), on, &self.user_id, begin).await;
         self.start = match Start::of(outcome.map_err(store_down)?, &begin) {
-            Ok(start) => start,
+            Ok((_, start)) => start,
             Err(NotBegun::Refused(rejection)) => return Err(rejection),
-            // Neither changes as long as there is the session.
-            Err(NotBegun::Foreign | NotBegun::OtherThread) => {
-                return Err(Rejection::new(Code::SessionNotFound));
-            }
+            // None of the others changes as long as there is the session.
+            Err(
+                NotBegun::Foreign | NotBegun::OtherThread | NotBegun::Unbound | NotBegun::Unknown,
+            ) => return Err(Rejection::new(Code::SessionNotFound)),
         };
-        self.settlement.lease = self.start.lease();
         match self.start {
             Start::Next(_) => Ok(()),
-            Start::First(_) | Start::Uncounted(_) => Err(Rejection::new(Code::ServiceUnavailable)
+            Start::First | Start::Uncounted(_) => Err(Rejection::new(Code::ServiceUnavailable)
                 .because("it is not known how many messages the thread has")),
         }
     }
@@ -213,12 +236,6 @@ impl RunClaim {
         self
     }
 
-    /// Makes the session vanish if the run ends without a thread: it was made for this run.
-    pub(super) fn discarding_unbound(mut self) -> Self {
-        self.settlement.discard_unbound = true;
-        self
-    }
-
     /// Gives the session.
     pub fn session_id(&self) -> SessionId {
         self.session_id
@@ -227,7 +244,7 @@ impl RunClaim {
     /// Gives the upstream's thread; `None` for a first run, which makes it.
     pub fn thread_id(&self) -> Option<&ThreadId> {
         match &self.start {
-            Start::First(_) => None,
+            Start::First => None,
             Start::Next(thread_id) => Some(thread_id),
             Start::Uncounted(unbegun) => Some(&unbegun.thread_id),
         }
@@ -241,18 +258,15 @@ impl RunClaim {
         &mut self,
         thread_id: &str,
     ) -> Option<impl Future<Output = Result<(), BindError>> + Send + 'static> {
-        let lease = match self.start {
-            Start::First(lease) => Some(lease).filter(|_| self.made.is_none()),
-            Start::Next(_) | Start::Uncounted(_) => None,
-        };
-        if lease.is_none() && !self.is_another(thread_id) {
+        let makes_it = matches!(self.start, Start::First) && self.made.is_none();
+        if !makes_it && !self.is_another(thread_id) {
             return None;
         }
         // The title may be that of another thread, which was named before this one was made.
-        if lease.is_some() && self.named.take().is_some_and(|named| *named != *thread_id) {
+        if makes_it && self.named.take().is_some_and(|named| *named != *thread_id) {
             self.settlement.title = None;
         }
-        Some(self.look_at(thread_id, lease))
+        Some(self.look_at(thread_id, makes_it))
     }
 
     /// Makes sure that a thread which the upstream names is no other user's, as
@@ -268,7 +282,7 @@ impl RunClaim {
             return None;
         }
         self.named = Some(ThreadId::from(thread_id));
-        Some(self.look_at(thread_id, None))
+        Some(self.look_at(thread_id, false))
     }
 
     /// Gives the thread that the run is on, or has made.
@@ -281,58 +295,21 @@ impl RunClaim {
         self.own().is_some_and(|own| **own != *thread_id)
     }
 
-    /// Binds a thread, or, without a `lease`, sees whose it is.
+    /// Binds a thread, if the run `makes_it`, or sees whose it is.
     fn look_at(
         &mut self,
         thread_id: &str,
-        lease: Option<Lease>,
+        makes_it: bool,
     ) -> impl Future<Output = Result<(), BindError>> + Send + use<> {
-        let (id, user_id) = (self.session_id, self.user_id.clone());
         let ending = Arc::clone(self.binding.get_or_insert_with(|| {
-            Arc::new(Ending {
-                store: Arc::clone(&self.store),
-                session_id: id,
-                settlement: OnceLock::new(),
-                is_unbound: AtomicBool::new(false),
-            })
+            Arc::new(Ending::of(Arc::clone(&self.store), self.session_id, self.run))
         }));
+        let user_id = self.user_id.clone();
         let thread_id = ThreadId::from(thread_id);
-        if lease.is_some() {
+        if makes_it {
             self.made = Some(ThreadId::clone(&thread_id));
         }
-        // In a task of its own: a client that leaves now must not keep it from being known that the
-        // upstream gave it another user's thread.
-        async move {
-            let bound = tokio::spawn(async move {
-                let now = Timestamp::now();
-                let named = ThreadId::clone(&thread_id);
-                let store = &ending.store;
-                let bound = match lease {
-                    Some(lease) => store.bind(id, &user_id, lease, named, now).await,
-                    None => store
-                        .thread_named(id, &user_id, named, now)
-                        .await
-                        .map(|reuse| reuse.map_or(Bound::Done, Bound::ThreadReused)),
-                };
-                if let Ok(Bound::ThreadReused(reuse)) = &bound {
-                    tell(id, &thread_id, reuse);
-                }
-                if !matches!(bound, Ok(Bound::Done)) {
-                    ending.is_unbound.store(true, Ordering::Release);
-                }
-                bound
-            });
-            match bound.await {
-                Ok(Ok(Bound::Done)) => Ok(()),
-                Ok(Ok(Bound::LeaseLost)) => Err(BindError::LeaseLost),
-                Ok(Ok(Bound::ThreadReused(_))) => Err(BindError::ThreadReused),
-                Ok(Err(error)) => Err(BindError::Store(error)),
-                Err(stopped) => Err(BindError::Store(Error::store(
-                    "could not bind a session",
-                    stopped.to_string(),
-                ))),
-            }
-        }
+        ending.look_at(user_id, thread_id, makes_it)
     }
 
     /// Notes that the upstream finished an item, whatever it is.
@@ -356,56 +333,31 @@ impl RunClaim {
 }
 
 impl Start {
-    /// Makes a claim of what the store has begun, or tells why it hasn't.
-    fn of(outcome: RunStart, begin: &BeginRun) -> Result<Self, NotBegun> {
+    /// Tells in which session a run has begun, and how; or why it hasn't.
+    fn of(outcome: RunStart, begin: &BeginRun) -> Result<(SessionId, Self), NotBegun> {
         let refusal = match outcome {
-            RunStart::First { lease, titled: _ } => return Ok(Self::First(lease)),
-            RunStart::Next(thread_id) => return Ok(Self::Next(thread_id)),
-            RunStart::Uncounted { thread_id, seen } => {
-                return Ok(Self::Uncounted(Box::new(Unbegun { thread_id, seen, begin: *begin })));
+            RunStart::First { session, titled: _ } => return Ok((session, Self::First)),
+            RunStart::Next { session, thread_id } => return Ok((session, Self::Next(thread_id))),
+            RunStart::Uncounted { session, thread_id, seen } => {
+                let unbegun = Box::new(Unbegun { thread_id, seen, begin: *begin });
+                return Ok((session, Self::Uncounted(unbegun)));
             }
             RunStart::Foreign => return Err(NotBegun::Foreign),
             RunStart::OtherThread => return Err(NotBegun::OtherThread),
-            RunStart::Busy => Rejection::new(Code::Conflict)
-                .message("The session's first message is still being sent; try again."),
+            RunStart::Unbound => return Err(NotBegun::Unbound),
+            RunStart::Unknown => return Err(NotBegun::Unknown),
+            RunStart::Busy => busy(),
             RunStart::MessageLimit => full(begin),
             RunStart::Quarantined => quarantine::refusal(),
-            RunStart::Unknown => Rejection::new(Code::SessionNotFound),
         };
         Err(NotBegun::Refused(refusal))
     }
-
-    fn lease(&self) -> Option<Lease> {
-        match self {
-            Self::First(lease) => Some(*lease),
-            Self::Next(_) | Self::Uncounted(_) => None,
-        }
-    }
 }
 
-/// Tells whoever runs the gateway of an id that came twice: nobody else can do anything about it.
-fn tell(id: SessionId, thread_id: &str, reuse: &Reuse) {
-    let Reuse { owner_session, owner, other, quarantined } = reuse;
-    let (owner, other) = (owner.as_str(), other.as_str());
-    if let Some(threads_in_quarantine) = quarantined {
-        tracing::error!(
-            thread = thread_id,
-            session = %owner_session,
-            user = owner,
-            other_session = %id,
-            other_user = other,
-            threads_in_quarantine,
-            "the upstream gave two users' threads one id: the thread is in quarantine",
-        );
-    } else {
-        tracing::error!(
-            thread = thread_id,
-            session = %owner_session,
-            user = owner,
-            other_session = %id,
-            "the upstream gave two threads of a user one id",
-        );
-    }
+/// Refuses what a first run that is under way is in the way of.
+pub(super) fn busy() -> Rejection {
+    Rejection::new(Code::Conflict)
+        .message("The session's first message is still being sent; try again.")
 }
 
 fn full(begin: &BeginRun) -> Rejection {
@@ -426,22 +378,9 @@ impl Drop for RunClaim {
         }
         match self.binding.take() {
             // Nobody else sets it.
-            Some(ending) => drop(ending.settlement.set(settlement)),
-            None => self.store.settle(self.session_id, settlement),
+            Some(ending) => ending.end(settlement),
+            None => drop(self.store.settle(self.session_id, self.run, settlement)),
         }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let Some(settlement) = self.settlement.take() else { return };
-        let settlement = if *self.is_unbound.get_mut() {
-            let Settlement { lease, discard_unbound, .. } = settlement;
-            Settlement { lease, discard_unbound, ..Settlement::default() }
-        } else {
-            settlement
-        };
-        self.store.settle(self.session_id, settlement);
     }
 }
 
@@ -451,36 +390,5 @@ impl fmt::Debug for RunClaim {
             .field("session_id", &self.session_id)
             .field("start", &self.start)
             .finish_non_exhaustive()
-    }
-}
-
-/// A new thread could not be bound to its session.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BindError {
-    /// The upstream took longer than the lease, and another run has begun.
-    LeaseLost,
-    /// The store failed.
-    Store(Error),
-    /// The upstream gave the thread the id of another session's.
-    ThreadReused,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::LeaseLost => "the session's lease was lost before its thread was made",
-            Self::Store(_) => "the new thread could not be stored",
-            Self::ThreadReused => "the upstream gave a thread the id of another session's",
-        })
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Store(error) => Some(error),
-            Self::LeaseLost | Self::ThreadReused => None,
-        }
     }
 }
