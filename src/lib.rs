@@ -112,6 +112,7 @@
 #![cfg_attr(not(feature = "route"), doc = "\n[`route`]: #features\n[`route::Routed`]: #features")]
 #![cfg_attr(not(feature = "validate"), doc = "\n[`validate`]: #features")]
 #![cfg_attr(not(feature = "session"), doc = "\n[`session`]: #features")]
+#![cfg_attr(not(feature = "store-contract"), doc = "\n[`session::contract`]: #features")]
 #![cfg_attr(not(feature = "sqlite"), doc = "\n[`session::SqliteStore`]: #features")]
 #![cfg_attr(
     not(feature = "operation"),
@@ -137,6 +138,10 @@ pub use tokio_rustls::rustls;
 
 // To be read, so it is there for rustdoc alone.
 #[cfg(any(doc, doctest))]
+#[cfg_attr(
+    not(all(feature = "cli", feature = "store-contract")),
+    allow(rustdoc::broken_intra_doc_links, reason = "it tells of rooms that this build lacks")
+)]
 pub mod manual;
 
 // In the order in which a request meets them.
@@ -176,10 +181,7 @@ pub mod route;
 pub mod validate;
 
 #[cfg(feature = "session")]
-#[cfg_attr(
-    not(feature = "operation"),
-    allow(dead_code, rustdoc::broken_intra_doc_links, reason = "some is for the desk alone")
-)]
+#[cfg_attr(not(feature = "operation"), allow(dead_code, reason = "some is for the desk alone"))]
 pub mod session;
 
 #[cfg(feature = "operation")]

@@ -1,10 +1,12 @@
 //! Who owns which conversation, and how much of it they may have.
 //!
+//! Needs the feature `session`; the `Desk` and what it gives out are with `operation`.
+//!
 //! Every session, thread and attachment that a request names is looked up in the
-//! [`SessionStore`] before anything is forwarded: at a [`Desk`], which gives out only what is the
+//! [`SessionStore`] before anything is forwarded: at a `Desk`, which gives out only what is the
 //! caller's. It holds in front of an upstream that knows no users.
 //!
-//! A run gets a [`RunClaim`]: its place among the session's messages, and, for a session's
+//! A run gets a `RunClaim`: its place among the session's messages, and, for a session's
 //! first message, the right to bind the thread that it makes. The claim settles itself when it
 //! is dropped, so a run that fails, is cut or is cancelled leaves a session that can go on.
 //!
