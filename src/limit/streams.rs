@@ -44,13 +44,6 @@ impl PerUserStreams {
         Some(StreamPermit { user: user.clone(), shared: Arc::clone(&self.shared) })
     }
 
-    /// Tells whether there is a place left for a stream of `user` now.
-    /// [`try_acquire`](Self::try_acquire) may find it taken.
-    pub fn has_place(&self, user: &UserId) -> bool {
-        let max = self.shared.max;
-        max == 0 || self.shared.open().get(user).is_none_or(|count| *count < max)
-    }
-
     /// Gives the refusal for a user who has no place left: 429, to come back in a second.
     pub fn refusal(&self) -> Rejection {
         let message = match self.shared.max {
@@ -139,13 +132,11 @@ mod tests {
         let first = streams.try_acquire(&ada).unwrap();
         let second = streams.clone().try_acquire(&ada).unwrap();
         assert!(streams.try_acquire(&ada).is_none());
-        assert!(!streams.has_place(&ada) && streams.has_place(&eve));
         assert_eq!(streams.refusal().status(), 429);
         let other = streams.try_acquire(&eve).unwrap();
         assert_eq!(streams.users(), 2);
 
         drop(first);
-        assert!(streams.has_place(&ada));
         let third = streams.try_acquire(&ada).unwrap();
         assert!(streams.try_acquire(&ada).is_none());
         drop((second, third, other));
@@ -157,7 +148,6 @@ mod tests {
         let unlimited = PerUserStreams::new(0);
         let permits: Vec<_> = (0..100).map(|_| unlimited.try_acquire(&user("ada"))).collect();
         assert!(permits.iter().all(Option::is_some));
-        assert!(unlimited.has_place(&user("ada")));
         assert_eq!(unlimited.users(), 0);
         drop(permits);
         assert_eq!(unlimited.users(), 0);

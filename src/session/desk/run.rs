@@ -125,23 +125,21 @@ impl Desk {
         asked: Asked<'_>,
     ) -> Result<RunClaim, Rejection> {
         let Asked { attachments, streams, .. } = asked;
-        if let Err(refused) = self.check_attachments(principal, attachments).await {
-            // Boxed: it is rare, and each run would have room for it.
-            Box::pin(self.check_names(principal, asked)).await?;
-            return Err(refused);
-        }
-        let looks_ahead = streams && !self.has_stream(principal);
-        let mut permit = None;
-        if looks_ahead {
-            Box::pin(self.check_names(principal, asked)).await?;
-            permit = self.stream_permit(principal, streams)?;
-        }
+        let permit = match self.check_attachments(principal, attachments).await {
+            Ok(()) => self.stream_permit(principal, streams),
+            Err(refused) => Err(refused),
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refused) => {
+                // Boxed: it is rare, and each run would have room for it.
+                Box::pin(self.check_names(principal, asked)).await?;
+                return Err(refused);
+            }
+        };
+        // With the stream, which is given back if the run can't begin: a run that had none yet would
+        // take a place that another of the user's could have.
         let claim = self.begin_run(principal, asked).await?;
-        if !looks_ahead {
-            // Not before, for another's session takes no stream. If the last one is gone since, the
-            // claim is dropped, which gives back what the run had.
-            permit = self.stream_permit(principal, streams)?;
-        }
         Ok(claim.holding(permit))
     }
 
@@ -198,11 +196,6 @@ impl Desk {
     ) -> Result<Option<StreamPermit>, Rejection> {
         let Some(all) = self.streams.as_ref().filter(|_| streams) else { return Ok(None) };
         all.try_acquire(principal.user_id()).map(Some).ok_or_else(|| all.refusal())
-    }
-
-    /// Tells whether the user has a stream left now.
-    fn has_stream(&self, principal: &Principal) -> bool {
-        self.streams.as_ref().is_none_or(|streams| streams.has_place(principal.user_id()))
     }
 }
 
