@@ -267,8 +267,15 @@ impl Desk {
         if ids.is_empty() {
             return Ok(());
         }
-        let ids = ids.into_iter().map(str::to_owned).collect();
-        for owner in self.store.attachment_owners(ids).await.map_err(store_down)? {
+        let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
+        let asked = ids.len();
+        let owners = self.store.attachment_owners(ids).await.map_err(store_down)?;
+        if owners.len() != asked {
+            // An id without an answer would pass.
+            let why = format!("the store told the owners of {} of {asked}", owners.len());
+            return Err(Rejection::new(Code::ServiceUnavailable).because(why));
+        }
+        for owner in owners {
             match owner {
                 Some(owner) => self.check_owner(principal, &owner, Code::AttachmentNotFound)?,
                 None if self.unknown_attachments == UnknownAttachments::Forward => {}
