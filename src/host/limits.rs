@@ -9,7 +9,8 @@ use crate::operation::OperationLayer;
 
 /// What one user, and all of them together, may ask of a
 /// [`ChatKitRestLayer`](super::ChatKitRestLayer::with_limits): the limits that the program has, with the names and
-/// the defaults of its settings. Zero is no limit.
+/// the defaults of its settings. Zero is no limit. Attachments that are made or deleted to their end,
+/// whoever waits, are as many at once as requests.
 ///
 /// ```
 /// use chatkit_rest::host::HostLimits;
@@ -109,8 +110,16 @@ impl HostLimits {
 pub(super) struct Counts {
     in_flight: InFlightLayer,
     rate: RateLimitLayer,
-    /// Streams, and bytes that are kept. `None`: what the desk and the reader bring holds.
-    inside: Option<(PerUserStreams, BufferedBytes)>,
+    /// What is inside. `None`: what the desk, the reader and the settings bring holds.
+    inside: Option<Inside>,
+}
+
+/// Streams, bytes that are kept, and tasks that outlive their clients: as many as requests.
+#[derive(Clone, Debug)]
+struct Inside {
+    streams: PerUserStreams,
+    buffered: BufferedBytes,
+    max_detached_tasks: usize,
 }
 
 impl Counts {
@@ -128,22 +137,27 @@ impl Counts {
             max_buffered_bytes,
             max_buffered_bytes_per_user,
         } = limits;
-        let bytes = |max| if max == 0 { usize::MAX } else { max };
+        let unless_zero = |max| if max == 0 { usize::MAX } else { max };
+        let (all, one) =
+            (unless_zero(max_buffered_bytes), unless_zero(max_buffered_bytes_per_user));
         let users = if max_tracked_users == 0 { MAX_USERS } else { max_tracked_users };
         Self {
             in_flight: InFlightLayer::new(max_in_flight),
             rate: RateLimitLayer::with_max_users(requests_per_minute, users),
-            inside: Some((
-                PerUserStreams::new(max_streams_per_user),
-                BufferedBytes::new(bytes(max_buffered_bytes), bytes(max_buffered_bytes_per_user)),
-            )),
+            inside: Some(Inside {
+                streams: PerUserStreams::new(max_streams_per_user),
+                buffered: BufferedBytes::new(all, one),
+                max_detached_tasks: unless_zero(max_in_flight),
+            }),
         }
     }
 
     /// Has what is inside of `operations` counted here.
     pub(super) fn inside_of(&self, operations: OperationLayer) -> OperationLayer {
         match &self.inside {
-            Some((streams, buffered)) => operations.with_counts(streams.clone(), buffered.clone()),
+            Some(Inside { streams, buffered, max_detached_tasks }) => {
+                operations.with_counts(streams.clone(), buffered.clone(), *max_detached_tasks)
+            }
             None => operations,
         }
     }

@@ -45,17 +45,23 @@ impl OperationLayer {
         Self::new(self.reader, self.desk, settings)
     }
 
-    /// Replaces what streams, and what is read whole, count among.
+    /// Replaces what streams, and what is read whole, count among, and how many tasks may outlive their
+    /// clients.
     #[must_use]
-    pub(crate) fn with_counts(self, streams: PerUserStreams, buffered: BufferedBytes) -> Self {
-        let Self { reader, desk, settings, detached } = self;
+    pub(crate) fn with_counts(
+        self,
+        streams: PerUserStreams,
+        buffered: BufferedBytes,
+        max_detached_tasks: usize,
+    ) -> Self {
+        let Self { reader, desk, settings, detached: _ } = self;
         let settings =
             ChatKitSettings { buffered: Some(buffered.clone()), ..Arc::unwrap_or_clone(settings) };
         Self {
             reader: reader.with_buffered_bytes(buffered),
             desk: desk.with_streams(streams),
             settings: Arc::new(settings),
-            detached,
+            detached: DetachedTasks::new(max_detached_tasks),
         }
     }
 
