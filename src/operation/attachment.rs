@@ -35,7 +35,7 @@ where
             Ok(()) => Ok(answer),
             Err(rejection) => {
                 // Nobody could ever use it or delete it. An id that is taken is another's file.
-                if rejection.code() == Code::ServiceUnavailable
+                if rejection.code() != Code::AttachmentIdReused
                     && upstream.json(envelope::delete_attachment(&id)).await.is_err()
                 {
                     tracing::warn!("an attachment without an owner was not deleted");

@@ -335,6 +335,9 @@ impl OwnedSession {
         let deletion = self.store.delete(*id, thread_id.as_deref(), Timestamp::now()).await;
         match deletion.map_err(store_down)? {
             Deletion::Done | Deletion::Unknown => Ok(None),
+            Deletion::Bound(_) if self.record.thread_id.is_some() => {
+                Err(Rejection::new(Code::Internal).because("a session is bound to a second thread"))
+            }
             Deletion::Bound(thread_id) => {
                 self.record.thread_id = Some(ThreadId::clone(&thread_id));
                 Ok(Some(thread_id))
@@ -425,10 +428,16 @@ impl Attachments {
     }
 }
 
-/// Refuses what a store that fails can't do: 503, or 404 what it never could, and the reason for the
-/// log.
+/// Refuses what a store that fails can't do: 503, or 404 for what it never could, and the reason for
+/// the log.
 #[expect(clippy::needless_pass_by_value, reason = "it is for `map_err`")]
 pub(crate) fn store_down(error: Error) -> Rejection {
-    let code = if error.is_lacking() { Code::NotFound } else { Code::ServiceUnavailable };
-    Rejection::new(code).because(error.chain())
+    let rejection = if error.is_lacking() {
+        Rejection::new(Code::NotFound)
+            .message("This gateway keeps nothing of this kind.")
+            .for_good()
+    } else {
+        Rejection::new(Code::ServiceUnavailable)
+    };
+    rejection.because(error.chain())
 }

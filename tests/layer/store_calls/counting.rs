@@ -58,7 +58,16 @@ macro_rules! note_each {
         )*
     };
 }
-impl Sessions for Counting {
+/// A store that keeps sessions and runs, and nothing else.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    inner: MemoryStore,
+    pub(super) journal: Journal,
+}
+
+macro_rules! sessions_and_runs {
+    ($store:ty) => {
+impl Sessions for $store {
     note_each! {
         fn create(session: NewSession, max_sessions: Option<NonZeroU32>) -> Created;
         fn get(session: SessionKey<'a>) -> Option<Found<SessionRecord>>;
@@ -71,7 +80,7 @@ impl Sessions for Counting {
     }
 }
 
-impl Runs for Counting {
+impl Runs for $store {
     note_each! {
         fn begin_run(
             session: SessionKey<'a>,
@@ -96,6 +105,17 @@ impl Runs for Counting {
         fn set_message_count(id: SessionId, seen: MessageCount, messages: u64) -> ();
     }
 }
+    };
+}
+
+sessions_and_runs!(Counting);
+sessions_and_runs!(Half);
+
+impl AttachmentOwners for Half {}
+
+impl ClientSessions for Half {}
+
+impl Directory for Half {}
 
 impl AttachmentOwners for Counting {
     note_each! {

@@ -8,7 +8,7 @@ mod counting;
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -46,13 +46,19 @@ impl Body for Frames {
 struct ChatKit {
     journal: Journal,
     made: Arc<std::sync::atomic::AtomicU32>,
+    asked: Asked,
 }
+
+/// The types of the requests that a server was sent.
+#[derive(Clone, Debug, Default)]
+struct Asked(Arc<Mutex<Vec<&'static str>>>);
 
 impl ChatKit {
     fn answer(&self, request: &Value) -> Response<Frames> {
         let number = self.made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let params = &request["params"];
         let kind = RequestType::parse(request["type"].as_str().unwrap()).unwrap();
+        self.asked.0.lock().unwrap().push(kind.as_str());
         let at = "2026-11-21T03:00:00";
         let item = |id: &str, kind: &str| {
             json!({ "type": "thread.item.done", "item": {
@@ -115,7 +121,8 @@ impl Scene {
         let store = Arc::new(Counting::default());
         let journal = store.journal.clone();
         let layer = ChatKitRestLayer::new(PREFIX, store).unwrap().with_chat("/api").unwrap();
-        let upstream = ChatKit { journal: journal.clone(), made: Arc::default() };
+        let upstream =
+            ChatKit { journal: journal.clone(), made: Arc::default(), asked: Asked::default() };
         let service = layer.service(upstream);
         Self { layer, service, journal, seen: BTreeSet::new() }
     }
@@ -382,4 +389,37 @@ async fn each_operation_asks_the_store_as_often_as_it_must() {
     let mut all: BTreeSet<&str> = served.map(|operation| operation.as_str()).collect();
     all.extend(RequestType::ALL.iter().map(|kind| kind.as_str()));
     assert_eq!(scene.seen, all);
+}
+
+/// What a store doesn't keep is refused, and nothing of it stays upstream.
+#[tokio::test]
+async fn what_a_store_does_not_keep_is_refused_and_left_nowhere() {
+    let store = Arc::new(counting::Half::default());
+    let asked = Asked::default();
+    let upstream =
+        ChatKit { journal: store.journal.clone(), made: Arc::default(), asked: asked.clone() };
+    let layer = ChatKitRestLayer::new(PREFIX, store).unwrap();
+    let service: ChatKitRest<ChatKit, Full<Bytes>> = layer.service(upstream);
+    let chatkit = |kind: &str, params: Value| json!({ "type": kind, "params": params });
+    for (path, body, of_upstream) in [
+        ("/attachments", attachment(), &["attachments.create", "attachments.delete"][..]),
+        (
+            "",
+            chatkit("attachments.create", attachment()),
+            &["attachments.create", "attachments.delete"],
+        ),
+        ("", chatkit("threads.list", json!({})), &[]),
+    ] {
+        let request = Request::post(format!("{PREFIX}{path}"))
+            .header("content-type", "application/json")
+            .body(Full::from(body.to_string()));
+        let response = service.clone().oneshot(of_ada(request.unwrap())).await.unwrap();
+        assert_eq!(response.status(), 404, "{body}");
+        let text = response.into_body().collect().await.map_err(|_| "cut").unwrap().to_bytes();
+        let text: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(text["error"]["message"], "This gateway keeps nothing of this kind.", "{text}");
+        assert_eq!(std::mem::take(&mut *asked.0.lock().unwrap()), of_upstream, "{body}");
+    }
+    let sessions = Request::post(format!("{PREFIX}/sessions")).body(Full::default()).unwrap();
+    assert_eq!(service.oneshot(of_ada(sessions)).await.unwrap().status(), 200);
 }
