@@ -86,14 +86,15 @@ impl Rooms {
         health: HealthLayer,
     ) -> Result<Self, Error> {
         let in_flight = InFlightLayer::new(config.limits.max_in_flight);
-        Self::from_config_with(config, store, health, in_flight)
+        Self::from_config_with(config, store, (health, config.docs_layer()?), in_flight)
     }
 
-    /// Makes them with places that somebody else looks at, too.
+    /// Makes them with these answers to those without a token, and with places that somebody else
+    /// looks at, too.
     pub(crate) fn from_config_with(
         config: &Config,
         store: Arc<dyn SessionStore>,
-        health: HealthLayer,
+        (health, docs): (HealthLayer, DocsLayer),
         in_flight: InFlightLayer,
     ) -> Result<Self, Error> {
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
@@ -102,7 +103,7 @@ impl Rooms {
             surface: SurfaceLayer::new(config.surfaces()),
             cors: config.cors_layer(),
             health,
-            docs: config.docs_layer()?,
+            docs,
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
             rate: config.rate_limit_layer(),

@@ -13,6 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::facts::Facts;
+use super::front::Listener;
 use super::page::Pages;
 use crate::error::Error;
 use crate::rejection::made_of;
@@ -31,6 +32,12 @@ impl DocsLayer {
     /// If an embedded schema is not what it should be; a test rules that out.
     pub fn new(facts: &Facts) -> Result<Self, Error> {
         Ok(Self { pages: Some(Arc::new(Pages::new(facts)?)) })
+    }
+
+    /// Answers `/` and `/favicon.ico`, too: for a listener of the gateway's own. Below an application
+    /// both are the application's.
+    pub(crate) fn of_listener(listener: Listener<'_>) -> Result<Self, Error> {
+        Ok(Self { pages: Some(Arc::new(Pages::of_listener(listener)?)) })
     }
 
     /// Lets everything pass: the document is on another listener.
@@ -70,7 +77,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.pages.as_ref().and_then(|pages| pages.at(request.uri().path())) {
+        match self.pages.as_ref().and_then(|pages| pages.asked(&request)) {
             Some(page) => DocsFuture::Answering { response: Some(page.answer(&request)) },
             None => DocsFuture::Passing { future: self.inner.call(request) },
         }

@@ -9,7 +9,7 @@
 //! doesn't.
 //!
 //! The page is one file that fetches the document and nothing else; a policy that the browser
-//! enforces says so.
+//! enforces says so. On a [`Server`](crate::server::Server)'s own listeners `/` says where both are.
 //!
 //! ```
 //! use chatkit_rest::config::Sources;
@@ -25,6 +25,7 @@
 
 mod document;
 mod facts;
+mod front;
 mod layer;
 mod operations;
 mod page;
@@ -34,4 +35,5 @@ mod service;
 
 pub use document::document;
 pub use facts::{Callers, Facts};
+pub(crate) use front::Listener;
 pub use layer::{Docs, DocsFuture, DocsLayer};

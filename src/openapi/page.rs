@@ -15,6 +15,7 @@ use http_body_util::Full;
 
 use super::document::document;
 use super::facts::Facts;
+use super::front::{Front, Listener};
 use crate::error::Error;
 use crate::rejection::{Code, RefusalStyle, Rejection};
 
@@ -23,44 +24,71 @@ const STYLE: &str = include_str!("docs.css");
 const SCRIPT: &str =
     concat!(include_str!("docs.js"), "\n", include_str!("find.js"), "\n", include_str!("start.js"));
 
-/// Both of them.
+/// All of them, as far as they are to be had here.
 #[derive(Debug)]
 pub(super) struct Pages {
-    document: ServedPage,
-    docs: ServedPage,
+    docs: Option<Docs>,
+    front: Option<Front>,
 }
 
-impl Pages {
-    pub(super) fn new(facts: &Facts) -> Result<Self, Error> {
+#[derive(Debug)]
+struct Docs {
+    document: ServedPage,
+    page: ServedPage,
+}
+
+impl Docs {
+    fn new(facts: &Facts) -> Result<Self, Error> {
         let document = serde_json::to_vec(&document(facts)?)
             .map_err(|error| Error::config("the document could not be written").with(error))?;
-        let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; \
-             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash(SCRIPT),
-            hash(STYLE),
-        );
-        let policy = HeaderValue::try_from(policy)
-            .map_err(|_| Error::config("the policy of /docs is no header value"))?;
         let html = HTML.replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
         let headers = vec![
-            (header::CONTENT_SECURITY_POLICY, policy),
+            (header::CONTENT_SECURITY_POLICY, policy(Some(SCRIPT), STYLE)?),
             (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         ];
         Ok(Self {
             document: ServedPage::new("application/json", document, Vec::new())?,
-            docs: ServedPage::new("text/html; charset=utf-8", html.into_bytes(), headers)?,
+            page: ServedPage::new("text/html; charset=utf-8", html.into_bytes(), headers)?,
         })
     }
+}
 
-    /// Gives what is at a path.
-    pub(super) fn at(&self, path: &str) -> Option<&ServedPage> {
-        match path {
-            "/openapi.json" => Some(&self.document),
-            "/docs" => Some(&self.docs),
+impl Pages {
+    /// Makes the document and its page.
+    pub(super) fn new(facts: &Facts) -> Result<Self, Error> {
+        Ok(Self { docs: Some(Docs::new(facts)?), front: None })
+    }
+
+    /// Makes all that a listener has.
+    pub(super) fn of_listener(listener: Listener<'_>) -> Result<Self, Error> {
+        let docs = listener.facts().map(Docs::new).transpose()?;
+        Ok(Self { docs, front: Some(Front::new(listener)?) })
+    }
+
+    /// Gives what a request asks for.
+    pub(super) fn asked<B>(&self, request: &Request<B>) -> Option<&ServedPage> {
+        match request.uri().path() {
+            "/openapi.json" => self.docs.as_ref().map(|docs| &docs.document),
+            "/docs" => self.docs.as_ref().map(|docs| &docs.page),
+            "/" => self.front.as_ref().map(|front| front.page(request)),
+            "/favicon.ico" => self.front.as_ref().map(Front::icon),
             _ => None,
         }
     }
+}
+
+/// Gives the policy of a page that consists of itself: with this script and style, and no other.
+pub(super) fn policy(script: Option<&str>, style: &str) -> Result<HeaderValue, Error> {
+    let script = script.map_or_else(String::new, |script| {
+        format!("script-src 'sha256-{}'; connect-src 'self'; ", hash(script))
+    });
+    let policy = format!(
+        "default-src 'none'; {script}style-src 'sha256-{}'; img-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash(style),
+    );
+    HeaderValue::try_from(policy)
+        .map_err(|_| Error::config("the policy of a page is no header value"))
 }
 
 /// One thing that is served as it is.
@@ -71,7 +99,7 @@ pub(super) struct ServedPage {
 }
 
 impl ServedPage {
-    fn new(
+    pub(super) fn new(
         media_type: &'static str,
         bytes: Vec<u8>,
         more: Vec<(HeaderName, HeaderValue)>,
@@ -91,6 +119,12 @@ impl ServedPage {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(Self { bytes: Bytes::from(bytes), headers })
+    }
+
+    /// May be used again without asking, as this value of `Cache-Control` says.
+    pub(super) fn kept(mut self, control: HeaderValue) -> Self {
+        self.headers.insert(CACHE_CONTROL, control);
+        self
     }
 
     /// Answers a request for it.

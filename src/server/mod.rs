@@ -56,7 +56,7 @@ use crate::config::{Config, StoreUrl};
 use crate::error::{BoxError, Error};
 use crate::health::HealthLayer;
 use crate::limit::InFlightLayer;
-use crate::openapi::DocsLayer;
+use crate::openapi::{DocsLayer, Listener};
 use crate::proxy::Rooms;
 use crate::route::NotFound;
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
@@ -112,10 +112,12 @@ impl Server {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),
         };
-        let docs = match config.admin.listen {
-            None => DocsLayer::elsewhere(),
-            Some(_) => DocsLayer::new(&config.facts())?,
+        let facts = config.facts();
+        let (main, docs) = match config.admin.listen {
+            None => (Listener::Only(&facts), DocsLayer::elsewhere()),
+            Some(_) => (Listener::Main, DocsLayer::of_listener(Listener::Admin(&facts))?),
         };
+        let on_main = (on_main, DocsLayer::of_listener(main)?);
         let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
         let listener = listen(config.listen).await?;
         let address = listener

@@ -27,6 +27,7 @@ mod errors;
 mod faults;
 mod first_run;
 mod foreign;
+mod front;
 mod health;
 mod hold;
 mod hosted;

@@ -98,3 +98,31 @@ async fn a_fallback_that_fails_is_answered_for() {
         assert_eq!(broken.calls(), 1);
     }
 }
+
+// `/` and `/favicon.ico` are a page and an icon where a gateway has a listener of its own, and nowhere else.
+#[tokio::test]
+async fn what_is_at_the_root_is_the_applications() {
+    let app = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new("the application's".to_owned()))
+    });
+    let below = layer(PREFIX).with_fallback(app).service(embedded());
+    // Below a path of a router, the pass-through is at what is left of it.
+    let at_the_root = layer("").with_fallback(app).service(embedded());
+    for method in ["GET", "HEAD"] {
+        for request in [stranger(method, "/"), of_ada(stranger(method, "/"))] {
+            let answer = ask(&below, request).await;
+            assert_eq!(&*answer.body, b"the application's");
+        }
+        let answer = ask(&at_the_root, of_ada(stranger(method, "/"))).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["allow"]),
+            (405, &"POST".parse().unwrap())
+        );
+        for layer in [&below, &at_the_root] {
+            let answer = ask(layer, of_ada(stranger(method, "/favicon.ico"))).await;
+            assert_eq!(&*answer.body, b"the application's");
+        }
+    }
+    let answer = ask(&at_the_root, of_ada(stranger("POST", "/"))).await;
+    assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
+}
