@@ -12,6 +12,7 @@ use chatkit_rest::principal::UserId;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::logging::LogLines;
 use super::model::{self, ModelFlags};
 use super::{CommandFailure, output, serve, token};
 
@@ -64,7 +65,7 @@ impl Demo {
         }
         let prefix = loaded.config.rest.prefix.to_string();
         let openai = loaded.config.openai.path.to_string();
-        serve::run(loaded.config, &loaded.notes, |address| {
+        serve::run(loaded.config, &loaded.notes, LogLines::Short, |address| {
             let hosted = (&*openai, &*key);
             Ok(output::print(&walkthrough(address, &prefix, &tokens, model.as_deref(), hosted))?)
         })

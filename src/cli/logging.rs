@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use super::log_json::JsonLines;
+use super::log_short::ShortLines;
 use super::log_writer::{self, LogGuard};
 use chatkit_rest::config::LogConfig;
 use chatkit_rest::error::Error;
@@ -12,24 +13,39 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
+/// How much of an event a line of text has. JSON has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogLines {
+    /// Whatever there is.
+    Full,
+    /// What somebody wants to see who looks on.
+    Short,
+}
+
 /// Sends this process's log lines to standard error, as long as the guard lives.
 ///
 /// # Errors
 /// If that was done before.
-pub(super) fn start(log: &LogConfig) -> Result<LogGuard, Error> {
+pub(super) fn start(log: &LogConfig, shown: LogLines) -> Result<LogGuard, Error> {
     let terminal = io::stderr().is_terminal();
     // The convention of no-color.org.
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let (writer, guard) = log_writer::start(io::stderr())
         .map_err(|error| Error::io("could not start to write the log", error))?;
-    let dispatch = dispatch(log, terminal, colours, writer)?;
+    let dispatch = dispatch(log, shown, terminal, colours, writer)?;
     tracing::dispatcher::set_global_default(dispatch)
         .map_err(|_| Error::config("log lines already go somewhere"))?;
     Ok(guard)
 }
 
 /// Gives what writes log lines to `writer`.
-fn dispatch<W>(log: &LogConfig, terminal: bool, colours: bool, writer: W) -> Result<Dispatch, Error>
+fn dispatch<W>(
+    log: &LogConfig,
+    shown: LogLines,
+    terminal: bool,
+    colours: bool,
+    writer: W,
+) -> Result<Dispatch, Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -37,10 +53,10 @@ where
         log.level.as_str().parse().map_err(|_| Error::config("log.level is not understood"))?;
     let json = log.format.is_json(terminal);
     let lines = fmt::layer().with_writer(writer);
-    let lines = if json {
-        lines.event_format(JsonLines).with_filter(filter).boxed()
-    } else {
-        lines.with_ansi(colours).with_filter(filter).boxed()
+    let lines = match shown {
+        _ if json => lines.event_format(JsonLines).with_filter(filter).boxed(),
+        LogLines::Full => lines.with_ansi(colours).with_filter(filter).boxed(),
+        LogLines::Short => lines.event_format(ShortLines).with_filter(filter).boxed(),
     };
     Ok(Dispatch::new(Registry::default().with(lines)))
 }
@@ -68,6 +84,10 @@ mod tests {
     }
 
     fn captured(format: &str, level: &str, terminal: bool) -> String {
+        written(format, level, LogLines::Full, terminal)
+    }
+
+    fn written(format: &str, level: &str, shown: LogLines, terminal: bool) -> String {
         let log = Sources::new()
             .set("test", "auth.secret", "0123456789abcdef0123456789abcdef")
             .set("test", "log.format", format)
@@ -78,7 +98,7 @@ mod tests {
             .log;
         let lines = Captured::default();
         let writer = lines.clone();
-        let dispatch = dispatch(&log, terminal, false, move || writer.clone()).unwrap();
+        let dispatch = dispatch(&log, shown, terminal, false, move || writer.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, || {
             tracing::info!(number = 7, "first");
             tracing::debug!("second");
@@ -100,6 +120,14 @@ mod tests {
             assert_eq!(line["level"], "INFO");
         }
         assert!(captured("text", "info", false).contains("first number=7"));
+    }
+
+    #[test]
+    fn short_lines_are_for_a_terminal() {
+        let text = written("auto", "info", LogLines::Short, true);
+        assert_eq!(text, "first number=7\n");
+        let line = written("auto", "info", LogLines::Short, false);
+        assert!(line.starts_with('{'), "{line}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod contract;
 mod demo;
 mod failure;
 mod log_json;
+mod log_short;
 mod log_writer;
 mod logging;
 mod model;

@@ -9,9 +9,10 @@ use chatkit_rest::error::Error;
 use chatkit_rest::server::Server;
 use clap::Args;
 
+use super::CommandFailure;
+use super::logging::{self, LogLines};
 use super::settings::Settings;
 use super::shutdown::{Signals, drain_on_signal};
-use super::{CommandFailure, logging};
 
 /// Run the gateway
 ///
@@ -31,7 +32,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
         let loaded = self.settings.load()?;
-        run(loaded.config, &loaded.notes, |_| Ok(()))
+        run(loaded.config, &loaded.notes, LogLines::Full, |_| Ok(()))
     }
 }
 
@@ -40,9 +41,10 @@ impl Serve {
 pub(super) fn run(
     config: Config,
     notes: &[Note],
+    lines: LogLines,
     bound: impl FnOnce(SocketAddr) -> Result<(), CommandFailure>,
 ) -> Result<(), CommandFailure> {
-    let _log = logging::start(&config.log)?;
+    let _log = logging::start(&config.log, lines)?;
     for note in notes {
         tracing::warn!(setting = note.key(), "{note}");
     }
