@@ -9,9 +9,10 @@
 //! b64() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 //! body=$(printf '{"alg":"HS256"}' | b64).$(printf '{"sub":"ada","exp":%d}' $(($(date +%s) + 600)) | b64)
 //! token=$body.$(printf %s "$body" | openssl dgst -sha256 -hmac "$JWT_SECRET" -binary | b64)
-//! curl -i http://127.0.0.1:3000/                                    # 401, and how to do better
-//! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token"  # hello, ada
+//! curl -i http://127.0.0.1:3000/
+//! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token"
 //! ```
+//! That is a 401 that says how to do better, and then `hello, ada`.
 #![expect(clippy::print_stderr, reason = "a program at a terminal, not the library")]
 
 use std::convert::Infallible;

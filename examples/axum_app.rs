@@ -7,16 +7,19 @@
 //! In another terminal:
 //! ```sh
 //! BASE=http://127.0.0.1:3000/api/v1/chatkit
-//! curl -i -X POST "$BASE/sessions"                                       # 401: who are you?
-//! curl -i -X POST "$BASE/sessions" -H "x-api-key: ada-key"               # a session
+//! curl -i -X POST "$BASE/sessions"
+//! curl -i -X POST "$BASE/sessions" -H "x-api-key: ada-key"
 //! SESSION=$(curl -s -X POST "$BASE/sessions" -H "x-api-key: ada-key" | sed -n 's/.*"data":{"id":"\([^"]*\)".*/\1/p')
 //! curl -N "$BASE/sessions/$SESSION/threads/$SESSION/runs" -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hello there"}'
-//! curl "$BASE/sessions/$SESSION" -H "x-api-key: ada-key"                 # the conversation
-//! curl -i "$BASE/sessions/$SESSION" -H "x-api-key: bob-key"              # 403: it is ada's
+//! curl "$BASE/sessions/$SESSION" -H "x-api-key: ada-key"
+//! curl -i "$BASE/sessions/$SESSION" -H "x-api-key: bob-key"
 //! curl http://127.0.0.1:3000/api/chat -H "x-api-key: ada-key" -H "content-type: application/json" -d '{"message":"Hi"}'
-//! curl http://127.0.0.1:3000/whoami -H "x-api-key: ada-key"              # the app's own route
-//! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"  # 404: nobody from outside gets there
+//! curl http://127.0.0.1:3000/whoami -H "x-api-key: ada-key"
+//! curl -i -X POST http://127.0.0.1:3000/chatkit -H "x-api-key: ada-key"
 //! ```
+//! - 401: who are you? Then a session.
+//! - A run in a second one, the conversation, and for bob a 403: it is ada's.
+//! - One-shot chat, the app's own route, and a 404: nobody from outside gets to its endpoint.
 //!
 //! A request's way: `who_is_it` (the app's own authentication) → `ChatKitRestLayer` → the ChatKit
 //! endpoint for what is REST's or chat's, the app's router for everything else.

@@ -7,13 +7,19 @@
 //! ```
 //! In another terminal, with the same `JWT_SECRET`, make a token as `authenticate_only.rs` says:
 //! ```sh
-//! curl -i http://127.0.0.1:3000/                                           # hello, stranger
-//! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token"         # hello, ada
-//! curl -i http://127.0.0.1:3000/private                                    # 401
-//! curl -i http://127.0.0.1:3000/private -H "Authorization: Bearer $token"  # 429 after the third
-//! curl -i http://127.0.0.1:3000/notes/17 -H "Authorization: Bearer $token" # ada reads 17
-//! curl -i -X DELETE http://127.0.0.1:3000/notes/17                         # 405, and what it may be
+//! curl -i http://127.0.0.1:3000/
+//! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token"
+//! curl -i http://127.0.0.1:3000/private
+//! curl -i http://127.0.0.1:3000/private -H "Authorization: Bearer $token"
+//! curl -i http://127.0.0.1:3000/notes/17 -H "Authorization: Bearer $token"
+//! curl -i -X DELETE http://127.0.0.1:3000/notes/17
 //! ```
+//! - hello, stranger
+//! - hello, ada
+//! - 401
+//! - 429 after the third
+//! - ada reads 17
+//! - 405, and what it may be
 #![expect(clippy::print_stderr, reason = "a program at a terminal, not the library")]
 
 use std::error::Error;

@@ -2,8 +2,11 @@
 //!
 //! ```sh
 //! export CHATKIT_REST__AUTH__SECRET=$(openssl rand -hex 32)
-//! cargo run --example reverse_proxy                                   # the ChatKit server that is built in
-//! cargo run --example reverse_proxy -- http://127.0.0.1:8000/chatkit  # or yours
+//! cargo run --example reverse_proxy
+//! ```
+//! The ChatKit server that is built in answers, or yours:
+//! ```sh
+//! cargo run --example reverse_proxy -- http://127.0.0.1:8000/chatkit
 //! ```
 //! In another terminal, with the same `CHATKIT_REST__AUTH__SECRET`:
 //! ```sh

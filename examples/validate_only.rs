@@ -7,11 +7,15 @@
 //! In another terminal:
 //! ```sh
 //! order() { curl -i http://127.0.0.1:3000/orders -H 'content-type: application/json' -d "$1"; }
-//! order '{"item": "tea", "quantity": 2}'               # 201: 2 × tea
-//! order '{"item": "tea", "quantity": 0, "colour": 7}'  # 400, and what is wrong in both places
-//! order '{"item": "tea", "item": "coffee"}'            # 400: which one is it?
-//! curl -i http://127.0.0.1:3000/orders                 # 200: the layer is for POST alone
+//! order '{"item": "tea", "quantity": 2}'
+//! order '{"item": "tea", "quantity": 0, "colour": 7}'
+//! order '{"item": "tea", "item": "coffee"}'
+//! curl -i http://127.0.0.1:3000/orders
 //! ```
+//! - 201: 2 × tea
+//! - 400, and what is wrong in both places
+//! - 400: which one is it?
+//! - 200: the layer is for POST alone
 #![expect(clippy::print_stderr, reason = "a program at a terminal, not the library")]
 
 use std::error::Error;

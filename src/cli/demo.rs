@@ -25,11 +25,14 @@ use super::{CommandFailure, output, serve, token};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
-  chatkit-rest demo --listen 127.0.0.1:0     takes a free port
+  chatkit-rest demo
+
+On a free port:
+  chatkit-rest demo --listen 127.0.0.1:0
 
 With a model on this machine, or elsewhere with its key in OPENAI_API_KEY:
   chatkit-rest demo --openai --base-url http://127.0.0.1:11434/v1 --model llama3.2
-  chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model …")]
+  chatkit-rest demo --openai --base-url https://api.openai.com/v1 --model NAME")]
 pub(super) struct Demo {
     /// Loopback address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
@@ -75,6 +78,11 @@ impl Demo {
 /// How long the demo's tokens are valid.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// Somebody who tries things out asks faster, and leaves more behind, than the users for whom the
+/// defaults are: the tour alone is some sixty requests, and may be taken again.
+const REQUESTS_PER_MINUTE: u32 = 1000;
+const MAX_SESSIONS: u32 = 1000;
+
 fn configuration(
     sources: Sources,
     listen: SocketAddr,
@@ -91,6 +99,8 @@ fn configuration(
         .set("demo", "auth.secret", secret()?)
         .set("demo", "openai.api_keys", token::setting(key))
         .set("demo", "store.url", format!("sqlite:{file}"))
+        .set("demo", "limits.requests_per_minute", REQUESTS_PER_MINUTE.to_string())
+        .set("demo", "limits.max_sessions", MAX_SESSIONS.to_string())
         .load()?;
     Ok(loaded)
 }
@@ -110,7 +120,8 @@ fn secret() -> Result<String, Error> {
 /// Gives what the demo prints: shell lines that can be pasted as they are, all at once or one by
 /// one. `model` answers, or an echo.
 ///
-/// No comment has a quote or a bracket: interactive zsh reads comments as commands.
+/// What is said in between is a line of the shell, too: interactive zsh takes `#` for a command,
+/// and interactive shells replace what follows a `!`, unless it is in single quotes.
 fn walkthrough(
     address: SocketAddr,
     prefix: &str,
@@ -120,68 +131,83 @@ fn walkthrough(
 ) -> String {
     let [ada, bob] = tokens else { return String::new() };
     let address = SocketAddr::new(reachable(address.ip()), address.port());
-    // `id` is the only `"id"` of these two answers; `user_id` and `session_id` have no quote
-    // before theirs.
-    let id = r#"sed -n 's/.*"id": *"\([^"]*\)".*/\1/p'"#;
     let (who, failure) = match model {
-        Some(model) => (format!("The model {model} answers."), ""),
+        Some(model) => (format!("The model {} answers.", unquoted(model)), ""),
         None => (
             "An echo answers. How to have a model do it: chatkit-rest demo --help".into(),
             ECHO_FAILS,
         ),
     };
+    // `id` is the only `"id"` of the two answers of which `made` gives it; `user_id` and
+    // `session_id` have no quote before theirs.
     let mut lines = format!(
         r#"
-# The demo listens on http://{address}. Its data are gone when it ends (control-C).
-# {who}
-# The API, to read and to try in a browser as ada: http://{address}/docs#token={ada}
-# Paste these lines into another terminal.
+: 'The demo listens on http://{address}. Its data are gone when it ends (control-C).'
+: '{who}'
+: 'In a browser http://{address}/docs#token={ada} is the API, to read and to try as ada.'
+: 'Paste these lines into another terminal.'
 
-# Who you are: ada. And somebody else: bob.
+echo 'Who you are: ada. And somebody else: bob.'
 TOKEN={ada}
 BOB={bob}
 BASE=http://{address}{prefix}
 
-# A service that acts for users, by the API of hosted ChatKit.
+echo 'A service that acts for users, by the API of hosted ChatKit.'
 KEY={key}
 HOSTED=http://{address}{openai}
 
-# A session, and its thread.
-SESSION=$(curl -sS -X POST "$BASE/sessions" -H "authorization: Bearer $TOKEN" | {id})
-THREAD=$(curl -sS -X POST "$BASE/sessions/$SESSION/threads" -H "authorization: Bearer $TOKEN" | {id})
+echo 'A session, and its thread.'
+made() {{
+  answer=$(curl -sS -w " (status %{{http_code}})" -X POST "$1" -H "authorization: Bearer $TOKEN")
+  made=$(printf "%s\n" "$answer" | sed -n 's/.*"data": *{{"id": *"\([^"]*\)".*/\1/p')
+  if [ -n "$made" ]; then echo "$made"; else printf "%s\n" "Nothing was made: $answer" >&2; return 1; fi
+}}
+SESSION=$(made "$BASE/sessions")
+THREAD=$(made "$BASE/sessions/$SESSION/threads")
 
-# A run: the answer streams in as server-sent events.
-curl -N "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":{{"role":"user","content":[{{"type":"input_text","text":"Hello there"}}]}}}}'
+echo 'A run: the answer streams in as server-sent events. The last line is the status.'
+curl -sS -N -w "%{{http_code}}\n" "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":{{"role":"user","content":[{{"type":"input_text","text":"Hello there"}}]}}}}'
 
-# The same as JSON, in the short form.
-curl -sS "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"And again","stream":false}}'; echo
+echo 'The same as JSON, in the short form.'
+curl -sS -w " %{{http_code}}\n" "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"message":"And again","stream":false}}'
 
-# The conversation, and the list of sessions.
-curl -sS "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"; echo
-curl -sS "$BASE/sessions" -H "authorization: Bearer $TOKEN"; echo
+echo 'The conversation, and the list of sessions.'
+curl -sS -w " %{{http_code}}\n" "$BASE/sessions/$SESSION" -H "authorization: Bearer $TOKEN"
+curl -sS -w " %{{http_code}}\n" "$BASE/sessions" -H "authorization: Bearer $TOKEN"
 
-# What the service sees: every user's threads, here as the official openai clients ask for them.
-curl -sS "$HOSTED/threads" -H "authorization: Bearer $KEY"; echo
+echo 'What the service sees: the threads of every user, here as the official openai clients ask for them.'
+curl -sS -w " %{{http_code}}\n" "$HOSTED/threads" -H "authorization: Bearer $KEY"
 
-# The session belongs to ada, so bob gets 403.
-curl -sSi "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"; echo
+echo 'The session belongs to ada, so bob gets 403.'
+curl -sSi -w "\n" "$BASE/sessions/$SESSION" -H "authorization: Bearer $BOB"
 
-# A body with a mistake: 400, and where it is.
-curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"mesage":"Hello"}}'; echo
+echo 'A body with a mistake: 400, and where it is.'
+curl -sSi -w "\n" "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{{"mesage":"Hello"}}'
 "#
     );
     lines.push_str(failure);
+    lines.push('\n');
     lines
 }
 
 /// What only the echo does when it is told to.
 const ECHO_FAILS: &str = r#"
-# The chat server fails before it has said anything: 502 and not a broken 200.
-curl -sSi "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{"message":"/error"}'; echo
+echo 'The chat server fails before it has said anything: 502 and not a broken 200.'
+curl -sSi -w "\n" "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorization: Bearer $TOKEN" -H "content-type: application/json" -d '{"message":"/error"}'
 
-# More words that make it do something: /slow 300 one two three, /tool lookup, /widget, /cut-after 2
-
+echo 'More words that make it do something: /slow 300 one two three, /tool lookup, /widget, /cut-after 2'
 "#;
+
+/// Gives a text that stays on its line and within single quotes.
+fn unquoted(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\'' => '’',
+            c if c.is_control() => ' ',
+            c => c,
+        })
+        .collect()
+}
 
 /// Gives an address that can be connected to, for one that is only good to listen on.
 fn reachable(ip: IpAddr) -> IpAddr {
@@ -230,18 +256,18 @@ mod tests {
 
     #[test]
     fn it_says_who_answers_and_asks_a_model_for_no_echo() {
-        assert!(text().contains("# An echo answers"));
+        assert!(text().contains(": 'An echo answers"));
         let tokens = ["ada.token".to_owned(), "bob.token".to_owned()];
-        let model = Some("m at http://[::1]:1/v1");
+        let model = Some("m\nat 'http://[::1]:1/v1'");
         let address = "127.0.0.1:1".parse().unwrap();
         let text = walkthrough(address, "/x", &tokens, model, ("/y", "k"));
-        assert!(text.contains("# The model m at http://[::1]:1/v1 answers.\n"), "{text}");
+        assert!(text.contains(": 'The model m at ’http://[::1]:1/v1’ answers.'\n"), "{text}");
         assert!(!text.contains("/error") && !text.contains("/slow"), "{text}");
     }
 
     #[test]
     fn its_link_to_the_page_has_adas_token_where_it_is_not_sent() {
-        assert!(text().contains(" http://127.0.0.1:8123/docs#token=ada.token\n"), "{}", text());
+        assert!(text().contains(" http://127.0.0.1:8123/docs#token=ada.token "), "{}", text());
     }
 
     /// Runs the lines in a shell whose `curl` prints its arguments to standard error, one call a
@@ -250,7 +276,7 @@ mod tests {
     #[cfg(unix)]
     fn the_lines_work_when_pasted() {
         let curl = r#"curl() {
-            echo "$*" >&2
+            printf "%s\n" "$*" >&2
             case "$*" in
                 *"/sessions "*"-X POST"* | *"-X POST"*"/sessions "*)
                     echo '{"success":true,"data":{"id":"s-1","user_id":"ada","created_at":"x"}}' ;;
@@ -258,31 +284,42 @@ mod tests {
                     echo '{"success": true, "data": {"id": "t-1", "session_id": "s-1"}}' ;;
             esac
         }"#;
-        let lines = text().split_once("# Who you are").unwrap().1.to_owned();
-        let script = format!("{curl}\n# {lines}");
+        let script = format!("{curl}\n{}", text());
         let ran = Command::new("sh").args(["-euc", &script]).output().unwrap();
         assert!(ran.status.success());
         let calls = String::from_utf8(ran.stderr).unwrap();
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
         assert_eq!(calls.len(), 10, "{calls:#?}");
-        assert!(calls[0].contains(&format!("{base}/sessions -H authorization: Bearer ada.token")));
+        assert!(
+            calls[0]
+                .contains(&format!("-X POST {base}/sessions -H authorization: Bearer ada.token"))
+        );
         assert!(calls[1].contains(&format!("{base}/sessions/s-1/threads ")));
         for (call, is_stream) in [(calls[2], true), (calls[3], false)] {
             assert!(call.contains(&format!("{base}/sessions/s-1/threads/t-1/runs ")), "{call}");
-            assert_eq!(call.starts_with("-N "), is_stream, "{call}");
+            assert_eq!(call.starts_with("-sS -N "), is_stream, "{call}");
             let body = call.split_once("-d ").unwrap().1;
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["stream"] == false, !is_stream);
         }
-        assert!(calls[4].starts_with(&format!("-sS {base}/sessions/s-1 ")));
-        assert!(calls[5].starts_with(&format!("-sS {base}/sessions ")));
-        let threads =
-            "-sS http://127.0.0.1:8123/v1/chatkit/threads -H authorization: Bearer sk-key";
-        assert_eq!(calls[6], threads);
+        assert!(calls[4].contains(&format!(" {base}/sessions/s-1 ")));
+        assert!(calls[5].contains(&format!(" {base}/sessions ")));
+        let threads = " http://127.0.0.1:8123/v1/chatkit/threads -H authorization: Bearer sk-key";
+        assert!(calls[6].ends_with(threads), "{}", calls[6]);
         assert!(calls[7].contains("Bearer bob.token"));
         assert!(calls[8].ends_with(r#"-d {"mesage":"Hello"}"#));
         assert!(calls[9].ends_with(r#"-d {"message":"/error"}"#));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_was_not_made_is_said_with_the_reason() {
+        let curl = r#"curl() { printf '{"error":"RATE_LIMITED"} (status 429)'; }"#;
+        let script = format!("{curl}\n{}", text());
+        let ran = Command::new("sh").args(["-uc", &script]).output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(said, "Nothing was made: {\"error\":\"RATE_LIMITED\"} (status 429)\n".repeat(2));
     }
 
     #[test]

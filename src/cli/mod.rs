@@ -30,10 +30,12 @@ pub(crate) use failure::CommandFailure;
     about = "A REST gateway for self-hosted ChatKit servers.",
     arg_required_else_help = true,
     after_help = "\
-Three commands to start with:
-  chatkit-rest demo                            try it out: no server and no settings needed
-  chatkit-rest check --config gateway.toml     is the configuration right?
-  chatkit-rest serve --config gateway.toml     run the gateway
+Three commands to start with. Try it out, with no server and no settings:
+  chatkit-rest demo
+Is the configuration right?
+  chatkit-rest check --config gateway.toml
+Run the gateway:
+  chatkit-rest serve --config gateway.toml
 
 Settings come from a TOML file, the environment (CHATKIT_REST__SECTION__KEY) and flags; later ones
 win. Exit codes: 0 fine, 1 a run-time failure, 2 wrong usage or configuration."

@@ -61,7 +61,8 @@ impl TokenArguments {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
         if let Some(name) = &self.service {
             let (key, entry) = service_key(name)?;
-            return Ok(output::print(&key_lines(&key, &entry))?);
+            output::print(&key_lines(&key, &entry))?;
+            return Ok(output::explain(&key_explanation(&entry))?);
         }
         let user = UserId::parse(&self.sub.unwrap_or_default())
             .map_err(|error| CommandFailure::Usage(format!("--sub: {error}")))?;
@@ -152,15 +153,17 @@ pub(super) fn setting(entry: &ApiKey) -> String {
 }
 
 fn key_lines(key: &str, entry: &ApiKey) -> String {
+    format!("OPENAI_API_KEY={key}\nCHATKIT_REST__OPENAI__API_KEYS={}\n", setting(entry))
+}
+
+/// Says what the lines are for. Not among them, so that they can be pasted, or read into an
+/// environment.
+fn key_explanation(entry: &ApiKey) -> String {
     format!(
-        "# For the service. It is not kept anywhere else.\n\
-         OPENAI_API_KEY={key}\n\
-         # For the gateway: in its environment,\n\
-         CHATKIT_REST__OPENAI__API_KEYS={}\n\
-         # or in its file.\n\
+        "\nThe first line is for the service; its key is not kept anywhere else. The second is for the\n\
+         environment of the gateway. In its file the same is:\n\n\
          [openai]\n\
          api_keys = [{{ name = \"{}\", sha256 = \"{}\" }}]\n",
-        setting(entry),
         entry.name,
         entry.digest(),
     )

@@ -76,7 +76,10 @@ fn a_model_answers_the_demos_first_question() {
     while !printed.contains("\nBASE=") || !printed.ends_with('\n') {
         assert_ne!(lines.read_line(&mut printed).unwrap(), 0, "it ended after\n{printed}");
     }
-    assert!(printed.contains(&format!("# The model a-model at {base_url} answers.")), "{printed}");
+    assert!(
+        printed.contains(&format!(": 'The model a-model at {base_url} answers.'")),
+        "{printed}"
+    );
     assert!(!printed.contains("planted"), "{printed}");
 
     let variable = |name: &str| {

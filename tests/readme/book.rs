@@ -45,12 +45,12 @@ pub(crate) fn project() -> &'static Path {
 
 /// A block of code: its language and its lines, without the indentation of a list around it.
 pub(crate) struct Block {
-    pub(crate) language: &'static str,
+    pub(crate) language: String,
     pub(crate) code: String,
 }
 
 /// The blocks of code of a page.
-pub(crate) fn blocks(text: &'static str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -58,7 +58,7 @@ pub(crate) fn blocks(text: &'static str) -> Vec<Block> {
         let indent = line.len() - line.trim_start().len();
         let code = lines.by_ref().take_while(|line| line.trim() != "```");
         let code = code.map(|line| line.get(indent..).unwrap_or_default().to_owned() + "\n");
-        blocks.push(Block { language, code: code.collect() });
+        blocks.push(Block { language: language.to_owned(), code: code.collect() });
     }
     blocks
 }

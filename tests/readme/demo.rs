@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use crate::shells::paste_everywhere;
+
 /// A demo on a free port, ended with the test.
 pub(crate) struct Demo {
     process: Child,
@@ -15,7 +17,7 @@ pub(crate) struct Demo {
 }
 
 /// How the last line that it prints begins.
-const LAST: &str = "# More words";
+const LAST: &str = "echo 'More words";
 
 impl Demo {
     pub(crate) fn start() -> Self {
@@ -57,25 +59,37 @@ fn paste(shell: &str) -> String {
     String::from_utf8(ran.stdout).unwrap()
 }
 
+/// Expects the answers to all that it prints, in their order.
+fn assert_answers(shell: &str, mut shown: &str) {
+    for piece in [
+        "data: {\"type\":\"thread.created\"",
+        "You said: Hello there",
+        "\n200\n",
+        "{\"success\":true,\"data\":{\"session_id\":",
+        "You said: And again",
+        "\"message_count\":4",
+        "\"meta\":{\"total\":1,\"has_more\":false,\"after\":null}} 200\n",
+        "{\"object\":\"list\",\"data\":[{\"id\":\"thr_",
+        "HTTP/1.1 403 Forbidden",
+        "HTTP/1.1 400 Bad Request",
+        "\"pointer\":\"/mesage\"",
+        "HTTP/1.1 502 Bad Gateway",
+        "\"allow_retry\":true",
+    ] {
+        shown = shown.split_once(piece).unwrap_or_else(|| panic!("{shell}: {piece}\n{shown}")).1;
+    }
+}
+
 #[test]
 fn what_it_prints_works_when_pasted() {
     for shell in ["bash", "sh"] {
-        let mut shown = &*paste(shell);
-        for piece in [
-            "data: {\"type\":\"thread.created\"",
-            "You said: Hello there",
-            "{\"success\":true,\"data\":{\"session_id\":",
-            "You said: And again",
-            "\"message_count\":4",
-            "\"meta\":{\"total\":1,\"has_more\":false,\"after\":null}}\n",
-            "{\"object\":\"list\",\"data\":[{\"id\":\"thr_",
-            "HTTP/1.1 403 Forbidden",
-            "HTTP/1.1 400 Bad Request",
-            "\"pointer\":\"/mesage\"",
-            "HTTP/1.1 502 Bad Gateway",
-            "\"allow_retry\":true",
-        ] {
-            shown = shown.split_once(piece).unwrap_or_else(|| panic!("{piece}\n{shown}")).1;
-        }
+        assert_answers(shell, &paste(shell));
     }
+}
+
+#[test]
+fn what_it_prints_works_when_pasted_at_a_terminal() {
+    // One for each, as the answers say what is there already.
+    let mut demo = None;
+    paste_everywhere(|| demo.insert(Demo::start()).lines.clone(), assert_answers);
 }

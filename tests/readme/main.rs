@@ -13,6 +13,7 @@ mod book;
 mod demo;
 mod links;
 mod settings;
+mod shells;
 mod tables;
 mod tour;
 

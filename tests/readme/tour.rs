@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::demo::Demo;
 use crate::section;
+use crate::shells::paste_everywhere;
 
 /// One block, and what the page says of its output.
 struct Step {
@@ -29,21 +30,30 @@ fn steps(name: &str) -> Vec<Step> {
 
 const MARK: &str = "=== the next block ===";
 
-/// Runs all blocks in one shell, as a reader does, and gives the output of each.
-fn run(shell: &str, steps: &[Step]) -> Vec<String> {
-    let demo = Demo::start();
-    let mut script = format!("set -eu\n{}\n", demo.variables);
+/// All blocks, as they are pasted into one shell.
+fn script(demo: &Demo, steps: &[Step]) -> String {
+    let mut script = format!("{}\n", demo.variables);
     for step in steps {
         script += &step.script;
         script += "\necho '";
         script += MARK;
         script += "'\n";
     }
+    script
+}
+
+/// Runs all blocks in one shell, as a reader does, and gives the output of each.
+fn run(demo: &Demo, shell: &str, steps: &[Step]) -> Vec<String> {
+    let script = format!("set -eu\n{}", script(demo, steps));
     let ran = Command::new(shell).args(["-c", &script]).output().unwrap();
     let output = String::from_utf8(ran.stdout).unwrap();
     let errors = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{shell}: {}\n{output}\n{errors}", ran.status);
     assert_eq!(errors, "", "{shell}: nothing goes to standard error");
+    outputs(&output)
+}
+
+fn outputs(output: &str) -> Vec<String> {
     let mut outputs: Vec<_> = output.split(&format!("{MARK}\n")).map(str::to_owned).collect();
     outputs.pop();
     outputs
@@ -64,9 +74,16 @@ fn assert_like(output: &str, expected: &str) {
 fn follow(name: &str, shell: &str, least: usize) {
     let steps = steps(name);
     assert!(steps.len() >= least, "{name} has shrunk to {} blocks", steps.len());
-    let outputs = run(shell, &steps);
+    let demo = Demo::start();
+    // Who takes it again finds the demo still there.
+    for _ in 0..3 {
+        assert_steps(&steps, &run(&demo, shell, &steps));
+    }
+}
+
+fn assert_steps(steps: &[Step], outputs: &[String]) {
     assert_eq!(outputs.len(), steps.len());
-    for (step, output) in steps.iter().zip(&outputs) {
+    for (step, output) in steps.iter().zip(outputs) {
         assert_eq!(step.expected.is_empty(), output.is_empty(), "{}\n{output}", step.script);
         assert_like(output, &step.expected);
     }
@@ -80,6 +97,18 @@ fn it_works_in_bash() {
 #[test]
 fn it_works_in_sh() {
     follow("tour", "sh", 10);
+}
+
+#[test]
+fn both_work_at_a_terminal() {
+    for name in ["exchange", "tour"] {
+        let steps = steps(name);
+        let demo = Demo::start();
+        paste_everywhere(
+            || script(&demo, &steps),
+            |_, output| assert_steps(&steps, &outputs(output)),
+        );
+    }
 }
 
 #[test]
