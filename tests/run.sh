@@ -33,6 +33,8 @@ install openapi tests/openapi/setup.sh
 install chromium tests/browser/setup.sh
 # What the manual is pasted into.
 install zsh tests/readme/setup.sh
+# What makes the packages.
+install packages packaging/setup.sh
 # The tests with these don't try again.
 export CHATKIT_REST_TESTS_WITHOUT=$missing
 

@@ -51,10 +51,13 @@ fn command_lines() -> Vec<(Vec<String>, Vec<String>)> {
         }
         let code = block.code.replace("\\\n", " ").replace("--quiet -- ", "-- ");
         let code = code.replace("cargo run --release -- ", "chatkit-rest ");
+        let code = code.replace("cargo run -- ", "chatkit-rest ");
         for line in code.lines() {
             let Some((before, line)) = line.split_once("chatkit-rest ") else { continue };
             // Nothing else is told of the program by its name and a space.
-            assert!(before.is_empty() || before.ends_with("$("), "{line}");
+            let by_a_runner =
+                ["uvx --", "pipx run --", "npx --"].iter().any(|it| before.starts_with(it));
+            assert!(before.is_empty() || before.ends_with("$(") || by_a_runner, "{line}");
             let end = line.find(['#', '|', ')', ';']).unwrap_or(line.len());
             let words: Vec<_> = line[..end].split_whitespace().map(str::to_owned).collect();
             let first = words.iter().position(|word| word.starts_with("--"));
