@@ -110,7 +110,9 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
     let danger_short_secret = read.boolean("auth.danger_short_secret");
     let public_key = public_key(read);
     read.optional("auth.jwks_url", |_| -> Result<(), _> {
-        Err("can't be used: fetching key sets is not in this version; use auth.public_key_file"
+        Err("can't be used: fetching key sets is not in this version. Save the set's key for \
+             signatures as PEM, and name that file in auth.public_key_file and its algorithm, such \
+             as RS256, in auth.algorithms"
             .into())
     });
     let issuer = read.optional("auth.issuer", |text| Ok(text.to_owned()));

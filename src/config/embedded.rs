@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::address;
 use super::meaning::Secret;
 use super::reader::SettingsReader;
 use super::secret;
@@ -83,7 +84,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<EmbeddedConfig> {
 fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
     let kinds = [("echo", ResponderKind::Echo), ("openai", ResponderKind::OpenAi)];
     let kind = read.choice("embedded.responder", &kinds);
-    let base_url = read.optional("embedded.base_url", base_url);
+    let base_url = read.meant("embedded.base_url", optional_base_url, address::meant_url);
     let api_key = api_key(read);
     let model = read.optional("embedded.model", |text| {
         if text.chars().any(char::is_control) {
@@ -120,6 +121,10 @@ fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
         model: model.into_iter().next()?,
         system_prompt: system_prompt.into_iter().next(),
     }))
+}
+
+fn optional_base_url(text: &str) -> Result<Vec<Uri>, String> {
+    if text.is_empty() { Ok(Vec::new()) } else { base_url(text).map(|url| vec![url]) }
 }
 
 fn base_url(text: &str) -> Result<Uri, String> {

@@ -44,7 +44,7 @@ impl fmt::Display for Origin {
 
 /// One fault of a configuration: which setting, which layer, and what was expected.
 ///
-/// Never says what a secret or a key was, nor a URL in which one may be.
+/// Never says what a secret or a key was, nor a URL or a path that may be one or have one in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(super) key: Option<String>,

@@ -30,6 +30,19 @@ pub(super) fn read(path: &Path, max: u64) -> Result<String, String> {
     decode(bytes)
 }
 
+/// Gives where a path starts that is relative, as the end of a sentence; nothing if it isn't.
+pub(super) fn relative_to(path: &Path) -> String {
+    if path.is_absolute() {
+        return String::new();
+    }
+    match std::env::current_dir() {
+        Ok(folder) => {
+            format!("; relative paths start at the working directory, {}", folder.display())
+        }
+        Err(_) => "; relative paths start at the working directory".into(),
+    }
+}
+
 fn decode(bytes: Vec<u8>) -> Result<String, String> {
     // Before the test for UTF-8, which ASCII in UTF-16 without a mark would pass.
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {

@@ -8,6 +8,10 @@ use super::key::{self, KEYS};
 /// place of a TOML file looks like.
 pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
     let leaf = leaf(name);
+    let alias = leaf.to_ascii_lowercase();
+    if let Some((_, key)) = ALIASES.iter().find(|(alias_of, _)| *alias_of == alias) {
+        return Some(key);
+    }
     let mut best: Option<(usize, &'static str)> = None;
     for key in KEYS {
         let mut distance = distance(name, key.name);
@@ -20,6 +24,22 @@ pub(super) fn nearest_key(name: &str) -> Option<&'static str> {
     }
     best.map(|(_, name)| name)
 }
+
+/// What settings are called elsewhere, without their section. None is a setting of ours.
+const ALIASES: [(&str, &str); 12] = [
+    ("base_path", "rest.prefix"),
+    ("bind", "listen"),
+    ("database_url", "store.url"),
+    ("host", "listen"),
+    ("jwks", "auth.public_key_file"),
+    ("jwks_uri", "auth.public_key_file"),
+    ("jwt_secret", "auth.secret"),
+    ("port", "listen"),
+    ("public_key", "auth.public_key_file"),
+    ("public_key_path", "auth.public_key_file"),
+    ("secret_key", "auth.secret"),
+    ("upstream_url", "upstream.url"),
+];
 
 /// Gives the section whose name is nearest to `name`, if one is near.
 pub(super) fn nearest_section(name: &str) -> Option<&'static str> {
@@ -127,8 +147,15 @@ mod tests {
             ("lisen", Some("listen")),
             ("auth.password", None),
             ("colour", None),
+            ("server.port", Some("listen")),
+            ("server.HOST", Some("listen")),
+            ("auth.jwks_uri", Some("auth.public_key_file")),
         ] {
             assert_eq!(nearest_key(name), key, "{name}");
+        }
+        for (alias, key) in ALIASES {
+            assert!(key::find(key).is_some(), "{key}");
+            assert!(KEYS.iter().all(|key| leaf(key.name) != alias), "{alias}");
         }
         assert_eq!(nearest_section("upstrem"), Some("upstream"));
         assert_eq!(nearest_section("database"), None);

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::shown;
 use super::value::Value;
 use crate::authenticate::MAX_LEEWAY;
 use crate::forward::DEFAULT_CLIENT_HEADERS;
@@ -33,8 +34,8 @@ pub(super) enum ValueShape {
     Count(u64, u64),
     /// A duration in this range.
     Duration(Duration, Duration),
-    /// A file that holds a key. What is written here is never shown: a secret is easily put in
-    /// the place of its path.
+    /// A file that holds a key. What doesn't look like a path is not shown: a secret is easily put
+    /// in the place of one.
     KeyFile,
     /// Texts of which each is what this says.
     List(&'static str),
@@ -45,7 +46,9 @@ pub(super) enum ValueShape {
     Status(&'static [&'static str]),
     /// What this says.
     Text(&'static str),
-    /// What this says, and possibly a password or a token with it.
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
+    /// What this says. Shown unless there may be a password or a token in it, or in its place.
     Url(&'static str),
 }
 
@@ -71,6 +74,7 @@ impl ValueShape {
             Self::List(each) => format!("a list of {each}"),
             Self::Secret => "a text".into(),
             Self::Status(statuses) => statuses.join(" or "),
+            Self::Words(words) => format!("a list of {}", words.join(", ")),
             Self::Place(what) | Self::Text(what) | Self::Url(what) => what.into(),
         }
     }
@@ -78,25 +82,20 @@ impl ValueShape {
     /// Tells whether a value may be shown in errors.
     pub(super) fn shows(self, value: &Value) -> bool {
         match self {
-            Self::ApiKeys | Self::KeyFile | Self::Secret | Self::Url(_) => false,
-            Self::Place(_) => value.text().is_some_and(is_without_password),
+            Self::ApiKeys | Self::Secret => false,
+            Self::KeyFile => value.text().is_some_and(shown::is_path),
+            Self::Place(_) => value.text().is_some_and(shown::is_place),
+            Self::Url(_) => value.text().is_none_or(shown::is_url),
             Self::Boolean
             | Self::Choice(_)
             | Self::Count(..)
             | Self::Duration(..)
             | Self::List(_)
             | Self::Status(_)
-            | Self::Text(_) => true,
+            | Self::Text(_)
+            | Self::Words(_) => true,
         }
     }
-}
-
-/// Tells whether a place is a bare name or path, or one after a scheme: without a user, a query or
-/// parameters, which may have a password.
-fn is_without_password(place: &str) -> bool {
-    let rest = place.strip_prefix("sqlite:").or_else(|| Some(place.split_once("://")?.1));
-    let plain = |c: char| c.is_alphanumeric() || "/-._~".contains(c);
-    rest.unwrap_or(place).chars().all(plain)
 }
 
 /// Gives a duration in the notation of the configuration.
@@ -149,7 +148,10 @@ const AT_LEAST_1: ValueShape = ValueShape::Count(1, u32::MAX as u64);
 const BYTES: ValueShape = ValueShape::Count(1, 1 << 30);
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
 const PATH: ValueShape = ValueShape::Text("a path such as \"/api/v1/chatkit\"");
-const ALGORITHMS: &str = "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA or Ed25519";
+const ALGORITHMS: &[&str] = &[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+    "ES384", "EdDSA", "Ed25519",
+];
 
 /// Every setting, by section, in the order of the reference.
 #[rustfmt::skip] // one setting, one paragraph
@@ -231,7 +233,7 @@ pub(super) const KEYS: &[Key] = &[
         "bearer token that every caller must have with `auth.mode = \"none\"`, of at least 16 bytes where others can reach `listen`; empty = none. Whoever has it is every user"),
     key("auth.shared_secret_file", "", ValueShape::KeyFile,
         "file with it, in place of `auth.shared_secret`"),
-    key("auth.algorithms", "HS256", ValueShape::List(ALGORITHMS),
+    key("auth.algorithms", "HS256", ValueShape::Words(ALGORITHMS),
         "signatures that are accepted, all of one kind of key"),
     key("auth.secret", "", ValueShape::Secret,
         "key of HS256, HS384 and HS512"),
@@ -241,8 +243,8 @@ pub(super) const KEYS: &[Key] = &[
         "takes a secret that is shorter than the hash (32, 48 or 64 bytes), or an `auth.shared_secret` of less than 16, on an address that others can reach, too"),
     key("auth.public_key_file", "", ValueShape::KeyFile,
         "PEM file with the public key of the RS, PS and ES algorithms and EdDSA"),
-    key("auth.jwks_url", "", ValueShape::Url("nothing: key sets are not in this version"),
-        "not in this version"),
+    key("auth.jwks_url", "", ValueShape::Url("nothing"),
+        "not in this version: `auth.public_key_file` takes the key of the set"),
     key("auth.issuer", "", ValueShape::Text("a text"),
         "`iss` that tokens must have; empty = any"),
     key("auth.audience", "", ValueShape::Text("a text"),

@@ -10,6 +10,7 @@ use super::error::{Fault, Faults, Origin};
 use super::file::BYTE_ORDER_MARK;
 use super::hint;
 use super::key::{self, Key};
+use super::unquoted;
 use super::value::Value;
 
 /// The values of every setting, from the weakest layer to the strongest.
@@ -72,21 +73,32 @@ pub(super) fn read_toml(
     layers: &mut Layers,
     faults: &mut Vec<Fault>,
 ) -> Result<(), Faults> {
-    let (document, errors) = DeTable::parse_recoverable(text);
+    let (document, mut errors) = DeTable::parse_recoverable(text);
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     let file = |offset: Option<usize>| Origin::File {
         path: path.into(),
         line: offset
             .and_then(|offset| text.get(..offset))
             .map(|above| above.matches('\n').count() + 1),
     };
-    // `message` speaks of the syntax only; `Display` would print the line, secret and all.
-    let broken = errors.iter().map(|error| Fault {
-        key: None,
-        origin: file(error.span().map(|span| span.start)),
-        problem: format!("not TOML: {}", error.message()),
-        hint: None,
-    });
-    let broken: Vec<_> = broken.collect();
+    let mut broken: Vec<Fault> = Vec::new();
+    for error in &errors {
+        let start = error.span().map(|span| span.start);
+        let origin = file(start);
+        if broken.last().is_some_and(|last| last.origin == origin) {
+            continue;
+        }
+        let unquoted = start.and_then(|start| unquoted::told(text, start));
+        let ends_with_its_line = unquoted.is_some();
+        // `message` speaks of the syntax only; `Display` would print the line, secret and all.
+        let problem = unquoted.unwrap_or_else(|| error.message().to_owned());
+        let problem = format!("not TOML: {problem}");
+        broken.push(Fault { key: None, origin, problem, hint: None });
+        // Whatever else is said of the lines below may only be what came of this.
+        if !ends_with_its_line {
+            break;
+        }
+    }
     if !broken.is_empty() {
         return Err(Faults(broken));
     }

@@ -45,7 +45,8 @@
 //! assert!(text.contains("has no unit"));
 //! ```
 //!
-//! Neither they nor `Debug` show a secret, the place where a secret belongs, or a URL.
+//! Neither they nor `Debug` show a secret, or what may be one: what stands in the place of a file's
+//! path and isn't one, a URL with a user or a query.
 //!
 //! # Notation
 //!
@@ -64,6 +65,7 @@
 //!
 #![doc = include_str!("reference.md")]
 
+mod address;
 mod algorithm;
 mod auth;
 mod embedded;
@@ -81,10 +83,12 @@ mod rules;
 mod secret;
 mod sections;
 mod settings;
+mod shown;
 mod sources;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unquoted;
 mod value;
 mod web;
 

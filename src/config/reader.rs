@@ -133,22 +133,30 @@ impl SettingsReader<'_> {
         })
     }
 
-    /// Gives a file or a server, which may be written without its scheme: `meant` puts that there.
-    pub(super) fn place<T>(
+    /// Gives a text that is often written in another way: `meant` gives what was meant by a text that
+    /// is not right, or by a number, as it would have to be written.
+    pub(super) fn meant<T>(
         &mut self,
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
-        meant: impl Fn(&str) -> String,
+        meant: impl Fn(&str) -> Option<String>,
     ) -> Option<T> {
         self.each(name, |shape, value| {
-            let text = value.text().ok_or(Refusal::TYPE)?;
-            parse(text).map_err(|why| {
-                let hint = (shape.shows(value) && !text.contains(':'))
-                    .then(|| meant(text))
-                    .filter(|meant| parse(meant).is_ok())
-                    .map(|meant| format!("{meant:?}"));
-                Refusal { why: Some(why), hint }
-            })
+            let number =
+                if let Value::Integer(number) = value { number.to_string() } else { String::new() };
+            let (text, why) = match value.text() {
+                Some(text) => match parse(text) {
+                    Ok(parsed) => return Ok(parsed),
+                    Err(why) => (text, Some(why)),
+                },
+                None => (&*number, None),
+            };
+            let hint = Some(text)
+                .filter(|_| shape.shows(value))
+                .and_then(&meant)
+                .filter(|meant| parse(meant).is_ok())
+                .map(|meant| format!("{meant:?}"));
+            Err(Refusal { why, hint })
         })
     }
 

@@ -12,7 +12,9 @@ pub fn reference() -> String {
     for key in KEYS {
         let default = match (key.shape, key.default) {
             (ValueShape::List(_) | ValueShape::ApiKeys, "") => "`[]`".to_owned(),
-            (ValueShape::List(_), list) => format!("`[\"{}\"]`", list.replace(',', "\", \"")),
+            (ValueShape::List(_) | ValueShape::Words(_), list) => {
+                format!("`[\"{}\"]`", list.replace(',', "\", \""))
+            }
             (ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_), bare) => {
                 format!("`{bare}`")
             }
@@ -31,6 +33,7 @@ pub fn reference() -> String {
             ValueShape::List(what) => format!("list of {}", what.replace('"', "`")),
             ValueShape::Secret => "a secret".into(),
             ValueShape::Status(statuses) => statuses.join(", "),
+            ValueShape::Words(words) => format!("list of {}", words.join(", ")),
             ValueShape::Place(what) | ValueShape::Text(what) | ValueShape::Url(what) => {
                 what.replace('"', "`")
             }

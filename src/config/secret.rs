@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::{self, BYTE_ORDER_MARK};
+use super::key::ValueShape;
 use super::meaning::Secret;
 use super::reader::SettingsReader;
 
@@ -42,7 +43,8 @@ pub(super) fn read(
     Some(vec![(file_setting, Secret::new(secret))])
 }
 
-/// Gives a key's file. Its path is not shown: a secret is easily put in the place of it.
+/// Gives a key's file. What doesn't look like its path is not shown: a secret is easily put in the
+/// place of it.
 pub(super) fn key_file(
     read: &mut SettingsReader<'_>,
     name: &'static str,
@@ -51,7 +53,14 @@ pub(super) fn key_file(
     match file::read(path, file::MAX_KEY_BYTES) {
         Ok(text) => Some(text),
         Err(problem) => {
-            read.refuse(name, format!("the file can't be used: {problem}"));
+            let top = read.layers.top(name).map(|top| &top.value);
+            let shown = top.filter(|value| ValueShape::KeyFile.shows(value));
+            let file = shown.map_or_else(
+                || "the file (whose path is not shown, as it may be a secret)".to_owned(),
+                |path| format!("the file {}", path.shown(true)),
+            );
+            let from = file::relative_to(path);
+            read.refuse(name, format!("{file} can't be used: {problem}{from}"));
             None
         }
     }

@@ -3,9 +3,9 @@
 //! A section is read to its end before it is put together, so that every fault is found in one
 //! go; it is `None` where one of its settings is at fault.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use super::address;
 use super::meaning::{self, LogFormat, LogLevel};
 use super::reader::SettingsReader;
 use super::settings::{
@@ -19,13 +19,8 @@ use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
 use crate::validate::UnknownRequests;
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "is not an IP address with a port".to_owned())
-}
-
 pub(super) fn server(read: &mut SettingsReader<'_>) -> Option<ServerConfig> {
-    let public_url =
-        read.place("server.public_url", web::public_url, |text| format!("https://{text}"));
+    let public_url = read.meant("server.public_url", web::public_url, address::meant_public_url);
     let header_timeout = read.duration("server.header_timeout");
     let body_timeout = read.duration("server.body_timeout");
     let idle_timeout = read.duration("server.idle_timeout");
@@ -52,7 +47,7 @@ pub(super) fn rest(read: &mut SettingsReader<'_>) -> Option<RestConfig> {
 }
 
 pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> {
-    let url = read.text("upstream.url", Upstream::parse);
+    let url = read.meant("upstream.url", Upstream::parse, address::meant_upstream);
     let connect_timeout = read.duration("upstream.connect_timeout");
     let first_byte_timeout = read.duration("upstream.first_byte_timeout");
     let idle_timeout = read.duration("upstream.idle_timeout");
@@ -86,7 +81,7 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
 }
 
 pub(super) fn store(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
-    Some(StoreConfig { url: read.place("store.url", StoreUrl::parse, StoreUrl::meant)? })
+    Some(StoreConfig { url: read.meant("store.url", StoreUrl::parse, StoreUrl::meant)? })
 }
 
 pub(super) fn session(read: &mut SettingsReader<'_>) -> Option<SessionConfig> {
@@ -192,6 +187,10 @@ pub(super) fn log(read: &mut SettingsReader<'_>) -> Option<LogConfig> {
 }
 
 pub(super) fn admin(read: &mut SettingsReader<'_>) -> Option<AdminConfig> {
-    let listen = read.optional("admin.listen", address)?;
-    Some(AdminConfig { listen: listen.into_iter().next() })
+    let optional = |text: &str| match text {
+        "" => Ok(None),
+        text => address::listener(text).map(Some),
+    };
+    let listen = read.meant("admin.listen", optional, address::meant_listener)?;
+    Some(AdminConfig { listen })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::Offset;
 
+use super::address;
 use super::auth;
 use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
@@ -197,7 +198,7 @@ pub struct Setting {
 
 /// Gives all sections; `None` where any of them has a fault.
 fn config(read: &mut SettingsReader<'_>) -> Option<Config> {
-    let listen = read.text("listen", sections::address);
+    let listen = read.meant("listen", address::listener, address::meant_listener);
     let server = sections::server(read);
     let rest = sections::rest(read);
     let upstream = sections::upstream(read);
@@ -241,9 +242,8 @@ fn settings(layers: &Layers) -> Vec<Setting> {
         let Some(top) = layers.top(key.name) else { continue };
         if top.origin != Origin::Default {
             let shown = match (key.shape, top.value.text()) {
-                (ValueShape::ApiKeys | ValueShape::KeyFile | ValueShape::Secret, _) => {
-                    "(hidden)".into()
-                }
+                (ValueShape::ApiKeys | ValueShape::Secret, _) => "(hidden)".into(),
+                (ValueShape::KeyFile, _) if !key.shape.shows(&top.value) => "(hidden)".into(),
                 // It was read, so there is no password in it; there may be a token in its query.
                 (ValueShape::Place(_) | ValueShape::Url(_), Some(url)) => {
                     let url = url.split('?').next().unwrap_or_default();
@@ -261,7 +261,7 @@ fn unreadable(path: &Path, problem: &str) -> Fault {
     Fault {
         key: None,
         origin: Origin::File { path: path.into(), line: None },
-        problem: format!("can't be read: {problem}"),
+        problem: format!("can't be read: {problem}{}", file::relative_to(path)),
         hint: None,
     }
 }

@@ -58,8 +58,14 @@ impl StoreUrl {
     }
 
     /// Gives what was probably meant by a text without a scheme.
-    pub(super) fn meant(text: &str) -> String {
-        if text == "memory" { "memory:".into() } else { format!("sqlite:{text}") }
+    pub(super) fn meant(text: &str) -> Option<String> {
+        match text {
+            "memory" | ":memory:" | "sqlite::memory:" | "sqlite://:memory:" => {
+                Some("memory:".into())
+            }
+            text if text.contains(':') => None,
+            text => Some(format!("sqlite:{text}")),
+        }
     }
 
     /// Gives what is allowed but probably not what was meant.

@@ -97,6 +97,9 @@ fn web_url(text: &str) -> Result<Uri, String> {
     if text.contains('#') {
         return Err("has a fragment".into());
     }
+    if !text.contains("://") {
+        return Err("does not begin with http:// or https://".into());
+    }
     let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err("is not an absolute URL".into());

@@ -132,7 +132,7 @@ fn literal(name: &str, word: &str) -> String {
     };
     match key.shape {
         ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => word.into(),
-        ValueShape::List(_) => list(&|entry| format!("{entry:?}")),
+        ValueShape::List(_) | ValueShape::Words(_) => list(&|entry| format!("{entry:?}")),
         ValueShape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();
             format!("{{ name = {name:?}, sha256 = {sha256:?} }}")

@@ -208,7 +208,7 @@ fn contradictions_name_both_sides() {
         ("[auth]\nalgorithms = []", "is empty: no token could be verified"),
         ("[auth]\nalgorithms = [\"EdDSA\"]", "auth.public_key_file (default): missing"),
         (
-            "[auth]\njwks_url = \"https://planted/\"",
+            "[auth]\njwks_url = \"https://host/?planted\"",
             "auth.jwks_url (file x.toml, line 2): a text that is not shown here can't be \
              used: fetching key sets is not in this version",
         ),
@@ -218,7 +218,8 @@ fn contradictions_name_both_sides() {
         ),
         (
             "[auth]\nsecret_file = \"planted\"",
-            "auth.secret_file (file x.toml, line 2): the file can't be used: No such file",
+            "auth.secret_file (file x.toml, line 2): the file (whose path is not shown, as it may be \
+             a secret) can't be used: No such file",
         ),
         (
             "[auth]\nsecret = \"planted\"\n[admin]\nlisten = \"0.0.0.0:8080\"",
