@@ -39,6 +39,8 @@ pub enum JsonError {
         /// The column, from 1.
         column: usize,
     },
+    /// There is nothing, or nothing but blanks.
+    Empty,
     /// Deeper than [`MAX_DEPTH`].
     TooDeep,
     /// It has more values than are allowed. What comes after them was not looked at.
@@ -69,6 +71,7 @@ impl fmt::Display for JsonError {
             Self::DuplicateKey { line, column } => {
                 write!(f, "An object has the same key twice (line {line}, column {column}).")
             }
+            Self::Empty => f.write_str("The body is empty; JSON is expected."),
             Self::TooDeep => write!(f, "The body is nested deeper than {MAX_DEPTH} levels."),
             Self::TooMany { max } => {
                 write!(f, "The body has more than {max} JSON values, keys counted; send fewer.")
@@ -94,6 +97,7 @@ impl From<JsonError> for Rejection {
                 .because("the body has more values than limits.max_json_values"),
             JsonError::ByteOrderMark
             | JsonError::DuplicateKey { .. }
+            | JsonError::Empty
             | JsonError::TooDeep
             | JsonError::Syntax { .. }
             | JsonError::Utf8 { .. } => Self::new(Code::InvalidJson).message(text),
@@ -181,8 +185,14 @@ pub(crate) fn read(
         .and_then(|value| deserializer.end().map(|()| value));
     match value {
         Ok(value) => Ok(Parsed { value, measured_chars: state.measured_chars }),
+        Err(_) if is_blank(text) => Err(JsonError::Empty),
         Err(error) => Err(JsonFlaw::told(state.flaw, error.line(), error.column())),
     }
+}
+
+/// Tells whether a text has nothing but what may stand between JSON's values (RFC 8259 section 2).
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| b" \t\n\r".contains(&byte))
 }
 
 /// What makes JSON other than it is accepted.
@@ -319,8 +329,10 @@ mod tests {
         {
             assert_eq!(parse(bytes), Err(JsonError::ByteOrderMark), "{bytes:?}");
         }
-        for text in ["", " ", " \u{feff}{}", "{} {}", "NaN", "[1,]", r#""\ud800""#, "'a'", "1e999"]
-        {
+        for text in ["", " ", "\r\n\t"] {
+            assert_eq!(parse(text.as_bytes()), Err(JsonError::Empty), "{text:?}");
+        }
+        for text in [" \u{feff}{}", "{} {}", "NaN", "[1,]", r#""\ud800""#, "'a'", "1e999"] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(matches!(error, JsonError::Syntax { .. }), "{text:?}: {error:?}");
         }

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed as _, Deserializer as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::skim::{Skim, State, beginning};
-use super::{JsonError, JsonFlaw, TextVisitor};
+use super::{JsonError, JsonFlaw, TextVisitor, is_blank};
 
 /// The most values that are looked at. No body of texts has as many.
 const MAX_VALUES: usize = 10_000;
@@ -56,6 +56,7 @@ pub(crate) fn outline<'a>(bytes: &'a [u8], names: [&str; 2]) -> Result<Outline<'
     match (read.and_then(|()| deserializer.end()), state.flaw) {
         (Ok(()), _) => Ok(outline),
         (Err(_), Some(JsonFlaw::TooMany { .. })) => Ok(Outline { is_cut: true, ..outline }),
+        (Err(_), _) if is_blank(text) => Err(JsonError::Empty),
         (Err(error), flaw) => Err(JsonFlaw::told(flaw, error.line(), error.column())),
     }
 }
@@ -149,6 +150,9 @@ mod tests {
         ] {
             let expected = parse(body.as_bytes()).unwrap_err();
             assert_eq!(read(body).unwrap_err(), expected, "{body}");
+        }
+        for body in ["", " ", "\n"] {
+            assert_eq!(read(body).unwrap_err(), JsonError::Empty, "{body:?}");
         }
         let utf8 = outline(b"{\"long\":\"\xff\"}", ["long", "short"]).unwrap_err();
         assert_eq!(utf8, JsonError::Utf8 { offset: 9 });
