@@ -1,5 +1,6 @@
 //! Where log lines go: to standard error, as `[log]` says.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 
 use super::log_json::JsonLines;
@@ -28,14 +29,24 @@ pub(super) enum LogLines {
 /// If that was done before.
 pub(super) fn start(log: &LogConfig, shown: LogLines) -> Result<LogGuard, Error> {
     let terminal = io::stderr().is_terminal();
-    // The convention of no-color.org.
-    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colours = terminal && has_colours(|name| std::env::var_os(name));
     let (writer, guard) = log_writer::start(io::stderr())
         .map_err(|error| Error::io("could not start to write the log", error))?;
     let dispatch = dispatch(log, shown, terminal, colours, writer)?;
     tracing::dispatcher::set_global_default(dispatch)
         .map_err(|_| Error::config("log lines already go somewhere"))?;
     Ok(guard)
+}
+
+/// Tells whether a terminal knows no sequences, neither for colours nor to write over a line.
+pub(super) fn is_dumb(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Tells whether a terminal is to be given colours: not a dumb one, and not by the convention of
+/// no-color.org.
+fn has_colours(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    !is_dumb(&variable) && variable("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Gives what writes log lines to `writer`.
@@ -128,6 +139,23 @@ mod tests {
         assert_eq!(text, "first number=7\n");
         let line = written("auto", "info", LogLines::Short, false);
         assert!(line.starts_with('{'), "{line}");
+    }
+
+    #[test]
+    fn who_wants_no_colours_gets_none() {
+        for (variables, expected) in [
+            (&[][..], true),
+            (&[("TERM", "xterm-256color")], true),
+            (&[("TERM", "dumb")], false),
+            (&[("NO_COLOR", "")], true),
+            (&[("NO_COLOR", "1")], false),
+            (&[("TERM", "dumb"), ("NO_COLOR", "")], false),
+        ] {
+            let of = |name: &str| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+            };
+            assert_eq!(has_colours(of), expected, "{variables:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -200,7 +201,7 @@ impl LogLine {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let duration_ms = self.begun.elapsed().as_secs_f64() * 1000.0;
+        let duration_ms = milliseconds(self.begun.elapsed());
         let code = self.refused.as_ref().map(Refused::code);
         let cause = self.refused.as_ref().and_then(Refused::cause).map(shown);
         let cause = cause.as_deref();
@@ -244,6 +245,11 @@ impl Drop for LogLine {
     }
 }
 
+/// Gives a duration in milliseconds, to two places: what comes after them is noise.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
 /// The service of [`UserLayer`](super::UserLayer).
 #[derive(Clone, Debug)]
 pub struct User<S> {
@@ -274,5 +280,19 @@ where
             record.caller(request.body().principal());
         }
         self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_two_places() {
+        for (nanos, ms) in
+            [(0, "0.0"), (1_234_567, "1.23"), (1_235_000, "1.24"), (99_999_999, "100.0")]
+        {
+            assert_eq!(format!("{:?}", milliseconds(Duration::from_nanos(nanos))), ms);
+        }
     }
 }

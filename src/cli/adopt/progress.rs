@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::logging;
+
 /// How often progress is told, on a terminal and elsewhere.
 const OFTEN: Duration = Duration::from_millis(500);
 const SELDOM: Duration = Duration::from_secs(5);
@@ -21,7 +23,8 @@ pub(super) struct ProgressMeter {
 
 impl ProgressMeter {
     pub(super) fn new(size: Option<u64>) -> Self {
-        let on_terminal = stderr().is_terminal();
+        let on_terminal =
+            stderr().is_terminal() && !logging::is_dumb(|name| std::env::var_os(name));
         Self { on_terminal, told: Instant::now(), lines: 0, bytes: 0, size }
     }
 
