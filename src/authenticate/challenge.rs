@@ -8,6 +8,9 @@ use crate::rejection::{Code, Rejection};
 /// Why a request has no principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unauthenticated {
+    /// `Authorization` has the scheme, and nothing after it: mostly the variable is empty from which the
+    /// token was to come.
+    EmptyBearer,
     /// Nothing but the address says who may call, and the request names another host.
     ForeignHost,
     /// A page of another site made the browser send its cookie.
@@ -53,6 +56,12 @@ impl From<Unauthenticated> for Rejection {
                  error_description=\"Exactly one bearer token is expected.\"",
                 "Exactly one bearer token is expected.",
                 cause,
+            ),
+            Unauthenticated::EmptyBearer => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
+                 error_description=\"There is no token after Bearer.\"",
+                "There is no token after Bearer.",
+                "there is no token after Bearer",
             ),
             Unauthenticated::InvalidKey { any } => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \

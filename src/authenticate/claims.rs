@@ -67,6 +67,9 @@ impl ClaimRules {
             Some(Value::Number(id)) if self.user_claim != "sub" && (id.is_i64() || id.is_u64()) => {
                 UserId::parse(&id.to_string())
             }
+            Some(Value::Number(_)) if self.user_claim == "sub" => {
+                return Err(InvalidToken::NumericSubject);
+            }
             _ => return Err(InvalidToken::NoUser),
         };
         parsed.map_err(InvalidToken::User)

@@ -32,6 +32,8 @@ pub enum InvalidToken {
     NoExpiry,
     /// The claim that names the user is missing, or not of the right type.
     NoUser,
+    /// `sub` is to name the user, and is a number, which a subject never is (RFC 7519 section 4.1.2).
+    NumericSubject,
     /// `nbf` is yet to come.
     NotYetValid,
     /// It says that it is an ID, refresh or logout token, or another that is not for access.
@@ -61,7 +63,13 @@ impl InvalidToken {
             Self::Issuer => "the token's iss is not the configured one",
             Self::Malformed => "the token is malformed",
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
-            Self::NoUser => "the token's user claim is missing or of the wrong type",
+            Self::NoUser => {
+                "the token's user claim (auth.user_claim) is missing or of the wrong type"
+            }
+            Self::NumericSubject => {
+                "the token's sub is a number, and RFC 7519 has it as a text: have the issuer write \
+                 it as one, or name another claim in auth.user_claim, which may be a number"
+            }
             Self::NotYetValid => "the token's nbf is yet to come",
             Self::Purpose => {
                 "the token says that it is an ID, refresh or logout token, not for access"

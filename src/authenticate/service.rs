@@ -62,7 +62,9 @@ impl<S> Authenticate<S> {
             Verification::Trust(trust) => {
                 let token = token::authorization(request);
                 // It may hold a secret, whose holder must not become whom the path names.
-                if let Err(fault @ Unauthenticated::InvalidRequest(_)) = token
+                if let Err(
+                    fault @ (Unauthenticated::EmptyBearer | Unauthenticated::InvalidRequest(_)),
+                ) = token
                     && self.other.client_secrets.is_some()
                 {
                     return Err(fault);

@@ -143,6 +143,9 @@ fn bearer(value: &HeaderValue) -> Result<Option<&str>, Unauthenticated> {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = token {
         token = rest;
     }
+    if token.is_empty() {
+        return Err(Unauthenticated::EmptyBearer);
+    }
     token68(token).map(Some).ok_or(MALFORMED)
 }
 

@@ -95,6 +95,7 @@ fn may_be_stricter(invalid: InvalidToken) -> bool {
         | InvalidToken::Malformed
         | InvalidToken::NoExpiry
         | InvalidToken::NoUser
+        | InvalidToken::NumericSubject
         | InvalidToken::NotYetValid
         | InvalidToken::Purpose
         | InvalidToken::TooLong
@@ -145,7 +146,11 @@ fn stricter() -> Vec<(&'static str, String, InvalidToken)> {
             I::NotYetValid,
         ),
         ("no user", whole(format!(r#"{{"exp":{exp}}}"#)), I::NoUser),
-        ("a user that is a number", whole(format!(r#"{{"sub":7,"exp":{exp}}}"#)), I::NoUser),
+        (
+            "a user that is a number",
+            whole(format!(r#"{{"sub":7,"exp":{exp}}}"#)),
+            I::NumericSubject,
+        ),
         (
             "a user that can't be one",
             whole(format!(r#"{{"sub":"a\nb","exp":{exp}}}"#)),

@@ -52,7 +52,8 @@ fn a_claim_is_good_or_bad() {
         // sub: a string that can be a user id.
         (without("sub"), Err(I::NoUser)),
         (with("sub", Value::Null), Err(I::NoUser)),
-        (with("sub", 7), Err(I::NoUser)),
+        (with("sub", 7), Err(I::NumericSubject)),
+        (with("sub", 7.5), Err(I::NumericSubject)),
         (with("sub", json!(["ada"])), Err(I::NoUser)),
         (with("sub", ""), Err(I::User(InvalidUserId::Empty))),
         (with("sub", "a\r\nx: y"), Err(I::User(InvalidUserId::ControlCharacter))),

@@ -30,7 +30,9 @@ async fn what_cannot_be_read_is_nobody_where_secrets_count() {
         for path in ["/x", "/api/eve/chat"] {
             let reply = send(&layer, to(path)).await;
             assert_eq!(reply.status(), 401, "{headers:?}");
-            assert_eq!(reply.headers()["www-authenticate"], TWO);
+            let is_empty = headers == [("authorization", "Bearer")];
+            let challenge = if is_empty { EMPTY } else { TWO };
+            assert_eq!(reply.headers()["www-authenticate"], challenge);
         }
         assert_eq!(text(send(&anyone, to("/api/eve/chat")).await).await, "eve");
     }
@@ -160,7 +162,7 @@ async fn a_shared_secret_is_asked_of_everyone() {
         (Some(bearer("Key-0123456789abcdef0123456789~/=")), INVALID, wrong),
         (Some(bearer("key-0123456789abcdef0123456789~/==")), INVALID, wrong),
         (Some(bearer(&sign(&claims()))), INVALID, wrong),
-        (Some(bearer("")), TWO, "the Authorization header is malformed"),
+        (Some(bearer("")), EMPTY, "there is no token after Bearer"),
         (Some(format!("Basic {secret}")), CHALLENGE, "there is no token"),
         (Some(bearer(secret)), "", ""),
     ] {
