@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::connect::MaybeTlsStream;
+use super::error::NoHttp;
 use super::gate::Gate;
 use super::timeouts::{Alarm, DeadlineWatch, Timeouts};
 use super::{ForwardError, ForwardErrorKind};
@@ -173,7 +174,8 @@ fn unanswered(mut error: TrySendError<Request<OutgoingBody>>) -> SendError {
     let request = error.take_message();
     let error = error.into_error();
     let kind = if error.is_user() { ForwardErrorKind::Request } else { ForwardErrorKind::Head };
-    let error = ForwardError::new(kind).with(error);
+    let source: BoxError = if error.is_parse() { NoHttp(error).into() } else { error.into() };
+    let error = ForwardError::new(kind).with(source);
     match request {
         Some(request) => SendError::Unsent(Box::new(request), error),
         None => SendError::Failed(error),

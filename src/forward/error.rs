@@ -144,6 +144,27 @@ impl fmt::Display for NameError {
 #[cfg(feature = "forward")]
 impl std::error::Error for NameError {}
 
+/// The upstream answered with something that isn't HTTP.
+#[cfg(feature = "forward")]
+#[derive(Debug)]
+pub(super) struct NoHttp(pub(super) hyper::Error);
+
+#[cfg(feature = "forward")]
+impl fmt::Display for NoHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "it does not answer in HTTP/1.1; if it speaks TLS, its URL begins with https://",
+        )
+    }
+}
+
+#[cfg(feature = "forward")]
+impl std::error::Error for NoHttp {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 fn why_unconnected(error: &std::io::Error) -> Option<ProxyError> {
     use std::io::ErrorKind as K;
     #[cfg(feature = "forward")]
@@ -151,6 +172,10 @@ fn why_unconnected(error: &std::io::Error) -> Option<ProxyError> {
     #[cfg(feature = "forward")]
     if inner.and_then(|inner| inner.downcast_ref::<NameError>()).is_some() {
         return Some(ProxyError::DnsError);
+    }
+    #[cfg(feature = "tls")]
+    if inner.and_then(|inner| inner.downcast_ref::<super::tls::NoTls>()).is_some() {
+        return Some(ProxyError::TlsProtocolError);
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = inner.and_then(|inner| inner.downcast_ref()) {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -5,9 +6,9 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, Error as RustlsError, InvalidMessage};
 
 use super::UpstreamUrl;
 use crate::error::Error;
@@ -33,7 +34,34 @@ impl Tls {
     }
 
     pub(super) async fn handshake(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), tcp).await
+        self.connector.connect(self.name.clone(), tcp).await.map_err(hinted)
+    }
+}
+
+/// The upstream answered with something that isn't TLS.
+#[derive(Debug)]
+pub(super) struct NoTls(RustlsError);
+
+impl fmt::Display for NoTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "it does not answer in TLS; if it speaks plain HTTP, its URL begins with http:// ({})",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NoTls {}
+
+/// Marks what a server without TLS makes of a handshake.
+fn hinted(error: io::Error) -> io::Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match tls {
+        Some(no_tls @ RustlsError::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            io::Error::new(error.kind(), NoTls(no_tls.clone()))
+        }
+        _ => error,
     }
 }
 

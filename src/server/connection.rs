@@ -43,6 +43,9 @@ fn tick(timeouts: &ConnectionTimeouts) -> Duration {
     (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5))
 }
 
+/// What every connection with TLS begins with: a record of the handshake, whose version begins with 3.
+const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
+
 const MAX_HEADERS: usize = 100;
 const MAX_H2_STREAMS: u32 = 250;
 const H2_STREAM_WINDOW_BYTES: u32 = 65_535;
@@ -79,6 +82,12 @@ pub(super) async fn serve<S, R>(
             Some(Err(_)) | None => return,
         }
     };
+    if first.starts_with(TLS_HANDSHAKE) {
+        tracing::info!(
+            "a client speaks TLS where plain HTTP is spoken: its URL begins with http://, or TLS is \
+             to end at a proxy in front"
+        );
+    }
     let activity = Arc::new(Activity::new(http2));
     let io = TokioIo::new(Watched::new(stream, first, Arc::clone(&activity)));
     let counted = Counted::new(service, Arc::clone(&activity));

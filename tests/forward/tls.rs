@@ -133,5 +133,25 @@ async fn a_server_without_tls_is_not_talked_to() {
     let call = call(&client, request());
     let mut peer = upstream.accept().await;
     peer.send("HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    assert_eq!(kind(soon(call).await.unwrap()), Kind::Connect);
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Connect);
+    assert_eq!(error.proxy_error().as_str(), "tls_protocol_error");
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(said.contains("its URL begins with http:// (received corrupt message"), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_known_by_its_answer() {
+    let upstream = Upstream::bind().await;
+    let url = format!("http://localhost:{}/", upstream.address().port());
+    let client = client(UpstreamUrl::parse(&url).unwrap());
+    let call = call(&client, request());
+    let mut peer = upstream.accept().await;
+    // A fatal alert: that is no handshake.
+    peer.send("\x15\x03\x01\0\x02\x02\x46").await;
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Head);
+    assert_eq!(error.proxy_error().as_str(), "http_protocol_error");
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(said.ends_with("if it speaks TLS, its URL begins with https://"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! One request has one meaning, or none.
 
-use crate::support::{End, Gateway, PREFIX, TestRequest, Upstream, token};
+use crate::support::{End, Gateway, PREFIX, TestRequest, Upstream, everything_logged, token};
 
 fn head(request_line: &str, fields: &str) -> String {
     let token = token("ada");
@@ -120,6 +120,8 @@ async fn garbage_is_closed() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(!answer.contains(" 200 "), "{answer}");
     }
+    let logged = everything_logged();
+    assert_eq!(logged.matches("a client speaks TLS where plain HTTP is spoken").count(), 1);
     gateway.settle().await;
 }
 
