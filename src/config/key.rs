@@ -1,7 +1,7 @@
 //! The one list of settings.
 //!
 //! Everything that knows a setting's name gets it from here: the layers, the hints for a name
-//! that is not known, the table in the documentation, and the tests that hold them together.
+//! that is not known, the table in the documentation, the schema of the file, and the tests that hold them together.
 
 use std::time::Duration;
 

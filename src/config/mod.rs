@@ -80,6 +80,7 @@ mod reference;
 #[cfg(feature = "server")]
 mod rooms;
 mod rules;
+mod schema;
 mod secret;
 mod sections;
 mod settings;
@@ -98,6 +99,7 @@ pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{ApiKey, LogFormat, LogLevel, Secret, duration};
 pub use reference::reference;
+pub use schema::schema;
 pub use settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, Config, CorsConfig, LimitsConfig, LogConfig,
     OpenAiConfig, PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig,

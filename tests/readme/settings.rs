@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use chatkit_rest::config::Sources;
+use chatkit_rest::config::{Sources, schema};
 
 use crate::book::{PAGES, blocks};
 
@@ -12,6 +12,7 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/rsa.public
 
 #[test]
 fn every_file_of_settings_is_taken_without_a_note() {
+    let schema = jsonschema::draft202012::new(&schema()).unwrap();
     let mut seen = 0;
     for page in PAGES {
         for block in blocks(page.text).into_iter().filter(|block| block.language == "toml") {
@@ -21,6 +22,8 @@ fn every_file_of_settings_is_taken_without_a_note() {
                 let secret = "0123456789abcdef0123456789abcdef";
                 sources = sources.environment([("CHATKIT_REST__AUTH__SECRET", secret)]);
             }
+            let parsed: serde_json::Value = toml::from_str(&text).unwrap();
+            assert!(schema.is_valid(&parsed), "{}: {:?}", page.path, schema.validate(&parsed));
             let loaded = sources.load();
             let loaded = loaded.unwrap_or_else(|faults| panic!("{}: {faults}\n{text}", page.path));
             let notes: Vec<_> = loaded.notes.iter().map(ToString::to_string).collect();

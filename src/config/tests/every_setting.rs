@@ -9,10 +9,10 @@ use crate::surface::InvalidStatus;
 use crate::validate::UnknownRequests;
 
 /// A key's name, a value other than its default, and whether a configuration has that value.
-type Row = (&'static str, &'static str, fn(&Config) -> bool);
+pub(super) type Row = (&'static str, &'static str, fn(&Config) -> bool);
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     ("listen", "127.0.0.2:9", |c| c.listen == "127.0.0.2:9".parse().unwrap()),
     ("server.public_url", "https://a.example/ai/", |c| c.server.public_url.as_ref().is_some_and(|u| u.to_string() == "https://a.example/ai")),
     ("server.header_timeout", "11s", |c| c.server.header_timeout == secs(11)),

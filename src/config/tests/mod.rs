@@ -2,6 +2,7 @@
 
 mod every_setting;
 mod faults;
+mod schema;
 mod words;
 
 use std::num::NonZeroU32;
