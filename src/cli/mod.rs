@@ -1,9 +1,11 @@
 //! The command line: one file per command, and what they share.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod adopt;
 mod check;
+mod completions;
+mod config;
 mod contract;
 mod demo;
 mod failure;
@@ -11,6 +13,7 @@ mod log_json;
 mod log_short;
 mod log_writer;
 mod logging;
+mod man;
 mod model;
 mod openapi;
 mod output;
@@ -49,8 +52,11 @@ pub(crate) struct Arguments {
 enum Command {
     Adopt(adopt::Adopt),
     Check(check::Check),
+    Completions(completions::Completions),
+    Config(config::Config),
     Contract(contract::Contract),
     Demo(demo::Demo),
+    Man(man::Man),
     Openapi(openapi::Openapi),
     Quarantine(quarantine::Quarantine),
     Serve(serve::Serve),
@@ -63,8 +69,11 @@ impl Arguments {
         match self.command {
             Command::Adopt(adopt) => adopt.run(),
             Command::Check(check) => check.run(),
+            Command::Completions(completions) => completions.run(Self::command()),
+            Command::Config(config) => config.run(),
             Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Man(man) => man.run(Self::command()),
             Command::Openapi(openapi) => openapi.run(),
             Command::Quarantine(quarantine) => quarantine.run(),
             Command::Serve(serve) => serve.run(),

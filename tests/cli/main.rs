@@ -7,6 +7,7 @@ mod adopt_beside;
 mod contract;
 mod demo;
 mod quarantine;
+mod shell;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -69,6 +70,9 @@ fn help_teaches_each_command() {
     for (command, flags) in [
         ("adopt", &["--config", "--store", "--dry-run", "--report"][..]),
         ("check", &["--config", "--listen", "--upstream", "--store"]),
+        ("completions", &["bash", "elvish", "fish", "powershell", "zsh"]),
+        ("config", &["schema"]),
+        ("man", &["--directory"]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("openapi", &["--config"]),
         ("quarantine", &["list", "release", "delete", "--config", "--store"]),
