@@ -41,6 +41,8 @@ struct Readiness {
     probe: Probe,
     draining: watch::Receiver<bool>,
     places: InFlightLayer,
+    /// What is to be done about an upstream that can be reached and isn't what it should be.
+    advice: Option<watch::Receiver<Option<&'static str>>>,
     last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
 }
 
@@ -65,8 +67,16 @@ impl HealthLayer {
         draining: watch::Receiver<bool>,
         places: InFlightLayer,
     ) -> Self {
-        let last = Mutex::new(None);
-        Self { readiness: Some(Arc::new(Readiness { store, probe, draining, places, last })) }
+        let (advice, last) = (None, Mutex::new(None));
+        let readiness = Readiness { store, probe, draining, places, advice, last };
+        Self { readiness: Some(Arc::new(readiness)) }
+    }
+
+    /// Tells as well what is found to be wrong with the upstream, for which no gateway is taken off:
+    /// the next one would find the same.
+    pub(crate) fn with_advice(self, advice: watch::Receiver<Option<&'static str>>) -> Self {
+        let readiness = self.readiness.and_then(Arc::into_inner);
+        Self { readiness: readiness.map(|it| Arc::new(Readiness { advice: Some(advice), ..it })) }
     }
 
     /// Lets everything pass: health is answered on another listener.
@@ -103,6 +113,10 @@ impl<S> fmt::Debug for Health<S> {
 }
 
 impl Readiness {
+    fn advice(&self) -> Option<&'static str> {
+        self.advice.as_ref().and_then(|advice| *advice.borrow())
+    }
+
     async fn check(&self) -> Result<(), NotReady> {
         if *self.draining.borrow() {
             return Err(NotReady::new("draining", "the gateway is draining"));
@@ -161,7 +175,13 @@ where
                 return status("{\"status\":\"ok\"}");
             }
             match readiness.check().await {
-                Ok(()) => status("{\"status\":\"ready\"}"),
+                Ok(()) => match readiness.advice() {
+                    None => status("{\"status\":\"ready\"}"),
+                    Some(advice) => {
+                        let told = serde_json::json!({ "status": "ready", "upstream": advice });
+                        status(told.to_string())
+                    }
+                },
                 Err(NotReady { check, why }) => Rejection::new(Code::ServiceUnavailable)
                     .message("The gateway is not ready.")
                     .detail("check", check)
@@ -173,8 +193,8 @@ where
     }
 }
 
-fn status(text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+fn status(text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -9,6 +9,7 @@ mod config;
 mod contract;
 mod demo;
 mod failure;
+mod introduction;
 mod log_json;
 mod log_short;
 mod log_writer;

@@ -10,6 +10,7 @@ use chatkit_rest::server::Server;
 use clap::Args;
 
 use super::CommandFailure;
+use super::introduction::Introduction;
 use super::logging::{self, LogLines};
 use super::settings::Settings;
 use super::shutdown::{Signals, drain_on_signal};
@@ -17,7 +18,8 @@ use super::shutdown::{Signals, drain_on_signal};
 /// Run the gateway
 ///
 /// Listens on `listen` and answers REST requests with what the ChatKit server at `upstream.url`
-/// says. Logs go to standard error. SIGTERM and SIGINT drain: no new connections, open streams may
+/// says. Says at the start what it serves, in front of what, and whether that answers like a ChatKit
+/// server. Logs go to standard error. SIGTERM and SIGINT drain: no new connections, open streams may
 /// end within `server.drain_timeout`. A second signal ends at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -60,12 +62,20 @@ pub(super) fn run(
         let mut signals =
             Signals::new().map_err(|error| Error::io("could not wait for signals", error))?;
         let asked = config.listen;
+        let introduction = Introduction::of(&config);
         let server = Server::bind(config).await.map_err(|error| listen_failure(asked, error))?;
         let address = server.local_addr();
         tracing::info!("listening on http://{address}");
+        introduction.log(address, server.admin_addr());
         bound(address)?;
-        drain_on_signal(|draining| server.serve(draining.asked()), async || signals.next().await)
-            .await
+        let looking = tokio::spawn(server.look_at_upstream());
+        let ended = drain_on_signal(
+            |draining| server.serve(draining.asked()),
+            async || signals.next().await,
+        );
+        let ended = ended.await;
+        looking.abort();
+        ended
     });
     // What still blocks (a statement of the store) must not hold up a process that was told to
     // end at once.

@@ -17,13 +17,20 @@ pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
             "additionalProperties": false,
         } } })
     };
+    let mut ready_now = status("ready");
+    let properties = ready_now.pointer_mut("/application~1json/schema/properties");
+    if let Some(Value::Object(properties)) = properties {
+        let advice = "What to do about an upstream that does not answer like a ChatKit server.";
+        properties.insert("upstream".into(), json!({ "type": "string", "description": advice }));
+    }
     let mut ready = endpoint(
         "readyz",
         "Can it serve a request now?",
         "The store works, the chat server accepts connections, and the gateway is not draining. If it can't, \
-         `details.check` says which of them it is: `store`, `upstream` or `draining`.",
+         `details.check` says which of them it is: `store`, `upstream` or `draining`. A chat server that can be reached \
+         and does not answer like one keeps no gateway from being ready: `upstream` says what to do.",
         "It can.",
-        &status("ready"),
+        &ready_now,
     );
     if let Some(Value::Object(answers)) = ready.get_mut("responses") {
         answers.insert("503".into(), responses::alone(facts, Code::ServiceUnavailable));

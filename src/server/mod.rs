@@ -29,6 +29,7 @@
 
 mod connection;
 mod counted;
+mod finding;
 mod frames;
 mod io;
 mod streams;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -72,6 +73,8 @@ pub struct Server {
     docs: DocsLayer,
     rooms: Rooms,
     upstream: AnyUpstream,
+    user_header: HeaderName,
+    advice: watch::Sender<Option<&'static str>>,
     limits: Limits,
     draining: watch::Sender<bool>,
 }
@@ -106,8 +109,10 @@ impl Server {
         let upstream = AnyUpstream::new(&config)?;
         let (draining, drained) = watch::channel(false);
         let in_flight = InFlightLayer::new(config.limits.max_in_flight);
+        let (advice, advised) = watch::channel(None);
         let health =
-            HealthLayer::new(Arc::clone(&store), upstream.probe(), drained, in_flight.clone());
+            HealthLayer::new(Arc::clone(&store), upstream.probe(), drained, in_flight.clone())
+                .with_advice(advised);
         let on_main = match config.admin.listen {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),
@@ -137,7 +142,20 @@ impl Server {
             max_connections: config.server.max_connections,
             drain_timeout: config.server.drain_timeout,
         };
-        Ok(Self { listener, address, admin, health, docs, rooms, upstream, limits, draining })
+        let user_header = config.upstream.user_header;
+        Ok(Self {
+            listener,
+            address,
+            admin,
+            health,
+            docs,
+            rooms,
+            upstream,
+            user_header,
+            advice,
+            limits,
+            draining,
+        })
     }
 
     /// Gives the address it listens on.
@@ -148,6 +166,21 @@ impl Server {
     /// Gives the address of the listener for health and the document, if it has its own.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Asks the upstream one question that does nothing, and logs whether it answers like a ChatKit
+    /// server, and if not, what to do; `/readyz` tells of it, too. What may heal by itself is asked
+    /// about again, at most once a minute, until it has. The built-in server isn't asked.
+    ///
+    /// Nothing waits for it: it is for a task beside [`serve`](Self::serve), to be dropped with that.
+    pub fn look_at_upstream(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let stranger = self.upstream.stranger().cloned();
+        let (user_header, advice) = (self.user_header.clone(), self.advice.clone());
+        async move {
+            if let Some(upstream) = stranger {
+                finding::look(upstream, user_header, advice).await;
+            }
+        }
     }
 
     /// Serves until `shutdown` resolves, and then until all requests have ended, and

@@ -64,6 +64,14 @@ impl AnyUpstream {
         }
     }
 
+    /// Gives the one over HTTP, of which it isn't known what it is.
+    pub(super) fn stranger(&self) -> Option<&HttpUpstream> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Http(upstream) => Some(upstream),
+        }
+    }
+
     /// Makes what tells whether it can be reached.
     pub(super) fn probe(&self) -> Probe {
         match self {

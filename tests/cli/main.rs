@@ -7,6 +7,7 @@ mod adopt_beside;
 mod contract;
 mod demo;
 mod quarantine;
+mod serve;
 mod shell;
 
 use std::path::PathBuf;

@@ -1,0 +1,471 @@
+//! What is at `upstream.url`, by one question that does nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use tokio::sync::watch;
+use tower::Service as _;
+
+use crate::error::chain;
+use crate::forward::{ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, is_json};
+use crate::media_type;
+use crate::rejection::ProxyError;
+use crate::shown::shown;
+
+/// The question: the first of the threads of somebody who has none. It reads, it calls no model, and
+/// every version of every server knows it. One that is made to be refused would prove nothing, because
+/// a ChatKit server says the same bare 500 to nonsense as any broken program, and leaves a trace of its
+/// calls in its log for it; and `GET` or `OPTIONS` are answered by whoever is in front.
+const QUESTION: &str = r#"{"type":"threads.list","params":{"limit":1}}"#;
+
+/// In whose name it is asked. Always the same, so that a server that keeps a row for everybody whom it
+/// sees keeps one. Without a name, some refuse and some answer for a user of theirs.
+const NOBODY: HeaderValue = HeaderValue::from_static("chatkit-rest-start-up-check");
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!(
+    "chatkit-rest/",
+    env!("CARGO_PKG_VERSION"),
+    " (start-up check)"
+));
+
+/// The most that is read of an answer.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// How long the whole of it may take.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// How long it is until it is asked again: twice as long each time, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer that stays, and logs what changes. What is to be done goes to `advice`,
+/// for whoever asks whether the gateway is ready.
+pub(super) async fn look(
+    upstream: HttpUpstream,
+    user_header: HeaderName,
+    advice: watch::Sender<Option<&'static str>>,
+) {
+    let mut last = None;
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let found = Finding::ask(&upstream, &user_header).await;
+        if last.as_ref() != Some(&found) {
+            found.log(&upstream);
+            advice.send_replace(found.advice());
+        }
+        if !found.may_heal() {
+            return;
+        }
+        last = Some(found);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What answered, or why nothing did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// A page of threads.
+    ChatKit,
+    /// 401 or 403: it asks the gateway for credentials, and may be anything.
+    Guarded(StatusCode),
+    /// Another address is to be asked; without its query.
+    Redirect(Option<String>),
+    /// 404: nothing is at that path.
+    NoPath,
+    /// 405: something is there that takes no `POST`.
+    NoPost,
+    /// 400, of a server that speaks TLS.
+    NeedsTls,
+    /// Another 4xx.
+    Refused(StatusCode),
+    /// 502, 503 or 504: what is in front of it, without it.
+    Away(StatusCode),
+    /// 500 and the like.
+    Failed(StatusCode),
+    /// A success in HTML.
+    WebPage,
+    /// A success that is neither JSON nor HTML.
+    NotJson,
+    /// A success in JSON that is no page of threads.
+    OtherJson,
+    /// Its name has no address.
+    NoAddress,
+    /// Nobody listens.
+    Unreached,
+    /// No connection, or no answer, in time.
+    Slow,
+    /// Its certificate is not to be trusted.
+    BadCertificate,
+    /// It speaks no TLS.
+    NoTls,
+    /// It speaks no HTTP, or hung up.
+    NoHttp,
+}
+
+impl Finding {
+    /// Asks `upstream`, which is told of users in `user_header`. Never takes longer than a few seconds.
+    pub(super) async fn ask(upstream: &HttpUpstream, user_header: &HeaderName) -> Self {
+        let asked = tokio::time::timeout(MAX_WAIT, async {
+            let mut request = Request::new(Full::new(Bytes::from_static(QUESTION.as_bytes())));
+            *request.method_mut() = Method::POST;
+            let json = HeaderValue::from_static("application/json");
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, json.clone());
+            headers.insert(ACCEPT, json);
+            headers.insert(USER_AGENT, AGENT);
+            headers.insert(user_header, NOBODY);
+            match upstream.clone().call(request).await {
+                Ok(response) => Self::of(response).await,
+                Err(error) => Self::without_answer(&error),
+            }
+        });
+        asked.await.unwrap_or(Self::Slow)
+    }
+
+    async fn of(response: Response<UpstreamBody>) -> Self {
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        match status.as_u16() {
+            300..=399 => Self::Redirect(location(&head.headers)),
+            401 | 403 => Self::Guarded(status),
+            404 | 410 => Self::NoPath,
+            405 | 501 => Self::NoPost,
+            400 => Self::of_bad_request(body).await,
+            402 | 406..=409 | 411..=499 => Self::Refused(status),
+            502..=504 => Self::Away(status),
+            200..=299 => Self::of_success(&head.headers, body).await,
+            _ => Self::Failed(status),
+        }
+    }
+
+    async fn of_bad_request(body: UpstreamBody) -> Self {
+        if asks_for_tls(&read(body).await) {
+            return Self::NeedsTls;
+        }
+        Self::Refused(StatusCode::BAD_REQUEST)
+    }
+
+    async fn of_success(headers: &HeaderMap, body: UpstreamBody) -> Self {
+        if !is_json(headers) {
+            let kind = headers.get(CONTENT_TYPE);
+            let is_page = kind.is_some_and(|kind| media_type::is(kind, "text/html"));
+            return if is_page { Self::WebPage } else { Self::NotJson };
+        }
+        let page = serde_json::from_slice::<serde_json::Value>(&read(body).await);
+        let is_page = |page: &serde_json::Value| {
+            page.get("data").is_some_and(serde_json::Value::is_array)
+                && page.get("has_more").is_some_and(serde_json::Value::is_boolean)
+        };
+        if page.as_ref().is_ok_and(is_page) { Self::ChatKit } else { Self::OtherJson }
+    }
+
+    fn without_answer(error: &ForwardError) -> Self {
+        use ForwardErrorKind as K;
+        tracing::debug!(error = &*shown(&chain(error)), "the upstream was asked in vain");
+        match (error.kind(), error.proxy_error()) {
+            (_, ProxyError::DnsError) => Self::NoAddress,
+            (_, ProxyError::TlsCertificateError) => Self::BadCertificate,
+            (K::Connect, ProxyError::TlsProtocolError | ProxyError::ConnectionTerminated) => {
+                Self::NoTls
+            }
+            (K::Connect, _) => Self::Unreached,
+            _ if error.is_timeout() => Self::Slow,
+            _ => Self::NoHttp,
+        }
+    }
+
+    /// Tells whether it is asked again: what is started, deployed or mended heals by itself. Who
+    /// refuses or fails isn't asked twice, because that may be written down and looked into there.
+    pub(super) fn may_heal(&self) -> bool {
+        match self {
+            Self::ChatKit | Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => false,
+            Self::Redirect(_)
+            | Self::NoPath
+            | Self::NoPost
+            | Self::NeedsTls
+            | Self::Away(_)
+            | Self::WebPage
+            | Self::NotJson
+            | Self::OtherJson
+            | Self::NoAddress
+            | Self::Unreached
+            | Self::Slow
+            | Self::BadCertificate
+            | Self::NoTls
+            | Self::NoHttp => true,
+        }
+    }
+
+    fn log(&self, upstream: &HttpUpstream) {
+        let url = upstream.url();
+        match self.advice() {
+            None => tracing::info!(upstream = %url, "the upstream answers like a ChatKit server"),
+            Some(advice) => tracing::warn!(
+                upstream = %url,
+                found = %self,
+                "the upstream does not answer like a ChatKit server: {advice}"
+            ),
+        }
+    }
+
+    /// Gives what anybody may know of it, with what to do; `None`: there is nothing to do.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ChatKit => return None,
+            Self::Guarded(_) => {
+                "it wants credentials, and the gateway's own question has none: if its users' tokens \
+                 are what it wants, set upstream.forward_authorization"
+            }
+            Self::Redirect(_) => {
+                "it sends whoever asks to another address, which is not followed: put that one into \
+                 upstream.url, to the letter (a slash at the end counts)"
+            }
+            Self::NoPath => {
+                "there is nothing at the path of upstream.url: it is the one that the server gives \
+                 its ChatKit endpoint, often /chatkit"
+            }
+            Self::NoPost => {
+                "what is at the path of upstream.url takes no POST: it is not the ChatKit endpoint, \
+                 whose path is often /chatkit"
+            }
+            Self::NeedsTls | Self::NoHttp => {
+                "it speaks no plain HTTP: if it speaks TLS, upstream.url begins with https://"
+            }
+            Self::Refused(_) => {
+                "it refuses a list of threads, which every ChatKit server has: if another API is at \
+                 that path, mend upstream.url; if it asks for a header, upstream.forward_headers \
+                 passes the clients' on"
+            }
+            Self::Away(_) => {
+                "something in front of it answers that it is not there: is it started?"
+            }
+            Self::Failed(_) => {
+                "it fails at a list of threads for a user whom it doesn't know: its own log says why"
+            }
+            Self::WebPage => {
+                "a web page is there and no ChatKit endpoint: upstream.url is the server's that \
+                 answers the page, with the path of its endpoint, often /chatkit"
+            }
+            Self::NotJson | Self::OtherJson => {
+                "it answers a list of threads with something else: another API is at upstream.url"
+            }
+            Self::NoAddress => "its name has no address: is upstream.url spelt right?",
+            Self::Unreached => {
+                "nobody listens there: is it started, and on that port? In a container 127.0.0.1 is \
+                 the container itself"
+            }
+            Self::Slow => {
+                "it doesn't answer in time: does a firewall keep the two apart, or is it busy?"
+            }
+            Self::BadCertificate => {
+                "its certificate is not trusted: upstream.url needs the name that is in it, and this \
+                 machine its authority"
+            }
+            Self::NoTls => "it speaks no TLS on that port: upstream.url begins with http://",
+        })
+    }
+}
+
+impl fmt::Display for Finding {
+    /// Says in a few words what was seen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ChatKit => "a page of threads",
+            Self::Guarded(status) | Self::Refused(status) => return write!(f, "status {status}"),
+            Self::Away(status) | Self::Failed(status) => return write!(f, "status {status}"),
+            Self::Redirect(Some(to)) => return write!(f, "a redirect to {to}"),
+            Self::Redirect(None) => "a redirect",
+            Self::NoPath => "status 404 Not Found",
+            Self::NoPost => "status 405 Method Not Allowed",
+            Self::NeedsTls => "a demand for TLS",
+            Self::WebPage => "a web page",
+            Self::NotJson => "something other than JSON",
+            Self::OtherJson => "JSON that is no page of threads",
+            Self::NoAddress => "no address of that name",
+            Self::Unreached => "no connection",
+            Self::Slow => "no answer in time",
+            Self::BadCertificate => "a certificate that is not trusted",
+            Self::NoTls => "no TLS",
+            Self::NoHttp => "no HTTP",
+        })
+    }
+}
+
+/// Reads an answer, within bounds; nothing of one that is beyond them.
+async fn read(body: UpstreamBody) -> Bytes {
+    let read = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    read.map(http_body_util::Collected::to_bytes).unwrap_or_default()
+}
+
+/// Tells whether a 400 is what nginx, Apache or a server in Go says to plain HTTP where TLS is due.
+fn asks_for_tls(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    ["to HTTPS port", "to an HTTPS server", "SSL-enabled server port"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
+/// Gives where a redirect leads, without what may be secret in it.
+fn location(headers: &HeaderMap) -> Option<String> {
+    let to: Uri = headers.get(LOCATION)?.to_str().ok()?.parse().ok()?;
+    let place = match (to.scheme_str(), to.authority()) {
+        (Some(scheme), Some(authority)) => {
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{}", to.path())
+        }
+        _ => to.path().to_owned(),
+    };
+    Some(shown(&place).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::forward::UpstreamUrl;
+
+    fn upstream(url: &str) -> HttpUpstream {
+        HttpUpstream::builder(UpstreamUrl::parse(url).unwrap()).build().unwrap()
+    }
+
+    fn answer(status: &str, fields: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\n{fields}content-length: {length}\r\n\r\n{body}")
+    }
+
+    /// Answers one connection after the other, each in its way; gives what was asked.
+    async fn answering(listener: TcpListener, answers: Vec<String>) -> Vec<String> {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let mut bytes = Vec::new();
+            while !bytes.ends_with(QUESTION.as_bytes()) && bytes.first() != Some(&0x16) {
+                if tcp.read_buf(&mut bytes).await.unwrap() == 0 {
+                    break;
+                }
+            }
+            asked.push(String::from_utf8_lossy(&bytes).into_owned());
+            tcp.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    }
+
+    async fn found(scheme: &str, text: String) -> Finding {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("{scheme}://{}/chatkit?key=planted", listener.local_addr().unwrap());
+        let answering = tokio::spawn(answering(listener, vec![text]));
+        let found = Finding::ask(&upstream(&url), &HeaderName::from_static("x-user-id")).await;
+        answering.await.unwrap();
+        found
+    }
+
+    #[tokio::test]
+    async fn each_answer_is_named_for_what_it_is() {
+        const JSON: &str = "content-type: application/json\r\n";
+        const HTML: &str = "content-type: text/html; charset=utf-8\r\n";
+        const TO: &str = "location: https://u:planted@chat.example/chatkit/?key=planted\r\n";
+        let to = || Some("https://chat.example/chatkit/".to_owned());
+        let page = r#"{"data":[],"has_more":false}"#;
+        let node = r#"{"data":[{"id":"thr_1","title":null}],"has_more":true,"after":"thr_1"}"#;
+        let go = "Client sent an HTTP request to an HTTPS server.";
+        let status = |status| StatusCode::from_u16(status).unwrap();
+        for (text, expected) in [
+            (answer("200 OK", JSON, page), Finding::ChatKit),
+            (answer("200 OK", JSON, node), Finding::ChatKit),
+            (answer("200 OK", JSON, "{}"), Finding::OtherJson),
+            (answer("200 OK", JSON, r#"{"object":"list","data":[]}"#), Finding::OtherJson),
+            (answer("200 OK", JSON, "[]"), Finding::OtherJson),
+            (answer("200 OK", JSON, "{"), Finding::OtherJson),
+            (answer("200 OK", HTML, "<!doctype html>"), Finding::WebPage),
+            (answer("200 OK", "content-type: text/plain\r\n", "hello"), Finding::NotJson),
+            (answer("200 OK", "content-type: text/event-stream\r\n", ""), Finding::NotJson),
+            (answer("204 No Content", "", ""), Finding::NotJson),
+            (answer("307 Temporary Redirect", TO, ""), Finding::Redirect(to())),
+            (answer("301 Moved", "", ""), Finding::Redirect(None)),
+            (answer("404 Not Found", JSON, r#"{"detail":"Not Found"}"#), Finding::NoPath),
+            (answer("405 Method Not Allowed", "allow: GET\r\n", ""), Finding::NoPost),
+            (answer("401 Unauthorized", "", ""), Finding::Guarded(status(401))),
+            (answer("403 Forbidden", "", ""), Finding::Guarded(status(403))),
+            (answer("400 Bad Request", "", go), Finding::NeedsTls),
+            (answer("400 Bad Request", "", "x-tenant is missing"), Finding::Refused(status(400))),
+            (answer("422 Unprocessable Entity", JSON, "{}"), Finding::Refused(status(422))),
+            (answer("500 Internal Server Error", "", ""), Finding::Failed(status(500))),
+            (answer("502 Bad Gateway", HTML, ""), Finding::Away(status(502))),
+            ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{16}".into(), Finding::NoHttp),
+            (String::new(), Finding::NoHttp),
+            // One that promises more than it sends.
+            (
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+                    .into(),
+                Finding::OtherJson,
+            ),
+        ] {
+            let found = found("http", text.clone()).await;
+            assert_eq!(found, expected, "{text}");
+            assert_eq!(found.advice().is_none(), found == Finding::ChatKit, "{text}");
+            let said = format!("{found} {}", found.advice().unwrap_or_default());
+            assert!(!said.contains("planted") && !said.contains("127.0.0.1:"), "{said}");
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn tls_to_who_speaks_none_is_named() {
+        let plain = answer("400 Bad Request", "", "Invalid HTTP request received.");
+        assert_eq!(found("https", plain).await, Finding::NoTls);
+        assert_eq!(found("https", String::new()).await, Finding::NoTls);
+    }
+
+    #[tokio::test]
+    async fn nobody_who_listens_and_no_address_are_named() {
+        let header = HeaderName::from_static("x-user-id");
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let url = format!("http://{}/chatkit", held.local_addr().unwrap());
+        assert_eq!(Finding::ask(&upstream(&url), &header).await, Finding::Unreached);
+        let nowhere = upstream("http://nothing.invalid/chatkit");
+        assert_eq!(Finding::ask(&nowhere, &header).await, Finding::NoAddress);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_answers_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
+        let begun = tokio::time::Instant::now();
+        let found = Finding::ask(&upstream(&url), &HeaderName::from_static("x-user-id")).await;
+        assert_eq!(found, Finding::Slow);
+        assert_eq!(begun.elapsed(), MAX_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_heals_is_asked_again_and_who_fails_is_not() {
+        let page = r#"{"data":[],"has_more":false}"#;
+        let fine = answer("200 OK", "content-type: application/json\r\n", page);
+        let none = answer("404 Not Found", "connection: close\r\n", "");
+        for (answers, last) in [
+            (vec![none.clone(), none.clone(), fine], None),
+            (
+                vec![none, answer("500 Internal Server Error", "", "")],
+                Finding::Failed(StatusCode::INTERNAL_SERVER_ERROR).advice(),
+            ),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
+            let answering = tokio::spawn(answering(listener, answers));
+            let (sender, advice) = watch::channel(Some("before"));
+            look(upstream(&url), HeaderName::from_static("x-caller"), sender).await;
+            assert_eq!(*advice.borrow(), last);
+            for asked in answering.await.unwrap() {
+                assert!(asked.starts_with("POST /chatkit HTTP/1.1\r\n"), "{asked}");
+                assert!(asked.contains("x-caller: chatkit-rest-start-up-check\r\n"), "{asked}");
+                assert!(asked.ends_with(QUESTION), "{asked}");
+            }
+        }
+    }
+}
