@@ -56,7 +56,7 @@ use crate::health::HealthLayer;
 use crate::limit::{InFlightLayer, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::operation::{Name, OperationLayer};
-use crate::route::{RouteLayer, SurfaceLayer};
+use crate::route::{MissLayer, RouteLayer, Signposts, SurfaceLayer};
 use crate::session::SessionStore;
 use crate::telemetry::{TraceLayer, UserLayer};
 
@@ -70,6 +70,7 @@ pub struct Rooms {
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
+    misses: MissLayer<Name>,
     route: RouteLayer<Name>,
     operations: OperationLayer,
 }
@@ -99,6 +100,8 @@ impl Rooms {
     ) -> Result<Self, Error> {
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
         let desk = config.desk(store).with_client_secrets(Arc::<StoredSecrets>::clone(&secrets));
+        let route = config.route_layer()?;
+        let signposts = Signposts::new(config.surfaces(), config.admin.listen.is_some());
         Ok(Self {
             surface: SurfaceLayer::new(config.surfaces()),
             cors: config.cors_layer(),
@@ -107,7 +110,8 @@ impl Rooms {
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
             rate: config.rate_limit_layer(),
-            route: config.route_layer()?,
+            misses: route.misses(signposts),
+            route,
             operations: config.operation_layer(desk)?,
         })
     }
@@ -155,8 +159,9 @@ impl Rooms {
             .layer(self.health.clone())
             // Before tokens: who has none yet reads here how to get on.
             .layer(self.docs.clone())
-            // Before tokens: what a path can do is asked by who has none yet.
-            .layer(self.route.options())
+            // Before tokens: what a path can do is asked by who has none yet, and who is at none has
+            // the wrong URL, whatever their token.
+            .layer(self.misses.clone())
             // Before any place is taken: who has no token must not keep out those who have. Those
             // who are still looked up it counts itself.
             .layer(self.authenticate.clone())

@@ -87,6 +87,12 @@ impl RefusalStyle {
         Self::of_head(&head.headers, &head.extensions)
     }
 
+    /// Writes as `surface` does, where the path alone doesn't tell it.
+    #[cfg(feature = "server")]
+    pub(crate) fn on(self, surface: Surface) -> Self {
+        Self { surface, ..self }
+    }
+
     fn of_head(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Self {
             accept: headers.get(header::ACCEPT).cloned(),

@@ -28,10 +28,10 @@ impl<O> RouteLayer<O> {
 }
 
 impl<O, F> RouteLayer<O, F> {
-    /// Gives the layer that answers `OPTIONS` by the same router.
+    /// Gives the layer that answers what this router has not, before anybody is asked for a token.
     #[cfg(feature = "server")]
-    pub(crate) fn options(&self) -> super::OptionsLayer<O> {
-        super::OptionsLayer::new(Arc::clone(&self.router))
+    pub(crate) fn misses(&self, signposts: super::Signposts) -> super::MissLayer<O> {
+        super::MissLayer::new(Arc::clone(&self.router), signposts)
     }
 
     /// Sends paths that are no operation of ours to `fallback`, unchanged and unchecked: whatever

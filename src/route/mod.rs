@@ -98,18 +98,22 @@
 mod layer;
 mod matched;
 #[cfg(feature = "server")]
-mod options;
+mod misses;
 mod overlap;
 mod service;
+#[cfg(feature = "server")]
+mod signpost;
 mod surface;
 mod table;
 
 pub use layer::RouteLayer;
 pub use matched::Matched;
 #[cfg(feature = "server")]
-pub(crate) use options::OptionsLayer;
+pub(crate) use misses::MissLayer;
 #[cfg(any(feature = "config", all(test, feature = "operation")))]
 pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};
+#[cfg(feature = "server")]
+pub(crate) use signpost::Signposts;
 pub use surface::{SurfaceLayer, SurfaceService};
 pub use table::{Miss, Routable, Router, Target};

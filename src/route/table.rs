@@ -134,6 +134,12 @@ impl<O: Routable> Router<O> {
         Ok(Self { paths, surfaces })
     }
 
+    /// Tells whether some operation may be at this path, by whichever method.
+    #[cfg(feature = "server")]
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.paths.at(path).is_ok()
+    }
+
     /// Finds the operation. `HEAD` is served by what serves `GET`.
     ///
     /// # Errors

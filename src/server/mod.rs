@@ -35,6 +35,7 @@ mod io;
 mod streams;
 mod upstream;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -44,12 +45,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body::Body;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tower::{Layer as _, Service};
+use tower::{Layer as _, Service, service_fn};
 
 use self::connection::ConnectionTimeouts;
 use self::upstream::AnyUpstream;
@@ -59,7 +61,7 @@ use crate::health::HealthLayer;
 use crate::limit::InFlightLayer;
 use crate::openapi::{DocsLayer, Listener};
 use crate::proxy::Rooms;
-use crate::route::NotFound;
+use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
 use crate::telemetry::TraceLayer;
 
@@ -202,7 +204,7 @@ impl Server {
                 &mut connections,
                 &self.draining,
             );
-            let health = self.health.layer(self.docs.layer(NotFound));
+            let health = self.health.layer(self.docs.layer(service_fn(nothing_else)));
             let health = TraceLayer::new().layer(health);
             let mut admin_connections = JoinSet::new();
             let admin_places = Arc::new(Semaphore::new(64));
@@ -241,6 +243,15 @@ impl Server {
         drain(&mut connections, detached, self.limits.drain_timeout).await;
         Ok(())
     }
+}
+
+/// Answers who looks for the API on the listener of its own for health and the document.
+async fn nothing_else(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let refusal = Rejection::new(Code::NotFound).message(
+        "There is nothing at this path. On this listener (admin.listen) are /healthz, /readyz, /docs and \
+         /openapi.json; the API is on the other.",
+    );
+    Ok(refusal.into_response(&RefusalStyle::of(&request)))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -308,14 +319,9 @@ async fn drain(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use http_body_util::Full;
+    use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
-    use tower::service_fn;
-
-    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn detached_tasks_are_waited_for_and_not_for_ever() {

@@ -57,14 +57,19 @@ async fn with_a_listener_of_its_own_health_is_nowhere_else() {
         let reply = client.reply().await;
         assert_eq!(reply.json()["status"], text);
         assert!(reply.field("x-request-id").is_some());
-        gateway.send(request.clone()).await.refusal(401, "UNAUTHORIZED");
-        let request = request.user("ada");
-        gateway.send(request).await.refusal(404, "NOT_FOUND");
+        for request in [request.clone(), request.user("ada")] {
+            let reply = gateway.send(request).await;
+            reply.refusal(404, "NOT_FOUND");
+            assert!(reply.text().contains("(admin.listen)"), "{}", reply.text());
+            assert!(!reply.text().contains(&admin.port().to_string()), "{}", reply.text());
+        }
     }
     // And nothing else is there.
     let mut client = Client::connect(admin).await;
     client.send(TestRequest::new("GET", "/sessions").user("ada").bytes()).await;
-    client.reply().await.refusal(404, "NOT_FOUND");
+    let reply = client.reply().await;
+    let error = reply.refusal(404, "NOT_FOUND");
+    assert!(error["message"].as_str().unwrap().contains("/healthz"), "{error}");
 }
 
 #[cfg(unix)]

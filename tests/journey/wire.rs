@@ -170,6 +170,41 @@ async fn requests_in_one_piece_are_answered_in_order() {
     assert_eq!(client.reply().await.data().as_array().unwrap().len(), 2);
 }
 
+// Whatever the token: who has the wrong base URL mostly has a right one, of another kind.
+#[tokio::test]
+async fn who_is_at_no_path_is_told_the_right_base_before_anything_else() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::start(&upstream).await;
+    for (path, base, as_openai) in [
+        ("//v1/models", "the base URL ends with /v1,", true),
+        ("//v1/chat/completions", "the base URL ends with /v1,", true),
+        ("//v1/threads?limit=1", "the base URL ends with /v1,", true),
+        ("//v1/chatkit/v1/chatkit/threads", "the base URL ends with /v1,", true),
+        ("//chatkit", "The REST API is below /api/v1/chatkit,", false),
+        ("//api/chatkit/sessions", "The REST API is below /api/v1/chatkit,", false),
+        ("//sessions", "The REST API is below /api/v1/chatkit,", false),
+        ("/sessions/", "no slash at their end", false),
+        ("//planted-path", "Served are REST below /api/v1/chatkit", false),
+    ] {
+        let request = TestRequest::new("POST", path).json("{}");
+        for request in [
+            request.clone(),
+            request.clone().user("ada"),
+            request.field("authorization", "Bearer sk-planted"),
+        ] {
+            let reply = gateway.send(request).await;
+            assert_eq!(reply.status, 404, "{path}");
+            let error = reply.json()["error"].take();
+            assert!(error["message"].as_str().unwrap().contains(base), "{path}: {error}");
+            assert_eq!(error["type"] == "invalid_request_error", as_openai, "{path}: {error}");
+            assert_eq!(error["code"] == "NOT_FOUND", !as_openai, "{path}: {error}");
+            assert!(!reply.text().contains("planted"), "{}", reply.text());
+            assert_eq!(reply.field("www-authenticate"), None);
+        }
+    }
+    upstream.expect_no_connection();
+}
+
 #[tokio::test]
 async fn a_head_request_has_the_head_of_its_get() {
     let upstream = Upstream::bind().await;
