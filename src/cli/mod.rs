@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod contract;
 mod demo;
+mod explain;
 mod failure;
 mod introduction;
 mod log_json;
@@ -57,6 +58,7 @@ enum Command {
     Config(config::Config),
     Contract(contract::Contract),
     Demo(demo::Demo),
+    Explain(explain::Explain),
     Man(man::Man),
     Openapi(openapi::Openapi),
     Quarantine(quarantine::Quarantine),
@@ -74,6 +76,7 @@ impl Arguments {
             Command::Config(config) => config.run(),
             Command::Contract(contract) => contract.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Man(man) => man.run(Self::command()),
             Command::Openapi(openapi) => openapi.run(),
             Command::Quarantine(quarantine) => quarantine.run(),

@@ -6,6 +6,7 @@ mod adopt;
 mod adopt_beside;
 mod contract;
 mod demo;
+mod explain;
 mod quarantine;
 mod serve;
 mod shell;
@@ -75,6 +76,7 @@ fn help_teaches_each_command() {
         ("config", &["schema"]),
         ("man", &["--directory"]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
+        ("explain", &["--data", "--header", "--user", "--first", "--config"]),
         ("openapi", &["--config"]),
         ("quarantine", &["list", "release", "delete", "--config", "--store"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),

@@ -1,0 +1,72 @@
+//! An upstream that writes down what it is sent, and does nothing.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use tower::Service;
+
+/// What the gateway sends, in order. Threads are there and have no items, so that what is done after a
+/// look at one is seen, too; every other exchange fails, and nothing more follows from it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recorder(Arc<Mutex<Vec<(Parts, Bytes)>>>);
+
+impl Recorder {
+    /// Gives what was sent.
+    pub(super) fn recorded(&self) -> Vec<(Parts, Bytes)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Recorder {
+    type Response = Response<Full<Bytes>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, io::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let recorded = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let Ok(body) = body.collect().await;
+            let body = body.to_bytes();
+            let answer = answer(&body);
+            recorded.lock().unwrap_or_else(PoisonError::into_inner).push((head, body));
+            let answer = answer.ok_or_else(|| io::Error::other("it was only written down"))?;
+            let mut response = Response::new(Full::from(answer));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Ok(response)
+        })
+    }
+}
+
+/// Gives what a server would say of a thread without items.
+fn answer(body: &[u8]) -> Option<String> {
+    let asked: Value = serde_json::from_slice(body).ok()?;
+    let items = json!({ "data": [], "has_more": false });
+    let answer = match asked.get("type")?.as_str()? {
+        "items.list" => items,
+        "threads.get_by_id" => json!({
+            "id": asked.pointer("/params/thread_id")?,
+            "created_at": "2026-01-01T00:00:00",
+            "status": { "type": "active" },
+            "metadata": {},
+            "items": items,
+        }),
+        _ => return None,
+    };
+    Some(answer.to_string())
+}
