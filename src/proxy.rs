@@ -58,11 +58,12 @@ use crate::openapi::DocsLayer;
 use crate::operation::{Name, OperationLayer};
 use crate::route::{MissLayer, RouteLayer, Signposts, SurfaceLayer};
 use crate::session::SessionStore;
-use crate::telemetry::{TraceLayer, UserLayer};
+use crate::telemetry::{Ending, UserLayer};
 
 /// The rooms of the gateway.
 #[derive(Clone, Debug)]
 pub struct Rooms {
+    ending: Ending,
     surface: SurfaceLayer,
     cors: Option<CorsLayer>,
     health: HealthLayer,
@@ -103,6 +104,7 @@ impl Rooms {
         let route = config.route_layer()?;
         let signposts = Signposts::new(config.surfaces(), config.admin.listen.is_some());
         Ok(Self {
+            ending: Ending::default(),
             surface: SurfaceLayer::new(config.surfaces()),
             cors: config.cors_layer(),
             health,
@@ -114,6 +116,11 @@ impl Rooms {
             route,
             operations: config.operation_layer(desk)?,
         })
+    }
+
+    /// Gives what the log is told of the server's end by.
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     /// Waits for what is finished though its client has left; see
@@ -149,7 +156,7 @@ impl Rooms {
         ServiceBuilder::new()
             // Outermost, so that every response has its request id and every request its log
             // line, whoever answers.
-            .layer(TraceLayer::new())
+            .layer(self.ending.trace())
             // Before anything can refuse: a refusal is written as its surface writes it.
             .layer(self.surface.clone())
             // Before anything can refuse: a browser hides a refusal without these headers, and its

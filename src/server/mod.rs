@@ -63,7 +63,7 @@ use crate::openapi::{DocsLayer, Listener};
 use crate::proxy::Rooms;
 use crate::rejection::{Code, RefusalStyle, Rejection};
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
-use crate::telemetry::TraceLayer;
+use crate::telemetry::{Ending, TraceLayer};
 
 /// A gateway that listens.
 #[derive(Debug)]
@@ -193,6 +193,8 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let service = self.rooms.around(self.upstream);
         let mut connections = JoinSet::new();
+        // Dropped before the connections are, however this ends: what is cut with them is cut by us.
+        let _ending = EndsWithThis(self.rooms.ending());
         let places = Arc::new(Semaphore::new(self.limits.max_connections));
         let timeouts = self.limits.timeouts;
         {
@@ -240,7 +242,8 @@ impl Server {
         drop(self.listener);
         self.draining.send_replace(true);
         let detached = self.rooms.finished();
-        drain(&mut connections, detached, self.limits.drain_timeout).await;
+        let cut = || self.rooms.ending().begins();
+        drain(&mut connections, detached, self.limits.drain_timeout, cut).await;
         Ok(())
     }
 }
@@ -296,12 +299,22 @@ async fn accept_all<S, R>(
     }
 }
 
+/// Begins the end when it is dropped.
+struct EndsWithThis<'e>(&'e Ending);
+
+impl Drop for EndsWithThis<'_> {
+    fn drop(&mut self) {
+        self.0.begins();
+    }
+}
+
 /// Waits for connections to end, and then for `detached`, which outlive them; cuts the connections
-/// when it has been long enough.
+/// when it has been long enough, after telling `cut`.
 async fn drain(
     connections: &mut JoinSet<()>,
     detached: impl Future<Output = ()>,
     drain_timeout: Duration,
+    cut: impl FnOnce(),
 ) {
     while connections.try_join_next().is_some() {}
     if !connections.is_empty() {
@@ -313,6 +326,7 @@ async fn drain(
     };
     if timeout(drain_timeout, all).await.is_err() {
         tracing::warn!(connections = connections.len(), "drain time is over, cutting what is left");
+        cut();
         connections.shutdown().await;
     }
 }
@@ -328,14 +342,14 @@ mod tests {
         let (done, detached) = tokio::sync::oneshot::channel::<()>();
         let hour = Duration::from_secs(3600);
         let mut none = JoinSet::new();
-        let mut draining = pin!(drain(&mut none, async { detached.await.unwrap() }, hour));
+        let mut draining = pin!(drain(&mut none, async { detached.await.unwrap() }, hour, || {}));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(draining.as_mut().poll(&mut cx).is_pending());
         done.send(()).unwrap();
         draining.await;
 
         let begun = tokio::time::Instant::now();
-        drain(&mut JoinSet::new(), std::future::pending(), hour).await;
+        drain(&mut JoinSet::new(), std::future::pending(), hour, || {}).await;
         assert_eq!(begun.elapsed(), hour);
     }
 

@@ -24,7 +24,7 @@
 //! | `session` | one was admitted | its id |
 //! | `status` | there was an answer | the status that was sent |
 //! | `code`, `cause` | it was refused | the code of the body, and the reason that only the log is told |
-//! | `outcome` | always | `complete`, `refused`; `failed` (a run said so after its status was sent), `truncated` (cut by the upstream), `idle` (the upstream fell silent), `unbound` (a pass-through's new thread could not be stored, or a stream named another user's), `cancelled` (the client left, or took too little) |
+//! | `outcome` | always | `complete`, `refused`; `failed` (a run said so after its status was sent), `truncated` (cut by the upstream), `idle` (the upstream fell silent), `unbound` (a pass-through's new thread could not be stored, or a stream named another user's), `cancelled` (the client left, or took too little), `drained` (the gateway ended before it did) |
 //! | `bytes` | always | of the answer's body that the connection was given, whether or not the client took them |
 //! | `duration_ms` | always | from the request's head to the end of the answer's body |
 //!
@@ -61,6 +61,8 @@ mod record;
 mod request_id;
 mod service;
 
+#[cfg(feature = "server")]
+pub(crate) use layer::Ending;
 pub use layer::{TraceLayer, UserLayer};
 pub use record::Record;
 #[cfg(feature = "server")]

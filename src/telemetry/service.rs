@@ -11,6 +11,8 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
+#[cfg(feature = "server")]
+use super::layer::Ending;
 use super::record::Record;
 use super::request_id;
 use crate::principal::Identified;
@@ -21,11 +23,22 @@ use crate::shown::shown;
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     inner: S,
+    #[cfg(feature = "server")]
+    ending: Option<Ending>,
 }
 
 impl<S> Trace<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner }
+        Self {
+            inner,
+            #[cfg(feature = "server")]
+            ending: None,
+        }
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn of_server(inner: S, ending: Ending) -> Self {
+        Self { inner, ending: Some(ending) }
     }
 }
 
@@ -59,6 +72,8 @@ where
             refused: None,
             bytes: 0,
             outcome: None,
+            #[cfg(feature = "server")]
+            ending: self.ending.clone(),
         };
         ResponseFuture { future: self.inner.call(request), line: Some(line) }
     }
@@ -185,16 +200,22 @@ struct LogLine {
     refused: Option<Refused>,
     bytes: u64,
     outcome: Option<&'static str>,
+    #[cfg(feature = "server")]
+    ending: Option<Ending>,
 }
 
 impl LogLine {
-    /// Names what came of it: `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound` or
-    /// `cancelled`.
+    /// Names what came of it: `complete`, `refused`, `failed`, `truncated`, `idle`, `unbound`,
+    /// `cancelled` or `drained`.
     fn outcome(&self) -> &'static str {
         if self.refused.is_some() {
             return "refused";
         }
         let outcome = self.record.end().or(self.outcome).unwrap_or("cancelled");
+        #[cfg(feature = "server")]
+        if outcome == "cancelled" && self.ending.as_ref().is_some_and(Ending::has_begun) {
+            return "drained";
+        }
         if outcome == "complete" && self.record.is_untaken() { "cancelled" } else { outcome }
     }
 }

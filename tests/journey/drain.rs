@@ -3,7 +3,7 @@
 use tokio::net::TcpStream;
 
 use crate::support::{
-    End, Gateway, MESSAGE_DELTA, MESSAGE_START, Place, STREAM_HEAD, TestRequest, Upstream,
+    End, Gateway, MESSAGE_DELTA, MESSAGE_START, Place, STREAM_HEAD, TestRequest, Upstream, line_of,
     preamble, soon,
 };
 
@@ -69,7 +69,9 @@ async fn an_endless_stream_is_cut_in_time_and_visibly() {
         }
         let session = gateway.session("ada").await;
         let mut client = gateway.connect().await;
-        let request = String::from_utf8(TestRequest::run(&session).user("ada").bytes()).unwrap();
+        let id = format!("drained-{}", &version[5..]);
+        let request = TestRequest::run(&session).user("ada").field("x-request-id", &id);
+        let request = String::from_utf8(request.bytes()).unwrap();
         client.send(request.replacen("HTTP/1.1", version, 1)).await;
         let (mut peer, _) = upstream.request().await;
         peer.send(STREAM_HEAD).await;
@@ -84,8 +86,34 @@ async fn an_endless_stream_is_cut_in_time_and_visibly() {
         assert!(body.is_empty());
         assert_ne!(end, End::Clean, "{version}");
         peer.expect_closed().await;
+        // It isn't the client who has left.
+        assert_eq!(line_of(&id).await.get("outcome"), "drained");
         gateway = Gateway::start(&upstream).await;
     }
+}
+
+#[tokio::test]
+async fn who_leaves_during_the_drain_has_left_and_who_is_cut_has_not() {
+    let upstream = Upstream::bind().await;
+    let mut gateway = Gateway::with(&upstream, &[("server.drain_timeout", "1h")]).await;
+    let mut clients = Vec::new();
+    for id in ["drain-leaves", "drain-stays"] {
+        let session = gateway.session("ada").await;
+        let mut client = gateway.connect().await;
+        let request = TestRequest::run(&session).user("ada").field("x-request-id", id);
+        client.send(request.bytes()).await;
+        let (mut peer, _) = upstream.request().await;
+        peer.send(STREAM_HEAD).await;
+        peer.send_chunk(format!("{}{MESSAGE_START}", preamble(&format!("thr_{id}")))).await;
+        client.head().await;
+        clients.push((client, peer));
+    }
+    gateway.stop();
+    drop(clients.remove(0));
+    assert_eq!(line_of("drain-leaves").await.get("outcome"), "cancelled");
+    // As a second signal ends it: nobody waits for the drain any longer.
+    gateway.kill().await;
+    assert_eq!(line_of("drain-stays").await.get("outcome"), "drained");
 }
 
 #[tokio::test]
