@@ -5,12 +5,16 @@
 //! `Access-Control-Request-Method`; any other `OPTIONS` is a request like others, and refused like
 //! others where the path doesn't have that method.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{Method, Request, Response};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
+use http::{HeaderValue, Method, Request, Response};
 use tower::{Layer, Service};
 use tower_http::cors;
+
+use crate::news::{MAX_NAMES, News, Told};
+use crate::shown::shown;
 
 /// Answers preflights, and tells pages what they may read of other answers.
 #[derive(Clone, Debug)]
@@ -86,4 +90,124 @@ where
 fn is_preflight<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Names in the log the origins whose pages call and may not, each once: a browser tells the page no
+/// more than that it failed, and the gateway has answered.
+#[derive(Clone, Debug)]
+pub(crate) struct StrangePageLayer {
+    /// `None`: everybody's pages may call.
+    strangers: Option<Arc<Strangers>>,
+}
+
+#[derive(Debug)]
+struct Strangers {
+    allowed: Vec<HeaderValue>,
+    told: Told,
+}
+
+impl StrangePageLayer {
+    /// Knows the origins that may call.
+    pub(crate) fn new(allowed: Vec<HeaderValue>) -> Self {
+        Self { strangers: Some(Arc::new(Strangers { allowed, told: Told::default() })) }
+    }
+
+    /// Knows no strangers.
+    pub(crate) fn nobody_is() -> Self {
+        Self { strangers: None }
+    }
+}
+
+impl<S> Layer<S> for StrangePageLayer {
+    type Service = StrangePages<S>;
+
+    fn layer(&self, inner: S) -> StrangePages<S> {
+        StrangePages { strangers: self.strangers.clone(), inner }
+    }
+}
+
+/// The service of [`StrangePageLayer`].
+#[derive(Clone, Debug)]
+pub(crate) struct StrangePages<S> {
+    strangers: Option<Arc<Strangers>>,
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for StrangePages<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        if let Some(strangers) = &self.strangers
+            && let Some(origin) = request.headers().get(ORIGIN)
+            && !strangers.allowed.contains(origin)
+        {
+            strangers.meet(origin, &request);
+        }
+        self.inner.call(request)
+    }
+}
+
+impl Strangers {
+    #[cold]
+    fn meet<B>(&self, origin: &HeaderValue, request: &Request<B>) {
+        let Ok(origin) = origin.to_str() else { return };
+        // Browsers name a page's own origin, too; and one that is none can't be allowed.
+        let Some((_, page)) = origin.split_once("://") else { return };
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+        if host.is_some_and(|host| host.eq_ignore_ascii_case(page)) {
+            return;
+        }
+        match self.told.note(origin) {
+            News::First => tracing::warn!(
+                origin = &*shown(origin),
+                "a page of this origin called, and may not: if it is yours, cors.allowed_origins is to \
+                 have the origin, just so"
+            ),
+            News::TooMany => tracing::warn!(
+                origins = MAX_NAMES,
+                "pages of so many origins called that may not; no more of them are named for a while"
+            ),
+            News::Known => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stranger_is_met_once_and_who_belongs_here_never() {
+        let layer = StrangePageLayer::new(vec![HeaderValue::from_static("https://app.example")]);
+        let strangers = layer.strangers.clone().unwrap();
+        let inner = tower::service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(()));
+        let mut service = layer.layer(inner);
+        for origin in [
+            "https://app.example",
+            "https://eve.example",
+            "https://eve.example",
+            "http://APP.example",
+            "http://gateway.example:8080",
+            "null",
+        ] {
+            let request = Request::post("/").header(HOST, "gateway.example:8080");
+            drop(service.call(request.header(ORIGIN, origin).body(()).unwrap()));
+        }
+        assert_eq!(strangers.told.all(), ["https://eve.example", "http://APP.example"]);
+        for index in 0..2 * MAX_NAMES {
+            let request = Request::post("/").header(ORIGIN, format!("https://{index}.example"));
+            drop(service.call(request.body(()).unwrap()));
+        }
+        assert_eq!(strangers.told.all().len(), MAX_NAMES);
+    }
 }

@@ -219,6 +219,9 @@ mod accept;
 #[cfg(any(feature = "embedded", feature = "forward", feature = "operation"))]
 mod shown;
 
+#[cfg(any(feature = "forward", feature = "operation"))]
+mod news;
+
 #[cfg(any(feature = "embedded", feature = "session", feature = "validate"))]
 #[cfg_attr(not(feature = "operation"), allow(dead_code, reason = "each room has its own"))]
 mod bounds;

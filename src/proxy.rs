@@ -50,7 +50,7 @@ use tower::{Service, ServiceBuilder};
 use crate::authenticate::AuthenticateLayer;
 use crate::client_secret::StoredSecrets;
 use crate::config::Config;
-use crate::cors::CorsLayer;
+use crate::cors::{CorsLayer, StrangePageLayer};
 use crate::error::{BoxError, Error};
 use crate::health::HealthLayer;
 use crate::limit::{InFlightLayer, RateLimitLayer};
@@ -65,6 +65,7 @@ use crate::telemetry::{Ending, UserLayer};
 pub struct Rooms {
     ending: Ending,
     surface: SurfaceLayer,
+    strange_pages: StrangePageLayer,
     cors: Option<CorsLayer>,
     health: HealthLayer,
     docs: DocsLayer,
@@ -106,6 +107,7 @@ impl Rooms {
         Ok(Self {
             ending: Ending::default(),
             surface: SurfaceLayer::new(config.surfaces()),
+            strange_pages: config.strange_page_layer(),
             cors: config.cors_layer(),
             health,
             docs,
@@ -159,6 +161,8 @@ impl Rooms {
             .layer(self.ending.trace())
             // Before anything can refuse: a refusal is written as its surface writes it.
             .layer(self.surface.clone())
+            // Before preflights are answered, which are all that comes of some pages.
+            .layer(self.strange_pages.clone())
             // Before anything can refuse: a browser hides a refusal without these headers, and its
             // preflights have no token.
             .layer(option_layer(self.cors.clone()))

@@ -12,7 +12,7 @@ use super::settings::Config;
 use super::web::AllowedOrigins;
 use crate::authenticate::{AuthenticateLayer, ClientSecrets, ServiceKeys, Trust, Verifier};
 use crate::chatkit::ChatKitSettings;
-use crate::cors::CorsLayer;
+use crate::cors::{CorsLayer, StrangePageLayer};
 use crate::error::Error;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
@@ -85,6 +85,14 @@ impl Config {
                 .max_age(Duration::from_secs(7200))
                 .vary([header::ORIGIN]),
         ))
+    }
+
+    /// Makes the layer that names whose pages may not call.
+    pub(crate) fn strange_page_layer(&self) -> StrangePageLayer {
+        match &self.cors.allowed_origins {
+            AllowedOrigins::Any => StrangePageLayer::nobody_is(),
+            AllowedOrigins::List(origins) => StrangePageLayer::new(origins.clone()),
+        }
     }
 
     /// Makes the layer that verifies callers, client sessions by `secrets`.

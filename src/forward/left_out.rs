@@ -1,50 +1,16 @@
-use std::fmt;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
-
-use tokio::time::Instant;
-
+use crate::news::{MAX_NAMES, News, Told};
 use crate::shown::shown;
-
-/// Names that are kept; clients choose them, so there is an end.
-const MAX_NAMES: usize = 64;
-
-/// What is kept of a name.
-const MAX_NAME_BYTES: usize = 128;
-
-/// How long names that left no room for others are kept, since the first of them: nobody can use up
-/// what others would be told of for longer.
-const FULL_FOR: Duration = Duration::from_secs(3600);
 
 /// Logs each header field that isn't passed on once, without its value, so that who misses one
 /// learns of the setting, and a client that sends it every time fills no log.
-#[derive(Default)]
-pub(super) struct LeftOut(RwLock<NotedNames>);
-
-#[derive(Default)]
-struct NotedNames {
-    told: Vec<Box<str>>,
-    since: Option<Instant>,
-    /// Whether it was said that there are too many.
-    is_full: bool,
-}
-
-/// Whether there is something to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    First,
-    Known,
-    /// One name too many, for the first time.
-    TooMany,
-}
+#[derive(Debug, Default)]
+pub(super) struct LeftOut(Told);
 
 impl LeftOut {
     /// Logs `name` if it is the first time.
     #[cold]
     pub(super) fn tell(&self, name: &str) {
-        // Field names are ASCII.
-        let kept = name.get(..MAX_NAME_BYTES).unwrap_or(name);
-        match self.note(kept, Instant::now) {
+        match self.0.note(name) {
             News::First => tracing::info!(
                 header = &*shown(name),
                 "a client's header is not passed on to the upstream: it is not in \
@@ -59,69 +25,8 @@ impl LeftOut {
         }
     }
 
-    /// Notes a name; `now` is asked for names that are not known only.
-    fn note(&self, name: &str, now: impl FnOnce() -> Instant) -> News {
-        if self.0.read().unwrap_or_else(PoisonError::into_inner).has(name) {
-            return News::Known;
-        }
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // Another may have brought it meanwhile.
-        if kept.has(name) { News::Known } else { kept.add(name, now()) }
-    }
-
     #[cfg(test)]
     pub(super) fn told(&self) -> Vec<String> {
-        self.0.read().unwrap().told.iter().map(ToString::to_string).collect()
-    }
-}
-
-impl NotedNames {
-    fn has(&self, name: &str) -> bool {
-        self.told.iter().any(|kept| **kept == *name)
-    }
-
-    fn add(&mut self, name: &str, now: Instant) -> News {
-        if self.told.len() == MAX_NAMES {
-            let is_over = |since| now.saturating_duration_since(since) >= FULL_FOR;
-            if !self.since.is_some_and(is_over) {
-                let is_news = !std::mem::replace(&mut self.is_full, true);
-                return if is_news { News::TooMany } else { News::Known };
-            }
-            *self = Self::default();
-        }
-        self.since.get_or_insert(now);
-        self.told.push(name.into());
-        News::First
-    }
-}
-
-impl fmt::Debug for LeftOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeftOut").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_is_news_once_and_there_is_an_end() {
-        let begin = Instant::now();
-        let left_out = LeftOut::default();
-        let note = |name: &str, after| left_out.note(name, || begin + Duration::from_secs(after));
-        for index in 0..MAX_NAMES {
-            let name = format!("x-{index}");
-            assert_eq!(note(&name, 0), News::First);
-            assert_eq!(note(&name, 0), News::Known);
-        }
-        assert_eq!(note("x-more", 0), News::TooMany);
-        assert_eq!(note("x-more", 0), News::Known);
-        assert_eq!(note("x-others", 3599), News::Known);
-        assert_eq!(note("x-0", 3600), News::Known);
-        // Who has used it all up has done so for an hour.
-        assert_eq!(note("x-more", 3600), News::First);
-        assert_eq!(left_out.told(), ["x-more"]);
-        assert_eq!(note("x-0", 3600), News::First);
+        self.0.all()
     }
 }

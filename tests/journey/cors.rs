@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Gateway, Place, Reply, TestRequest, Upstream};
+use crate::support::{Gateway, Place, Reply, TestRequest, Upstream, everything_logged};
 
 const OURS: &str = "https://app.example";
 
@@ -42,6 +42,25 @@ async fn a_preflight_is_answered_without_a_token() {
         assert!(reply.field("vary").unwrap().to_lowercase().contains("origin"));
         assert!(reply.field("x-request-id").is_some());
         assert_eq!(reply.field("access-control-allow-credentials"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_may_not_call_is_named_once_with_the_setting() {
+    let upstream = Upstream::bind().await;
+    for (settings, strange) in [
+        (&[][..], "https://stranger-1.example"),
+        (&[("cors.allowed_origins", OURS)][..], "https://stranger-2.example"),
+    ] {
+        let gateway = Gateway::with(&upstream, settings).await;
+        for _ in 0..3 {
+            gateway.send(preflight(strange)).await;
+            let request = TestRequest::new("GET", "/sessions").user("ada");
+            assert_eq!(allowed(&gateway.send(request.field("origin", strange)).await), None);
+        }
+        let logged = everything_logged();
+        assert_eq!(logged.matches(strange).count(), 1, "{logged}");
+        assert!(logged.contains("cors.allowed_origins is to have the origin"), "{logged}");
     }
 }
 

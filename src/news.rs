@@ -1,0 +1,111 @@
+//! What is worth a line in the log once, though it is said with every request.
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Names that are kept; clients choose them, so there is an end.
+pub(crate) const MAX_NAMES: usize = 64;
+
+/// What is kept of a name.
+const MAX_NAME_BYTES: usize = 128;
+
+/// How long names that left no room for others are kept, since the first of them: nobody can use up
+/// what others would be told of for longer.
+const FULL_FOR: Duration = Duration::from_secs(3600);
+
+/// The names that were told of.
+#[derive(Default)]
+pub(crate) struct Told(RwLock<ToldNames>);
+
+#[derive(Default)]
+struct ToldNames {
+    told: Vec<Box<str>>,
+    since: Option<Instant>,
+    /// Whether it was said that there are too many.
+    is_full: bool,
+}
+
+/// Whether there is something to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    First,
+    Known,
+    /// One name too many, for the first time.
+    TooMany,
+}
+
+impl Told {
+    /// Notes a name, which is in ASCII or short.
+    pub(crate) fn note(&self, name: &str) -> News {
+        self.note_at(name.get(..MAX_NAME_BYTES).unwrap_or(name), Instant::now)
+    }
+
+    /// Notes a name; `now` is asked for names that are not known only.
+    fn note_at(&self, name: &str, now: impl FnOnce() -> Instant) -> News {
+        if self.0.read().unwrap_or_else(PoisonError::into_inner).has(name) {
+            return News::Known;
+        }
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have brought it meanwhile.
+        if kept.has(name) { News::Known } else { kept.add(name, now()) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.read().unwrap().told.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl ToldNames {
+    fn has(&self, name: &str) -> bool {
+        self.told.iter().any(|kept| **kept == *name)
+    }
+
+    fn add(&mut self, name: &str, now: Instant) -> News {
+        if self.told.len() == MAX_NAMES {
+            let is_over = |since| now.saturating_duration_since(since) >= FULL_FOR;
+            if !self.since.is_some_and(is_over) {
+                let is_news = !std::mem::replace(&mut self.is_full, true);
+                return if is_news { News::TooMany } else { News::Known };
+            }
+            *self = Self::default();
+        }
+        self.since.get_or_insert(now);
+        self.told.push(name.into());
+        News::First
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_news_once_and_there_is_an_end() {
+        let begin = Instant::now();
+        let told = Told::default();
+        let note = |name: &str, after| told.note_at(name, || begin + Duration::from_secs(after));
+        for index in 0..MAX_NAMES {
+            let name = format!("x-{index}");
+            assert_eq!(note(&name, 0), News::First);
+            assert_eq!(note(&name, 0), News::Known);
+        }
+        assert_eq!(note("x-more", 0), News::TooMany);
+        assert_eq!(note("x-more", 0), News::Known);
+        assert_eq!(note("x-others", 3599), News::Known);
+        assert_eq!(note("x-0", 3600), News::Known);
+        // Who has used it all up has done so for an hour.
+        assert_eq!(note("x-more", 3600), News::First);
+        assert_eq!(told.all(), ["x-more"]);
+        assert_eq!(note("x-0", 3600), News::First);
+    }
+}
