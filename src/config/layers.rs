@@ -179,9 +179,10 @@ fn not_a_setting(name: &str) -> String {
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "CHATKIT_REST__";
 
-/// Gives a name without the byte order mark that its file begins with.
-fn unmarked(name: &str) -> &str {
-    name.strip_prefix(BYTE_ORDER_MARK).unwrap_or(name)
+/// Tells whether a name begins nearly as ours do, without a copy of it.
+fn may_be_ours(name: &str) -> bool {
+    let name = name.strip_prefix(BYTE_ORDER_MARK).unwrap_or(name);
+    name.get(.."chat".len()).is_some_and(|begins| begins.eq_ignore_ascii_case("chat"))
 }
 
 /// Gives the environment variable of a setting.
@@ -189,9 +190,34 @@ pub(super) fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// Adds environment variables to `layers`. Returns those that look like ours but for an
-/// underscore, or for the byte order mark of a file of variables: they are no fault, because the
-/// prefix with one underscore is not only ours.
+/// Gives the setting that a variable is probably meant for whose name doesn't begin as ours do: what
+/// is between the words is another (one underscore, a hyphen, none), the case, a letter, or its file
+/// begins with a byte order mark. What else is called like the gateway, such as the variables that
+/// Kubernetes makes for a service of that name, is none of them.
+fn meant(name: &str) -> Option<&'static str> {
+    let flat = |name: &str| {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(|c| c.to_ascii_uppercase()).collect::<String>()
+    };
+    let name = flat(name);
+    let names: Vec<_> = key::KEYS.iter().map(|key| (key.name, flat(key.name))).collect();
+    let exactly = |said: &str| names.iter().find(|(_, known)| known == said).map(|(key, _)| *key);
+    let Some(said) = name.strip_prefix("CHATKITREST").filter(|said| !said.is_empty()) else {
+        return name.strip_prefix("CHATKIT").and_then(exactly);
+    };
+    let by_its_end = || {
+        let mut those = key::KEYS
+            .iter()
+            .filter(|key| key.name.rsplit_once('.').is_some_and(|(_, leaf)| flat(leaf) == said));
+        let only = those.next()?;
+        those.next().is_none().then_some(only.name)
+    };
+    let nearly = || hint::nearest(said, names.iter().map(|(_, known)| &**known)).and_then(exactly);
+    exactly(said).or_else(by_its_end).or_else(nearly)
+}
+
+/// Adds environment variables to `layers`. Returns those that [look like ours](meant): they are no
+/// fault, because the prefix with one underscore is not only ours.
 pub(super) fn read_environment(
     variables: Vec<(OsString, OsString)>,
     layers: &mut Layers,
@@ -201,17 +227,14 @@ pub(super) fn read_environment(
     let mut variables: Vec<_> = variables
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| unmarked(name).starts_with("CHATKIT_REST_"))
+        .filter(|(name, _)| name.starts_with(PREFIX) || may_be_ours(name))
         .collect();
     variables.sort();
     for (name, value) in variables {
         let known = key::KEYS.iter().find(|key| variable(key.name) == name);
         let Some(rest) = name.strip_prefix(PREFIX) else {
-            let flat = |name: &str| name.replace("__", "_");
-            if let Some(key) =
-                key::KEYS.iter().find(|key| flat(&variable(key.name)) == flat(unmarked(&name)))
-            {
-                lookalikes.push((key.name, name));
+            if let Some(key) = meant(&name) {
+                lookalikes.push((key, name));
             }
             continue;
         };

@@ -1,7 +1,7 @@
 //! The layers that a configuration is made of, and the way from them to a [`Config`].
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::Offset;
@@ -98,7 +98,16 @@ impl Sources {
                 notes.extend(lookalikes.into_iter().map(lookalike));
                 Ok(Loaded { config, notes, settings: settings(&layers) })
             }
-            _ => Err(Faults(read.faults)),
+            _ => {
+                let mut faults = read.faults;
+                for (key, name) in lookalikes {
+                    let of_it = faults.iter_mut().filter(|fault| fault.key.as_deref() == Some(key));
+                    of_it.for_each(|fault| {
+                        let _ = write!(fault.problem, "; {name} is {}", not_looked_at(key));
+                    });
+                }
+                Err(Faults(faults))
+            }
         }
     }
 
@@ -267,6 +276,9 @@ fn unreadable(path: &Path, problem: &str) -> Fault {
 }
 
 fn lookalike((key, name): (&'static str, String)) -> Note {
-    let text = format!("not looked at; the variable's name is {}", layers::variable(key));
-    Note { key, origin: Origin::Environment(name), text }
+    Note { key, origin: Origin::Environment(name), text: not_looked_at(key) }
+}
+
+fn not_looked_at(key: &str) -> String {
+    format!("not looked at; the variable's name is {}", layers::variable(key))
 }

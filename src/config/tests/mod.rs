@@ -81,6 +81,50 @@ fn a_single_underscore_is_noted() {
 }
 
 #[test]
+fn names_that_are_nearly_those_of_settings_are_noted_and_others_are_not() {
+    for (name, key) in [
+        ("CHATKIT_REST_LISTEN", Some("listen")),
+        ("CHATKIT_REST_LISTNE", Some("listen")),
+        ("chatkit_rest__listen", Some("listen")),
+        ("CHATKIT-REST__LISTEN", Some("listen")),
+        ("CHATKITREST__LISTEN", Some("listen")),
+        ("CHATKIT__UPSTREAM__URL", Some("upstream.url")),
+        ("CHATKIT_REST.UPSTREAM.URL", Some("upstream.url")),
+        ("CHATKIT_REST_UPSTREAM__URI", Some("upstream.url")),
+        ("CHAT_KIT_REST__STORE__URL", Some("store.url")),
+        ("CHATKIT_REST_PREFIX", Some("rest.prefix")),
+        ("CHATKIT_REST_AUTH_SECERT", Some("auth.secret")),
+        // As Kubernetes has them for a service of that name, and others for themselves.
+        ("CHATKIT_REST_PORT", None),
+        ("CHATKIT_REST_PORT_8080_TCP", None),
+        ("CHATKIT_REST_PORT_8080_TCP_ADDR", None),
+        ("CHATKIT_REST_SERVICE_HOST", None),
+        ("CHATKIT_REST_SERVICE_PORT", None),
+        ("CHATKIT_REST_SERVICE_PORT_HTTP", None),
+        ("CHATKIT_REST_VENV", None),
+        ("CHATKIT_REST_URL", None),
+        ("CHATKIT_REST_", None),
+        ("CHATKIT_API_KEY", None),
+        ("CHATGPT_LISTEN", None),
+        ("LISTEN", None),
+    ] {
+        let loaded = complete().environment([(name, "planted")]).load().unwrap();
+        let notes: Vec<_> = loaded.notes.iter().map(Note::key).collect();
+        assert_eq!(notes, key.into_iter().collect::<Vec<_>>(), "{name}");
+        if let Some(key) = key {
+            let right = format!("CHATKIT_REST__{}", key.replace('.', "__").to_uppercase());
+            let note = loaded.notes[0].to_string();
+            assert!(note.ends_with(&right) && note.contains(name), "{note}");
+            assert!(!note.contains("planted"), "{note}");
+        }
+    }
+    let faults = Sources::new().environment([("CHATKIT_REST_AUTH_SECRET", "planted")]).load();
+    let said = faults.unwrap_err().to_string();
+    assert!(said.contains("the variable's name is CHATKIT_REST__AUTH__SECRET"), "{said}");
+    assert!(!said.contains("planted"), "{said}");
+}
+
+#[test]
 fn the_byte_order_mark_of_a_file_of_variables_is_noted() {
     let loaded = complete().environment([("\u{FEFF}CHATKIT_REST__STORE__URL", "memory:")]);
     let notes = loaded.load().unwrap().notes;
