@@ -44,7 +44,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Exit code: 0 if it was explained, refused or not; 2 for wrong usage or configuration.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Examples:
+Example:
   chatkit-rest explain POST /api/chat -d '{\"message\": \"Hello\"}'
   chatkit-rest explain POST /api/v1/chatkit/sessions/{session_id}/threads/{thread_id}/runs \\
       -d '{\"message\": \"Hello\"}' --config gateway.toml
