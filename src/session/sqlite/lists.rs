@@ -10,6 +10,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, params};
 
 use super::rows::{conversation, get, message_count, record, session_id, timestamp};
+use super::runs;
 use super::schema::still_locked;
 use super::sessions::MAX_ATTEMPTS;
 use super::tally::Overlay;
@@ -66,8 +67,10 @@ pub(super) fn sessions(
         }
     }
     for (id, overlay) in overlays {
-        let Some((mut session, is_bound)) = of_user(&snapshot, id, page)? else { continue };
-        if overlay.discards(is_bound) {
+        let Some(mut session) = of_user(&snapshot, id, page)? else { continue };
+        if let Some(run) = overlay.discard
+            && runs::goes_with(&snapshot, id, run)?
+        {
             continue;
         }
         overlay.correct_summary(&mut session);
@@ -154,17 +157,14 @@ fn of_user(
     connection: &Connection,
     id: SessionId,
     page: &SessionsPage,
-) -> Result<Option<(SessionSummary, bool)>> {
-    let sql = "SELECT id, conversation, title, created_at, updated_at, message_count, adopted,
-            thread_id IS NOT NULL
+) -> Result<Option<SessionSummary>> {
+    let sql = "SELECT id, conversation, title, created_at, updated_at, message_count, adopted
         FROM session WHERE id = ?1 AND user_id = ?2 AND quarantined_at IS NULL";
     let found = connection
         .prepare_cached(sql)?
-        .query_row(params![id.as_bytes(), page.user_id.as_str()], |row| {
-            Ok((summary(row)?, row.get(7)?))
-        })
+        .query_row(params![id.as_bytes(), page.user_id.as_str()], summary)
         .optional()?;
-    Ok(found.filter(|(session, _)| page.ids.has(session.conversation)))
+    Ok(found.filter(|session| page.ids.has(session.conversation)))
 }
 
 fn summary(row: &Row<'_>) -> Result<SessionSummary> {

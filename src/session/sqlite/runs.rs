@@ -214,7 +214,14 @@ pub(super) fn settle(
             lease_until = iif(lease_run = ?6, NULL, lease_until),
             lease_run = nullif(lease_run, ?6)
         WHERE id = ?1 RETURNING message_count, adopted";
-    let Pending { messages, title, touched_at, lease, discard_unbound } = pending;
+    let Pending { messages, title, touched_at, lease, discard } = pending;
+    // While the row tells whose the lease is.
+    if let Some(run) = discard {
+        let sql = "DELETE FROM session WHERE id = ?1 AND thread_id IS NULL AND lease_run = ?2";
+        if connection.prepare_cached(sql)?.execute([id.as_bytes(), run.as_bytes()])? > 0 {
+            return Ok(None);
+        }
+    }
     let values = params![
         id.as_bytes(),
         stored_count(*messages),
@@ -224,18 +231,20 @@ pub(super) fn settle(
         lease.as_ref().map(RunId::as_bytes),
         MAX_COUNT,
     ];
-    let count = connection
-        .prepare_cached(sql)?
-        .query_row(values, |row| message_count(row, 0))
-        .optional()?;
-    if *discard_unbound {
-        let sql = "DELETE FROM session
-            WHERE id = ?1 AND thread_id IS NULL AND lease_until IS NULL";
-        if connection.prepare_cached(sql)?.execute([id.as_bytes()])? > 0 {
-            return Ok(None);
-        }
-    }
-    Ok(count)
+    connection.prepare_cached(sql)?.query_row(values, |row| message_count(row, 0)).optional()
+}
+
+/// Tells whether a session that is to go with that run does: it is unbound, and the lease is the run's;
+/// or it has gone.
+pub(super) fn goes_with(
+    connection: &Connection,
+    id: SessionId,
+    run: RunId,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT thread_id IS NULL AND lease_run IS ?2 FROM session WHERE id = ?1";
+    let values = [id.as_bytes(), run.as_bytes()];
+    let goes = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?;
+    Ok(goes.unwrap_or(true))
 }
 
 /// Sets the count, and gives it as it was stored; none if there is no such session.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::begin::Place;
 use super::lists;
 use super::rows;
-use super::runs::Lease;
+use super::runs::{self, Lease};
 use super::schema::{self, is_locked};
 use super::store::SqliteStore;
 use super::writer::{Access, NO_RUN_CAN_BEGIN};
@@ -244,12 +244,16 @@ impl SqliteStore {
                 self.queue().tallies(|tallies| (tallies.overlay(id), tallies.commits()));
             let mut found = self.read(context, read.clone()).await?;
             if let Some(overlay) = overlay {
+                let goes = match overlay.discard {
+                    Some(run) => self.read(context, move |c| runs::goes_with(c, id, run)).await?,
+                    None => false,
+                };
                 if self.queue().tallies(|tallies| tallies.commits()) != commits {
                     // Some of it may be in the row by now.
                     continue;
                 }
                 if let Some(Found::Open(record)) = &mut found {
-                    if overlay.discards(record.thread_id.is_some()) {
+                    if goes {
                         return Ok(None);
                     }
                     overlay.correct(record);

@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::adoption::{adopted, thread};
 use crate::session::contract::support::{
-    at, attachment_owner, begin, begin_of, begin_with, bind, create, create_bound, first, get,
-    list, made, max, messages, new_run, new_session, next, next_with, of_thread, settle, user,
+    at, attachment_owner, begin, begin_of, begin_with, bind, create, create_bound, discarding,
+    first, get, list, made, max, messages, new_run, new_session, next, next_with, of_thread,
+    settle, user,
 };
 use crate::session::contract::{Store, Stores};
 use crate::session::{
@@ -131,6 +132,35 @@ pub async fn a_session_created_with_a_run_is_busy_at_the_other([a, b]: &Stores) 
     assert!(matches!(begin(a, id, at(0)).await, RunStart::Busy));
     assert_eq!(bind(a, id, run.run, "thr_1").await, Bound::LeaseLost);
     assert_eq!(bind(b, id, there, "thr_1").await, Bound::Done);
+}
+
+/// Checks that a session that was made for a run stays with the one that took it over at the other,
+/// whether or not that is settled.
+pub async fn a_session_that_was_taken_over_at_the_other_stays([a, b]: &Stores) {
+    for (thread_id, is_settled) in [("thr_1", true), ("thr_2", false)] {
+        let late = new_run(None, at(0));
+        let session = NewSession { first_run: Some(late), ..new_session("ada") };
+        let id = made(a, session).await.id;
+        let run = first(b, id, at(30)).await;
+        let left = Settlement { title: Some(Some("Turin".to_owned())), ..messages(2) };
+        if is_settled {
+            b.settle(id, run, left.clone()).await.unwrap();
+        }
+        let settled = a.settle(id, late.run, discarding());
+        // Before it is durable, and then.
+        get(a, id).await;
+        assert!(list(a, &user("ada")).await.iter().any(|record| record.id == id));
+        settled.await.unwrap();
+        if !is_settled {
+            assert_eq!(bind(b, id, run, thread_id).await, Bound::Done);
+            b.settle(id, run, left).await.unwrap();
+        }
+        for store in [a, b] {
+            let record = get(store, id).await;
+            assert_eq!(record.title.as_deref(), Some("Turin"));
+            assert_eq!(record.message_count, MessageCount::Known(2));
+        }
+    }
 }
 
 /// Checks that of many sessions that are bound to one thread at both at once one is.

@@ -16,7 +16,9 @@ pub(in crate::session::sqlite) struct Pending {
     /// The run whose lease is to be given back: the last one that had it. No other gets it before that
     /// is written.
     pub(in crate::session::sqlite) lease: Option<RunId>,
-    pub(in crate::session::sqlite) discard_unbound: bool,
+    /// The run that the session goes with, if it is unbound and the lease in its row is still that run's:
+    /// another process may have taken it over, and settled its own run since.
+    pub(in crate::session::sqlite) discard: Option<RunId>,
 }
 
 /// What a row read after it was taken must be corrected by.
@@ -29,7 +31,8 @@ pub(in crate::session::sqlite) struct Overlay {
     pub(super) row: Option<MessageCount>,
     pub(super) title: Option<Option<String>>,
     touched_at: Option<Timestamp>,
-    discard_unbound: bool,
+    /// The run that the row goes with, if it has the lease in it.
+    pub(in crate::session::sqlite) discard: Option<RunId>,
 }
 
 impl Pending {
@@ -38,9 +41,9 @@ impl Pending {
         let Settlement { messages, title, touched_at, discard_unbound } = settlement;
         // As the row will have it, because it may be shown before it is written.
         let touched_at = touched_at.map(whole_microseconds);
-        // Who lost the lease leaves the session to whoever has it.
-        let discard_unbound = discard_unbound && lease.is_some();
-        Self { messages, title, touched_at, lease, discard_unbound }
+        // Who lost the lease here leaves the session to whoever has it. It may be lost elsewhere, too.
+        let discard = lease.filter(|_| discard_unbound);
+        Self { messages, title, touched_at, lease, discard }
     }
 
     pub(super) fn add(&mut self, later: Self) {
@@ -48,15 +51,16 @@ impl Pending {
         self.title = later.title.or(self.title.take());
         self.touched_at = later.touched_at.max(self.touched_at);
         self.lease = later.lease.or(self.lease);
-        self.discard_unbound |= later.discard_unbound;
+        // Not that of `lease` if another run took the lease over before this is written.
+        self.discard = later.discard.or(self.discard);
     }
 }
 
 impl Overlay {
     /// Makes what corrects a row by what is left, of which so many messages are not in it.
     pub(super) fn new(left: Pending, row: Option<MessageCount>, messages: u64) -> Self {
-        let Pending { messages: _, title, touched_at, lease: _, discard_unbound } = left;
-        Self { messages, row, title, touched_at, discard_unbound }
+        let Pending { messages: _, title, touched_at, lease: _, discard } = left;
+        Self { messages, row, title, touched_at, discard }
     }
 
     pub(in crate::session::sqlite) fn correct(&self, record: &mut SessionRecord) {
@@ -67,11 +71,6 @@ impl Overlay {
     pub(in crate::session::sqlite) fn correct_summary(&self, session: &mut SessionSummary) {
         let SessionSummary { message_count, updated_at, title, .. } = session;
         self.apply(message_count, updated_at, title);
-    }
-
-    /// Tells whether the row is on its way out of the file.
-    pub(in crate::session::sqlite) fn discards(&self, is_bound: bool) -> bool {
-        self.discard_unbound && !is_bound
     }
 
     pub(super) fn apply(

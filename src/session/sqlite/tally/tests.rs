@@ -84,6 +84,25 @@ fn a_run_gives_back_the_lease_that_it_has() {
 }
 
 #[test]
+fn what_one_run_discards_is_not_what_another_has() {
+    let (id, mut tallies) = (SessionId::random(), Tallies::default());
+    let ada = UserId::parse("ada").unwrap();
+    let discarding = Settlement { discard_unbound: true, ..messages(0) };
+    // The second has taken the lease over in the batch in which the first ended.
+    assert!(tallies.begin_first(id, &ada, number(0)));
+    assert!(tallies.settle(id, number(0), discarding).is_some());
+    assert!(tallies.begin_first(id, &ada, number(1)));
+    assert!(tallies.settle(id, number(1), messages(2)).is_some());
+    let left = Pending {
+        lease: Some(number(1)),
+        discard: Some(number(0)),
+        messages: 2,
+        ..Pending::default()
+    };
+    assert_eq!(tallies.take_dirty(), [(id, left)]);
+}
+
+#[test]
 fn who_has_no_lock_finds_the_count_while_it_is_committed() {
     let (id, mut tallies) = (SessionId::random(), Tallies::default());
     for run in [0, 1] {
@@ -174,7 +193,7 @@ fn what_could_not_be_written_is_merged_with_what_came_later() {
         title: title("b"),
         touched_at: None,
         lease: Some(number(0)),
-        discard_unbound: false,
+        discard: None,
     };
     assert_eq!(tallies.take_dirty(), [(id, merged)]);
     tallies.written(id);
