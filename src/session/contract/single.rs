@@ -61,11 +61,13 @@ promises! {
             a_dropped_first_run_gives_its_lease_back,
             busy_comes_before_the_limit,
             a_first_run_that_begins_again_takes_nothing_more,
+            a_first_run_that_begins_again_outlives_a_dropped_call,
             a_first_run_that_begins_at_once_with_itself_is_one;
         created_runs:
             a_session_is_created_with_its_first_run,
             the_lease_of_a_created_run_ends_with_its_time,
             a_created_run_that_begins_again_takes_nothing_more,
+            a_created_run_that_begins_again_outlives_a_dropped_create,
             a_session_created_for_a_run_goes_with_it,
             a_session_that_was_taken_over_stays,
             a_session_that_is_refused_begins_no_run,

@@ -9,14 +9,12 @@ use super::runs::{self, Head};
 use super::schema::{is_locked, lock_failed};
 use super::sessions::Name;
 use super::store::SqliteStore;
-use super::tally::{Found, Holder, Room};
+use super::tally::{Found, Holder, Room, Share};
 use super::writer::{Access, Queue};
 use crate::error::Error;
 use crate::principal::UserId;
 use crate::session::record::{MessageCount, SessionId, ThreadId};
-use crate::session::store::{
-    BeginRun, OnThread, RunId, RunStart, SessionKey, Settlement, Uncounted,
-};
+use crate::session::store::{BeginRun, OnThread, RunId, RunStart, SessionKey, Uncounted};
 
 /// How far a run came on the spot.
 #[derive(Debug)]
@@ -56,9 +54,13 @@ impl SqliteStore {
                 return Ok(OnTheSpot::ForWriter(id));
             }
             let (user_id, row) = (&head.user_id, head.message_count);
-            let found = self
-                .queue()
-                .tallies(|tallies| tallies.begin(id, user_id, begin.run, row, Room::from(begin)));
+            let found = self.queue().tallies(|tallies| {
+                let found = tallies.begin(id, user_id, begin.run, row, Room::from(begin));
+                if found == Found::Old {
+                    tallies.told(id, begin.run);
+                }
+                found
+            });
             Ok(OnTheSpot::Decided(next(found, id, thread_id)))
         })
     }
@@ -200,45 +202,68 @@ fn carry_out(
     decision: Decision,
 ) -> (RunStart, Option<Place>) {
     let run = begin.run;
-    let (start, is_new) = match decision {
+    let (start, share) = match decision {
         Decision::Bound(thread_id, head, written) => {
             let row = written.unwrap_or(head.message_count);
             let (user_id, room) = (&head.user_id, Room::from(begin));
-            let found = queue.tallies(|tallies| tallies.begin(id, user_id, run, row, room));
-            (next(found, id, thread_id), found == Found::Place)
+            let (found, share) = queue.tallies(|tallies| {
+                let found = tallies.begin(id, user_id, run, row, room);
+                let share = match found {
+                    Found::Old | Found::Place => {
+                        tallies.share(id, run, found == Found::Place, false)
+                    }
+                    Found::Full | Found::Uncounted { .. } => None,
+                };
+                (found, share)
+            });
+            (next(found, id, thread_id), share)
         }
         Decision::First(head) => {
             // The limit was asked in the transaction, and the lease is given now.
-            let is_new = queue.tallies(|tallies| tallies.begin_first(id, &head.user_id, run));
-            (RunStart::First { session: id, titled: head.titled }, is_new)
+            let share = queue.tallies(|tallies| {
+                let is_new = tallies.begin_first(id, &head.user_id, run);
+                tallies.share(id, run, is_new, false)
+            });
+            (RunStart::First { session: id, titled: head.titled }, share)
         }
-        Decision::Refused(refused) => (refused, false),
+        Decision::Refused(refused) => (refused, None),
     };
-    let place = is_new.then(|| Place { queue, id, run, discard_unbound: false, is_kept: false });
-    (start, place)
+    (start, share.map(|share| Place::new(queue, id, share)))
 }
 
-/// The place of a run that the writer began. Until its asker [keeps](Self::keep) it, dropping it
-/// settles the run: the asker may have gone meanwhile.
+/// The place of a run that the writer began, which each has who asked for that. Until one of them
+/// [keeps](Self::keep) it, dropping the last one settles the run: the askers may have gone meanwhile.
 pub(super) struct Place {
     queue: Arc<Queue>,
     id: SessionId,
-    run: RunId,
-    discard_unbound: bool,
-    is_kept: bool,
+    share: Option<Share>,
 }
 
 impl Place {
+    fn new(queue: Arc<Queue>, id: SessionId, share: Share) -> Self {
+        Self { queue, id, share: Some(share) }
+    }
+
     /// Takes the place of the first run of a session that was made for it, and goes with it.
-    pub(super) fn of_new(queue: Arc<Queue>, id: SessionId, user_id: &UserId, run: RunId) -> Self {
-        queue.tallies(|tallies| tallies.begin_first(id, user_id, run));
-        Self { queue, id, run, discard_unbound: true, is_kept: false }
+    pub(super) fn of_new(
+        queue: Arc<Queue>,
+        id: SessionId,
+        user_id: &UserId,
+        run: RunId,
+    ) -> Option<Self> {
+        let share = queue.tallies(|tallies| {
+            let is_new = tallies.begin_first(id, user_id, run);
+            tallies.share(id, run, is_new, true)
+        });
+        share.map(|share| Self::new(queue, id, share))
     }
 
     /// Gives the answer to the asker, whose the place is from now on.
     pub(super) fn keep<T>((answer, place): (T, Option<Self>)) -> T {
-        if let Some(mut place) = place {
-            place.is_kept = true;
+        if let Some(mut place) = place
+            && let Some(share) = place.share.take()
+        {
+            place.queue.tallies(|tallies| tallies.told_by(place.id, &share));
         }
         answer
     }
@@ -246,10 +271,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.is_kept {
-            let discard_unbound = self.discard_unbound;
-            let settlement = Settlement { discard_unbound, ..Settlement::default() };
-            self.queue.settle(self.id, self.run, settlement);
+        if let Some(share) = self.share.take() {
+            self.queue.leave(self.id, share);
         }
     }
 }

@@ -161,9 +161,7 @@ impl SqliteStore {
         };
         let done = move |created| {
             let place = match &created {
-                Created::Session(record) => {
-                    Some(Place::of_new(queue, id, &record.user_id, begin.run))
-                }
+                Created::Session(record) => Place::of_new(queue, id, &record.user_id, begin.run),
                 Created::ConversationTaken | Created::LimitReached => None,
             };
             (created, place)

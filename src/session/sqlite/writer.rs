@@ -21,7 +21,7 @@ use super::files::Files;
 use super::places::Places;
 use super::runs;
 use super::schema::{begin_to_write, still_locked};
-use super::tally::{Holder, Pending, Tallies};
+use super::tally::{Holder, Pending, Share, Tallies};
 use super::watch::Watch;
 use crate::error::{Error, chain};
 use crate::session::record::SessionId;
@@ -235,7 +235,27 @@ impl Queue {
         run: RunId,
         settlement: Settlement,
     ) -> Option<Access> {
+        self.end(self.state(), id, run, settlement)
+    }
+
+    /// Takes a share in a run back from somebody who was not told of it. The last one ends the run.
+    pub(super) fn leave(&self, id: SessionId, share: Share) {
         let mut state = self.state();
+        if let Some(untold) = state.tallies.leave(id, share) {
+            let discard_unbound = untold.discard_unbound;
+            let settlement = Settlement { discard_unbound, ..Settlement::default() };
+            // At once: who begins it again would take it for somebody's.
+            self.end(state, id, untold.run, settlement);
+        }
+    }
+
+    fn end(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        id: SessionId,
+        run: RunId,
+        settlement: Settlement,
+    ) -> Option<Access> {
         if state.ended {
             // With nobody to write it, it would only pile up.
             state.tallies.give_up(id, run);

@@ -7,11 +7,11 @@ use tokio::task::JoinSet;
 use crate::session::contract::Store;
 use crate::session::contract::support::{
     abandon, at, begin, begin_of, begin_with, bind, create, delete, discarding, first, get, list,
-    made, max, messages, new_run, new_session, settle, user,
+    made, max, messages, new_run, new_session, poll_once, settle, user,
 };
 use crate::session::{
-    BeginRun, Bound, ConversationId, Created, Deletion, NewConversation, NewSession, RunId,
-    RunStart, SessionId, Settlement,
+    BeginRun, Bound, ConversationId, Created, Deletion, NewConversation, NewSession, OnThread,
+    RunId, RunStart, SessionId, Settlement,
 };
 
 /// So many calls later what was dropped is done or undone.
@@ -72,6 +72,24 @@ pub async fn a_created_run_that_begins_again_takes_nothing_more(store: &Store) {
     settle(store, id, run.run, Settlement::default());
     let start = begin_of(store, id, max(1), at(0)).await;
     assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+}
+
+/// Checks that a run that began with its session stays, and the session too, if it has begun again
+/// before the creation was dropped.
+pub async fn a_created_run_that_begins_again_outlives_a_dropped_create(store: &Store) {
+    let (session, run) = with_run("ada");
+    let id = session.id;
+    let mut creation = store.create(session, max(1));
+    let _ = poll_once(&mut creation);
+    // By the time that a later write is done.
+    store.ping().await.unwrap();
+    let start = store.begin_run(id.into(), OnThread::Any, &user("ada"), run).await.unwrap();
+    assert!(matches!(start, RunStart::First { session, .. } if session == id), "{start:?}");
+    drop(creation);
+    store.ping().await.unwrap();
+    assert!(matches!(begin(store, id, at(0)).await, RunStart::Busy));
+    assert_eq!(bind(store, id, run.run, "thr_1").await, Bound::Done);
+    assert!(matches!(begin_of(store, id, max(1), at(0)).await, RunStart::MessageLimit));
 }
 
 /// Checks that a session that was created for a run stays with the one that took it over.

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::session::contract::Store;
 use crate::session::contract::support::{
     abandon, at, begin, begin_of, begin_with, bind, by_thread, create, create_bound, delete, first,
-    first_of, get, max, messages, new_run, next, settle, user,
+    first_of, get, max, messages, new_run, next, poll_once, settle, user,
 };
 use crate::session::{
     BeginRun, Bound, Deletion, Found, OnThread, RunId, RunStart, SessionId, Settlement, ThreadId,
@@ -169,6 +169,39 @@ pub async fn a_dropped_first_run_gives_its_lease_back(store: &Store) {
         let run = first_of(store, id, max(1), at(0)).await;
         settle(store, id, run, Settlement::default());
     }
+}
+
+/// Checks that a first run that has begun again stays when the call that began it is dropped, and goes
+/// when all are that began it.
+pub async fn a_first_run_that_begins_again_outlives_a_dropped_call(store: &Store) {
+    let (id, ada, run) = (create(store, "ada").await, user("ada"), new_run(None, at(0)));
+    let begun = || store.begin_run(id.into(), OnThread::Any, &ada, run);
+    let mut calls = [begun(), begun(), begun()];
+    let mut is_told = false;
+    for call in &mut calls {
+        is_told |= poll_once(call).is_ready();
+        // By the time that a later write is done.
+        store.ping().await.unwrap();
+    }
+    drop(calls);
+    if is_told {
+        settle(store, id, run.run, Settlement::default());
+    }
+    let other = first_of(store, id, max(1), at(0)).await;
+    settle(store, id, other, Settlement::default());
+
+    let mut calls = [begun(), begun()];
+    for call in &mut calls {
+        let _ = poll_once(call);
+        store.ping().await.unwrap();
+    }
+    let start = begun().await.unwrap();
+    assert!(matches!(start, RunStart::First { session, .. } if session == id), "{start:?}");
+    drop(calls);
+    store.ping().await.unwrap();
+    assert!(matches!(begin(store, id, at(0)).await, RunStart::Busy));
+    assert_eq!(bind(store, id, run.run, "thr_1").await, Bound::Done);
+    assert!(matches!(begin_of(store, id, max(1), at(0)).await, RunStart::MessageLimit));
 }
 
 /// Checks that a session whose lease is held is busy, whether or not its limit is reached.

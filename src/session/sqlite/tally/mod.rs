@@ -27,7 +27,7 @@ mod tests;
 
 pub(super) use left::{Overlay, Pending};
 use session::Tally;
-pub(super) use session::{Found, Room};
+pub(super) use session::{Found, Room, Share, Untold};
 
 /// The entries of all sessions that have one.
 #[derive(Debug, Default)]
@@ -249,6 +249,38 @@ impl Tallies {
             log(self.mark(id));
         }
         is_new
+    }
+
+    /// Gives who asked the writer for a run that has its place a share in it, which is new with it, and
+    /// says whether its session was made for it. None if the run is somebody's already.
+    pub(super) fn share(
+        &mut self,
+        id: SessionId,
+        run: RunId,
+        is_new: bool,
+        is_for_it: bool,
+    ) -> Option<Share> {
+        self.entries.get_mut(&id)?.share(run, is_new, is_for_it)
+    }
+
+    /// Learns that somebody was told of a run: from then on it is theirs to settle.
+    pub(super) fn told(&mut self, id: SessionId, run: RunId) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            tally.told(run);
+        }
+    }
+
+    /// Learns that of the run of a share.
+    pub(super) fn told_by(&mut self, id: SessionId, share: &Share) {
+        if let Some(tally) = self.entries.get_mut(&id) {
+            tally.told_by(share);
+        }
+    }
+
+    /// Takes a share in a run back. The run is to be settled if there is no other one, and nobody was
+    /// told of it.
+    pub(super) fn leave(&mut self, id: SessionId, share: Share) -> Option<Untold> {
+        self.entries.get_mut(&id)?.leave(share)
     }
 
     /// Learns that a run has used its lease up.

@@ -1,5 +1,7 @@
 //! What is known of one session.
 
+use std::sync::Arc;
+
 use super::Holder;
 use super::left::{Overlay, Pending};
 use crate::principal::UserId;
@@ -33,12 +35,27 @@ pub(in crate::session::sqlite) enum Found {
     Uncounted { seen: u64 },
 }
 
+/// What each of those has whom the writer is to tell of one run.
+#[derive(Clone, Debug)]
+pub(in crate::session::sqlite) struct Share(Arc<()>);
+
+/// A run in flight of which nobody was told yet.
+#[derive(Debug)]
+pub(in crate::session::sqlite) struct Untold {
+    pub(in crate::session::sqlite) run: RunId,
+    /// Its session was made for it.
+    pub(in crate::session::sqlite) discard_unbound: bool,
+    share: Share,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Whose the session is, once a run has begun.
     pub(super) user_id: Option<UserId>,
     /// Those in flight.
     pub(super) runs: Vec<RunId>,
+    /// Those of them that end when the last one goes who asked for them.
+    untold: Vec<Untold>,
     /// The one of them that was given the session's lease, until it has bound the session.
     pub(super) leased: Option<RunId>,
     /// The one that was given the lease in the writer's batch, and may not have its place yet.
@@ -91,8 +108,40 @@ impl Tally {
     pub(super) fn end(&mut self, run: RunId, settlement: Settlement) -> Option<Pending> {
         let place = self.runs.iter().position(|other| *other == run)?;
         self.runs.swap_remove(place);
+        self.told(run);
         let lease = self.leased.take_if(|leased| *leased == run);
         Some(Pending::new(settlement, lease))
+    }
+
+    /// Gives who asked the writer for a run that has its place a share in it. None if somebody was told
+    /// of it: then it is theirs.
+    pub(super) fn share(&mut self, run: RunId, is_new: bool, is_for_it: bool) -> Option<Share> {
+        if is_new {
+            let share = Share(Arc::new(()));
+            let untold = Untold { run, discard_unbound: is_for_it, share: share.clone() };
+            self.untold.push(untold);
+            return Some(share);
+        }
+        let untold = self.untold.iter().find(|untold| untold.run == run)?;
+        Some(untold.share.clone())
+    }
+
+    /// Learns that somebody was told of a run.
+    pub(super) fn told(&mut self, run: RunId) {
+        self.untold.retain(|untold| untold.run != run);
+    }
+
+    /// Learns that of the run of that share.
+    pub(super) fn told_by(&mut self, share: &Share) {
+        self.untold.retain(|untold| !untold.is_of(share));
+    }
+
+    /// Takes a share back, and gives the run if it was the last one and nobody was told of it.
+    pub(super) fn leave(&mut self, share: Share) -> Option<Untold> {
+        let place = self.untold.iter().position(|untold| untold.is_of(&share))?;
+        drop(share);
+        let is_last = |untold: &Untold| Arc::strong_count(&untold.share.0) == 1;
+        self.untold.get(place).is_some_and(is_last).then(|| self.untold.swap_remove(place))
     }
 
     pub(super) fn overlay(&self) -> Option<Overlay> {
@@ -126,5 +175,12 @@ impl Tally {
 
     fn in_flight(&self) -> u64 {
         self.runs.len() as u64
+    }
+}
+
+impl Untold {
+    /// Tells whether it is the run of that share; not one that began since, of the same id.
+    fn is_of(&self, share: &Share) -> bool {
+        Arc::ptr_eq(&self.share.0, &share.0)
     }
 }
