@@ -23,6 +23,7 @@ promises! {
             first_runs_at_both_make_one_lease,
             a_session_created_with_a_run_is_busy_at_the_other,
             a_session_that_was_taken_over_at_the_other_stays,
+            a_first_run_is_that_of_where_it_began,
             of_many_bindings_at_both_one_is_done,
             a_session_is_deleted_at_one_or_run_at_the_other,
             of_two_one_takes_the_last_place,

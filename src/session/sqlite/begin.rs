@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::rows;
-use super::runs::{self, Head};
+use super::runs::{self, Head, Lease};
 use super::schema::{is_locked, lock_failed};
 use super::sessions::Name;
 use super::store::SqliteStore;
@@ -179,12 +179,19 @@ fn decide(
     }
     let (row, room) = (head.message_count, Room::from(begin));
     let refused = queue.tallies(|tallies| {
-        let others = head.lease.filter(|lease| lease.run != Some(begin.run));
-        if others.is_some_and(|lease| lease.is_held(begin.now) && tallies.may_go_on(id, &lease)) {
+        let is_old = tallies.has(id, begin.run);
+        let is_anothers = |lease: Lease| {
+            if lease.run == Some(begin.run) {
+                // Whatever its time: by its id alone the lease would be both runs'.
+                return !is_old && tallies.has_others(id);
+            }
+            lease.is_held(begin.now) && tallies.may_go_on(id, &lease)
+        };
+        if head.lease.is_some_and(is_anothers) {
             return Some(RunStart::Busy);
         }
         let is_full = || tallies.room_in_batch(id, row, room) == Found::Full;
-        (!tallies.has(id, begin.run) && is_full()).then_some(RunStart::MessageLimit)
+        (!is_old && is_full()).then_some(RunStart::MessageLimit)
     });
     if let Some(refused) = refused {
         return Ok(Decision::Refused(refused));

@@ -41,8 +41,16 @@ pub trait Runs {
     /// it resolved, is settled by the store: nobody else knows whether it has begun.
     ///
     /// To begin a run again that has begun and is not settled gives what it gave, and no second place,
-    /// and its lease begins anew: so a store whose commit may have happened or not can ask for it by its
-    /// id. One that has bound the session since is [`RunStart::Next`].
+    /// and its lease begins anew: so whoever doesn't know whether it has begun can ask for it by its id,
+    /// and while the future that began it is still there. One that has bound the session since is
+    /// [`RunStart::Next`]. Once one of the futures has resolved, the run is its caller's to settle, and
+    /// to drop the others leaves it alone; if none has, it ends with the last of them.
+    ///
+    /// That holds at the opening of the store that began it. Another one of the same data, as that of
+    /// another process, need not know which ids it has in flight. Where it doesn't, a run of the same id
+    /// is another run: a bound session has a place for each of the two, and [`settle`](Self::settle) ends
+    /// the one that began where it is called. An unbound session is [`RunStart::Busy`] there, as long as
+    /// the process that began the run is there, and even when the time of its lease is up.
     fn begin_run<'a>(
         &'a self,
         session: SessionKey<'a>,

@@ -21,7 +21,8 @@ pub trait Sessions: fmt::Debug + Send + Sync + 'static {
     ///
     /// Counting, giving it its id as a conversation, adding, and beginning
     /// [its first run](NewSession::first_run) are one step. An id that a session has already is an
-    /// error. If there is a first run and the future is dropped before it resolves, neither stays.
+    /// error. If there is a first run and the future is dropped before it resolves, neither stays, unless
+    /// somebody [began the run again](super::Runs::begin_run) and was told so.
     fn create(
         &self,
         session: NewSession,

@@ -163,6 +163,30 @@ pub async fn a_session_that_was_taken_over_at_the_other_stays([a, b]: &Stores) {
     }
 }
 
+/// Checks that a first run that is in flight at one is not begun again at the other as another one that
+/// has its lease: the session is busy there, or it is one run at both.
+pub async fn a_first_run_is_that_of_where_it_began([a, b]: &Stores) {
+    let id = create(a, "ada").await;
+    let run = new_run(None, at(0));
+    assert!(matches!(begin_with(a, id, run).await, RunStart::First { .. }));
+    for now in [at(0), at(30)] {
+        match begin_with(b, id, BeginRun { now, ..run }).await {
+            // Then it is not there to be settled, either.
+            RunStart::Busy => b.settle(id, run.run, messages(7)).await.unwrap(),
+            RunStart::First { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(begin_with(a, id, run).await, RunStart::First { .. }));
+    assert_eq!(bind(a, id, run.run, "thr_1").await, Bound::Done);
+    for store in [a, b] {
+        assert!(matches!(begin_of(store, id, max(1), at(0)).await, RunStart::MessageLimit));
+    }
+    a.settle(id, run.run, Settlement::default()).await.unwrap();
+    assert_eq!(get(b, id).await.message_count, MessageCount::Known(0));
+    assert!(matches!(begin_of(b, id, max(1), at(0)).await, RunStart::Next { .. }));
+}
+
 /// Checks that of many sessions that are bound to one thread at both at once one is.
 pub async fn of_many_bindings_at_both_one_is_done(stores: &Stores) {
     let mut calls = JoinSet::new();

@@ -188,9 +188,14 @@ impl Tallies {
         })
     }
 
-    /// Tells whether a run of a session is in flight here.
+    /// Tells whether a run of a session that is locked is in flight here, or is about to be.
     pub(super) fn has(&self, id: SessionId, run: RunId) -> bool {
-        self.entries.get(&id).is_some_and(|tally| tally.runs.contains(&run))
+        self.entries.get(&id).is_some_and(|tally| tally.has(run))
+    }
+
+    /// Tells whether others have messages of a session that is locked.
+    pub(super) fn has_others(&self, id: SessionId) -> bool {
+        self.entries.get(&id).is_some_and(|tally| tally.others > 0)
     }
 
     /// Tells whether the run that a lease was given to may go on, for all that is known of a session
@@ -201,10 +206,7 @@ impl Tallies {
         if !self.places.is_open() {
             return true;
         }
-        let tally = self.entries.get(&id);
-        tally.is_some_and(|tally| {
-            tally.others > 0 || tally.granted == Some(run) || tally.runs.contains(&run)
-        })
+        self.has_others(id) || self.has(id, run)
     }
 
     /// Learns that a run is given the lease of a session that the writer has locked. It has its place

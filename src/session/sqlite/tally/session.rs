@@ -98,6 +98,11 @@ impl Tally {
         if room.max.is_some_and(|max| messages >= max) { Found::Full } else { Found::Place }
     }
 
+    /// Tells whether a run has a place, or is given the lease and gets one.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.granted == Some(run) || self.runs.contains(&run)
+    }
+
     /// Gives a run a place.
     pub(super) fn add(&mut self, run: RunId, user_id: &UserId) {
         self.runs.push(run);
