@@ -103,8 +103,12 @@ impl Tallies {
 
     pub(super) fn unlock(&mut self, id: SessionId) {
         let Some(tally) = self.entries.get_mut(&id) else { return };
-        tally.granted = None;
-        if tally.locked.take().is_some() {
+        let (granted, locked) = (tally.granted.take(), tally.locked.take());
+        if granted.is_some() {
+            // It may have been marked, and not have got its place.
+            log(self.mark(id));
+        }
+        if locked.is_some() {
             log(self.places.unlock(id));
         }
         self.remove_if_idle(id);

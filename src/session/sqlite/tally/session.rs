@@ -173,9 +173,11 @@ impl Tally {
         unwritten.fold(0, |messages, pending| pending.messages.saturating_add(messages))
     }
 
-    /// Gives those that are not in the row.
+    /// Gives those that are not in the row, for others: that of the run which is being given the lease
+    /// is one of them, for the lease may be in the row before its place is here.
     pub(super) fn messages(&self) -> u64 {
-        self.settled().saturating_add(self.in_flight())
+        let granted = self.granted.is_some_and(|granted| !self.runs.contains(&granted));
+        self.settled().saturating_add(self.in_flight()).saturating_add(granted.into())
     }
 
     fn in_flight(&self) -> u64 {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::session::record::MessageCount;
-use crate::session::sqlite::tally::Holder;
+use crate::session::sqlite::places::Places;
+use crate::session::sqlite::tally::{Holder, Tallies};
 use crate::session::sqlite::{SqliteOptions, locks, rows};
 
 /// Two stores that know of one another.
@@ -183,6 +184,42 @@ async fn the_limit_holds_while_the_file_of_runs_is_deleted_again_and_again() {
         assert_eq!(begun.iter().filter(|begun| **begun).count(), 1, "round {round}");
         let (place, run) = if begun[1] { (1, other) } else { (0, one) };
         settle(&stores[place], id, run, Settlement::default());
+    }
+}
+
+/// As when the file of runs is deleted between the transaction that gives a lease and its place.
+#[test]
+fn a_lease_that_is_being_given_is_marked_where_others_look_now() {
+    let directory = Directory::new();
+    let places = |name: &str| {
+        let path = directory.0.join(name);
+        std::fs::write(&path, "").unwrap();
+        Places::open(&path).unwrap()
+    };
+    for gets_its_place in [true, false] {
+        let (id, run) = (SessionId::random(), RunId::random());
+        let mut tallies = Tallies::new(places("old"));
+        while tallies.places().is_waiting() {
+            tallies.look().unwrap();
+        }
+        assert!(tallies.lock(id, Holder::Writer).unwrap());
+        tallies.grant(id, run);
+        let mut other = places("new");
+        tallies.move_to(places("new"));
+        other.look().unwrap();
+        let mut marked = || {
+            let marked = other.lock(id).unwrap();
+            other.unlock(id).unwrap();
+            marked
+        };
+        assert_eq!(marked(), Some(1));
+        if gets_its_place {
+            assert!(tallies.begin_first(id, &ada(), run));
+            assert_eq!(marked(), Some(1));
+        }
+        tallies.unlock_batch();
+        assert_eq!(marked(), Some(u64::from(gets_its_place)));
+        tallies.settle(id, run, messages(0));
     }
 }
 
