@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,8 +14,8 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Directory, Store, at, bind, create, first, first_after, get, list, messages, new_run,
-    new_session, open, settle,
+    Directory, HAS_LOCKS, Store, at, bind, create, first, first_after, get, list, messages,
+    new_run, new_session, open, settle,
 };
 
 const FILE: &str = "CHATKIT_REST_TEST_STORE";
@@ -58,7 +59,7 @@ async fn what_was_acknowledged_outlives_the_process() {
     }
     let many = ["created", "bound", "settled"];
     assert!(many.iter().all(|kind| seen[*kind] > 10), "{seen:?}");
-    assert_eq!((seen["leased"], seen["begun"]), (1, 1));
+    assert_eq!((seen["leased"], seen["begun"], seen["made"]), (1, 1, 1));
     assert!(list(&store, &crate::support::user("ada")).await.len() >= seen["created"]);
 }
 
@@ -78,6 +79,18 @@ async fn check(store: &Store, line: &str) -> Option<String> {
             assert_eq!(bind(store, id, run, &thread_id).await, Bound::Done);
             settle(store, id, run, messages(2));
             assert_eq!(get(store, id).await.message_count, MessageCount::Known(2));
+        }
+        // So has what counts towards its user's limit.
+        "made" => {
+            let create = async || {
+                let mut session = new_session("bob");
+                session.now = if HAS_LOCKS { at(0) } else { at(30) };
+                store.create(session, NonZeroU32::new(1)).await.unwrap()
+            };
+            let created = create().await;
+            assert!(matches!(created, Created::Session(_)), "{created:?}");
+            let created = create().await;
+            assert!(matches!(created, Created::LimitReached), "{created:?}");
         }
         _ => return None,
     }
@@ -100,6 +113,11 @@ async fn child() {
     let begun = session.id;
     assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
     say(&format!("begun {begun}"));
+    let mut session = new_session("bob");
+    session.first_run = Some(new_run(None, at(0)));
+    let made = session.id;
+    assert!(matches!(store.create(session, None).await.unwrap(), Created::Session(_)));
+    say(&format!("made {made}"));
     let mut writers = JoinSet::new();
     for _ in 0..8 {
         let store = store.clone();

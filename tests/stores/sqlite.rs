@@ -181,6 +181,7 @@ async fn what_an_older_program_has_bound_is_listed() {
         ALTER TABLE session DROP COLUMN quarantined_at;
         DROP TRIGGER lease_is_taken_over;
         ALTER TABLE session DROP COLUMN lease_run;
+        ALTER TABLE session DROP COLUMN made_for_run;
         UPDATE session SET bound_at = NULL;
         PRAGMA user_version = 3;",
     )

@@ -153,7 +153,7 @@ pub(crate) async fn first(store: &Store, id: SessionId, now: Timestamp) -> RunId
 }
 
 /// Whether processes tell one another their runs, and so a store finds those of one that is gone.
-const HAS_LOCKS: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
+pub(crate) const HAS_LOCKS: bool = cfg!(all(target_os = "linux", target_pointer_width = "64"));
 
 /// Begins a first run in the place of one that began at second 0 and whose store is gone.
 pub(crate) async fn first_after(store: &Store, id: SessionId) -> RunId {

@@ -95,19 +95,25 @@ fn id_of_conversation(connection: &Connection, id: ConversationId) -> Result<Opt
     connection.prepare_cached(sql)?.query_row([id.to_string()], |row| session_id(row, 0)).optional()
 }
 
+/// Creates a session. Where there is no room, those go before that were made for runs that `has_gone`
+/// says nobody has any more; they stay away if this fails.
 pub(super) fn create(
     connection: &Connection,
     session: &NewSession,
     max_sessions: Option<u32>,
+    has_gone: impl Fn(SessionId, &Lease) -> bool,
 ) -> Result<Created> {
     let user_id = session.user_id.as_str();
     if let Some(max) = max_sessions {
         let sql = "SELECT count(*) FROM
             (SELECT 1 FROM session WHERE user_id = ?1 AND adopted = 0 AND quarantined_at IS NULL
                 LIMIT ?2)";
-        let has: u32 =
-            connection.prepare_cached(sql)?.query_row(params![user_id, max], |row| row.get(0))?;
-        if has >= max {
+        let is_full = || {
+            let has =
+                connection.prepare_cached(sql)?.query_row(params![user_id, max], |row| row.get(0));
+            has.map(|has: u32| has >= max)
+        };
+        if is_full()? && (!remove_left(connection, session, has_gone)? || is_full()?) {
             return Ok(Created::LimitReached);
         }
     }
@@ -124,8 +130,8 @@ pub(super) fn create(
         Some(NewConversation::Next) => Some(next_number(connection)?.to_string()),
     };
     let sql = "INSERT INTO session (id, user_id, title, created_at, updated_at, conversation,
-            lease, lease_until, leased_at, lease_run)
-        VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6 IS NOT NULL, ?6, ?7, ?8)
+            lease, lease_until, leased_at, lease_run, made_for_run)
+        VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6 IS NOT NULL, ?6, ?7, ?8, ?6 IS NOT NULL)
         RETURNING id, user_id, thread_id, title, created_at, updated_at, message_count,
             adopted, conversation";
     let (now, run) = (session.now.as_microsecond(), session.first_run.as_ref());
@@ -140,6 +146,34 @@ pub(super) fn create(
         run.map(|begin| begin.run.as_bytes()),
     ];
     connection.prepare_cached(sql)?.query_row(values, record).map(Created::Session)
+}
+
+/// Removes some of the sessions of a new one's user that were made for runs that have gone, and tells
+/// whether there were any.
+fn remove_left(
+    connection: &Connection,
+    session: &NewSession,
+    has_gone: impl Fn(SessionId, &Lease) -> bool,
+) -> Result<bool> {
+    // One that was settled, or that an older program took over, has no run's lease any more.
+    let sql = "SELECT id, lease_until, leased_at, lease_run FROM session
+        WHERE user_id = ?1 AND adopted = 0 AND quarantined_at IS NULL AND made_for_run
+            AND thread_id IS NULL AND lease_until IS NOT NULL AND lease_run IS NOT NULL
+        ORDER BY leased_at LIMIT ?2";
+    let made_for_runs: Vec<_> = connection
+        .prepare_cached(sql)?
+        .query_map(params![session.user_id.as_str(), PURGE], |row| {
+            Ok((session_id(row, 0)?, runs::lease(row, 1)?))
+        })?
+        .collect::<Result<_>>()?;
+    let mut has_removed = false;
+    for (id, lease) in made_for_runs {
+        if lease.is_some_and(|lease| has_gone(id, &lease)) {
+            remove(connection, id, session.now)?;
+            has_removed = true;
+        }
+    }
+    Ok(has_removed)
 }
 
 /// Does all of it, or nothing if a statement fails.
@@ -225,7 +259,8 @@ pub(super) fn remove(connection: &Connection, id: SessionId, now: Timestamp) -> 
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
     const FIRST: [&str; 9] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
-            lease_until, leased_at, lease_run, bound_at, conversation, adopted, quarantined_at
+            lease_until, leased_at, lease_run, made_for_run, bound_at, conversation, adopted,
+            quarantined_at
             FROM session NOT INDEXED LIMIT 1",
         "SELECT id, user_id, adopted FROM attachment NOT INDEXED LIMIT 1",
         "SELECT thread_id, session_id, bound_at, deleted_at FROM deleted_thread

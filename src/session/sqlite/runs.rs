@@ -168,7 +168,7 @@ pub(super) fn give_lease(
     begin: &BeginRun,
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE session SET lease = lease + (lease_run IS NOT ?4), lease_until = ?2,
-            leased_at = ?3, lease_run = ?4
+            leased_at = ?3, lease_run = ?4, made_for_run = made_for_run AND lease_run IS ?4
         WHERE id = ?1";
     let values = params![
         id.as_bytes(),

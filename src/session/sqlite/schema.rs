@@ -15,8 +15,9 @@ const APPLICATION_ID: i32 = 0x436b_5273;
 /// Entry *n* brings a file from version *n* to version *n + 1*; a released entry never changes.
 ///
 /// Times are microseconds since the Unix epoch. `lease` is the number of the last lease given, and
-/// `lease_run` the id of the run that has it; it is somebody's while `lease_until` is not null. Text is
-/// compared byte for byte (the default collation).
+/// `lease_run` the id of the run that has it; it is somebody's while `lease_until` is not null.
+/// `made_for_run` says that no run had it but the one that the session was made with. Text is compared
+/// byte for byte (the default collation).
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE session (
@@ -147,6 +148,7 @@ const MIGRATIONS: &[&str] = &[
         BEGIN
             UPDATE session SET lease_run = NULL WHERE id = NEW.id;
         END;
+    ALTER TABLE session ADD COLUMN made_for_run INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

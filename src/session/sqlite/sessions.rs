@@ -12,7 +12,7 @@ use super::rows;
 use super::runs::{self, Lease};
 use super::schema::{self, is_locked};
 use super::store::SqliteStore;
-use super::writer::{Access, NO_RUN_CAN_BEGIN};
+use super::writer::{Access, NO_RUN_CAN_BEGIN, Queue};
 use crate::error::Error;
 use crate::session::pages::{SessionSummary, SessionsPage};
 use crate::session::quarantine::Found;
@@ -31,10 +31,11 @@ impl Sessions for SqliteStore {
         max_sessions: Option<NonZeroU32>,
     ) -> StoreFuture<'_, Created> {
         let max = max_sessions.map(NonZeroU32::get);
-        match session.first_run {
-            Some(begin) => Box::pin(self.create_for_run(session, max, begin)),
-            None => self.write(CREATE, move |connection| rows::create(connection, &session, max)),
+        if let Some(begin) = session.first_run {
+            return Box::pin(self.create_for_run(session, max, begin));
         }
+        let queue = Arc::clone(self.queue());
+        self.write(CREATE, move |connection| create(connection, &queue, &session, max))
     }
 
     fn get<'a>(&'a self, session: SessionKey<'a>) -> StoreFuture<'a, Option<Found<SessionRecord>>> {
@@ -153,7 +154,7 @@ impl SqliteStore {
         let (id, queue) = (session.id, Arc::clone(self.queue()));
         let work_queue = Arc::clone(self.queue());
         let work = move |connection: &Connection| {
-            let created = rows::create(connection, &session, max_sessions)?;
+            let created = create(connection, &work_queue, &session, max_sessions)?;
             if matches!(created, Created::Session(_)) {
                 work_queue.tallies(|tallies| tallies.grant(id, begin.run));
             }
@@ -261,6 +262,16 @@ impl SqliteStore {
         }
         Err(Error::store(context, "it is written to again and again"))
     }
+}
+
+fn create(
+    connection: &Connection,
+    queue: &Queue,
+    session: &NewSession,
+    max_sessions: Option<u32>,
+) -> rusqlite::Result<Created> {
+    let has_gone = |id, lease: &Lease| queue.has_gone(id, lease, session.now);
+    rows::create(connection, session, max_sessions, has_gone)
 }
 
 fn signing_key(connection: &Connection) -> rusqlite::Result<Option<[u8; 32]>> {

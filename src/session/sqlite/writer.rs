@@ -14,12 +14,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::files::Files;
 use super::places::Places;
-use super::runs;
+use super::runs::{self, Lease};
 use super::schema::{begin_to_write, still_locked};
 use super::tally::{Holder, Pending, Share, Tallies};
 use super::watch::Watch;
@@ -282,6 +283,20 @@ impl Queue {
             tracing::error!(%error, "session store: could not lock a session");
             false
         })
+    }
+
+    /// Tells, within the writer's batch, whether the run that has a lease is no more in flight anywhere.
+    /// It is as long as somebody else has its session's lock, and, where other processes are not seen,
+    /// until its time is up.
+    pub(super) fn has_gone(&self, id: SessionId, lease: &Lease, now: Timestamp) -> bool {
+        self.lock(id)
+            && self.tallies(|tallies| {
+                if tallies.places().is_open() {
+                    !tallies.may_go_on(id, lease)
+                } else {
+                    !lease.is_held(now) && lease.run.is_none_or(|run| !tallies.has(id, run))
+                }
+            })
     }
 
     /// Tells whether the file and what SQLite has beside it are there. Blocks, though not for long.

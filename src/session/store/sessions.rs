@@ -17,7 +17,8 @@ use crate::session::record::{ConversationId, Ownership, SessionId, SessionRecord
 pub trait Sessions: fmt::Debug + Send + Sync + 'static {
     /// Adds a session, unless its owner already has `max_sessions`; those that were
     /// [adopted](super::Directory::adopt), or are in [quarantine](Found::Quarantined), are none of
-    /// them.
+    /// them. Nor are those that were made with [a first run](NewSession::first_run), if that is unsettled,
+    /// has not bound them, and ended with its process: some of these go where there is no room otherwise.
     ///
     /// Counting, giving it its id as a conversation, adding, and beginning
     /// [its first run](NewSession::first_run) are one step. An id that a session has already is an

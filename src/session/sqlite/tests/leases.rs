@@ -89,6 +89,51 @@ async fn a_lease_is_held_while_its_process_is_there() {
     assert_eq!(bind(&store, id, begin.run, "t").await, Bound::Done);
 }
 
+/// Makes a session for a run.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+async fn made_for_run(store: &SqliteStore) -> (SessionId, RunId) {
+    let run = RunId::random();
+    let session = NewSession { first_run: Some(begins(run)), ..session(None) };
+    assert!(create(store, &session).await);
+    (session.id, run)
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[tokio::test]
+async fn what_was_made_for_a_run_counts_unless_that_ended_with_its_process() {
+    let directory = Directory::new();
+    let [store, other] = processes::two_stores(&directory).await;
+    let up_to = async |store: &SqliteStore, max| {
+        let session = NewSession { now: at(99), ..session(None) };
+        let created = store.create(session, NonZeroU32::new(max)).await.unwrap();
+        matches!(created, Created::Session(_))
+    };
+    // Its time is up, and it may still bind.
+    let (bound, run) = made_for_run(&other).await;
+    assert!(!up_to(&store, 1).await && !up_to(&other, 1).await);
+    assert_eq!(bind(&other, bound, run, "t").await, Bound::Done);
+    // Settled, it is as any other; so it is when another run had it.
+    let (settled, run) = made_for_run(&other).await;
+    settle(&other, settled, run, Settlement::default());
+    let (taken_over, _) = made_for_run(&other).await;
+    let start = begin_at(&store, taken_over, 30).await;
+    assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+    let (gone, _) = made_for_run(&other).await;
+    let (also_gone, _) = made_for_run(&other).await;
+    assert!(!up_to(&store, 5).await);
+    drop((other, store));
+    let store = directory.store();
+    // Nothing goes while there is room.
+    assert!(up_to(&store, 6).await && store.get(gone.into()).await.unwrap().is_some());
+    assert!(!up_to(&store, 4).await);
+    for (id, stays) in
+        [(bound, true), (settled, true), (taken_over, true), (gone, false), (also_gone, false)]
+    {
+        assert_eq!(store.get(id.into()).await.unwrap().is_some(), stays);
+    }
+    assert!(up_to(&store, 5).await && !up_to(&store, 5).await);
+}
+
 /// It would wait for a process that was stopped.
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[tokio::test]
@@ -147,6 +192,7 @@ async fn a_session_is_deleted_as_it_is_to_be() {
 fn take_runs_from_leases(directory: &Directory) {
     let older = Connection::open(directory.file()).unwrap();
     let sql = "DROP TRIGGER lease_is_taken_over; ALTER TABLE session DROP COLUMN lease_run;
+        ALTER TABLE session DROP COLUMN made_for_run;
         PRAGMA user_version = 7;";
     older.execute_batch(sql).unwrap();
 }
