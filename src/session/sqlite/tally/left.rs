@@ -13,8 +13,8 @@ pub(in crate::session::sqlite) struct Pending {
     pub(in crate::session::sqlite) messages: u64,
     pub(in crate::session::sqlite) title: Option<Option<String>>,
     pub(in crate::session::sqlite) touched_at: Option<Timestamp>,
-    /// The run whose lease is to be given back: the last one that had it. No other gets it before that
-    /// is written.
+    /// The run whose lease is to be given back: the last one that had it here. If another one has taken
+    /// it over by the time that this is written, it stays that one's.
     pub(in crate::session::sqlite) lease: Option<RunId>,
     /// The run that the session goes with, if it is unbound and the lease in its row is still that run's:
     /// another process may have taken it over, and settled its own run since.
