@@ -42,32 +42,11 @@ printf '[%4ds] cargo test --all-features --no-fail-fast %s\n' "$SECONDS" "$*"
 cargo test --all-features --no-fail-fast "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
-# What failed and isn't excused, one a line; then, after a tab, what was skipped, and its reason.
-report=$(awk '
-    function ended() { if (target != "" && !result) print "failed\t" target ": no result (did it crash?)" }
-    /^     Running / { ended(); target = $2 == "unittests" ? $3 : $2; result = 0 }
-    /^   Doc-tests / { ended(); target = "doc-tests of " $2; result = 0 }
-    /^test result: / { result = 1; test = "" }
-    /^---- .* stdout ----$/ { test = $2; for (i = 3; $i != "stdout"; i++) test = test " " $i }
-    # Also where the output is not captured.
-    /^thread .* panicked at / { split($0, part, "\047"); thread = part[2] }
-    /^skipped: / && index(ENVIRON["CHATKIT_REST_TESTS_WITHOUT"], substr($0, 10) "\n") { name = test == "" ? thread : test; why[target SUBSEP name] = $0; next }
-    /^test .* \.\.\. FAILED$/ { name = $0; sub(/^test /, "", name); sub(/( - should panic)? \.\.\. FAILED$/, "", name)
-                                failed[++count] = target SUBSEP name }
-    END {
-        ended()
-        for (i = 1; i <= count; i++) {
-            split(failed[i], part, SUBSEP)
-            if (failed[i] in why) print "skipped\t" substr(why[failed[i]], 10)
-            else print "failed\t" part[1] ": " part[2]
-        }
-    }' "$log")
+# What failed and isn't excused, one a line; then what was skipped, and its reason.
+report=$(awk -v status="$status" -f tests/report/report.awk "$log") ||
+    report+=$'\nfailed\tcargo test ended with status '"$status, and awk could not read more"
 failed=$(sed -n 's/^failed\t//p' <<<"$report")
 skipped=$(sed -n 's/^skipped\t//p' <<<"$report" | sort | uniq -c)
-# Whatever cargo reports beside tests: what doesn't compile, an option that isn't there.
-if [[ $status != 0 && ! $report ]]; then
-    failed="cargo test ended with status $status"
-fi
 
 printf '\n[%4ds] ' "$SECONDS"
 if [[ $failed ]]; then
