@@ -2,8 +2,9 @@
 //!
 //! Everything must be equal, members that are not named included, with these exceptions for
 //! expected texts: `$any` is any value, `$string` any text but the empty one, `$number` a
-//! number, `$uuid` an id in canonical form, `$time` a moment in RFC 3339 with `Z`. A member
-//! `"$rest": "$any"` lets an object have others. `$$` at the start is a literal `$`.
+//! number, `$58..60` the digits of a whole number from 58 to 60, `$uuid` an id in canonical form,
+//! `$time` a moment in RFC 3339 with `Z`. A member `"$rest": "$any"` lets an object have others. `$$`
+//! at the start is a literal `$`.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -66,6 +67,11 @@ pub(super) fn check<'v>(
 #[derive(Clone, Copy)]
 enum Matcher {
     Any,
+    /// The digits of a whole number: header fields have no numbers.
+    Digits {
+        least: u64,
+        most: u64,
+    },
     Number,
     String,
     Time,
@@ -80,13 +86,20 @@ impl Matcher {
             "$string" => Self::String,
             "$time" => Self::Time,
             "$uuid" => Self::Uuid,
-            _ => return None,
+            _ => {
+                let (least, most) = text.strip_prefix('$')?.split_once("..")?;
+                let (least, most) = (whole(least)?, whole(most)?);
+                return (least <= most).then_some(Self::Digits { least, most });
+            }
         })
     }
 
     fn accepts(self, got: &Value) -> bool {
         match (self, got) {
             (Self::Any, _) | (Self::Number, Value::Number(_)) => true,
+            (Self::Digits { least, most }, Value::String(text)) => {
+                whole(text).is_some_and(|number| (least..=most).contains(&number))
+            }
             (Self::String, Value::String(text)) => !text.is_empty(),
             (Self::Time, Value::String(text)) => {
                 text.ends_with('Z') && text.parse::<Timestamp>().is_ok()
@@ -97,6 +110,11 @@ impl Matcher {
             _ => false,
         }
     }
+}
+
+/// Reads a number that is written as it would be: no sign, and no zeros before it.
+fn whole(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 struct Comparison<'a> {
@@ -187,13 +205,13 @@ mod tests {
     fn equal_values_and_matchers_match() {
         let expected = json!({
             "a": [1, 1.5, null, true, "x"], "user": "{user}", "id": "$uuid", "at": "$time",
-            "n": "$number", "s": "$string", "z": "$any", "dollar": "$$any",
+            "n": "$number", "least": "$58..60", "most": "$58..60", "s": "$string", "z": "$any", "dollar": "$$any",
             "open": {"k": 1, "$rest": "$any"},
         });
         let got = json!({
             "a": [1, 1.5, null, true, "x"], "user": "ada",
             "id": "9f0d1f7e-6ff7-4f0c-8d2c-0d9f2f1a2b3c", "at": "2026-11-21T03:00:00.000001Z",
-            "n": -1, "s": " ", "z": null, "dollar": "$any", "open": {"k": 1, "more": 2},
+            "n": -1, "least": "58", "most": "60", "s": " ", "z": null, "dollar": "$any", "open": {"k": 1, "more": 2},
         });
         assert_eq!(pointers(&expected, &got), [""; 0]);
     }
@@ -212,6 +230,13 @@ mod tests {
             (json!("$time"), json!("2026-11-21T03:00:00"), ""),
             (json!("$string"), json!(""), ""),
             (json!("$number"), json!("1"), ""),
+            (json!("$58..60"), json!("57"), ""),
+            (json!("$58..60"), json!("61"), ""),
+            (json!("$58..60"), json!("abc"), ""),
+            (json!("$58..60"), json!("058"), ""),
+            (json!("$58..60"), json!("+58"), ""),
+            (json!("$58..60"), json!("58, 58"), ""),
+            (json!("$58..60"), json!(58), ""),
             (json!("{user}"), json!("bob"), ""),
             (json!("{nobody}"), json!("{nobody}"), ""),
             (json!(null), json!(false), ""),
@@ -226,6 +251,10 @@ mod tests {
         let mut texts = Vec::new();
         let bad = json!({"a": [{"b": "$uuidd"}]});
         assert_eq!(check(&bad, "/x", &mut texts).unwrap_err().0, "/x/a/0/b");
-        assert!(check(&json!(["$uuid", "$$x"]), "", &mut texts).is_ok());
+        assert!(check(&json!(["$uuid", "$$x", "$0..0"]), "", &mut texts).is_ok());
+        for bad in ["$2..1", "$1..", "$..1", "$1..2..3", "$01..2", "$-1..2"] {
+            let is_matcher = Matcher::of(bad).is_some();
+            assert!(!is_matcher, "{bad}");
+        }
     }
 }
