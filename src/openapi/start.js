@@ -23,15 +23,20 @@ function decoded(text) {
 }
 
 // Takes the token of a link, `/docs#token=…`, out of the address: what stands there ends up in
-// bookmarks and on screens. It was never sent: a fragment isn't.
+// bookmarks and on screens. It was never sent: a fragment isn't. But a browser may have the link in its
+// history by now, and no page can take it out of there. A link replaces no token: whoever made it may
+// be somebody else.
 function takeToken() {
   const [, text] = /^#token=(.*)/s.exec(location.hash) || [];
   if (text === undefined) return;
   history.replaceState(null, "", location.pathname + location.search);
   const token = bare(decoded(text));
   if (!token) return;
-  byId("token").value = token;
-  byId("kept").textContent = "Taken from the link; gone when the page is.";
+  const isTaken = !byId("token").value;
+  if (isTaken) byId("token").value = token;
+  byId("kept").textContent = isTaken
+    ? "Taken from the link, which the browser’s history may keep."
+    : "Not taken from the link: a token is here already.";
 }
 
 // Opens an operation and scrolls to it.

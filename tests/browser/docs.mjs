@@ -152,13 +152,14 @@ reads("the demo's link has the token, and the address keeps none of it", {}, asy
   const kept = await page.evaluate(() => JSON.stringify([localStorage.length, sessionStorage.length, document.cookie, history.length]));
   // The page before it, and it.
   assert.equal(kept, JSON.stringify([0, 0, "", 2]));
-  assert.match(await page.locator("#kept").innerText(), /from the link/);
+  assert.match(await page.locator("#kept").innerText(), /^Taken from the link, which the browser’s history may keep/);
   await send(page, "create_session");
   const form = await send(page, "create_run");
   assert.match(await form.locator(".answer").innerText(), /^You said: /);
 
   // A link that is pasted into the page that is there already; another one; and a broken one.
   for (const [fragment, expected] of [["a.b.c", "a.b.c"], ["Bearer%20d.e.f", "d.e.f"], ["%E0%A4%A", "%E0%A4%A"], ["g%2Bh+i%3D", "g+h+i="]]) {
+    await page.locator("#token").fill("");
     await page.evaluate((hash) => { location.hash = hash; }, `#token=${fragment}`);
     await page.waitForFunction((value) => document.getElementById("token").value === value, expected);
     assert.equal(await page.evaluate(() => location.href), address);
@@ -166,6 +167,26 @@ reads("the demo's link has the token, and the address keeps none of it", {}, asy
   await page.reload();
   await page.locator("#create_run").waitFor();
   assert.equal(await page.locator("#token").inputValue(), "", "gone when the page is");
+});
+
+reads("a link replaces no token", {}, async (page) => {
+  await open(page);
+  const field = page.locator("#token");
+  const kept = page.locator("#kept");
+  await field.fill("typed");
+  await page.evaluate(() => { location.hash = "#token=another"; });
+  await kept.filter({ hasText: /^Not taken from the link/ }).waitFor();
+  assert.equal(await field.inputValue(), "typed");
+  assert.equal(await page.evaluate(() => location.href), address);
+  // What it says is about the token that is there.
+  await field.fill("");
+  assert.match(await kept.innerText(), /gone when the page is/);
+  await page.evaluate(() => { location.hash = "#token=another"; });
+  await kept.filter({ hasText: /^Taken from the link/ }).waitFor();
+  assert.equal(await field.inputValue(), "another");
+  await page.evaluate(() => { location.hash = "#token=third"; });
+  await kept.filter({ hasText: /^Not taken from the link/ }).waitFor();
+  assert.equal(await field.inputValue(), "another");
 });
 
 reads("an address that is none breaks nothing", {}, async (page) => {
