@@ -16,9 +16,14 @@
 //! - `begin_run` reads the row once: whose the session is, and on which thread, it says itself. A run
 //!   in flight is a row of its own, `INSERT … ON CONFLICT DO NOTHING` by its id, so that to begin it
 //!   again takes no second place; those rows and the messages that are counted are what is limited. An
-//!   unbound session is one run's at a time: `UPDATE … SET lease = $run, lease_until = … WHERE
-//!   thread_id IS NULL AND (lease = $run OR lease_until <= $now)`. `bind` is an `UPDATE … WHERE
-//!   lease = $run`, with a unique index on `thread_id`.
+//!   unbound session is one run's at a time: `UPDATE … SET lease = $run, leased_at = $now, lease_until = …
+//!   WHERE thread_id IS NULL AND (lease IS NULL OR lease = $run OR lease_until <= $now OR leased_at >
+//!   $now + 5 s)`. The last is for a clock that was set back: a lease that was given later than now, and
+//!   by more than clocks are corrected in passing, is over.
+//! - `bind` is a transaction. Whose the thread is comes first, whoever holds the lease: one that another
+//!   session has, or that is in quarantine, is [`Bound::ThreadReused`], and another user's is put in
+//!   quarantine in the same transaction. If it is nobody's, an `UPDATE … SET thread_id = $thread, lease =
+//!   NULL WHERE lease = $run` binds it; a unique index on `thread_id` keeps two that come at once apart.
 //! - `ownership` is asked before anything else is passed on. Neither it nor what `begin_run` goes by
 //!   may come from a cache: another replica may have deleted the session, and another user have its
 //!   thread.
