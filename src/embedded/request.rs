@@ -94,6 +94,19 @@ pub struct Action {
     pub payload: Json,
 }
 
+impl Action {
+    /// Makes an action of this name, without an argument.
+    pub fn new(kind: impl Into<String>) -> Self {
+        Self { kind: kind.into(), payload: Json::Null }
+    }
+
+    /// Sets its argument.
+    #[must_use]
+    pub fn with_payload(self, payload: impl Into<Json>) -> Self {
+        Self { payload: payload.into(), ..self }
+    }
+}
+
 impl Request {
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
         use ReplyRequest as R;

@@ -73,19 +73,20 @@ impl fmt::Debug for ClientSession {
 }
 
 /// A client session that is asked for.
-#[non_exhaustive]
-pub struct NewClientSession {
+#[cfg(feature = "operation")]
+pub(crate) struct NewClientSession {
     /// Whom it is for.
-    pub user_id: UserId,
+    pub(crate) user_id: UserId,
     /// How long it lasts, in seconds.
-    pub seconds: u64,
+    pub(crate) seconds: u64,
     /// Its requests a minute.
-    pub requests_per_minute: NonZeroU32,
+    pub(crate) requests_per_minute: NonZeroU32,
     /// `workflow` and `chatkit_configuration` with their defaults, as a JSON object. `Debug` leaves
     /// it out.
-    pub details: String,
+    pub(crate) details: String,
 }
 
+#[cfg(feature = "operation")]
 impl fmt::Debug for NewClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewClientSession")

@@ -60,8 +60,10 @@ pub use admitted::{
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
 #[cfg(feature = "operation")]
 pub use claim::{BindError, RunClaim};
+#[cfg(feature = "operation")]
+pub(crate) use client_session::NewClientSession;
 pub use client_session::{
-    ClientSecret, ClientSession, ClientSessionStatus, NewClientSession, SecretSigner, SignedSession,
+    ClientSecret, ClientSession, ClientSessionStatus, SecretSigner, SignedSession,
 };
 #[cfg(feature = "operation")]
 pub use desk::{ChatSettings, Desk, SessionLimits, UnknownAttachments};

@@ -67,6 +67,37 @@ pub struct Event<'a> {
     pub(super) says_nothing: bool,
 }
 
+impl<'a> Event<'a> {
+    /// Makes an event of this kind, of which nothing else is known.
+    pub const fn new(kind: EventKind) -> Self {
+        Self { kind, item_kind: None, id: None, title: None, error: None, says_nothing: false }
+    }
+
+    /// Sets the kind of its item.
+    #[must_use]
+    pub const fn with_item_kind(self, item_kind: ItemKind) -> Self {
+        Self { item_kind: Some(item_kind), ..self }
+    }
+
+    /// Sets the id of its thread or item.
+    #[must_use]
+    pub const fn with_id(self, id: &'a str) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// Sets the thread's title.
+    #[must_use]
+    pub const fn with_title(self, title: &'a str) -> Self {
+        Self { title: Some(title), ..self }
+    }
+
+    /// Sets the error.
+    #[must_use]
+    pub const fn with_error(self, error: ErrorEvent<'a>) -> Self {
+        Self { error: Some(error), ..self }
+    }
+}
+
 /// An `error` event.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -77,4 +108,23 @@ pub struct ErrorEvent<'a> {
     pub message: Option<&'a str>,
     /// Whether the server thinks that trying again may help.
     pub allow_retry: bool,
+}
+
+impl<'a> ErrorEvent<'a> {
+    /// Makes an error with this code, without a message, after which trying again doesn't help.
+    pub const fn new(code: &'a str) -> Self {
+        Self { code, message: None, allow_retry: false }
+    }
+
+    /// Sets what is written for the user.
+    #[must_use]
+    pub const fn with_message(self, message: &'a str) -> Self {
+        Self { message: Some(message), ..self }
+    }
+
+    /// Sets whether trying again may help.
+    #[must_use]
+    pub const fn with_allow_retry(self, allow_retry: bool) -> Self {
+        Self { allow_retry, ..self }
+    }
 }

@@ -40,11 +40,17 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// Says what was expected at a JSON Pointer.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
 impl Report {
     /// Makes a single violation.
     pub fn one(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        let violation = Violation { pointer: pointer.into(), message: message.into() };
-        Self { violations: vec![violation], of: BODY }
+        Self { violations: vec![Violation::new(pointer, message)], of: BODY }
     }
 
     /// Says that it is the query that has them; a pointer is a parameter's name then.
