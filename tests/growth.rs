@@ -3,6 +3,7 @@
 
 #![allow(clippy::panic, reason = "a test ends where an expectation fails")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,16 @@ const CLOSED: [(&str, &str); 17] = [
     ("SessionPlace", "a place in an order is what it is ordered by"),
     ("ThreadPlace", "a place in an order is what it is ordered by"),
 ];
+
+/// What may grow, and is made here alone. So is all of `config`, out of its sources.
+const MADE_HERE: [(&str, &str); 5] = [
+    ("Difference", "of a contract's report"),
+    ("Facts", "read from a configuration"),
+    ("Outcome", "of a contract's report"),
+    ("Promise", "of a store's contract"),
+    ("UserMessage", "deserialized"),
+];
+
 const TOLD: &str = "a store does all of it";
 const SAID: &str = "whoever asks a store goes by all of it";
 
@@ -49,6 +60,94 @@ fn what_may_grow_is_not_exhaustive() {
         found.iter().partition(|(name, _)| CLOSED.iter().any(|(known, _)| known == name));
     assert!(others.is_empty(), "#[non_exhaustive], or a reason in tests/growth.rs: {others:#?}");
     assert_eq!(closed.len(), CLOSED.len(), "no longer there, or no longer so: {CLOSED:?}");
+}
+
+#[test]
+fn what_may_grow_can_be_made() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    files.retain(|file| !file.starts_with(src.join("config")));
+    let read = |file: &PathBuf| fs::read_to_string(file).unwrap_or_else(|error| panic!("{error}"));
+    // By room: a constructor may be in another file of it.
+    let mut rooms = BTreeMap::<_, String>::new();
+    for file in &files {
+        let room = file.strip_prefix(&src).ok().and_then(|path| path.iter().next());
+        rooms.entry(room).or_default().push_str(&read(file));
+    }
+    let mut found: Vec<_> = rooms.values().flat_map(|text| unmakable(text)).collect();
+    found.sort();
+    assert_eq!(found, MADE_HERE.map(|(name, _)| name), "a constructor, or a reason here");
+}
+
+/// The public structs of a room that may grow, of which all is public, and that have neither a
+/// constructor nor a default in it.
+fn unmakable(text: &str) -> Vec<String> {
+    let grown = text.replace("#[non_exhaustive]\n", "");
+    let before = exhaustive(text);
+    let mut names = exhaustive(&grown);
+    names.retain(|name| !before.contains(name) && !is_makable(text, name));
+    names
+}
+
+fn is_makable(text: &str, name: &str) -> bool {
+    // Enums have their variants; the attributes of a struct end before an empty line.
+    let is_of = |line: &str, start: &str| {
+        let rest = line.strip_prefix(start);
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+    };
+    let mut item = "";
+    let mut has_default = false;
+    let mut signature = String::new();
+    for line in text.lines() {
+        if !line.starts_with(' ') {
+            item = line;
+        }
+        if line.is_empty() || line == "}" {
+            has_default = false;
+        }
+        has_default |= line.starts_with("#[derive(") && line.contains("Default");
+        let own = is_of(line.trim_start(), &format!("pub enum {name}"))
+            || is_of(line, &format!("impl Default for {name}"))
+            || (has_default && is_of(line, &format!("pub struct {name}")));
+        let in_impl =
+            is_of(item, &format!("impl {name}")) || is_of(item, &format!("impl<'a> {name}"));
+        if line.starts_with("    pub ") {
+            signature.clear();
+        }
+        // Over more than one line, if need be.
+        signature += line.trim_start();
+        let makes = signature.starts_with("pub ")
+            && signature.contains("fn ")
+            && signature.ends_with("-> Self {")
+            && !signature.contains("(self")
+            && !signature.contains("(mut self");
+        if line.ends_with(['{', '}']) || !line.starts_with(' ') {
+            signature.clear();
+        }
+        let own =
+            own || (line.starts_with("impl From<") && line.ends_with(&format!("> for {name} {{")));
+        if own || (in_impl && makes) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn what_can_be_made_is_told_from_what_cannot() {
+    let grows = "#[non_exhaustive]\npub struct One {\n    pub one: u8,\n}\n";
+    assert_eq!(unmakable(grows), ["One"]);
+    let with = |methods: &str| format!("{grows}\nimpl One {{\n    {methods} {{\n    }}\n}}\n");
+    assert_eq!(unmakable(&with("pub fn with_one(self, one: u8) -> Self")), ["One"]);
+    assert_eq!(unmakable(&with("pub(crate) fn new(one: u8) -> Self")), ["One"]);
+    assert_eq!(unmakable(&with("pub fn new(one: u8) -> Self")), [""; 0]);
+    assert_eq!(unmakable(&with("pub fn new(\n        one: u8,\n    ) -> Self")), [""; 0]);
+    assert_eq!(unmakable(&with("pub fn with_one(\n        self,\n    ) -> Self")), ["One"]);
+    assert_eq!(unmakable(&format!("{grows}\nimpl From<u8> for One {{\n}}\n")), [""; 0]);
+    assert_eq!(unmakable(&format!("#[derive(Debug, Default)]\n{grows}")), [""; 0]);
+    assert_eq!(unmakable(&format!("{grows}\nimpl Default for One {{\n}}\n")), [""; 0]);
+    assert_eq!(unmakable(&format!("{grows}\nimpl Default for OneMore {{\n}}\n")), ["One"]);
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
