@@ -83,9 +83,9 @@ async fn the_icon_is_kept_and_no_401() {
     assert!(reply.text().starts_with("<svg "));
     let head = gateway.send(TestRequest::new("HEAD", "//favicon.ico")).await;
     assert_eq!((head.status, head.text()), (200, ""));
-    // And what is beside both is refused as ever.
+    // And beside both there is nothing.
     for path in ["//favicon", "//index.html", "//favicon.ico/x"] {
-        gateway.send(TestRequest::new("GET", path)).await.refusal(401, "UNAUTHORIZED");
+        gateway.send(TestRequest::new("GET", path)).await.refusal(404, "NOT_FOUND");
     }
 }
 
