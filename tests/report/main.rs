@@ -30,8 +30,8 @@ fn project(name: &str, missing: Option<&str>) -> PathBuf {
             &fs::read_to_string(tests.join(script)).unwrap(),
         );
     }
-    for setup in ["live", "openapi", "browser"] {
-        write(&project.join("tests").join(setup).join("setup.sh"), "#!/usr/bin/env bash\n");
+    for setup in ["tests/live", "tests/openapi", "tests/browser", "tests/readme", "packaging"] {
+        write(&project.join(setup).join("setup.sh"), "#!/usr/bin/env bash\n");
     }
     if let Some(why) = missing.and_then(|line| line.split(": ").nth(1)) {
         let says = format!("#!/usr/bin/env bash\necho '{why}' >&2\nexit 1\n");
