@@ -18,7 +18,7 @@ use chatkit_rest::proxy::Rooms;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::session::{
     AttachmentOwners as _, BeginRun, Bound, Created, Found, MemoryStore, NewSession, Owned, RunId,
-    Runs as _, SessionId, Sessions as _, SessionsPage, Settlement, ThreadId,
+    Runs as _, SessionId, SessionStore, Sessions as _, SessionsPage, Settlement, ThreadId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
