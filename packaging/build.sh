@@ -9,7 +9,7 @@
 #                                                      beside the program has them in backtraces
 #
 # Builds the program in the profile `dist`, which takes minutes; BINARY names one that is built already. FOLDER names
-# another folder than target/packages. What was in it is removed.
+# another folder than target/packages. Packages and programs that were made there before are replaced.
 #
 # Needs Rust, Python and Node.js; packaging/setup.sh installs maturin. On Linux the program runs with the glibc of
 # where it was built, and newer ones, which the wheel's name tells.
@@ -25,6 +25,17 @@ fail() {
     exit 1
 }
 
+# Both are of where the script is called from.
+built=${BINARY:-}
+if [[ $built ]]; then
+    [[ -x $built && -f $built ]] || fail "BINARY is $built, which is no program"
+    built=$(cd "$(dirname "$built")" && pwd)/$(basename "$built")
+fi
+folder=${FOLDER:-}
+if [[ $folder ]]; then
+    mkdir -p "$folder"
+    folder=$(cd "$folder" && pwd)
+fi
 python=$("$here/setup.sh")
 cargo=$(command -v "${CARGO:-cargo}") || fail "cargo is needed, for its metadata as well"
 cd "$root"
@@ -34,16 +45,14 @@ about() {
         "$python" -c 'import json, sys; all = json.load(sys.stdin); print({**all, **all["packages"][0]}[sys.argv[1]])' "$1"
 }
 target=$(about target_directory)
-folder=${FOLDER:-$target/packages}
+folder=${folder:-$target/packages}
 
-built=${BINARY:-}
 if [[ ! $built ]]; then
     "$cargo" build --locked --profile dist --bin chatkit-rest
     built=$target/dist/chatkit-rest
 fi
-rm -rf "$folder"
 mkdir -p "$folder"
-folder=$(cd "$folder" && pwd)
+rm -f "$folder"/chatkit-rest "$folder"/chatkit-rest.debug "$folder"/chatkit-rest-*.tgz "$folder"/chatkit_rest-*.whl
 program=$folder/chatkit-rest
 
 # macOS keeps line tables apart by itself.
