@@ -11,6 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+# A plain `cargo test` puts no package into the system.
+export CHATKIT_REST_TESTS_INSTALL=1
 # One line for each of what is missing: WHAT: WHY.
 missing=
 install() {

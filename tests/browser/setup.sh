@@ -2,7 +2,8 @@
 # Installs what the test of /docs in a browser needs, and prints the path of the browser:
 #
 #   - Chromium: $CHROMIUM, else what is in PATH, else Debian's package, which root or a sudo that
-#     asks for no password installs (a download of about 110 MB)
+#     asks for no password installs (a download of about 110 MB) where CHATKIT_REST_TESTS_INSTALL is set,
+#     as tests/run.sh does
 #   - playwright-core, which drives it, and axe-core, which judges the page, into node_modules here
 #
 # Needs Node.js 20 or newer with npm, and a package index the first time. Does nothing, in a second,
@@ -36,7 +37,7 @@ as_root() {
 }
 
 if ! chromium=$(browser); then
-    if command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+    if [[ ${CHATKIT_REST_TESTS_INSTALL:-} ]] && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
         echo "installing the package chromium" >&2
         # Fails below, where it says what to do.
         { as_root apt-get update --quiet=2 &&

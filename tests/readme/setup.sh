@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs zsh, whose interactive shell is what macOS opens, and prints its path: $ZSH_PROGRAM, else
 # what is in PATH, else Debian's package, which root or a sudo that asks for no password installs
-# (a download of about 3 MB). Where none can be had it says what to do.
+# (a download of about 3 MB) where CHATKIT_REST_TESTS_INSTALL is set, as tests/run.sh does. Where none
+# can be had it says what to do.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +21,7 @@ as_root() {
     if [[ $EUID -eq 0 ]]; then "$@"; else sudo --non-interactive "$@"; fi
 }
 
-if ! shell >/dev/null && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+if ! shell >/dev/null && [[ ${CHATKIT_REST_TESTS_INSTALL:-} ]] && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
     echo "installing the package zsh" >&2
     # Fails below, where it says what to do.
     { as_root apt-get update --quiet=2 &&
