@@ -55,11 +55,11 @@ async fn it_serves_with_its_own_defaults_until_it_is_told_to_stop() {
 async fn a_stranger_gets_nothing() {
     let settings = [("CHATKIT_REST__AUTH__SECRET", "0123456789abcdef0123456789abcdef")];
     serve(&settings, |address| async move {
-        // Who is not known is told of no path, but which methods one has.
+        // Who is not known is told what is served where, and no more.
         for (request, status) in [
-            ("POST /anything", "401"),
-            ("GET /", "401"),
-            ("POST /chatkit", "401"),
+            ("POST /anything", "404"),
+            ("GET /", "200"),
+            ("POST /chatkit", "404"),
             ("POST /chat", "401"),
             ("GET /chat/sessions", "401"),
             ("OPTIONS /anything", "404"),

@@ -451,16 +451,16 @@ class Program(Case):
                 raise refusal(429, retry_after_ms="1")
             if asked.startswith("/threads/cthr_4/items"):
                 reached.set()
-                release.wait(30)
+                release.wait(120)
             return answer
 
         for number, code, said in ((signal.SIGKILL, -9, ""), (signal.SIGINT, 130, "the same command goes on from there")):
             reached, release = threading.Event(), threading.Event()
             self.hosted.trick = hold
             program = self.start()
-            self.assertTrue(reached.wait(30))
+            self.assertTrue(reached.wait(120))
             program.send_signal(number)
-            _, told = program.communicate(timeout=30)
+            _, told = program.communicate(timeout=120)
             release.set()
             self.assertEqual(program.returncode, code, told)
             self.assertIn(said, told)
