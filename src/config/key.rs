@@ -336,7 +336,7 @@ pub(super) const KEYS: &[Key] = &[
         "`off`, `error`, `warn`, `info`, `debug` or `trace`, or directives `TARGET=LEVEL`"),
 
     key("admin.listen", "", ValueShape::Text(ADDRESS),
-        "address and port of health, metrics and the OpenAPI document; empty = on `listen`, and metrics nowhere"),
+        "address and port of health, `/docs` and the OpenAPI document; empty = on `listen`"),
 ];
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub struct Config {
     pub passthrough: PassthroughConfig,
     /// Log lines.
     pub log: LogConfig,
-    /// Health and metrics.
+    /// Health and the document.
     pub admin: AdminConfig,
 }
 
@@ -275,11 +275,10 @@ pub struct LogConfig {
     pub level: LogLevel,
 }
 
-/// `[admin]`: health, metrics and the document.
+/// `[admin]`: health, `/docs` and the document.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdminConfig {
-    /// Address and port of their own listener; `None`: on the main one, and
-    /// metrics nowhere.
+    /// Address and port of their own listener; `None`: on the main one.
     pub listen: Option<SocketAddr>,
 }
