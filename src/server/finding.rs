@@ -38,30 +38,34 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// How long the whole of it may take.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// How long it is until it is asked again: twice as long each time, up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long it is until it is asked again: twice as long each time, from the first up to the second.
+type Pauses = (Duration, Duration);
 
-/// Asks until there is an answer that stays, and logs what changes. What is to be done goes to `advice`,
-/// for whoever asks whether the gateway is ready.
+/// For what is started, deployed or mended any moment, and isn't troubled by a question.
+const SHORT_PAUSES: Pauses = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// For who refuses or fails, because that may be written down and looked into there.
+const LONG_PAUSES: Pauses = (Duration::from_secs(60), Duration::from_secs(600));
+
+/// Asks until there is nothing to do, and logs what changes. What is to be done goes to `advice`, for
+/// whoever asks whether the gateway is ready.
 pub(super) async fn look(
     upstream: HttpUpstream,
     user_header: HeaderName,
     advice: watch::Sender<Option<&'static str>>,
 ) {
     let mut last = None;
-    let mut pause = Duration::from_secs(1);
+    let mut pause = Duration::ZERO;
     loop {
         let found = Finding::ask(&upstream, &user_header).await;
         if last.as_ref() != Some(&found) {
             found.log(&upstream);
             advice.send_replace(found.advice());
         }
-        if !found.may_heal() {
-            return;
-        }
+        let Some((first, longest)) = found.pauses() else { return };
         last = Some(found);
+        pause = (pause * 2).clamp(first, longest);
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -82,7 +86,7 @@ pub(super) enum Finding {
     NeedsTls,
     /// Another 4xx.
     Refused(StatusCode),
-    /// 502, 503 or 504: what is in front of it, without it.
+    /// 502, 503 or 504, of what is in front of it, or 408, 425 or 429: not now.
     Away(StatusCode),
     /// 500 and the like.
     Failed(StatusCode),
@@ -135,8 +139,8 @@ impl Finding {
             404 | 410 => Self::NoPath,
             405 | 501 => Self::NoPost,
             400 => Self::of_bad_request(body).await,
-            402 | 406..=409 | 411..=499 => Self::Refused(status),
-            502..=504 => Self::Away(status),
+            408 | 425 | 429 | 502..=504 => Self::Away(status),
+            402 | 406..=499 => Self::Refused(status),
             200..=299 => Self::of_success(&head.headers, body).await,
             _ => Self::Failed(status),
         }
@@ -178,11 +182,12 @@ impl Finding {
         }
     }
 
-    /// Tells whether it is asked again: what is started, deployed or mended heals by itself. Who
-    /// refuses or fails isn't asked twice, because that may be written down and looked into there.
-    pub(super) fn may_heal(&self) -> bool {
+    /// Gives how soon it is asked again; `None`: there is no more to be found. Whatever there is to
+    /// advise may heal, and is advised no longer than it lasts.
+    fn pauses(&self) -> Option<Pauses> {
         match self {
-            Self::ChatKit | Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => false,
+            Self::ChatKit => None,
+            Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => Some(LONG_PAUSES),
             Self::Redirect(_)
             | Self::NoPath
             | Self::NoPost
@@ -196,7 +201,7 @@ impl Finding {
             | Self::Slow
             | Self::BadCertificate
             | Self::NoTls
-            | Self::NoHttp => true,
+            | Self::NoHttp => Some(SHORT_PAUSES),
         }
     }
 
@@ -241,7 +246,8 @@ impl Finding {
                  passes the clients' on"
             }
             Self::Away(_) => {
-                "something in front of it answers that it is not there: is it started?"
+                "it, or something in front of it, puts the gateway off: is it started, and does it let \
+                 itself be asked that often?"
             }
             Self::Failed(_) => {
                 "it fails at a list of threads for a user whom it doesn't know: its own log says why"
@@ -397,6 +403,9 @@ mod tests {
             (answer("422 Unprocessable Entity", JSON, "{}"), Finding::Refused(status(422))),
             (answer("500 Internal Server Error", "", ""), Finding::Failed(status(500))),
             (answer("502 Bad Gateway", HTML, ""), Finding::Away(status(502))),
+            (answer("408 Request Timeout", "", ""), Finding::Away(status(408))),
+            (answer("425 Too Early", "", ""), Finding::Away(status(425))),
+            (answer("429 Too Many Requests", "", ""), Finding::Away(status(429))),
             ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{16}".into(), Finding::NoHttp),
             (String::new(), Finding::NoHttp),
             // One that promises more than it sends.
@@ -444,24 +453,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_heals_is_asked_again_and_who_fails_is_not() {
+    async fn it_is_asked_until_there_is_nothing_to_do() {
         let page = r#"{"data":[],"has_more":false}"#;
         let fine = answer("200 OK", "content-type: application/json\r\n", page);
-        let none = answer("404 Not Found", "connection: close\r\n", "");
-        for (answers, last) in [
-            (vec![none.clone(), none.clone(), fine], None),
+        let says = |status| answer(status, "connection: close\r\n", "");
+        let failed = || says("500 Internal Server Error");
+        let (none, busy) = (says("404 Not Found"), says("429 Too Many Requests"));
+        for (answers, pauses) in [
+            (vec![none.clone(), none.clone(), fine.clone()], vec![1, 2]),
+            (vec![busy.clone(), busy, fine.clone()], vec![1, 2]),
+            (vec![says("401 Unauthorized"), says("422 Refused"), fine.clone()], vec![60, 120]),
+            // A server that fails while it starts, one that goes on failing, and its restart.
+            (vec![none.clone(), failed(), none.clone(), fine.clone()], vec![1, 60, 60]),
             (
-                vec![none, answer("500 Internal Server Error", "", "")],
-                Finding::Failed(StatusCode::INTERNAL_SERVER_ERROR).advice(),
+                vec![failed(), failed(), failed(), failed(), failed(), none, fine],
+                vec![60, 120, 240, 480, 600, 60],
             ),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
             let answering = tokio::spawn(answering(listener, answers));
             let (sender, advice) = watch::channel(Some("before"));
+            let begun = tokio::time::Instant::now();
             look(upstream(&url), HeaderName::from_static("x-caller"), sender).await;
-            assert_eq!(*advice.borrow(), last);
-            for asked in answering.await.unwrap() {
+            assert_eq!(begun.elapsed().as_secs(), pauses.iter().sum::<u64>(), "{pauses:?}");
+            assert_eq!(*advice.borrow(), None);
+            let asked = answering.await.unwrap();
+            assert_eq!(asked.len(), pauses.len() + 1);
+            for asked in asked {
                 assert!(asked.starts_with("POST /chatkit HTTP/1.1\r\n"), "{asked}");
                 assert!(asked.contains("x-caller: chatkit-rest-start-up-check\r\n"), "{asked}");
                 assert!(asked.ends_with(QUESTION), "{asked}");

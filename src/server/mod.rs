@@ -171,8 +171,9 @@ impl Server {
     }
 
     /// Asks the upstream one question that does nothing, and logs whether it answers like a ChatKit
-    /// server, and if not, what to do; `/readyz` tells of it, too. What may heal by itself is asked
-    /// about again, at most once a minute, until it has. The built-in server isn't asked.
+    /// server, and if not, what to do; `/readyz` tells of it, too. It is asked again until there is
+    /// nothing to do, at most once a minute after the first few times, and less often if it refuses
+    /// or fails. The built-in server isn't asked.
     ///
     /// Nothing waits for it: it is for a task beside [`serve`](Self::serve), to be dropped with that.
     pub fn look_at_upstream(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
