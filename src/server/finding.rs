@@ -106,8 +106,10 @@ pub(super) enum Finding {
     BadCertificate,
     /// It speaks no TLS.
     NoTls,
-    /// It speaks no HTTP, or hung up.
+    /// It speaks no HTTP.
     NoHttp,
+    /// It hung up before an answer, over TLS or not.
+    HungUp,
 }
 
 impl Finding {
@@ -173,9 +175,8 @@ impl Finding {
         match (error.kind(), error.proxy_error()) {
             (_, ProxyError::DnsError) => Self::NoAddress,
             (_, ProxyError::TlsCertificateError) => Self::BadCertificate,
-            (K::Connect, ProxyError::TlsProtocolError | ProxyError::ConnectionTerminated) => {
-                Self::NoTls
-            }
+            (K::Connect, ProxyError::TlsProtocolError) => Self::NoTls,
+            (K::Connect | K::Head, ProxyError::ConnectionTerminated) => Self::HungUp,
             (K::Connect, _) => Self::Unreached,
             _ if error.is_timeout() => Self::Slow,
             _ => Self::NoHttp,
@@ -201,7 +202,8 @@ impl Finding {
             | Self::Slow
             | Self::BadCertificate
             | Self::NoTls
-            | Self::NoHttp => Some(SHORT_PAUSES),
+            | Self::NoHttp
+            | Self::HungUp => Some(SHORT_PAUSES),
         }
     }
 
@@ -272,6 +274,10 @@ impl Finding {
                  machine its authority"
             }
             Self::NoTls => "it speaks no TLS on that port: upstream.url begins with http://",
+            Self::HungUp => {
+                "it hung up without an answer: its own log may say why, unless the port is another \
+                 program's"
+            }
         })
     }
 }
@@ -297,6 +303,7 @@ impl fmt::Display for Finding {
             Self::BadCertificate => "a certificate that is not trusted",
             Self::NoTls => "no TLS",
             Self::NoHttp => "no HTTP",
+            Self::HungUp => "the end of the connection",
         })
     }
 }
@@ -407,7 +414,8 @@ mod tests {
             (answer("425 Too Early", "", ""), Finding::Away(status(425))),
             (answer("429 Too Many Requests", "", ""), Finding::Away(status(429))),
             ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{16}".into(), Finding::NoHttp),
-            (String::new(), Finding::NoHttp),
+            (String::new(), Finding::HungUp),
+            ("HTTP/1.1 200 OK\r\ncontent-".into(), Finding::HungUp),
             // One that promises more than it sends.
             (
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
@@ -428,7 +436,10 @@ mod tests {
     async fn tls_to_who_speaks_none_is_named() {
         let plain = answer("400 Bad Request", "", "Invalid HTTP request received.");
         assert_eq!(found("https", plain).await, Finding::NoTls);
-        assert_eq!(found("https", String::new()).await, Finding::NoTls);
+        // Who hangs up is not sent from one scheme to the other.
+        let silent = found("https", String::new()).await;
+        assert_eq!(silent, Finding::HungUp);
+        assert!(!silent.advice().unwrap().contains("http"));
     }
 
     #[tokio::test]
