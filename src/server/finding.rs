@@ -47,17 +47,26 @@ const SHORT_PAUSES: Pauses = (Duration::from_secs(1), Duration::from_secs(60));
 /// For who refuses or fails, because that may be written down and looked into there.
 const LONG_PAUSES: Pauses = (Duration::from_secs(60), Duration::from_secs(600));
 
+/// What the gateway tells the upstream of a user.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// `upstream.user_header`.
+    pub(super) user_header: HeaderName,
+    /// `upstream.forward_authorization`.
+    pub(super) forwards_authorization: bool,
+}
+
 /// Asks until there is nothing to do, and logs what changes. What is to be done goes to `advice`, for
 /// whoever asks whether the gateway is ready.
 pub(super) async fn look(
     upstream: HttpUpstream,
-    user_header: HeaderName,
+    identity: Identity,
     advice: watch::Sender<Option<&'static str>>,
 ) {
     let mut last = None;
     let mut pause = Duration::ZERO;
     loop {
-        let found = Finding::ask(&upstream, &user_header).await;
+        let found = Finding::ask(&upstream, &identity).await;
         if last.as_ref() != Some(&found) {
             found.log(&upstream);
             advice.send_replace(found.advice());
@@ -76,6 +85,8 @@ pub(super) enum Finding {
     ChatKit,
     /// 401 or 403: it asks the gateway for credentials, and may be anything.
     Guarded(StatusCode),
+    /// The same, where users' tokens go to it, and the question has none.
+    WantsTokens(StatusCode),
     /// Another address is to be asked; without its query.
     Redirect(Option<String>),
     /// 404: nothing is at that path.
@@ -113,8 +124,8 @@ pub(super) enum Finding {
 }
 
 impl Finding {
-    /// Asks `upstream`, which is told of users in `user_header`. Never takes longer than a few seconds.
-    pub(super) async fn ask(upstream: &HttpUpstream, user_header: &HeaderName) -> Self {
+    /// Asks `upstream`, which is told of users as in `identity`. Never takes longer than a few seconds.
+    async fn ask(upstream: &HttpUpstream, identity: &Identity) -> Self {
         let asked = tokio::time::timeout(MAX_WAIT, async {
             let mut request = Request::new(Full::new(Bytes::from_static(QUESTION.as_bytes())));
             *request.method_mut() = Method::POST;
@@ -123,13 +134,16 @@ impl Finding {
             headers.insert(CONTENT_TYPE, json.clone());
             headers.insert(ACCEPT, json);
             headers.insert(USER_AGENT, AGENT);
-            headers.insert(user_header, NOBODY);
+            headers.insert(&identity.user_header, NOBODY);
             match upstream.clone().call(request).await {
                 Ok(response) => Self::of(response).await,
                 Err(error) => Self::without_answer(&error),
             }
         });
-        asked.await.unwrap_or(Self::Slow)
+        match asked.await.unwrap_or(Self::Slow) {
+            Self::Guarded(status) if identity.forwards_authorization => Self::WantsTokens(status),
+            found => found,
+        }
     }
 
     async fn of(response: Response<UpstreamBody>) -> Self {
@@ -187,7 +201,7 @@ impl Finding {
     /// advise may heal, and is advised no longer than it lasts.
     fn pauses(&self) -> Option<Pauses> {
         match self {
-            Self::ChatKit => None,
+            Self::ChatKit | Self::WantsTokens(_) => None,
             Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => Some(LONG_PAUSES),
             Self::Redirect(_)
             | Self::NoPath
@@ -210,6 +224,11 @@ impl Finding {
     fn log(&self, upstream: &HttpUpstream) {
         let url = upstream.url();
         match self.advice() {
+            None if matches!(self, Self::WantsTokens(_)) => tracing::info!(
+                upstream = %url,
+                found = %self,
+                "the upstream wants users' tokens, as configured with upstream.forward_authorization"
+            ),
             None => tracing::info!(upstream = %url, "the upstream answers like a ChatKit server"),
             Some(advice) => tracing::warn!(
                 upstream = %url,
@@ -222,7 +241,7 @@ impl Finding {
     /// Gives what anybody may know of it, with what to do; `None`: there is nothing to do.
     pub(super) fn advice(&self) -> Option<&'static str> {
         Some(match self {
-            Self::ChatKit => return None,
+            Self::ChatKit | Self::WantsTokens(_) => return None,
             Self::Guarded(_) => {
                 "it wants credentials, and the gateway's own question has none: if its users' tokens \
                  are what it wants, set upstream.forward_authorization"
@@ -287,8 +306,11 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ChatKit => "a page of threads",
-            Self::Guarded(status) | Self::Refused(status) => return write!(f, "status {status}"),
-            Self::Away(status) | Self::Failed(status) => return write!(f, "status {status}"),
+            Self::Guarded(status)
+            | Self::WantsTokens(status)
+            | Self::Refused(status)
+            | Self::Away(status)
+            | Self::Failed(status) => return write!(f, "status {status}"),
             Self::Redirect(Some(to)) => return write!(f, "a redirect to {to}"),
             Self::Redirect(None) => "a redirect",
             Self::NoPath => "status 404 Not Found",
@@ -369,11 +391,20 @@ mod tests {
         asked
     }
 
+    fn identity() -> Identity {
+        let user_header = HeaderName::from_static("x-caller");
+        Identity { user_header, forwards_authorization: false }
+    }
+
     async fn found(scheme: &str, text: String) -> Finding {
+        found_as(&identity(), scheme, text).await
+    }
+
+    async fn found_as(identity: &Identity, scheme: &str, text: String) -> Finding {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://{}/chatkit?key=planted", listener.local_addr().unwrap());
         let answering = tokio::spawn(answering(listener, vec![text]));
-        let found = Finding::ask(&upstream(&url), &HeaderName::from_static("x-user-id")).await;
+        let found = Finding::ask(&upstream(&url), identity).await;
         answering.await.unwrap();
         found
     }
@@ -431,6 +462,21 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn whose_users_tokens_it_is_sent_may_want_them() {
+        let sends = Identity { forwards_authorization: true, ..identity() };
+        for (status, expected) in [
+            ("401 Unauthorized", Finding::WantsTokens(StatusCode::UNAUTHORIZED)),
+            ("403 Forbidden", Finding::WantsTokens(StatusCode::FORBIDDEN)),
+            ("404 Not Found", Finding::NoPath),
+        ] {
+            let found = found_as(&sends, "http", answer(status, "", "")).await;
+            assert_eq!(found, expected);
+            assert_eq!(found.advice().is_some(), found == Finding::NoPath);
+            assert_eq!(found.pauses().is_some(), found == Finding::NoPath);
+        }
+    }
+
     #[cfg(feature = "tls")]
     #[tokio::test]
     async fn tls_to_who_speaks_none_is_named() {
@@ -444,13 +490,13 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_who_listens_and_no_address_are_named() {
-        let header = HeaderName::from_static("x-user-id");
+        let identity = identity();
         let held = tokio::net::TcpSocket::new_v4().unwrap();
         held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let url = format!("http://{}/chatkit", held.local_addr().unwrap());
-        assert_eq!(Finding::ask(&upstream(&url), &header).await, Finding::Unreached);
+        assert_eq!(Finding::ask(&upstream(&url), &identity).await, Finding::Unreached);
         let nowhere = upstream("http://nothing.invalid/chatkit");
-        assert_eq!(Finding::ask(&nowhere, &header).await, Finding::NoAddress);
+        assert_eq!(Finding::ask(&nowhere, &identity).await, Finding::NoAddress);
     }
 
     #[tokio::test(start_paused = true)]
@@ -458,7 +504,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
         let begun = tokio::time::Instant::now();
-        let found = Finding::ask(&upstream(&url), &HeaderName::from_static("x-user-id")).await;
+        let found = Finding::ask(&upstream(&url), &identity()).await;
         assert_eq!(found, Finding::Slow);
         assert_eq!(begun.elapsed(), MAX_WAIT);
     }
@@ -486,7 +532,7 @@ mod tests {
             let answering = tokio::spawn(answering(listener, answers));
             let (sender, advice) = watch::channel(Some("before"));
             let begun = tokio::time::Instant::now();
-            look(upstream(&url), HeaderName::from_static("x-caller"), sender).await;
+            look(upstream(&url), identity(), sender).await;
             assert_eq!(begun.elapsed().as_secs(), pauses.iter().sum::<u64>(), "{pauses:?}");
             assert_eq!(*advice.borrow(), None);
             let asked = answering.await.unwrap();

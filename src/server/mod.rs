@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -75,7 +75,7 @@ pub struct Server {
     docs: DocsLayer,
     rooms: Rooms,
     upstream: AnyUpstream,
-    user_header: HeaderName,
+    identity: finding::Identity,
     advice: watch::Sender<Option<&'static str>>,
     limits: Limits,
     draining: watch::Sender<bool>,
@@ -144,7 +144,10 @@ impl Server {
             max_connections: config.server.max_connections,
             drain_timeout: config.server.drain_timeout,
         };
-        let user_header = config.upstream.user_header;
+        let identity = finding::Identity {
+            user_header: config.upstream.user_header,
+            forwards_authorization: config.upstream.forward_authorization,
+        };
         Ok(Self {
             listener,
             address,
@@ -153,7 +156,7 @@ impl Server {
             docs,
             rooms,
             upstream,
-            user_header,
+            identity,
             advice,
             limits,
             draining,
@@ -178,10 +181,10 @@ impl Server {
     /// Nothing waits for it: it is for a task beside [`serve`](Self::serve), to be dropped with that.
     pub fn look_at_upstream(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let stranger = self.upstream.stranger().cloned();
-        let (user_header, advice) = (self.user_header.clone(), self.advice.clone());
+        let (identity, advice) = (self.identity.clone(), self.advice.clone());
         async move {
             if let Some(upstream) = stranger {
-                finding::look(upstream, user_header, advice).await;
+                finding::look(upstream, identity, advice).await;
             }
         }
     }
