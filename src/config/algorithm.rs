@@ -1,6 +1,6 @@
 //! The signature algorithms that tokens may have.
 
-use super::hint;
+use super::{hint, shown};
 
 pub use crate::authenticate::Algorithm;
 
@@ -21,13 +21,14 @@ pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
     let mut all: Vec<Algorithm> = Vec::new();
     for name in names {
         let Ok(algorithm) = name.parse() else {
+            let shown = shown::entry(name);
             if name.eq_ignore_ascii_case("Ed448") {
-                return Err(format!("has {name:?}; the only Edwards curve here is Ed25519"));
+                return Err(format!("has {shown}; the only Edwards curve here is Ed25519"));
             }
             let known = Algorithm::ALL.into_iter().flat_map(Algorithm::names).copied();
             return Err(match hint::nearest(name, known) {
-                Some(near) => format!("has {name:?} (did you mean {near:?}?)"),
-                None => format!("has {name:?}, which is none that is accepted"),
+                Some(near) => format!("has {shown} (did you mean {near:?}?)"),
+                None => format!("has {shown}, which is none that is accepted"),
             });
         };
         if !all.contains(&algorithm) {

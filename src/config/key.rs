@@ -81,11 +81,15 @@ impl ValueShape {
 
     /// Tells whether a value may be shown in errors.
     pub(super) fn shows(self, value: &Value) -> bool {
+        let text = match value {
+            Value::List(entries) => return entries.iter().all(|entry| self.shows(entry)),
+            value => value.text(),
+        };
         match self {
             Self::ApiKeys | Self::Secret => false,
-            Self::KeyFile => value.text().is_some_and(shown::is_path),
-            Self::Place(_) => value.text().is_some_and(shown::is_place),
-            Self::Url(_) => value.text().is_none_or(shown::is_url),
+            Self::KeyFile => text.is_some_and(shown::is_path),
+            Self::Place(_) => text.is_some_and(shown::is_place),
+            Self::Url(_) => text.is_none_or(shown::is_url),
             Self::Boolean
             | Self::Choice(_)
             | Self::Count(..)
@@ -93,7 +97,7 @@ impl ValueShape {
             | Self::List(_)
             | Self::Status(_)
             | Self::Text(_)
-            | Self::Words(_) => true,
+            | Self::Words(_) => text.is_none_or(shown::is_text),
         }
     }
 }

@@ -258,6 +258,7 @@ fn settings(layers: &Layers) -> Vec<Setting> {
                     let url = url.split('?').next().unwrap_or_default();
                     Value::Word(url.into()).shown(true)
                 }
+                _ if !key.shape.shows(&top.value) => "(hidden)".into(),
                 _ => top.value.shown(true),
             };
             settings.push(Setting { name: key.name, shown, origin: top.origin.clone() });

@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, Uri};
 
+use super::shown;
 use crate::forward::{ClientHeaders, PublicUrl};
 
 /// The path below which a surface's routes are: starts with `/`, has at least one segment, and
@@ -156,21 +157,22 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
     if text == "*" {
         return Err("has \"*\" beside other origins".into());
     }
+    let shown = shown::entry(text);
     let Some((scheme, host)) = text.split_once("://") else {
-        return Err(format!("has {text:?}, which is no origin"));
+        return Err(format!("has {shown}, which is no origin"));
     };
     if host.contains('*') {
-        return Err(format!("has {text:?}, but there are no patterns"));
+        return Err(format!("has {shown}, but there are no patterns"));
     }
     if host.contains(['/', '?', '#', '@']) {
-        return Err(format!("has {text:?}, which goes on after the host"));
+        return Err(format!("has {shown}, which goes on after the host"));
     }
     if text.chars().any(char::is_uppercase) {
-        return Err(format!("has {text:?}, which browsers write in lower case"));
+        return Err(format!("has {shown}, which browsers write in lower case"));
     }
     if (scheme == "http" && host.ends_with(":80")) || (scheme == "https" && host.ends_with(":443"))
     {
-        return Err(format!("has {text:?}, which browsers write without the port"));
+        return Err(format!("has {shown}, which browsers write without the port"));
     }
     // A URL parser knows what a host is; the scheme may be a browser extension's.
     let known = format!("http://{host}").parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
@@ -178,7 +180,7 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     match HeaderValue::from_str(text) {
         Ok(value) if known && scheme_known => Ok(value),
-        _ => Err(format!("has {text:?}, which is no origin")),
+        _ => Err(format!("has {shown}, which is no origin")),
     }
 }
 
@@ -224,8 +226,9 @@ pub(super) fn forward_headers(
         let is_authorization = name.eq_ignore_ascii_case("authorization");
         !(authorization && is_authorization)
     });
-    ClientHeaders::parse(names)
-        .map_err(|invalid| format!("has {:?}, which {}", invalid.entry(), invalid.reason()))
+    ClientHeaders::parse(names).map_err(|invalid| {
+        format!("has {}, which {}", shown::entry(invalid.entry()), invalid.reason())
+    })
 }
 
 /// Gives a cookie's name (RFC 6265 section 4.1.1: a token).

@@ -144,3 +144,47 @@ fn who_asks_for_a_key_set_is_told_what_to_do() {
     let said = faults_of("[auth]\njwks_uri = \"https://issuer.example/jwks.json\"");
     assert!(said.contains("; did you mean auth.public_key_file?"), "{said}");
 }
+
+#[test]
+fn a_secret_in_the_wrong_place_is_shown_nowhere() {
+    for (name, value) in [
+        ("store.url", "plantedkJ3xYz0aBccD4eF5gH6iJ7kL8mN9oP0qR1sT2u"),
+        ("store.url", "sk-planted-planted"),
+        ("auth.secret_file", "/planted+bXkgdmVyeSBzZWNyZXQ"),
+        ("auth.secret_file", "/plantedbXkgdmVyeSBzZWNyZXQga2V5IG9mIG1pbmU"),
+        ("auth.secret_file", "plantedsecret0123456789.abcd"),
+        ("cors.allowed_origins", "https://u:planted@h"),
+        ("cors.allowed_origins", "https://a.example,https://h/?key=planted"),
+        ("cors.allowed_origins", "sk-planted"),
+        ("upstream.forward_headers", "x-tenant,sk-planted u@h"),
+        ("auth.algorithms", "eyJhbGciOiJIUzI1NiJ9.planted"),
+        ("auth.mode", "sk-planted"),
+        ("chat.id_format", "https://u:planted@h"),
+        ("listen", "user:planted@h"),
+        ("listen", "eyJhbGciOiJIUzI1NiJ9.planted"),
+        ("upstream.url", "sk.planted.0123456789"),
+        ("limits.max_sessions", "sk-planted"),
+        ("stream.hold_bytes", "https://u:planted@h"),
+    ] {
+        let Err(faults) = complete().set("test", name, value).load() else {
+            panic!("{name} = {value} is taken");
+        };
+        let said = faults.to_string();
+        assert!(said.contains(name) && !said.contains("planted"), "{said}");
+    }
+    for (file, key) in [
+        ("[cors]\nallowed_origins = https://u:planted@h", "cors.allowed_origins"),
+        ("[cors]\nallowed_origins = [\"https://u:planted@h\"]", "cors.allowed_origins"),
+        ("[auth]\nissuer = https://u:planted@h", "auth.issuer"),
+        ("listen = user:planted@h", "listen"),
+        ("[store]\nurl = sk-planted", "store.url"),
+        ("[upstream]\nurl = [\"https://u:planted@h\"]", "upstream.url"),
+        ("[auth]\nissuer = [[\"https://u:planted@h\"]]", "auth.issuer"),
+    ] {
+        let said = faults_of(file);
+        assert!(said.contains(key) && !said.contains("planted"), "{said}");
+    }
+    let loaded = complete().set("test", "auth.issuer", "https://u:planted@h").load().unwrap();
+    let issuer = loaded.settings.iter().find(|setting| setting.name == "auth.issuer").unwrap();
+    assert_eq!(issuer.shown, "(hidden)");
+}
