@@ -1,7 +1,7 @@
 //! What the layers said, before anybody asked what it means.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -193,8 +193,8 @@ pub(super) fn variable(name: &str) -> String {
 /// Gives the setting that a variable is probably meant for whose name doesn't begin as ours do: what
 /// is between the words is another (one underscore, a hyphen, none), the case, a letter, or its file
 /// begins with a byte order mark. What else is called like the gateway, such as the variables that
-/// Kubernetes makes for a service of that name, is none of them.
-fn meant(name: &str) -> Option<&'static str> {
+/// Kubernetes makes for a service of that name, or those that its clients have, is none of them.
+fn meant(name: &str, value: &OsStr) -> Option<&'static str> {
     let flat = |name: &str| {
         let letters = name.chars().filter(char::is_ascii_alphanumeric);
         letters.map(|c| c.to_ascii_uppercase()).collect::<String>()
@@ -210,10 +210,20 @@ fn meant(name: &str) -> Option<&'static str> {
             .iter()
             .filter(|key| key.name.rsplit_once('.').is_some_and(|(_, leaf)| flat(leaf) == said));
         let only = those.next()?;
-        those.next().is_none().then_some(only.name)
+        // A client of the gateway has a key, a URL and a model, too.
+        let is_clients = only.name.starts_with("embedded.");
+        (those.next().is_none() && !is_clients).then_some(only.name)
+    };
+    let as_elsewhere = || match said {
+        "UPSTREAM" => Some("upstream.url"),
+        "STORE" => Some("store.url"),
+        "HOST" | "ADDR" => Some("listen"),
+        // Kubernetes' is a URL.
+        "PORT" => value.to_str()?.parse::<u16>().ok().map(|_| "listen"),
+        _ => None,
     };
     let nearly = || hint::nearest(said, names.iter().map(|(_, known)| &**known)).and_then(exactly);
-    exactly(said).or_else(by_its_end).or_else(nearly)
+    exactly(said).or_else(as_elsewhere).or_else(by_its_end).or_else(nearly)
 }
 
 /// Adds environment variables to `layers`. Returns those that [look like ours](meant): they are no
@@ -233,7 +243,7 @@ pub(super) fn read_environment(
     for (name, value) in variables {
         let known = key::KEYS.iter().find(|key| variable(key.name) == name);
         let Some(rest) = name.strip_prefix(PREFIX) else {
-            if let Some(key) = meant(&name) {
+            if let Some(key) = meant(&name, &value) {
                 lookalikes.push((key, name));
             }
             continue;

@@ -6,7 +6,7 @@ mod schema;
 mod words;
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::every_setting::toml_of;
@@ -94,6 +94,14 @@ fn names_that_are_nearly_those_of_settings_are_noted_and_others_are_not() {
         ("CHAT_KIT_REST__STORE__URL", Some("store.url")),
         ("CHATKIT_REST_PREFIX", Some("rest.prefix")),
         ("CHATKIT_REST_AUTH_SECERT", Some("auth.secret")),
+        ("CHATKIT_REST_UPSTREAM", Some("upstream.url")),
+        ("CHATKIT_REST_STORE", Some("store.url")),
+        ("CHATKIT_REST_HOST", Some("listen")),
+        ("CHATKIT_REST_ADDR", Some("listen")),
+        // A client's.
+        ("CHATKIT_REST_API_KEY", None),
+        ("CHATKIT_REST_BASE_URL", None),
+        ("CHATKIT_REST_MODEL", None),
         // As Kubernetes has them for a service of that name, and others for themselves.
         ("CHATKIT_REST_PORT", None),
         ("CHATKIT_REST_PORT_8080_TCP", None),
@@ -118,10 +126,54 @@ fn names_that_are_nearly_those_of_settings_are_noted_and_others_are_not() {
             assert!(!note.contains("planted"), "{note}");
         }
     }
+    for (port, noted) in [("8080", 1), ("tcp://10.0.0.1:8080", 0)] {
+        let loaded = complete().environment([("CHATKIT_REST_PORT", port)]).load().unwrap();
+        assert_eq!(loaded.notes.len(), noted, "{port}");
+    }
     let faults = Sources::new().environment([("CHATKIT_REST_AUTH_SECRET", "planted")]).load();
     let said = faults.unwrap_err().to_string();
     assert!(said.contains("the variable's name is CHATKIT_REST__AUTH__SECRET"), "{said}");
     assert!(!said.contains("planted"), "{said}");
+}
+
+/// Gives the texts below a folder that people read, without what was installed there.
+fn texts(folder: &Path, texts: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with('.') || name == "node_modules" {
+            continue;
+        }
+        if path.is_dir() {
+            self::texts(&path, texts);
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            texts.push(text);
+        }
+    }
+}
+
+#[test]
+fn no_variable_that_a_reader_is_told_of_is_taken_for_another() {
+    const BEGIN: &str = "CHATKIT_REST_";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut told = vec![std::fs::read_to_string(root.join("README.md")).unwrap()];
+    for folder in ["src/manual", "examples"] {
+        texts(&root.join(folder), &mut told);
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for text in &told {
+        for (at, _) in text.match_indices(BEGIN) {
+            let is_of_name = |c: &char| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_';
+            let name: String = text[at..].chars().take_while(is_of_name).collect();
+            if !name.starts_with("CHATKIT_REST__") {
+                names.insert(name);
+            }
+        }
+    }
+    assert!(names.contains("CHATKIT_REST_API_KEY"), "{names:?}");
+    let variables = names.iter().map(|name| (name, "planted"));
+    let notes = complete().environment(variables).load().unwrap().notes;
+    assert!(notes.is_empty(), "{notes:?}");
 }
 
 #[test]
