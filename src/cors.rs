@@ -9,12 +9,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use tower::{Layer, Service};
 use tower_http::cors;
 
+use crate::forward::PublicUrl;
 use crate::news::{MAX_NAMES, News, Told};
 use crate::shown::shown;
+use crate::surface::Surfaces;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Answers preflights, and tells pages what they may read of other answers.
 #[derive(Clone, Debug)]
@@ -103,13 +107,21 @@ pub(crate) struct StrangePageLayer {
 #[derive(Debug)]
 struct Strangers {
     allowed: Vec<HeaderValue>,
+    /// Where the gateway's own pages are, if a proxy in front says another host.
+    public_url: Option<PublicUrl>,
+    surfaces: Surfaces,
     told: Told,
 }
 
 impl StrangePageLayer {
-    /// Knows the origins that may call.
-    pub(crate) fn new(allowed: Vec<HeaderValue>) -> Self {
-        Self { strangers: Some(Arc::new(Strangers { allowed, told: Told::default() })) }
+    /// Knows the origins that may call, where the gateway itself is, and what there is to call.
+    pub(crate) fn new(
+        allowed: Vec<HeaderValue>,
+        public_url: Option<PublicUrl>,
+        surfaces: Surfaces,
+    ) -> Self {
+        let told = Told::default();
+        Self { strangers: Some(Arc::new(Strangers { allowed, public_url, surfaces, told })) }
     }
 
     /// Knows no strangers.
@@ -161,10 +173,20 @@ impl Strangers {
     fn meet<B>(&self, origin: &HeaderValue, request: &Request<B>) {
         let Ok(origin) = origin.to_str() else { return };
         // Browsers name a page's own origin, too; and one that is none can't be allowed.
-        let Some((_, page)) = origin.split_once("://") else { return };
+        let Some((scheme, page)) = origin.split_once("://") else { return };
+        let is_own = request.headers().get(SEC_FETCH_SITE);
+        if is_own.is_some_and(|site| site == "same-origin" || site == "none") {
+            return;
+        }
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
-        if host.is_some_and(|host| host.eq_ignore_ascii_case(page)) {
+        // An origin never has its scheme's port, and a host may.
+        let port = if scheme == "https" { ":443" } else { ":80" };
+        let host = host.map(|host| host.strip_suffix(port).unwrap_or(host));
+        if host.is_some_and(|host| host.eq_ignore_ascii_case(page))
+            || self.public_url.as_ref().is_some_and(|url| url.has_origin(origin))
+            || self.surfaces.serving(request.uri().path()).is_none()
+        {
             return;
         }
         match self.told.note(origin) {
@@ -186,9 +208,15 @@ impl Strangers {
 mod tests {
     use super::*;
 
+    fn layer() -> StrangePageLayer {
+        let allowed = vec![HeaderValue::from_static("https://app.example")];
+        let public_url = PublicUrl::parse("https://Chat.example:443/gateway").unwrap();
+        StrangePageLayer::new(allowed, Some(public_url), Surfaces::rest("/v1"))
+    }
+
     #[test]
     fn each_stranger_is_met_once_and_who_belongs_here_never() {
-        let layer = StrangePageLayer::new(vec![HeaderValue::from_static("https://app.example")]);
+        let layer = layer();
         let strangers = layer.strangers.clone().unwrap();
         let inner = tower::service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(()));
         let mut service = layer.layer(inner);
@@ -200,14 +228,43 @@ mod tests {
             "http://gateway.example:8080",
             "null",
         ] {
-            let request = Request::post("/").header(HOST, "gateway.example:8080");
+            let request = Request::post("/v1/sessions").header(HOST, "gateway.example:8080");
             drop(service.call(request.header(ORIGIN, origin).body(()).unwrap()));
         }
         assert_eq!(strangers.told.all(), ["https://eve.example", "http://APP.example"]);
         for index in 0..2 * MAX_NAMES {
-            let request = Request::post("/").header(ORIGIN, format!("https://{index}.example"));
+            let request =
+                Request::post("/v1/sessions").header(ORIGIN, format!("https://{index}.example"));
             drop(service.call(request.body(()).unwrap()));
         }
         assert_eq!(strangers.told.all().len(), MAX_NAMES);
+    }
+
+    #[test]
+    fn the_gateways_own_pages_and_what_nobody_serves_make_no_stranger() {
+        let inner = tower::service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(()));
+        for (is_told, path, host, origin, site) in [
+            (false, "/v1/x", "inner:8080", "https://chat.example", ""),
+            (true, "/v1/x", "inner:8080", "http://chat.example", ""),
+            (true, "/v1/x", "inner:8080", "https://chat.example:8443", ""),
+            (false, "/v1/x", "gw.example:443", "https://gw.example", ""),
+            (false, "/v1/x", "gw.example:80", "http://gw.example", ""),
+            (true, "/v1/x", "gw.example:80", "https://gw.example", ""),
+            (true, "/v1/x", "gw.example:8443", "https://gw.example", ""),
+            (false, "/v1/x", "inner:8080", "https://gw.example", "same-origin"),
+            (false, "/v1/x", "inner:8080", "https://gw.example", "none"),
+            (true, "/v1/x", "inner:8080", "https://gw.example", "same-site"),
+            (true, "/v1/x", "inner:8080", "https://gw.example", "cross-site"),
+            (true, "/v1", "inner:8080", "https://gw.example", ""),
+            (false, "/v10", "inner:8080", "https://gw.example", ""),
+            (false, "/favicon.ico", "inner:8080", "https://gw.example", ""),
+        ] {
+            let layer = layer();
+            let strangers = layer.strangers.clone().unwrap();
+            let request = Request::get(path).header(HOST, host).header(ORIGIN, origin);
+            let request = request.header(SEC_FETCH_SITE, site).body(()).unwrap();
+            drop(layer.layer(inner).call(request));
+            assert_eq!(strangers.told.all().len(), usize::from(is_told), "{host} {origin} {site}");
+        }
     }
 }

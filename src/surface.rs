@@ -116,6 +116,11 @@ impl Surfaces {
 
     /// Gives the surface that a path is on: the one with the longest prefix of it.
     pub fn of_path(&self, path: &str) -> Surface {
+        self.serving(path).unwrap_or(Surface::Rest)
+    }
+
+    /// Gives the same, and nothing for a path that is on none.
+    pub(crate) fn serving(&self, path: &str) -> Option<Surface> {
         [Surface::OpenAi, Surface::Chat, Surface::Rest]
             .into_iter()
             .filter_map(|surface| Some((surface, self.prefix(surface)?)))
@@ -124,7 +129,7 @@ impl Surfaces {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
             .max_by_key(|(_, prefix)| prefix.len())
-            .map_or(Surface::Rest, |(surface, _)| surface)
+            .map(|(surface, _)| surface)
     }
 
     /// Marks a request as one that came to `surface`, for whoever refuses it further in. What is

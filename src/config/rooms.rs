@@ -91,7 +91,11 @@ impl Config {
     pub(crate) fn strange_page_layer(&self) -> StrangePageLayer {
         match &self.cors.allowed_origins {
             AllowedOrigins::Any => StrangePageLayer::nobody_is(),
-            AllowedOrigins::List(origins) => StrangePageLayer::new(origins.clone()),
+            AllowedOrigins::List(origins) => StrangePageLayer::new(
+                origins.clone(),
+                self.server.public_url.clone(),
+                self.surfaces(),
+            ),
         }
     }
 

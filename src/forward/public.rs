@@ -175,6 +175,15 @@ impl PublicUrl {
         self.prefix.as_ref().and_then(|prefix| prefix.to_str().ok()).unwrap_or_default()
     }
 
+    /// Tells whether an `Origin` is that of its pages.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_origin(&self, origin: &str) -> bool {
+        let own = origin.split_once("://");
+        own.is_some_and(|(scheme, authority)| {
+            scheme == self.scheme() && self.authority.as_bytes() == authority.as_bytes()
+        })
+    }
+
     fn scheme(&self) -> &'static str {
         if self.https { "https" } else { "http" }
     }
