@@ -1,6 +1,8 @@
 //! What is worth a line in the log once, though it is said with every request.
 
 use std::fmt;
+#[cfg(feature = "server")]
+use std::sync::Mutex;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -79,6 +81,35 @@ impl ToldNames {
     }
 }
 
+/// How long what was said isn't said again.
+#[cfg(feature = "server")]
+const QUIET_FOR: Duration = Duration::from_secs(60);
+
+/// What has no name, and is said once a minute at most.
+#[cfg(feature = "server")]
+pub(crate) struct Rarely(Mutex<Option<Instant>>);
+
+#[cfg(feature = "server")]
+impl Rarely {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Tells whether it is to be said, which it is then taken for.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due_at(Instant::now())
+    }
+
+    fn is_due_at(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| now.saturating_duration_since(last) < QUIET_FOR) {
+            return false;
+        }
+        *last = Some(now);
+        true
+    }
+}
+
 impl fmt::Debug for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Told").finish_non_exhaustive()
@@ -107,5 +138,14 @@ mod tests {
         assert_eq!(note("x-more", 3600), News::First);
         assert_eq!(told.all(), ["x-more"]);
         assert_eq!(note("x-0", 3600), News::First);
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn what_has_no_name_is_said_once_a_minute() {
+        let begin = Instant::now();
+        let rarely = Rarely::new();
+        let is_due = |after| rarely.is_due_at(begin + Duration::from_secs(after));
+        assert_eq!([0, 0, 59, 60, 61, 120].map(is_due), [true, false, false, true, false, true]);
     }
 }

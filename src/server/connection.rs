@@ -22,6 +22,7 @@ use super::counted::Counted;
 use super::io::{Activity, Requests, Snapshot, Watched, speaks_http2};
 use super::streams::{LEAST_TAKEN, StreamTasks, WriteClock};
 use crate::error::{BoxError, chain};
+use crate::news::Rarely;
 use crate::shown::shown;
 
 /// What a client may take its time with.
@@ -45,6 +46,9 @@ fn tick(timeouts: &ConnectionTimeouts) -> Duration {
 
 /// What every connection with TLS begins with: a record of the handshake, whose version begins with 3.
 const TLS_HANDSHAKE: &[u8] = &[0x16, 0x03];
+
+/// Anybody can connect as often as they like: health checks, and browsers that try https first, do.
+static TLS_SPOKEN: Rarely = Rarely::new();
 
 const MAX_HEADERS: usize = 100;
 const MAX_H2_STREAMS: u32 = 250;
@@ -82,7 +86,7 @@ pub(super) async fn serve<S, R>(
             Some(Err(_)) | None => return,
         }
     };
-    if first.starts_with(TLS_HANDSHAKE) {
+    if first.starts_with(TLS_HANDSHAKE) && TLS_SPOKEN.is_due() {
         tracing::info!(
             "a client speaks TLS where plain HTTP is spoken: its URL begins with http://, or TLS is \
              to end at a proxy in front"
