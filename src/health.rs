@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 
 use crate::limit::InFlightLayer;
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
-use crate::session::SessionStore;
+use crate::session::{MemoryStore, SessionStore};
 
 /// How long an answer about readiness is given again: probes must not become load.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
@@ -77,6 +77,13 @@ impl HealthLayer {
     pub(crate) fn with_advice(self, advice: watch::Receiver<Option<&'static str>>) -> Self {
         let readiness = self.readiness.and_then(Arc::into_inner);
         Self { readiness: readiness.map(|it| Arc::new(Readiness { advice: Some(advice), ..it })) }
+    }
+
+    /// Answers as a gateway that serves, with an upstream that can be reached.
+    pub(crate) fn ready() -> Self {
+        let (_, draining) = watch::channel(false);
+        let probe: Probe = Arc::new(|| Box::pin(async { Ok(()) }));
+        Self::new(Arc::new(MemoryStore::new()), probe, draining, InFlightLayer::new(1))
     }
 
     /// Lets everything pass: health is answered on another listener.

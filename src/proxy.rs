@@ -120,6 +120,21 @@ impl Rooms {
         })
     }
 
+    /// Answers what a [`Server`](crate::server::Server) of this configuration answers by itself on the
+    /// listener for requests, too: `/` and `/favicon.ico`, and unless there is an `admin.listen` for
+    /// them, the document, its page and health, which is that of a gateway that is ready. For a program
+    /// that shows what a server would answer.
+    ///
+    /// # Errors
+    /// If the document or a page can't be made; a test rules that out.
+    pub fn with_own_paths(self, config: &Config) -> Result<Self, Error> {
+        let health = match config.admin.listen {
+            None => HealthLayer::ready(),
+            Some(_) => HealthLayer::elsewhere(),
+        };
+        Ok(Self { health, docs: config.docs_layer_of_server()?, ..self })
+    }
+
     /// Gives what the log is told of the server's end by.
     pub(crate) fn ending(&self) -> &Ending {
         &self.ending

@@ -16,7 +16,7 @@ use crate::cors::{CorsLayer, StrangePageLayer};
 use crate::error::Error;
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
-use crate::openapi::{Callers, DocsLayer, Facts};
+use crate::openapi::{Callers, DocsLayer, Facts, Listener};
 use crate::operation::{Name, OperationLayer};
 use crate::principal::UserId;
 use crate::route::{RouteLayer, Router};
@@ -51,6 +51,14 @@ impl Config {
         match self.admin.listen {
             None => DocsLayer::new(&self.facts()),
             Some(_) => Ok(DocsLayer::elsewhere()),
+        }
+    }
+
+    /// Makes the layer that has the pages of a server's listener for requests.
+    pub(crate) fn docs_layer_of_server(&self) -> Result<DocsLayer, Error> {
+        match self.admin.listen {
+            None => DocsLayer::of_listener(Listener::Only(&self.facts())),
+            Some(_) => DocsLayer::of_listener(Listener::Main),
         }
     }
 

@@ -119,12 +119,11 @@ impl Server {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),
         };
-        let facts = config.facts();
-        let (main, docs) = match config.admin.listen {
-            None => (Listener::Only(&facts), DocsLayer::elsewhere()),
-            Some(_) => (Listener::Main, DocsLayer::of_listener(Listener::Admin(&facts))?),
+        let docs = match config.admin.listen {
+            None => DocsLayer::elsewhere(),
+            Some(_) => DocsLayer::of_listener(Listener::Admin(&config.facts()))?,
         };
-        let on_main = (on_main, DocsLayer::of_listener(main)?);
+        let on_main = (on_main, config.docs_layer_of_server()?);
         let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
         let listener = listen(config.listen).await?;
         let address = listener
