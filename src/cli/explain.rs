@@ -1,12 +1,11 @@
 //! `chatkit-rest explain`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
-use chatkit_rest::config::{Config, Sources, Upstream};
+use chatkit_rest::config::{AuthConfig, Config, Sources};
 use chatkit_rest::error::Error;
-use chatkit_rest::forward::UpstreamUrl;
 use chatkit_rest::health::HealthLayer;
 use chatkit_rest::operation::Name;
 use chatkit_rest::principal::UserId;
@@ -15,18 +14,20 @@ use chatkit_rest::route::{Router, Target};
 use chatkit_rest::surface::Surface;
 use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
+use jiff::Timestamp;
 use tower::ServiceExt as _;
 
 use self::furnish::Furnished;
 use self::recorder::Recorder;
+use self::words::{answered, checks, is_refusal, own_answer, sent, what_follows, what_it_is};
 use super::settings::file_and_environment;
 use super::{CommandFailure, output, token};
 
 mod furnish;
 mod recorder;
+mod words;
 
 /// The largest body that is read from a file.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -39,7 +40,8 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// the caller's token is taken for valid, and what the request names (sessions, threads, attachments)
 /// for the caller's own.
 ///
-/// In PATH, names in braces, as the document has them, stand for an example of each.
+/// In PATH, names in braces, as the document has them, stand for an example of each: {session_id},
+/// {thread_id}, {item_id}, {attachment_id}, {conversation_id}, {user_id}.
 ///
 /// Exit code: 0 if it was explained, refused or not; 2 for wrong usage or configuration.
 #[derive(Args, Debug)]
@@ -50,7 +52,7 @@ Example:
       -d '{\"message\": \"Hello\"}' --config gateway.toml
   chatkit-rest explain GET /v1/models")]
 pub(super) struct Explain {
-    /// Method of the request
+    /// Method of the request, in capitals
     #[arg(value_name = "METHOD")]
     method: String,
 
@@ -66,9 +68,9 @@ pub(super) struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 
-    /// Who is calling, unless the path says so
-    #[arg(long, value_name = "USER", default_value = "ada")]
-    user: String,
+    /// Who is calling; if not given, the user whom the path names, or else ada
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
 
     /// Take the session for one that has no thread yet
     #[arg(long)]
@@ -81,13 +83,12 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
-        let user = UserId::parse(&self.user).map_err(|error| usage("--user", error))?;
         let config = self.configuration()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::io("could not start the runtime", error))?;
-        let text = runtime.block_on(self.explain(config, user))?;
+        let text = runtime.block_on(self.explain(config))?;
         Ok(output::print(&text)?)
     }
 
@@ -103,80 +104,104 @@ impl Explain {
         }
     }
 
-    async fn explain(self, config: Config, user: UserId) -> Result<String, CommandFailure> {
+    async fn explain(self, config: Config) -> Result<String, CommandFailure> {
         let method =
             Method::from_bytes(self.method.as_bytes()).map_err(|error| usage("METHOD", error))?;
-        let uri = self.uri(&user, &config)?;
+        let caller = self.user.as_deref().unwrap_or(SOMEBODY);
+        let caller = UserId::parse(caller).map_err(|error| usage("--user", error))?;
+        let uri = self.uri(&caller, &config)?;
         let body = self.body()?;
         let router = Router::new(Name::ALL, &config.facts().surfaces)?;
         let target = router.route(&method, uri.path()).ok();
         let surface = config.facts().surfaces.of_path(uri.path());
-        let user = match target.as_ref().and_then(Target::user) {
-            Some(named) => UserId::parse(named).map_err(|error| usage("PATH", error))?,
-            None => user,
+        let named = target.as_ref().and_then(Target::user).map(UserId::parse).transpose();
+        let named = named.map_err(|error| usage("PATH", error))?;
+        let differs = self.user.is_some() && named.as_ref().is_some_and(|named| *named != caller);
+        // With tokens the one decides that is shown; without, whom the path names is believed.
+        let is_another = differs && matches!(config.auth, AuthConfig::Jwt(_));
+        let user = match named {
+            Some(named) if !is_another => named,
+            _ => caller,
         };
         let furnished = Furnished::with(target.as_ref(), &body, &user, self.first).await?;
 
         // Whoever they would be by a token they are here by themselves, and services by a key of our own.
+        // Only who is at another's path shows a token, as nobody is refused there without.
         let mut believing = config.clone();
         let (key, entry) = token::service_key("explain")?;
         believing.openai.api_keys.push(entry);
-        believing.auth = Sources::new()
-            .set("explain", "auth.mode", "none")
-            .set("explain", "auth.anonymous_user", user.as_str())
-            .load()?
-            .config
-            .auth;
+        let sources = if is_another {
+            Sources::new().set("explain", "auth.secret", NO_SECRET)
+        } else {
+            Sources::new().set("explain", "auth.mode", "none").set(
+                "explain",
+                "auth.anonymous_user",
+                user.as_str(),
+            )
+        };
+        believing.auth = sources.load()?.config.auth;
+        let token = match &believing.auth {
+            _ if surface == Surface::OpenAi => key,
+            AuthConfig::Jwt(jwt) => token::mint(jwt, &user, LIFE, Vec::new(), Timestamp::now())?,
+            _ => THE_TOKEN.into(),
+        };
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method.clone();
         *request.uri_mut() = uri.clone();
-        let token = if surface == Surface::OpenAi { key.as_str() } else { THE_TOKEN };
-        self.add_headers(request.headers_mut(), !body.is_empty(), token)?;
+        self.add_headers(request.headers_mut(), !body.is_empty(), &token)?;
 
         let upstream = Recorder::default();
-        let rooms = Rooms::from_config(&believing, furnished.store(), HealthLayer::elsewhere())?;
-        let answer = rooms.around(upstream.clone()).oneshot(request).await;
-        rooms.finished().await;
-        let answer = answer.map_err(|error| {
+        let rooms = Rooms::from_config(&believing, furnished.store(), HealthLayer::elsewhere())?
+            .with_own_paths(&config)?;
+        let answer = rooms.around(upstream.clone()).oneshot(request).await.map_err(|error| {
             let error: Box<dyn std::error::Error + Send + Sync> = error.into();
             Error::io("the request was not answered", std::io::Error::other(error))
         })?;
+        let (head, body) = answer.into_parts();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| Error::io("the answer was cut", std::io::Error::other(error)))?;
+        let answer = Response::from_parts(head, body.to_bytes());
+        rooms.finished().await;
 
         let mut text = String::new();
         // Writing to a `String` does not fail.
+        if target.is_none() && !is_refusal(answer.status()) {
+            let _ = own_answer(&mut text, (&method, uri.path()), &answer);
+            return Ok(text);
+        }
         let _ = what_it_is(&mut text, (&method, uri.path()), target.as_ref());
         if let Some(target) = &target {
             let _ = checks(&mut text, &config, target);
             let _ = furnished.describe(&mut text);
+            if differs && !is_another {
+                text.push_str(
+                    "  whom the path names: with auth.mode none, --user counts on other paths\n",
+                );
+            }
         }
         let asked = upstream.recorded();
         for (head, body) in &asked {
             let _ = sent(&mut text, &config, head, body);
         }
-        match (asked.len(), target.map(|target| target.operation())) {
-            (0, _) => {
-                let (head, body) = answer.into_parts();
-                let body = body.collect().await.map_err(|error| {
-                    Error::io("the answer was cut", std::io::Error::other(error))
-                })?;
-                let _ = answered(&mut text, &Response::from_parts(head, body.to_bytes()));
-            }
-            (_, Some(operation)) if operation.is_run() => {
-                text.push_str("\nThe events of its answer are the client's, byte for byte.\n");
-            }
-            _ => text.push_str(
-                "\nIts threads are taken for empty; whatever else follows from its answer is not shown.\n",
-            ),
-        }
+        let is_run = target.is_some_and(|target| target.operation().is_run());
+        let _ = if asked.is_empty() {
+            answered(&mut text, &answer)
+        } else {
+            what_follows(&mut text, is_run, &answer)
+        };
         Ok(text)
     }
 
     /// Gives the request's target, with examples in the place of what is in braces.
     fn uri(&self, user: &UserId, config: &Config) -> Result<Uri, CommandFailure> {
-        let filled = furnish::fill(&self.path, user, config.chat.id_format);
+        let filled = furnish::fill(&self.path, user, config.chat.id_format)
+            .map_err(|error| usage("PATH", error))?;
         // A name alone would be read as a host.
         if !filled.starts_with('/') && !filled.contains("://") {
-            return Err(usage("PATH", "expected one that begins with /"));
+            let write = format!("expected one that begins with /; write /{}", self.path);
+            return Err(usage("PATH", write));
         }
         let uri: Uri = filled.parse().map_err(|error| usage("PATH", error))?;
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
@@ -190,7 +215,7 @@ impl Explain {
         let mut body = Vec::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut body))
-            .map_err(|error| Error::io(format!("could not read {path}"), error))?;
+            .map_err(|error| usage("-d", format!("could not read {path}: {error}")))?;
         Ok(body.into())
     }
 
@@ -219,6 +244,12 @@ impl Explain {
     }
 }
 
+/// Who is calling if nobody is named.
+const SOMEBODY: &str = "ada";
+
+/// How long a token is good for that is made for the example.
+const LIFE: Duration = Duration::from_secs(60);
+
 /// What no token is checked with.
 const NO_SECRET: &str = "nothing is verified with this secret, which is in the program";
 
@@ -227,122 +258,6 @@ const THE_TOKEN: &str = "TOKEN";
 
 fn usage(what: &str, why: impl std::fmt::Display) -> CommandFailure {
     CommandFailure::Usage(format!("{what}: {why}"))
-}
-
-fn what_it_is(
-    text: &mut String,
-    (method, path): (&Method, &str),
-    target: Option<&Target<Name>>,
-) -> std::fmt::Result {
-    let Some(target) = target else { return writeln!(text, "{method} {path} is no operation.") };
-    let surface = match target.operation().surface() {
-        Surface::Rest => "REST",
-        Surface::Chat => "one-shot chat",
-        Surface::OpenAi => "the OpenAI-compatible API",
-        _ => "another surface",
-    };
-    writeln!(text, "{method} {path} is {} ({surface}).", target.operation())
-}
-
-/// Lists the checks as the rooms are passed.
-fn checks(text: &mut String, config: &Config, target: &Target<Name>) -> std::fmt::Result {
-    let operation = target.operation();
-    let limits = &config.limits;
-    let mut steps: Vec<String> = Vec::new();
-    steps.push(match operation.surface() {
-        Surface::OpenAi if config.openai.api_keys.is_empty() => {
-            "a service's key: none is configured (openai.api_keys), so that everybody is refused (401)"
-                .into()
-        }
-        Surface::OpenAi => "a service's key, of openai.api_keys (401)".into(),
-        _ => "the user's token, by [auth]; 503 if limits.max_unauthenticated are looked up (401)".into(),
-    });
-    steps.push(format!(
-        "a place among {} requests: limits.max_in_flight (503)",
-        limits.max_in_flight
-    ));
-    if let Some(rate) = limits.requests_per_minute {
-        steps.push(format!("{rate} requests a minute: limits.requests_per_minute (429)"));
-    }
-    if operation.names_user() {
-        steps.push("{user_id} is the caller (403)".into());
-    }
-    if operation.has_body() {
-        steps.push(format!(
-            "the body's type, size and JSON: limits.max_body_bytes is {} (400, 408, 413, 415)",
-            limits.max_body_bytes
-        ));
-    }
-    let as_form = if operation.surface() == Surface::Chat { "400 or 422" } else { "400" };
-    steps.push(format!(
-        "body and query by their schemas, and what the client accepts ({as_form}, 406): /openapi.json \
-         has them"
-    ));
-    for (name, _) in target.parameters() {
-        let owned = match name {
-            "session_id" if operation.surface() == Surface::OpenAi => {
-                "the client session is known (404)"
-            }
-            "session_id" => "the session is the caller's (404, or 403; session.hide_foreign)",
-            "thread_id" if operation.surface() == Surface::OpenAi => {
-                "the thread is known here (404)"
-            }
-            "thread_id" => "the thread is the session's (404)",
-            "conversation_id" => "the conversation is the caller's (404)",
-            "attachment_id" => "the attachment is the caller's (404, or 403; attachments.unknown)",
-            _ => continue,
-        };
-        steps.push(owned.into());
-    }
-    if matches!(operation, Name::Passthrough | Name::Chat | Name::ChatForUser) || operation.is_run()
-    {
-        steps
-            .push("threads and attachments that the body names are the caller's (403, 404)".into());
-    }
-    if operation.is_run() {
-        steps.push(format!(
-            "a place among {} open streams (429), and among the session's messages (429); no first run \
-             is under way (409)",
-            limits.max_streams_per_user
-        ));
-    }
-    writeln!(text, "\nChecked, in this order:")?;
-    for (number, step) in (1..).zip(&steps) {
-        writeln!(text, "  {number}. {step}")?;
-    }
-    Ok(())
-}
-
-/// Writes what would have been sent, but for what belongs to the connection.
-fn sent(text: &mut String, config: &Config, head: &Parts, body: &Bytes) -> std::fmt::Result {
-    let to = match &config.upstream.url {
-        Upstream::Url(url) => UpstreamUrl::parse(&url.to_string())
-            .map_or_else(|_| head.uri.to_string(), |url| url.to_string()),
-        _ => "the built-in server".into(),
-    };
-    writeln!(text, "\nThe ChatKit server would be sent:\n\nPOST {to}")?;
-    for (name, value) in &head.headers {
-        writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
-    }
-    writeln!(text, "\n{}", String::from_utf8_lossy(body))
-}
-
-fn answered(text: &mut String, answer: &Response<Bytes>) -> std::fmt::Result {
-    let status = answer.status();
-    if status.is_client_error() || status.is_server_error() {
-        writeln!(text, "\nIt is refused, and the ChatKit server asked nothing:\n\n{status}")?;
-    } else {
-        writeln!(
-            text,
-            "\nThe ChatKit server is asked nothing. The answer, of a store with what is assumed:\n\n{status}"
-        )?;
-    }
-    for name in ["content-type", "allow", "location", "retry-after"] {
-        if let Some(value) = answer.headers().get(name) {
-            writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
-        }
-    }
-    writeln!(text, "\n{}", String::from_utf8_lossy(answer.body()))
 }
 
 #[cfg(test)]

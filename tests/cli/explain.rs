@@ -11,6 +11,9 @@ fn a_request_is_explained_without_any_setting() {
     {
         assert!(chat.out.contains(text), "{text}\n\nnot in\n\n{}", chat.out);
     }
+    assert!(chat.out.contains("in JSON with: conversation_id"), "{}", chat.out);
+    let ready = run(&["explain", "GET", "/readyz"], &[]);
+    assert!(ready.out.contains("is answered by the gateway itself"), "{}", ready.out);
     let wrong = run(&["explain", "GET", "/v1/models"], &[]);
     assert_eq!(wrong.code, 0);
     assert!(wrong.out.contains("the base URL ends with /v1"), "{}", wrong.out);
@@ -30,5 +33,7 @@ fn it_goes_by_the_configuration_and_reads_a_body_from_a_file() {
     let ran = run(&["explain", "GET", "/r", "--config", unknown.path()], &[]);
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert_eq!(run(&["explain", "GET", "r"], &[]).code, 2);
-    assert_eq!(run(&["explain", "GET", "/r", "-d", "@/no/such/file"], &[]).code, 1);
+    let ran = run(&["explain", "GET", "/r", "-d", "@/no/such/file"], &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("could not read /no/such/file"), "{}", ran.err);
 }

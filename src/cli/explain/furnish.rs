@@ -22,24 +22,32 @@ const THREAD: &str = "thr_example";
 /// How many things of one request are looked after.
 const MAX_THINGS: usize = 64;
 
-/// Puts examples in the place of what is in braces.
-pub(super) fn fill(path: &str, user: &UserId, ids: ConversationIds) -> String {
+/// Puts examples in the place of what is in braces. Fails with what to write if that isn't known.
+pub(super) fn fill(path: &str, user: &UserId, ids: ConversationIds) -> Result<String, String> {
     let conversation = match ids {
         ConversationIds::Uuid => SESSION,
         ConversationIds::Integer => "1",
         ConversationIds::Conv => "conv_00000001",
     };
     let user = utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC).to_string();
-    [
+    let examples = [
         ("{session_id}", SESSION),
         ("{thread_id}", THREAD),
         ("{item_id}", "msg_example"),
         ("{attachment_id}", "atc_example"),
         ("{conversation_id}", conversation),
         ("{user_id}", &user),
-    ]
-    .into_iter()
-    .fold(path.to_owned(), |path, (name, example)| path.replace(name, example))
+    ];
+    let filled =
+        examples.iter().fold(path.to_owned(), |path, (name, example)| path.replace(name, example));
+    let before_query = filled.split('?').next().unwrap_or_default();
+    if let Some((_, rest)) = before_query.split_once('{')
+        && let Some((name, _)) = rest.split_once('}')
+    {
+        let known = examples.map(|(name, _)| name).join(", ");
+        return Err(format!("{{{name}}} is no name of the document's; in braces can be: {known}"));
+    }
+    Ok(filled)
 }
 
 /// What a request names, and the store that has it.

@@ -19,15 +19,14 @@ fn request(method: &str, path: &str, data: Option<&str>) -> Explain {
         path: path.into(),
         data: data.map(Into::into),
         headers: Vec::new(),
-        user: "ada".into(),
+        user: None,
         first: false,
         config: None,
     }
 }
 
 async fn explained(explain: Explain, settings: &[(&'static str, &str)]) -> String {
-    let user = UserId::parse(&explain.user).unwrap();
-    explain.explain(config(settings), user).await.unwrap()
+    explain.explain(config(settings)).await.unwrap()
 }
 
 /// Gives a body that an operation takes, and what it becomes: a ChatKit request's type, or a reason
@@ -97,7 +96,98 @@ async fn every_operation_is_explained() {
             }
             Err(why) => assert!(text.contains(why) && !text.contains(sent), "{operation}: {text}"),
         }
+        let in_json = matches!(operation, Name::Chat | Name::ChatForUser);
+        assert_eq!(text.contains(IN_JSON), in_json, "{operation}: {text}");
+        assert_eq!(text.contains(EVENTS), operation.is_run() && !in_json, "{operation}: {text}");
         assert!(!text.contains("planted") && !text.contains(SECRET), "{operation}: {text}");
+    }
+}
+
+const EVENTS: &str = "events of its answer are the client's, byte for byte.";
+const IN_JSON: &str = "events of its answer are collected, and the client is answered at the end";
+
+#[tokio::test]
+async fn how_a_run_is_answered_goes_by_the_request() {
+    let runs = "/api/v1/chatkit/sessions/{session_id}/threads/{thread_id}/runs";
+    let chat = "/api/chat";
+    let passthrough = r#"{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello"}],"attachments":[],"inference_options":{}}}}"#;
+    for (path, body, accept, said) in [
+        (chat, r#"{"message":"Hello"}"#, None, IN_JSON),
+        (chat, r#"{"message":"Hello"}"#, None, "conversation_id"),
+        (chat, r#"{"message":"Hello","stream":true}"#, None, EVENTS),
+        (chat, r#"{"message":"Hello"}"#, Some("text/event-stream"), EVENTS),
+        (runs, r#"{"message":"Hello"}"#, None, EVENTS),
+        (runs, r#"{"message":"Hello","stream":false}"#, None, IN_JSON),
+        (runs, r#"{"message":"Hello"}"#, Some("application/json"), IN_JSON),
+        ("/api/v1/chatkit", passthrough, Some("application/json"), EVENTS),
+    ] {
+        let mut explain = request("POST", path, Some(body));
+        explain.headers = accept.map(|accept| format!("accept: {accept}")).into_iter().collect();
+        let text = explained(explain, &[]).await;
+        let end = text.trim_end().lines().last().unwrap();
+        assert!(end.contains(said), "{path} {body} {accept:?}: {said}\n\nnot in\n\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_gateways_own_paths_are_answered_as_it_does() {
+    const ITSELF: &str = "is answered by the gateway itself, whoever asks: 200 OK";
+    for (path, kind, large) in [
+        ("/healthz", "application/json", false),
+        ("/readyz", "application/json", false),
+        ("/", "application/json", false),
+        ("/favicon.ico", "image/svg+xml", false),
+        ("/docs", "text/html", true),
+        ("/openapi.json", "application/json", true),
+    ] {
+        let text = explained(request("GET", path, None), &[]).await;
+        assert!(text.starts_with(&format!("GET {path} {ITSELF}\n")), "{text}");
+        assert!(text.contains(&format!("\ncontent-type: {kind}")), "{text}");
+        assert_eq!(text.contains(" bytes, not shown)"), large, "{text}");
+        assert!(!text.contains("no operation") && text.len() < 5000, "{text}");
+        let text = explained(request("POST", path, None), &[]).await;
+        assert!(text.contains("no operation") && text.contains("allow: GET, HEAD"), "{text}");
+        let elsewhere = &[("admin.listen", "127.0.0.1:9100")];
+        let text = explained(request("GET", path, None), elsewhere).await;
+        let is_here = matches!(path, "/" | "/favicon.ico");
+        assert_eq!(text.contains(ITSELF), is_here, "{text}");
+        assert_eq!(text.contains("404 Not Found"), !is_here, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_is_named_is_held_against_the_path() {
+    let body = Some(r#"{"message":"Hello"}"#);
+    let by = |user: Option<&str>| Explain {
+        user: user.map(Into::into),
+        ..request("POST", "/api/bob/chat", body)
+    };
+    for user in [None, Some("bob")] {
+        let text = explained(by(user), &[]).await;
+        assert!(text.contains("\nx-user-id: bob\n"), "{text}");
+    }
+    let text = explained(by(Some("ada")), &[]).await;
+    assert!(text.contains("403 Forbidden") && text.contains("another user's"), "{text}");
+    let trusting = Sources::new().set("test", "auth.mode", "none").load().unwrap().config;
+    let believed = by(Some("ada")).explain(trusting).await.unwrap();
+    assert!(believed.contains("\nx-user-id: bob\n"), "{believed}");
+    assert!(believed.contains("--user counts on other paths"), "{believed}");
+    assert!(text.contains("the caller is \"ada\"") && !text.contains("would be sent"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_written_wrongly_comes_with_what_to_write() {
+    let text = explained(request("post", "/api/chat", Some("{}")), &[]).await;
+    assert!(text.contains("405") && text.contains("case-sensitive: write POST."), "{text}");
+    for (explain, said) in [
+        (request("GET", "api/v1/chatkit", None), "write /api/v1/chatkit"),
+        (request("GET", "/api/v1/chatkit/sessions/{sid}", None), "{sid} is no name"),
+        (request("GET", "/api/v1/chatkit/sessions/{sid}", None), "{session_id}, {thread_id}"),
+        (request("POST", "/api/chat", Some("@/no/such/file")), "could not read /no/such/file"),
+    ] {
+        let failure = explain.explain(config(&[])).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 2, "{failure}");
+        assert!(failure.to_string().contains(said), "{said}\n\nnot in\n\n{failure}");
     }
 }
 
@@ -106,7 +196,7 @@ async fn the_request_is_the_one_that_would_be_sent() {
     let path = "/api/v1/chatkit/sessions/{session_id}/threads/{session_id}/runs";
     let mut explain = request("POST", path, Some(r#"{"message":"Hello"}"#));
     explain.headers = vec!["x-tenant: seven".into(), "x-user-id: mallory".into()];
-    explain.user = "zoë".into();
+    explain.user = Some("zoë".into());
     let settings =
         &[("upstream.forward_headers", "x-tenant"), ("upstream.forward_authorization", "true")];
     let text = explained(explain, settings).await;
@@ -155,8 +245,7 @@ async fn what_cannot_be_is_wrong_usage() {
         Explain { headers: vec!["x".into()], ..request("GET", "/api/chat", None) },
         Explain { headers: vec!["Authorization: x".into()], ..request("GET", "/api/chat", None) },
     ] {
-        let user = UserId::parse("ada").unwrap();
-        let failure = explain.explain(config(&[]), user).await.unwrap_err();
+        let failure = explain.explain(config(&[])).await.unwrap_err();
         assert_eq!(failure.exit_code(), 2, "{failure}");
     }
 }
