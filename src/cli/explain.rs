@@ -40,8 +40,8 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// the caller's token is taken for valid, and what the request names (sessions, threads, attachments)
 /// for the caller's own.
 ///
-/// In PATH, names in braces, as the document has them, stand for an example of each: {session_id},
-/// {thread_id}, {item_id}, {attachment_id}, {conversation_id}, {user_id}.
+/// In PATH, names in braces, as the document has them, stand for an example of each: `{session_id}`,
+/// `{thread_id}`, `{item_id}`, `{attachment_id}`, `{conversation_id}`, `{user_id}`.
 ///
 /// Exit code: 0 if it was explained, refused or not; 2 for wrong usage or configuration.
 #[derive(Args, Debug)]
@@ -162,7 +162,9 @@ impl Explain {
             .collect()
             .await
             .map_err(|error| Error::io("the answer was cut", std::io::Error::other(error)))?;
-        let answer = Response::from_parts(head, body.to_bytes());
+        // The connection would leave it out.
+        let body = if method == Method::HEAD { Bytes::new() } else { body.to_bytes() };
+        let answer = Response::from_parts(head, body);
         rooms.finished().await;
 
         let mut text = String::new();

@@ -1,5 +1,6 @@
 //! An upstream that writes down what it is sent, and does nothing.
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -75,7 +76,12 @@ fn run(body: &[u8]) -> Option<String> {
         "type": "assistant_message",
         "content": [{ "annotations": [], "text": "Hello", "type": "output_text" }],
     } }));
-    Some(events.iter().map(|event| format!("data: {event}\n\n")).collect())
+    let mut text = String::new();
+    for event in events {
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "data: {event}\n\n");
+    }
+    Some(text)
 }
 
 /// Gives what a server would say of a thread without items.
