@@ -146,7 +146,7 @@ async fn the_gateways_own_paths_are_answered_as_it_does() {
         assert_eq!(text.contains(" bytes, not shown)"), large, "{text}");
         assert!(!text.contains("no operation") && text.len() < 5000, "{text}");
         let head = explained(request("HEAD", path, None), &[]).await;
-        assert!(head.contains(ITSELF) && !head.contains("{") && !head.contains("bytes"), "{head}");
+        assert!(head.contains(ITSELF) && !head.contains('{') && !head.contains("bytes"), "{head}");
         let text = explained(request("POST", path, None), &[]).await;
         assert!(text.contains("no operation") && text.contains("allow: GET, HEAD"), "{text}");
         let elsewhere = &[("admin.listen", "127.0.0.1:9100")];
