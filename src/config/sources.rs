@@ -18,6 +18,7 @@ use super::reader::SettingsReader;
 use super::rules;
 use super::sections;
 use super::settings::Config;
+use super::shown;
 use super::store::StoreUrl;
 use super::value::Value;
 use crate::session::ConversationIds;
@@ -253,10 +254,12 @@ fn settings(layers: &Layers) -> Vec<Setting> {
             let shown = match (key.shape, top.value.text()) {
                 (ValueShape::ApiKeys | ValueShape::Secret, _) => "(hidden)".into(),
                 (ValueShape::KeyFile, _) if !key.shape.shows(&top.value) => "(hidden)".into(),
-                // It was read, so there is no password in it; there may be a token in its query.
+                // It was read, so there is no password in it; there may be a token in its query, or
+                // as a part of its path.
                 (ValueShape::Place(_) | ValueShape::Url(_), Some(url)) => {
                     let url = url.split('?').next().unwrap_or_default();
-                    Value::Word(url.into()).shown(true)
+                    let is_shown = shown::is_text(url);
+                    if is_shown { Value::Word(url.into()).shown(true) } else { "(hidden)".into() }
                 }
                 _ if !key.shape.shows(&top.value) => "(hidden)".into(),
                 _ => top.value.shown(true),

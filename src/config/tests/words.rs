@@ -184,7 +184,13 @@ fn a_secret_in_the_wrong_place_is_shown_nowhere() {
         let said = faults_of(file);
         assert!(said.contains(key) && !said.contains("planted"), "{said}");
     }
-    let loaded = complete().set("test", "auth.issuer", "https://u:planted@h").load().unwrap();
-    let issuer = loaded.settings.iter().find(|setting| setting.name == "auth.issuer").unwrap();
-    assert_eq!(issuer.shown, "(hidden)");
+    for (name, value) in [
+        ("auth.issuer", "https://u:planted@h"),
+        ("upstream.url", "https://h/plantedkJ3xYz0aBccD4eF5/chatkit"),
+        ("store.url", "sqlite:plantedkJ3xYz0aBccD4eF5"),
+    ] {
+        let loaded = complete().set("test", name, value).load().unwrap();
+        let setting = loaded.settings.iter().find(|setting| setting.name == name).unwrap();
+        assert_eq!(setting.shown, "(hidden)");
+    }
 }
