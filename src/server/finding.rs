@@ -91,8 +91,8 @@ pub(super) enum Finding {
     Redirect(Option<String>),
     /// 404: nothing is at that path.
     NoPath,
-    /// 405: something is there that takes no `POST`.
-    NoPost,
+    /// 405 or 501: something is there that takes no `POST`.
+    NoPost(StatusCode),
     /// 400, of a server that speaks TLS.
     NeedsTls,
     /// Another 4xx.
@@ -153,7 +153,7 @@ impl Finding {
             300..=399 => Self::Redirect(location(&head.headers)),
             401 | 403 => Self::Guarded(status),
             404 | 410 => Self::NoPath,
-            405 | 501 => Self::NoPost,
+            405 | 501 => Self::NoPost(status),
             400 => Self::of_bad_request(body).await,
             408 | 425 | 429 | 502..=504 => Self::Away(status),
             402 | 406..=499 => Self::Refused(status),
@@ -205,7 +205,7 @@ impl Finding {
             Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => Some(LONG_PAUSES),
             Self::Redirect(_)
             | Self::NoPath
-            | Self::NoPost
+            | Self::NoPost(_)
             | Self::NeedsTls
             | Self::Away(_)
             | Self::WebPage
@@ -254,7 +254,7 @@ impl Finding {
                 "there is nothing at the path of upstream.url: it is the one that the server gives \
                  its ChatKit endpoint, often /chatkit"
             }
-            Self::NoPost => {
+            Self::NoPost(_) => {
                 "what is at the path of upstream.url takes no POST: it is not the ChatKit endpoint, \
                  whose path is often /chatkit"
             }
@@ -308,13 +308,13 @@ impl fmt::Display for Finding {
             Self::ChatKit => "a page of threads",
             Self::Guarded(status)
             | Self::WantsTokens(status)
+            | Self::NoPost(status)
             | Self::Refused(status)
             | Self::Away(status)
             | Self::Failed(status) => return write!(f, "status {status}"),
             Self::Redirect(Some(to)) => return write!(f, "a redirect to {to}"),
             Self::Redirect(None) => "a redirect",
             Self::NoPath => "status 404 Not Found",
-            Self::NoPost => "status 405 Method Not Allowed",
             Self::NeedsTls => "a demand for TLS",
             Self::WebPage => "a web page",
             Self::NotJson => "something other than JSON",
@@ -433,7 +433,8 @@ mod tests {
             (answer("307 Temporary Redirect", TO, ""), Finding::Redirect(to())),
             (answer("301 Moved", "", ""), Finding::Redirect(None)),
             (answer("404 Not Found", JSON, r#"{"detail":"Not Found"}"#), Finding::NoPath),
-            (answer("405 Method Not Allowed", "allow: GET\r\n", ""), Finding::NoPost),
+            (answer("405 Method Not Allowed", "allow: GET\r\n", ""), Finding::NoPost(status(405))),
+            (answer("501 Unsupported method", "", ""), Finding::NoPost(status(501))),
             (answer("401 Unauthorized", "", ""), Finding::Guarded(status(401))),
             (answer("403 Forbidden", "", ""), Finding::Guarded(status(403))),
             (answer("400 Bad Request", "", go), Finding::NeedsTls),
@@ -460,6 +461,8 @@ mod tests {
             let said = format!("{found} {}", found.advice().unwrap_or_default());
             assert!(!said.contains("planted") && !said.contains("127.0.0.1:"), "{said}");
         }
+        let unsupported = Finding::NoPost(status(501)).to_string();
+        assert_eq!(unsupported, "status 501 Not Implemented");
     }
 
     #[tokio::test]
