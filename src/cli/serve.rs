@@ -19,8 +19,8 @@ use super::shutdown::{Signals, drain_on_signal};
 ///
 /// Listens on `listen` and answers REST requests with what the ChatKit server at `upstream.url`
 /// says. Says at the start what it serves, in front of what, and whether that answers like a ChatKit
-/// server. Logs go to standard error. SIGTERM and SIGINT drain: no new connections, open streams may
-/// end within `server.drain_timeout`. A second signal ends at once.
+/// server. Logs go to standard error. SIGTERM, SIGINT and SIGHUP (but not under nohup) drain: no new
+/// connections, open streams may end within `server.drain_timeout`. A second signal ends at once.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:

@@ -15,6 +15,9 @@ pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    /// That the terminal is gone; `None` once it is, and for who was started to outlive it.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -28,6 +31,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
@@ -37,6 +41,11 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            () = hung_up(self.hangup.as_mut()) => {
+                // The shell and the system both tell of it: the second is nobody's impatience.
+                self.hangup = None;
+                "SIGHUP"
+            }
         }
     }
 
@@ -58,6 +67,38 @@ impl Signals {
         }
         "control-C"
     }
+}
+
+#[cfg(unix)]
+async fn hung_up(signal: Option<&mut tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells whether the process was started to outlive its terminal, as `nohup` does: taking the signal
+/// over would undo that. Where the system doesn't say, it goes by what `nohup` leaves of terminals.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    use std::io::IsTerminal as _;
+    let status = if cfg!(target_os = "linux") {
+        std::fs::read_to_string("/proc/self/status").ok()
+    } else {
+        None
+    };
+    status
+        .and_then(|status| is_first_ignored(&status))
+        .unwrap_or_else(|| !io::stdout().is_terminal() && !io::stderr().is_terminal())
+}
+
+/// Reads, of `/proc/self/status`, whether signal 1 is ignored, which SIGHUP is everywhere.
+#[cfg(unix)]
+fn is_first_ignored(status: &str) -> Option<bool> {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    Some(u64::from_str_radix(ignored.trim(), 16).ok()? & 1 == 1)
 }
 
 /// Runs `serve`, whose argument resolves when it is to drain.
@@ -127,6 +168,15 @@ mod tests {
         draining.asked().await;
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_was_started_to_outlive_its_terminal_is_known() {
+        let status = |ignored| format!("Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t{ignored}\n");
+        assert_eq!(is_first_ignored(&status("0000000000001001")), Some(true));
+        assert_eq!(is_first_ignored(&status("0000000000001000")), Some(false));
+        assert_eq!(is_first_ignored("Name:\tx\n"), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -102,6 +102,47 @@ fn a_model_answers_the_demos_first_question() {
     );
 }
 
+/// Starts a demo whose data are below `scratch`, waits until it listens, sends it the signal and gives
+/// its exit code.
+#[cfg(target_os = "linux")]
+fn ended_by(signal: &str, scratch: &std::path::Path) -> Option<i32> {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("TMPDIR", scratch)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Process)
+        .unwrap();
+    let mut lines = BufReader::new(process.0.stdout.take().unwrap());
+    let mut printed = String::new();
+    while !printed.contains("\nBASE=") {
+        assert_ne!(lines.read_line(&mut printed).unwrap(), 0, "it ended after\n{printed}");
+    }
+    assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 1);
+    let pid = process.0.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    process.0.wait().unwrap().code()
+}
+
+// Other systems don't say whether the signal is ignored, and go by the terminals, which are none here.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_demo_whose_terminal_is_closed_leaves_nothing() {
+    let scratch = std::env::temp_dir().join(format!("chatkit-rest-hup-{}", std::process::id()));
+    std::fs::create_dir(&scratch).unwrap();
+    // Who runs the tests with `nohup` has them inherit it.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    let outlives = u64::from_str_radix(ignored, 16).unwrap() & 1 == 1;
+    for signal in if outlives { &["-TERM"][..] } else { &["-TERM", "-HUP"] } {
+        assert_eq!(ended_by(signal, &scratch), Some(0), "{signal}");
+        assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "{signal}");
+    }
+    std::fs::remove_dir(&scratch).unwrap();
+}
+
 #[test]
 fn what_a_model_needs_is_asked_for() {
     let elsewhere = ["--base-url", "https://model.example/v1", "--model", "m"];
