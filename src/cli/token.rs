@@ -153,7 +153,16 @@ pub(super) fn setting(entry: &ApiKey) -> String {
 }
 
 fn key_lines(key: &str, entry: &ApiKey) -> String {
-    format!("OPENAI_API_KEY={key}\nCHATKIT_REST__OPENAI__API_KEYS={}\n", setting(entry))
+    let setting = quoted(setting(entry));
+    format!("OPENAI_API_KEY={key}\nCHATKIT_REST__OPENAI__API_KEYS={setting}\n")
+}
+
+/// Gives a word of a shell's, in quotes where it isn't plain.
+fn quoted(word: String) -> String {
+    if word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.=".contains(c)) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Says what the lines are for. Not among them, so that they can be pasted, or read into an
@@ -207,10 +216,30 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn what_a_service_gets_can_be_pasted() {
+        for name in ["support", "a b", "it's", "$HOME `id` !! # ; ~ é", "(a)*&|<>", "~/x:~"] {
+            let (key, entry) = service_key(name).unwrap();
+            let lines = key_lines(&key, &entry);
+            let script = format!("set -eu\n{lines}printf %s \"$CHATKIT_REST__OPENAI__API_KEYS\"");
+            let ran = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(ran.stdout).unwrap(), setting(&entry), "{lines}");
+            assert_eq!(lines.contains('\''), name != "support", "{lines}");
+        }
+        // The setting would give another name back.
+        for name in [" a", "a ", " "] {
+            assert!(service_key(name).unwrap_err().to_string().contains("blank"), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_life_is_from_a_second_to_a_year() {
         assert_eq!(ttl("8h"), Ok(Duration::from_secs(8 * 3600)));
         for text in ["0s", "999ms", "9000h", "1d", "forever"] {
             assert!(ttl(text).is_err(), "{text}");
+        }
+        for text in ["30d", "forever", "30"] {
+            assert!(ttl(text).unwrap_err().contains("ms, s, m or h"), "{text}");
         }
     }
 }

@@ -109,6 +109,9 @@ impl ApiKey {
         if name.contains(['=', ',', '"', '\\']) {
             return Err("has a name with one of = , \" \\".into());
         }
+        if name.trim() != name {
+            return Err("has a name with a blank at an end of it".into());
+        }
         let mut sha256 = [0; 32];
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
         sha256.copy_from_slice(digest.as_ref());
@@ -174,6 +177,8 @@ pub(super) fn sentence(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
+const NO_DURATION: &str = "is not a duration (a whole number and ms, s, m or h)";
+
 /// Gives a duration: a whole number and one of `ms`, `s`, `m`, `h`.
 ///
 /// # Errors
@@ -187,9 +192,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         "h" => 3_600_000,
         "" if !number.is_empty() => return Err("has no unit (ms, s, m or h)".into()),
-        _ => return Err("is not a duration".into()),
+        _ => return Err(NO_DURATION.into()),
     };
-    let Ok(number) = number.parse::<u64>() else { return Err("is not a duration".into()) };
+    let Ok(number) = number.parse::<u64>() else { return Err(NO_DURATION.into()) };
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "is too long".into())
 }
 
@@ -234,7 +239,7 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(duration("99999999999999999h"), Err("is too long".into()));
-        assert_eq!(duration("99999999999999999999h"), Err("is not a duration".into()));
+        assert_eq!(duration("99999999999999999999h"), Err(NO_DURATION.into()));
     }
 
     #[test]
