@@ -36,7 +36,7 @@ With a model on this machine, or elsewhere with its key in OPENAI_API_KEY:
 pub(super) struct Demo {
     /// Loopback address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    listen: String,
 
     #[command(flatten)]
     model: ModelFlags,
@@ -44,18 +44,18 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
-        if !self.listen.ip().is_loopback() {
-            let text = format!(
-                "--listen {}: the demo listens on loopback addresses only, such as 127.0.0.1:8080",
-                self.listen
-            );
-            return Err(CommandFailure::Usage(text));
-        }
         let directory = TempDirectory::new()
             .map_err(|error| Error::io("could not make a temporary directory", error))?;
         let (key, entry) = token::service_key("demo")?;
         let sources = self.model.add_to(Sources::new(), |name| std::env::var(name).ok())?;
         let loaded = configuration(sources, self.listen, &directory, &entry)?;
+        let listen = loaded.config.listen;
+        if !listen.ip().is_loopback() {
+            let text = format!(
+                "--listen {listen}: the demo listens on loopback addresses only, such as 127.0.0.1:8080"
+            );
+            return Err(CommandFailure::Usage(text));
+        }
         let model = model::described(&loaded.config)?;
         let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
             return Err(Error::config("the demo verifies tokens").into());
@@ -85,7 +85,7 @@ const MAX_SESSIONS: u32 = 1000;
 
 fn configuration(
     sources: Sources,
-    listen: SocketAddr,
+    listen: String,
     directory: &TempDirectory,
     key: &ApiKey,
 ) -> Result<Loaded, CommandFailure> {
@@ -94,7 +94,7 @@ fn configuration(
         CommandFailure::Usage("the temporary directory's name is not UTF-8".into())
     })?;
     let loaded = sources
-        .flag("--listen", "listen", listen.to_string())
+        .flag("--listen", "listen", listen)
         .set("demo", "upstream.url", "embedded")
         .set("demo", "auth.secret", secret()?)
         .set("demo", "openai.api_keys", token::setting(key))
@@ -186,7 +186,7 @@ curl -sSi -w "\n" "$BASE/sessions/$SESSION/threads/$THREAD/runs" -H "authorizati
 "#
     );
     lines.push_str(failure);
-    lines.push('\n');
+    lines.push_str("\n: 'Up to here.'\n\n");
     lines
 }
 
@@ -291,6 +291,7 @@ mod tests {
         let calls: Vec<_> = calls.lines().collect();
         let base = "http://127.0.0.1:8123/api/v1/chatkit";
         assert_eq!(calls.len(), 10, "{calls:#?}");
+        assert!(text().ends_with("\n: 'Up to here.'\n\n"), "{}", text());
         assert!(
             calls[0]
                 .contains(&format!("-X POST {base}/sessions -H authorization: Bearer ada.token"))
@@ -358,7 +359,7 @@ mod tests {
         let directory = TempDirectory::new().unwrap();
         let loaded = configuration(
             Sources::new(),
-            "127.0.0.1:0".parse().unwrap(),
+            "127.0.0.1:0".into(),
             &directory,
             &ApiKey::of("demo", "key").unwrap(),
         )

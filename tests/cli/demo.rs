@@ -158,3 +158,20 @@ fn what_a_model_needs_is_asked_for() {
         assert!(ran.err.contains(asked), "{asked}\n\nnot in\n\n{}", ran.err);
     }
 }
+
+#[test]
+fn an_address_that_is_none_is_told_as_serve_does() {
+    for (listen, said) in [
+        ("9860", "has a port but no address"),
+        ("localhost:9860", "has a name in place of an IP address"),
+    ] {
+        let ran = run(&["demo", "--listen", listen], &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+        assert!(
+            ran.err.contains(&format!("listen (flag --listen): {listen:?} {said}")),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains("; did you mean \"127.0.0.1:9860\"?"), "{}", ran.err);
+    }
+}
