@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
+use super::layers;
 use super::meaning::Secret;
 use super::reader::SettingsReader;
 use super::secret;
@@ -197,11 +198,14 @@ fn key(
     let symmetric = algorithms.iter().all(|algorithm| algorithm.is_symmetric());
     let (secret, public_key) = (secret.into_iter().next(), public_key.into_iter().next());
     match (secret, public_key) {
+        // Where one may have been meant, that is at fault, and not that there is none.
+        (None, None) if may_have_said_a_key(read) => None,
         (None, None) if symmetric => {
+            let (setting, is) = unset(read, &["auth.secret", "auth.secret_file"]);
             read.refuse(
-                "auth.secret",
+                setting,
                 format!(
-                    "missing, so no token could be verified; {names} expects auth.secret or \
+                    "{is}, so no token could be made or verified; {names} expects auth.secret or \
                      auth.secret_file (make a secret with `openssl rand -hex 32`), or other \
                      auth.algorithms with auth.public_key_file. To try the gateway out without \
                      any of them: `chatkit-rest demo`"
@@ -210,10 +214,11 @@ fn key(
             None
         }
         (None, None) => {
+            let (setting, is) = unset(read, &["auth.public_key_file"]);
             read.refuse(
-                "auth.public_key_file",
+                setting,
                 format!(
-                    "missing, so no token could be verified; {names} expects auth.public_key_file \
+                    "{is}, so no token could be verified; {names} expects auth.public_key_file \
                      (make a key pair with `openssl genpkey -algorithm …` and \
                      `openssl pkey -pubout`). To try the gateway out without any: \
                      `chatkit-rest demo`"
@@ -267,6 +272,28 @@ fn key(
             }
             Some(key)
         }
+    }
+}
+
+/// Tells whether a fault that was found may be all that keeps a key from being there: of a file that
+/// can't be read, of a key set, of a key's setting, or of a name that is nearly one's or its section's.
+fn may_have_said_a_key(read: &SettingsReader<'_>) -> bool {
+    const KEYS: [&str; 3] = ["auth.secret", "auth.secret_file", "auth.public_key_file"];
+    let of_one = |key: &str| key == "auth.jwks_url" || KEYS.contains(&key);
+    let meant_one = |hint: &str| {
+        hint == "[auth]" || KEYS.iter().any(|key| hint == *key || hint == layers::variable(key))
+    };
+    read.faults
+        .iter()
+        .any(|fault| fault.key().is_none_or(of_one) || fault.hint().is_some_and(meant_one))
+}
+
+/// Gives which of the settings of a key that is not there is to be named, and what is wrong with it: the
+/// one that was set to nothing, or the first.
+fn unset<'n>(read: &SettingsReader<'_>, names: &[&'n str]) -> (&'n str, &'static str) {
+    match names.iter().find(|name| read.set_by(name).is_some()) {
+        Some(name) => (name, "is empty"),
+        None => (names.first().copied().unwrap_or_default(), "missing"),
     }
 }
 

@@ -150,6 +150,8 @@ const OR_NONE: ValueShape = ValueShape::Count(0, u32::MAX as u64);
 const AT_LEAST_1: ValueShape = ValueShape::Count(1, u32::MAX as u64);
 /// The size of something that is held in memory, up to 1 GiB.
 const BYTES: ValueShape = ValueShape::Count(1, 1 << 30);
+/// A setting that is known so that who sets it is told why it does nothing.
+pub(super) const NOTHING: ValueShape = ValueShape::Url("nothing");
 const ADDRESS: &str = "an address such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
 const PATH: ValueShape = ValueShape::Text("a path such as \"/api/v1/chatkit\"");
 const ALGORITHMS: &[&str] = &[
@@ -247,7 +249,7 @@ pub(super) const KEYS: &[Key] = &[
         "takes a secret that is shorter than the hash (32, 48 or 64 bytes), or an `auth.shared_secret` of less than 16, on an address that others can reach, too"),
     key("auth.public_key_file", "", ValueShape::KeyFile,
         "PEM file with the public key of the RS, PS and ES algorithms and EdDSA"),
-    key("auth.jwks_url", "", ValueShape::Url("nothing"),
+    key("auth.jwks_url", "", NOTHING,
         "not in this version: `auth.public_key_file` takes the key of the set"),
     key("auth.issuer", "", ValueShape::Text("a text"),
         "`iss` that tokens must have; empty = any"),

@@ -89,12 +89,17 @@ impl SettingsReader<'_> {
                 Err(Refusal { why, hint }) => {
                     last = None;
                     let shown = setting.value.shown(key.shape.shows(&setting.value));
-                    let problem = why
-                        .map_or_else(|| format!("found {shown}"), |why| format!("{shown} {why}"));
+                    let expected = key.shape.expected();
+                    let problem = match why {
+                        // It says what to do instead.
+                        Some(why) if key.shape == key::NOTHING => format!("{shown} {why}"),
+                        Some(why) => format!("{shown} {why}; expected {expected}"),
+                        None => format!("found {shown}; expected {expected}"),
+                    };
                     self.faults.push(Fault {
                         key: Some(name.into()),
                         origin: setting.origin.clone(),
-                        problem: format!("{problem}; expected {}", key.shape.expected()),
+                        problem,
                         hint,
                     });
                 }

@@ -145,10 +145,49 @@ fn a_section_that_is_none_and_a_table_that_is_no_section_are_faults() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
-    let faults = Sources::new().file("/nowhere/x.toml").load().unwrap_err();
-    let text = faults.to_string();
+    let sources = Sources::new().file("/nowhere/x.toml").set("test", "auth.leeway", "x");
+    let text = sources.load().unwrap_err().to_string();
     assert!(text.starts_with("file /nowhere/x.toml: can't be read: No such file"), "{text}");
-    assert!(text.contains("auth.secret (default): missing"), "{text}");
+    assert!(text.contains("\nauth.leeway (set by test): \"x\" is not a duration"), "{text}");
+}
+
+#[test]
+fn a_key_that_may_have_been_said_is_no_second_fault() {
+    let variable = |name: &str| Sources::new().environment([(name, "planted")]);
+    for sources in [
+        Sources::new().file("/nowhere/x.toml"),
+        Sources::new().set("test", "auth.jwks_url", "https://issuer.example/jwks.json"),
+        Sources::new().toml("x.toml", "[auth]\nsecrt = \"planted\""),
+        Sources::new()
+            .toml("x.toml", "[auth]\nalgorithms = [\"ES256\"]\npublic_keyfile = \"planted\""),
+        Sources::new().toml("x.toml", "[auht]\nsecret = \"planted\""),
+        variable("CHATKIT_REST__AUTH__SECRT"),
+    ] {
+        let faults = sources.load().unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults}");
+    }
+    // Another fault hides nothing.
+    let faults = Sources::new().set("test", "auth.leeway", "x").load().unwrap_err();
+    assert!(faults.to_string().contains("auth.secret (default): missing"), "{faults}");
+}
+
+#[test]
+fn a_key_that_is_set_to_nothing_is_empty() {
+    for (settings, said) in [
+        (&["auth.secret"][..], "auth.secret (set by test): is empty, so no token"),
+        (&["auth.secret_file"], "auth.secret_file (set by test): is empty, so no token"),
+        (
+            &["auth.algorithms", "auth.public_key_file"],
+            "auth.public_key_file (set by test): is empty",
+        ),
+        (&[], "auth.secret (default): missing, so no token could be made or verified"),
+    ] {
+        let set = |sources: Sources, name: &&'static str| {
+            sources.set("test", name, if *name == "auth.algorithms" { "RS256" } else { "" })
+        };
+        let text = settings.iter().fold(Sources::new(), set).load().unwrap_err().to_string();
+        assert!(text.starts_with(said), "{text}");
+    }
 }
 
 #[test]
@@ -166,7 +205,7 @@ fn contradictions_name_both_sides() {
     let pem = TemporaryFile::new("-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n");
     let pem = pem.path.display();
     for (text, expected) in [
-        ("", "auth.secret (default): missing, so no token could be verified"),
+        ("", "auth.secret (default): missing, so no token could be made or verified"),
         ("", "`openssl rand -hex 32`"),
         ("", "`chatkit-rest demo`"),
         (
