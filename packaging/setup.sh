@@ -9,41 +9,9 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
-requirements=$here/requirements.txt
-venv=${CHATKIT_REST_VENV:-$root/.venv}-packaging
-python=$venv/bin/python
-# A copy of the requirements that were installed; the last thing an installation writes.
-stamp=$venv/.requirements
+# shellcheck source=../tests/install.sh
+source "$root/tests/install.sh"
 
-fail() {
-    echo "$*" >&2
-    exit 1
-}
-
-installed() {
-    [[ -x $python ]] && cmp -s "$requirements" "$stamp"
-}
-
-node=$(command -v node) && command -v npm >/dev/null || fail "Node.js 20 or newer with npm is needed for the packages"
-"$node" -e 'process.exit(Number(parseInt(process.versions.node) < 20))' ||
-    fail "Node.js 20 or newer is needed, and $node is $("$node" --version)"
-
-if ! installed; then
-    mkdir -p "$venv"
-    # Test processes may start together: one installs, the others wait and find it done.
-    if command -v flock >/dev/null; then
-        exec 9>"$venv/.lock"
-        flock 9
-    fi
-    if ! installed; then
-        echo "installing $requirements into $venv" >&2
-        rm -f "$stamp"
-        "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-            fail "CPython 3.10 or newer is needed; set PYTHON to its interpreter"
-        # Not --clear, which would also remove the lock.
-        "${PYTHON:-python3}" -m venv "$venv" >&2
-        "$python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
-        cp "$requirements" "$stamp"
-    fi
-fi
-echo "$python"
+node=$(find_node "for the packages")
+check_node "$node"
+install_python "${CHATKIT_REST_VENV:-$root/.venv}-packaging" "$here/requirements.txt"

@@ -11,17 +11,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-
-fail() {
-    echo "$*" >&2
-    exit 1
-}
-
-# Test processes may start together: one installs, the others wait and find it done.
-if command -v flock >/dev/null; then
-    exec 9>>"$here/.lock"
-    flock 9
-fi
+# shellcheck source=../install.sh
+source "$here/../install.sh"
 
 # A command that is there may still be none: a stand-in for a package of another kind.
 browser() {
@@ -32,32 +23,11 @@ browser() {
     return 1
 }
 
-as_root() {
-    if [[ $EUID -eq 0 ]]; then "$@"; else sudo --non-interactive "$@"; fi
-}
-
+lock "$here/.lock"
 if ! chromium=$(browser); then
-    if [[ ${CHATKIT_REST_TESTS_INSTALL:-} ]] && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
-        echo "installing the package chromium" >&2
-        # Fails below, where it says what to do.
-        { as_root apt-get update --quiet=2 &&
-            as_root env DEBIAN_FRONTEND=noninteractive \
-                apt-get install --quiet=2 --yes --no-install-recommends chromium; } >&2 || true
-    fi
-    if ! chromium=$(browser); then
+    install_package chromium
+    chromium=$(browser) ||
         fail "no browser to read /docs with: install the package chromium, or set CHROMIUM to the program"
-    fi
 fi
-
-node=$(command -v node) && command -v npm >/dev/null ||
-    fail "Node.js 20 or newer with npm is needed to drive the browser: install the packages nodejs and npm"
-# A copy of the versions that were installed; the last thing an installation writes.
-stamp=$here/node_modules/.installed
-if ! cmp -s "$here/package-lock.json" "$stamp"; then
-    echo "installing $here/package.json" >&2
-    "$node" -e 'process.exit(Number(parseInt(process.versions.node) < 20))' ||
-        fail "Node.js 20 or newer is needed, and $node is $("$node" --version)"
-    npm ci --prefix "$here" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
-    cp "$here/package-lock.json" "$stamp"
-fi
+install_node "$here" "to drive the browser" >/dev/null
 echo "$chromium"
