@@ -4,7 +4,8 @@
 //!   lists on one that may block, everything else through the writer. `options`: how it is opened.
 //! - `sessions`, `runs`, `attachments`, `clients`, `directory`: the parts of the contract, which way
 //!   each of their calls takes, and their statements. `begin`: how a run begins, which takes either way.
-//! - `schema`: the file: whether it is ours, its version, its tables.
+//! - `schema`: the file: whether it is ours, how it is opened, copied and removed. `migrations`: its
+//!   tables, and those of the versions before.
 //! - `files`: whether what is at its path is what was opened.
 //! - `rows`, `quarantine`, `adoption`, `lists`: the statements about sessions.
 //! - `alone`: whether other processes have it open.
@@ -29,6 +30,7 @@ mod directory;
 mod files;
 mod lists;
 mod locks;
+mod migrations;
 mod options;
 mod places;
 mod quarantine;
