@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use chatkit_rest::session::contract::support::{at, user};
 use chatkit_rest::session::{
     Adopted, AdoptedThread, Adoption, SessionKey, Sessions as _, SqliteOptions, SqliteStore,
     ThreadId,
 };
 
-use crate::support::{Directory, at, user};
+use crate::support::Directory;
 
 const FILE: &str = "CHATKIT_REST_TEST_SHARED_STORE";
 

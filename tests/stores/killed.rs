@@ -9,14 +9,15 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use chatkit_rest::session::contract::Store;
+use chatkit_rest::session::contract::support::{
+    at, bind, create, first, get, list, messages, new_run, new_session, settle, user,
+};
 use chatkit_rest::session::{Bound, Created, MessageCount, SessionId};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::support::{
-    Directory, HAS_LOCKS, Store, at, bind, create, first, first_after, get, list, messages,
-    new_run, new_session, open, settle,
-};
+use crate::support::{Directory, HAS_LOCKS, first_after, open};
 
 const FILE: &str = "CHATKIT_REST_TEST_STORE";
 
@@ -60,7 +61,7 @@ async fn what_was_acknowledged_outlives_the_process() {
     let many = ["created", "bound", "settled"];
     assert!(many.iter().all(|kind| seen[*kind] > 10), "{seen:?}");
     assert_eq!((seen["leased"], seen["begun"], seen["made"]), (1, 1, 1));
-    assert!(list(&store, &crate::support::user("ada")).await.len() >= seen["created"]);
+    assert!(list(&store, &user("ada")).await.len() >= seen["created"]);
 }
 
 /// Checks one line of the child's; other lines are the test harness's.

@@ -33,7 +33,9 @@ mod memory_store {
 }
 
 mod sqlite_store {
-    use crate::support::{Opened, Store};
+    use chatkit_rest::session::contract::Store;
+
+    use crate::support::Opened;
 
     fn open() -> std::future::Ready<Opened<Store>> {
         std::future::ready(Opened::one())

@@ -10,16 +10,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
+use chatkit_rest::session::contract::Store;
+use chatkit_rest::session::contract::support::{
+    at, begin_of, begin_with, bind, create, create_bound, first, get, max, messages, new_run, next,
+    settle, user,
+};
 use chatkit_rest::session::{
     Bound, MessageCount, OnThread, RunId, RunStart, SessionId, Settlement, SqliteOptions,
 };
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::support::{
-    Directory, Store, at, begin_of, begin_with, bind, create, create_bound, first, get, max,
-    messages, new_run, next, open, settle,
-};
+use crate::support::{Directory, open};
 
 const FILE: &str = "CHATKIT_REST_TEST_OTHERS_STORE";
 
@@ -135,7 +137,7 @@ async fn begin_at_once(store: &Store, id: SessionId, limit: u32, tries: usize) -
         let store = store.clone();
         calls.spawn(async move {
             let begin = new_run(max(limit), at(0));
-            match begin_with(&store, id, begin).await.unwrap() {
+            match begin_with(&store, id, begin).await {
                 RunStart::Next { .. } => Some(begin.run),
                 RunStart::MessageLimit => None,
                 other => panic!("{other:?}"),
@@ -287,7 +289,7 @@ async fn the_first_run_of_a_process_that_is_killed_is_anothers_at_once() {
         assert!(matches!(begin_of(&store, id, max(limit), at(60)).await, RunStart::Busy));
         drop(other);
         let run = new_run(max(limit), at(60));
-        let start = begin_with(&store, id, run).await.unwrap();
+        let start = begin_with(&store, id, run).await;
         assert!(matches!(start, RunStart::First { .. }), "{start:?}");
         let thread_id = format!("thr_{limit}");
         assert_eq!(bind(&store, id, run.run, &thread_id).await, Bound::Done);
@@ -333,7 +335,8 @@ async fn nothing_begins_beside_a_process_that_does_not_tell_of_its_runs() {
     other.signal("-STOP");
     let options = SqliteOptions::new().busy_timeout(Duration::from_millis(100));
     let store: Store = Arc::new(options.open(&directory.file()).unwrap());
-    let run = || begin_with(&store, id, new_run(max(3), at(0)));
+    let ada = user("ada");
+    let run = || store.begin_run(id.into(), OnThread::Any, &ada, new_run(max(3), at(0)));
     assert!(run().await.unwrap_err().is_store());
     assert_eq!(get(&store, id).await.message_count, MessageCount::Known(1));
     other.signal("-CONT");

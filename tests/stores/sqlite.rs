@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chatkit_rest::session::contract::Store;
+use chatkit_rest::session::contract::support::{
+    at, attachment_owner, bind, create, create_bound, first, get, list, max, messages, new_session,
+    next, of_thread, settle, user,
+};
 use chatkit_rest::session::{
     Adopted, AdoptedThread, Adoption, Bound, ConversationId, Created, MessageCount,
     NewConversation, Owned, SessionRecord, SqliteOptions, SqliteStore, ThreadId, ThreadsPage,
 };
 use rusqlite::Connection;
 
-use crate::support::{
-    Directory, Store, at, attachment_owner, bind, by_thread, create, create_bound, first,
-    first_after, get, list, max, messages, new_session, next, settle, user,
-};
+use crate::support::{Directory, first_after};
 
 fn integrity(path: &Path) -> String {
     let connection = Connection::open(path).unwrap();
@@ -40,7 +42,7 @@ async fn reopening_keeps_everything() {
     let store = directory.store();
     assert_eq!(get(&store, bound).await, before);
     assert_eq!((before.message_count, before.updated_at), (MessageCount::Known(2), at(9)));
-    assert_eq!(by_thread(&store, "thr_1").await, Some(before));
+    assert_eq!(of_thread(&store, "thr_1").await, before);
     assert_eq!(attachment_owner(&store, "atc_1").await, Some(user("ada")));
     let run = first_after(&store, leased).await;
     assert_eq!(bind(&store, leased, late, "thr_2").await, Bound::LeaseLost);
@@ -87,7 +89,7 @@ async fn a_file_of_the_first_version_is_brought_up_to_date() {
     drop(connection);
 
     let store = directory.store();
-    let found = by_thread(&store, "thr_1").await.unwrap();
+    let found = of_thread(&store, "thr_1").await;
     assert_eq!(found.id.to_string(), "00112233-4455-4067-8899-aabbccddeeff");
     assert_eq!(
         (found.title.as_deref(), found.message_count),
@@ -151,7 +153,7 @@ async fn an_older_program_lets_nobody_past_an_unknown_count() {
     assert!(seen > i64::from(u32::MAX));
     let settle = "UPDATE session SET message_count = min(message_count + 2, 9007199254740992)";
     assert_eq!(old.execute(settle, ()).unwrap(), 1);
-    let id = by_thread(&store, "thr_1").await.unwrap().id;
+    let id = of_thread(&store, "thr_1").await.id;
     assert_eq!(get(&store, id).await.message_count.known(), None);
     let recount = "UPDATE session SET message_count = 6 WHERE message_count = ?1";
     assert_eq!(old.execute(recount, [seen]).unwrap(), 1);

@@ -67,7 +67,8 @@ use super::SessionStore;
 mod checks;
 pub mod shared;
 pub mod single;
-mod support;
+#[doc(hidden)]
+pub mod support;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! What the promises share.
+//! What the promises share, with the tests of this crate: nobody else is promised that it stays.
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -17,28 +17,28 @@ use crate::session::{
 };
 
 /// Some instant, and `seconds` after it.
-pub(super) fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-pub(super) fn user(id: &str) -> UserId {
+pub fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-pub(super) fn max(limit: u32) -> Option<NonZeroU32> {
+pub fn max(limit: u32) -> Option<NonZeroU32> {
     NonZeroU32::new(limit)
 }
 
-pub(super) fn new_session(user_id: &str) -> NewSession {
+pub fn new_session(user_id: &str) -> NewSession {
     NewSession::new(user(user_id), at(0))
 }
 
-pub(super) async fn create(store: &Store, user_id: &str) -> SessionId {
+pub async fn create(store: &Store, user_id: &str) -> SessionId {
     made(store, new_session(user_id)).await.id
 }
 
 /// Creates a session; there is no limit.
-pub(super) async fn made(store: &Store, session: NewSession) -> SessionRecord {
+pub async fn made(store: &Store, session: NewSession) -> SessionRecord {
     match store.create(session, None).await.unwrap() {
         Created::Session(record) => record,
         refused => panic!("there is no limit: {refused:?}"),
@@ -46,7 +46,7 @@ pub(super) async fn made(store: &Store, session: NewSession) -> SessionRecord {
 }
 
 /// A session with a thread and no run in flight.
-pub(super) async fn create_bound(store: &Store, user_id: &str, thread_id: &str) -> SessionId {
+pub async fn create_bound(store: &Store, user_id: &str, thread_id: &str) -> SessionId {
     let id = create(store, user_id).await;
     let run = first(store, id, at(0)).await;
     assert_eq!(bind(store, id, run, thread_id).await, Bound::Done);
@@ -55,17 +55,17 @@ pub(super) async fn create_bound(store: &Store, user_id: &str, thread_id: &str) 
 }
 
 /// What begins a new run, with a lease of 30 s.
-pub(super) fn new_run(max_messages: Option<NonZeroU32>, now: Timestamp) -> BeginRun {
+pub fn new_run(max_messages: Option<NonZeroU32>, now: Timestamp) -> BeginRun {
     let lease = Duration::from_secs(30);
     BeginRun { max_messages, lease, ..BeginRun::new(RunId::random(), now) }
 }
 
 /// Begins a run without a limit.
-pub(super) async fn begin(store: &Store, id: SessionId, now: Timestamp) -> RunStart {
+pub async fn begin(store: &Store, id: SessionId, now: Timestamp) -> RunStart {
     begin_of(store, id, None, now).await
 }
 
-pub(super) async fn begin_of(
+pub async fn begin_of(
     store: &Store,
     id: SessionId,
     max_messages: Option<NonZeroU32>,
@@ -75,17 +75,17 @@ pub(super) async fn begin_of(
 }
 
 /// Begins a run of whoever the session is.
-pub(super) async fn begin_with(store: &Store, id: SessionId, begin: BeginRun) -> RunStart {
+pub async fn begin_with(store: &Store, id: SessionId, begin: BeginRun) -> RunStart {
     let owner = owner(store, id).await;
     store.begin_run(id.into(), OnThread::Any, &owner, begin).await.unwrap()
 }
 
 /// Begins the first run of a session that is free.
-pub(super) async fn first(store: &Store, id: SessionId, now: Timestamp) -> RunId {
+pub async fn first(store: &Store, id: SessionId, now: Timestamp) -> RunId {
     first_of(store, id, None, now).await
 }
 
-pub(super) async fn first_of(
+pub async fn first_of(
     store: &Store,
     id: SessionId,
     max_messages: Option<NonZeroU32>,
@@ -100,11 +100,11 @@ pub(super) async fn first_of(
 }
 
 /// Begins a run of a bound session.
-pub(super) async fn next(store: &Store, id: SessionId, now: Timestamp) -> RunId {
+pub async fn next(store: &Store, id: SessionId, now: Timestamp) -> RunId {
     next_of(store, id, None, now).await
 }
 
-pub(super) async fn next_of(
+pub async fn next_of(
     store: &Store,
     id: SessionId,
     max_messages: Option<NonZeroU32>,
@@ -113,7 +113,7 @@ pub(super) async fn next_of(
     next_with(store, id, new_run(max_messages, now)).await
 }
 
-pub(super) async fn next_with(store: &Store, id: SessionId, begin: BeginRun) -> RunId {
+pub async fn next_with(store: &Store, id: SessionId, begin: BeginRun) -> RunId {
     match begin_with(store, id, begin).await {
         RunStart::Next { session, .. } => assert_eq!(session, id),
         other => panic!("not a next run: {other:?}"),
@@ -130,52 +130,52 @@ async fn owner(store: &Store, id: SessionId) -> UserId {
     }
 }
 
-pub(super) async fn bind(store: &Store, id: SessionId, run: RunId, thread_id: &str) -> Bound {
+pub async fn bind(store: &Store, id: SessionId, run: RunId, thread_id: &str) -> Bound {
     let user_id = owner(store, id).await;
     store.bind(id, &user_id, run, ThreadId::from(thread_id), at(1)).await.unwrap()
 }
 
 /// Settles a run, and doesn't wait until that is durable.
-pub(super) fn settle(store: &Store, id: SessionId, run: RunId, settlement: Settlement) {
+pub fn settle(store: &Store, id: SessionId, run: RunId, settlement: Settlement) {
     drop(store.settle(id, run, settlement));
 }
 
-pub(super) fn messages(messages: u64) -> Settlement {
+pub fn messages(messages: u64) -> Settlement {
     Settlement { messages, ..Settlement::default() }
 }
 
-pub(super) fn discarding() -> Settlement {
+pub fn discarding() -> Settlement {
     Settlement { discard_unbound: true, ..Settlement::default() }
 }
 
 /// Deletes a session that is bound to what it is bound to.
-pub(super) async fn delete(store: &Store, id: SessionId, now: Timestamp) -> Deletion {
+pub async fn delete(store: &Store, id: SessionId, now: Timestamp) -> Deletion {
     let found = store.get(id.into()).await.unwrap().and_then(Found::open);
     let thread_id = found.and_then(|record| record.thread_id);
     store.delete(id, thread_id.as_deref(), now).await.unwrap()
 }
 
-pub(super) async fn get(store: &Store, id: SessionId) -> SessionRecord {
+pub async fn get(store: &Store, id: SessionId) -> SessionRecord {
     store.get(id.into()).await.unwrap().unwrap().open().unwrap()
 }
 
-pub(super) async fn by_thread(store: &Store, thread_id: &str) -> Option<Found<SessionRecord>> {
+pub async fn by_thread(store: &Store, thread_id: &str) -> Option<Found<SessionRecord>> {
     store.get(SessionKey::Thread(thread_id)).await.unwrap()
 }
 
 /// The session that is bound to that thread.
-pub(super) async fn of_thread(store: &Store, thread_id: &str) -> SessionRecord {
+pub async fn of_thread(store: &Store, thread_id: &str) -> SessionRecord {
     by_thread(store, thread_id).await.unwrap().open().unwrap()
 }
 
-pub(super) async fn attachment_owner(store: &Store, attachment_id: &str) -> Option<UserId> {
+pub async fn attachment_owner(store: &Store, attachment_id: &str) -> Option<UserId> {
     let mut owners = store.attachment_owners(vec![attachment_id.to_owned()]).await.unwrap();
     assert_eq!(owners.len(), 1);
     owners.remove(0)
 }
 
 /// All sessions of a user in the order of the list, which is read in pages.
-pub(super) async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> {
+pub async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> {
     let mut records: Vec<SessionRecord> = Vec::new();
     let mut after = None;
     loop {
@@ -194,7 +194,7 @@ pub(super) async fn list(store: &Store, user_id: &UserId) -> Vec<SessionRecord> 
 }
 
 /// A page of all of a user's sessions.
-pub(super) async fn page(
+pub async fn page(
     store: &Store,
     user_id: &UserId,
     after: Option<SessionPlace>,
@@ -206,11 +206,11 @@ pub(super) async fn page(
 }
 
 /// Polls a future once and drops it.
-pub(super) fn abandon<F: Future>(future: F) -> Poll<F::Output> {
+pub fn abandon<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Polls a future once, and keeps it.
-pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
