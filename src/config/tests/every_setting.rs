@@ -3,6 +3,7 @@
 use super::*;
 use crate::authenticate::TokenType;
 use crate::config::key::{KEYS, ValueShape};
+use crate::config::layers::variable;
 use crate::forward::ClientHeaders;
 use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
