@@ -16,6 +16,19 @@ fn key_kind(algorithm: Algorithm) -> &'static str {
     }
 }
 
+/// Gives the names of algorithms that take the same key, by kinds of keys.
+pub(super) fn kinds() -> impl Iterator<Item = Vec<&'static str>> {
+    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let kind = key_kind(algorithm);
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, names)) => names.extend(algorithm.names()),
+            None => kinds.push((kind, algorithm.names().to_vec())),
+        }
+    }
+    kinds.into_iter().map(|(_, names)| names)
+}
+
 /// Gives the algorithms of these names, all of which must take the same key.
 pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
     let mut all: Vec<Algorithm> = Vec::new();

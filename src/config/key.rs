@@ -11,6 +11,9 @@ use crate::authenticate::MAX_LEEWAY;
 use crate::forward::DEFAULT_CLIENT_HEADERS;
 use crate::surface::ACTED;
 
+/// The name at the top of a file under which editors find its schema. It is no setting.
+pub(super) const SCHEMA: &str = "$schema";
+
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Key {

@@ -110,6 +110,15 @@ pub(super) fn read_toml(
     for (name, entry) in by_line(document.get_ref()) {
         let origin = file(Some(name.span().start));
         let name = name.get_ref().as_ref();
+        if name == key::SCHEMA {
+            let written = value(entry.get_ref());
+            if written.text().is_none() {
+                let found = written.shown(true);
+                let problem = format!("found {found}; expected a URL or a path, for editors");
+                unknown(name.into(), origin, problem, None);
+            }
+            continue;
+        }
         if let Some(key) = key::find(name) {
             layers.push(key, origin, value(entry.get_ref()));
             continue;

@@ -50,7 +50,7 @@ impl LogFormat {
     }
 }
 
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Which log lines are written: directives separated by commas, each a level or
 /// `TARGET=LEVEL`.
@@ -167,7 +167,7 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 }
 
 /// The longest sentence that is said in somebody's place.
-const MAX_SENTENCE_CHARS: usize = 500;
+pub(super) const MAX_SENTENCE_CHARS: usize = 500;
 
 /// Gives what is said in somebody's place, which may be nothing.
 pub(super) fn sentence(text: &str) -> Result<String, String> {

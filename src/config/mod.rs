@@ -71,6 +71,7 @@ mod auth;
 mod embedded;
 mod error;
 mod file;
+mod forms;
 mod hint;
 mod key;
 mod layers;

@@ -1,57 +1,20 @@
 //! The JSON Schema of the TOML file.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
-use super::key::{KEYS, Key, ValueShape, sections, written};
-use crate::principal::MAX_USER_ID_CHARS;
+use super::algorithm;
+use super::forms::{self, Form};
+use super::key::{KEYS, Key, SCHEMA, ValueShape, sections, written};
 
 /// The schema's own language.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// What is in a path as it is, between its slashes.
-const SEGMENTS: &str = "^(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+$";
-
-/// A token of HTTP (RFC 9110 section 5.6.2).
-const TOKEN: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
-
-const ADDRESS: &str = r"^([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}$";
-
-/// What is written of texts and of the entries of lists, by setting. No pattern refuses what is
-/// taken; some take what is refused, because there is more to it than its form.
-#[rustfmt::skip] // one setting, one line
-const PATTERNS: &[(&str, &str)] = &[
-    ("listen", ADDRESS),
-    ("server.public_url", "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$"),
-    ("rest.prefix", SEGMENTS),
-    ("upstream.url", "^(embedded|[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+([/?][^#]*)?)$"),
-    ("upstream.user_header", TOKEN),
-    ("upstream.forward_headers", TOKEN),
-    ("upstream.utc_offset", "^(Z|[+-][0-9]{2}:[0-5][0-9])$"),
-    ("embedded.base_url", "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$"),
-    ("embedded.api_key", "^[!-~]+$"),
-    ("auth.shared_secret", "^[A-Za-z0-9._~+/-]+=*$"),
-    ("auth.token_type", "^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*(/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*)?$"),
-    ("auth.user_claim", r"^[\s\S]"),
-    ("auth.cookie", TOKEN),
-    ("store.url", "^(memory:|sqlite:.+)$"),
-    ("chat.path", SEGMENTS),
-    ("openai.path", SEGMENTS),
-    ("cors.allowed_origins", r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@*A-Z\s]+)$"),
-    ("admin.listen", ADDRESS),
-];
-
-/// The most characters of texts, by setting.
-const LENGTHS: &[(&str, usize)] =
-    &[("auth.anonymous_user", MAX_USER_ID_CHARS), ("auth.jwks_url", 0), ("chat.acted", 500)];
-
 /// Gives the JSON Schema (2020-12) of the TOML file: every setting, with what it is for, its default
 /// and what it takes.
 ///
-/// It refuses names that are not known, values of another type, numbers out of range, and texts that
-/// can't be what they should be. It can't tell what takes more than one setting to see, whether a
-/// duration is in its range, or what files say: [`Sources::load`](super::Sources::load) does.
+/// It refuses names that are not known, values of another type, numbers and durations out of range, and
+/// texts that can't be what they should be. It can't tell what takes more than one setting to see, or
+/// what files say: [`Sources::load`](super::Sources::load) does.
 ///
 /// ```
 /// let schema = chatkit_rest::config::schema();
@@ -60,6 +23,8 @@ const LENGTHS: &[(&str, usize)] =
 /// ```
 pub fn schema() -> Value {
     let mut properties = Map::new();
+    let about = "the schema of this file, for editors; the gateway doesn't look at it";
+    properties.insert(SCHEMA.to_owned(), json!({"type": "string", "description": about}));
     for key in KEYS.iter().filter(|key| !key.name.contains('.')) {
         properties.insert(key.name.to_owned(), setting(key));
     }
@@ -104,20 +69,37 @@ fn takes(key: &Key) -> Map<String, Value> {
                 "additionalProperties": false,
                 "required": ["name", "sha256"],
                 "properties": {
-                    "name": {"type": "string", "minLength": 1, "maxLength": 64},
-                    "sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"},
+                    "name": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 64,
+                        "pattern": forms::NO_CONTROL,
+                    },
+                    "sha256": {
+                        "type": "string",
+                        "pattern": forms::SHA256.0,
+                        "not": {"pattern": forms::SHA256.1},
+                    },
                 },
             },
         }),
         ValueShape::Boolean => json!({"type": "boolean"}),
         ValueShape::Choice(words) => json!({"enum": words}),
         ValueShape::Count(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
-        ValueShape::Duration(min, _) => {
-            let number = if min == Duration::ZERO { "[0-9]+" } else { "0*[1-9][0-9]*" };
-            json!({"type": "string", "pattern": format!("^{number}(ms|s|m|h)$")})
+        ValueShape::Duration(min, max) => {
+            json!({"type": "string", "pattern": forms::duration(min, max)})
         }
+        ValueShape::List(_) if key.name == "cors.allowed_origins" => json!({
+            "type": "array",
+            "anyOf": [{"const": ["*"]}, {"items": text(key, false)}],
+        }),
         ValueShape::List(_) => json!({"type": "array", "items": text(key, false)}),
         ValueShape::Status(_) => json!({"enum": numbers(key)}),
+        ValueShape::Words(words) if key.name == "auth.algorithms" => {
+            let kinds: Vec<_> =
+                algorithm::kinds().map(|names| json!({"items": {"enum": names}})).collect();
+            json!({"type": "array", "minItems": 1, "items": {"enum": words}, "anyOf": kinds})
+        }
         ValueShape::Words(words) => {
             json!({"type": "array", "minItems": 1, "items": {"enum": words}})
         }
@@ -134,12 +116,16 @@ fn takes(key: &Key) -> Map<String, Value> {
 fn text(key: &Key, or_none: bool) -> Value {
     let mut schema = Map::new();
     schema.insert("type".into(), "string".into());
-    if let Some((_, pattern)) = PATTERNS.iter().find(|(name, _)| *name == key.name) {
+    let Form { pattern, never, max_chars } = forms::of(key.name);
+    if let Some(pattern) = pattern {
         let none = if or_none { "^$|" } else { "" };
         schema.insert("pattern".into(), format!("{none}{pattern}").into());
     }
-    if let Some((_, chars)) = LENGTHS.iter().find(|(name, _)| *name == key.name) {
-        schema.insert("maxLength".into(), (*chars).into());
+    if let Some(pattern) = never {
+        schema.insert("not".into(), json!({"pattern": pattern}));
+    }
+    if let Some(chars) = max_chars {
+        schema.insert("maxLength".into(), chars.into());
     }
     Value::Object(schema)
 }
@@ -173,15 +159,6 @@ fn default(key: &Key) -> Value {
 mod tests {
     use super::*;
     use crate::authenticate::Algorithm;
-
-    #[test]
-    fn patterns_and_lengths_are_of_settings() {
-        let names =
-            PATTERNS.iter().map(|(name, _)| name).chain(LENGTHS.iter().map(|(name, _)| name));
-        for name in names {
-            assert!(KEYS.iter().any(|key| key.name == *name), "{name}");
-        }
-    }
 
     #[test]
     fn the_words_are_those_that_are_read() {

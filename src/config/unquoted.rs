@@ -4,13 +4,17 @@ use super::key::{self, ValueShape};
 use super::value::Value;
 
 /// Gives what is wrong with the line at that byte of a file, if it is a known setting whose value is a
-/// bare word, and how it is written. Such a fault ends with its line.
+/// bare word, and how it is written; or if the name itself lacks its quotes. Such a fault ends with its
+/// line.
 pub(super) fn told(text: &str, at: usize) -> Option<String> {
     let above = text.get(..at)?;
     let begin = above.rfind('\n').map_or(0, |end| end + 1);
     let line = text.get(begin..)?.lines().next()?;
     let (leaf, value) = line.split_once('=')?;
     let (leaf, value) = (leaf.trim(), without_comment(value).trim());
+    if leaf == key::SCHEMA {
+        return Some(format!("{leaf} is a name that needs quotes: write \"{leaf}\" = \"…\""));
+    }
     if value.is_empty() || value.starts_with(['"', '\'', '[', '{']) {
         return None;
     }

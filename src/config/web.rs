@@ -1,6 +1,7 @@
 //! Settings that are parts of HTTP: paths, URLs, origins, headers, cookies.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -111,16 +112,35 @@ fn web_url(text: &str) -> Result<Uri, String> {
     if authority.as_str().contains('@') {
         return Err("has a user or password, which is not supported".into());
     }
-    if authority.host().is_empty() {
-        return Err("has no host".into());
-    }
-    if let Some((_, port)) = authority.as_str().rsplit_once(':')
-        && !port.ends_with(']')
-        && authority.port_u16().is_none_or(|port| port == 0)
-    {
-        return Err("has a port that is not one".into());
-    }
+    check_host(authority.as_str())?;
     Ok(uri)
+}
+
+/// Checks what stands in a URL before its path: a host, an IPv6 address in brackets, a port or none.
+fn check_host(authority: &str) -> Result<(), String> {
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (is_host, rest) = match bracketed {
+        Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
+        None => {
+            let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            if name.is_empty() {
+                return Err("has no host".into());
+            }
+            (!name.contains(['[', ']']), rest)
+        }
+    };
+    if !is_host {
+        return Err("has brackets around what is no IPv6 address".into());
+    }
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port != 0)
+    };
+    match rest.strip_prefix(':') {
+        Some(port) if is_port(port) => Ok(()),
+        None if rest.is_empty() => Ok(()),
+        _ => Err("has a port that is not one".into()),
+    }
 }
 
 /// Gives the URL at which clients reach the gateway; none if it is empty.
@@ -178,39 +198,48 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
     let known = format!("http://{host}").parse::<Uri>().is_ok_and(|uri| uri.host().is_some());
     let scheme_known = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if let Err(why) = check_host(host) {
+        return Err(format!("has {shown}, which {why}"));
+    }
+    if host.rsplit_once(':').is_some_and(|(_, port)| port.starts_with('0')) && !host.ends_with(']')
+    {
+        return Err(format!("has {shown}, whose port browsers write without zeros in front"));
+    }
     match HeaderValue::from_str(text) {
         Ok(value) if known && scheme_known => Ok(value),
         _ => Err(format!("has {shown}, which is no origin")),
     }
 }
 
+/// Headers that already mean something on the way of a request; those that begin with `content-` do, too.
+pub(super) const TAKEN_HEADERS: [&str; 21] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "te",
+    "trailer",
+    "traceparent",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
 /// Gives a header that may carry the user's id: not one that already has a meaning on this way.
 pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "is not a header's name".to_owned())?;
-    let taken = [
-        "accept",
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "cookie",
-        "expect",
-        "forwarded",
-        "host",
-        "keep-alive",
-        "origin",
-        "te",
-        "trailer",
-        "traceparent",
-        "transfer-encoding",
-        "upgrade",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-prefix",
-        "x-forwarded-proto",
-        "x-request-id",
-    ];
-    if taken.contains(&name.as_str()) || name.as_str().starts_with("content-") {
+    if TAKEN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("content-") {
         return Err("already means something else".into());
     }
     Ok(name)

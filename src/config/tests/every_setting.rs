@@ -104,7 +104,7 @@ const WITHOUT_ROW: [&str; 5] = [
 ];
 
 /// Gives what a row needs beside itself, from a layer that its own layer does not hide.
-fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
+pub(super) fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     let mut companions = Vec::new();
     match name {
         "auth.mode" => companions.push(("auth.anonymous_user", "ada")),

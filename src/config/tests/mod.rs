@@ -1,5 +1,6 @@
 //! Layers in, settings or faults out.
 
+mod bad_values;
 mod every_setting;
 mod faults;
 mod model;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::every_setting::{ROWS, toml_of};
 use super::*;
-use crate::config::key::KEYS;
+use crate::config::key::{KEYS, SCHEMA};
 
 fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).unwrap()
@@ -22,6 +22,7 @@ fn every_setting_is_in_it_and_nothing_else() {
     for (name, of) in schema()["properties"].as_object().unwrap() {
         match of["properties"].as_object() {
             Some(section) => named.extend(section.keys().map(|leaf| format!("{name}.{leaf}"))),
+            None if name == SCHEMA => {}
             None => named.push(name.clone()),
         }
     }
@@ -120,6 +121,24 @@ fn what_is_refused_is_not_valid_where_that_can_be_told() {
     ] {
         assert!(complete().toml("x.toml", toml).load().is_err(), "{toml}");
         assert!(!validator.is_valid(&parsed(toml)), "{toml}");
+    }
+}
+
+#[test]
+fn a_file_may_name_its_schema() {
+    let file = "\"$schema\" = \"./chatkit-rest.schema.json\"\n";
+    complete().toml("x.toml", file).load().unwrap_or_else(|faults| panic!("{faults}"));
+    validator().validate(&parsed(file)).unwrap();
+    for (file, said) in [
+        ("\"$schema\" = 7\n", "$schema (file x.toml, line 1): found 7; expected a URL or a path"),
+        (
+            "$schema = \"x\"\n",
+            "line 1: not TOML: $schema is a name that needs quotes: write \"$schema\"",
+        ),
+        ("[auth]\n\"$schema\" = \"x\"\n", "auth.$schema (file x.toml, line 2): not a setting"),
+    ] {
+        let faults = complete().toml("x.toml", file).load().unwrap_err().to_string();
+        assert!(faults.contains(said), "{faults}");
     }
 }
 
