@@ -3,6 +3,7 @@
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::InvalidToken;
+use super::slip::Slip;
 use crate::rejection::{Code, Rejection};
 
 /// Why a request has no principal.
@@ -25,6 +26,8 @@ pub(super) enum Unauthenticated {
     InvalidToken(InvalidToken),
     /// There is no token.
     NoToken,
+    /// The token isn't where or as it has to be, by a common mistake.
+    Slip(Slip),
     /// The token is not the secret that callers share.
     WrongSecret,
 }
@@ -57,6 +60,7 @@ impl From<Unauthenticated> for Rejection {
                 "Exactly one bearer token is expected.",
                 cause,
             ),
+            Unauthenticated::Slip(slip) => return of_slip(slip),
             Unauthenticated::EmptyBearer => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
                  error_description=\"There is no token after Bearer.\"",
@@ -83,6 +87,13 @@ impl From<Unauthenticated> for Rejection {
                 "The token is not an access token.",
                 invalid.reason(),
             ),
+            Unauthenticated::InvalidToken(invalid @ InvalidToken::NumericSubject) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token's sub is a number.\"",
+                "The token's sub is a number: its issuer has to write it as a text, or the gateway \
+                 to take another claim (auth.user_claim).",
+                invalid.reason(),
+            ),
             Unauthenticated::InvalidToken(invalid) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token is not valid.\"",
@@ -105,4 +116,20 @@ impl From<Unauthenticated> for Rejection {
             .because(cause)
             .header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
+}
+
+fn of_slip(slip: Slip) -> Rejection {
+    let message = slip.message();
+    let challenge = slip.error().and_then(|error| {
+        let description = format!(
+            "Bearer realm=\"chatkit-rest\", error=\"{error}\", error_description=\"{message}\""
+        );
+        HeaderValue::try_from(description).ok()
+    });
+    let challenge =
+        challenge.unwrap_or_else(|| HeaderValue::from_static("Bearer realm=\"chatkit-rest\""));
+    Rejection::new(Code::Unauthorized)
+        .message(message)
+        .because(slip.cause())
+        .header(WWW_AUTHENTICATE, challenge)
 }

@@ -7,8 +7,9 @@ use crate::principal::InvalidUserId;
 /// Why a token is not believed.
 ///
 /// Its text never has anything of the token in it. Clients get to see only whether it has
-/// expired or is for something else than access, which they can do something about and which is
-/// looked at when its signature was found good; the rest would help whoever is guessing.
+/// expired, is for something else than access, or has a number as its `sub`, which they can do something
+/// about and which is looked at when its signature was found good; the rest would help whoever is
+/// guessing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidToken {

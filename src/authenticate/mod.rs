@@ -101,6 +101,7 @@ mod optional;
 mod purpose;
 mod secret;
 mod service;
+mod slip;
 mod token;
 mod trust;
 mod verify;

@@ -12,6 +12,7 @@ use super::challenge::Unauthenticated;
 use super::future::Pending;
 use super::layer::{OtherCredentials, Verification};
 use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
+use super::slip;
 use super::token::{self, TokenSource};
 use super::waiting::ConnectionCallers;
 use crate::principal::{Authenticated, Principal};
@@ -124,7 +125,10 @@ impl<S> Authenticate<S> {
                 let inner = std::mem::replace(&mut self.inner, clone);
                 ResponseFuture::asked(caller, Pending { request, inner, places })
             }
-            Err(fault) => ResponseFuture::refused(fault.into(), RefusalStyle::of(&request)),
+            Err(fault) => {
+                let fault = slip::explained(fault, &request);
+                ResponseFuture::refused(fault.into(), RefusalStyle::of(&request))
+            }
         }
     }
 
