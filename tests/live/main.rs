@@ -25,6 +25,7 @@ mod concurrency;
 mod failures;
 mod items;
 mod leaving_hosted;
+mod nextjs;
 mod node;
 mod openai;
 mod other_servers;

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex};
 use super::{Caller, Client, PATIENCE, Upstream};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_chatkit-rest");
-const SECRET: &str = "a secret of the live tests, long enough for HS256";
 
 /// A running gateway with a store of its own. Dropping it kills it.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    pub(crate) const SECRET: &str = "a secret of the live tests, long enough for HS256";
+
     /// Starts one with its defaults, but for the limits per user.
     pub(crate) fn start(upstream: &Upstream) -> Self {
         Self::start_with(upstream, &[])
@@ -42,7 +43,7 @@ impl Gateway {
         let mut all = vec![
             ("LISTEN", "127.0.0.1:0"),
             ("UPSTREAM__URL", url.as_str()),
-            ("AUTH__SECRET", SECRET),
+            ("AUTH__SECRET", Self::SECRET),
             ("STORE__URL", store.as_str()),
             ("LIMITS__REQUESTS_PER_MINUTE", "0"),
         ];
