@@ -56,7 +56,7 @@ use crate::health::HealthLayer;
 use crate::limit::{InFlightLayer, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::operation::{Name, OperationLayer};
-use crate::route::{MissLayer, RouteLayer, Signposts, SurfaceLayer};
+use crate::route::{AimLayer, LookUpLayer, SurfaceLayer};
 use crate::session::SessionStore;
 use crate::telemetry::{Ending, UserLayer};
 
@@ -69,11 +69,10 @@ pub struct Rooms {
     cors: Option<CorsLayer>,
     health: HealthLayer,
     docs: DocsLayer,
+    look_up: LookUpLayer<Name>,
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
     rate: RateLimitLayer,
-    misses: MissLayer<Name>,
-    route: RouteLayer<Name>,
     operations: OperationLayer,
 }
 
@@ -102,8 +101,6 @@ impl Rooms {
     ) -> Result<Self, Error> {
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
         let desk = config.desk(store).with_client_secrets(Arc::<StoredSecrets>::clone(&secrets));
-        let route = config.route_layer()?;
-        let signposts = Signposts::new(config.surfaces(), config.admin.listen.is_some());
         Ok(Self {
             ending: Ending::default(),
             surface: SurfaceLayer::new(config.surfaces()),
@@ -111,11 +108,10 @@ impl Rooms {
             cors: config.cors_layer(),
             health,
             docs,
+            look_up: config.look_up_layer()?,
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
             rate: config.rate_limit_layer(),
-            misses: route.misses(signposts),
-            route,
             operations: config.operation_layer(desk)?,
         })
     }
@@ -187,7 +183,7 @@ impl Rooms {
             .layer(self.docs.clone())
             // Before tokens: what a path can do is asked by who has none yet, and who is at none has
             // the wrong URL, whatever their token.
-            .layer(self.misses.clone())
+            .layer(self.look_up.clone())
             // Before any place is taken: who has no token must not keep out those who have. Those
             // who are still looked up it counts itself.
             .layer(self.authenticate.clone())
@@ -197,7 +193,8 @@ impl Rooms {
             .layer(self.in_flight.clone())
             // By verified user: a forged token costs nobody else anything.
             .layer(self.rate.clone())
-            .layer(self.route.clone())
+            // What was found further out, and by whom it was asked for: from here on it is in the type.
+            .layer(AimLayer)
             // The body is read here, when it is known who sends it and what it is for; on the way
             // back, the stream room's work is done in here.
             .layer(self.operations.clone())

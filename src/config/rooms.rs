@@ -19,7 +19,7 @@ use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
 use crate::openapi::{Callers, DocsLayer, Facts, Listener};
 use crate::operation::{Name, OperationLayer};
 use crate::principal::UserId;
-use crate::route::{RouteLayer, Router};
+use crate::route::{LookUpLayer, Router, Signposts};
 use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
 use crate::validate::{BodyLimits, Reader, Schemas};
@@ -129,8 +129,10 @@ impl Config {
     }
 
     /// Makes the layer that finds operations on the surfaces that are served.
-    pub(crate) fn route_layer(&self) -> Result<RouteLayer<Name>, Error> {
-        Ok(RouteLayer::of_rooms(Router::new(Name::ALL, &self.surfaces())?))
+    pub(crate) fn look_up_layer(&self) -> Result<LookUpLayer<Name>, Error> {
+        let surfaces = self.surfaces();
+        let router = Router::new(Name::ALL, &surfaces)?;
+        Ok(LookUpLayer::new(router, Signposts::new(surfaces, self.admin.listen.is_some())))
     }
 
     /// Makes the layer that carries operations out, for whom `desk` lets.

@@ -28,12 +28,6 @@ impl<O> RouteLayer<O> {
 }
 
 impl<O, F> RouteLayer<O, F> {
-    /// Gives the layer that answers what this router has not, before anybody is asked for a token.
-    #[cfg(feature = "server")]
-    pub(crate) fn misses(&self, signposts: super::Signposts) -> super::MissLayer<O> {
-        super::MissLayer::new(Arc::clone(&self.router), signposts)
-    }
-
     /// Sends paths that are no operation of ours to `fallback`, unchanged and unchecked: whatever
     /// the client says of itself is still in there. It must not be the upstream.
     pub fn with_fallback<G>(self, fallback: G) -> RouteLayer<O, G> {

@@ -96,9 +96,9 @@
 //! ```
 
 mod layer;
-mod matched;
 #[cfg(feature = "server")]
-mod misses;
+mod look_up;
+mod matched;
 mod overlap;
 mod service;
 #[cfg(feature = "server")]
@@ -107,9 +107,9 @@ mod surface;
 mod table;
 
 pub use layer::RouteLayer;
-pub use matched::Matched;
 #[cfg(feature = "server")]
-pub(crate) use misses::MissLayer;
+pub(crate) use look_up::{AimLayer, LookUpLayer};
+pub use matched::Matched;
 #[cfg(any(feature = "config", all(test, feature = "operation")))]
 pub(crate) use overlap::{Overlap, setting};
 pub use service::{NotFound, ResponseFuture, Route, Routed};

@@ -145,7 +145,21 @@ impl<O: Routable> Router<O> {
     /// # Errors
     /// [`Miss`] if there is none.
     pub fn route(&self, method: &Method, path: &str) -> Result<Target<O>, Miss> {
-        let found = self.paths.at(path).map_err(|_| Miss::Path)?;
+        self.look_up(method, path).unwrap_or(Err(Miss::Path))
+    }
+
+    /// Does so; none where no operation is at the path, by whichever method and with whichever ids.
+    pub(super) fn look_up(&self, method: &Method, path: &str) -> Option<Result<Target<O>, Miss>> {
+        let found = self.paths.at(path).ok()?;
+        Some(self.aim(method, path, &found))
+    }
+
+    fn aim(
+        &self,
+        method: &Method,
+        path: &str,
+        found: &matchit::Match<'_, '_, &Methods<O>>,
+    ) -> Result<Target<O>, Miss> {
         let Methods { operations, parameters, user } = found.value;
         let wanted = if *method == Method::HEAD { &Method::GET } else { method };
         let operation = operations
