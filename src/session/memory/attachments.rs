@@ -10,14 +10,12 @@ impl AttachmentOwners for MemoryStore {
         user_id: &'a UserId,
         attachment_id: &'a str,
     ) -> StoreFuture<'a, Owned> {
-        let (user_id, attachment_id) = (user_id.clone(), Box::from(attachment_id));
         self.later(move |tables| {
-            let owner = user_id.clone();
             let attachment = tables
                 .attachments
-                .entry(attachment_id)
-                .or_insert(Attachment { user_id: owner, adopted: false });
-            if attachment.user_id == user_id { Owned::Done } else { Owned::Taken }
+                .entry(Box::from(attachment_id))
+                .or_insert_with(|| Attachment { user_id: user_id.clone(), adopted: false });
+            if attachment.user_id == *user_id { Owned::Done } else { Owned::Taken }
         })
     }
 
@@ -32,11 +30,10 @@ impl AttachmentOwners for MemoryStore {
     }
 
     fn disown_attachment<'a>(&'a self, attachment_id: &'a str) -> StoreFuture<'a, bool> {
-        let attachment_id: Box<str> = attachment_id.into();
         self.later(move |tables| {
-            let removed = tables.attachments.remove(&attachment_id);
+            let removed = tables.attachments.remove(attachment_id);
             if removed.as_ref().is_some_and(|attachment| attachment.adopted) {
-                tables.deleted_adopted_attachments.insert(attachment_id);
+                tables.deleted_adopted_attachments.insert(Box::from(attachment_id));
             }
             removed.is_some()
         })

@@ -43,8 +43,7 @@ impl ClientSessions for MemoryStore {
     }
 
     fn client_session<'a>(&'a self, id: &'a str) -> StoreFuture<'a, Option<ClientSession>> {
-        let id = id.to_owned();
-        self.later(move |tables| tables.client_sessions.get(&id).cloned())
+        self.later(move |tables| tables.client_sessions.get(id).cloned())
     }
 
     fn cancel_client_session<'a>(
@@ -52,9 +51,8 @@ impl ClientSessions for MemoryStore {
         id: &'a str,
         now: Timestamp,
     ) -> StoreFuture<'a, Option<ClientSession>> {
-        let id = id.to_owned();
         self.later(move |tables| {
-            let session = tables.client_sessions.get_mut(&id)?;
+            let session = tables.client_sessions.get_mut(id)?;
             if session.cancelled_at.is_none() && now < session.expires_at {
                 session.cancelled_at = Some(whole_microseconds(now));
             }

@@ -18,10 +18,9 @@ impl Directory for MemoryStore {
     }
 
     fn place_of_thread<'a>(&'a self, thread_id: &'a str) -> StoreFuture<'a, Option<ThreadPlace>> {
-        let thread_id = ThreadId::from(thread_id);
-        self.later(move |tables| match tables.threads.get(&thread_id) {
+        self.later(move |tables| match tables.threads.get(thread_id) {
             Some(id) => tables.sessions.get(id)?.place(),
-            None => tables.deleted_threads.get(&thread_id).map(|deleted| deleted.place),
+            None => tables.deleted_threads.get(thread_id).map(|deleted| deleted.place),
         })
     }
 
@@ -42,12 +41,11 @@ impl Directory for MemoryStore {
     }
 
     fn release<'a>(&'a self, thread_id: &'a str) -> StoreFuture<'a, Released> {
-        let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
-            if tables.quarantine.remove(&thread_id).is_none() {
+            if tables.quarantine.remove(thread_id).is_none() {
                 return Released::Unknown;
             }
-            match tables.threads.get(&thread_id).and_then(|id| tables.sessions.get_mut(id)) {
+            match tables.threads.get(thread_id).and_then(|id| tables.sessions.get_mut(id)) {
                 Some(session) => {
                     session.quarantined = false;
                     Released::ToOwner
@@ -62,10 +60,9 @@ impl Directory for MemoryStore {
         thread_id: &'a str,
         now: Timestamp,
     ) -> StoreFuture<'a, bool> {
-        let thread_id = ThreadId::from(thread_id);
         self.later(move |tables| {
-            let Some(id) = tables.threads.get(&thread_id).copied() else { return false };
-            let Some(thread) = tables.quarantine.get_mut(&thread_id) else { return false };
+            let Some(id) = tables.threads.get(thread_id).copied() else { return false };
+            let Some(thread) = tables.quarantine.get_mut(thread_id) else { return false };
             thread.is_deleted = true;
             tables.remove(id, now)
         })

@@ -36,7 +36,6 @@ impl Runs for MemoryStore {
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'a, Bound> {
-        let user_id = user_id.clone();
         self.later(move |tables| tables.bind(id, user_id, run, thread_id, now))
     }
 
@@ -47,7 +46,6 @@ impl Runs for MemoryStore {
         thread_id: ThreadId,
         now: Timestamp,
     ) -> StoreFuture<'a, Option<Reuse>> {
-        let user_id = user_id.clone();
         self.later(move |tables| {
             let reuse = tables.reuse(id, user_id, &thread_id, now)?;
             reuse.quarantined.is_some().then_some(reuse)
@@ -87,7 +85,7 @@ impl Tables {
     fn bind(
         &mut self,
         id: SessionId,
-        user_id: UserId,
+        user_id: &UserId,
         run: RunId,
         thread_id: ThreadId,
         now: Timestamp,
@@ -112,7 +110,7 @@ impl Tables {
     fn reuse(
         &mut self,
         id: SessionId,
-        other: UserId,
+        other: &UserId,
         thread_id: &ThreadId,
         now: Timestamp,
     ) -> Option<Reuse> {
@@ -124,8 +122,8 @@ impl Tables {
                 (thread.owner_session, thread.owner.clone())
             }
         };
-        if other == owner && !self.quarantine.contains_key(thread_id) {
-            return Some(Reuse { owner_session, owner, other, quarantined: None });
+        if *other == owner && !self.quarantine.contains_key(thread_id) {
+            return Some(Reuse { owner_session, owner, other: other.clone(), quarantined: None });
         }
         if let Some(session) = self.sessions.get_mut(&owner_session) {
             session.quarantined = true;
@@ -136,7 +134,7 @@ impl Tables {
             QuarantinedThread::new(thread_id, since, owner_session, owner.clone())
         });
         thread.times += 1;
-        let is_known = other == owner || thread.others.iter().any(|known| known.user_id == other);
+        let is_known = *other == owner || thread.others.iter().any(|known| known.user_id == *other);
         if !is_known && thread.others.len() < MAX_OTHERS {
             let since = whole_microseconds(now);
             thread.others.push(Newcomer { user_id: other.clone(), session_id: id, since });
@@ -144,7 +142,7 @@ impl Tables {
             thread.more_others += 1;
         }
         let quarantined = Some(self.quarantine.len() as u64);
-        Some(Reuse { owner_session, owner, other, quarantined })
+        Some(Reuse { owner_session, owner, other: other.clone(), quarantined })
     }
 }
 
@@ -156,15 +154,15 @@ impl Stored {
         if self.quarantined {
             return RunStart::Quarantined;
         }
-        let (session, bound) = (self.record.id, self.record.thread_id.clone());
-        if let Err(refused) = on.check(bound.as_deref()) {
+        let session = self.record.id;
+        if let Err(refused) = on.check(self.record.thread_id.as_deref()) {
             return refused;
         }
         let has_begun = self.runs.contains(&begin.run);
         let is_held = self.lease.as_ref().is_some_and(|lease| {
             lease.run != begin.run && begin.finds_held(Some(lease.since), lease.until)
         });
-        if bound.is_none() && is_held {
+        if self.record.thread_id.is_none() && is_held {
             return RunStart::Busy;
         }
         if !has_begun {
@@ -173,8 +171,8 @@ impl Stored {
             }
             self.runs.push(begin.run);
         }
-        if let Some(thread_id) = bound {
-            return RunStart::Next { session, thread_id };
+        if let Some(thread_id) = &self.record.thread_id {
+            return RunStart::Next { session, thread_id: ThreadId::clone(thread_id) };
         }
         self.lease = Some(Lease::new(begin));
         RunStart::First { session, titled: self.record.title.is_some() }
