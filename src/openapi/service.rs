@@ -27,7 +27,8 @@ pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
         "readyz",
         "Can it serve a request now?",
         "The store works, the chat server accepts connections, and the gateway is not draining. If it can't, \
-         `details.check` says which of them it is: `store`, `upstream` or `draining`. A chat server that can be reached \
+         `details.check` says which of them it is: `store`, `upstream` or `draining`; `details.upstream`, what to do about a chat \
+         server that can't be reached. A chat server that can be reached \
          and does not answer like one keeps no gateway from being ready: `upstream` says what to do.",
         "It can.",
         &ready_now,

@@ -22,6 +22,25 @@ function decoded(text) {
   }
 }
 
+// Says whose a token is and until when, as far as it is one that can be read; whether it is valid, only
+// the gateway knows.
+function whose(token) {
+  let claims;
+  try {
+    const part = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(part), (c) => c.charCodeAt(0))));
+  } catch {
+    return "";
+  }
+  const said = [];
+  if (typeof claims?.sub === "string" || typeof claims?.sub === "number") said.push(`for ${String(claims.sub).slice(0, 80)}`);
+  const end = new Date(claims?.exp * 1000);
+  if (typeof claims?.exp === "number" && !Number.isNaN(end.getTime())) {
+    said.push(`${end > Date.now() ? "until" : "over since"} ${end.toLocaleString()}`);
+  }
+  return said.length ? ` It is ${said.join(", ")}.` : "";
+}
+
 // Takes the token of a link, `/docs#token=…`, out of the address: what stands there ends up in
 // bookmarks and on screens. It was never sent: a fragment isn't. But a browser may have the link in its
 // history by now, and no page can take it out of there. A link replaces no token: whoever made it may
@@ -35,8 +54,8 @@ function takeToken() {
   const isTaken = !byId("token").value;
   if (isTaken) byId("token").value = token;
   byId("kept").textContent = isTaken
-    ? "Taken from the link, which the browser’s history may keep."
-    : "Not taken from the link: a token is here already.";
+    ? `Taken from the link, which the browser’s history may keep.${whose(token)}`
+    : `Not taken from the link: a token is here already.${whose(bare(byId("token").value))}`;
 }
 
 // Opens an operation and scrolls to it.
@@ -59,7 +78,7 @@ function followAddress() {
 }
 
 byId("login").addEventListener("submit", (event) => event.preventDefault());
-byId("token").addEventListener("input", () => { byId("kept").textContent = KEPT; });
+byId("token").addEventListener("input", (event) => { byId("kept").textContent = KEPT + whose(bare(event.target.value)); });
 byId("token").addEventListener("change", (event) => { event.target.value = bare(event.target.value); });
 // Before the field makes one line of it, and a word of `Bearer` and the token in the next line.
 byId("token").addEventListener("paste", (event) => {

@@ -153,6 +153,9 @@ reads("the demo's link has the token, and the address keeps none of it", {}, asy
   // The page before it, and it.
   assert.equal(kept, JSON.stringify([0, 0, "", 2]));
   assert.match(await page.locator("#kept").innerText(), /^Taken from the link, which the browser’s history may keep/);
+  const claims = JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
+  const of = await page.locator("#kept").innerText();
+  assert.ok(of.includes(` It is for ${claims.sub}, until `), of);
   await send(page, "create_session");
   const form = await send(page, "create_run");
   assert.match(await form.locator(".answer").innerText(), /^You said: /);
@@ -187,6 +190,26 @@ reads("a link replaces no token", {}, async (page) => {
   await page.evaluate(() => { location.hash = "#token=third"; });
   await kept.filter({ hasText: /^Not taken from the link/ }).waitFor();
   assert.equal(await field.inputValue(), "another");
+});
+
+reads("the page says whose a token is, and till when, if it can be read", {}, async (page) => {
+  await open(page);
+  const made = (claims) => `e30.${Buffer.from(typeof claims === "string" ? claims : JSON.stringify(claims)).toString("base64url")}.x`;
+  for (const [text, said] of [
+    [made({ sub: "zoë", exp: 4e9 }), /gone when the page is\. It is for zoë, until \S/],
+    [`Bearer ${made({ sub: 7, exp: 1 })}`, / It is for 7, over since \S/],
+    [made({ sub: "<b>x</b>" }), / It is for <b>x<\/b>\.$/],
+    [made({ sub: "x".repeat(100), exp: "soon" }), / It is for x{80}\.$/],
+    [made({ exp: 1e300 }), /gone when the page is\.$/],
+    [made({ sub: {} }), /gone when the page is\.$/],
+    [made("null"), /gone when the page is\.$/],
+    [made("{"), /gone when the page is\.$/],
+    ["a.%.c", /gone when the page is\.$/],
+    ["secret", /gone when the page is\.$/],
+  ]) {
+    await page.locator("#token").fill(text);
+    assert.match(await page.locator("#kept").innerText(), said, text);
+  }
 });
 
 reads("an address that is none breaks nothing", {}, async (page) => {
