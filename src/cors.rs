@@ -96,8 +96,8 @@ fn is_preflight<B>(request: &Request<B>) -> bool {
     headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Names in the log the origins whose pages call and may not, each once: a browser tells the page no
-/// more than that it failed, and the gateway has answered.
+/// Names in the log the origins whose pages call and may not, each once as long as there are few: a
+/// browser tells the page no more than that it failed, and the gateway has answered.
 #[derive(Clone, Debug)]
 pub(crate) struct StrangePageLayer {
     /// `None`: everybody's pages may call.
@@ -111,6 +111,8 @@ struct Strangers {
     public_url: Option<PublicUrl>,
     surfaces: Surfaces,
     told: Told,
+    /// Those that are nearly allowed, which no others keep from being told of.
+    near: Told,
 }
 
 impl StrangePageLayer {
@@ -120,8 +122,8 @@ impl StrangePageLayer {
         public_url: Option<PublicUrl>,
         surfaces: Surfaces,
     ) -> Self {
-        let told = Told::default();
-        Self { strangers: Some(Arc::new(Strangers { allowed, public_url, surfaces, told })) }
+        let (told, near) = (Told::default(), Told::default());
+        Self { strangers: Some(Arc::new(Strangers { allowed, public_url, surfaces, told, near })) }
     }
 
     /// Knows no strangers.
@@ -189,18 +191,38 @@ impl Strangers {
         {
             return;
         }
-        match self.told.note(origin) {
-            News::First => tracing::warn!(
+        let near = self.nearly(page);
+        let told = if near.is_some() { &self.near } else { &self.told };
+        match (told.note(origin), near) {
+            (News::First, None) => tracing::warn!(
                 origin = &*shown(origin),
                 "a page of this origin called, and may not: if it is yours, cors.allowed_origins is to \
                  have the origin, just so"
             ),
-            News::TooMany => tracing::warn!(
-                origins = MAX_NAMES,
-                "pages of so many origins called that may not; no more of them are named for a while"
+            (News::First, Some(allowed)) => tracing::warn!(
+                origin = &*shown(origin),
+                allowed,
+                "a page of this origin called, and may not: cors.allowed_origins has nearly the same, \
+                 and scheme, host and port all count; if it is yours, it is to be there just so"
             ),
-            News::Known => {}
+            (News::TooMany, _) => tracing::warn!(
+                origins = MAX_NAMES,
+                "pages of so many origins called that may not; of more, one a minute is named"
+            ),
+            (News::Known, _) => {}
         }
+    }
+
+    /// Gives the origin that may call and differs in the scheme, the port, capitals or a `www.` alone.
+    fn nearly(&self, page: &str) -> Option<&str> {
+        let host = |authority: &str| {
+            let host = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+            let host = host.map_or(authority, |(host, _)| host).to_ascii_lowercase();
+            host.strip_prefix("www.").map(str::to_owned).unwrap_or(host)
+        };
+        let page = host(page);
+        let mut allowed = self.allowed.iter().filter_map(|origin| origin.to_str().ok());
+        allowed.find(|origin| origin.split_once("://").is_some_and(|(_, it)| host(it) == page))
     }
 }
 
@@ -231,13 +253,21 @@ mod tests {
             let request = Request::post("/v1/sessions").header(HOST, "gateway.example:8080");
             drop(service.call(request.header(ORIGIN, origin).body(()).unwrap()));
         }
-        assert_eq!(strangers.told.all(), ["https://eve.example", "http://APP.example"]);
+        assert_eq!(strangers.told.all(), ["https://eve.example"]);
+        assert_eq!(strangers.near.all(), ["http://APP.example"]);
         for index in 0..2 * MAX_NAMES {
             let request =
                 Request::post("/v1/sessions").header(ORIGIN, format!("https://{index}.example"));
             drop(service.call(request.body(()).unwrap()));
         }
         assert_eq!(strangers.told.all().len(), MAX_NAMES);
+        // However many are made up, a slip in a setting is told of.
+        let near = ["http://app.example", "https://www.app.example", "https://app.example:8443"];
+        for origin in near {
+            let request = Request::post("/v1/sessions").header(ORIGIN, origin);
+            drop(service.call(request.body(()).unwrap()));
+        }
+        assert_eq!(strangers.near.all(), [&["http://APP.example"], &near[..]].concat());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is worth a line in the log once, though it is said with every request.
 
+use std::collections::VecDeque;
 use std::fmt;
 #[cfg(feature = "server")]
 use std::sync::Mutex;
@@ -14,20 +15,24 @@ pub(crate) const MAX_NAMES: usize = 64;
 /// What is kept of a name.
 const MAX_NAME_BYTES: usize = 128;
 
-/// How long names that left no room for others are kept, since the first of them: nobody can use up
-/// what others would be told of for longer.
+/// How long it is from one name to the next when as many as are kept were told of: nobody can fill the
+/// log, or keep others from being told of for longer than they go on.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// How long it isn't said again that there are too many.
 const FULL_FOR: Duration = Duration::from_secs(3600);
 
-/// The names that were told of.
+/// The names that were told of, the last of them; so many at once, and then one a minute.
 #[derive(Default)]
 pub(crate) struct Told(RwLock<ToldNames>);
 
 #[derive(Default)]
 struct ToldNames {
-    told: Vec<Box<str>>,
-    since: Option<Instant>,
-    /// Whether it was said that there are too many.
-    is_full: bool,
+    told: VecDeque<Box<str>>,
+    /// When the last was told of.
+    last: Option<Instant>,
+    /// When it was said that there are too many.
+    full: Option<Instant>,
 }
 
 /// Whether there is something to say.
@@ -35,7 +40,7 @@ struct ToldNames {
 pub(crate) enum News {
     First,
     Known,
-    /// One name too many, for the first time.
+    /// One name too many, for the first time in a while.
     TooMany,
 }
 
@@ -67,16 +72,21 @@ impl ToldNames {
     }
 
     fn add(&mut self, name: &str, now: Instant) -> News {
+        let is_within = |at: Option<Instant>, span| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < span)
+        };
         if self.told.len() == MAX_NAMES {
-            let is_over = |since| now.saturating_duration_since(since) >= FULL_FOR;
-            if !self.since.is_some_and(is_over) {
-                let is_news = !std::mem::replace(&mut self.is_full, true);
-                return if is_news { News::TooMany } else { News::Known };
+            if is_within(self.last, PAUSE) {
+                if is_within(self.full, FULL_FOR) {
+                    return News::Known;
+                }
+                self.full = Some(now);
+                return News::TooMany;
             }
-            *self = Self::default();
+            self.told.pop_front();
         }
-        self.since.get_or_insert(now);
-        self.told.push(name.into());
+        self.last = Some(now);
+        self.told.push_back(name.into());
         News::First
     }
 }
@@ -132,12 +142,19 @@ mod tests {
         }
         assert_eq!(note("x-more", 0), News::TooMany);
         assert_eq!(note("x-more", 0), News::Known);
-        assert_eq!(note("x-others", 3599), News::Known);
-        assert_eq!(note("x-0", 3600), News::Known);
-        // Who has used it all up has done so for an hour.
-        assert_eq!(note("x-more", 3600), News::First);
-        assert_eq!(told.all(), ["x-more"]);
-        assert_eq!(note("x-0", 3600), News::First);
+        assert_eq!(note("x-others", 59), News::Known);
+        // Who used it all up has done so for a minute.
+        assert_eq!(note("x-others", 60), News::First);
+        assert_eq!(note("x-others", 60), News::Known);
+        assert_eq!(note("x-more", 61), News::Known);
+        assert_eq!(note("x-more", 120), News::First);
+        assert_eq!(told.all().len(), MAX_NAMES);
+        assert_eq!(note("x-5", 121), News::Known);
+        // The oldest had to go.
+        assert_eq!(note("x-0", 180), News::First);
+        assert_eq!(note("x-again", 181), News::Known);
+        assert_eq!(note("x-again", 3600), News::First);
+        assert_eq!(note("x-once-more", 3601), News::TooMany);
     }
 
     #[cfg(feature = "server")]

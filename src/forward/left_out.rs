@@ -18,8 +18,8 @@ impl LeftOut {
             ),
             News::TooMany => tracing::info!(
                 names = MAX_NAMES,
-                "so many headers of clients are not passed on to the upstream; no more of them \
-                 are named for a while"
+                "so many headers of clients are not passed on to the upstream; of more, one a minute \
+                 is named"
             ),
             News::Known => {}
         }
