@@ -26,9 +26,18 @@ use crate::session::{MemoryStore, SessionStore};
 /// How long an answer about readiness is given again: probes must not become load.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 
-/// Whether the upstream can be reached. Resolves to the reason if it can't.
+/// Whether the upstream can be reached.
 pub(crate) type Probe =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), NotReached>> + Send>> + Send + Sync>;
+
+/// Why the upstream can't be reached.
+#[derive(Debug)]
+pub(crate) struct NotReached {
+    /// For the log.
+    pub(crate) why: String,
+    /// What anybody may know of it, with what to do.
+    pub(crate) advice: Option<&'static str>,
+}
 
 /// Answers `/healthz` and `/readyz`, and lets everything else pass.
 #[derive(Clone)]
@@ -52,11 +61,12 @@ struct NotReady {
     /// What was looked at.
     check: &'static str,
     why: Cow<'static, str>,
+    advice: Option<&'static str>,
 }
 
 impl NotReady {
     fn new(check: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { check, why: why.into() }
+        Self { check, why: why.into(), advice: None }
     }
 }
 
@@ -141,7 +151,10 @@ impl Readiness {
             return result.clone();
         }
         let result = match self.store.ping().await {
-            Ok(()) => (self.probe)().await.map_err(|why| NotReady::new("upstream", why)),
+            Ok(()) => (self.probe)().await.map_err(|NotReached { why, advice }| NotReady {
+                advice,
+                ..NotReady::new("upstream", why)
+            }),
             Err(error) => Err(NotReady::new("store", error.chain())),
         };
         *last = Some((Instant::now(), result.clone()));
@@ -189,11 +202,16 @@ where
                         status(told.to_string())
                     }
                 },
-                Err(NotReady { check, why }) => Rejection::new(Code::ServiceUnavailable)
-                    .message("The gateway is not ready.")
-                    .detail("check", check)
-                    .because(why)
-                    .into_response(&style),
+                Err(NotReady { check, why, advice }) => {
+                    let mut rejection = Rejection::new(Code::ServiceUnavailable)
+                        .message("The gateway is not ready.")
+                        .detail("check", check)
+                        .because(why);
+                    if let Some(advice) = advice {
+                        rejection = rejection.detail("upstream", advice);
+                    }
+                    rejection.into_response(&style)
+                }
             }
         });
         HealthFuture::Answering { answer }

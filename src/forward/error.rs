@@ -74,10 +74,19 @@ impl ForwardError {
             }
             K::ConnectTimeout => ProxyError::ConnectionTimeout,
             K::FirstByteTimeout | K::IdleTimeout => ProxyError::ConnectionReadTimeout,
-            K::Head => self.find_source(why_headless).unwrap_or(ProxyError::ConnectionTerminated),
+            K::Head => self
+                .find_source(why_headless)
+                .or_else(|| self.find_source(why_alerted))
+                .unwrap_or(ProxyError::ConnectionTerminated),
             K::JsonTimeout => ProxyError::HttpResponseTimeout,
             K::Request => ProxyError::ProxyInternalError,
         }
+    }
+
+    /// Tells whether TLS was answered with something else.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_for_want_of_tls(&self) -> bool {
+        self.find_source(|error: &std::io::Error| is_no_tls(error).then_some(())).is_some()
     }
 
     fn find_source<T, R>(&self, read: impl Fn(&T) -> Option<R>) -> Option<R>
@@ -173,13 +182,13 @@ fn why_unconnected(error: &std::io::Error) -> Option<ProxyError> {
     if inner.and_then(|inner| inner.downcast_ref::<NameError>()).is_some() {
         return Some(ProxyError::DnsError);
     }
-    #[cfg(feature = "tls")]
-    if inner.and_then(|inner| inner.downcast_ref::<super::tls::NoTls>()).is_some() {
+    if is_no_tls(error) {
         return Some(ProxyError::TlsProtocolError);
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = inner.and_then(|inner| inner.downcast_ref()) {
         return Some(match tls {
+            tokio_rustls::rustls::Error::AlertReceived(_) => ProxyError::TlsAlertReceived,
             tokio_rustls::rustls::Error::InvalidCertificate(_) => ProxyError::TlsCertificateError,
             _ => ProxyError::TlsProtocolError,
         });
@@ -193,6 +202,21 @@ fn why_unconnected(error: &std::io::Error) -> Option<ProxyError> {
         }
         _ => None,
     }
+}
+
+#[cfg(feature = "tls")]
+fn is_no_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<super::tls::NoTls>)
+}
+
+#[cfg(not(feature = "tls"))]
+fn is_no_tls(_: &std::io::Error) -> bool {
+    false
+}
+
+/// Finds what a server says that breaks TLS off when the handshake is over for us, as TLS 1.3 has it.
+fn why_alerted(error: &std::io::Error) -> Option<ProxyError> {
+    why_unconnected(error).filter(|why| *why == ProxyError::TlsAlertReceived)
 }
 
 #[cfg(feature = "forward")]

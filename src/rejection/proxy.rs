@@ -38,6 +38,8 @@ pub enum ProxyError {
     HttpResponseTimeout,
     /// The gateway is at fault, or its store.
     ProxyInternalError,
+    /// The upstream broke TLS off, and said so.
+    TlsAlertReceived,
     /// The upstream's certificate is not one to trust.
     TlsCertificateError,
     /// TLS failed otherwise.
@@ -61,6 +63,7 @@ impl ProxyError {
             Self::HttpResponseIncomplete => "http_response_incomplete",
             Self::HttpResponseTimeout => "http_response_timeout",
             Self::ProxyInternalError => "proxy_internal_error",
+            Self::TlsAlertReceived => "tls_alert_received",
             Self::TlsCertificateError => "tls_certificate_error",
             Self::TlsProtocolError => "tls_protocol_error",
         }

@@ -117,6 +117,8 @@ pub(super) enum Finding {
     BadCertificate,
     /// It speaks no TLS.
     NoTls,
+    /// It speaks TLS, and breaks it off or has none in common.
+    TlsFailed,
     /// It speaks no HTTP.
     NoHttp,
     /// It hung up before an answer, over TLS or not.
@@ -183,13 +185,15 @@ impl Finding {
         if page.as_ref().is_ok_and(is_page) { Self::ChatKit } else { Self::OtherJson }
     }
 
-    fn without_answer(error: &ForwardError) -> Self {
+    /// Gives what the failure of a question, or of a connection alone, says of it.
+    pub(super) fn without_answer(error: &ForwardError) -> Self {
         use ForwardErrorKind as K;
         tracing::debug!(error = &*shown(&chain(error)), "the upstream was asked in vain");
         match (error.kind(), error.proxy_error()) {
             (_, ProxyError::DnsError) => Self::NoAddress,
             (_, ProxyError::TlsCertificateError) => Self::BadCertificate,
-            (K::Connect, ProxyError::TlsProtocolError) => Self::NoTls,
+            (K::Connect, ProxyError::TlsProtocolError) if error.is_for_want_of_tls() => Self::NoTls,
+            (_, ProxyError::TlsAlertReceived | ProxyError::TlsProtocolError) => Self::TlsFailed,
             (K::Connect | K::Head, ProxyError::ConnectionTerminated) => Self::HungUp,
             (K::Connect, _) => Self::Unreached,
             _ if error.is_timeout() => Self::Slow,
@@ -216,6 +220,7 @@ impl Finding {
             | Self::Slow
             | Self::BadCertificate
             | Self::NoTls
+            | Self::TlsFailed
             | Self::NoHttp
             | Self::HungUp => Some(SHORT_PAUSES),
         }
@@ -293,6 +298,11 @@ impl Finding {
                  machine its authority"
             }
             Self::NoTls => "it speaks no TLS on that port: upstream.url begins with http://",
+            Self::TlsFailed => {
+                "it speaks TLS and breaks it off: it may want a client's certificate, which the gateway \
+                 has none of, know no such name as upstream.url has, or speak neither TLS 1.2 nor 1.3; \
+                 its own log may say why"
+            }
             Self::HungUp => {
                 "it hung up without an answer: its own log may say why, unless the port is another \
                  program's"
@@ -324,6 +334,7 @@ impl fmt::Display for Finding {
             Self::Slow => "no answer in time",
             Self::BadCertificate => "a certificate that is not trusted",
             Self::NoTls => "no TLS",
+            Self::TlsFailed => "the end of TLS",
             Self::NoHttp => "no HTTP",
             Self::HungUp => "the end of the connection",
         })
@@ -485,6 +496,12 @@ mod tests {
     async fn tls_to_who_speaks_none_is_named() {
         let plain = answer("400 Bad Request", "", "Invalid HTTP request received.");
         assert_eq!(found("https", plain).await, Finding::NoTls);
+        // Only who speaks TLS says with an alert why not.
+        for alert in ["\u{2}\u{28}", "\u{2}\u{46}", "\u{2}\u{70}"] {
+            let found = found("https", format!("\u{15}\u{3}\u{3}\0\u{2}{alert}")).await;
+            assert_eq!(found, Finding::TlsFailed, "{alert:?}");
+            assert!(!found.advice().unwrap().contains("http"));
+        }
         // Who hangs up is not sent from one scheme to the other.
         let silent = found("https", String::new()).await;
         assert_eq!(silent, Finding::HungUp);

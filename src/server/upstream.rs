@@ -12,6 +12,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::finding::Finding;
 use crate::config::{
     Config, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
 };
@@ -19,7 +20,7 @@ use crate::embedded::openai::{OpenAiResponder, completions_url};
 use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::error::Error;
 use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
-use crate::health::Probe;
+use crate::health::{NotReached, Probe};
 
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
@@ -81,10 +82,10 @@ impl AnyUpstream {
                 Arc::new(move || {
                     let upstream = upstream.clone();
                     Box::pin(async move {
-                        upstream
-                            .check_reachable()
-                            .await
-                            .map_err(|error| crate::error::chain(&error))
+                        upstream.check_reachable().await.map_err(|error| NotReached {
+                            why: crate::error::chain(&error),
+                            advice: Finding::without_answer(&error).advice(),
+                        })
                     })
                 })
             }
