@@ -3,6 +3,7 @@
 mod answers;
 mod conversation;
 mod failures;
+mod ollama;
 
 use std::future::Future;
 use std::net::SocketAddr;
