@@ -77,6 +77,12 @@ step "pip installs the wheel"
 "${PYTHON:-python3}" -m venv "$work/venv"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index "$folder/chatkit_rest-$version"-*.whl
 has_version "$work/venv/bin/chatkit-rest"
+if [[ ! ${BINARY:-} ]]; then
+    # The limit of what is built for users.
+    limit=$(sed -n 's/^LIMIT=//p' "$here/build.sh")
+    size=$(wc -c <"$work/venv/bin/chatkit-rest")
+    ((size <= limit)) || fail "the program has $size bytes, and may have $limit"
+fi
 demo_works "$work/venv/bin/chatkit-rest"
 
 step "npm installs the tarballs"

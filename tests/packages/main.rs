@@ -26,11 +26,21 @@ fn end_without(what: &str) {
     }
 }
 
+/// What the tests' own program may have without its symbols, in bytes, so that it is seen here that the
+/// optimised one may have grown beyond its 25 MB. That takes ten minutes to build, and is held by
+/// `packaging/build.sh`; this one is there. It had 42.1 MB when the other had 22.6.
+const AT_MOST: u32 = 46_500_000;
+
 #[test]
 fn they_can_be_installed_and_have_the_programs_version() {
     end_without("packages");
-    let output = Command::new("bash")
-        .arg(project().join("packaging/test.sh"))
+    let mut command = Command::new("bash");
+    command.arg(project().join("packaging/test.sh"));
+    // Where it was measured.
+    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        command.env("AT_MOST", AT_MOST.to_string());
+    }
+    let output = command
         .env("BINARY", env!("CARGO_BIN_EXE_chatkit-rest"))
         .output()
         .expect("bash, to run packaging/test.sh");
