@@ -235,3 +235,35 @@ impl From<std::convert::Infallible> for ForwardError {
         match never {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ForwardErrorKind as K;
+    use super::*;
+
+    /// Gives the one after it: a new one is to be put in here.
+    fn after(kind: K) -> Option<K> {
+        Some(match kind {
+            K::BodyCut => K::Connect,
+            K::Connect => K::ConnectTimeout,
+            K::ConnectTimeout => K::FirstByteTimeout,
+            K::FirstByteTimeout => K::Head,
+            K::Head => K::IdleTimeout,
+            K::IdleTimeout => K::JsonTimeout,
+            K::JsonTimeout => K::Request,
+            K::Request => return None,
+        })
+    }
+
+    /// Whoever has a cause from the log finds it in the manual, beside the code that clients have.
+    #[test]
+    fn every_kind_has_its_row_in_the_manual() {
+        let chapter = include_str!("../manual/troubleshooting.md");
+        for kind in std::iter::successors(Some(K::BodyCut), |kind| after(*kind)) {
+            let error = ForwardError::new(kind);
+            let code = if error.is_timeout() { "UPSTREAM_TIMEOUT" } else { "UPSTREAM_ERROR" };
+            let row = format!("\n| `{code}`, `{error}` | ");
+            assert_eq!(chapter.matches(&row).count(), 1, "{row}");
+        }
+    }
+}

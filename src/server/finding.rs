@@ -476,6 +476,55 @@ mod tests {
         assert_eq!(unsupported, "status 501 Not Implemented");
     }
 
+    /// Gives the one after it: a new one is to be put in here.
+    fn after(finding: &Finding) -> Option<Finding> {
+        let status = StatusCode::IM_A_TEAPOT;
+        Some(match finding {
+            Finding::ChatKit => Finding::Guarded(status),
+            Finding::Guarded(_) => Finding::WantsTokens(status),
+            Finding::WantsTokens(_) => Finding::Redirect(None),
+            Finding::Redirect(_) => Finding::NoPath,
+            Finding::NoPath => Finding::NoPost(status),
+            Finding::NoPost(_) => Finding::NeedsTls,
+            Finding::NeedsTls => Finding::Refused(status),
+            Finding::Refused(_) => Finding::Away(status),
+            Finding::Away(_) => Finding::Failed(status),
+            Finding::Failed(_) => Finding::WebPage,
+            Finding::WebPage => Finding::NotJson,
+            Finding::NotJson => Finding::OtherJson,
+            Finding::OtherJson => Finding::NoAddress,
+            Finding::NoAddress => Finding::Unreached,
+            Finding::Unreached => Finding::Slow,
+            Finding::Slow => Finding::BadCertificate,
+            Finding::BadCertificate => Finding::NoTls,
+            Finding::NoTls => Finding::NoHttp,
+            Finding::NoHttp => Finding::HungUp,
+            Finding::HungUp => return None,
+        })
+    }
+
+    /// Whoever has an advice from the log finds it in the manual, with what to do.
+    #[test]
+    fn every_advice_has_its_row_in_the_manual() {
+        let chapter = include_str!("../manual/troubleshooting.md");
+        let (_, table) = chapter.split_once("| what it says | do |\n").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        let quoted: Vec<_> = table
+            .lines()
+            .filter_map(|row| row.split(" | ").next())
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let all: Vec<_> = std::iter::successors(Some(Finding::ChatKit), after).collect();
+        let advice: Vec<_> = all.iter().filter_map(Finding::advice).collect();
+        for advice in &advice {
+            let rows = quoted.iter().filter(|said| advice.contains(**said)).count();
+            assert_eq!(rows, 1, "{advice}");
+        }
+        for said in quoted {
+            assert!(advice.iter().any(|advice| advice.contains(said)), "{said}");
+        }
+    }
+
     #[tokio::test]
     async fn whose_users_tokens_it_is_sent_may_want_them() {
         let sends = Identity { forwards_authorization: true, ..identity() };
