@@ -133,3 +133,83 @@ fn of_slip(slip: Slip) -> Rejection {
         .because(slip.cause())
         .header(WWW_AUTHENTICATE, challenge)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::InvalidToken as T;
+    use super::Unauthenticated as U;
+    use super::*;
+    use crate::principal::InvalidUserId;
+
+    /// Gives the one after it: a new one is to be put in here.
+    fn after(fault: &U) -> Option<U> {
+        Some(match fault {
+            U::EmptyBearer => U::ForeignHost,
+            U::ForeignHost => U::ForeignOrigin,
+            U::ForeignOrigin => U::ForeignPage,
+            U::ForeignPage => U::InvalidKey { any: false },
+            U::InvalidKey { any: false } => U::InvalidKey { any: true },
+            U::InvalidKey { any: true } => {
+                U::InvalidRequest("the Authorization header is malformed")
+            }
+            U::InvalidRequest(_) => U::NoToken,
+            U::NoToken => U::WrongSecret,
+            U::WrongSecret => U::Slip(Slip::BearerTwice),
+            U::Slip(slip) => match slip {
+                Slip::BearerTwice => U::Slip(Slip::KeyForToken),
+                Slip::KeyForToken => U::Slip(Slip::NoScheme),
+                Slip::NoScheme => U::Slip(Slip::OtherHeader),
+                Slip::OtherHeader => U::Slip(Slip::Placeholder),
+                Slip::Placeholder => U::Slip(Slip::Query),
+                Slip::Query => U::Slip(Slip::Quoted),
+                Slip::Quoted => U::Slip(Slip::SecretForKey),
+                Slip::SecretForKey => U::Slip(Slip::TokenForKey),
+                Slip::TokenForKey => U::Slip(Slip::Unset),
+                Slip::Unset => U::InvalidToken(T::AlgorithmNotAllowed),
+            },
+            U::InvalidToken(invalid) => U::InvalidToken(match invalid {
+                T::AlgorithmNotAllowed => T::Audience,
+                T::Audience => T::BringsItsOwnKey,
+                T::BringsItsOwnKey => T::CriticalExtension,
+                T::CriticalExtension => T::Encrypted,
+                T::Encrypted => T::Expired,
+                T::Expired => T::Issuer,
+                T::Issuer => T::Malformed,
+                T::Malformed => T::NoExpiry,
+                T::NoExpiry => T::NoUser,
+                T::NoUser => T::NumericSubject,
+                T::NumericSubject => T::NotYetValid,
+                T::NotYetValid => T::Purpose,
+                T::Purpose => T::Revoked,
+                T::Revoked => T::Signature,
+                T::Signature => T::TooLong,
+                T::TooLong => T::Type,
+                T::Type => T::User(InvalidUserId::ControlCharacter),
+                T::User(InvalidUserId::ControlCharacter) => T::User(InvalidUserId::Empty),
+                T::User(InvalidUserId::Empty) => T::User(InvalidUserId::TooLong),
+                T::User(InvalidUserId::TooLong) => return None,
+            }),
+        })
+    }
+
+    /// Whoever has a cause from the log finds it in the manual, with what to do.
+    #[test]
+    fn every_cause_has_its_row_in_the_manual() {
+        let chapter = include_str!("../manual/troubleshooting.md");
+        let quoted: Vec<_> = chapter
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|row| row.split(" | ").next())
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        for fault in std::iter::successors(Some(U::EmptyBearer), after) {
+            let rejection = Rejection::from(fault);
+            let cause = rejection.cause().unwrap();
+            let is_it = |said: &&&str| match said.strip_suffix('…') {
+                Some(begin) => cause.starts_with(begin),
+                None => cause == **said,
+            };
+            assert_eq!(quoted.iter().filter(is_it).count(), 1, "{cause}");
+        }
+    }
+}
