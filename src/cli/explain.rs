@@ -1,5 +1,6 @@
 //! `chatkit-rest explain`.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ mod furnish;
 mod recorder;
 mod words;
 
-/// The largest body that is read from a file.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// The largest body that is read from a file or standard input.
+const MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Show what a request becomes, without sending it
 ///
@@ -60,7 +61,7 @@ pub(super) struct Explain {
     #[arg(value_name = "PATH")]
     path: String,
 
-    /// Body of the request; @FILE reads it from there. JSON, unless -H says otherwise
+    /// Body of the request; @FILE reads it from there, @- from standard input. JSON, unless -H says otherwise
     #[arg(short, long, value_name = "BODY")]
     data: Option<String>,
 
@@ -68,7 +69,8 @@ pub(super) struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 
-    /// Who is calling; if not given, the user whom the path names, or else ada
+    /// Who is calling; if not given, the user whom the path names, or else ada, or auth.anonymous_user
+    /// where auth.mode is none
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
@@ -89,7 +91,7 @@ impl Explain {
             .build()
             .map_err(|error| Error::io("could not start the runtime", error))?;
         let text = runtime.block_on(self.explain(config))?;
-        Ok(output::print(&text)?)
+        Ok(output::print(&output::harmless(&text))?)
     }
 
     /// Reads the configuration. It need not say how callers are verified: here they are.
@@ -107,7 +109,11 @@ impl Explain {
     async fn explain(self, config: Config) -> Result<String, CommandFailure> {
         let method =
             Method::from_bytes(self.method.as_bytes()).map_err(|error| usage("METHOD", error))?;
-        let caller = self.user.as_deref().unwrap_or(SOMEBODY);
+        let somebody = match &config.auth {
+            AuthConfig::Anonymous(anonymous) => anonymous.user.as_str(),
+            _ => SOMEBODY,
+        };
+        let caller = self.user.as_deref().unwrap_or(somebody);
         let caller = UserId::parse(caller).map_err(|error| usage("--user", error))?;
         let uri = self.uri(&caller, &config)?;
         let body = self.body()?;
@@ -155,13 +161,13 @@ impl Explain {
             .with_own_paths(&config)?;
         let answer = rooms.around(upstream.clone()).oneshot(request).await.map_err(|error| {
             let error: Box<dyn std::error::Error + Send + Sync> = error.into();
-            Error::io("the request was not answered", std::io::Error::other(error))
+            Error::io("the request was not answered", io::Error::other(error))
         })?;
         let (head, body) = answer.into_parts();
         let body = body
             .collect()
             .await
-            .map_err(|error| Error::io("the answer was cut", std::io::Error::other(error)))?;
+            .map_err(|error| Error::io("the answer was cut", io::Error::other(error)))?;
         // The connection would leave it out.
         let body = if method == Method::HEAD { Bytes::new() } else { body.to_bytes() };
         let answer = Response::from_parts(head, body);
@@ -211,14 +217,19 @@ impl Explain {
     }
 
     fn body(&self) -> Result<Bytes, CommandFailure> {
-        use std::io::Read as _;
         let Some(data) = &self.data else { return Ok(Bytes::new()) };
-        let Some(path) = data.strip_prefix('@') else { return Ok(data.clone().into()) };
-        let mut body = Vec::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut body))
-            .map_err(|error| usage("-d", format!("could not read {path}: {error}")))?;
-        Ok(body.into())
+        match data.strip_prefix('@') {
+            None => Ok(data.clone().into()),
+            Some("-") => bounded("standard input", Ok(io::stdin().lock())),
+            Some(path) => {
+                // To open one would wait for who writes into it, if anybody does.
+                if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+                    let why = "is no regular file; expected one, or @- for standard input";
+                    return Err(usage("-d", format!("{path} {why}")));
+                }
+                bounded(path, std::fs::File::open(path))
+            }
+        }
     }
 
     fn add_headers(
@@ -258,8 +269,22 @@ const NO_SECRET: &str = "nothing is verified with this secret, which is in the p
 /// What stands for the client's token.
 const THE_TOKEN: &str = "TOKEN";
 
+/// Reads a body, up to the most that is read of one.
+fn bounded(name: &str, source: io::Result<impl Read>) -> Result<Bytes, CommandFailure> {
+    let mut body = Vec::new();
+    source
+        // One byte more than allowed tells a body that is too large from one that just fits.
+        .and_then(|source| source.take(MAX_BODY_BYTES + 1).read_to_end(&mut body))
+        .map_err(|error| usage("-d", format!("could not read {name}: {error}")))?;
+    if u64::try_from(body.len()).is_ok_and(|length| length > MAX_BODY_BYTES) {
+        let most = MAX_BODY_BYTES >> 20;
+        return Err(usage("-d", format!("{name} has more than {most} MiB, the most that is read")));
+    }
+    Ok(body.into())
+}
+
 fn usage(what: &str, why: impl std::fmt::Display) -> CommandFailure {
-    CommandFailure::Usage(format!("{what}: {why}"))
+    CommandFailure::Usage(output::harmless(&format!("{what}: {why}")))
 }
 
 #[cfg(test)]

@@ -22,3 +22,23 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+/// Gives a text in which nothing steers a terminal or turns text around; lines and tabs stay.
+pub(super) fn harmless(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t')
+            || matches!(c,
+                '\u{61c}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut harmless, c| {
+        if steers(c) {
+            harmless.extend(c.escape_unicode())
+        } else {
+            harmless.push(c)
+        }
+        harmless
+    })
+}

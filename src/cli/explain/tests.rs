@@ -1,3 +1,5 @@
+use chatkit_rest::forward::{HttpUpstream, UpstreamUrl};
+
 use super::*;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -250,4 +252,135 @@ async fn what_cannot_be_is_wrong_usage() {
         let failure = explain.explain(config(&[])).await.unwrap_err();
         assert_eq!(failure.exit_code(), 2, "{failure}");
     }
+}
+
+/// Gives the header lines that the gateway sent to an upstream over a socket, and those that are shown.
+async fn sent_and_shown(
+    explain: Explain,
+    settings: &[(&'static str, &str)],
+) -> (Vec<String>, Vec<String>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/chatkit", listener.local_addr().unwrap());
+    let upstream = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"}") {
+            assert_ne!(tcp.read_buf(&mut bytes).await.unwrap(), 0);
+        }
+        tcp.write_all(b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    });
+    let mut config = config(&[&[("upstream.url", &*url)], settings].concat());
+    config.auth = Sources::new().set("test", "auth.mode", "none").load().unwrap().config.auth;
+    let http = HttpUpstream::builder(UpstreamUrl::parse(&url).unwrap());
+    let rooms = Rooms::from_config(
+        &config,
+        std::sync::Arc::new(chatkit_rest::session::MemoryStore::new()),
+        HealthLayer::elsewhere(),
+    );
+    let rooms = rooms.unwrap();
+    let mut request = Request::new(Full::new(explain.body().unwrap()));
+    *request.method_mut() = explain.method.parse().unwrap();
+    *request.uri_mut() = explain.path.parse().unwrap();
+    explain.add_headers(request.headers_mut(), true, THE_TOKEN).unwrap();
+    drop(rooms.around(http.build().unwrap()).oneshot(request).await);
+    let asked = upstream.await.unwrap();
+    let shown = explain.explain(config).await.unwrap();
+
+    let lines = |head: &str| {
+        let mut lines: Vec<_> = head
+            .lines()
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            // In the line above, in the body, and made for each request.
+            .filter(|line| !["host:", "content-length:"].iter().any(|it| line.starts_with(it)))
+            .map(|line| if line.starts_with("x-request-id:") { "x-request-id" } else { line })
+            .map(|line| if line.starts_with("traceparent:") { "traceparent" } else { line })
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    let shown = shown.split_once("would be sent:\n\n").unwrap().1.to_owned();
+    (lines(&asked), lines(&shown))
+}
+
+#[tokio::test]
+async fn the_headers_are_those_that_are_sent() {
+    let body = Some(r#"{"message":"Hello"}"#);
+    for (settings, headers, expected) in [
+        (&[][..], &[][..], "accept-encoding: identity"),
+        (
+            &[("upstream.forwarded", "false")],
+            &["accept-language: de", "accept: text/event-stream"],
+            "accept-language: de",
+        ),
+        (
+            &[("upstream.forward_headers", "x-tenant"), ("upstream.forward_authorization", "true")],
+            &["x-tenant: 7", "accept-encoding: gzip", "x-user-id: mallory"],
+            "authorization: Bearer TOKEN",
+        ),
+        (&[("upstream.user_header", "x-who"), ("rest.prefix", "/v2")], &[], "x-who: anonymous"),
+    ] {
+        let mut explain = request("POST", "/api/chat", body);
+        explain.headers = headers.iter().map(ToString::to_string).collect();
+        let (sent, shown) = sent_and_shown(explain, settings).await;
+        assert_eq!(sent, shown);
+        assert!(sent.iter().any(|line| line == expected), "{expected}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_tokens_the_caller_is_who_everyone_is() {
+    let believed = |user: &str| {
+        let auth = Sources::new().set("test", "auth.mode", "none");
+        let auth = auth.set("test", "auth.anonymous_user", user).load().unwrap().config.auth;
+        let mut config = config(&[]);
+        config.auth = auth;
+        config
+    };
+    let chat = || request("POST", "/api/chat", Some(r#"{"message":"Hello"}"#));
+    let text = chat().explain(believed("grace")).await.unwrap();
+    assert!(text.contains("\nx-user-id: grace\n"), "{text}");
+    let of_path = request("POST", "/api/bob/chat", Some(r#"{"message":"Hello"}"#));
+    let text = of_path.explain(believed("grace")).await.unwrap();
+    assert!(text.contains("\nx-user-id: bob\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_body_is_read_from_a_file_within_bounds() {
+    let folder = std::env::temp_dir().join(format!("chatkit-rest-explain-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let of = |path: &str| request("POST", "/api/chat", Some(&format!("@{path}")));
+    std::fs::write(path("body.json"), r#"{"message":"Hello"}"#).unwrap();
+    let text = explained(of(&path("body.json")), &[]).await;
+    assert!(text.contains("Hello"), "{text}");
+    std::fs::File::create(path("large")).unwrap().set_len(MAX_BODY_BYTES + 1).unwrap();
+    for (of, said) in [
+        (of(&path("large")), "has more than 64 MiB, the most that is read"),
+        (of(&path("")), "is no regular file; expected one, or @- for standard input"),
+        (of(&path("nowhere")), "could not read "),
+        (of(&path("no\u{1b}[31mwhere")), "/no\\u{1b}[31mwhere: "),
+    ] {
+        let failure = of.explain(config(&[])).await.unwrap_err();
+        assert!(failure.to_string().contains(said), "{failure}");
+    }
+    #[cfg(unix)]
+    {
+        let fifo = path("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let failure = of(&fifo).explain(config(&[])).await.unwrap_err();
+        assert!(failure.to_string().contains("is no regular file"), "{failure}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn what_steers_a_terminal_is_escaped_where_it_is_printed() {
+    let text = "a\tb\n\u{1b}[1m\u{7f}\u{9b}\u{202e}\r\u{e9}";
+    let printed = "a\tb\n\\u{1b}[1m\\u{7f}\\u{9b}\\u{202e}\\u{d}\u{e9}";
+    assert_eq!(output::harmless(text), printed);
 }

@@ -110,7 +110,8 @@ pub(super) fn checks(
     Ok(())
 }
 
-/// Writes what would have been sent, but for what belongs to the connection.
+/// Writes what would have been sent, but for the host and the length, which are in the line above and the
+/// body.
 pub(super) fn sent(
     text: &mut String,
     config: &Config,
@@ -125,6 +126,10 @@ pub(super) fn sent(
     writeln!(text, "\nThe ChatKit server would be sent:\n\nPOST {to}")?;
     for (name, value) in &head.headers {
         writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
+    }
+    // Put on where it goes to another machine, in whatever `forward` sends.
+    if matches!(config.upstream.url, Upstream::Url(_)) {
+        writeln!(text, "accept-encoding: identity")?;
     }
     writeln!(text, "\n{}", String::from_utf8_lossy(body))
 }
