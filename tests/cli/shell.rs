@@ -66,6 +66,23 @@ fn the_manual_has_every_command() {
         let name = format!("chatkit\\-rest\\-{command}(1)");
         assert!(ran.out.contains(&name), "{name}\n{}", ran.out);
     }
+    for (words, page) in [
+        (&["check"][..], "check"),
+        (&["quarantine", "list"], "quarantine-list"),
+        (&["config", "schema"], "config-schema"),
+    ] {
+        let ran = run(&[&["man"], words].concat(), &[]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+        assert!(ran.out.contains(&format!(".TH chatkit-rest-{page} 1")), "{page}: {}", ran.out);
+        let synopsis = format!("\\fBchatkit\\-rest {}\\fR", words.join(" "));
+        assert!(ran.out.contains(&synopsis), "{synopsis}: {}", ran.out);
+    }
+    for words in [&["chekc"][..], &["check", "list"], &["check", "--directory", "."]] {
+        let ran = run(&[&["man"], words].concat(), &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{words:?}");
+    }
+    let ran = run(&["man", "chekc"], &[]);
+    assert!(ran.err.contains("there is no \"chekc\"; expected one of adopt, check"), "{}", ran.err);
     let directory = std::env::temp_dir().join(format!("chatkit-rest-man-{}", uuid::Uuid::new_v4()));
     std::fs::create_dir(&directory).unwrap();
     let ran = run(&["man", "--directory", directory.to_str().unwrap()], &[]);
