@@ -54,7 +54,8 @@ pub(super) fn key_file(
         Ok(text) => Some(text),
         Err(problem) => {
             let top = read.layers.top(name).map(|top| &top.value);
-            let shown = top.filter(|value| ValueShape::KeyFile.shows(value));
+            // A bare name may be a secret in the place of one, unless there is such a file.
+            let shown = top.filter(|value| ValueShape::KeyFile.shows(value) || path.exists());
             let file = shown.map_or_else(
                 || "the file (whose path is not shown, as it may be a secret)".to_owned(),
                 |path| format!("the file {}", path.shown(true)),

@@ -253,6 +253,12 @@ fn settings(layers: &Layers) -> Vec<Setting> {
         if top.origin != Origin::Default {
             let shown = match (key.shape, top.value.text()) {
                 (ValueShape::ApiKeys | ValueShape::Secret, _) => "(hidden)".into(),
+                // A bare name may be a secret in the place of one, unless there is such a file.
+                (ValueShape::KeyFile, Some(path))
+                    if !path.is_empty() && Path::new(path).is_file() =>
+                {
+                    top.value.shown(true)
+                }
                 (ValueShape::KeyFile, _) if !key.shape.shows(&top.value) => "(hidden)".into(),
                 // It was read, so there is no password in it; there may be a token in its query, or
                 // as a part of its path.

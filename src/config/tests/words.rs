@@ -82,6 +82,12 @@ fn a_path_that_was_read_is_shown_and_what_may_be_a_secret_is_not() {
     let path = file.path.to_str().unwrap();
     let loaded = Sources::new().set("test", "auth.secret_file", path).load().unwrap();
     assert_eq!(loaded.settings[0].shown, format!("{path:?}"));
+    // Tests run in the package's folder.
+    let loaded = Sources::new().set("test", "auth.secret_file", "LICENSE-MIT").load().unwrap();
+    assert_eq!(loaded.settings[0].shown, "\"LICENSE-MIT\"");
+    let said =
+        Sources::new().set("test", "auth.secret_file", "src").load().unwrap_err().to_string();
+    assert!(said.contains("the file \"src\" can't be used: Is a directory"), "{said}");
     // It doesn't count, and so nobody has read it.
     let loaded = complete().toml("x.toml", "[auth]\nsecret_file = \"planted\"").load().unwrap();
     assert!(loaded.settings.iter().all(|setting| setting.shown == "(hidden)"));
