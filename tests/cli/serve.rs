@@ -16,8 +16,12 @@ struct Serving {
 
 impl Serving {
     fn start(variables: &[(&str, &str)]) -> Self {
+        Self::with_store("memory:", variables)
+    }
+
+    fn with_store(store: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", "memory:"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--store", store])
             .env_clear()
             .env("CHATKIT_REST__AUTH__SECRET", SECRET)
             .envs(variables.iter().copied())
@@ -143,4 +147,23 @@ fn a_chatkit_server_is_recognised_and_the_admin_listener_told() {
     assert!(get(admin, "/readyz").ends_with("{\"status\":\"ready\"}"));
     let pages = "no page of another origin may call";
     assert!(serving.log.contains(pages), "{}", serving.log);
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_second_process_on_one_file_is_told_what_holds_for_both() {
+    const SHARED: &str = "session store: another process has it open as well";
+    let folder = std::env::temp_dir().join(format!("chatkit-rest-second-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let store = format!("sqlite:{}", folder.join("a.db").display());
+    let mut first = Serving::with_store(&store, &[("CHATKIT_REST__UPSTREAM__URL", "embedded")]);
+    first.address();
+    let mut second = Serving::with_store(&store, &[("CHATKIT_REST__UPSTREAM__URL", "embedded")]);
+    let line = second.line(SHARED);
+    assert!(line.contains("requests a minute and open streams for each by itself"), "{line}");
+    second.address();
+    assert!(!first.log.contains(SHARED), "{}", first.log);
+    assert_eq!(second.log.matches(SHARED).count(), 1, "{}", second.log);
+    drop((first, second));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

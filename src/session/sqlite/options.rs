@@ -79,6 +79,14 @@ impl SqliteOptions {
             let path = path.display();
             Error::io(format!("could not lock {path}{}, beside the store", locks::SUFFIX), error)
         })?;
+        // Said, because two gateways are started on one file by mistake, too.
+        if places.has_others().unwrap_or_default() {
+            tracing::info!(
+                "session store: another process has it open as well, as during a rolling restart: the \
+                 limits of sessions and messages hold for all of them together, requests a minute and \
+                 open streams for each by itself"
+            );
+        }
         let files = if self.nameless { None } else { Some(Files::of(&path)) };
         let files = files.transpose().map_err(|error| {
             Error::io(format!("could not find the session store {}", path.display()), error)

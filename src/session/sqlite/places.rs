@@ -124,6 +124,10 @@ pub(super) enum Seen {
     Nobody,
 }
 
+/// What is lost without locks.
+const UNSEEN: &str = "processes that have it open at once don't see one another: the limit of messages \
+                      doesn't count those of the others in flight";
+
 impl Places {
     /// Shows itself to others that have the store at `path` open.
     ///
@@ -133,16 +137,14 @@ impl Places {
     /// If the file of locks can't be opened or locked, or too many have it open.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if !Locks::EXIST {
+            tracing::info!("session store: on this system, {UNSEEN}");
             return Ok(Self::default());
         }
         for _ in 0..KNOCKS {
             let locks = Locks::open(path)?;
             let door = match locks.try_lock(DOOR) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                    tracing::warn!(
-                        "session store: no locks here that other processes see: if several have it \
-                         open, the limit of messages doesn't count those of the others in flight"
-                    );
+                    tracing::warn!("session store: on this file system, {UNSEEN}");
                     return Ok(Self::default());
                 }
                 door => door?,
@@ -203,7 +205,9 @@ impl Places {
         }
     }
 
-    fn has_others(&self) -> io::Result<bool> {
+    /// Tells whether others have it open: other processes, or this one a second time. False where the
+    /// system has no locks to tell by.
+    pub(super) fn has_others(&self) -> io::Result<bool> {
         let locks = self.locks.as_ref();
         locks.map_or(Ok(false), |locks| Ok(locks.locked(&ALL_NUMBERS)?.is_some()))
     }
