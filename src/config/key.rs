@@ -179,7 +179,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.write_timeout", "60s", TIMEOUT,
         "for a client to take at least 1 KiB of what waits for it"),
     key("server.drain_timeout", "25s", SPAN,
-        "open streams may take this long to end after SIGTERM; then they are cut"),
+        "open streams may take this long to end after SIGTERM, SIGINT or SIGHUP; then they are cut"),
     key("server.max_connections", "20000", AT_LEAST_1,
         "client connections at once"),
     key("server.max_header_bytes", "65536", ValueShape::Count(1024, 1 << 20),
