@@ -47,6 +47,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `authenticate`, `limit`, `route`, `validate`, `session`, `operation`, `stream`, `forward` | that room |
+//! | `postgres` | sessions in a database that several gateways share: [`session::PostgresStore`] |
 //! | `sqlite` | sessions in a file: [`session::SqliteStore`] |
 //! | `store-contract` | what every session store promises, as tests of one of your own: [`session::contract`] |
 //! | `embedded` | a ChatKit server in this process: [`embedded`] |
@@ -113,6 +114,7 @@
 #![cfg_attr(not(feature = "validate"), doc = "\n[`validate`]: #features")]
 #![cfg_attr(not(feature = "session"), doc = "\n[`session`]: #features")]
 #![cfg_attr(not(feature = "store-contract"), doc = "\n[`session::contract`]: #features")]
+#![cfg_attr(not(feature = "postgres"), doc = "\n[`session::PostgresStore`]: #features")]
 #![cfg_attr(not(feature = "sqlite"), doc = "\n[`session::SqliteStore`]: #features")]
 #![cfg_attr(
     not(feature = "operation"),

@@ -10,8 +10,8 @@
 //! first message, the right to bind the thread that it makes. The claim settles itself when it
 //! is dropped, so a run that fails, is cut or is cancelled leaves a session that can go on.
 //!
-//! Two stores come with the crate: [`MemoryStore`] for tests and embedding, and `SqliteStore`
-//! (feature `sqlite`). The contract for others is [`SessionStore`]'s documentation, and its promises are
+//! Three stores come with the crate: [`MemoryStore`] for tests and embedding, `SqliteStore` (feature
+//! `sqlite`), and `PostgresStore` for several machines (feature `postgres`). The contract for others is [`SessionStore`]'s documentation, and its promises are
 //! tests of any store (feature `store-contract`); an example is `examples/own_store.rs`.
 //!
 //! A service that holds a key is no user. It is admitted to the OpenAI-compatible API, where it
@@ -44,6 +44,8 @@ mod memory;
 #[cfg(feature = "operation")]
 mod needs;
 mod pages;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quarantine;
 mod record;
 #[cfg(feature = "sqlite")]
@@ -83,6 +85,8 @@ pub(crate) use needs::Needs;
 pub use pages::{
     PlacedSession, SessionPlace, SessionSummary, SessionsPage, ThreadPlace, ThreadsPage,
 };
+#[cfg(feature = "postgres")]
+pub use postgres::{Migrated, PostgresOptions, PostgresStore};
 pub use quarantine::{Found, Newcomer, QuarantinedThread, Released, Reuse};
 pub use record::{
     ConversationId, ConversationIds, MessageCount, Ownership, SessionId, SessionRecord, ThreadId,

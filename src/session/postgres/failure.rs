@@ -1,0 +1,132 @@
+//! Why the database didn't do what it was asked to. No text has a secret or a parameter in it.
+
+use std::error::Error as _;
+use std::fmt;
+
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use tokio_postgres::error::SqlState;
+
+use crate::error::BoxError;
+
+/// What became of a call that failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// All connections are in use, and none was given back in time.
+    Exhausted,
+    /// None could be made: nothing was sent.
+    Connect(String),
+    /// It was sent, and nobody knows whether it was done.
+    Lost(String),
+    /// It was sent and not answered in time: the same.
+    TimedOut,
+    /// The database says that it did nothing.
+    Refused { code: SqlState, message: String },
+    /// It answered something else than a store does.
+    Malformed(BoxError),
+}
+
+impl Failure {
+    /// Tells whether it may have been done.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::TimedOut | Self::Malformed(_))
+    }
+
+    /// Says the same of two statements, of which this is the first's and the other may have been done.
+    pub(super) fn of_both(self) -> Self {
+        match self {
+            Self::Refused { code, message } => Self::Lost(format!("{message} ({})", code.code())),
+            other => other,
+        }
+    }
+
+    /// Tells whether it was not done, and may be when it is asked for again.
+    pub(super) fn was_in_the_way(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => [
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                // Of a statement that was prepared before somebody migrated.
+                SqlState::FEATURE_NOT_SUPPORTED,
+            ]
+            .contains(code),
+            Self::Exhausted
+            | Self::Connect(_)
+            | Self::Lost(_)
+            | Self::TimedOut
+            | Self::Malformed(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exhausted => f.write_str(
+                "all connections to the database are in use; raise pool_size if that goes on",
+            ),
+            Self::Connect(why) => write!(f, "could not connect to the database: {why}"),
+            Self::Lost(why) => write!(f, "the connection to the database was lost: {why}"),
+            Self::TimedOut => f.write_str("the database did not answer in time"),
+            Self::Refused { code, message } => {
+                write!(f, "the database refused: {message} ({})", code.code())?;
+                if *code == SqlState::INVALID_SQL_STATEMENT_NAME {
+                    f.write_str("; behind a pooler in transaction mode, say so")?;
+                }
+                Ok(())
+            }
+            Self::Malformed(why) => write!(f, "the database answered something else: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<tokio_postgres::Error> for Failure {
+    /// Takes that of a statement.
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            // Cancelled because it took too long, which undoes it.
+            Some(refused) if *refused.code() == SqlState::QUERY_CANCELED => Self::Refused {
+                code: SqlState::QUERY_CANCELED,
+                message: "the statement took too long".to_owned(),
+            },
+            // Whoever shuts the database down may do so after a commit and before its answer.
+            Some(refused) if refused.code().code().starts_with("57P") => {
+                Self::Lost(refused.message().to_owned())
+            }
+            Some(refused) => Self::Refused {
+                code: refused.code().clone(),
+                message: refused.message().to_owned(),
+            },
+            None => Self::Lost(describe(&error)),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        let slow = || Self::Connect("it did not answer in time".to_owned());
+        match error {
+            PoolError::Timeout(TimeoutType::Wait) => Self::Exhausted,
+            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => slow(),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::Connect(describe(&error))
+            }
+            PoolError::PostCreateHook(HookError::Message(_)) => slow(),
+            PoolError::Closed | PoolError::NoRuntimeSpecified => {
+                Self::Connect("the store is closed".to_owned())
+            }
+        }
+    }
+}
+
+/// Says what went wrong, without the details and hints of the database, which may have values in them.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(refused) = error.as_db_error() {
+        return format!("{} ({})", refused.message(), refused.code().code());
+    }
+    match error.source() {
+        Some(source) => crate::error::chain(source),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,145 @@
+//! What runs left, until it is written.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::rows::{self, Stored, stored_count, uuid};
+use crate::principal::UserId;
+use crate::session::record::SessionId;
+use crate::session::store::{RunId, Settlement, whole_microseconds};
+
+/// What a run left.
+pub(super) struct Left {
+    /// None if nobody knows.
+    pub(super) session: Option<SessionId>,
+    /// Whose run it was.
+    pub(super) user_id: UserId,
+    pub(super) run: RunId,
+    pub(super) settlement: Settlement,
+    /// Whether the run may begin yet, so that it is to be settled once more, later.
+    pub(super) may_begin: bool,
+    is_written: AtomicBool,
+    written: Notify,
+}
+
+impl Left {
+    pub(super) fn new(
+        session: Option<SessionId>,
+        user_id: UserId,
+        run: RunId,
+        settlement: Settlement,
+        may_begin: bool,
+    ) -> Self {
+        let (is_written, written) = (AtomicBool::new(false), Notify::new());
+        Self { session, user_id, run, settlement, may_begin, is_written, written }
+    }
+
+    /// Makes the same once more, for later.
+    pub(super) fn again(&self) -> Self {
+        let Self { session, user_id, run, settlement, .. } = self;
+        Self::new(*session, user_id.clone(), *run, settlement.clone(), false)
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.is_written.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_written(&self) {
+        self.is_written.store(true, Ordering::Release);
+        self.written.notify_waiters();
+    }
+
+    /// Waits until it is written.
+    pub(super) async fn written(&self) {
+        loop {
+            let written = self.written.notified();
+            if self.is_written() {
+                return;
+            }
+            written.await;
+        }
+    }
+
+    /// Tells whether it is a run's that was in flight when the session was read, so that what it left was
+    /// not in the row.
+    pub(super) fn is_behind(&self, session: &Stored) -> bool {
+        self.session == Some(session.record.id)
+            && session.in_flight.contains(&uuid(self.run.as_bytes()))
+    }
+
+    /// Does to a session what the database will; `false` if it goes.
+    pub(super) fn apply(&self, session: &mut Stored) -> bool {
+        let Settlement { messages, title, touched_at, discard_unbound } = &self.settlement;
+        let run = uuid(self.run.as_bytes());
+        let record = &mut session.record;
+        if *discard_unbound && record.thread_id.is_none() && session.lease_run == Some(run) {
+            return false;
+        }
+        record.message_count = rows::plus(record.message_count, *messages);
+        if let Some(title) = title {
+            record.title.clone_from(title);
+        }
+        if let Some(touched_at) = touched_at {
+            record.updated_at = record.updated_at.max(whole_microseconds(*touched_at));
+        }
+        true
+    }
+}
+
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Left").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// What several left, as a statement takes it.
+pub(super) struct Batch<'a> {
+    gateway: Uuid,
+    sessions: Vec<Option<Uuid>>,
+    runs: Vec<Uuid>,
+    messages: Vec<i64>,
+    titled: Vec<bool>,
+    titles: Vec<Option<&'a [u8]>>,
+    touched_at: Vec<Option<i64>>,
+    discard: Vec<bool>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(gateway: Uuid, lefts: impl Iterator<Item = &'a Left> + Clone) -> Self {
+        let settled = || lefts.clone().map(|left| &left.settlement);
+        let id = |left: &Left| left.session.map(|id| uuid(id.as_bytes()));
+        let title =
+            |settled: &'a Settlement| settled.title.as_ref()?.as_ref().map(String::as_bytes);
+        Self {
+            gateway,
+            sessions: lefts.clone().map(id).collect(),
+            runs: lefts.clone().map(|left| uuid(left.run.as_bytes())).collect(),
+            messages: settled().map(|settled| stored_count(settled.messages)).collect(),
+            titled: settled().map(|settled| settled.title.is_some()).collect(),
+            titles: settled().map(title).collect(),
+            touched_at: settled()
+                .map(|settled| settled.touched_at.map(Timestamp::as_microsecond))
+                .collect(),
+            discard: settled().map(|settled| settled.discard_unbound).collect(),
+        }
+    }
+
+    /// Gives the parameters.
+    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 8] {
+        [
+            &self.gateway,
+            &self.sessions,
+            &self.runs,
+            &self.messages,
+            &self.titled,
+            &self.titles,
+            &self.touched_at,
+            &self.discard,
+        ]
+    }
+}

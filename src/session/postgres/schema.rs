@@ -1,0 +1,195 @@
+//! The schema and its migrations.
+
+use tokio_postgres::Client;
+
+use super::failure::Failure;
+use super::link::Place;
+use super::options::PostgresOptions;
+use super::store::PostgresStore;
+use crate::error::Error;
+
+/// Entry *n* brings a schema from version *n* to version *n + 1*; a released entry never changes.
+const MIGRATIONS: [&str; 3] = [
+    include_str!("sql/1_tables.sql"),
+    include_str!("sql/2_runs.sql"),
+    include_str!("sql/3_sessions.sql"),
+];
+
+/// The version that the migrations end with.
+pub(super) const VERSION: i32 = 3;
+
+const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
+
+/// What [`PostgresStore::migrate`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migrated {
+    /// The version that the schema had; 0 if there was none.
+    pub from: u32,
+    /// The version that it has.
+    pub to: u32,
+}
+
+impl PostgresStore {
+    /// Makes the schema, or brings it to the version that this program knows. Programs that do it at once
+    /// wait for each other.
+    ///
+    /// # Errors
+    /// If the database can't be reached, is newer, or refuses.
+    pub async fn migrate(options: PostgresOptions) -> Result<Migrated, Error> {
+        options.check()?;
+        migrate(&Place::new(&options)?, &options).await
+    }
+
+    /// Writes what each step is in SQL, for whoever may not let a program do it. The name of the schema
+    /// is taken as it is, in quotes.
+    pub fn migrations(schema: &str) -> Vec<String> {
+        let quoted = quoted(schema);
+        let mut version = 0;
+        let step = |text| {
+            version += 1;
+            let step = step(schema, text, version);
+            format!("BEGIN;\n{}{step}COMMIT;\n", before(&quoted))
+        };
+        MIGRATIONS.into_iter().map(step).collect()
+    }
+}
+
+/// Brings the schema to [`VERSION`].
+pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<Migrated, Error> {
+    let failed = |failure: Failure| {
+        Error::store(format!("could not prepare the database {}", options.shown()), failure)
+    };
+    let client = place.connect(options.connect_timeout).await.map_err(failed)?;
+    let from = version(&client, &options.schema).await.map_err(failed)?;
+    if from > VERSION {
+        return Err(newer(options, from));
+    }
+    if from == VERSION {
+        return Ok(migrated(from));
+    }
+    let locked = locked(&client, options).await;
+    if let Err(Stopped::Failed(_)) = &locked {
+        // What was begun is undone, at the latest when the connection ends.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    match locked {
+        Ok(from) => Ok(migrated(from)),
+        Err(Stopped::Newer(version)) => Err(newer(options, version)),
+        Err(Stopped::Failed(failure)) => Err(failed(failure)),
+    }
+}
+
+enum Stopped {
+    Newer(i32),
+    Failed(Failure),
+}
+
+impl From<tokio_postgres::Error> for Stopped {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Migrates in one transaction, which a pooler gives one connection, and gives the version before it.
+async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopped> {
+    let schema = &options.schema;
+    client
+        .batch_execute(&format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('chatkit-rest {schema}', 0))"
+        ))
+        .await?;
+    let from = version(client, schema).await.map_err(Stopped::Failed)?;
+    if from > VERSION {
+        client.batch_execute("ROLLBACK").await?;
+        return Err(Stopped::Newer(from));
+    }
+    if from == 0 {
+        // Whoever may not make schemas may have been given one, which `IF NOT EXISTS` is no help with.
+        let make = format!(
+            "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN
+                CREATE SCHEMA \"{schema}\"; END IF; END $$;"
+        );
+        client.batch_execute(&make).await?;
+    }
+    for (text, version) in MIGRATIONS.into_iter().zip(1..).filter(|(_, version)| *version > from) {
+        client.batch_execute(&step(schema, text, version)).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(from)
+}
+
+/// Asks for the version of the schema: 0 if there is none.
+async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
+    let sql = format!("SELECT max(version) FROM \"{schema}\".migration");
+    // Asked for first: a transaction in which a statement failed is of no more use.
+    let there = format!("SELECT to_regclass('\"{schema}\".migration') IS NOT NULL");
+    if !client
+        .query_typed(&there, &[])
+        .await?
+        .first()
+        .is_some_and(|row| matches!(row.try_get(0), Ok(true)))
+    {
+        return Ok(0);
+    }
+    let rows = client.query_typed(&sql, &[]).await?;
+    let version: Option<Option<i32>> = rows.first().map(|row| row.try_get(0)).transpose()?;
+    Ok(version.flatten().unwrap_or(0))
+}
+
+/// What comes before the first step where the schema may not be there.
+fn before(quoted: &str) -> String {
+    format!("CREATE SCHEMA IF NOT EXISTS {quoted};\n")
+}
+
+/// Writes a step, to be done in a transaction.
+fn step(schema: &str, text: &str, version: i32) -> String {
+    let quoted = quoted(schema);
+    let first = match version {
+        1 => {
+            "CREATE TABLE migration (
+    version integer PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+"
+        }
+        _ => "",
+    };
+    format!(
+        "SET LOCAL search_path TO {quoted}, pg_temp;\n{first}{text}\
+        INSERT INTO migration (version) VALUES ({version});\n"
+    )
+}
+
+fn quoted(schema: &str) -> String {
+    format!("\"{}\"", schema.replace('"', "\"\""))
+}
+
+fn migrated(from: i32) -> Migrated {
+    Migrated { from: from.unsigned_abs(), to: VERSION.unsigned_abs() }
+}
+
+fn newer(options: &PostgresOptions, version: i32) -> Error {
+    let refusal = format!(
+        "its schema {} has version {version}, which a newer gateway made: this one knows {VERSION}",
+        options.schema
+    );
+    Error::store(format!("could not use the database {}", options.shown()), refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_a_transaction_in_its_schema() {
+        let steps = PostgresStore::migrations("some_where");
+        assert_eq!(steps.len(), MIGRATIONS.len());
+        for (number, step) in steps.iter().enumerate() {
+            assert!(step.starts_with("BEGIN;\n") && step.ends_with("COMMIT;\n"), "{step}");
+            assert!(step.contains("SET LOCAL search_path TO \"some_where\", pg_temp;"), "{step}");
+            assert!(step.contains(&format!("VALUES ({});", number + 1)), "{step}");
+        }
+        assert!(PostgresStore::migrations("a\"b")[0].contains("\"a\"\"b\""));
+    }
+}
