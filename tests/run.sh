@@ -3,7 +3,7 @@
 # servers, which are installed first (see tests/live/setup.sh). Arguments are passed to `cargo test`.
 #
 # A test that fails doesn't keep the others from being run; the last lines say what failed. Where
-# Python, Node.js, Chromium, zsh or their packages are missing, what needs them is skipped and said to be: a test
+# Python, Node.js, Chromium, zsh, PgBouncer or their packages are missing, what needs them is skipped and said to be: a test
 # panics with `skipped: WHAT: WHY`, which is no failure here, unless CI is set, as CI systems do.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -35,6 +35,10 @@ install openapi tests/openapi/setup.sh
 install chromium tests/browser/setup.sh
 # What the manual is pasted into.
 install zsh tests/readme/setup.sh
+# A database for many gateways, and what stands between.
+for server in postgres pgbouncer; do
+    install "$server" tests/postgres/setup.sh "$server"
+done
 # What makes the packages.
 install packages packaging/setup.sh
 # The tests with these don't try again.

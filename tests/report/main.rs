@@ -30,7 +30,8 @@ fn project(name: &str, missing: Option<&str>) -> PathBuf {
             &fs::read_to_string(tests.join(script)).unwrap(),
         );
     }
-    for setup in ["tests/live", "tests/openapi", "tests/browser", "tests/readme", "packaging"] {
+    let (servers, readers) = (["tests/live", "tests/postgres"], ["tests/openapi", "tests/browser"]);
+    for setup in servers.into_iter().chain(readers).chain(["tests/readme", "packaging"]) {
         write(&project.join(setup).join("setup.sh"), "#!/usr/bin/env bash\n");
     }
     if let Some(why) = missing.and_then(|line| line.split(": ").nth(1)) {

