@@ -14,6 +14,7 @@
 )]
 
 mod cluster;
+mod contract;
 mod guarded;
 #[path = "../journey/support/place.rs"]
 mod place;

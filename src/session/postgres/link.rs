@@ -45,10 +45,12 @@ impl Place {
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
         let mut config = options.config.clone();
         config.connect_timeout(options.connect_timeout);
-        let tls = match config.get_ssl_mode() {
-            SslMode::Disable => None,
-            // Prefer, require, and what there may be one day.
-            _ => Some(tls::connector(options.ca.as_deref())?),
+        let tls = match (config.get_ssl_mode(), &options.ca) {
+            (SslMode::Disable, _) => None,
+            // Where nothing is trusted nothing could be verified, and it may do without.
+            (SslMode::Prefer, None) => tls::connector(None).ok(),
+            // Also what there may be one day.
+            (_, ca) => Some(tls::connector(ca.as_deref())?),
         };
         Ok(Self { config, tls })
     }
