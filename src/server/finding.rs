@@ -497,7 +497,8 @@ mod tests {
             Finding::Unreached => Finding::Slow,
             Finding::Slow => Finding::BadCertificate,
             Finding::BadCertificate => Finding::NoTls,
-            Finding::NoTls => Finding::NoHttp,
+            Finding::NoTls => Finding::TlsFailed,
+            Finding::TlsFailed => Finding::NoHttp,
             Finding::NoHttp => Finding::HungUp,
             Finding::HungUp => return None,
         })
