@@ -1,7 +1,7 @@
 //! Shows a page of a conversation's messages, for which the upstream is asked once.
 //!
 //! Pages go from the newest to the oldest, and messages of a page from the oldest to the newest.
-//! A page is fifty of the upstream's items, less the oldest that are part of a turn which begins
+//! A page is as many of the upstream's items as are asked for, less the oldest that are part of a turn which begins
 //! before them: what was done is shown with what was said of it, so a turn is not to be torn.
 
 use http::Method;
@@ -13,7 +13,6 @@ use super::turns::{self, ChatMessage};
 use crate::chatkit::threads::{self, UpstreamPage, Whereabouts};
 use crate::chatkit::upstream::UpstreamFailure;
 use crate::chatkit::{ChatKit, ChatKitBody, envelope};
-use crate::operation::fields::string_at;
 use crate::operation::reply;
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
@@ -21,13 +20,17 @@ use crate::rejection::{Code, Rejection};
 use crate::session::{Conversation, Desk, Needs};
 use crate::surface::Surface;
 
-/// The items of a page.
-const PAGE_ITEMS: i64 = 50;
+/// The items of a page, unless it is said how many.
+const DEFAULT_LIMIT: u64 = 50;
+
+/// The most items of a page.
+const MAX_LIMIT: u64 = 100;
 
 pub(crate) struct GetConversation;
 
 pub(crate) struct Call {
     conversation: Box<str>,
+    limit: i64,
     after: Option<String>,
 }
 
@@ -54,8 +57,8 @@ impl Operation for GetConversation {
         tag: "Chat",
         summary: "Read a conversation",
         description: "The first page has the newest messages, and `next` leads to older ones; within a page \
-             the oldest comes first. A page is what is in up to 50 of the chat server's items, so \
-             it may have fewer messages, and none, though there are more.",
+             the oldest comes first. A page is what is in up to `limit` of the chat server's items, \
+             so it may have fewer messages, and none, though there are more.",
         links: &[],
     };
 
@@ -63,9 +66,10 @@ impl Operation for GetConversation {
     type Grant = Conversation;
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
-        let value = read.query(&["limit", "after"])?;
-        let after = string_at(&value, "after").filter(|after| !after.is_empty());
-        Ok(Call { conversation: read.conversation(), after })
+        let (limit, after) = read.page(DEFAULT_LIMIT, MAX_LIMIT)?;
+        // It is 100 at most.
+        let limit = i64::try_from(limit).unwrap_or_default();
+        Ok(Call { conversation: read.conversation(), limit, after })
     }
 
     async fn admit(
@@ -79,7 +83,7 @@ impl Operation for GetConversation {
     async fn answer<S: ChatKit<R>, R: ChatKitBody>(
         mut exchange: Exchange<S>,
         conversation: Conversation,
-        _: Call,
+        call: Call,
     ) -> Reply<R> {
         let Conversation { record, cursors, after, .. } = &conversation;
         let summary = Summary::from(&conversation);
@@ -93,7 +97,7 @@ impl Operation for GetConversation {
             });
         };
         let upstream = &mut exchange.upstream;
-        let request = envelope::page(Some(thread_id), PAGE_ITEMS, false, after.as_deref());
+        let request = envelope::page(Some(thread_id), call.limit, false, after.as_deref());
         let answer = match upstream.json(request).await {
             Ok(answer) => answer,
             // Some servers fail on a cursor that they have forgotten.
