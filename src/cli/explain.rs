@@ -69,8 +69,8 @@ pub(super) struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 
-    /// Who is calling; if not given, the user whom the path names, or else ada, or auth.anonymous_user
-    /// where auth.mode is none
+    /// Who is calling; if not given, the user whom the path names, or else ada, or `auth.anonymous_user`
+    /// where `auth.mode` is none
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 

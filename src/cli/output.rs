@@ -35,9 +35,9 @@ pub(super) fn harmless(text: &str) -> String {
     };
     text.chars().fold(String::with_capacity(text.len()), |mut harmless, c| {
         if steers(c) {
-            harmless.extend(c.escape_unicode())
+            harmless.extend(c.escape_unicode());
         } else {
-            harmless.push(c)
+            harmless.push(c);
         }
         harmless
     })

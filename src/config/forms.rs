@@ -219,7 +219,7 @@ fn between(mut low: u64, high: u64) -> String {
         // As many of the last digits as may be any, at this number.
         let mut block = 1;
         let mut any = 0;
-        while low >= block * 10 && low % (block * 10) == 0 && high - low >= block * 10 - 1 {
+        while low >= block * 10 && low.is_multiple_of(block * 10) && high - low >= block * 10 - 1 {
             block *= 10;
             any += 1;
         }

@@ -119,15 +119,14 @@ fn web_url(text: &str) -> Result<Uri, String> {
 /// Checks what stands in a URL before its path: a host, an IPv6 address in brackets, a port or none.
 fn check_host(authority: &str) -> Result<(), String> {
     let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (is_host, rest) = match bracketed {
-        Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
-        None => {
-            let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            if name.is_empty() {
-                return Err("has no host".into());
-            }
-            (!name.contains(['[', ']']), rest)
+    let (is_host, rest) = if let Some((address, rest)) = bracketed {
+        (address.parse::<Ipv6Addr>().is_ok(), rest)
+    } else {
+        let (name, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        if name.is_empty() {
+            return Err("has no host".into());
         }
+        (!name.contains(['[', ']']), rest)
     };
     if !is_host {
         return Err("has brackets around what is no IPv6 address".into());
