@@ -51,6 +51,8 @@ mod record;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+#[cfg(feature = "sqlite")]
+mod transfer;
 
 #[cfg(feature = "operation")]
 pub(crate) use admitted::store_down;
@@ -98,3 +100,5 @@ pub use store::{
     Directory, NewConversation, NewSession, OnThread, Owned, RunId, RunStart, Runs, SessionKey,
     SessionStore, Sessions, Settlement, StoreFuture, Uncounted,
 };
+#[cfg(feature = "sqlite")]
+pub use transfer::{CopiedTable, CopyEnd, CopyProgress, CopyStep, copy_store};

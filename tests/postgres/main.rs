@@ -15,11 +15,18 @@
 
 mod cluster;
 mod contract;
+mod copies;
 mod guarded;
 #[path = "../journey/support/place.rs"]
 mod place;
 mod pooler;
 mod servers;
+#[path = "../stores"]
+#[allow(dead_code, reason = "what those tests need besides")]
+mod stored {
+    pub(crate) mod filling;
+    pub(crate) mod support;
+}
 
 /// Asks until it is so; for what nobody tells of.
 #[allow(clippy::disallowed_methods, reason = "what is outside of the process tells nobody")]

@@ -41,7 +41,7 @@ fn thread_id(entry: &Adoption) -> &str {
 }
 
 /// Another process that has the store open, until it is dropped.
-struct Other {
+pub(crate) struct Other {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -49,7 +49,7 @@ struct Other {
 
 impl Other {
     /// Comes back when it is open there, with whether that process was alone with it.
-    fn open(path: &Path) -> (Self, bool) {
+    pub(crate) fn open(path: &Path) -> (Self, bool) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "alone::other", "--ignored", "--nocapture"])
             .env(FILE, path)

@@ -2,7 +2,8 @@
 //!
 //! `chatkit_rest::session::contract` has a function for each promise of `SessionStore`; here each becomes
 //! a test of each store. What only the SQLite store promises is in `sqlite`, what happens to it when its
-//! process is killed in `killed`, what when others come while much is written in `alone`, and what is
+//! process is killed in `killed`, what when others come while much is written in `alone`, what becomes of it
+//! in another store in `copies`, and what is
 //! limited across processes in `shared`.
 
 #![allow(
@@ -13,6 +14,8 @@
 )]
 
 mod alone;
+mod copies;
+mod filling;
 mod killed;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod shared;

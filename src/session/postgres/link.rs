@@ -18,7 +18,7 @@ use tokio_postgres::{Config, NoTls, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::{Failure, describe};
-use super::options::PostgresOptions;
+use super::options::{NAME, PostgresOptions};
 use super::statements::{Sql, Statements};
 use super::tls;
 use crate::error::Error;
@@ -45,6 +45,10 @@ impl Place {
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
         let mut config = options.config.clone();
         config.connect_timeout(options.connect_timeout);
+        // Whoever looks at the database's connections finds those of a schema.
+        if config.get_application_name() == Some(NAME) {
+            config.application_name(format!("{NAME} {}", options.schema));
+        }
         let tls = match (config.get_ssl_mode(), &options.ca) {
             (SslMode::Disable, _) => None,
             // Where nothing is trusted nothing could be verified, and it may do without.

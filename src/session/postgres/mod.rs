@@ -8,6 +8,7 @@
 //! - [`link`]: connections, and what a call may take of time.
 //! - [`ledger`]: what this opening of the store knows of its own runs. What they leave is applied in
 //!   memory at once, and written a moment later by [`background`], or along with a call that is to see it.
+//! - [`transfer`]: what is read and written when a store is copied.
 //! - The rest is the store's contract, a file for each part.
 //!
 //! A run counts while its gateway is alive: one that has runs says so every five seconds, and is gone when
@@ -34,7 +35,11 @@ mod statements;
 mod store;
 mod tasks;
 mod tls;
+#[cfg(feature = "sqlite")]
+mod transfer;
 
 pub use options::PostgresOptions;
 pub use schema::Migrated;
 pub use store::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub(in crate::session) use transfer::PostgresEnd;

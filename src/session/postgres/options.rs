@@ -9,6 +9,9 @@ use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
 use crate::error::Error;
 
+/// What connections are called unless the URL says another name, before the schema's.
+pub(super) const NAME: &str = "chatkit-rest";
+
 /// How to open a [`PostgresStore`](super::PostgresStore).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -60,7 +63,7 @@ impl PostgresOptions {
             return Err(invalid("asks for channel_binding=require without TLS: set sslmode"));
         }
         if config.get_application_name().is_none() {
-            config.application_name("chatkit-rest");
+            config.application_name(NAME);
         }
         // Whoever drops a connection while nothing is said may not say so.
         if !plain.contains("keepalives_idle=") {

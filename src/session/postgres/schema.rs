@@ -120,7 +120,7 @@ async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopp
 }
 
 /// Asks for the version of the schema: 0 if there is none.
-async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
+pub(super) async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
     let sql = format!("SELECT max(version) FROM \"{schema}\".migration");
     // Asked for first: a transaction in which a statement failed is of no more use.
     let there = format!("SELECT to_regclass('\"{schema}\".migration') IS NOT NULL");

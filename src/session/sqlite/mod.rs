@@ -14,6 +14,7 @@
 //! - `tally`: what is known of a session beyond its row: runs in flight, and what runs that
 //!   ended have left to be written.
 //! - `places`: what processes tell one another of that, by `locks` on bytes of a file.
+//! - `transfer`: what is read and written when a store is copied.
 //! - `watch`: the thread that looks for other processes.
 //!
 //! Order rests on two rules. The writer takes the whole queue *and* everything that has been
@@ -43,8 +44,10 @@ mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod watch;
 mod writer;
 
 pub use options::SqliteOptions;
 pub use store::SqliteStore;
+pub(in crate::session) use transfer::SqliteEnd;

@@ -115,6 +115,27 @@ pub(super) fn check_usable(path: &Path, busy_timeout: Duration) -> Result<(), Er
 /// If there is none, or it can't be read within `busy_timeout`, or belongs to another program or to
 /// another version.
 pub(super) fn open_current(path: &Path, busy_timeout: Duration) -> Result<Connection, Error> {
+    let (connection, version) = open_known(path, busy_timeout)?;
+    if version < VERSION {
+        let refusal = format!(
+            "its version is {version}: a newer gateway, which knows {VERSION}, has to open it first, or \
+             chatkit-rest migrate"
+        );
+        let failed = format!("could not use the session store {}", path.display());
+        return Err(Error::store(failed, refusal));
+    }
+    Ok(connection)
+}
+
+/// Gives the version of the file, which is only read.
+///
+/// # Errors
+/// As [`open_current`], but for an older version.
+pub(super) fn version(path: &Path, busy_timeout: Duration) -> Result<u32, Error> {
+    open_known(path, busy_timeout).map(|(_, version)| version)
+}
+
+fn open_known(path: &Path, busy_timeout: Duration) -> Result<(Connection, u32), Error> {
     let failed = |what: &str| format!("could not {what} the session store {}", path.display());
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, busy_timeout)
         .map_err(|error| Error::store(failed("open"), error))?;
@@ -123,13 +144,7 @@ pub(super) fn open_current(path: &Path, busy_timeout: Duration) -> Result<Connec
         .map_err(read_failed)?
         .map_err(|refusal| Error::store(failed("use"), refusal))?;
     let version: u32 = pragma(&connection, "user_version").map_err(read_failed)?;
-    if version < VERSION {
-        let refusal = format!(
-            "its version is {version}: a newer gateway, which knows {VERSION}, has to open it first"
-        );
-        return Err(Error::store(failed("use"), refusal));
-    }
-    Ok(connection)
+    Ok((connection, version))
 }
 
 /// Copies the file as it is at this moment. The copy is for its owner only.

@@ -140,6 +140,19 @@ impl SqliteStore {
         schema::log_bytes(self.readers.path())
     }
 
+    /// Gives the version of the file at `path`, which is only read; 0 if there is none, or nothing in it.
+    ///
+    /// # Errors
+    /// If it can't be read, or belongs to another program or to a newer version.
+    pub fn version_of(path: &Path) -> Result<u32, Error> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
+        if !absolute.exists() {
+            return Ok(0);
+        }
+        schema::version(&absolute, BUSY_TIMEOUT)
+    }
+
     /// Reads the threads in [quarantine](crate::session::Directory::quarantined) of the file at `path`, which is
     /// only read. Blocks.
     ///
