@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use chatkit_rest::config::{AllowedOrigins, Config, StoreUrl, Upstream};
+use chatkit_rest::config::{AllowedOrigins, Config, StoreConfig, StoreUrl, Upstream};
 use chatkit_rest::forward::UpstreamUrl;
 
 /// What is served, in front of what, in words. Nothing secret is in it.
@@ -22,7 +22,7 @@ impl Introduction {
         let path = |is_served: bool, path: &dyn ToString| is_served.then(|| path.to_string());
         Self {
             upstream: upstream(&config.upstream.url),
-            store: store(&config.store.url),
+            store: store(&config.store),
             rest: config.rest.prefix.to_string(),
             chat: path(config.chat.enabled, &config.chat.path),
             openai: path(config.openai.enabled, &config.openai.path),
@@ -69,11 +69,12 @@ fn upstream(url: &Upstream) -> String {
 }
 
 /// Gives the file's whole path: it is often another than was meant, by another working directory.
-fn store(url: &StoreUrl) -> String {
+fn store(store: &StoreConfig) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    match url {
+    match &store.url {
         StoreUrl::Memory => "memory: (gone with the process)".into(),
         StoreUrl::Sqlite(path) => format!("sqlite:{}", absolute(path).display()),
+        StoreUrl::Postgres(url) => format!("{url}, schema {}", store.schema),
         other => format!("{other:?}"),
     }
 }
@@ -115,5 +116,19 @@ mod tests {
         assert_eq!(said.rest, "/api/v1/chatkit");
         assert_eq!((said.chat.as_deref(), said.openai), (Some("/api"), None));
         assert_eq!(said.origins.as_deref(), Some("https://a.example, http://b.example:3000"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_database_is_told_without_its_password() {
+        let config = Sources::new()
+            .set("test", "auth.secret", "0123456789abcdef0123456789abcdef")
+            .set("test", "store.url", "postgres://ada:planted@db:5433/chat?sslmode=require")
+            .set("test", "store.schema", "other")
+            .load()
+            .unwrap()
+            .config;
+        let said = Introduction::of(&config);
+        assert_eq!(said.store, "postgres://ada@db:5433/chat, schema other");
     }
 }

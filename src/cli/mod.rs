@@ -1,6 +1,8 @@
 //! The command line: one file per command, and what they share.
 
+use chatkit_rest::error::Error;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 mod adopt;
 mod check;
@@ -16,6 +18,7 @@ mod log_short;
 mod log_writer;
 mod logging;
 mod man;
+mod migrate;
 mod model;
 mod openapi;
 mod output;
@@ -23,6 +26,8 @@ mod quarantine;
 mod serve;
 mod settings;
 mod shutdown;
+mod status_line;
+mod store;
 mod token;
 
 pub(crate) use failure::CommandFailure;
@@ -60,9 +65,11 @@ enum Command {
     Demo(demo::Demo),
     Explain(explain::Explain),
     Man(man::Man),
+    Migrate(migrate::Migrate),
     Openapi(openapi::Openapi),
     Quarantine(quarantine::Quarantine),
     Serve(serve::Serve),
+    Store(store::Store),
     Token(token::TokenArguments),
 }
 
@@ -78,12 +85,32 @@ impl Arguments {
             Command::Demo(demo) => demo.run(),
             Command::Explain(explain) => explain.run(),
             Command::Man(man) => man.run(Self::command()),
+            Command::Migrate(migrate) => migrate.run(),
             Command::Openapi(openapi) => openapi.run(),
             Command::Quarantine(quarantine) => quarantine.run(),
             Command::Serve(serve) => serve.run(),
+            Command::Store(store) => store.run(),
             Command::Token(token) => token.run(),
         }
     }
+}
+
+/// Waits for what a command does beside its gateway.
+fn wait<T>(step: impl Future<Output = T>) -> Result<T, CommandFailure> {
+    Ok(runtime()?.block_on(step))
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("could not start the runtime", error))
+}
+
+/// Refuses what settings that name a database would be refused for before.
+#[cfg(not(feature = "postgres"))]
+fn no_database() -> CommandFailure {
+    CommandFailure::Usage("this build has no PostgreSQL (feature `postgres`)".into())
 }
 
 #[cfg(test)]

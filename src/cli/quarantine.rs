@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use chatkit_rest::config::StoreUrl;
+use chatkit_rest::config::{StoreConfig, StoreUrl};
 use chatkit_rest::error::Error;
-use chatkit_rest::session::{Directory as _, QuarantinedThread, Released, SqliteStore};
+use chatkit_rest::session::{Directory, QuarantinedThread, Released, SqliteStore, ThreadId};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(super) struct Quarantine {
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 
-    /// Where sessions are kept: `sqlite:FILE` (setting `store.url`)
+    /// Where sessions are kept: `sqlite:FILE` or `postgres://…` (setting `store.url`)
     #[arg(long, value_name = "URL", global = true)]
     store: Option<String>,
 }
@@ -74,46 +74,71 @@ enum QuarantineStep {
 
 impl Quarantine {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
-        let settings = settings::store(self.config, self.store)?;
-        let StoreUrl::Sqlite(path) = &settings.url else {
-            return Err(CommandFailure::Usage(
-                "store.url is memory:, which only its gateway can see; expected sqlite:FILE".into(),
-            ));
-        };
-        // To make one would hide that another was meant.
-        if !path.exists() {
-            return Err(CommandFailure::Usage(format!(
-                "there is no session store {}",
-                path.display()
-            )));
-        }
-        match self.step {
-            QuarantineStep::List { json } => list(path, json),
-            QuarantineStep::Release { thread } => wait(release(&open(path)?, thread)),
-            QuarantineStep::Delete { thread } => wait(delete(&open(path)?, thread)),
+        let store = settings::store(self.config, self.store)?.config;
+        match &store.url {
+            StoreUrl::Sqlite(path) => in_file(path, self.step),
+            StoreUrl::Postgres(_) => in_database(&store, self.step),
+            _ => Err(CommandFailure::Usage(
+                "store.url is memory:, which only its gateway can see; expected sqlite:FILE or \
+                 postgres://…"
+                    .into(),
+            )),
         }
     }
 }
 
-/// Gives a file that is of this version, so that opening it changes nothing.
-fn open(path: &Path) -> Result<SqliteStore, CommandFailure> {
+fn in_file(path: &Path, step: QuarantineStep) -> Result<(), CommandFailure> {
+    // To make one would hide that another was meant.
+    if !path.exists() {
+        return Err(CommandFailure::Usage(format!("there is no session store {}", path.display())));
+    }
+    if let QuarantineStep::List { json } = step {
+        let read = async |after: Option<ThreadId>| {
+            SqliteStore::read_quarantine(path, after.as_ref(), PAGE)
+        };
+        return super::wait(list(read, json))?;
+    }
+    // One that is of this version, so that opening it changes nothing.
     SqliteStore::read_quarantine(path, None, 0)?;
-    Ok(SqliteStore::open(path)?)
+    super::wait(take(&SqliteStore::open(path)?, step))?
 }
 
-fn wait(step: impl Future<Output = Result<(), CommandFailure>>) -> Result<(), CommandFailure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::io("could not start the runtime", error))?
-        .block_on(step)
+#[cfg(feature = "postgres")]
+fn in_database(store: &StoreConfig, step: QuarantineStep) -> Result<(), CommandFailure> {
+    use chatkit_rest::session::PostgresStore;
+
+    let options = store.postgres()?;
+    super::wait(async {
+        let store = PostgresStore::open(options).await?;
+        let taken = take(&store, step).await;
+        store.close().await;
+        taken
+    })?
 }
 
-fn list(path: &Path, as_json: bool) -> Result<(), CommandFailure> {
+#[cfg(not(feature = "postgres"))]
+fn in_database(_: &StoreConfig, _: QuarantineStep) -> Result<(), CommandFailure> {
+    Err(super::no_database())
+}
+
+async fn take(store: &impl Directory, step: QuarantineStep) -> Result<(), CommandFailure> {
+    match step {
+        QuarantineStep::List { json } => {
+            list(async |after| store.quarantined(after, PAGE).await, json).await
+        }
+        QuarantineStep::Release { thread } => release(store, thread).await,
+        QuarantineStep::Delete { thread } => delete(store, thread).await,
+    }
+}
+
+async fn list(
+    read: impl AsyncFn(Option<ThreadId>) -> Result<Vec<QuarantinedThread>, Error>,
+    as_json: bool,
+) -> Result<(), CommandFailure> {
     let mut after = None;
     let mut is_first = true;
     loop {
-        let threads = SqliteStore::read_quarantine(path, after.as_ref(), PAGE)?;
+        let threads = read(after).await?;
         let mut text = String::new();
         for thread in &threads {
             line(&mut text, thread, as_json, is_first);
@@ -178,7 +203,7 @@ fn line(text: &mut String, thread: &QuarantinedThread, as_json: bool, is_first: 
     };
 }
 
-async fn release(store: &SqliteStore, thread: String) -> Result<(), CommandFailure> {
+async fn release(store: &impl Directory, thread: String) -> Result<(), CommandFailure> {
     let text = match store.release(&thread).await? {
         Released::Unknown => return Err(CommandFailure::NotQuarantined { thread }),
         Released::ToOwner => format!(
@@ -189,7 +214,7 @@ async fn release(store: &SqliteStore, thread: String) -> Result<(), CommandFailu
     Ok(output::print(&text)?)
 }
 
-async fn delete(store: &SqliteStore, thread: String) -> Result<(), CommandFailure> {
+async fn delete(store: &impl Directory, thread: String) -> Result<(), CommandFailure> {
     if !store.delete_quarantined(&thread, Timestamp::now()).await? {
         return Err(CommandFailure::NotQuarantined { thread });
     }

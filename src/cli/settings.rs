@@ -20,7 +20,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
 
-    /// Where sessions are kept: `sqlite:FILE` or `memory:` (setting `store.url`)
+    /// Where sessions are kept: `sqlite:FILE`, `postgres://…` or `memory:` (setting `store.url`)
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }

@@ -10,6 +10,9 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a key or secret.
 pub(super) const MAX_KEY_BYTES: u64 = 64 << 10;
 
+/// The largest file with certificates: those that a system trusts are a quarter of it.
+pub(super) const MAX_PEM_BYTES: u64 = 1 << 20;
+
 /// What some editors, and PowerShell, begin a text with.
 pub(super) const BYTE_ORDER_MARK: char = '\u{FEFF}';
 

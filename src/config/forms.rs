@@ -151,7 +151,10 @@ pub(super) fn of(name: &str) -> Form {
         "auth.user_claim" => Form::of(r"^[\s\S]"),
         "auth.token_type" => Form::of(format!("^{RESTRICTED_NAME}(/{RESTRICTED_NAME})?$")),
         "auth.cookie" => Form::of(TOKEN),
-        "store.url" => Form::of("^(memory:|sqlite:.+)$").never(NO_STORE.join("|")),
+        "store.url" => {
+            Form::of(r"^(memory:|sqlite:.+|postgres(ql)?://[^\s]*)$").never(NO_STORE.join("|"))
+        }
+        "store.schema" => Form::of("^[a-z_][a-z0-9_]*$").at_most(48),
         "chat.acted" => Form::default().at_most(super::meaning::MAX_SENTENCE_CHARS),
         "cors.allowed_origins" => {
             let host = authority("[a-z0-9._~!$&'()+,;=-]+", "");

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::shown;
+use super::store::EXPECTED;
 use super::value::Value;
 use crate::authenticate::MAX_LEEWAY;
 use crate::forward::DEFAULT_CLIENT_HEADERS;
@@ -268,8 +269,24 @@ pub(super) const KEYS: &[Key] = &[
         "cookie that may carry the token; empty = none"),
 
     key("store.url", "sqlite:chatkit-rest.db",
-        ValueShape::Place("\"sqlite:FILE\" or \"memory:\""),
-        "where sessions are kept: `sqlite:FILE`, or `memory:`, which is gone with the process"),
+        ValueShape::Place(EXPECTED),
+        "where sessions are kept: `sqlite:FILE`, a PostgreSQL database that several gateways may share, or `memory:`, which is gone with the process"),
+    key("store.url_file", "", ValueShape::KeyFile,
+        "file with the URL, in which there may be a password, in place of `store.url`; one newline at its end is not part of it"),
+    key("store.schema", "chatkit_rest", ValueShape::Text("a name of lower-case letters, digits and \"_\""),
+        "schema of the database that the tables are in; it is made if it is not there"),
+    key("store.pool_size", "8", ValueShape::Count(1, 1000),
+        "connections of this gateway to the database at most; all gateways' together must be fewer than the database's `max_connections`"),
+    key("store.connect_timeout", "10s", TIMEOUT,
+        "for a connection to the database to be made, and for a database that sleeps to wake"),
+    key("store.wait_timeout", "2s", TIMEOUT,
+        "for one of the connections to be free; then it is a 503"),
+    key("store.statement_timeout", "5s", TIMEOUT,
+        "for the database to answer a statement; then it is a 503"),
+    key("store.pooler", "false", ValueShape::Boolean,
+        "whether a pooler in transaction mode (PgBouncer, Neon's `-pooler`) stands between: nothing is kept on a connection then, prepared statements neither"),
+    key("store.ca", "", ValueShape::KeyFile,
+        "PEM file of the authorities that the database's certificate may be from; empty = those that the system trusts"),
 
     key("session.hide_foreign", "false", ValueShape::Boolean,
         "somebody else's session answers 404 in place of 403"),

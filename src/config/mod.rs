@@ -57,7 +57,7 @@
 //! - Files are in UTF-8. A byte order mark at their beginning is not part of them.
 //! - Relative paths are relative to the working directory, wherever they are written.
 //! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins. So are
-//!   `auth.shared_secret` and `embedded.api_key` with theirs.
+//!   `auth.shared_secret`, `embedded.api_key` and `store.url` with theirs.
 //! - This is about the program's settings. A host application that uses the layers needs none of
 //!   it: each room has its own builder.
 //!
@@ -68,6 +68,7 @@
 mod address;
 mod algorithm;
 mod auth;
+mod database;
 mod embedded;
 mod error;
 mod file;
@@ -96,6 +97,7 @@ mod web;
 
 pub use algorithm::Algorithm;
 pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
+pub use database::DatabaseUrl;
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
 pub use meaning::{ApiKey, LogFormat, LogLevel, Secret, duration};

@@ -10,6 +10,7 @@ use super::embedded;
 use super::error::Note;
 use super::reader::SettingsReader;
 use super::settings::Config;
+use super::store::{self, StoreUrl};
 use super::web::{AllowedOrigins, Upstream};
 use crate::operation::Name;
 use crate::route::{Overlap, setting};
@@ -49,6 +50,16 @@ pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
     {
         let problem = "is the gateway's own address; expected the ChatKit server's";
         read.refuse("upstream.url", problem.into());
+    }
+    if config.upstream.url == Upstream::Embedded
+        && let StoreUrl::Postgres(_) = config.store.url
+    {
+        let store = read.layers.origin(store::setting_of_url(read));
+        let problem = format!(
+            "\"embedded\" while sessions are in PostgreSQL ({store}), where the built-in server \
+             can't keep its threads; expected a ChatKit server's URL, or store.url = \"sqlite:FILE\""
+        );
+        read.refuse("upstream.url", problem);
     }
     if config.upstream.forward_headers.names(&config.upstream.user_header) {
         let problem = format!(
@@ -139,6 +150,11 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     }
     if let Some(text) = config.store.url.note() {
         note("store.url", text);
+    }
+    if let Some(kind) = config.store.url.without_database() {
+        for key in store::OF_DATABASES.into_iter().filter(|key| read.differs(key)) {
+            note(key, format!("has no effect on a store {kind}: it is of PostgreSQL"));
+        }
     }
     if config.upstream.pool_idle_timeout >= Duration::from_secs(5) {
         let text = "many servers (uvicorn among them) close an unused connection after 5s; a \

@@ -20,27 +20,42 @@ pub(super) fn read(
         }
         Ok((setting, Secret::new(text)))
     });
-    let path = read.optional(file_setting, |text| Ok(PathBuf::from(text)));
-    let (inline, path) = (inline?, path?);
-    let Some(path) = path.first() else { return Some(inline) };
+    let is_set = inline.as_ref().is_some_and(|inline| !inline.is_empty());
+    match (inline, in_file(read, setting, file_setting, is_set)?) {
+        (Some(_), Some(secret)) => Some(vec![(file_setting, Secret::new(secret))]),
+        (inline, _) => inline,
+    }
+}
+
+/// Gives the text of the file that holds a setting, without the newline at its end; `Some(None)` if
+/// there is none, or the setting itself, which `is_set`, is of a later layer.
+pub(super) fn in_file(
+    read: &mut SettingsReader<'_>,
+    setting: &'static str,
+    file_setting: &'static str,
+    is_set: bool,
+) -> Option<Option<String>> {
+    let path = read.optional(file_setting, |text| Ok(PathBuf::from(text)))?;
+    let Some(path) = path.first() else { return Some(None) };
     let (inline_rank, file_rank) = (read.layers.rank(setting), read.layers.rank(file_setting));
-    if !inline.is_empty() && inline_rank == file_rank {
+    if is_set && inline_rank == file_rank {
         let problem =
             format!("set beside {setting} in the same layer; expected only one of the two");
         read.refuse(file_setting, problem);
         return None;
     }
-    if !inline.is_empty() && inline_rank > file_rank {
-        return Some(inline);
+    if is_set && inline_rank > file_rank {
+        return Some(None);
     }
-    let secret = key_file(read, file_setting, path)?;
-    let secret = secret.strip_suffix('\n').unwrap_or(&secret);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() {
+    let mut text = key_file(read, file_setting, path)?;
+    for end in ['\n', '\r'] {
+        text.truncate(text.strip_suffix(end).unwrap_or(&text).len());
+    }
+    if text.is_empty() {
         read.refuse(file_setting, "the file is empty; expected a secret".into());
         return None;
     }
-    Some(vec![(file_setting, Secret::new(secret))])
+    Some(Some(text))
 }
 
 /// Gives a key's file. What doesn't look like its path is not shown: a secret is easily put in the
@@ -50,7 +65,25 @@ pub(super) fn key_file(
     name: &'static str,
     path: &Path,
 ) -> Option<String> {
-    match file::read(path, file::MAX_KEY_BYTES) {
+    text_file(read, name, path, file::MAX_KEY_BYTES)
+}
+
+/// Gives a file of certificates, of which there may be many.
+pub(super) fn pem_file(
+    read: &mut SettingsReader<'_>,
+    name: &'static str,
+    path: &Path,
+) -> Option<String> {
+    text_file(read, name, path, file::MAX_PEM_BYTES)
+}
+
+fn text_file(
+    read: &mut SettingsReader<'_>,
+    name: &'static str,
+    path: &Path,
+    max: u64,
+) -> Option<String> {
+    match file::read(path, max) {
         Ok(text) => Some(text),
         Err(problem) => {
             let top = read.layers.top(name).map(|top| &top.value);

@@ -10,10 +10,8 @@ use super::meaning::{self, LogFormat, LogLevel};
 use super::reader::SettingsReader;
 use super::settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
-    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StoreConfig, StreamConfig,
-    UpstreamConfig,
+    PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StreamConfig, UpstreamConfig,
 };
-use super::store::StoreUrl;
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
@@ -78,10 +76,6 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
         forwarded: forwarded?,
         utc_offset: utc_offset?,
     })
-}
-
-pub(super) fn store(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
-    Some(StoreConfig { url: read.meant("store.url", StoreUrl::parse, StoreUrl::meant)? })
 }
 
 pub(super) fn session(read: &mut SettingsReader<'_>) -> Option<SessionConfig> {

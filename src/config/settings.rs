@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -12,7 +13,11 @@ use super::embedded::EmbeddedConfig;
 use super::meaning::{ApiKey, LogFormat, LogLevel};
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
+#[cfg(feature = "postgres")]
+use crate::error::Error;
 use crate::forward::{ClientHeaders, PublicUrl};
+#[cfg(feature = "postgres")]
+use crate::session::PostgresOptions;
 use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::{InvalidStatus, Surfaces};
 use crate::validate::UnknownRequests;
@@ -153,8 +158,44 @@ impl UpstreamConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreConfig {
-    /// Which store.
+    /// Which store. What follows is of a PostgreSQL database alone.
     pub url: StoreUrl,
+    /// Schema that its tables are in: lower-case letters, digits and `_`.
+    pub schema: String,
+    /// Connections of this process at most.
+    pub pool_size: NonZeroU32,
+    /// For a connection to be made, a database that sleeps to wake included.
+    pub connect_timeout: Duration,
+    /// For one of the connections to be free.
+    pub wait_timeout: Duration,
+    /// For the answer to a statement.
+    pub statement_timeout: Duration,
+    /// Whether a pooler in transaction mode stands between.
+    pub pooler: bool,
+    /// PEM file of the authorities that the database's certificate may be from; `None`: the system's.
+    pub ca: Option<PathBuf>,
+}
+
+#[cfg(feature = "postgres")]
+impl StoreConfig {
+    /// Gives how the database is opened.
+    ///
+    /// # Errors
+    /// If it is another store.
+    pub fn postgres(&self) -> Result<PostgresOptions, Error> {
+        let StoreUrl::Postgres(url) = &self.url else {
+            return Err(Error::config("store.url names no PostgreSQL database"));
+        };
+        let mut options = url.options()?;
+        options.schema.clone_from(&self.schema);
+        options.pool_size = self.pool_size;
+        options.connect_timeout = self.connect_timeout;
+        options.wait_timeout = self.wait_timeout;
+        options.statement_timeout = self.statement_timeout;
+        options.pooler = self.pooler;
+        options.ca.clone_from(&self.ca);
+        Ok(options)
+    }
 }
 
 /// `[session]`.

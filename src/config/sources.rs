@@ -8,6 +8,7 @@ use jiff::tz::Offset;
 
 use super::address;
 use super::auth;
+use super::database::{self, DatabaseUrl};
 use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
 use super::file;
@@ -17,9 +18,9 @@ use super::meaning;
 use super::reader::SettingsReader;
 use super::rules;
 use super::sections;
-use super::settings::Config;
+use super::settings::{Config, StoreConfig};
 use super::shown;
-use super::store::StoreUrl;
+use super::store;
 use super::value::Value;
 use crate::session::ConversationIds;
 
@@ -121,13 +122,13 @@ impl Sources {
     pub fn load_store(self) -> Result<StoreSettings, Faults> {
         let (layers, _, faults) = self.layers()?;
         let mut read = SettingsReader { layers: &layers, faults };
-        let store = sections::store(&mut read);
+        let config = store::read(&mut read);
         let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
         let id_format = sections::id_format(&mut read);
-        match (store, utc_offset, id_format) {
-            (Some(store), Some(utc_offset), Some(id_format)) if read.faults.is_empty() => {
-                let origin = layers.origin("store.url");
-                Ok(StoreSettings { url: store.url, origin, utc_offset, id_format })
+        match (config, utc_offset, id_format) {
+            (Some(config), Some(utc_offset), Some(id_format)) if read.faults.is_empty() => {
+                let origin = layers.origin(store::setting_of_url(&read));
+                Ok(StoreSettings { config, origin, utc_offset, id_format })
             }
             _ => Err(Faults(read.faults)),
         }
@@ -184,9 +185,9 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoreSettings {
-    /// Which store.
-    pub url: StoreUrl,
-    /// The layer that says so.
+    /// Which store, and how it is reached.
+    pub config: StoreConfig,
+    /// The layer that says which.
     pub origin: Origin,
     /// Zone of the upstream's times, which name none.
     pub utc_offset: Offset,
@@ -214,7 +215,7 @@ fn config(read: &mut SettingsReader<'_>) -> Option<Config> {
     let upstream = sections::upstream(read);
     let auth = auth::read(read);
     let embedded = embedded::read(read);
-    let store = sections::store(read);
+    let store = store::read(read);
     let session = sections::session(read);
     let attachments = sections::attachments(read);
     let limits = sections::limits(read);
@@ -260,6 +261,10 @@ fn settings(layers: &Layers) -> Vec<Setting> {
                     top.value.shown(true)
                 }
                 (ValueShape::KeyFile, _) if !key.shape.shows(&top.value) => "(hidden)".into(),
+                (ValueShape::Place(_), Some(url)) if database::is_database(url) => {
+                    DatabaseUrl::parse(url)
+                        .map_or_else(|_| "(hidden)".into(), |url| format!("\"{url}\""))
+                }
                 // It was read, so there is no password in it; there may be a token in its query, or
                 // as a part of its path.
                 (ValueShape::Place(_) | ValueShape::Url(_), Some(url)) => {

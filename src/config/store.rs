@@ -1,6 +1,14 @@
-//! Where sessions are kept.
+//! `[store]`: where sessions are kept.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+#[cfg(feature = "postgres")]
+use std::time::Duration;
+
+use super::database::{self, DatabaseUrl};
+use super::reader::SettingsReader;
+use super::secret;
+use super::settings::StoreConfig;
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +19,12 @@ pub enum StoreUrl {
     /// In an SQLite file, made when it is not there. A relative path is relative to the
     /// working directory.
     Sqlite(PathBuf),
+    /// In a PostgreSQL database, which several gateways may share.
+    Postgres(DatabaseUrl),
 }
 
 impl StoreUrl {
-    /// Reads `memory:` or `sqlite:FILE`.
+    /// Reads `memory:`, `sqlite:FILE`, or a URL of PostgreSQL.
     ///
     /// Other tools write SQLite URLs too. What means another place there than it would here is
     /// refused: a file that is made in the wrong place is a store that seems to be empty.
@@ -22,8 +32,11 @@ impl StoreUrl {
         if text == "memory:" {
             return Ok(Self::Memory);
         }
-        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return Err("names PostgreSQL, which is not in this version".into());
+        if database::is_database(text) {
+            return DatabaseUrl::parse(text).map(Self::Postgres);
+        }
+        if text.contains("host=") || text.contains("dbname=") {
+            return Err("is in libpq's notation of words (write it as a URL)".into());
         }
         let Some(rest) = text.strip_prefix("sqlite:") else {
             return Err("names no store".into());
@@ -68,12 +81,26 @@ impl StoreUrl {
         }
     }
 
+    /// Says where the store is instead, if it is no database.
+    pub(super) fn without_database(&self) -> Option<&'static str> {
+        match self {
+            Self::Memory => Some("in memory"),
+            Self::Sqlite(_) => Some("in an SQLite file"),
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Gives what is allowed but probably not what was meant.
     pub(super) fn note(&self) -> Option<String> {
-        let Self::Sqlite(path) = self else { return None };
+        let path = match self {
+            Self::Sqlite(path) => path,
+            Self::Memory | Self::Postgres(_) => return None,
+        };
         let mut pieces = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'%').skip(1);
         let is_escape = |piece: &[u8]| matches!(piece, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-        pieces.any(is_escape).then(|| "is taken as it is: %XX in it stands for itself".to_owned())
+        pieces.any(is_escape).then(|| {
+            "is taken as it is: %/// Refuses what stands after in it stands for itself".to_owned()
+        })
     }
 }
 
@@ -98,6 +125,114 @@ fn is_one_place(path: &str) -> Result<(), String> {
 fn has_drive(path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(path).as_bytes();
     matches!(path, [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic())
+}
+
+/// Reads `[store]`.
+pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
+    let url = url(read);
+    let schema = read.text("store.schema", schema);
+    let pool_size = read.limit("store.pool_size");
+    let connect_timeout = read.duration("store.connect_timeout");
+    let wait_timeout = read.duration("store.wait_timeout");
+    let statement_timeout = read.duration("store.statement_timeout");
+    let pooler = read.boolean("store.pooler");
+    let ca = read.optional("store.ca", |text| Ok(PathBuf::from(text)));
+    let ca = ca.and_then(|path| authorities(read, path));
+    #[cfg(feature = "postgres")]
+    let (connect_timeout, ca) = of_url(read, url.as_ref(), connect_timeout, ca);
+    Some(StoreConfig {
+        url: url?,
+        schema: schema?,
+        // Its least is 1.
+        pool_size: NonZeroU32::new(pool_size?).unwrap_or(NonZeroU32::MIN),
+        connect_timeout: connect_timeout?,
+        wait_timeout: wait_timeout?,
+        statement_timeout: statement_timeout?,
+        pooler: pooler?,
+        ca: ca?,
+    })
+}
+
+/// Gives what the URL says in its own way where no setting says it.
+#[cfg(feature = "postgres")]
+fn of_url(
+    read: &SettingsReader<'_>,
+    url: Option<&StoreUrl>,
+    connect_timeout: Option<Duration>,
+    ca: Option<Option<PathBuf>>,
+) -> (Option<Duration>, Option<Option<PathBuf>>) {
+    let Some(StoreUrl::Postgres(url)) = url else { return (connect_timeout, ca) };
+    let Ok(options) = url.options() else { return (connect_timeout, ca) };
+    let is_set = read.set_by("store.connect_timeout").is_some();
+    let timeout = connect_timeout.map(|set| if is_set { set } else { options.connect_timeout });
+    (timeout, ca.map(|set| set.or(options.ca)))
+}
+
+/// The settings that only a database has a use for.
+pub(super) const OF_DATABASES: [&str; 7] = [
+    "store.schema",
+    "store.pool_size",
+    "store.connect_timeout",
+    "store.wait_timeout",
+    "store.statement_timeout",
+    "store.pooler",
+    "store.ca",
+];
+
+/// Gives the URL, from the setting or the file, whichever is of the later layer.
+fn url(read: &mut SettingsReader<'_>) -> Option<StoreUrl> {
+    let inline = read.meant("store.url", StoreUrl::parse, StoreUrl::meant);
+    let is_set = read.set_by("store.url").is_some();
+    let file = secret::in_file(read, "store.url", "store.url_file", is_set)?;
+    let Some(text) = file else { return inline };
+    match StoreUrl::parse(&text) {
+        Ok(url) => Some(url),
+        Err(why) => {
+            let problem = format!("the text of the file {why}; expected {EXPECTED}");
+            read.refuse("store.url_file", problem);
+            None
+        }
+    }
+}
+
+/// Gives the setting that the URL is from.
+pub(super) fn setting_of_url(read: &SettingsReader<'_>) -> &'static str {
+    let in_file = read.layers.rank("store.url_file") > read.layers.rank("store.url");
+    if in_file { "store.url_file" } else { "store.url" }
+}
+
+/// What `store.url` takes.
+pub(super) const EXPECTED: &str =
+    "\"sqlite:FILE\", \"postgres://USER@HOST/DATABASE\" or \"memory:\"";
+
+/// The longest name of a schema: PostgreSQL cuts longer ones than 63, and there is more in some.
+const MAX_NAME: usize = 48;
+
+fn schema(name: &str) -> Result<String, String> {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c == '_';
+    if !name.starts_with(is_letter) || !name.chars().all(|c| is_letter(c) || c.is_ascii_digit()) {
+        return Err("is no such name".into());
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("is longer than {MAX_NAME} characters"));
+    }
+    if name.starts_with("pg_") || name == "information_schema" {
+        return Err("is PostgreSQL's own".into());
+    }
+    Ok(name.to_owned())
+}
+
+/// Gives the path of a file that has certificates; who connects reads it again.
+fn authorities(read: &mut SettingsReader<'_>, path: Vec<PathBuf>) -> Option<Option<PathBuf>> {
+    let Some(path) = path.into_iter().next() else { return Some(None) };
+    let text = secret::pem_file(read, "store.ca", &path)?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        let problem = "the file has no certificate; expected PEM, of the authorities that the \
+                       database's certificate may be from";
+        read.refuse("store.ca", problem.into());
+        return None;
+    }
+    Some(Some(path))
 }
 
 #[cfg(test)]
@@ -160,8 +295,47 @@ mod tests {
             let refused = StoreUrl::parse(text).unwrap_err();
             assert!(refused.contains(why), "{text}: {refused}");
         }
-        let postgres = StoreUrl::parse("postgres://u:planted@h/d").unwrap_err();
-        assert!(postgres.contains("not in this version") && !postgres.contains("planted"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_database_is_named_by_its_url_alone() {
+        for text in ["postgres://h/d", "postgresql://u:p@h:5432/d?sslmode=require"] {
+            let url = StoreUrl::parse(text).unwrap();
+            assert!(matches!(&url, StoreUrl::Postgres(url) if url.expose() == text), "{text}");
+        }
+        for (text, why) in [
+            ("postgres:d", "has no \"//\""),
+            ("postgres:", "has no \"//\""),
+            ("postgresql+asyncpg://u:planted@h/d", "write \"postgres://\""),
+            ("postgres://u:plan ted@h/d", "percent-encoded"),
+            ("postgres://", "names no host"),
+            ("postgres://u:planted@h/d?sslmode=planted", "is not understood"),
+            ("host=h user=u password=planted", "write it as a URL"),
+            ("postgrest://h/d", "names no store"),
+        ] {
+            let refused = StoreUrl::parse(text).unwrap_err();
+            assert!(refused.contains(why) && !refused.contains("planted"), "{text}: {refused}");
+        }
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[test]
+    fn a_build_without_databases_says_so() {
+        let refused = StoreUrl::parse("postgres://u:planted@h/d").unwrap_err();
+        assert!(refused.contains("feature `postgres`") && !refused.contains("planted"));
+    }
+
+    #[test]
+    fn a_schema_is_a_name_that_needs_no_quotes() {
+        for name in ["chatkit_rest", "_a", "a1"] {
+            assert_eq!(schema(name).as_deref(), Ok(name));
+        }
+        let long = "a".repeat(49);
+        for name in ["", "1a", "A", "a-b", "a.b", "a\"b", "é", "pg_a", "information_schema", &long]
+        {
+            assert!(schema(name).is_err(), "{name}");
+        }
     }
 
     #[cfg(not(windows))]

@@ -55,13 +55,15 @@ use tower::{Layer as _, Service, service_fn};
 
 use self::connection::ConnectionTimeouts;
 use self::upstream::AnyUpstream;
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, StoreConfig, StoreUrl};
 use crate::error::{BoxError, Error};
 use crate::health::HealthLayer;
 use crate::limit::InFlightLayer;
 use crate::openapi::{DocsLayer, Listener};
 use crate::proxy::Rooms;
 use crate::rejection::{Code, RefusalStyle, Rejection};
+#[cfg(feature = "postgres")]
+use crate::session::PostgresStore;
 use crate::session::{MemoryStore, SessionStore, SqliteStore};
 use crate::telemetry::{Ending, TraceLayer};
 
@@ -79,6 +81,9 @@ pub struct Server {
     advice: watch::Sender<Option<&'static str>>,
     limits: Limits,
     draining: watch::Sender<bool>,
+    /// What is told when it ends: what was left is written then, and its places are given back.
+    #[cfg(feature = "postgres")]
+    database: Option<Arc<PostgresStore>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,12 +107,14 @@ impl Server {
         Rooms::from_config(config, store, HealthLayer::elsewhere()).map(drop)
     }
 
-    /// Opens the store, makes the rooms and listens. The upstream need not be there yet.
+    /// Opens the store, makes the rooms and listens. The upstream need not be there yet; a database has
+    /// to be, within `store.connect_timeout`.
     ///
     /// # Errors
     /// If the store can't be opened, a setting can't be used, or an address is taken.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        let store = open_store(&config)?;
+        let opened = OpenStore::open(&config.store).await?;
+        let store = opened.store;
         let upstream = AnyUpstream::new(&config)?;
         let (draining, drained) = watch::channel(false);
         let in_flight = InFlightLayer::new(config.limits.max_in_flight);
@@ -159,6 +166,8 @@ impl Server {
             advice,
             limits,
             draining,
+            #[cfg(feature = "postgres")]
+            database: opened.database,
         })
     }
 
@@ -247,6 +256,10 @@ impl Server {
         let detached = self.rooms.finished();
         let cut = || self.rooms.ending().begins();
         drain(&mut connections, detached, self.limits.drain_timeout, cut).await;
+        #[cfg(feature = "postgres")]
+        if let Some(database) = self.database {
+            database.close().await;
+        }
         Ok(())
     }
 }
@@ -266,11 +279,35 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
         .map_err(|error| Error::io(format!("could not listen on {address}"), error))
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn SessionStore>, Error> {
-    Ok(match &config.store.url {
-        StoreUrl::Memory => Arc::new(MemoryStore::new()),
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
-    })
+/// A store that is open.
+struct OpenStore {
+    store: Arc<dyn SessionStore>,
+    #[cfg(feature = "postgres")]
+    database: Option<Arc<PostgresStore>>,
+}
+
+impl OpenStore {
+    async fn open(config: &StoreConfig) -> Result<Self, Error> {
+        let store: Arc<dyn SessionStore> = match &config.url {
+            StoreUrl::Memory => Arc::new(MemoryStore::new()),
+            StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+            #[cfg(feature = "postgres")]
+            StoreUrl::Postgres(_) => {
+                let database = Arc::new(PostgresStore::open(config.postgres()?).await?);
+                return Ok(Self { store: Arc::clone(&database) as _, database: Some(database) });
+            }
+            // Refused where settings are read.
+            #[cfg(not(feature = "postgres"))]
+            StoreUrl::Postgres(_) => {
+                return Err(Error::config("this build has no PostgreSQL (feature `postgres`)"));
+            }
+        };
+        Ok(Self {
+            store,
+            #[cfg(feature = "postgres")]
+            database: None,
+        })
+    }
 }
 
 /// Accepts connections for ever, as many at once as there are `places`.

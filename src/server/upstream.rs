@@ -22,6 +22,9 @@ use crate::error::Error;
 use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
 use crate::health::{NotReached, Probe};
 
+/// Why the built-in server doesn't start.
+const NO_DATABASE: &str = "the built-in server keeps its threads in no database";
+
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
 pub(super) enum AnyUpstream {
@@ -43,6 +46,8 @@ impl AnyUpstream {
                 let embedded = match &config.store.url {
                     StoreUrl::Memory => Embedded::in_memory()?,
                     StoreUrl::Sqlite(path) => Embedded::open(path)?,
+                    // Refused where settings are read.
+                    StoreUrl::Postgres(_) => return Err(Error::config(NO_DATABASE)),
                 };
                 Ok(Self::Embedded(match &config.embedded.responder {
                     ResponderConfig::Echo => embedded.with_token_delay(config.embedded.token_delay),

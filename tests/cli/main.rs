@@ -10,6 +10,7 @@ mod explain;
 mod quarantine;
 mod serve;
 mod shell;
+mod store;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -77,9 +78,11 @@ fn help_teaches_each_command() {
         ("man", &["--directory"]),
         ("demo", &["--listen", "--openai", "--base-url", "--model", "OPENAI_API_KEY"]),
         ("explain", &["--data", "--header", "--user", "--first", "--config"]),
+        ("migrate", &["--print", "--from", "--config", "--store"]),
         ("openapi", &["--config"]),
         ("quarantine", &["list", "release", "delete", "--config", "--store"]),
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
+        ("store", &["copy"]),
         ("token", &["--sub", "--service", "--ttl", "--claim", "--config"]),
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
@@ -150,7 +153,7 @@ fn check_and_serve_report_every_fault_and_no_secret() {
         "[auth]\nsecret = \"planted\"\nsecert = \"planted\"\n[upstream]\nurl = \"http://u:planted@h/\"\n",
     );
     let variables = [
-        ("CHATKIT_REST__STORE__URL", "postgres://u:planted@h/d"),
+        ("CHATKIT_REST__STORE__URL", "postgresql+asyncpg://u:planted@h/d"),
         ("CHATKIT_REST__AUTH__SECRET_FILE", "planted"),
         ("CHATKIT_REST__OPENAI__API_KEYS", "planted"),
         ("CHATKIT_REST__AUTH__PASSWORD", "planted"),

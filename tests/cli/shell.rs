@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::run;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "adopt",
     "check",
     "completions",
@@ -15,9 +15,11 @@ const COMMANDS: [&str; 11] = [
     "contract",
     "demo",
     "man",
+    "migrate",
     "openapi",
     "quarantine",
     "serve",
+    "store",
     "token",
 ];
 

@@ -14,6 +14,7 @@
 )]
 
 mod cluster;
+mod commands;
 mod contract;
 mod copies;
 mod guarded;

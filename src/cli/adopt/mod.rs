@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use chatkit_rest::config::{StoreSettings, StoreUrl};
 use chatkit_rest::error::Error;
-use chatkit_rest::session::{Adopted, Adoption, Directory as _, SqliteOptions, SqliteStore};
+use chatkit_rest::session::{Adopted, Adoption};
 use clap::Args;
 use jiff::Timestamp;
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
 use super::{CommandFailure, output, settings};
@@ -18,6 +19,7 @@ use input::{SourceReader, Stop};
 use line::{LineContext, LineFault};
 use lines::{InputLine, InputLines};
 use report::{AdoptionReport, ReportFile};
+use target::{Outcomes, Target};
 
 mod format;
 mod input;
@@ -25,6 +27,7 @@ mod line;
 mod lines;
 mod progress;
 mod report;
+mod target;
 mod users;
 
 /// Adopt the threads that a ChatKit server has already
@@ -72,7 +75,7 @@ pub(super) struct Adopt {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where sessions are kept: `sqlite:FILE` (setting `store.url`)
+    /// Where sessions are kept: `sqlite:FILE` or `postgres://…` (setting `store.url`)
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
@@ -103,9 +106,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The same for who comes: longer than SQLite sleeps at most before it tries again.
 const WELCOME: Duration = Duration::from_millis(150);
 
-/// How long a transaction waits for others.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How large the log may become before it is folded into the file, or more so. Above what is folded
 /// along the way if nobody else uses the store, and a large transaction.
 const FOLD_BYTES: u64 = 768 * 1024 * 1024;
@@ -117,15 +117,11 @@ const LAST_FOLD_PATIENCE: Duration = Duration::from_secs(2);
 impl Adopt {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
         let settings = settings::store(self.config, self.store)?;
-        let StoreUrl::Sqlite(path) = &settings.url else {
-            return Err(CommandFailure::Usage(
-                "store.url is memory:, which no gateway would find again; expected sqlite:FILE"
-                    .into(),
-            ));
-        };
+        Target::check(&settings, self.dry_run)?;
+        let store_file = Target::file(&settings);
         // First of all, and where there is nothing: what is named by mistake is not lost.
-        let report =
-            self.report.as_deref().map(|report| ReportFile::new(report, &[&self.file, path]));
+        let others: Vec<_> = std::iter::once(&*self.file).chain(store_file).collect();
+        let report = self.report.as_deref().map(|report| ReportFile::new(report, &others));
         let report = report.transpose()?;
         let input = SourceReader::open(&self.file)?;
         let (stop, size) = (input.stop(), input.size);
@@ -138,17 +134,12 @@ impl Adopt {
             outcome => outcome?,
         }
 
-        let is_new = !path.exists();
-        let options = SqliteOptions::new().busy_timeout(BUSY_TIMEOUT).bulk(true);
-        let (store, _scratch) = if self.dry_run {
-            let scratch = Scratch::new();
-            (options.open_copy(path, &scratch.0)?, Some(scratch))
-        } else {
-            (options.open(path)?, None)
-        };
-        output::print(&which_store(path, &settings, is_new, self.dry_run))?;
+        let is_new = store_file.is_some_and(|path| !path.exists());
+        let runtime = super::runtime()?;
+        let store = Target::open(&settings, &runtime, self.dry_run)?;
+        output::print(&which_store(&settings, is_new, self.dry_run))?;
         let report = AdoptionReport::new(report, self.dry_run, is_new, size);
-        let mut adopting = Adopting::new(&store, &settings, report, stop.clone())?;
+        let mut adopting = Adopting::new(&store, &runtime, &settings, report, stop.clone());
         while !stop.is_asked() {
             match lines.next() {
                 Ok(Some(line)) => adopting.line(&line)?,
@@ -165,6 +156,7 @@ impl Adopt {
             store.sync()?;
             store.fold_log(LAST_FOLD_PATIENCE)?;
         }
+        runtime.block_on(store.close());
         let after = adopting.decided();
         let mut report = adopting.report;
         if stop.is_asked() {
@@ -199,9 +191,15 @@ fn first_line(lines: &mut InputLines<SourceReader>, path: &Path) -> Result<(), C
 }
 
 /// Gives the store that was opened, for who meant another.
-fn which_store(path: &Path, settings: &StoreSettings, is_new: bool, dry_run: bool) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut text = format!("store: {} ({})\n", absolute.display(), settings.origin);
+fn which_store(settings: &StoreSettings, is_new: bool, dry_run: bool) -> String {
+    let place = match &settings.config.url {
+        StoreUrl::Sqlite(path) => {
+            std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+        }
+        StoreUrl::Postgres(url) => format!("{url}, schema {}", settings.config.schema),
+        other => format!("{other:?}"),
+    };
+    let mut text = format!("store: {place} ({})\n", settings.origin);
     text.push_str(match (is_new, dry_run) {
         (false, _) => "",
         (true, false) => "note: it was made just now\n",
@@ -236,8 +234,8 @@ impl Drop for Scratch {
 
 /// Lines on their way into the store.
 struct Adopting<'a> {
-    store: &'a SqliteStore,
-    runtime: tokio::runtime::Runtime,
+    store: &'a Target,
+    runtime: &'a Runtime,
     reading: LineContext,
     report: AdoptionReport,
     stop: Stop,
@@ -261,16 +259,13 @@ struct CollectedLine {
 
 impl<'a> Adopting<'a> {
     fn new(
-        store: &'a SqliteStore,
+        store: &'a Target,
+        runtime: &'a Runtime,
         settings: &StoreSettings,
         report: AdoptionReport,
         stop: Stop,
-    ) -> Result<Self, CommandFailure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::io("could not start the runtime", error))?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             store,
             runtime,
             reading: LineContext { now: Timestamp::now(), utc_offset: settings.utc_offset },
@@ -282,7 +277,7 @@ impl<'a> Adopting<'a> {
             size: MIN_BATCH,
             is_alone: store.is_alone(),
             fold_at: FOLD_BYTES,
-        })
+        }
     }
 
     fn line(&mut self, line: &InputLine<'_>) -> Result<(), CommandFailure> {
@@ -398,6 +393,3 @@ impl<'a> Adopting<'a> {
         self.runtime.block_on(async { sleep(pause).await });
     }
 }
-
-/// Entries, and what became of the first ones.
-type Outcomes = (Vec<Adoption>, Vec<Adopted>);

@@ -1,19 +1,11 @@
 //! How far it is, told now and then.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::super::logging;
-
-/// How often progress is told, on a terminal and elsewhere.
-const OFTEN: Duration = Duration::from_millis(500);
-const SELDOM: Duration = Duration::from_secs(5);
+use super::super::status_line::StatusLine;
 
 pub(super) struct ProgressMeter {
-    on_terminal: bool,
-    told: Instant,
+    line: StatusLine,
     /// What there was of both when it was told.
     lines: u64,
     bytes: u64,
@@ -23,26 +15,15 @@ pub(super) struct ProgressMeter {
 
 impl ProgressMeter {
     pub(super) fn new(size: Option<u64>) -> Self {
-        let on_terminal =
-            stderr().is_terminal() && !logging::is_dumb(|name| std::env::var_os(name));
-        Self { on_terminal, told: Instant::now(), lines: 0, bytes: 0, size }
+        Self { line: StatusLine::new(), lines: 0, bytes: 0, size }
     }
 
     /// Says how far it is, if that was not said a moment ago.
     pub(super) fn tell(&mut self, lines: u64, bytes: u64) {
-        let pause = if self.on_terminal { OFTEN } else { SELDOM };
-        let elapsed = self.told.elapsed();
-        if elapsed < pause {
-            return;
-        }
+        let Some(elapsed) = self.line.is_due() else { return };
         let text = self.text(lines, bytes, elapsed);
-        (self.told, self.lines, self.bytes) = (Instant::now(), lines, bytes);
-        if self.on_terminal {
-            // Over what stands there; if nobody reads it there is nobody to tell.
-            let _ = write!(stderr(), "\r\x1b[K{text}");
-        } else {
-            self.line(&text);
-        }
+        (self.lines, self.bytes) = (lines, bytes);
+        self.line.tell(&text);
     }
 
     fn text(&self, lines: u64, bytes: u64, elapsed: Duration) -> String {
@@ -62,15 +43,12 @@ impl ProgressMeter {
 
     /// Says something else.
     pub(super) fn line(&self, text: &str) {
-        let clear = if self.on_terminal { "\r\x1b[K" } else { "" };
-        let _ = writeln!(stderr(), "{clear}{text}");
+        self.line.line(text);
     }
 
     /// Leaves nothing of it on the terminal.
     pub(super) fn clear(&self) {
-        if self.on_terminal {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
+        self.line.clear();
     }
 }
 
@@ -84,9 +62,8 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_moment() {
-        let told = Instant::now();
-        let mut progress =
-            ProgressMeter { on_terminal: false, told, lines: 9000, bytes: 400, size: Some(1000) };
+        let line = StatusLine::new();
+        let mut progress = ProgressMeter { line, lines: 9000, bytes: 400, size: Some(1000) };
         let second = Duration::from_secs(1);
         let text = progress.text(9100, 410, second);
         assert_eq!(text, "9100 lines (41 %), 100 a second, about 59 s left");

@@ -57,6 +57,12 @@ pub(super) const ROWS: &[Row] = &[
     ("auth.leeway", "0s", |c| jwt(c).leeway == secs(0)),
     ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),
     ("store.url", "memory:", |c| c.store.url == StoreUrl::Memory),
+    ("store.schema", "other", |c| c.store.schema == "other"),
+    ("store.pool_size", "24", |c| c.store.pool_size.get() == 24),
+    ("store.connect_timeout", "3s", |c| c.store.connect_timeout == secs(3)),
+    ("store.wait_timeout", "4s", |c| c.store.wait_timeout == secs(4)),
+    ("store.statement_timeout", "6s", |c| c.store.statement_timeout == secs(6)),
+    ("store.pooler", "true", |c| c.store.pooler),
     ("session.hide_foreign", "true", |c| c.session.hide_foreign),
     ("attachments.unknown", "forward", |c| c.attachments.unknown == UnknownAttachments::Forward),
     ("limits.requests_per_minute", "0", |c| c.limits.requests_per_minute.is_none()),
@@ -95,12 +101,14 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// Settings whose values are files, or nothing: they have tests of their own.
-const WITHOUT_ROW: [&str; 5] = [
+const WITHOUT_ROW: [&str; 7] = [
     "auth.jwks_url",
     "auth.public_key_file",
     "auth.secret_file",
     "auth.shared_secret_file",
     "embedded.api_key_file",
+    "store.ca",
+    "store.url_file",
 ];
 
 /// Gives what a row needs beside itself, from a layer that its own layer does not hide.

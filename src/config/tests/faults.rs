@@ -27,7 +27,7 @@ fn every_fault_is_found_in_one_go() {
         format = \"jsn\"\n";
     let variables = [
         ("CHATKIT_REST__AUTH__SECRETT", "planted-4"),
-        ("CHATKIT_REST__STORE__URL", "postgres://user:planted-5@host/db"),
+        ("CHATKIT_REST__STORE__URL", "postgresql+asyncpg://user:planted-5@host/db"),
         ("CHATKIT_REST__OPENAI__API_KEYS", "planted-6"),
         // Hidden by the next layer, and a fault all the same.
         ("CHATKIT_REST__SERVER__DRAIN_TIMEOUT", "soon"),
@@ -63,8 +63,8 @@ fn every_fault_is_found_in_one_go() {
          \"json\"; did you mean \"json\"?",
         "auth.secrett (environment variable CHATKIT_REST__AUTH__SECRETT): not a setting",
         "; did you mean CHATKIT_REST__AUTH__SECRET?",
-        "store.url (environment variable CHATKIT_REST__STORE__URL): a text that is not shown here names PostgreSQL, \
-         which is not in this version",
+        "store.url (environment variable CHATKIT_REST__STORE__URL): a text that is not shown here names another \
+         program's driver (write \"postgres://\" in its place); expected \"sqlite:FILE\", ",
         "openai.api_keys (environment variable CHATKIT_REST__OPENAI__API_KEYS): a text \
          that is not shown here has entry 1",
         "server.drain_timeout (environment variable CHATKIT_REST__SERVER__DRAIN_TIMEOUT): \"soon\"",
@@ -499,19 +499,17 @@ fn a_store_without_a_scheme_is_shown_and_what_was_meant() {
     for (url, expected) in [
         (
             "chatkit.db",
-            "\"chatkit.db\" names no store; expected \"sqlite:FILE\" or \"memory:\"; did you mean \"sqlite:chatkit.db\"?",
+            "\"chatkit.db\" names no store; expected \"sqlite:FILE\", \"postgres://USER@HOST/DATABASE\" or \"memory:\"; did you mean \"sqlite:chatkit.db\"?",
         ),
         ("/var/lib/a.db", "did you mean \"sqlite:/var/lib/a.db\"?"),
         ("memory", "did you mean \"memory:\"?"),
         ("mysql://host/db", "\"mysql://host/db\" names no store"),
-        (
-            "sqlite:data/",
-            "\"sqlite:data/\" names a directory; expected \"sqlite:FILE\" or \"memory:\"",
-        ),
+        ("sqlite:data/", "\"sqlite:data/\" names a directory; expected \"sqlite:FILE\", "),
         ("mysql://user:planted@host/db", "a text that is not shown here names no store"),
         ("user:planted", "a text that is not shown here names no store"),
         ("sqlite:a.db?key=planted", "a text that is not shown here has parameters"),
-        ("host=h password=planted", "a text that is not shown here names no store"),
+        ("host=h password=planted", "a text that is not shown here is in libpq's notation"),
+        ("postgres:planted", "a text that is not shown here has no \"//\""),
     ] {
         let text = complete().flag("--store", "store.url", url).load().unwrap_err().to_string();
         let text = text.strip_prefix("store.url (flag --store): ").unwrap();

@@ -1,6 +1,8 @@
 //! Layers in, settings or faults out.
 
 mod bad_values;
+#[cfg(feature = "postgres")]
+mod database;
 mod every_setting;
 mod faults;
 mod model;

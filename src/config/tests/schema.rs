@@ -116,6 +116,9 @@ fn what_is_refused_is_not_valid_where_that_can_be_told() {
         "[cors]\nallowed_origins = [\"https://a.example/\"]",
         "[cors]\nallowed_origins = [\"a.example\"]",
         "[store]\nurl = \"chatkit.db\"",
+        "[store]\nurl = \"postgres:x\"",
+        "[store]\nschema = \"a-b\"",
+        "[store]\npool_size = 0",
         "[log]\nformat = \"jsn\"",
         "[log]\nlevel = 3",
     ] {

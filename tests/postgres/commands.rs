@@ -1,0 +1,97 @@
+//! What is done beside gateways: the commands, and the grants that gateways need.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use chatkit_rest::session::{PostgresOptions, PostgresStore};
+
+use crate::cluster::Database;
+use crate::copies::{filled, options};
+use crate::stored::filling::fill;
+use crate::stored::support::Store;
+
+/// Runs the program with a database and no other variables.
+fn run(database: &Database, arguments: &[&str]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+        .args(arguments)
+        .env_clear()
+        .env("CHATKIT_REST__STORE__URL", database.url())
+        .env("CHATKIT_REST__STORE__SCHEMA", database.schema())
+        .output()
+        .unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_schema_is_made_by_the_command_or_by_its_sql() {
+    let (one, other) = (Database::new().await, Database::new().await);
+    let (_, told, _) = run(&one, &["migrate"]);
+    assert!(told.contains(&format!("schema {} is made: version ", one.schema())), "{told}");
+    assert!(run(&one, &["migrate"]).1.contains(" already.\n"));
+
+    let (is_done, sql, _) = run(&other, &["migrate", "--print"]);
+    assert!(is_done);
+    other.connect().await.batch_execute(&sql).await.unwrap();
+    assert!(run(&other, &["migrate"]).1.contains(" already.\n"));
+    drop(PostgresStore::open(options(&other)).await.unwrap());
+}
+
+#[tokio::test]
+async fn commands_work_on_a_database() {
+    let (database, directory) = (Database::new().await, filled().await);
+    let from = format!("sqlite:{}", directory.file().display());
+    let (is_done, told, failed) = run(&database, &["store", "copy", &from, "store.url"]);
+    assert!(is_done && told.contains("\nsession  1207  1207  "), "{told}{failed}");
+
+    let (_, told, _) = run(&database, &["quarantine", "list"]);
+    assert!(told.contains("\"thr_twice\"  locked  ") && told.contains("\"ada\""), "{told}");
+    let (_, told, _) = run(&database, &["quarantine", "release", "thr_twice"]);
+    assert!(told.contains("Released"), "{told}");
+    assert!(run(&database, &["quarantine", "list"]).1.contains("No thread is in quarantine."));
+
+    let lines = directory.file().with_file_name("threads.jsonl");
+    std::fs::write(&lines, "{\"thread_id\":\"thr_new\",\"user_id\":\"ada\"}\n").unwrap();
+    let lines = lines.to_str().unwrap();
+    let (is_done, told, failed) = run(&database, &["adopt", lines]);
+    assert!(is_done && told.contains("threads: 1 adopted"), "{told}{failed}");
+    assert!(told.contains(&format!(", schema {} (environment", database.schema())), "{told}");
+    let (is_done, _, failed) = run(&database, &["adopt", lines, "--dry-run"]);
+    assert!(!is_done && failed.contains("--dry-run works on a copy"), "{failed}");
+}
+
+/// The grants of the manual's chapter, of a schema and a role.
+fn grants(schema: &str, role: &str) -> String {
+    let chapter = include_str!("../../src/manual/several_machines.md");
+    let sql = chapter.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    sql.replace("chatkit_rest", schema).replace("gateway", role)
+}
+
+// No more than the manual says, which a database's administrator gives.
+#[tokio::test]
+async fn a_gateway_needs_the_grants_that_the_manual_has() {
+    let database = Database::new().await;
+    let (is_done, _, failed) = run(&database, &["migrate"]);
+    assert!(is_done, "{failed}");
+    let client = database.connect().await;
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    let make = format!("CREATE ROLE {role} LOGIN PASSWORD 'of the test'");
+    client.batch_execute(&make).await.unwrap();
+    client.batch_execute(&grants(database.schema(), &role)).await.unwrap();
+    let (_, place) = database.url().split_once("://").unwrap();
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let url = format!("postgres://{role}:of%20the%20test@{place}");
+    let mut options = PostgresOptions::parse(&url).unwrap();
+    options.schema = database.schema().to_owned();
+
+    let database_store = Arc::new(PostgresStore::open(options).await.unwrap());
+    let store: Store = Arc::clone(&database_store) as _;
+    fill(&store).await;
+    assert_eq!(store.quarantined(None, 9).await.unwrap().len(), 1);
+    database_store.close().await;
+    let refused = client.batch_execute(&format!("SET ROLE {role}; CREATE SCHEMA {role}")).await;
+    assert!(refused.is_err());
+    client
+        .batch_execute(&format!("RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}"))
+        .await
+        .unwrap();
+}
