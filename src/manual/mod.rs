@@ -27,6 +27,7 @@ chapters! {
     identity_providers: "identity_providers.md",
     deployment: "deployment.md",
     security: "security.md",
+    several_machines: "several_machines.md",
     troubleshooting: "troubleshooting.md",
 }
 

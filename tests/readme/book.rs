@@ -30,6 +30,7 @@ pub(crate) const PAGES: &[Page] = pages![
     "src/manual/model.md",
     "src/manual/operations.md",
     "src/manual/security.md",
+    "src/manual/several_machines.md",
     "src/manual/tour.md",
     "src/manual/troubleshooting.md",
 ];
