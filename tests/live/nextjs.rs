@@ -82,8 +82,8 @@ impl Site {
         let mut child = application
             .node("node_modules/tsx/dist/cli.mjs")
             .arg("serve.ts")
-            .env("CHATKIT_REST_URL", format!("{}/api/v1/chatkit", gateway.url()))
-            .env("CHATKIT_REST_SECRET", secret)
+            .env("CHATKIT_GATEWAY_URL", format!("{}/api/v1/chatkit", gateway.url()))
+            .env("CHATKIT_GATEWAY_SECRET", secret)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -75,6 +75,7 @@ fn of_setting(name: &str) -> Vec<&'static str> {
             "http://a:0/",
             "http://a:99999/",
             "http://u:p@a/",
+            "http://127.0.0.1:8080/",
         ],
         "rest.prefix" | "chat.path" | "openai.path" => {
             vec!["/a/../b", "/..", "/./a", "/a.b/..c", "/%41"]
