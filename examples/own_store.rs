@@ -4,10 +4,10 @@
 //! cargo run --example own_store
 //! ```
 //!
-//! This one wraps, so that it fits on a page. One over your own database implements the same five
+//! This one wraps, so that it fits on a page. One over your own database implements the same six
 //! traits. The thirteen methods of [`Sessions`] and [`Runs`] are every store's; the three of
-//! [`AttachmentOwners`], the three of [`ClientSessions`] and the six of [`Directory`] can stay as they
-//! are (`impl Directory for Yours {}`) if you have no use of them. What each must hold is in the
+//! [`AttachmentOwners`], the three of [`ClientSessions`], the six of [`Directory`] and the two of
+//! [`Allowances`] can stay as they are (`impl Directory for Yours {}`) if you have no use of them. What each must hold is in the
 //! documentation of [`SessionStore`], and comes to:
 //!
 //! - `create` counts and inserts in one transaction, so that a limit holds under any load. It gives
@@ -40,6 +40,8 @@
 //!   both from the newest, and the id.
 //! - `threads` wants an index on the moment of `bind` and the id; `client_session` is asked for with
 //!   each request of a client's, and must not come from a cache that another replica can't clear.
+//! - `take_allowance` locks one row and writes it: a [`Ledger`](chatkit_rest::allowance::Ledger) has the arithmetic. Nothing of
+//!   it need be synced to a disk.
 //! - Replicas share the database: nothing but its runs depends on the process that made a session.
 //!
 //! The feature `store-contract` has a test for each promise, which `store_contract_tests!` makes of
@@ -52,13 +54,15 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chatkit_rest::allowance::{AllowanceKey, Slice, SliceReport, TakeSlice};
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, Adoption, AttachmentOwners, BeginRun, Bound, ClientSession, ClientSessionCreated,
-    ClientSessions, Created, Deletion, Directory, Found, MemoryStore, MessageCount, NewSession,
-    OnThread, Owned, Ownership, PlacedSession, QuarantinedThread, Released, Reuse, RunId, RunStart,
-    Runs, SessionId, SessionKey, SessionRecord, SessionStore, SessionSummary, Sessions,
-    SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
+    Adopted, Adoption, Allowances, AttachmentOwners, BeginRun, Bound, ClientSession,
+    ClientSessionCreated, ClientSessions, Created, Deletion, Directory, Found, MemoryStore,
+    MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, QuarantinedThread,
+    Released, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore,
+    SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace,
+    ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -163,6 +167,11 @@ counted! { Directory:
     quarantined(after: Option<ThreadId>, limit: usize) -> Vec<QuarantinedThread>;
     release(thread_id: &'a str) -> Released;
     delete_quarantined(thread_id: &'a str, now: Timestamp) -> bool;
+}
+
+counted! { Allowances:
+    take_allowance(key: &'a AllowanceKey, take: TakeSlice) -> Slice;
+    give_back_allowances(window: Duration, reports: Vec<(AllowanceKey, SliceReport)>) -> ();
 }
 
 /// Gives a session's life, as the gateway lives it: created, taken by its first message, bound to

@@ -207,6 +207,9 @@ pub mod stream;
 
 pub mod principal;
 
+#[cfg(any(feature = "limit", feature = "session"))]
+pub mod allowance;
+
 #[cfg(feature = "validate")]
 pub mod protocol;
 

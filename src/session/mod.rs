@@ -102,3 +102,6 @@ pub use store::{
 };
 #[cfg(feature = "sqlite")]
 pub use transfer::{CopiedTable, CopyEnd, CopyProgress, CopyStep, copy_store};
+
+#[doc(no_inline)]
+pub use crate::allowance::Allowances;

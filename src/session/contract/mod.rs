@@ -106,6 +106,8 @@ impl<S> fmt::Debug for Promise<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Part {
+    /// [`Allowances`](super::Allowances).
+    Allowances,
     /// [`AttachmentOwners`](super::AttachmentOwners), and, of a store that adopts, of attachments that
     /// were adopted.
     Attachments,
@@ -168,7 +170,7 @@ use promises;
 ///
 /// It takes an async function, or a closure, that gives a new and empty [`Store`], or something that
 /// derefs to one and takes with it what the store was kept in. After it come the parts that the store
-/// has, if not all: `sessions`, `runs`, `attachments`, `clients`, `directory`. Each becomes a module.
+/// has, if not all: `sessions`, `runs`, `attachments`, `clients`, `directory`, `allowances`. Each becomes a module.
 ///
 /// The tests are [`tokio::test`]s, so tokio is to be a dependency, with `macros` and `rt-multi-thread`.
 ///
@@ -187,8 +189,11 @@ macro_rules! store_contract_tests {
     (@ attachments $open:expr) => { $crate::__store_contract_attachments! { $open } };
     (@ clients $open:expr) => { $crate::__store_contract_clients! { $open } };
     (@ directory $open:expr) => { $crate::__store_contract_directory! { $open } };
+    (@ allowances $open:expr) => { $crate::__store_contract_allowances! { $open } };
     ($open:expr) => {
-        $crate::store_contract_tests!($open; sessions, runs, attachments, clients, directory);
+        $crate::store_contract_tests!(
+            $open; sessions, runs, attachments, clients, directory, allowances
+        );
     };
     ($open:expr; $($part:ident),+ $(,)?) => {$(
         mod $part {
@@ -213,8 +218,11 @@ macro_rules! shared_store_contract_tests {
     (@ attachments $open:expr) => { $crate::__shared_store_contract_attachments! { $open } };
     (@ clients $open:expr) => { $crate::__shared_store_contract_clients! { $open } };
     (@ directory $open:expr) => { $crate::__shared_store_contract_directory! { $open } };
+    (@ allowances $open:expr) => { $crate::__shared_store_contract_allowances! { $open } };
     ($open:expr) => {
-        $crate::shared_store_contract_tests!($open; sessions, runs, attachments, clients, directory);
+        $crate::shared_store_contract_tests!(
+            $open; sessions, runs, attachments, clients, directory, allowances
+        );
     };
     ($open:expr; $($part:ident),+ $(,)?) => {$(
         mod $part {

@@ -52,4 +52,12 @@ promises! {
             what_is_adopted_at_both_is_so_once,
             nobody_keeps_a_count_while_a_run_is_in_flight_elsewhere;
     }
+
+    /// Limits of requests, at both.
+    allowances Allowances __shared_store_contract_allowances {
+        allowances:
+            slices_at_both_stop_at_the_limit,
+            what_is_given_back_at_one_is_there_at_the_other,
+            never_more_than_the_limit_in_any_window_at_both;
+    }
 }

@@ -163,4 +163,16 @@ promises! {
             of_many_first_runs_with_one_id_one_is_bound_and_then_locked,
             the_locked_are_told_in_pages;
     }
+
+    /// Limits of requests that gateways share.
+    allowances Allowances __store_contract_allowances {
+        allowances:
+            a_slice_is_of_what_is_left,
+            slices_at_once_stop_at_the_limit,
+            what_is_given_back_is_there_once,
+            keys_of_limits_are_never_interpreted,
+            what_was_used_is_there_again_after_a_window,
+            what_nobody_reports_is_there_again_later,
+            never_more_than_the_limit_in_any_window;
+    }
 }

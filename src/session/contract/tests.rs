@@ -9,10 +9,10 @@ use super::support::{at, create_bound, user};
 use super::{PROMISES, Part, SHARED_PROMISES, Store};
 use crate::principal::UserId;
 use crate::session::{
-    Adoption, AttachmentOwners, BeginRun, Bound, ClientSession, ClientSessions, Created, Deletion,
-    Directory, Found, MemoryStore, MessageCount, NewSession, OnThread, Ownership, Reuse, RunId,
-    RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore, SessionSummary, Sessions,
-    SessionsPage, Settlement, StoreFuture, ThreadId, ThreadsPage,
+    Adoption, Allowances, AttachmentOwners, BeginRun, Bound, ClientSession, ClientSessions,
+    Created, Deletion, Directory, Found, MemoryStore, MessageCount, NewSession, OnThread,
+    Ownership, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore,
+    SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadsPage,
 };
 
 /// A store without what an application may have no use of.
@@ -109,6 +109,7 @@ impl Runs for Plain {
     }
 }
 
+impl Allowances for Plain {}
 impl AttachmentOwners for Plain {}
 impl ClientSessions for Plain {}
 impl Directory for Plain {}

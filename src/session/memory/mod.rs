@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::client_session::ClientSession;
 use super::pages::ThreadPlace;
@@ -13,19 +14,23 @@ use super::record::{ConversationId, Ownership, SessionId, SessionRecord, ThreadI
 use super::store::{BeginRun, RunId, SessionKey, StoreFuture, whole_microseconds};
 use crate::principal::UserId;
 
+mod allowances;
 mod attachments;
 mod clients;
 mod directory;
 mod runs;
 mod sessions;
 
+use allowances::Ledgers;
+
 /// Sessions in memory, for tests and for programs that keep nothing.
 ///
 /// It holds every promise of [`SessionStore`](super::SessionStore) but durability. Its size is that of what was
 /// created and not deleted: give [`create`](super::Sessions::create) a limit.
-#[derive(Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
+    /// The clock of limits that gateways share begins here.
+    made_at: Instant,
 }
 
 /// `threads`, `conversations` and `users` are indexes of `sessions`: what they name exists.
@@ -45,6 +50,7 @@ struct Tables {
     attachments: HashMap<Box<str>, Attachment>,
     deleted_adopted_attachments: HashSet<Box<str>>,
     client_sessions: HashMap<String, ClientSession>,
+    ledgers: Ledgers,
     signing_key: Option<[u8; 32]>,
 }
 
@@ -80,7 +86,7 @@ struct Lease {
 impl MemoryStore {
     /// Makes an empty store.
     pub fn new() -> Self {
-        Self::default()
+        Self { tables: Mutex::default(), made_at: Instant::now() }
     }
 
     /// Locks the tables. No code panics while it holds the lock, so a poisoned one is still
@@ -95,6 +101,12 @@ impl MemoryStore {
         call: impl FnOnce(&mut Tables) -> T + Send + 'a,
     ) -> StoreFuture<'a, T> {
         Box::pin(async move { Ok(call(&mut self.tables())) })
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

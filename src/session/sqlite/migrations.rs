@@ -140,10 +140,18 @@ const MIGRATIONS: &[&str] = &[
         END;
     ALTER TABLE session ADD COLUMN made_for_run INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE TABLE allowance (
+        key BLOB PRIMARY KEY,
+        ledger TEXT NOT NULL,
+        over_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX allowance_by_end ON allowance (over_at);
+",
 ];
 
 /// The version that the migrations end with.
-pub(super) const VERSION: u32 = 8;
+pub(super) const VERSION: u32 = 9;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

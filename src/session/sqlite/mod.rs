@@ -2,7 +2,7 @@
 //!
 //! - `store`: [`SqliteStore`], and the ways that a call can travel: point reads on the caller's thread,
 //!   lists on one that may block, everything else through the writer. `options`: how it is opened.
-//! - `sessions`, `runs`, `attachments`, `clients`, `directory`: the parts of the contract, which way
+//! - `sessions`, `runs`, `attachments`, `clients`, `directory`, `allowances`: the parts of the contract, which way
 //!   each of their calls takes, and their statements. `begin`: how a run begins, which takes either way.
 //! - `schema`: the file: whether it is ours, how it is opened, copied and removed. `migrations`: its
 //!   tables, and those of the versions before.
@@ -23,6 +23,7 @@
 //! *before* they read the row: what the tally no longer has is in the row by then.
 
 mod adoption;
+mod allowances;
 mod alone;
 mod attachments;
 mod begin;

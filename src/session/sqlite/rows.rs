@@ -257,7 +257,7 @@ pub(super) fn remove(connection: &Connection, id: SessionId, now: Timestamp) -> 
 
 /// Reads of each table, by the names of its columns, what comes first.
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
-    const FIRST: [&str; 9] = [
+    const FIRST: [&str; 10] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
             lease_until, leased_at, lease_run, made_for_run, bound_at, conversation, adopted,
             quarantined_at
@@ -273,6 +273,7 @@ pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
         "SELECT id, user_id, created_at, expires_at, cancelled_at, requests_per_minute, details
             FROM client_session NOT INDEXED LIMIT 1",
         "SELECT length(key) FROM signing_key LIMIT 1",
+        "SELECT key, ledger, over_at FROM allowance NOT INDEXED LIMIT 1",
     ];
     for sql in FIRST {
         connection.query_row(sql, (), |_| Ok(())).optional()?;

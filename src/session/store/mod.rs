@@ -1,14 +1,16 @@
 //! The contract of a session store.
 //!
-//! It has five parts, and a store implements all of them. What an application has no use of can stay
-//! as it is: the parts for [attachments](AttachmentOwners), for [clients' sessions](ClientSessions)
-//! and for [all threads](Directory) do nothing unless they are implemented.
+//! It has six parts, and a store implements all of them. What an application has no use of can stay
+//! as it is: the parts for [attachments](AttachmentOwners), for [clients' sessions](ClientSessions), for
+//! [all threads](Directory) and for [limits that gateways share](Allowances) do nothing unless they are
+//! implemented.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::allowance::Allowances;
 use crate::error::Error;
 
 mod attachments;
@@ -56,10 +58,13 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// `thread_id` are constant until it is deleted. From then on its thread's id may be another's, because
 /// upstreams use ids again, and it may be another process that deleted it. So callers remember
 /// nothing of whose a thread is: they ask for each request.
-pub trait SessionStore: Sessions + Runs + AttachmentOwners + ClientSessions + Directory {}
+pub trait SessionStore:
+    Sessions + Runs + AttachmentOwners + ClientSessions + Directory + Allowances
+{
+}
 
 impl<T> SessionStore for T where
-    T: Sessions + Runs + AttachmentOwners + ClientSessions + Directory + ?Sized
+    T: Sessions + Runs + AttachmentOwners + ClientSessions + Directory + Allowances + ?Sized
 {
 }
 

@@ -2,13 +2,15 @@
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chatkit_rest::allowance::{AllowanceKey, Slice, SliceReport, TakeSlice};
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    AttachmentOwners, BeginRun, Bound, ClientSessions, Created, Deletion, Directory, Found,
-    MemoryStore, MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, Reuse, RunId,
-    RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionSummary, Sessions, SessionsPage,
-    Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
+    Allowances, AttachmentOwners, BeginRun, Bound, ClientSessions, Created, Deletion, Directory,
+    Found, MemoryStore, MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, Reuse,
+    RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionSummary, Sessions,
+    SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
 };
 use jiff::Timestamp;
 
@@ -111,6 +113,8 @@ impl Runs for $store {
 sessions_and_runs!(Counting);
 sessions_and_runs!(Half);
 
+impl Allowances for Half {}
+
 impl AttachmentOwners for Half {}
 
 impl ClientSessions for Half {}
@@ -126,6 +130,16 @@ impl AttachmentOwners for Counting {
 }
 
 impl ClientSessions for Counting {}
+
+impl Allowances for Counting {
+    note_each! {
+        fn take_allowance(key: &'a AllowanceKey, take: TakeSlice) -> Slice;
+        fn give_back_allowances(
+            window: Duration,
+            reports: Vec<(AllowanceKey, SliceReport)>,
+        ) -> ();
+    }
+}
 
 impl Directory for Counting {
     note_each! {

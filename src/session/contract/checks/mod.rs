@@ -1,6 +1,7 @@
 //! The promises themselves. What is not in the table of `contract` is dead code.
 
 pub(super) mod adoption;
+pub(super) mod allowances;
 pub(super) mod attachments;
 pub(super) mod beginning;
 pub(super) mod clients;

@@ -192,7 +192,7 @@ async fn a_session_is_deleted_as_it_is_to_be() {
 fn take_runs_from_leases(directory: &Directory) {
     let older = Connection::open(directory.file()).unwrap();
     let sql = "DROP TRIGGER lease_is_taken_over; ALTER TABLE session DROP COLUMN lease_run;
-        ALTER TABLE session DROP COLUMN made_for_run;
+        ALTER TABLE session DROP COLUMN made_for_run; DROP TABLE allowance;
         PRAGMA user_version = 7;";
     older.execute_batch(sql).unwrap();
 }
