@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Within which all requests are given back.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
 /// The least time between two sweeps. A sweep looks at every bucket.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

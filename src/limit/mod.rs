@@ -19,7 +19,8 @@
 //!
 //! # What it does not do
 //! - It doesn't queue. Who is over a limit is told when to come back, and costs nothing more.
-//! - It doesn't share counts with other processes; each replica has its own.
+//! - It shares counts of requests with other processes where [`RateLimitLayer`] is told of a store
+//!   (`with_shared`), and no others: each replica has its own.
 //! - It doesn't limit callers who aren't known yet. Those who are looked up are counted by
 //!   *authenticate*; connections and slow heads are the server's.
 //! - It doesn't know streams from other answers. Whoever does takes a [`StreamPermit`].
@@ -89,6 +90,8 @@ mod in_flight;
 mod memory;
 #[cfg(feature = "limit")]
 mod rate;
+#[cfg(feature = "limit")]
+mod shared;
 mod streams;
 
 pub use body::Permitted;

@@ -1,5 +1,6 @@
 //! Requests of one user in a minute.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,10 +10,13 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::sync::oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::bucket::{BucketVerdict, Buckets};
+use super::shared::{Asked, SharedBuckets, SharedVerdict};
+use crate::allowance::{AllowanceKey, Allowances};
 use crate::principal::{Identified, Principal, UserId};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
@@ -38,6 +42,8 @@ pub struct RateLimitLayer {
     limit: Option<Arc<Limit>>,
     /// Of client sessions, by their id.
     sessions: Arc<Buckets<Arc<str>>>,
+    max_users: usize,
+    shared: Option<Arc<Shared>>,
 }
 
 impl RateLimitLayer {
@@ -54,8 +60,34 @@ impl RateLimitLayer {
     pub fn with_max_users(requests: u32, max_users: usize) -> Self {
         let limit =
             NonZeroU32::new(requests).map(|requests| Arc::new(Limit::new(requests, max_users)));
-        Self { limit, sessions: Arc::new(Buckets::new(max_users)) }
+        Self { limit, sessions: Arc::new(Buckets::new(max_users)), max_users, shared: None }
     }
+
+    /// Counts together with all who do so by the same `source`: the limits, client sessions' own too, hold over
+    /// all of them, and in any minute. What [`per_minute`](Self::per_minute) says of GCRA holds no more: each
+    /// request is given back a minute after it.
+    ///
+    /// Of a user's limit a tenth at a time is taken ahead. That is asked for when little is left of the tenth before, so a
+    /// request waits for the source if there is none, as with a user's first, and for one call of it if others
+    /// don't take what it brings. A request may be refused by as much as others hold and don't use, for a tenth of
+    /// a minute; see [`allowance`](crate::allowance).
+    ///
+    /// Who can't be counted because the source fails is answered with 503. What a gateway lets in then would be
+    /// above the limit by as much as there are gateways, and with a source that is the session store there is
+    /// little that it could let in.
+    #[must_use]
+    pub fn with_shared(self, source: Arc<dyn Allowances>) -> Self {
+        let of = |source| Arc::new(SharedBuckets::new(source, self.max_users));
+        let shared = Shared { users: of(Arc::clone(&source)), sessions: of(source) };
+        Self { shared: Some(Arc::new(shared)), ..self }
+    }
+}
+
+/// Limits that gateways share.
+#[derive(Debug)]
+struct Shared {
+    users: Arc<SharedBuckets>,
+    sessions: Arc<SharedBuckets>,
 }
 
 impl<S> Layer<S> for RateLimitLayer {
@@ -63,7 +95,7 @@ impl<S> Layer<S> for RateLimitLayer {
 
     fn layer(&self, inner: S) -> RateLimit<S> {
         let sessions = Arc::clone(&self.sessions);
-        RateLimit { inner, limit: self.limit.clone(), sessions }
+        RateLimit { inner, limit: self.limit.clone(), sessions, shared: self.shared.clone() }
     }
 }
 
@@ -76,6 +108,7 @@ pub struct RateLimit<S> {
     limit: Option<Arc<Limit>>,
     /// Of client sessions, by their id.
     sessions: Arc<Buckets<Arc<str>>>,
+    shared: Option<Arc<Shared>>,
 }
 
 impl<S> RateLimit<S> {
@@ -83,8 +116,8 @@ impl<S> RateLimit<S> {
     fn check(&self, caller: &Principal) -> Result<Option<Standing>, Rejection> {
         if let Some(allowance) = caller.allowance() {
             let requests = allowance.requests_per_minute();
-            let limit = Quota { requests, policy: policy(SESSION, requests), name: SESSION };
-            return limit.judge(self.sessions.take(allowance.session(), requests)).map(Some);
+            let quota = Quota { requests, policy: policy(SESSION, requests), name: SESSION };
+            return quota.judge(self.sessions.take(allowance.session(), requests)).map(Some);
         }
         match &self.limit {
             Some(limit) if !caller.is_service() => limit.check(caller.user_id()).map(Some),
@@ -93,21 +126,52 @@ impl<S> RateLimit<S> {
     }
 }
 
+impl Shared {
+    /// Does what [`RateLimit::check`] does, now or later.
+    fn check(&self, limit: Option<&Limit>, caller: &Principal) -> Option<(Quota, Asked)> {
+        if let Some(allowance) = caller.allowance() {
+            let requests = allowance.requests_per_minute();
+            let quota = Quota { requests, policy: policy(SESSION, requests), name: SESSION };
+            let key = AllowanceKey::ClientSession(Arc::clone(allowance.session()));
+            return Some((quota, self.sessions.take(&key, requests)));
+        }
+        let quota = limit.filter(|_| !caller.is_service())?.quota.clone();
+        let key = AllowanceKey::User(caller.user_id().clone());
+        let asked = self.users.take(&key, quota.requests);
+        Some((quota, asked))
+    }
+}
+
 impl<S, B, R> Service<Request<B>> for RateLimit<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: Identified,
 {
     type Response = Response<RefusedOr<R>>;
     type Error = S::Error;
-    type Future = RateLimitFuture<S::Future>;
+    type Future = RateLimitFuture<S, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let state = match self.check(request.body().principal()) {
+        let caller = request.body().principal();
+        let checked = match &self.shared {
+            None => self.check(caller),
+            Some(shared) => match shared.check(self.limit.as_deref(), caller) {
+                None => Ok(None),
+                Some((quota, Asked::Verdict(verdict))) => quota.judge_shared(verdict).map(Some),
+                Some((quota, Asked::Later(verdict))) => {
+                    // The service that was found ready is the one that is called (tower#547).
+                    let clone = self.inner.clone();
+                    let inner = std::mem::replace(&mut self.inner, clone);
+                    let pending = Some(Box::new(Pending { request, inner, quota }));
+                    return RateLimitFuture { state: State::Asked { verdict, pending } };
+                }
+            },
+        };
+        let state = match checked {
             Ok(standing) => State::Inner { future: self.inner.call(request), standing },
             Err(rejection) => {
                 State::Refused { refusal: Some((rejection, RefusalStyle::of(&request))) }
@@ -140,7 +204,7 @@ impl Limit {
 }
 
 /// How a limit is told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Quota {
     name: &'static str,
     requests: NonZeroU32,
@@ -150,9 +214,13 @@ struct Quota {
 impl Quota {
     fn judge(&self, verdict: BucketVerdict) -> Result<Standing, Rejection> {
         match verdict {
-            BucketVerdict::Allowed { remaining } => Ok(self.standing(remaining)),
+            BucketVerdict::Allowed { remaining } => {
+                let requests = u64::from(self.requests.get());
+                let used = requests.saturating_sub(u64::from(remaining));
+                Ok(self.standing(remaining, (used * WINDOW).div_ceil(requests)))
+            }
             BucketVerdict::Denied { wait } => {
-                let Standing { policy, limit } = self.standing(0);
+                let Standing { policy, limit } = self.standing(0, WINDOW);
                 Err(Rejection::new(Code::RateLimited)
                     .message(format!("At most {} requests a minute are allowed.", self.requests))
                     .because(format!("over the {}'s limit of requests a minute", self.name))
@@ -166,10 +234,20 @@ impl Quota {
         }
     }
 
-    fn standing(&self, remaining: u32) -> Standing {
-        let requests = u64::from(self.requests.get());
-        let used = requests.saturating_sub(u64::from(remaining));
-        let reset = (used * WINDOW).div_ceil(requests);
+    fn judge_shared(&self, verdict: SharedVerdict) -> Result<Standing, Rejection> {
+        match verdict {
+            // This request is given back after the whole window.
+            SharedVerdict::Known(BucketVerdict::Allowed { remaining }) => {
+                Ok(self.standing(remaining.min(self.requests.get() - 1), WINDOW))
+            }
+            SharedVerdict::Known(verdict) => self.judge(verdict),
+            SharedVerdict::Unknown(why) => Err(Rejection::new(Code::ServiceUnavailable)
+                .because(why.to_string())
+                .header(RATELIMIT_POLICY, self.policy.clone())),
+        }
+    }
+
+    fn standing(&self, remaining: u32, reset: u64) -> Standing {
         Standing {
             policy: self.policy.clone(),
             limit: field(&format!("\"{}\";r={remaining};t={reset}", self.name)),
@@ -207,43 +285,81 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 pin_project! {
     /// The inner service's response with the header fields of the limit, or the refusal.
-    #[derive(Debug)]
-    pub struct RateLimitFuture<F> {
+    pub struct RateLimitFuture<S: Service<Request<B>>, B> {
         #[pin]
-        state: State<F>,
+        state: State<S, B>,
     }
 }
 
 pin_project! {
-    #[derive(Debug)]
     #[project = StateProjection]
-    enum State<F> {
-        Inner { #[pin] future: F, standing: Option<Standing> },
+    enum State<S: Service<Request<B>>, B> {
+        // Boxed, so that those who needn't wait don't carry it.
+        Asked { verdict: oneshot::Receiver<SharedVerdict>, pending: Option<Box<Pending<S, B>>> },
+        Inner { #[pin] future: S::Future, standing: Option<Standing> },
         Refused { refusal: Option<(Rejection, RefusalStyle)> },
     }
 }
 
-impl<F, R, E> Future for RateLimitFuture<F>
+/// A request that waits for what others have left, and the service to be asked then.
+struct Pending<S, B> {
+    request: Request<B>,
+    inner: S,
+    quota: Quota,
+}
+
+impl<S, B, R> Future for RateLimitFuture<S, B>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    S: Service<Request<B>, Response = Response<R>>,
 {
-    type Output = Result<Response<RefusedOr<R>>, E>;
+    type Output = Result<Response<RefusedOr<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Inner { future, standing } => {
-                let mut response = ready!(future.poll(cx))?;
-                if let Some(standing) = standing.take() {
-                    standing.put(response.headers_mut());
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Asked { verdict, pending } => {
+                    // Polled again after the end: there is nothing more to come.
+                    if pending.is_none() {
+                        return Poll::Pending;
+                    }
+                    let verdict = ready!(Pin::new(verdict).poll(cx));
+                    let Some(pending) = pending.take() else { return Poll::Pending };
+                    let Pending { request, mut inner, quota } = *pending;
+                    let verdict = verdict.unwrap_or_else(|_| {
+                        SharedVerdict::Unknown("a shared limit was not told".into())
+                    });
+                    match quota.judge_shared(verdict) {
+                        Ok(standing) => {
+                            let standing = Some(standing);
+                            State::Inner { future: inner.call(request), standing }
+                        }
+                        Err(rejection) => {
+                            let refusal = Some((rejection, RefusalStyle::of(&request)));
+                            State::Refused { refusal }
+                        }
+                    }
                 }
-                Poll::Ready(Ok(RefusedOr::pass(response)))
-            }
-            StateProjection::Refused { refusal } => match refusal.take() {
-                Some((rejection, style)) => Poll::Ready(Ok(RefusedOr::refuse(rejection, &style))),
-                // Polled again after the end: there is nothing more to come.
-                None => Poll::Pending,
-            },
+                StateProjection::Inner { future, standing } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(standing) = standing.take() {
+                        standing.put(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(RefusedOr::pass(response)));
+                }
+                StateProjection::Refused { refusal } => {
+                    let Some((rejection, style)) = refusal.take() else { return Poll::Pending };
+                    return Poll::Ready(Ok(RefusedOr::refuse(rejection, &style)));
+                }
+            };
+            this.state.set(next);
         }
+    }
+}
+
+impl<S: Service<Request<B>>, B> fmt::Debug for RateLimitFuture<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitFuture").finish_non_exhaustive()
     }
 }
 
@@ -362,5 +478,80 @@ mod tests {
                 assert_eq!(send_as(&layer, service).await.status(), 200);
             }
         }
+    }
+
+    /// A store of everybody's, which can be away.
+    #[derive(Debug, Default)]
+    struct Ledgers {
+        kept: std::sync::Mutex<std::collections::HashMap<AllowanceKey, crate::allowance::Ledger>>,
+        is_away: std::sync::atomic::AtomicBool,
+    }
+
+    impl Allowances for Ledgers {
+        fn take_allowance<'a>(
+            &'a self,
+            key: &'a AllowanceKey,
+            take: crate::allowance::TakeSlice,
+        ) -> crate::allowance::AllowanceFuture<'a, crate::allowance::Slice> {
+            Box::pin(async move {
+                // As one that is elsewhere.
+                tokio::task::yield_now().await;
+                if self.is_away.load(std::sync::atomic::Ordering::SeqCst) {
+                    return Err(crate::error::Error::store("could not ask", "it is away"));
+                }
+                let mut kept = self.kept.lock().unwrap();
+                Ok(kept.entry(key.clone()).or_default().take(0, &take))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn layers_that_share_have_one_limit_and_say_what_they_know_of_it() {
+        let source = Arc::new(Ledgers::default());
+        let layer = || RateLimitLayer::per_minute(3).with_shared(Arc::<Ledgers>::clone(&source));
+        let (one, other) = (layer(), layer());
+        let first = send(&one, "ada").await;
+        assert_eq!(fields(&first), (200, "\"user\";r=2;t=60", None));
+        assert_eq!(first.headers()["ratelimit-policy"], "\"user\";q=3;w=60");
+        assert_eq!(fields(&send(&other, "ada").await), (200, "\"user\";r=1;t=60", None));
+        assert_eq!(fields(&send(&one, "ada").await), (200, "\"user\";r=0;t=60", None));
+        for layer in [&one, &other] {
+            // Nobody has told of when they were used.
+            let (status, limit, wait) = (429, "\"user\";r=0;t=60", Some("60"));
+            let refused = send(layer, "ada").await;
+            assert_eq!((fields(&refused).0, fields(&refused).1), (status, limit));
+            assert!(fields(&refused).2 >= wait, "{refused:?}");
+        }
+        assert_eq!(send(&other, "eve").await.status(), 200);
+
+        // A client session's own, and nobody else's; a service has none.
+        let ada = UserId::parse("ada").unwrap();
+        let allowance = Allowance::new("ada", NonZeroU32::new(2).unwrap());
+        let session = Principal::with_allowance(ada.clone(), allowance);
+        for (layer, limit) in [(&one, "\"session\";r=1;t=60"), (&other, "\"session\";r=0;t=60")] {
+            let response = send_as(layer, session.clone()).await;
+            assert_eq!(fields(&response), (200, limit, None));
+        }
+        assert_eq!(send_as(&one, session).await.status(), 429);
+        assert_eq!(send_as(&one, Principal::service(ada)).await.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_be_counted_is_refused_as_overload() {
+        let source = Arc::new(Ledgers::default());
+        let layer = RateLimitLayer::per_minute(30).with_shared(Arc::<Ledgers>::clone(&source));
+        assert_eq!(send(&layer, "ada").await.status(), 200);
+        source.is_away.store(true, std::sync::atomic::Ordering::SeqCst);
+        // What is held is used.
+        assert_eq!(send(&layer, "ada").await.status(), 200);
+        assert_eq!(send(&layer, "ada").await.status(), 200);
+        let refused = send(&layer, "ada").await;
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_eq!(refused.headers()["ratelimit-policy"], "\"user\";q=30;w=60");
+        let refusal = refused.extensions().get::<crate::rejection::Refused>().unwrap();
+        assert!(format!("{refusal:?}").contains("it is away"), "{refusal:?}");
+        source.is_away.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(send(&layer, "ada").await.status(), 200);
     }
 }
