@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use super::limits::{Counts, HostLimits};
 use super::theirs::{RequirePrincipal, Theirs};
+use crate::allowance::Allowances;
 use crate::chatkit::ChatKitSettings;
 use crate::error::Error;
 use crate::limit::{InFlight, RateLimit};
@@ -220,8 +221,15 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// ```
     #[must_use]
     pub fn with_limits(self, limits: HostLimits) -> Self {
-        let counts = Counts::new(limits);
+        let counts = self.counts.with_limits(limits);
         Self { operations: counts.inside_of(self.operations), counts, ..self }
+    }
+
+    /// Has the limits of requests hold over all processes that have the same `source`, such as the session
+    /// store that they share: see [`RateLimitLayer::with_shared`](crate::limit::RateLimitLayer::with_shared).
+    #[must_use]
+    pub fn with_shared_limits(self, source: Arc<dyn Allowances>) -> Self {
+        Self { counts: self.counts.with_shared(source), ..self }
     }
 
     /// Replaces the bounds of bodies, or what unknown request types meet.

@@ -1,7 +1,10 @@
 //! [`HostLimits`].
 
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
+use crate::allowance::Allowances;
 use crate::limit::{
     BufferedBytes, InFlight, InFlightLayer, MAX_USERS, PerUserStreams, RateLimit, RateLimitLayer,
 };
@@ -110,6 +113,8 @@ impl HostLimits {
 pub(super) struct Counts {
     in_flight: InFlightLayer,
     rate: RateLimitLayer,
+    /// Who counts requests of other processes, too.
+    shared: Option<Arc<dyn Allowances>>,
     /// What is inside. `None`: what the desk, the reader and the settings bring holds.
     inside: Option<Inside>,
 }
@@ -125,10 +130,12 @@ struct Inside {
 impl Counts {
     /// Counts nothing that could be refused.
     pub(super) fn unlimited() -> Self {
-        Self { in_flight: InFlightLayer::new(0), rate: RateLimitLayer::per_minute(0), inside: None }
+        let rate = RateLimitLayer::per_minute(0);
+        Self { in_flight: InFlightLayer::new(0), rate, shared: None, inside: None }
     }
 
-    pub(super) fn new(limits: HostLimits) -> Self {
+    /// Counts what these limit, from the beginning, and with others where `self` does.
+    pub(super) fn with_limits(self, limits: HostLimits) -> Self {
         let HostLimits {
             requests_per_minute,
             max_tracked_users,
@@ -141,15 +148,27 @@ impl Counts {
         let (all, one) =
             (unless_zero(max_buffered_bytes), unless_zero(max_buffered_bytes_per_user));
         let users = if max_tracked_users == 0 { MAX_USERS } else { max_tracked_users };
-        Self {
+        let rate = RateLimitLayer::with_max_users(requests_per_minute, users);
+        let counts = Self {
             in_flight: InFlightLayer::new(max_in_flight),
-            rate: RateLimitLayer::with_max_users(requests_per_minute, users),
+            rate,
+            shared: None,
             inside: Some(Inside {
                 streams: PerUserStreams::new(max_streams_per_user),
                 buffered: BufferedBytes::new(all, one),
                 max_detached_tasks: unless_zero(max_in_flight),
             }),
+        };
+        match self.shared {
+            Some(source) => counts.with_shared(source),
+            None => counts,
         }
+    }
+
+    /// Counts requests together with others who do so by `source`.
+    pub(super) fn with_shared(self, source: Arc<dyn Allowances>) -> Self {
+        let rate = self.rate.with_shared(Arc::clone(&source));
+        Self { rate, shared: Some(source), ..self }
     }
 
     /// Has what is inside of `operations` counted here.

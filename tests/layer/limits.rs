@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use chatkit_rest::allowance::Allowances;
 use chatkit_rest::chatkit::ChatKitSettings;
 use chatkit_rest::config::Sources;
 use chatkit_rest::error::BoxError;
@@ -63,6 +65,64 @@ async fn each_user_has_so_many_requests_a_minute_over_all_services() {
     let few = self::layer(PREFIX).with_limits(few).service(embedded());
     assert_eq!(ask(&few, of_ada(sessions())).await.status, 200);
     assert_eq!(ask(&few, of_eve(sessions())).await.status, 503);
+}
+
+/// Two replicas on one store, whichever is told first of limits and of the store.
+#[tokio::test(start_paused = true)]
+async fn replicas_on_one_store_have_one_limit_of_requests() {
+    let store = Arc::new(MemoryStore::new());
+    let limits = HostLimits::none().with_requests_per_minute(30);
+    let source = || Arc::<MemoryStore>::clone(&store);
+    let one = layer(PREFIX).with_limits(limits).with_shared_limits(source()).service(embedded());
+    let other = layer(PREFIX).with_shared_limits(source()).with_limits(limits).service(embedded());
+
+    let mut statuses = Vec::new();
+    for n in 0..40 {
+        let answer = ask(if n % 2 == 0 { &one } else { &other }, of_ada(sessions())).await;
+        statuses.push(answer.status.as_u16());
+        assert_eq!(answer.headers["ratelimit-policy"], "\"user\";q=30;w=60");
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 30, "{statuses:?}");
+    let refused = ask(&one, of_ada(sessions())).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (429, "RATE_LIMITED".to_owned()));
+    assert_eq!(refused.headers["ratelimit"], "\"user\";r=0;t=60");
+    assert_eq!(ask(&other, of_eve(sessions())).await.status, 200);
+
+    // All are given back a minute after they were let in, and to a gateway that comes later, too.
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((59..=61).contains(&wait), "{wait}");
+    tokio::time::sleep(Duration::from_secs(wait)).await;
+    let late = layer(PREFIX).with_limits(limits).with_shared_limits(source()).service(embedded());
+    let allowed = async |service| {
+        let mut allowed = 0;
+        while ask(service, of_ada(sessions())).await.status == 200 {
+            allowed += 1;
+        }
+        allowed
+    };
+    assert_eq!((allowed(&late).await, allowed(&one).await), (30, 0));
+}
+
+/// A store that shares nothing.
+#[derive(Debug)]
+struct Alone;
+
+impl Allowances for Alone {}
+
+#[tokio::test]
+async fn who_cannot_be_counted_is_not_let_in() {
+    let upstream = embedded();
+    let limits = HostLimits::none().with_requests_per_minute(30);
+    let layer = layer(PREFIX).with_limits(limits).with_shared_limits(Arc::new(Alone));
+    let service = layer.service(upstream.clone());
+    for _ in 0..2 {
+        let refused = ask(&service, of_ada(sessions())).await;
+        assert_eq!(refused.status.as_u16(), 503);
+        assert_eq!(refused.code(), "SERVICE_UNAVAILABLE");
+        assert_eq!(refused.headers["retry-after"], "1");
+        assert!(!String::from_utf8_lossy(&refused.body).contains("gateways share"));
+    }
+    assert_eq!(upstream.calls(), 0);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use chatkit_rest::host::{ChatKitRest, ChatKitRestLayer};
+use chatkit_rest::host::{ChatKitRest, ChatKitRestLayer, HostLimits};
 use chatkit_rest::operation::Name;
 use chatkit_rest::protocol::RequestType;
 use chatkit_rest::surface::Surface;
@@ -422,4 +422,32 @@ async fn what_a_store_does_not_keep_is_refused_and_left_nowhere() {
     }
     let sessions = Request::post(format!("{PREFIX}/sessions")).body(Full::default()).unwrap();
     assert_eq!(service.oneshot(of_ada(sessions)).await.unwrap().status(), 200);
+}
+
+/// With limits that gateways share, a tenth of the limit is asked for at once, and the next before it
+/// is used up, so that nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn of_shared_limits_a_slice_is_asked_for_once() {
+    let store = Arc::new(Counting::default());
+    let journal = store.journal.clone();
+    let limits = HostLimits::none().with_requests_per_minute(100);
+    let layer = ChatKitRestLayer::new(PREFIX, Arc::<Counting>::clone(&store)).unwrap();
+    let layer = layer.with_limits(limits).with_shared_limits(store);
+    let upstream =
+        ChatKit { journal: journal.clone(), made: Arc::default(), asked: Asked::default() };
+    let service = layer.service(upstream);
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        let request = Request::get(format!("{PREFIX}/sessions")).body(Full::default()).unwrap();
+        let response = service.clone().oneshot(of_ada(request)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        // What goes on by itself has its turn.
+        tokio::task::yield_now().await;
+        seen.push(journal.take()[0].clone());
+    }
+    assert_eq!(seen.iter().filter(|calls| calls.contains("take_allowance")).count(), 6);
+    assert_eq!(seen[0], "take_allowance list");
+    let others = seen.iter().skip(1).filter(|calls| *calls != "list");
+    assert!(others.clone().all(|calls| calls == "list take_allowance"), "{seen:?}");
+    assert_eq!(others.count(), 5);
 }
