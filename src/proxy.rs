@@ -100,6 +100,7 @@ impl Rooms {
         in_flight: InFlightLayer,
     ) -> Result<Self, Error> {
         let secrets = Arc::new(StoredSecrets::new(Arc::clone(&store)));
+        let rate = config.rate_limit_layer(Arc::<dyn SessionStore>::clone(&store));
         let desk = config.desk(store).with_client_secrets(Arc::<StoredSecrets>::clone(&secrets));
         Ok(Self {
             ending: Ending::default(),
@@ -111,7 +112,7 @@ impl Rooms {
             look_up: config.look_up_layer()?,
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
-            rate: config.rate_limit_layer(),
+            rate,
             operations: config.operation_layer(desk)?,
         })
     }

@@ -48,6 +48,8 @@ pub(super) enum ValueShape {
     Secret,
     /// One of these numbers.
     Status(&'static [&'static str]),
+    /// `true`, `false`, or a word for what other settings make of it.
+    Switch(&'static str),
     /// What this says.
     Text(&'static str),
     /// A list of some of these words.
@@ -78,6 +80,7 @@ impl ValueShape {
             Self::List(each) => format!("a list of {each}"),
             Self::Secret => "a text".into(),
             Self::Status(statuses) => statuses.join(" or "),
+            Self::Switch(word) => format!("true, false or {word:?}"),
             Self::Words(words) => format!("a list of {}", words.join(", ")),
             Self::Place(what) | Self::Text(what) | Self::Url(what) => what.into(),
         }
@@ -100,6 +103,7 @@ impl ValueShape {
             | Self::Duration(..)
             | Self::List(_)
             | Self::Status(_)
+            | Self::Switch(_)
             | Self::Text(_)
             | Self::Words(_) => text.is_none_or(shown::is_text),
         }
@@ -296,6 +300,8 @@ pub(super) const KEYS: &[Key] = &[
 
     key("limits.requests_per_minute", "30", OR_NONE,
         "per user; 0 = none"),
+    key("limits.shared", "auto", ValueShape::Switch("auto"),
+        "whether `limits.requests_per_minute`, and client sessions' own limits, hold over all gateways on one store, and in any minute; `auto` = with PostgreSQL. In place of it, each gateway counts for itself"),
     key("limits.max_sessions", "10", OR_NONE,
         "per user; 0 = none"),
     key("limits.max_messages", "100", OR_NONE,

@@ -169,6 +169,19 @@ impl SettingsReader<'_> {
         self.each(name, |_, value| value.boolean().ok_or(Refusal::TYPE))
     }
 
+    /// Reads a boolean, or `None` for the word that leaves it to others.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer says whether it could be read, as of others"
+    )]
+    pub(super) fn switch(&mut self, name: &'static str) -> Option<Option<bool>> {
+        self.each(name, |shape, value| match (value.boolean(), value.text(), shape) {
+            (Some(value), ..) => Ok(Some(value)),
+            (None, Some(text), ValueShape::Switch(word)) if text == word => Ok(None),
+            _ => Err(Refusal::TYPE),
+        })
+    }
+
     pub(super) fn duration(&mut self, name: &'static str) -> Option<Duration> {
         self.each(name, |shape, value| {
             if let Value::Integer(number) = value {

@@ -33,6 +33,7 @@ pub fn reference() -> String {
             ValueShape::List(what) => format!("list of {}", what.replace('"', "`")),
             ValueShape::Secret => "a secret".into(),
             ValueShape::Status(statuses) => statuses.join(", "),
+            ValueShape::Switch(word) => format!("`true`, `false`, `\"{word}\"`"),
             ValueShape::Words(words) => format!("list of {}", words.join(", ")),
             ValueShape::Place(what) | ValueShape::Text(what) | ValueShape::Url(what) => {
                 what.replace('"', "`")

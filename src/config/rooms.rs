@@ -122,10 +122,12 @@ impl Config {
             .max_unauthenticated(self.limits.max_unauthenticated))
     }
 
-    /// Makes the layer that counts a user's requests.
-    pub(crate) fn rate_limit_layer(&self) -> RateLimitLayer {
+    /// Makes the layer that counts a user's requests, with others on that store if they are to share.
+    pub(crate) fn rate_limit_layer(&self, store: Arc<dyn SessionStore>) -> RateLimitLayer {
         let requests_per_minute = self.limits.requests_per_minute.map_or(0, NonZeroU32::get);
-        RateLimitLayer::with_max_users(requests_per_minute, self.limits.max_tracked_users)
+        let max_users = self.limits.max_tracked_users;
+        let layer = RateLimitLayer::with_max_users(requests_per_minute, max_users);
+        if self.shares_limits() { layer.with_shared(store) } else { layer }
     }
 
     /// Makes the layer that finds operations on the surfaces that are served.

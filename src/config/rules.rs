@@ -156,6 +156,12 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
             note(key, format!("has no effect on a store {kind}: it is of PostgreSQL"));
         }
     }
+    if config.limits.shared == Some(true) && !config.shares_limits() {
+        note(
+            "limits.shared",
+            "has no effect on a store in memory, which no other gateway has".into(),
+        );
+    }
     if config.upstream.pool_idle_timeout >= Duration::from_secs(5) {
         let text = "many servers (uvicorn among them) close an unused connection after 5s; a \
                     request that meets that fails";

@@ -100,6 +100,7 @@ fn takes(key: &Key) -> Map<String, Value> {
                 algorithm::kinds().map(|names| json!({"items": {"enum": names}})).collect();
             json!({"type": "array", "minItems": 1, "items": {"enum": words}, "anyOf": kinds})
         }
+        ValueShape::Switch(word) => json!({"enum": [true, false, word]}),
         ValueShape::Words(words) => {
             json!({"type": "array", "minItems": 1, "items": {"enum": words}})
         }
@@ -150,6 +151,7 @@ fn default(key: &Key) -> Value {
         | ValueShape::KeyFile
         | ValueShape::Place(_)
         | ValueShape::Secret
+        | ValueShape::Switch(_)
         | ValueShape::Text(_)
         | ValueShape::Url(_) => word.into(),
     }

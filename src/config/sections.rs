@@ -90,6 +90,7 @@ pub(super) fn attachments(read: &mut SettingsReader<'_>) -> Option<AttachmentsCo
 
 pub(super) fn limits(read: &mut SettingsReader<'_>) -> Option<LimitsConfig> {
     let requests_per_minute = read.limit("limits.requests_per_minute");
+    let shared = read.switch("limits.shared");
     let max_sessions = read.limit("limits.max_sessions");
     let max_messages = read.limit("limits.max_messages");
     let max_message_chars = read.size("limits.max_message_chars");
@@ -104,6 +105,7 @@ pub(super) fn limits(read: &mut SettingsReader<'_>) -> Option<LimitsConfig> {
     let max_tracked_users = read.size("limits.max_tracked_users");
     Some(LimitsConfig {
         requests_per_minute: NonZeroU32::new(requests_per_minute?),
+        shared: shared?,
         max_sessions: NonZeroU32::new(max_sessions?),
         max_messages: NonZeroU32::new(max_messages?),
         max_message_chars: max_message_chars?,

@@ -64,6 +64,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Tells whether limits of requests hold over all gateways on the store. One in memory has none
+    /// beside this.
+    pub fn shares_limits(&self) -> bool {
+        match self.store.url {
+            StoreUrl::Memory => false,
+            StoreUrl::Sqlite(_) => self.limits.shared == Some(true),
+            StoreUrl::Postgres(_) => self.limits.shared != Some(false),
+        }
+    }
+
     /// Gives the surfaces that are served, and where.
     pub(crate) fn surfaces(&self) -> Surfaces {
         let mut surfaces = Surfaces::rest(self.rest.prefix.as_str());
@@ -220,6 +230,8 @@ pub struct AttachmentsConfig {
 pub struct LimitsConfig {
     /// Requests per user and minute.
     pub requests_per_minute: Option<NonZeroU32>,
+    /// Whether these hold over all gateways on the store; `None`: if that is PostgreSQL.
+    pub shared: Option<bool>,
     /// Sessions per user.
     pub max_sessions: Option<NonZeroU32>,
     /// Messages per session.

@@ -26,7 +26,10 @@ pub(super) fn told(text: &str, at: usize) -> Option<String> {
     let word = Value::Text(value.into());
     let shown = if key.shape.shows(&word) { word.shown(true) } else { "\"…\"".to_owned() };
     Some(match key.shape {
-        ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => {
+        ValueShape::Boolean
+        | ValueShape::Count(..)
+        | ValueShape::Status(_)
+        | ValueShape::Switch(_) => {
             format!("{name} is not {}", key.shape.expected())
         }
         ValueShape::ApiKeys => format!("{name} is not a list: write {leaf} = [{{ … }}]"),

@@ -66,6 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     ("session.hide_foreign", "true", |c| c.session.hide_foreign),
     ("attachments.unknown", "forward", |c| c.attachments.unknown == UnknownAttachments::Forward),
     ("limits.requests_per_minute", "0", |c| c.limits.requests_per_minute.is_none()),
+    ("limits.shared", "true", |c| c.limits.shared == Some(true)),
     ("limits.max_sessions", "0", |c| c.limits.max_sessions.is_none()),
     ("limits.max_messages", "5", |c| c.limits.max_messages == some(5)),
     ("limits.max_message_chars", "15", |c| c.limits.max_message_chars == 15),
@@ -141,6 +142,7 @@ fn literal(name: &str, word: &str) -> String {
     };
     match key.shape {
         ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => word.into(),
+        ValueShape::Switch(other) if word != other => word.into(),
         ValueShape::List(_) | ValueShape::Words(_) => list(&|entry| format!("{entry:?}")),
         ValueShape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();

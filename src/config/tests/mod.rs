@@ -127,3 +127,26 @@ fn a_lease_outlasts_the_waits_of_a_first_run() {
     let config = complete().load().unwrap().config;
     assert_eq!(config.upstream.first_run_lease(), secs(2 + 30 + 120 + 5));
 }
+
+#[test]
+fn limits_are_shared_as_the_setting_and_the_store_say() {
+    let shares = |url: &str, shared: &str| {
+        let settings = complete().set("test", "store.url", url);
+        let loaded = settings.set("test", "limits.shared", shared).load().unwrap();
+        let noted = loaded.notes.iter().any(|note| note.key() == "limits.shared");
+        (loaded.config.shares_limits(), noted)
+    };
+    assert_eq!(shares("sqlite:a.db", "auto"), (false, false));
+    assert_eq!(shares("sqlite:a.db", "true"), (true, false));
+    assert_eq!(shares("sqlite:a.db", "false"), (false, false));
+    assert_eq!(shares("memory:", "auto"), (false, false));
+    assert_eq!(shares("memory:", "true"), (false, true));
+    #[cfg(feature = "postgres")]
+    for (shared, is_shared) in [("auto", true), ("true", true), ("false", false)] {
+        assert_eq!(shares("postgres://h/d", shared), (is_shared, false));
+    }
+    for wrong in ["shared = \"yes\"", "shared = 1", "shared = [\"auto\"]"] {
+        let said = complete().toml("x.toml", format!("[limits]\n{wrong}")).load().unwrap_err();
+        assert!(said.to_string().contains("expected true, false or \"auto\""), "{said}");
+    }
+}
