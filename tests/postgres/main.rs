@@ -13,6 +13,7 @@
     reason = "a test fails by a panic, in its helpers too"
 )]
 
+mod allowances;
 mod cluster;
 mod commands;
 mod contract;

@@ -18,6 +18,7 @@
 //! others may have begun as many runs more as were not counted.
 
 mod adoption;
+mod allowances;
 mod attachments;
 mod background;
 mod clients;

@@ -9,14 +9,15 @@ use super::store::PostgresStore;
 use crate::error::Error;
 
 /// Entry *n* brings a schema from version *n* to version *n + 1*; a released entry never changes.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("sql/1_tables.sql"),
     include_str!("sql/2_runs.sql"),
     include_str!("sql/3_sessions.sql"),
+    include_str!("sql/4_allowances.sql"),
 ];
 
 /// The version that the migrations end with.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

@@ -118,6 +118,10 @@ statements! {
         FROM {s}.client_session WHERE sha256(id) = sha256($1) AND id = $1";
     cancel_client_session [BYTEA, INT8] "SELECT id, user_id, created_at, expires_at, cancelled_at,
             requests_per_minute, details FROM {s}.cancel_client_session_1($1, $2)";
+    take_allowance [BYTEA, INT8, INT8, INT8, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY]
+        "SELECT * FROM {s}.take_allowance_1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    give_back_allowances [INT8, BYTEA_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY, INT8_ARRAY]
+        "SELECT {s}.give_back_allowances_1($1, $2, $3, $4, $5, $6, $7)";
 }
 
 impl Statements {
