@@ -8,7 +8,7 @@ use chatkit_rest::session::{PostgresOptions, PostgresStore};
 use crate::cluster::Database;
 use crate::copies::{filled, options};
 use crate::stored::filling::fill;
-use crate::stored::support::Store;
+use chatkit_rest::session::contract::Store;
 
 /// Runs the program with a database and no other variables.
 fn run(database: &Database, arguments: &[&str]) -> (bool, String, String) {

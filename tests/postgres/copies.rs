@@ -10,7 +10,9 @@ use chatkit_rest::session::{
 use crate::cluster::Database;
 use crate::pooler::Pooler;
 use crate::stored::filling::{OF_0_1_0, contents, fill};
-use crate::stored::support::{Directory, Store, list, user};
+use crate::stored::support::Directory;
+use chatkit_rest::session::contract::Store;
+use chatkit_rest::session::contract::support::{list, user};
 
 pub(crate) fn options(database: &Database) -> PostgresOptions {
     options_at(database, database.url())

@@ -335,3 +335,5 @@ impl Directory for Faulty {
         fn quarantined(after: Option<ThreadId>, limit: usize) -> Vec<QuarantinedThread>;
     }
 }
+
+impl chatkit_rest::session::Allowances for Faulty {}

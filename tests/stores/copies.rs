@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use chatkit_rest::error::Error;
+use chatkit_rest::session::contract::support::{
+    at, attachment_owner, first, get, list, new_session, user,
+};
 use chatkit_rest::session::{
     CopiedTable, CopyEnd, CopyStep, MessageCount, NewConversation, copy_store,
 };
@@ -11,7 +14,7 @@ use rusqlite::types::Value;
 
 use crate::alone::Other;
 use crate::filling::{OF_0_1_0, contents, fill, rows};
-use crate::support::{Directory, at, attachment_owner, first, get, list, new_session, open, user};
+use crate::support::{Directory, open};
 
 fn execute(file: &Path, sql: &str) -> usize {
     Connection::open(file).unwrap().execute(sql, ()).unwrap()

@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
+use chatkit_rest::session::contract::Store;
+use chatkit_rest::session::contract::support::{
+    at, bind, create, create_bound, first, list, max, messages, new_session, next, settle, user,
+};
 use chatkit_rest::session::{
     Adopted, AdoptedThread, Adoption, Bound, ClientSession, ClientSessionCreated, Deletion,
     NewConversation, Owned, Settlement, ThreadId,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
-
-use super::support::{
-    Store, at, bind, create, create_bound, first, list, max, messages, new_session, next, settle,
-    user,
-};
 
 /// What `written_by/0.1.0.rs` wrote.
 pub(crate) const OF_0_1_0: &str =

@@ -190,6 +190,10 @@ fn values(name: &str, shape: ValueShape) -> Vec<Value> {
             values.extend(near.map(|number| json!(number)));
         }
         ValueShape::Duration(min, max) => values.extend(durations(min, max)),
+        ValueShape::Switch(word) => {
+            values.push(json!(word));
+            values.extend(slips(word).into_iter().map(|slip| json!(slip)));
+        }
         ValueShape::Status(_) => values.extend([422, 400, 409, 500].map(|status| json!(status))),
         ValueShape::ApiKeys => {
             let hex = "00ff".repeat(16);
