@@ -18,6 +18,8 @@ mod cluster;
 mod commands;
 mod contract;
 mod copies;
+mod faults;
+mod flights;
 mod guarded;
 #[path = "../journey/support/place.rs"]
 mod place;

@@ -157,8 +157,12 @@ impl Link {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,
             };
-            // One that timed out has had its time.
             let is_lost = matches!(failure, Failure::Lost(_));
+            if is_lost {
+                // Those that nobody uses were most likely lost with it, and may not have been told.
+                self.pool.retain(|_, _| false);
+            }
+            // One that timed out has had its time.
             if is_again || !(failure.was_in_the_way() || harmless && is_lost) {
                 return Err(failure);
             }

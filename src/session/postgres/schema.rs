@@ -123,14 +123,14 @@ async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopp
 /// Asks for the version of the schema: 0 if there is none.
 pub(super) async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
     let sql = format!("SELECT max(version) FROM \"{schema}\".migration");
-    // Asked for first: a transaction in which a statement failed is of no more use.
-    let there = format!("SELECT to_regclass('\"{schema}\".migration') IS NOT NULL");
-    if !client
-        .query_typed(&there, &[])
-        .await?
-        .first()
-        .is_some_and(|row| matches!(row.try_get(0), Ok(true)))
-    {
+    // Asked for first: a transaction in which a statement failed is of no more use. And of the catalogue
+    // itself, because what is remembered of it may be from before the lock.
+    let there = format!(
+        "SELECT 1 FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = '{schema}' AND c.relname = 'migration'"
+    );
+    if client.query_typed(&there, &[]).await?.is_empty() {
         return Ok(0);
     }
     let rows = client.query_typed(&sql, &[]).await?;

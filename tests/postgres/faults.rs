@@ -1,0 +1,334 @@
+//! What becomes of a store whose database, or whose neighbour, is not what it should be.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use chatkit_rest::principal::UserId;
+use chatkit_rest::session::{
+    BeginRun, Bound, Created, Deletion, MessageCount, NewSession, OnThread, PostgresOptions,
+    PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionRecord, Sessions as _, Settlement,
+};
+use jiff::Timestamp;
+
+use crate::cluster::{Cluster, Database};
+use crate::contract::{open, options};
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+async fn create(store: &PostgresStore, max: u32, run: Option<BeginRun>) -> Option<SessionId> {
+    let mut session = NewSession::new(user("ada"), at(0));
+    session.first_run = run;
+    match store.create(session, NonZeroU32::new(max)).await.unwrap() {
+        Created::Session(SessionRecord { id, .. }) => Some(id),
+        Created::LimitReached => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn begin(store: &PostgresStore, id: SessionId, begin: BeginRun) -> RunStart {
+    store.begin_run(id.into(), OnThread::Any, &user("ada"), begin).await.unwrap()
+}
+
+fn run() -> BeginRun {
+    BeginRun::new(RunId::random(), at(0))
+}
+
+/// A session of `store`'s that is bound, and its run, which is in flight.
+async fn bound(store: &PostgresStore, thread_id: &str) -> (SessionId, RunId) {
+    let run = run();
+    let id = create(store, 100, Some(run)).await.unwrap();
+    let bound = store.bind(id, &user("ada"), run.run, thread_id.into(), at(1)).await.unwrap();
+    assert_eq!(bound, Bound::Done);
+    (id, run.run)
+}
+
+async fn messages(store: &PostgresStore, id: SessionId) -> MessageCount {
+    store.get(id.into()).await.unwrap().unwrap().open().unwrap().message_count
+}
+
+fn left(messages: u64) -> Settlement {
+    let mut settlement = Settlement::default();
+    settlement.messages = messages;
+    settlement
+}
+
+/// Lets all gateways be unheard of for so long.
+async fn silence(database: &Database, interval: &str) {
+    let sql = format!(
+        "UPDATE {}.gateway SET alive_until = clock_timestamp() - interval '{interval}'",
+        database.schema()
+    );
+    database.connect().await.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_gone_has_nothing_in_flight() {
+    let database = Database::new().await;
+    let (here, gone) = (open(&database).await, open(&database).await);
+    let leased = create(&here, 100, None).await.unwrap();
+    let lease = run();
+    assert!(matches!(begin(&gone, leased, lease).await, RunStart::First { .. }));
+    let (bound, in_flight) = bound(&gone, "thr_1").await;
+    let limited = || {
+        let mut run = run();
+        run.max_messages = NonZeroU32::new(1);
+        run
+    };
+    assert!(matches!(begin(&here, leased, run()).await, RunStart::Busy));
+    assert_eq!(here.delete(leased, None, at(0)).await.unwrap(), Deletion::Busy);
+    assert!(matches!(begin(&here, bound, limited()).await, RunStart::MessageLimit));
+    let made = create(&gone, 100, Some(run())).await.unwrap();
+    assert_eq!(create(&here, 3, None).await, None);
+
+    silence(&database, "1 s").await;
+    assert!(matches!(begin(&here, leased, run()).await, RunStart::First { .. }));
+    assert!(matches!(begin(&here, bound, limited()).await, RunStart::Next { .. }));
+    // What was made for its runs makes room.
+    assert!(create(&here, 3, None).await.is_some());
+    assert_eq!(here.get(made.into()).await.unwrap(), None);
+
+    // It comes back: its lease is lost, and its message is counted once.
+    let late = gone.bind(leased, &user("ada"), lease.run, "thr_2".into(), at(1)).await.unwrap();
+    assert_eq!(late, Bound::LeaseLost);
+    gone.settle(bound, in_flight, left(2)).await.unwrap();
+    assert_eq!(messages(&here, bound).await, MessageCount::Known(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_was_away_has_its_runs_again() {
+    let database = Database::new().await;
+    let (here, back) = (open(&database).await, open(&database).await);
+    let (id, in_flight) = bound(&back, "thr_1").await;
+    silence(&database, "1 s").await;
+    // Whatever it does that begins something, others know of all that it has.
+    let (_, _) = bound(&back, "thr_2").await;
+    let mut limited = run();
+    limited.max_messages = NonZeroU32::new(1);
+    assert!(matches!(begin(&here, id, limited).await, RunStart::MessageLimit));
+    drop(back.settle(id, in_flight, Settlement::default()));
+    back.ping().await.unwrap();
+    assert!(matches!(begin(&here, id, limited).await, RunStart::Next { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_dropped_gives_back_what_it_had() {
+    let database = Database::new().await;
+    let (here, gone) = (open(&database).await, open(&database).await);
+    let (id, _) = bound(&gone, "thr_1").await;
+    let (other, run_of_other) = bound(&gone, "thr_2").await;
+    drop(gone.settle(other, run_of_other, left(3)));
+    gone.close().await;
+    assert!(gone.ping().await.unwrap_err().is_store());
+    drop(gone);
+    assert_eq!(messages(&here, other).await, MessageCount::Known(3));
+    let mut limited = run();
+    limited.max_messages = NonZeroU32::new(1);
+    assert!(matches!(begin(&here, id, limited).await, RunStart::Next { .. }));
+    let rows = format!("SELECT count(*) FROM {}.run", database.schema());
+    let in_flight: i64 = database.connect().await.query_one(&rows, &[]).await.unwrap().get(0);
+    assert_eq!(in_flight, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_left_while_the_database_was_away_is_written() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    let database = cluster.database().await;
+    let store = open(&database).await;
+    let mut runs = Vec::new();
+    for n in 0..10 {
+        runs.push(bound(&store, &format!("thr_{n}")).await);
+    }
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.stop();
+        cluster
+    });
+    let cluster = cluster.await.unwrap();
+    for (id, run) in &runs {
+        drop(store.settle(*id, *run, left(2)));
+    }
+    let (id, _) = runs[0];
+    for error in [
+        store.ping().await.unwrap_err(),
+        store.get(id.into()).await.unwrap_err(),
+        store
+            .begin_run(id.into(), OnThread::Any, &user("ada"), run())
+            .await
+            .map(|start| panic!("{start:?}"))
+            .unwrap_err(),
+    ] {
+        assert!(error.is_store(), "{error:?}");
+        assert!(error.chain().contains("could not connect"), "{}", error.chain());
+        assert!(!error.chain().contains(cluster.password()), "{}", error.chain());
+    }
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.start_again();
+        cluster
+    });
+    let _cluster = cluster.await.unwrap();
+    for (id, _) in &runs {
+        assert_eq!(messages(&store, *id).await, MessageCount::Known(2));
+    }
+    // Written, and not only remembered.
+    let again = open(&database).await;
+    store.ping().await.unwrap();
+    for (id, _) in &runs {
+        assert_eq!(messages(&again, *id).await, MessageCount::Known(2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_is_not_waited_for() {
+    let database = Database::new().await;
+    for pooler in [false, true] {
+        let mut options = options(&database);
+        options.pooler = pooler;
+        options.pool_size = 1.try_into().unwrap();
+        options.statement_timeout = Duration::from_millis(500);
+        options.wait_timeout = Duration::from_millis(100);
+        let store = std::sync::Arc::new(PostgresStore::open(options).await.unwrap());
+        let id = create(&store, 100, None).await.unwrap();
+        let mut client = database.connect().await;
+        let lock = client.transaction().await.unwrap();
+        let sql = format!("LOCK TABLE {}.session", database.schema());
+        lock.batch_execute(&sql).await.unwrap();
+        let begun = Instant::now();
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move { store.set_title(id, None, at(1)).await.unwrap_err().chain() }
+        });
+        // It is on its way.
+        let busy = async {
+            loop {
+                let error = store.get(id.into()).await.unwrap_err().chain();
+                if error.contains("all connections") {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3), busy).await.unwrap();
+        let error = waiting.await.unwrap();
+        assert!(error.contains("too long") || error.contains("in time"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        // A run that may have begun hasn't in the end, when there is an answer again.
+        let run = run();
+        let start = store.begin_run(id.into(), OnThread::Any, &user("ada"), run).await;
+        assert!(start.unwrap_err().is_store());
+        lock.rollback().await.unwrap();
+        let start = begin(&store, id, self::run()).await;
+        assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_ended_is_made_anew() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let id = create(&store, 100, None).await.unwrap();
+    let client = database.connect().await;
+    for _ in 0..5 {
+        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE pid <> pg_backend_pid() AND datname = current_database()";
+        client.query_one(others, &[]).await.unwrap();
+        assert_eq!(messages(&store, id).await, MessageCount::Known(0));
+        client.query_one(others, &[]).await.unwrap();
+        let run = run();
+        assert!(matches!(begin(&store, id, run).await, RunStart::First { .. }));
+        client.query_one(others, &[]).await.unwrap();
+        store.settle(id, run.run, Settlement::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_can_only_be_read_serves_nothing() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    store.ping().await.unwrap();
+    let client = database.connect().await;
+    let name: String = client.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    client.batch_execute(&read_only).await.unwrap();
+    store.ping().await.unwrap();
+    drop(store);
+    let store = open(&database).await;
+    let error = store.ping().await.unwrap_err();
+    assert!(error.chain().contains("can only be read"), "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_is_made_once_and_never_taken_back() {
+    let database = Database::new().await;
+    let options = || options(&database);
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        opening.spawn(PostgresStore::migrate(options()));
+    }
+    let migrated: Vec<_> = opening.join_all().await.into_iter().map(Result::unwrap).collect();
+    let to = migrated[0].to;
+    assert_eq!(migrated.iter().filter(|one| one.from == 0).count(), 1, "{migrated:?}");
+    assert!(migrated.iter().all(|one| one.to == to && [0, to].contains(&one.from)));
+    let newer =
+        format!("INSERT INTO {}.migration (version) VALUES ({})", database.schema(), to + 1);
+    database.connect().await.batch_execute(&newer).await.unwrap();
+    for error in [
+        PostgresStore::open(options()).await.map(drop).unwrap_err(),
+        PostgresStore::migrate(options()).await.map(drop).unwrap_err(),
+    ] {
+        assert!(error.chain().contains("a newer gateway"), "{}", error.chain());
+    }
+}
+
+// What is printed for a person to do comes to the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_steps_can_be_done_by_hand() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    for step in PostgresStore::migrations(database.schema()) {
+        client.batch_execute(&step).await.unwrap();
+    }
+    let migrated = PostgresStore::migrate(options(&database)).await.unwrap();
+    assert_eq!(migrated.from, migrated.to);
+    open(&database).await.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_told_of_without_a_secret() {
+    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = place.local_addr().unwrap().port();
+    // Says nothing; what follows refuses.
+    let url = format!("postgres://ada:s3cret@127.0.0.1:{port}/x");
+    for is_there in [true, false] {
+        let mut options = PostgresOptions::parse(&url).unwrap();
+        options.connect_timeout = Duration::from_millis(300);
+        if !is_there {
+            options = PostgresOptions::parse("postgres://ada:s3cret@127.0.0.1:1/x").unwrap();
+        }
+        let begun = Instant::now();
+        let error = PostgresStore::open(options).await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        assert!(error.is_store() && error.chain().contains("ada@127.0.0.1"), "{error:?}");
+        assert!(!error.chain().contains("s3cret"), "{}", error.chain());
+    }
+    drop(place);
+}
+
+// Longer than an index takes, and not to be made shorter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_may_be_long() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let long: String = (0..2000).map(|_| RunId::random().to_string()).collect();
+    let (id, run) = bound(&store, &long).await;
+    store.settle(id, run, Settlement::default()).await.unwrap();
+    let found = store.get(chatkit_rest::session::SessionKey::Thread(&long)).await.unwrap();
+    assert_eq!(found.unwrap().open().unwrap().id, id);
+    let other = format!("{}x", &long[..long.len() - 1]);
+    let key = chatkit_rest::session::SessionKey::Thread(&other);
+    assert_eq!(store.get(key).await.unwrap(), None);
+    assert_eq!(store.delete(id, Some(&long), at(1)).await.unwrap(), Deletion::Done);
+}
