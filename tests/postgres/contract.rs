@@ -29,7 +29,7 @@ pub(crate) fn options(database: &Database) -> PostgresOptions {
 
 pub(crate) fn options_at(database: &Database, url: &str) -> PostgresOptions {
     let mut options = PostgresOptions::parse(url).unwrap();
-    options.schema = database.schema().to_owned();
+    database.schema().clone_into(&mut options.schema);
     options.pool_size = 4.try_into().unwrap();
     options
 }
@@ -54,6 +54,41 @@ chatkit_rest::store_contract_tests!(new);
 
 mod shared {
     use super::*;
+
+    chatkit_rest::shared_store_contract_tests!(two);
+}
+
+/// With a pooler in between, whose processes are as many as these tests.
+mod pooled {
+    use super::*;
+    use crate::pooler::Pooler;
+
+    struct Pooled {
+        opened: Stores,
+        _pooler: Pooler,
+        _database: Database,
+    }
+
+    impl Deref for Pooled {
+        type Target = Stores;
+
+        fn deref(&self) -> &Stores {
+            &self.opened
+        }
+    }
+
+    async fn two() -> Pooled {
+        let database = Database::new().await;
+        let pooler = Pooler::start(&database);
+        let url = database.url_at(pooler.address());
+        let open = async || {
+            let mut options = options_at(&database, &url);
+            options.pooler = true;
+            let store: Store = Arc::new(PostgresStore::open(options).await.unwrap());
+            store
+        };
+        Pooled { opened: [open().await, open().await], _pooler: pooler, _database: database }
+    }
 
     chatkit_rest::shared_store_contract_tests!(two);
 }

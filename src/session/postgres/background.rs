@@ -97,7 +97,7 @@ impl Agenda {
     async fn flush(&mut self, shared: &Shared) -> bool {
         self.flush = None;
         let lefts = shared.ledger.left(MAX_BATCH, |_| true);
-        let batch = Batch::new(shared.gateway, lefts.iter().map(|left| &**left));
+        let batch = Batch::new(shared.gateway, &lefts);
         let sql = &shared.statements.settle;
         match shared.own.query(None, sql, &batch.values(), true).await {
             Ok(_) => {

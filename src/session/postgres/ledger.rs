@@ -43,15 +43,22 @@ struct Run {
     session: Option<SessionId>,
     /// The calls that begin it, and who waits for them.
     holders: usize,
-    has_begun: bool,
-    /// It may have, or may do so yet: a call was not answered.
+    stage: Stage,
+    /// It may have begun, or may do so yet, by a call that was not answered.
     may_have_begun: bool,
-    /// Its caller knows of it, and will settle it.
-    is_told: bool,
     /// Its session is to go with it.
     made_session: bool,
     /// One call that begins it at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is not known to have begun.
+    Asked,
+    Begun,
+    /// It has, and its caller knows of it and will settle it.
+    Told,
 }
 
 impl Ledger {
@@ -81,16 +88,16 @@ impl Ledger {
     ) -> Option<Arc<Left>> {
         let mut state = self.state();
         let known = state.runs.get_mut(&run)?;
-        if !known.has_begun || known.session != Some(id) {
+        if known.stage == Stage::Asked || known.session != Some(id) {
             return None;
         }
-        let user_id = known.user_id.clone();
+        let (user_id, may_begin) = (known.user_id.clone(), known.may_have_begun);
         // Who begins it once more meanwhile begins it anew.
-        (known.has_begun, known.is_told) = (false, false);
+        known.stage = Stage::Asked;
         if known.holders == 0 {
             state.runs.remove(&run);
         }
-        let left = Arc::new(Left::new(Some(id), user_id, run, settlement, false));
+        let left = Arc::new(Left::new(Some(id), user_id, run, settlement, may_begin));
         state.left.push_back(Arc::clone(&left));
         drop(state);
         self.news.notify_one();
@@ -193,9 +200,8 @@ impl State {
             user_id: user_id.clone(),
             session: None,
             holders: 0,
-            has_begun: false,
+            stage: Stage::Asked,
             may_have_begun: false,
-            is_told: false,
             made_session: false,
             turn: Arc::default(),
         });
@@ -241,7 +247,9 @@ impl Holder {
     pub(super) fn begun(&self, session: SessionId, made_session: bool) {
         self.change(|run| {
             run.session = Some(session);
-            run.has_begun = true;
+            if run.stage == Stage::Asked {
+                run.stage = Stage::Begun;
+            }
             run.made_session |= made_session;
         });
     }
@@ -257,7 +265,7 @@ impl Holder {
 
     /// Leaves the run, which has begun, to its caller.
     pub(super) fn told(self) {
-        self.change(|run| run.is_told = true);
+        self.change(|run| run.stage = Stage::Told);
     }
 }
 
@@ -266,11 +274,11 @@ impl Drop for Holder {
         let mut state = self.ledger.state();
         let Some(run) = state.runs.get_mut(&self.run) else { return };
         run.holders = run.holders.saturating_sub(1);
-        if run.holders > 0 || run.is_told {
+        if run.holders > 0 || run.stage == Stage::Told {
             return;
         }
         let Some(run) = state.runs.remove(&self.run) else { return };
-        if run.has_begun || run.may_have_begun {
+        if run.stage == Stage::Begun || run.may_have_begun {
             let discard_unbound = run.made_session;
             let settlement = Settlement { discard_unbound, ..Settlement::default() };
             let may_begin = run.may_have_begun;

@@ -50,12 +50,21 @@ impl PostgresOptions {
     /// If it is no such URL. The error doesn't show it.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let (plain, ca) = without_verification(url)?;
-        let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
-            // It names a parameter at most, and no value.
-            invalid("is not understood").with(error)
+        // The error isn't shown: it names what is taken for a parameter, which may be a password's end.
+        let mut config: Config = plain.parse().map_err(|_| {
+            invalid(
+                "is not understood: a parameter or its value is none, or the password has a \
+                character that must be percent-encoded",
+            )
         })?;
         if config.get_hosts().is_empty() {
             return Err(invalid("names no host"));
+        }
+        let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        if config.get_dbname().is_some_and(|name| name.contains('@'))
+            || config.get_hosts().iter().any(has_at)
+        {
+            return Err(invalid("has an @ too many: in a password it is written as %40"));
         }
         if config.get_ssl_mode() == SslMode::Disable
             && config.get_channel_binding() == ChannelBinding::Require
@@ -232,11 +241,15 @@ mod tests {
             "postgres://ada:s3cret@db/x?sslmode=s3cret",
             "postgres://ada:s3cret@db/x?s3=s3cret",
             "postgres://ada:s3cret@db:s3cret/x",
-            "postgres://ada:s3cret%@db/x",
             "postgres://ada:s3cret@db/x?channel_binding=s3cret",
             "postgres://ada:s3cret@db/x?sslrootcert=%s3cret",
             "postgres://ada:s3cret@db/x?sslmode=disable&channel_binding=require",
             "postgres:///x?user=s3cret",
+            // Passwords that are not encoded.
+            "postgres://ada:x?s3cret@db/x",
+            "postgres://ada:x@s3cret@db/x",
+            "postgres://ada:5432/s3cret@db/x",
+            "postgres://ada:x/s3cret@db/x",
         ] {
             let error = PostgresOptions::parse(url).unwrap_err();
             assert!(error.is_config(), "{url}");

@@ -1,6 +1,7 @@
 //! What runs left, until it is written.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
@@ -110,15 +111,15 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(gateway: Uuid, lefts: impl Iterator<Item = &'a Left> + Clone) -> Self {
-        let settled = || lefts.clone().map(|left| &left.settlement);
-        let id = |left: &Left| left.session.map(|id| uuid(id.as_bytes()));
+    pub(super) fn new(gateway: Uuid, lefts: &'a [Arc<Left>]) -> Self {
+        let settled = || lefts.iter().map(|left| &left.settlement);
+        let id = |left: &Arc<Left>| left.session.map(|id| uuid(id.as_bytes()));
         let title =
             |settled: &'a Settlement| settled.title.as_ref()?.as_ref().map(String::as_bytes);
         Self {
             gateway,
-            sessions: lefts.clone().map(id).collect(),
-            runs: lefts.clone().map(|left| uuid(left.run.as_bytes())).collect(),
+            sessions: lefts.iter().map(id).collect(),
+            runs: lefts.iter().map(|left| uuid(left.run.as_bytes())).collect(),
             messages: settled().map(|settled| stored_count(settled.messages)).collect(),
             titled: settled().map(|settled| settled.title.is_some()).collect(),
             titles: settled().map(title).collect(),

@@ -90,11 +90,11 @@ pub(super) fn malformed(what: &str) -> Failure {
     Failure::Malformed(format!("{what} is none").into())
 }
 
-pub(super) fn text<'a>(row: &'a Row, column: usize) -> Result<&'a str, Failure> {
+pub(super) fn text(row: &Row, column: usize) -> Result<&str, Failure> {
     utf8(get(row, column)?)
 }
 
-pub(super) fn optional<'a>(row: &'a Row, column: usize) -> Result<Option<&'a str>, Failure> {
+pub(super) fn optional(row: &Row, column: usize) -> Result<Option<&str>, Failure> {
     get::<Option<&[u8]>>(row, column)?.map(utf8).transpose()
 }
 

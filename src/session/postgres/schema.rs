@@ -138,6 +138,30 @@ pub(super) async fn version(client: &Client, schema: &str) -> Result<i32, Failur
     Ok(version.flatten().unwrap_or(0))
 }
 
+/// Checks that a transaction sees what others have committed since it began, which the functions go by.
+/// Only where it can't be said for each connection.
+///
+/// # Errors
+/// If it doesn't, or the database can't be reached.
+pub(super) async fn check_isolation(place: &Place, options: &PostgresOptions) -> Result<(), Error> {
+    let failed =
+        |failure| Error::store(format!("could not use the database {}", options.shown()), failure);
+    let client = place.connect(options.connect_timeout).await.map_err(failed)?;
+    let sql = "SELECT current_setting('transaction_isolation')";
+    let rows = client.query_typed(sql, &[]).await.map_err(|error| failed(error.into()))?;
+    let isolation: &str =
+        super::rows::get(super::rows::one(&rows).map_err(failed)?, 0).map_err(failed)?;
+    if isolation == "read committed" {
+        return Ok(());
+    }
+    let context = format!("could not use the database {}", options.shown());
+    let why = format!(
+        "its transactions are {isolation} unless it is said: set default_transaction_isolation to \
+        'read committed' for its user"
+    );
+    Err(Error::store(context, why))
+}
+
 /// What comes before the first step where the schema may not be there.
 fn before(quoted: &str) -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {quoted};\n")

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use super::failure::Failure;
 use super::ledger::Holder;
@@ -77,7 +79,7 @@ impl Sessions for PostgresStore {
                     let updated_at = after.updated_at.as_microsecond();
                     let created_at = after.created_at.as_microsecond();
                     let id = uuid(after.id.as_bytes());
-                    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                    let values: [&(dyn ToSql + Sync); 5] =
                         [&user_id, &limit, &updated_at, &created_at, &id];
                     shared.query(&lefts, &sql, &values, true).await
                 }
@@ -118,8 +120,7 @@ impl Sessions for PostgresStore {
             let (id, thread) = (uuid(id.as_bytes()), thread_id.as_deref().map(str::as_bytes));
             let (at, latest, gone) = (now.as_microsecond(), rows::latest(now), rows::gone(now));
             let (sql, gateway) = (&shared.statements.delete, &shared.gateway);
-            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-                [gateway, &id, &thread, &at, &latest, &gone];
+            let values: [&(dyn ToSql + Sync); 6] = [gateway, &id, &thread, &at, &latest, &gone];
             shared.ask("could not delete a session", &lefts, sql, &values, false, deletion).await
         })
     }
@@ -219,7 +220,7 @@ async fn create(
     let run_id = run.map(|begin| uuid(begin.run.as_bytes()));
     let leased_at = run.map(|begin| begin.now.as_microsecond());
     let lease_until = run.map(BeginRun::lease_until);
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 11] = [
+    let values: [&(dyn ToSql + Sync); 11] = [
         &shared.gateway,
         &id,
         &user_id,
@@ -246,9 +247,7 @@ async fn create(
         }
     }
     let (created, conversation) = outcome.map_err(|failure| match failure {
-        Failure::Refused { code, .. }
-            if code == tokio_postgres::error::SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED =>
-        {
+        Failure::Refused { code, .. } if code == SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED => {
             Error::store(CREATE, NO_NUMBER)
         }
         failure => Error::store(CREATE, failure),
@@ -257,7 +256,7 @@ async fn create(
         "done" => {
             let NewSession { id, user_id, title, now, .. } = session;
             let record = SessionRecord::new(id, user_id, whole_microseconds(now));
-            Ok(Created::Session(SessionRecord { title, conversation, ..record }))
+            Ok(Created::Session(SessionRecord { conversation, title, ..record }))
         }
         "conversation_taken" => Ok(Created::ConversationTaken),
         "limit_reached" => Ok(Created::LimitReached),

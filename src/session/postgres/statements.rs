@@ -152,8 +152,7 @@ impl Statements {
             FROM \"{schema}\".session WHERE user_id = $1 AND quarantined_at IS NULL{like}{behind}
             ORDER BY updated_at DESC, created_at DESC, id LIMIT $2"
         );
-        const TYPES: &[Type] = &[Type::BYTEA, Type::INT8, Type::INT8, Type::INT8, Type::UUID];
-        let (first, _) = TYPES.split_at(if page.after.is_some() { 5 } else { 2 });
+        let (first, _) = OF_SESSIONS.split_at(if page.after.is_some() { 5 } else { 2 });
         Sql::new(text, first)
     }
 
@@ -176,8 +175,11 @@ impl Statements {
             WHERE s.bound_at IS NOT NULL AND s.quarantined_at IS NULL{user}{after}{until}
             ORDER BY s.bound_at {order}, s.id {order} LIMIT $2"
         );
-        const TYPES: &[Type] =
-            &[Type::UUID, Type::INT8, Type::INT8, Type::UUID, Type::INT8, Type::UUID, Type::BYTEA];
-        Sql::new(text, TYPES)
+        Sql::new(text, OF_THREADS)
     }
 }
+
+const OF_SESSIONS: &[Type] = &[Type::BYTEA, Type::INT8, Type::INT8, Type::INT8, Type::UUID];
+
+const OF_THREADS: &[Type] =
+    &[Type::UUID, Type::INT8, Type::INT8, Type::UUID, Type::INT8, Type::UUID, Type::BYTEA];

@@ -57,6 +57,9 @@ impl PostgresStore {
         options.check()?;
         let place = Place::new(&options)?;
         schema::migrate(&place, &options).await?;
+        if options.pooler {
+            schema::check_isolation(&place, &options).await?;
+        }
         let statements = Arc::new(Statements::new(&options.schema));
         let size = usize::try_from(options.pool_size.get()).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
@@ -163,7 +166,7 @@ impl Shared {
         if lefts.is_empty() {
             return self.calls.query(None, sql, values, harmless).await;
         }
-        let batch = Batch::new(self.gateway, lefts.iter().map(|left| &**left));
+        let batch = Batch::new(self.gateway, lefts);
         let along = batch.values();
         let along = (&self.statements.settle, &along[..]);
         let rows = self.calls.query(Some(along), sql, values, harmless).await?;
