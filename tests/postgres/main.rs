@@ -31,6 +31,7 @@ mod stored {
     pub(crate) mod filling;
     pub(crate) mod support;
 }
+mod tls;
 
 /// Asks until it is so; for what nobody tells of.
 #[allow(clippy::disallowed_methods, reason = "what is outside of the process tells nobody")]

@@ -219,7 +219,14 @@ async fn begin_run(
         &seen,
         &counted,
     ];
-    let rows = shared.query(&lefts, &shared.statements.begin_run, &values, true).await;
+    let sql = &shared.statements.begin_run;
+    let mut rows = shared.query(&lefts, sql, &values, false).await;
+    if matches!(rows, Err(Failure::Lost(_))) {
+        // By its id it is the same run, whichever begins it; but the one that was lost may do so yet,
+        // when it is settled.
+        holder.may_have_begun(id, false);
+        rows = shared.query(&lefts, sql, &values, false).await;
+    }
     let start = rows.and_then(|rows| start(rows::one(&rows)?));
     match &start {
         Ok(start) => {
