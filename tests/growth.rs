@@ -31,9 +31,10 @@ const CLOSED: [(&str, &str); 17] = [
 ];
 
 /// What may grow, and is made here alone. So is all of `config`, out of its sources.
-const MADE_HERE: [(&str, &str); 5] = [
+const MADE_HERE: [(&str, &str); 6] = [
     ("Difference", "of a contract's report"),
     ("Facts", "read from a configuration"),
+    ("Migrated", "of a database, by its store"),
     ("Outcome", "of a contract's report"),
     ("Promise", "of a store's contract"),
     ("UserMessage", "deserialized"),

@@ -324,3 +324,46 @@ async fn ids_may_be_long() {
     assert_eq!(store.get(key).await.unwrap(), None);
     assert_eq!(store.delete(id, Some(&long), at(1)).await.unwrap(), Deletion::Done);
 }
+
+// Its connection is ended while it waits for a session that somebody else has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_answer_was_lost_begins_once() {
+    let database = Database::new().await;
+    let store = std::sync::Arc::new(open(&database).await);
+    let schema = database.schema();
+    let (mut holder, killer) = (database.connect().await, database.connect().await);
+    let id = create(&store, 100, None).await.unwrap();
+    for is_dropped in [false, true] {
+        let lock = holder.transaction().await.unwrap();
+        let sql = format!("SELECT 1 FROM {schema}.session FOR UPDATE");
+        lock.batch_execute(&sql).await.unwrap();
+        let run = run();
+        let calling = tokio::spawn({
+            let store = store.clone();
+            async move { begin(&store, id, run).await }
+        });
+        let waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND query LIKE '%begin_run%'
+            AND datname = current_database()";
+        let one_is_ended = async || {
+            while killer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        };
+        one_is_ended().await;
+        if is_dropped {
+            calling.abort();
+        }
+        lock.rollback().await.unwrap();
+        if !is_dropped {
+            let start = calling.await.unwrap();
+            assert!(matches!(start, RunStart::First { .. }), "{start:?}");
+            store.settle(id, run.run, Settlement::default()).await.unwrap();
+        }
+        // Nobody has it any more.
+        let next = self::run();
+        assert!(matches!(begin(&store, id, next).await, RunStart::First { .. }));
+        store.settle(id, next.run, Settlement::default()).await.unwrap();
+        let sql = format!("SELECT count(*) FROM {schema}.run");
+        let in_flight: i64 = killer.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(in_flight, 0);
+    }
+}

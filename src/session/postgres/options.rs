@@ -156,7 +156,14 @@ fn without_verification(url: &str) -> Result<(String, Option<PathBuf>), Error> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(invalid("begins with neither postgres:// nor postgresql://"));
     }
-    let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), None)) };
+    // What is before the @ is the password's.
+    let login = url.find('@').unwrap_or(0);
+    let after_login = url.get(login..).and_then(|rest| rest.find('?')).map(|at| login + at);
+    let query = after_login.or_else(|| url.find('?'));
+    let Some((place, query)) = query.and_then(|at| url.split_at_checked(at)) else {
+        return Ok((url.to_owned(), None));
+    };
+    let query = query.trim_start_matches('?');
     let mut ca = None;
     let mut kept = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -229,6 +236,12 @@ mod tests {
             let url = format!("postgres://db/x?sslmode={text}");
             assert_eq!(PostgresOptions::parse(&url).unwrap().config.get_ssl_mode(), mode);
         }
+        // A password that is not encoded ends at the first @.
+        let plain = "postgres://ada:x?a&&b@db/x?sslmode=verify-full";
+        let options = PostgresOptions::parse(plain).unwrap();
+        assert_eq!(options.config.get_password(), Some(&b"x?a&&b"[..]));
+        assert_eq!(options.config.get_ssl_mode(), SslMode::Require);
+        assert_eq!(options.shown(), "ada@db:5432/x");
         let socket = PostgresOptions::parse("postgres:///x?host=/run/postgresql&user=ada").unwrap();
         assert_eq!(socket.shown(), "ada@/run/postgresql:5432/x");
     }
@@ -245,13 +258,11 @@ mod tests {
             "postgres://ada:s3cret@db/x?sslrootcert=%s3cret",
             "postgres://ada:s3cret@db/x?sslmode=disable&channel_binding=require",
             "postgres:///x?user=s3cret",
-            // Passwords that are not encoded.
-            "postgres://ada:x?s3cret@db/x",
+            // Passwords that have an @.
             "postgres://ada:x@s3cret@db/x",
-            "postgres://ada:5432/s3cret@db/x",
-            "postgres://ada:x/s3cret@db/x",
+            "postgres://ada:x@y/s3cret@db/x",
         ] {
-            let error = PostgresOptions::parse(url).unwrap_err();
+            let Err(error) = PostgresOptions::parse(url) else { panic!("{url}") };
             assert!(error.is_config(), "{url}");
             for shown in [error.chain(), format!("{error:?}")] {
                 assert!(!shown.contains("s3cret"), "{shown}");
