@@ -107,7 +107,7 @@ fn end(store: &StoreConfig) -> Result<CopyEnd, CommandFailure> {
     match &store.url {
         StoreUrl::Sqlite(path) => Ok(CopyEnd::Sqlite(path.clone())),
         #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(_) => Ok(CopyEnd::Postgres(store.postgres()?)),
+        StoreUrl::Postgres(_) => Ok(CopyEnd::Postgres(Box::new(store.postgres()?))),
         _ => Err(CommandFailure::Usage(
             "memory: is its gateway's alone; expected sqlite:FILE or postgres://…".into(),
         )),

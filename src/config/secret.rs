@@ -22,21 +22,24 @@ pub(super) fn read(
     });
     let is_set = inline.as_ref().is_some_and(|inline| !inline.is_empty());
     match (inline, in_file(read, setting, file_setting, is_set)?) {
-        (Some(_), Some(secret)) => Some(vec![(file_setting, Secret::new(secret))]),
-        (inline, _) => inline,
+        (Some(inline), secrets) => match secrets.into_iter().next() {
+            Some(secret) => Some(vec![(file_setting, Secret::new(secret))]),
+            None => Some(inline),
+        },
+        (None, _) => None,
     }
 }
 
-/// Gives the text of the file that holds a setting, without the newline at its end; `Some(None)` if
-/// there is none, or the setting itself, which `is_set`, is of a later layer.
+/// Gives the text of the file that holds a setting, without the newline at its end; empty if there is
+/// none, or the setting itself, which `is_set`, is of a later layer.
 pub(super) fn in_file(
     read: &mut SettingsReader<'_>,
     setting: &'static str,
     file_setting: &'static str,
     is_set: bool,
-) -> Option<Option<String>> {
+) -> Option<Vec<String>> {
     let path = read.optional(file_setting, |text| Ok(PathBuf::from(text)))?;
-    let Some(path) = path.first() else { return Some(None) };
+    let Some(path) = path.first() else { return Some(Vec::new()) };
     let (inline_rank, file_rank) = (read.layers.rank(setting), read.layers.rank(file_setting));
     if is_set && inline_rank == file_rank {
         let problem =
@@ -45,7 +48,7 @@ pub(super) fn in_file(
         return None;
     }
     if is_set && inline_rank > file_rank {
-        return Some(None);
+        return Some(Vec::new());
     }
     let mut text = key_file(read, file_setting, path)?;
     for end in ['\n', '\r'] {
@@ -55,7 +58,7 @@ pub(super) fn in_file(
         read.refuse(file_setting, "the file is empty; expected a secret".into());
         return None;
     }
-    Some(Some(text))
+    Some(vec![text])
 }
 
 /// Gives a key's file. What doesn't look like its path is not shown: a secret is easily put in the

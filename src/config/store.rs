@@ -149,7 +149,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
         wait_timeout: wait_timeout?,
         statement_timeout: statement_timeout?,
         pooler: pooler?,
-        ca: ca?,
+        ca: ca?.into_iter().next(),
     })
 }
 
@@ -159,13 +159,14 @@ fn of_url(
     read: &SettingsReader<'_>,
     url: Option<&StoreUrl>,
     connect_timeout: Option<Duration>,
-    ca: Option<Option<PathBuf>>,
-) -> (Option<Duration>, Option<Option<PathBuf>>) {
+    ca: Option<Vec<PathBuf>>,
+) -> (Option<Duration>, Option<Vec<PathBuf>>) {
     let Some(StoreUrl::Postgres(url)) = url else { return (connect_timeout, ca) };
     let Ok(options) = url.options() else { return (connect_timeout, ca) };
     let is_set = read.set_by("store.connect_timeout").is_some();
     let timeout = connect_timeout.map(|set| if is_set { set } else { options.connect_timeout });
-    (timeout, ca.map(|set| set.or(options.ca)))
+    let ca = ca.map(|set| if set.is_empty() { Vec::from_iter(options.ca) } else { set });
+    (timeout, ca)
 }
 
 /// The settings that only a database has a use for.
@@ -184,8 +185,8 @@ fn url(read: &mut SettingsReader<'_>) -> Option<StoreUrl> {
     let inline = read.meant("store.url", StoreUrl::parse, StoreUrl::meant);
     let is_set = read.set_by("store.url").is_some();
     let file = secret::in_file(read, "store.url", "store.url_file", is_set)?;
-    let Some(text) = file else { return inline };
-    match StoreUrl::parse(&text) {
+    let Some(text) = file.first() else { return inline };
+    match StoreUrl::parse(text) {
         Ok(url) => Some(url),
         Err(why) => {
             let problem = format!("the text of the file {why}; expected {EXPECTED}");
@@ -223,16 +224,16 @@ fn schema(name: &str) -> Result<String, String> {
 }
 
 /// Gives the path of a file that has certificates; who connects reads it again.
-fn authorities(read: &mut SettingsReader<'_>, path: Vec<PathBuf>) -> Option<Option<PathBuf>> {
-    let Some(path) = path.into_iter().next() else { return Some(None) };
-    let text = secret::pem_file(read, "store.ca", &path)?;
+fn authorities(read: &mut SettingsReader<'_>, path: Vec<PathBuf>) -> Option<Vec<PathBuf>> {
+    let Some(path) = path.first() else { return Some(path) };
+    let text = secret::pem_file(read, "store.ca", path)?;
     if !text.contains("-----BEGIN CERTIFICATE-----") {
         let problem = "the file has no certificate; expected PEM, of the authorities that the \
                        database's certificate may be from";
         read.refuse("store.ca", problem.into());
         return None;
     }
-    Some(Some(path))
+    Some(vec![path.clone()])
 }
 
 #[cfg(test)]

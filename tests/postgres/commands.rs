@@ -81,7 +81,7 @@ async fn a_gateway_needs_the_grants_that_the_manual_has() {
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     let url = format!("postgres://{role}:of%20the%20test@{place}");
     let mut options = PostgresOptions::parse(&url).unwrap();
-    options.schema = database.schema().to_owned();
+    database.schema().clone_into(&mut options.schema);
 
     let database_store = Arc::new(PostgresStore::open(options).await.unwrap());
     let store: Store = Arc::clone(&database_store) as _;

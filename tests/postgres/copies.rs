@@ -20,7 +20,7 @@ pub(crate) fn options(database: &Database) -> PostgresOptions {
 
 fn options_at(database: &Database, url: &str) -> PostgresOptions {
     let mut options = PostgresOptions::parse(url).unwrap();
-    options.schema = database.schema().to_owned();
+    database.schema().clone_into(&mut options.schema);
     options
 }
 
@@ -76,7 +76,7 @@ async fn everything_goes_into_a_database_and_back() {
             options = options_at(&database, &database.url_at(pooler.address()));
             options.pooler = true;
         }
-        let there = CopyEnd::Postgres(options);
+        let there = CopyEnd::Postgres(Box::new(options));
         let over = copy(sqlite(&directory.file()), there.clone()).await.unwrap();
         assert_eq!(written(&over), over.iter().map(|table| table.rows).sum::<u64>());
         let back = other(&directory, "back.db");
@@ -93,7 +93,7 @@ async fn everything_goes_into_a_database_and_back() {
 async fn a_copy_in_a_database_is_a_store() {
     let directory = filled().await;
     let database = Database::new().await;
-    copy(sqlite(&directory.file()), CopyEnd::Postgres(options(&database))).await.unwrap();
+    copy(sqlite(&directory.file()), CopyEnd::Postgres(Box::new(options(&database)))).await.unwrap();
     let before = directory.store();
     let store: Store = std::sync::Arc::new(PostgresStore::open(options(&database)).await.unwrap());
     for who in ["ada", "bob", "cleo", "a'b", "eve"] {
@@ -114,7 +114,7 @@ async fn a_copy_in_a_database_is_a_store() {
 async fn a_copy_into_a_database_goes_on_where_it_was_stopped() {
     let directory = filled().await;
     let database = Database::new().await;
-    let there = || CopyEnd::Postgres(options(&database));
+    let there = || CopyEnd::Postgres(Box::new(options(&database)));
     let whole = copy(sqlite(&directory.file()), there()).await.unwrap();
     let client = database.connect().await;
     let execute = async |sql: &str| {
@@ -148,7 +148,7 @@ async fn a_copy_into_a_database_goes_on_where_it_was_stopped() {
 #[tokio::test]
 async fn a_database_that_a_gateway_has_open_is_not_copied() {
     let database = Database::new().await;
-    let there = CopyEnd::Postgres(options(&database));
+    let there = CopyEnd::Postgres(Box::new(options(&database)));
     let directory = filled().await;
     let store = PostgresStore::open(options(&database)).await.unwrap();
     // As whoever asks for its health does.
@@ -163,7 +163,7 @@ async fn a_database_that_a_gateway_has_open_is_not_copied() {
     // A gateway of another schema's is in nobody's way.
     let mut beside = options(&database);
     beside.schema = format!("{}_2", database.schema());
-    copy(sqlite(&directory.file()), CopyEnd::Postgres(beside)).await.unwrap();
+    copy(sqlite(&directory.file()), CopyEnd::Postgres(Box::new(beside))).await.unwrap();
     drop(store);
     copy_alone(sqlite(&directory.file()), there).await;
 }
@@ -173,7 +173,7 @@ async fn only_a_schema_of_this_version_is_copied_from() {
     let database = Database::new().await;
     let directory = Directory::new();
     let to = sqlite(&directory.file());
-    let error = copy(CopyEnd::Postgres(options(&database)), to).await.unwrap_err();
+    let error = copy(CopyEnd::Postgres(Box::new(options(&database))), to).await.unwrap_err();
     assert!(error.chain().contains("has version 0"), "{}", error.chain());
     let _: SqliteStore = SqliteStore::open(&directory.file()).unwrap();
 }

@@ -61,9 +61,10 @@ impl PostgresEnd {
         let gateways = place.config.get_application_name().map(str::to_owned);
         place.config.application_name("chatkit-rest store copy");
         let reader = place.connect(options.connect_timeout).await.map_err(failed)?;
-        let writer = match is_target {
-            true => Some(place.connect(options.connect_timeout).await.map_err(failed)?),
-            false => None,
+        let writer = if is_target {
+            Some(place.connect(options.connect_timeout).await.map_err(failed)?)
+        } else {
+            None
         };
         let version = schema::version(&reader, &options.schema).await.map_err(failed)?;
         if version != schema::VERSION {
@@ -126,24 +127,24 @@ impl PostgresEnd {
     }
 
     pub(in crate::session) async fn start(&mut self, table: &'static Table) -> Result<(), Error> {
-        let mut begin = String::new();
+        let mut before = "";
         if self.writer.is_some() {
             let ended = self.reader.batch_execute("COMMIT").await;
             ended.map_err(|error| self.failed("read", error))?;
-            let begun = self.begin().await;
-            begun.map_err(|failure| Error::store(self.attempt("read"), failure))?;
+            let anew = self.begin().await;
+            anew.map_err(|failure| Error::store(self.attempt("read"), failure))?;
         } else if self.reading.is_some() {
-            begin.push_str("CLOSE copied;");
+            before = "CLOSE copied;";
         }
         let columns: Vec<_> = table.columns.iter().map(|column| read_as(table, column)).collect();
         let key: Vec<_> = table.columns.iter().take(table.key).map(|column| column.name).collect();
         let (columns, place) = (columns.join(", "), self.place(table));
         let order =
             if table.is_single { String::new() } else { format!("ORDER BY {}", key.join(", ")) };
-        begin.push_str(&format!(
-            "DECLARE copied NO SCROLL CURSOR FOR SELECT {columns} FROM {place} {order}"
-        ));
-        self.reader.batch_execute(&begin).await.map_err(|error| self.failed("read", error))?;
+        let declare = format!(
+            "{before} DECLARE copied NO SCROLL CURSOR FOR SELECT {columns} FROM {place} {order}"
+        );
+        self.reader.batch_execute(&declare).await.map_err(|error| self.failed("read", error))?;
         self.reading = Some(table);
         Ok(())
     }

@@ -29,7 +29,7 @@ pub enum CopyEnd {
     Sqlite(PathBuf),
     /// A schema of a PostgreSQL database; one to copy to is made if it is not there.
     #[cfg(feature = "postgres")]
-    Postgres(PostgresOptions),
+    Postgres(Box<PostgresOptions>),
 }
 
 /// How far a copy is.
@@ -246,7 +246,9 @@ impl End {
             if batch.is_empty() {
                 return Ok(sum.finish());
             }
-            batch.iter().for_each(|row| sum.add(row));
+            for row in &batch {
+                sum.add(row);
+            }
             rows += u64::try_from(batch.len()).unwrap_or(u64::MAX);
             tell(rows);
         }
