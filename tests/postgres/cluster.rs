@@ -5,12 +5,14 @@
 //! installs. What is to be stopped, or is configured in a way of its own, is private always.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls, Transaction};
 use uuid::Uuid;
 
 use crate::guarded::{Guarded, Signal, as_other_user, folder_of_other_user, write_for_other_user};
@@ -95,7 +97,7 @@ impl Cluster {
         assert!(server.is_none(), "it was not stopped");
         let mut command = as_other_user(&self.programs.join("postgres"));
         command.arg("-D").arg(self.data()).current_dir(&self.folder);
-        let started = Guarded::spawn(&command, Signal::Quit, &self.folder);
+        let started = Guarded::spawn(&command, Signal::Quit, Some(&self.folder));
         started.wait_for("database system is ready to accept connections");
         *server = Some(started);
     }
@@ -227,7 +229,7 @@ impl Database {
         let client = connect(maker).await;
         let may = "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user";
         let is_schema = !client.query_one(may, &[]).await.unwrap().get::<_, bool>(0);
-        let name = format!("chatkit_rest_test_{}", Uuid::new_v4().simple());
+        let name = format!("chatkit_test_{}", Uuid::new_v4().simple());
         let mut url = maker.to_owned();
         // The schema is for the store to make.
         if !is_schema {
@@ -250,9 +252,32 @@ impl Database {
         format!("{start}://{user}@{address}/{rest}")
     }
 
+    /// Gives the address of its server.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let config: tokio_postgres::Config = self.url.parse().unwrap();
+        let tokio_postgres::config::Host::Tcp(host) = &config.get_hosts()[0] else {
+            panic!("a server at a socket that is a file is nobody's to stand before")
+        };
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        (host.as_str(), port).to_socket_addrs().unwrap().next().unwrap()
+    }
+
     /// Gives the schema that the store is to have: not its default one where others have theirs beside it.
     pub(crate) fn schema(&self) -> &str {
         if self.is_schema { &self.name } else { "chatkit_rest" }
+    }
+
+    /// Waits until somebody waits for the lock that a transaction has on the sessions.
+    pub(crate) async fn waits_for_lock(&self, lock: &Transaction<'_>) {
+        let sql = format!(
+            "SELECT count(*) FROM pg_locks
+                WHERE NOT granted AND relation = '{}.session'::regclass",
+            self.schema()
+        );
+        let until = Instant::now() + Duration::from_secs(30);
+        while lock.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < until, "nobody waits");
+        }
     }
 
     /// Connects to it.
@@ -265,7 +290,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         let Self { maker, name, .. } = self;
         let sql = if self.is_schema {
-            format!("DROP SCHEMA IF EXISTS {name} CASCADE")
+            // Whoever has it open may be in the way for ever.
+            format!("SET lock_timeout = '5s'; DROP SCHEMA IF EXISTS {name} CASCADE")
         } else {
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         };

@@ -57,38 +57,3 @@ mod shared {
 
     chatkit_rest::shared_store_contract_tests!(two);
 }
-
-/// With a pooler in between, whose processes are as many as these tests.
-mod pooled {
-    use super::*;
-    use crate::pooler::Pooler;
-
-    struct Pooled {
-        opened: Stores,
-        _pooler: Pooler,
-        _database: Database,
-    }
-
-    impl Deref for Pooled {
-        type Target = Stores;
-
-        fn deref(&self) -> &Stores {
-            &self.opened
-        }
-    }
-
-    async fn two() -> Pooled {
-        let database = Database::new().await;
-        let pooler = Pooler::start(&database);
-        let url = database.url_at(pooler.address());
-        let open = async || {
-            let mut options = options_at(&database, &url);
-            options.pooler = true;
-            let store: Store = Arc::new(PostgresStore::open(options).await.unwrap());
-            store
-        };
-        Pooled { opened: [open().await, open().await], _pooler: pooler, _database: database }
-    }
-
-    chatkit_rest::shared_store_contract_tests!(two);
-}

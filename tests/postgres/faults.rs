@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Database};
-use crate::contract::{open, options};
+use crate::contract::{open, options, options_at};
 
 fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
@@ -223,15 +223,19 @@ async fn a_connection_that_was_ended_is_made_anew() {
     let store = open(&database).await;
     let id = create(&store, 100, None).await.unwrap();
     let client = database.connect().await;
+    // Where the tests have one database, other tests' are there.
+    let others = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'chatkit-rest {}'",
+        database.schema()
+    );
     for _ in 0..5 {
-        let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE pid <> pg_backend_pid() AND datname = current_database()";
-        client.query_one(others, &[]).await.unwrap();
+        client.query_one(&others, &[]).await.unwrap();
         assert_eq!(messages(&store, id).await, MessageCount::Known(0));
-        client.query_one(others, &[]).await.unwrap();
+        client.query_one(&others, &[]).await.unwrap();
         let run = run();
         assert!(matches!(begin(&store, id, run).await, RunStart::First { .. }));
-        client.query_one(others, &[]).await.unwrap();
+        client.query_one(&others, &[]).await.unwrap();
         store.settle(id, run.run, Settlement::default()).await.unwrap();
     }
 }
@@ -239,15 +243,10 @@ async fn a_connection_that_was_ended_is_made_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_can_only_be_read_serves_nothing() {
     let database = Database::new().await;
-    let store = open(&database).await;
-    store.ping().await.unwrap();
-    let client = database.connect().await;
-    let name: String = client.query_one("SELECT current_database()", &[]).await.unwrap().get(0);
-    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
-    client.batch_execute(&read_only).await.unwrap();
-    store.ping().await.unwrap();
-    drop(store);
-    let store = open(&database).await;
+    open(&database).await.ping().await.unwrap();
+    // As a replica's are, and nobody else's of this server.
+    let url = format!("{}?options=-c%20default_transaction_read_only%3Don", database.url());
+    let store = PostgresStore::open(options_at(&database, &url)).await.unwrap();
     let error = store.ping().await.unwrap_err();
     assert!(error.chain().contains("can only be read"), "{}", error.chain());
 }

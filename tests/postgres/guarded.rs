@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LINES: usize = 500;
 
 /// Becomes a command, beside a process that reads an input which the process of the tests holds. Where
-/// that ends without a line, so did the tests: it ends the server, and removes its folder.
+/// that ends without a line, so did the tests: it ends the server, and removes its folder if it has one.
 const GUARD: &str = r#"
 signal=$1 folder=$2
 shift 2
@@ -29,7 +29,7 @@ exec 3<&0
         sleep 1
     done
     kill -s KILL $$
-    rm -rf -- "$folder"
+    [ -z "$folder" ] || rm -rf -- "$folder"
 ) >/dev/null 2>&1 &
 exec "$@" </dev/null 3<&-
 "#;
@@ -76,9 +76,9 @@ struct Said {
 
 impl Guarded {
     /// Starts a server with its output, for which the signal is the end that waits for nothing.
-    pub(crate) fn spawn(command: &Command, signal: Signal, folder: &Path) -> Self {
+    pub(crate) fn spawn(command: &Command, signal: Signal, folder: Option<&Path>) -> Self {
         let mut guarded = Command::new("sh");
-        guarded.args(["-c", GUARD, "sh", signal.name()]).arg(folder);
+        guarded.args(["-c", GUARD, "sh", signal.name()]).arg(folder.unwrap_or(Path::new("")));
         guarded.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {

@@ -23,7 +23,10 @@ mod flights;
 mod guarded;
 #[path = "../journey/support/place.rs"]
 mod place;
+mod pooled;
 mod pooler;
+mod relay;
+mod relayed;
 mod servers;
 #[path = "../stores"]
 #[allow(dead_code, reason = "what those tests need besides")]
@@ -33,6 +36,9 @@ mod stored {
 }
 mod tls;
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 /// Asks until it is so; for what nobody tells of.
 #[allow(clippy::disallowed_methods, reason = "what is outside of the process tells nobody")]
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
@@ -41,4 +47,24 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < end, "not in time: {what}");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// Gives what all of them give, which are made at once.
+async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|cx| {
+        let mut is_done = true;
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    Poll::Ready(it) => *output = Some(it),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
 }

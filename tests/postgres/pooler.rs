@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use crate::cluster::{Database, end_without, install};
 use crate::guarded::{Guarded, Signal, as_other_user, folder_of_other_user, write_for_other_user};
@@ -19,7 +19,13 @@ pub(crate) struct Pooler {
 }
 
 impl Pooler {
-    /// Starts one before a database. Comes back when it takes connections.
+    /// Gives the one before the server of all tests.
+    pub(crate) fn shared(database: &Database) -> &'static Self {
+        static SHARED: OnceLock<Pooler> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(database))
+    }
+
+    /// Starts one before the server of a database. Comes back when it takes connections.
     pub(crate) fn start(database: &Database) -> Self {
         end_without("pgbouncer");
         static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| install("pgbouncer"));
@@ -28,12 +34,9 @@ impl Pooler {
         let config: tokio_postgres::Config = database.url().parse().unwrap();
         let (user, password) = (config.get_user().unwrap(), config.get_password().unwrap_or(b""));
         let password = std::str::from_utf8(password).unwrap();
-        let tokio_postgres::config::Host::Tcp(host) = &config.get_hosts()[0] else {
-            panic!("PgBouncer is not told of sockets that are files")
-        };
-        let port = config.get_ports().first().copied().unwrap_or(5432);
+        let server = database.address();
         let mut settings = String::from("[databases]\n");
-        writeln!(settings, "* = host={host} port={port}\n[pgbouncer]").unwrap();
+        writeln!(settings, "* = host={} port={}\n[pgbouncer]", server.ip(), server.port()).unwrap();
         writeln!(settings, "listen_addr = 127.0.0.1\nlisten_port = {}", place.address().port())
             .unwrap();
         settings.push_str(
@@ -42,14 +45,14 @@ impl Pooler {
             auth_file = users\n\
             pool_mode = transaction\n\
             default_pool_size = 2\n\
-            max_client_conn = 200\n",
+            max_client_conn = 2000\n",
         );
         write_for_other_user(&folder.join("pgbouncer.ini"), &settings);
         let user = format!("\"{user}\" \"{}\"\n", password.replace('"', "\"\""));
         write_for_other_user(&folder.join("users"), &user);
         let mut command = as_other_user(&PROGRAM);
         command.arg("pgbouncer.ini").current_dir(&folder);
-        let server = Guarded::spawn(&command, Signal::Quit, &folder);
+        let server = Guarded::spawn(&command, Signal::Quit, Some(&folder));
         server.wait_for("process up");
         Self { place, folder, server: Some(server) }
     }

@@ -6,6 +6,7 @@ use chatkit_rest::session::{PostgresOptions, PostgresStore, Sessions as _};
 
 use crate::cluster::Cluster;
 use crate::guarded::write_for_other_user;
+use crate::relay::Relay;
 
 fn certificates(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forward/tls").join(name)
@@ -66,5 +67,22 @@ async fn what_has_no_tls_is_not_spoken_to_where_it_is_asked_for() {
         options.ca = Some(certificates(name));
         let refused = PostgresStore::open(options.clone()).await.unwrap_err().chain();
         assert!(refused.contains(what), "{refused}");
+    }
+}
+
+// Hosts of many databases go by the name that is said before there are keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hosts_name_is_said_and_nothing_else_in_the_clear() {
+    let cluster = tokio::task::spawn_blocking(secure).await.unwrap();
+    let relay = Relay::start(cluster.address());
+    let url = cluster.url_at(relay.address(), "postgres").replace("127.0.0.1", "localhost");
+    let mut options =
+        PostgresOptions::parse(&format!("{url}?sslmode=require&channel_binding=require")).unwrap();
+    options.ca = Some(certificates("authority.pem"));
+    PostgresStore::open(options).await.unwrap().ping().await.unwrap();
+    assert!(relay.heard(b"localhost"));
+    // What its first message would have without TLS, and all others.
+    for plain in ["tester", "chatkit_rest", "SELECT"] {
+        assert!(!relay.heard(plain.as_bytes()), "{plain}");
     }
 }
