@@ -20,13 +20,16 @@ mod contract;
 mod copies;
 mod faults;
 mod flights;
+mod gateway;
 mod guarded;
+mod http;
 #[path = "../journey/support/place.rs"]
 mod place;
 mod pooled;
 mod pooler;
 mod relay;
 mod relayed;
+mod replicas;
 mod servers;
 #[path = "../stores"]
 #[allow(dead_code, reason = "what those tests need besides")]
@@ -35,6 +38,7 @@ mod stored {
     pub(crate) mod support;
 }
 mod tls;
+mod upstream;
 
 use std::future::poll_fn;
 use std::task::Poll;
