@@ -88,11 +88,11 @@ fn migrate(
 
 #[cfg(feature = "postgres")]
 fn print(store: &StoreConfig, from: usize) -> Result<(), CommandFailure> {
-    let mut text = String::new();
-    for (step, version) in PostgresStore::migrations(&store.schema).iter().zip(1..).skip(from) {
-        text.push_str(&format!("-- Version {version}\n{step}\n"));
-    }
-    Ok(output::print(&text)?)
+    let steps = PostgresStore::migrations(&store.schema);
+    let steps = steps.iter().zip(1..).skip(from);
+    let text: Vec<_> =
+        steps.map(|(step, version)| format!("-- Version {version}\n{step}\n")).collect();
+    Ok(output::print(&text.concat())?)
 }
 
 // Settings that name a database are refused then.

@@ -60,8 +60,8 @@ impl Cluster {
 
     /// Starts one with these lines more in its `postgresql.conf`.
     pub(crate) fn start_with(settings: &str) -> Self {
-        end_without("postgres");
         static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| install("postgres"));
+        end_without("postgres");
         let folder = folder_of_other_user("postgres");
         let programs = for_other_user(&PROGRAMS, &folder);
         let password = Uuid::new_v4().simple().to_string();

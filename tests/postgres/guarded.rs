@@ -172,11 +172,11 @@ impl Log {
 
 impl Said {
     fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("{line}\n")).collect()
+        self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 }
 
-/// Who runs what root may not: PostgreSQL and PgBouncer refuse to be root's.
+/// Who runs what root may not: PostgreSQL and `PgBouncer` refuse to be root's.
 fn other_user() -> Option<(u32, u32)> {
     let id = |args: &[&str]| {
         let output = Command::new("id").args(args).output().unwrap();

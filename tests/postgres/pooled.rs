@@ -1,4 +1,4 @@
-//! The promises of a store through PgBouncer: whatever is kept in a connection would be another's there.
+//! The promises of a store through `PgBouncer`: whatever is kept in a connection would be another's there.
 
 use std::ops::Deref;
 use std::sync::Arc;

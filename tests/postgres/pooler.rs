@@ -1,4 +1,4 @@
-//! PgBouncer before a database, which gives each transaction whatever connection is free.
+//! `PgBouncer` before a database, which gives each transaction whatever connection is free.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ impl Pooler {
 
     /// Starts one before the server of a database. Comes back when it takes connections.
     pub(crate) fn start(database: &Database) -> Self {
-        end_without("pgbouncer");
         static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| install("pgbouncer"));
+        end_without("pgbouncer");
         let folder = folder_of_other_user("pgbouncer");
         let place = Place::new();
         let config: tokio_postgres::Config = database.url().parse().unwrap();

@@ -165,7 +165,8 @@ fn run(thread_id: &str, is_first: bool) -> String {
         "widget": { "type": "Card", "children": [] } } });
     let created = is_first.then_some(created);
     let events = created.into_iter().chain([user, options, widget]);
-    let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
+    let body: Vec<_> = events.map(|event| format!("data: {event}\n\n")).collect();
+    let body = body.concat();
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
         transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",

@@ -231,7 +231,9 @@ mod tests {
 
     fn sum(rows: &[Row]) -> (u64, [u8; 32]) {
         let mut sum = Sum::new();
-        rows.iter().for_each(|row| sum.add(row));
+        for row in rows {
+            sum.add(row);
+        }
         sum.finish()
     }
 
