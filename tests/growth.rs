@@ -8,17 +8,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is all there ever is of it.
-const CLOSED: [(&str, &str); 17] = [
+const CLOSED: [(&str, &str); 22] = [
     ("Json", "JSON has no other values"),
     ("Miss", "a path is not there, or hasn't the method"),
     // What a store is told: one that left some of it out would do the wrong thing.
     ("Adoption", TOLD),
+    ("AllowanceKey", TOLD),
     ("ConversationIds", TOLD),
     ("KnownBy", TOLD),
     ("NewConversation", TOLD),
     ("OnThread", TOLD),
     ("SessionKey", TOLD),
+    ("SliceReport", TOLD),
     ("Uncounted", TOLD),
+    ("UsedAt", TOLD),
     // What a store says, and whoever asked must not misread.
     ("Adopted", SAID),
     ("AdoptionConflict", SAID),
@@ -26,12 +29,16 @@ const CLOSED: [(&str, &str); 17] = [
     ("Found", SAID),
     ("MessageCount", SAID),
     ("Released", SAID),
+    ("Slice", SAID),
+    ("SliceId", "a number, which its store alone reads"),
     ("SessionPlace", "a place in an order is what it is ordered by"),
     ("ThreadPlace", "a place in an order is what it is ordered by"),
 ];
 
 /// What may grow, and is made here alone. So is all of `config`, out of its sources.
-const MADE_HERE: [(&str, &str); 6] = [
+const MADE_HERE: [(&str, &str); 8] = [
+    ("CopiedTable", "of a copy of a store"),
+    ("CopyProgress", "of a copy of a store"),
     ("Difference", "of a contract's report"),
     ("Facts", "read from a configuration"),
     ("Migrated", "of a database, by its store"),
