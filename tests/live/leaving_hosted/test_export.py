@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -431,7 +432,11 @@ class Program(Case):
 
     def start(self) -> subprocess.Popen[str]:
         command = [sys.executable, str(PROGRAM), str(self.out)]
-        program = subprocess.Popen(command, env=self.environment(), stderr=subprocess.PIPE, text=True)
+        # What a shell starts in the background ignores SIGINT, and so does all that it starts.
+        heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        program = subprocess.Popen(
+            command, env=self.environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heeds
+        )
         self.addCleanup(program.wait)
         self.addCleanup(program.kill)
         return program
