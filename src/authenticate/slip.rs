@@ -129,7 +129,7 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
             })
         }
         Unauthenticated::WrongSecret => of_token().is_some_and(is_unset).then_some(Slip::Unset),
-        Unauthenticated::InvalidKey { .. } => of_token().and_then(|key| match key {
+        Unauthenticated::InvalidKey { any: true } => of_token().and_then(|key| match key {
             key if is_unset(key) => Some(Slip::Unset),
             key if is_secret(key) => Some(Slip::SecretForKey),
             key if is_jwt(key) => Some(Slip::TokenForKey),
@@ -139,6 +139,8 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
         | Unauthenticated::ForeignHost
         | Unauthenticated::ForeignOrigin
         | Unauthenticated::ForeignPage
+        // There is no key that would be right.
+        | Unauthenticated::InvalidKey { any: false }
         | Unauthenticated::InvalidToken(_)
         | Unauthenticated::Slip(_) => None,
     };
@@ -210,15 +212,19 @@ fn is_unset(token: &[u8]) -> bool {
 
 /// Gives the mistake in what is after `Bearer` and is no token.
 fn malformed(token: &[u8]) -> Option<Slip> {
+    // As many as the client likes, so that each pair may cost no room on the stack.
+    let bare = std::iter::successors(Some(token), |token| unquoted(token)).last().unwrap_or(token);
+    // What is in them may be no token either.
+    malformed_bare(bare).or_else(|| (bare.len() < token.len()).then_some(Slip::Quoted))
+}
+
+/// Gives the mistake in what has no quotes around it.
+fn malformed_bare(token: &[u8]) -> Option<Slip> {
     if after_bearer(token).is_some() {
         return Some(Slip::BearerTwice);
     }
     if token == b"[object Object]" || token == b"[object Promise]" {
         return Some(Slip::Unset);
-    }
-    if let Some(inner) = unquoted(token) {
-        // What is in them may be no token either.
-        return malformed(inner).or(Some(Slip::Quoted));
     }
     let is_placeholder = token.starts_with(b"$")
         || [(&b"<"[..], &b">"[..]), (b"{", b"}"), (b"%", b"%"), (b"[", b"]")]

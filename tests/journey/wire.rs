@@ -152,6 +152,19 @@ async fn a_head_that_is_too_large_or_has_too_many_fields_is_refused() {
     assert_eq!(client.reply().await.status, 200);
 }
 
+/// What is looked at in a refusal is as deep as the client made it.
+#[tokio::test]
+async fn a_header_of_quotes_is_refused_like_others() {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("server.max_header_bytes", "200000")]).await;
+    for quote in ["\"", "'", "`", "[", "{", "<", "%", "$", "Bearer ", "\"Bearer "] {
+        let value = format!("Bearer {}", quote.repeat(60_000 / quote.len()));
+        let request = TestRequest::new("GET", "/sessions").field("authorization", value.trim_end());
+        gateway.send(request).await.refusal(401, "UNAUTHORIZED");
+    }
+    assert_eq!(sessions(&gateway).await, 0);
+}
+
 #[tokio::test]
 async fn requests_in_one_piece_are_answered_in_order() {
     let upstream = Upstream::bind().await;

@@ -114,6 +114,20 @@ async fn what_is_no_common_mistake_is_told_as_ever() {
     assert_eq!(message, "The token is not valid.");
 }
 
+/// Each pair of them must not take room on the stack: how many there are is the client's choice.
+#[tokio::test]
+async fn quotes_around_quotes_are_looked_through_however_many_there_are() {
+    const QUOTED: &str = "The token has quotes around it: send it without them.";
+    const PLACEHOLDER: &str = "After Bearer is a placeholder";
+    let quotes = "\"".repeat(30_000);
+    for (inner, begins) in [("", QUOTED), ("x", QUOTED), ("$TOKEN", PLACEHOLDER)] {
+        let value = format!("Bearer {quotes}{inner}{quotes}");
+        let (status, _, message, _) = told(&layer(), request(&[("authorization", &value)])).await;
+        assert_eq!(status, 401);
+        assert!(message.starts_with(begins), "{inner}: {message}");
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_is_found_beside_credentials_that_are_somebody_elses() {
     let token = sign(&claims());
@@ -143,6 +157,18 @@ async fn a_service_is_told_which_key_it_should_have_shown() {
         let (status, _, message, _) = told(&layer, sent).await;
         assert_eq!(status, 401);
         assert!(message.starts_with(begins), "{value}: {message}");
+    }
+}
+
+/// No key would be right, whatever is shown in place of one.
+#[tokio::test]
+async fn where_there_are_no_keys_the_log_says_so() {
+    let token = format!("Bearer {}", sign(&claims()));
+    for value in [&*token, "Bearer ek_0planted", "Bearer undefined", "Bearer sk-0planted"] {
+        let mut sent = request(&[("authorization", value)]);
+        sent.extensions_mut().insert(Surface::OpenAi);
+        let (status, _, _, cause) = told(&layer(), sent).await;
+        assert_eq!((status, &*cause), (401, "openai.api_keys is empty"), "{value}");
     }
 }
 
