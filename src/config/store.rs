@@ -98,9 +98,7 @@ impl StoreUrl {
         };
         let mut pieces = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'%').skip(1);
         let is_escape = |piece: &[u8]| matches!(piece, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-        pieces.any(is_escape).then(|| {
-            "is taken as it is: %/// Refuses what stands after in it stands for itself".to_owned()
-        })
+        pieces.any(is_escape).then(|| "is taken as it is: %XX in it stands for itself".to_owned())
     }
 }
 
@@ -257,7 +255,9 @@ mod tests {
         ] {
             let url = StoreUrl::parse(text).unwrap();
             assert_eq!(url, StoreUrl::Sqlite(path.into()), "{text}");
-            assert_eq!(url.note().is_some(), path.contains('%'), "{text}");
+            let note =
+                path.contains('%').then_some("is taken as it is: %XX in it stands for itself");
+            assert_eq!(url.note().as_deref(), note, "{text}");
         }
         assert_eq!(StoreUrl::parse("sqlite:100%.db").unwrap().note(), None);
     }
