@@ -83,8 +83,8 @@ impl SqliteOptions {
         if places.has_others().unwrap_or_default() {
             tracing::info!(
                 "session store: another process has it open as well, as during a rolling restart: the \
-                 limits of sessions and messages hold for all of them together, requests a minute and \
-                 open streams for each by itself"
+                 limits of sessions and messages hold for all of them together, open streams for each \
+                 by itself; requests a minute too, unless limits.shared"
             );
         }
         let files = if self.nameless { None } else { Some(Files::of(&path)) };
