@@ -22,8 +22,8 @@ function decoded(text) {
   }
 }
 
-// Says whose a token is and until when, as far as it is one that can be read; whether it is valid, only
-// the gateway knows.
+// Says whose a token says it is and until when, as far as it is one that can be read; whether it is
+// valid, only the gateway knows. What would turn the text around it is left out.
 function whose(token) {
   let claims;
   try {
@@ -33,12 +33,14 @@ function whose(token) {
     return "";
   }
   const said = [];
-  if (typeof claims?.sub === "string" || typeof claims?.sub === "number") said.push(`for ${String(claims.sub).slice(0, 80)}`);
+  if (typeof claims?.sub === "string" || typeof claims?.sub === "number") {
+    said.push(`for ${String(claims.sub).replace(/\p{Cf}/gu, "").slice(0, 80)}`);
+  }
   const end = new Date(claims?.exp * 1000);
   if (typeof claims?.exp === "number" && !Number.isNaN(end.getTime())) {
     said.push(`${end > Date.now() ? "until" : "over since"} ${end.toLocaleString()}`);
   }
-  return said.length ? ` It is ${said.join(", ")}.` : "";
+  return said.length ? ` It says it is ${said.join(", ")}.` : "";
 }
 
 // Takes the token of a link, `/docs#token=…`, out of the address: what stands there ends up in

@@ -155,7 +155,7 @@ reads("the demo's link has the token, and the address keeps none of it", {}, asy
   assert.match(await page.locator("#kept").innerText(), /^Taken from the link, which the browser’s history may keep/);
   const claims = JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
   const of = await page.locator("#kept").innerText();
-  assert.ok(of.includes(` It is for ${claims.sub}, until `), of);
+  assert.ok(of.includes(` It says it is for ${claims.sub}, until `), of);
   await send(page, "create_session");
   const form = await send(page, "create_run");
   assert.match(await form.locator(".answer").innerText(), /^You said: /);
@@ -196,10 +196,11 @@ reads("the page says whose a token is, and till when, if it can be read", {}, as
   await open(page);
   const made = (claims) => `e30.${Buffer.from(typeof claims === "string" ? claims : JSON.stringify(claims)).toString("base64url")}.x`;
   for (const [text, said] of [
-    [made({ sub: "zoë", exp: 4e9 }), /gone when the page is\. It is for zoë, until \S/],
-    [`Bearer ${made({ sub: 7, exp: 1 })}`, / It is for 7, over since \S/],
-    [made({ sub: "<b>x</b>" }), / It is for <b>x<\/b>\.$/],
-    [made({ sub: "x".repeat(100), exp: "soon" }), / It is for x{80}\.$/],
+    [made({ sub: "zoë", exp: 4e9 }), /gone when the page is\. It says it is for zoë, until \S/],
+    [`Bearer ${made({ sub: 7, exp: 1 })}`, / It says it is for 7, over since \S/],
+    [made({ sub: "<b>x</b>" }), / It says it is for <b>x<\/b>\.$/],
+    [made({ sub: "\u202Eada\u2066 \u200Fx\uFEFF" }), / It says it is for ada x\.$/],
+    [made({ sub: "x".repeat(100), exp: "soon" }), / It says it is for x{80}\.$/],
     [made({ exp: 1e300 }), /gone when the page is\.$/],
     [made({ sub: {} }), /gone when the page is\.$/],
     [made("null"), /gone when the page is\.$/],
