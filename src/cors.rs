@@ -111,9 +111,13 @@ struct Strangers {
     public_url: Option<PublicUrl>,
     surfaces: Surfaces,
     told: Told,
-    /// Those that are nearly allowed, which no others keep from being told of.
-    near: Told,
+    /// Those that are nearly allowed, for each that is: neither others nor the ports of another's host
+    /// keep them from being told of.
+    near: Vec<Told>,
 }
+
+/// How many are told of at once that are nearly one that is allowed.
+const MAX_NEAR: usize = 4;
 
 impl StrangePageLayer {
     /// Knows the origins that may call, where the gateway itself is, and what there is to call.
@@ -122,7 +126,8 @@ impl StrangePageLayer {
         public_url: Option<PublicUrl>,
         surfaces: Surfaces,
     ) -> Self {
-        let (told, near) = (Told::default(), Told::default());
+        let told = Told::default();
+        let near = allowed.iter().map(|_| Told::at_most(MAX_NEAR)).collect();
         Self { strangers: Some(Arc::new(Strangers { allowed, public_url, surfaces, told, near })) }
     }
 
@@ -192,38 +197,45 @@ impl Strangers {
             return;
         }
         let near = self.nearly(page);
-        let told = if near.is_some() { &self.near } else { &self.told };
+        let (told, most) = near.map_or((&self.told, MAX_NAMES), |(told, _)| (told, MAX_NEAR));
         match (told.note(origin), near) {
             (News::First, None) => tracing::warn!(
                 origin = &*shown(origin),
                 "a page of this origin called, and may not: if it is yours, cors.allowed_origins is to \
                  have the origin, just so"
             ),
-            (News::First, Some(allowed)) => tracing::warn!(
+            (News::First, Some((_, allowed))) => tracing::warn!(
                 origin = &*shown(origin),
                 allowed,
                 "a page of this origin called, and may not: cors.allowed_origins has nearly the same, \
                  and scheme, host and port all count; if it is yours, it is to be there just so"
             ),
             (News::TooMany, _) => tracing::warn!(
-                origins = MAX_NAMES,
+                origins = most,
                 "pages of so many origins called that may not; of more, one a minute is named"
             ),
             (News::Known, _) => {}
         }
     }
 
-    /// Gives the origin that may call and differs in the scheme, the port, capitals or a `www.` alone.
-    fn nearly(&self, page: &str) -> Option<&str> {
-        let host = |authority: &str| {
-            let host = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
-            let host = host.map_or(authority, |(host, _)| host).to_ascii_lowercase();
-            host.strip_prefix("www.").map(str::to_owned).unwrap_or(host)
-        };
-        let page = host(page);
-        let mut allowed = self.allowed.iter().filter_map(|origin| origin.to_str().ok());
-        allowed.find(|origin| origin.split_once("://").is_some_and(|(_, it)| host(it) == page))
+    /// Gives the origin that may call and differs in the scheme, the port, capitals or a `www.` alone,
+    /// behind what was told of for it.
+    fn nearly(&self, page: &str) -> Option<(&Told, &str)> {
+        let page = bare_host(page);
+        let allowed = self.allowed.iter().map(|origin| origin.to_str().unwrap_or_default());
+        self.near.iter().zip(allowed).find(|(_, origin)| {
+            let host = origin.split_once("://").map(|(_, authority)| bare_host(authority));
+            host.is_some_and(|host| host.eq_ignore_ascii_case(page))
+        })
     }
+}
+
+/// Gives a host without its port, and without a `www.`.
+fn bare_host(authority: &str) -> &str {
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+    let host = host.map_or(authority, |(host, _)| host);
+    let bare = host.split_at_checked("www.".len());
+    bare.filter(|(www, _)| www.eq_ignore_ascii_case("www.")).map_or(host, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -231,7 +243,8 @@ mod tests {
     use super::*;
 
     fn layer() -> StrangePageLayer {
-        let allowed = vec![HeaderValue::from_static("https://app.example")];
+        let allowed =
+            ["https://app.example", "https://other.example"].map(HeaderValue::from_static).to_vec();
         let public_url = PublicUrl::parse("https://Chat.example:443/gateway").unwrap();
         StrangePageLayer::new(allowed, Some(public_url), Surfaces::rest("/v1"))
     }
@@ -254,7 +267,7 @@ mod tests {
             drop(service.call(request.header(ORIGIN, origin).body(()).unwrap()));
         }
         assert_eq!(strangers.told.all(), ["https://eve.example"]);
-        assert_eq!(strangers.near.all(), ["http://APP.example"]);
+        assert_eq!(strangers.near[0].all(), ["http://APP.example"]);
         for index in 0..2 * MAX_NAMES {
             let request =
                 Request::post("/v1/sessions").header(ORIGIN, format!("https://{index}.example"));
@@ -267,7 +280,18 @@ mod tests {
             let request = Request::post("/v1/sessions").header(ORIGIN, origin);
             drop(service.call(request.body(()).unwrap()));
         }
-        assert_eq!(strangers.near.all(), [&["http://APP.example"], &near[..]].concat());
+        assert_eq!(strangers.near[0].all(), [&["http://APP.example"], &near[..]].concat());
+        // Nor does whoever goes through the ports of one host hide the others' slips.
+        for port in 1..=2 * MAX_NAMES {
+            let origin = format!("https://app.example:{port}");
+            let request = Request::post("/v1/sessions").header(ORIGIN, origin);
+            drop(service.call(request.body(()).unwrap()));
+        }
+        assert_eq!(strangers.near[0].all().len(), MAX_NEAR);
+        let origin = "https://WWW.other.example";
+        let request = Request::post("/v1/sessions").header(ORIGIN, origin);
+        drop(service.call(request.body(()).unwrap()));
+        assert_eq!(strangers.near[1].all(), [origin]);
     }
 
     #[test]

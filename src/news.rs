@@ -23,8 +23,10 @@ const PAUSE: Duration = Duration::from_secs(60);
 const FULL_FOR: Duration = Duration::from_secs(3600);
 
 /// The names that were told of, the last of them; so many at once, and then one a minute.
-#[derive(Default)]
-pub(crate) struct Told(RwLock<ToldNames>);
+pub(crate) struct Told {
+    names: RwLock<ToldNames>,
+    most: usize,
+}
 
 #[derive(Default)]
 struct ToldNames {
@@ -45,6 +47,11 @@ pub(crate) enum News {
 }
 
 impl Told {
+    /// Keeps at most so many names.
+    pub(crate) fn at_most(most: usize) -> Self {
+        Self { names: RwLock::default(), most }
+    }
+
     /// Notes a name, which is in ASCII or short.
     pub(crate) fn note(&self, name: &str) -> News {
         self.note_at(name.get(..MAX_NAME_BYTES).unwrap_or(name), Instant::now)
@@ -52,17 +59,23 @@ impl Told {
 
     /// Notes a name; `now` is asked for names that are not known only.
     fn note_at(&self, name: &str, now: impl FnOnce() -> Instant) -> News {
-        if self.0.read().unwrap_or_else(PoisonError::into_inner).has(name) {
+        if self.names.read().unwrap_or_else(PoisonError::into_inner).has(name) {
             return News::Known;
         }
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.names.write().unwrap_or_else(PoisonError::into_inner);
         // Another may have brought it meanwhile.
-        if kept.has(name) { News::Known } else { kept.add(name, now()) }
+        if kept.has(name) { News::Known } else { kept.add(name, self.most, now()) }
     }
 
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.read().unwrap().told.iter().map(ToString::to_string).collect()
+        self.names.read().unwrap().told.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self::at_most(MAX_NAMES)
     }
 }
 
@@ -71,11 +84,11 @@ impl ToldNames {
         self.told.iter().any(|kept| **kept == *name)
     }
 
-    fn add(&mut self, name: &str, now: Instant) -> News {
+    fn add(&mut self, name: &str, most: usize, now: Instant) -> News {
         let is_within = |at: Option<Instant>, span| {
             at.is_some_and(|at| now.saturating_duration_since(at) < span)
         };
-        if self.told.len() == MAX_NAMES {
+        if self.told.len() >= most {
             if is_within(self.last, PAUSE) {
                 if is_within(self.full, FULL_FOR) {
                     return News::Known;
