@@ -152,9 +152,13 @@ pub(super) fn of(name: &str) -> Form {
         "auth.token_type" => Form::of(format!("^{RESTRICTED_NAME}(/{RESTRICTED_NAME})?$")),
         "auth.cookie" => Form::of(TOKEN),
         "store.url" => {
-            Form::of(r"^(memory:|sqlite:.+|postgres(ql)?://[^\s]*)$").never(NO_STORE.join("|"))
+            let (database, none) = database();
+            let never = format!("{}|{none}", NO_STORE.join("|"));
+            Form::of(format!("^(memory:|sqlite:.+|{database})$")).never(never)
         }
-        "store.schema" => Form::of("^[a-z_][a-z0-9_]*$").at_most(48),
+        "store.schema" => {
+            Form::of("^[a-z_][a-z0-9_]*$").never("^pg_|^information_schema$").at_most(48)
+        }
         "chat.acted" => Form::default().at_most(super::meaning::MAX_SENTENCE_CHARS),
         "cors.allowed_origins" => {
             let host = authority("[a-z0-9._~!$&'()+,;=-]+", "");
@@ -172,6 +176,38 @@ pub(super) fn of(name: &str) -> Form {
         }
         _ => Form::default(),
     }
+}
+
+/// Gives the URL of a PostgreSQL database, and what has the form although it is none: it names no host,
+/// or an `@` in its place or the database's. What is percent-encoded may be anything.
+fn database() -> (String, String) {
+    const SCHEME: &str = "postgres(ql)?://";
+    // The parameters but for the host's.
+    let parameter = |value: &str| {
+        let one_of = [
+            "sslmode=(allow|disable|prefer|require|verify-ca|verify-full)",
+            "sslnegotiation=(direct|postgres)",
+            "channel_binding=(disable|prefer|require)",
+            "target_session_attrs=(any|read-only|read-write)",
+            "load_balance_hosts=(disable|random)",
+            "(connect_timeout|tcp_user_timeout|keepalives(_(idle|interval|retries))?)=[+-]?[0-9]+",
+        ];
+        let texts = "application_name|dbname|hostaddr|options|password|port|user";
+        format!("{}|({texts})={value}|sslrootcert(={value})?", one_of.join("|"))
+    };
+    let list = |one: &str| format!(r"(\?[?&]*(({one})(&+({one}))*&*)?)?");
+    let encoded = |but: &str| format!(r"[^\s{but}]*%[0-9A-Fa-f]{{2}}[^\s{but}]*");
+
+    let port = between(0, u16::MAX.into());
+    let port = format!(r"(:(\+?0*({port})|{})?)?", encoded("@/?,"));
+    let host = format!(r"([^\s@/?,:\[][^\s@/?,:]*|\[[^\s@/?,\]]*\])?{port}");
+    let any = format!(r"{}|host=[^\s&]*|{}", parameter(r"[^\s&]*"), encoded("&"));
+    let form = format!(r"{SCHEME}([^\s@]*@)?{host}(,{host})*(/[^\s?@]*)?{}", list(&any));
+
+    let hostless = list(&parameter(r"[^\s&@]*"));
+    let none =
+        format!("^{SCHEME}([^@?]*@)?(/[^?@]*)?{hostless}$|^{SCHEME}([^@?]*@)?[^@?]*%40[^@]*$");
+    (form, none)
 }
 
 /// Gives what durations in a range look like.

@@ -23,6 +23,7 @@ const UNTOLD: &[(&str, &str, &str)] = &[
     ("upstream.forward_headers", "is passed on by upstream.forward_authorization", "depends on that setting"),
     ("upstream.url", "is the gateway's own address", "depends on `listen`"),
     ("rest.prefix", "of ", "depends on the other surfaces"),
+    ("store.url", "asks for channel_binding=require", "depends on another of its parameters"),
     ("store.url", "names a file of Windows", "on Windows it is one"),
     ("*", "is not in this build", "the schema is of every build"),
     ("*", "not in this version", "the schema refuses it, or has no reason to"),
@@ -105,7 +106,32 @@ fn of_setting(name: &str) -> Vec<&'static str> {
             "sqlite:a?b",
             "sqlite:v/..",
             "sqlite:C:\\a",
+            "postgres://",
+            "postgres:///d",
+            "postgres://u@/d",
+            "postgres://u@/d?host=/run/x&user=u",
+            "postgres://h:99999/d",
+            "postgres://[::1/d",
+            "postgres://u%40:p@h/d%40abc",
+            "postgres://u@h/d?sslmode=x",
+            "postgres://u@h/d?sslmode=verify-full",
+            "postgres://u@h/d?foo=1",
+            "postgres://u@h/d?connect_timeout=x",
+            "postgres://u@h/d?channel_binding=require&sslmode=disable",
+            "postgres:h/d",
         ],
+        "store.schema" => {
+            vec![
+                "pg_",
+                "pg_x",
+                "pgx",
+                "_pg_x",
+                "information_schema",
+                "information_schemas",
+                "_",
+                "1a",
+            ]
+        }
         "log.level" => vec![" WARN , hyper = Debug", "a b=info", "info,", "=info", "a=b=info"],
         "embedded.api_key_file"
         | "auth.secret_file"

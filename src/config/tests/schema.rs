@@ -65,6 +65,32 @@ fn what_is_read_is_valid() {
     validator.validate(&parsed(example)).unwrap();
 }
 
+/// Whatever may be percent-encoded, or have an `@` in it.
+#[cfg(feature = "postgres")]
+#[test]
+fn any_url_of_a_database_that_is_read_is_valid() {
+    let validator = validator();
+    for url in [
+        "postgres://h",
+        "postgres://h:+0080/d",
+        "postgres://h:%35/d",
+        "postgres://:1,,[::1]:2/d",
+        "postgres://u%40:p%40@h/d",
+        "postgres://u:p/q?r@h/d?user=@&password=%40",
+        "postgres://?user=a@h",
+        "postgres:///d?%68ost=h",
+        "postgres:///d?host=/run/x&user=u",
+        "postgres://h/d?sslmode=%72equire",
+        "postgres://h/d?sslrootcert=/a@b/c.pem",
+        "postgres://h/d?sslrootcert&&&sslmode=allow&",
+        "postgresql://h/d?keepalives_idle=-1&target_session_attrs=any",
+    ] {
+        let toml = toml_of("store.url", url);
+        complete().toml("x.toml", &toml).load().unwrap_or_else(|faults| panic!("{faults}"));
+        validator.validate(&parsed(&toml)).unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+}
+
 #[test]
 fn what_is_refused_is_not_valid_where_that_can_be_told() {
     let validator = validator();
