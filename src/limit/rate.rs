@@ -11,6 +11,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -22,6 +23,9 @@ use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 
 /// How many users are told apart at once, unless configured.
 pub const MAX_USERS: usize = 100_000;
+
+/// How long whoever is about to end waits until what it holds is given back.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The window of the limit, in seconds.
 const WINDOW: u64 = 60;
@@ -80,6 +84,21 @@ impl RateLimitLayer {
         let of = |source| Arc::new(SharedBuckets::new(source, self.max_users));
         let shared = Shared { users: of(Arc::clone(&source)), sessions: of(source) };
         Self { shared: Some(Arc::new(shared)), ..self }
+    }
+
+    /// Gives back what is held of limits that are [shared](Self::with_shared), for a process that is about to
+    /// end: whatever it doesn't give back is refused to others for 66 s. Goes on for two seconds at most. Who asks
+    /// afterwards is counted as ever.
+    pub async fn give_back(&self) {
+        if let Some(shared) = &self.shared {
+            let all = async {
+                shared.users.give_back().await;
+                shared.sessions.give_back().await;
+            };
+            if timeout(GIVE_BACK_TIMEOUT, all).await.is_err() {
+                tracing::debug!("gave up giving back of shared limits");
+            }
+        }
     }
 }
 
@@ -485,6 +504,7 @@ mod tests {
     struct Ledgers {
         kept: std::sync::Mutex<std::collections::HashMap<AllowanceKey, crate::allowance::Ledger>>,
         is_away: std::sync::atomic::AtomicBool,
+        never_answers: std::sync::atomic::AtomicBool,
     }
 
     impl Allowances for Ledgers {
@@ -494,6 +514,9 @@ mod tests {
             take: crate::allowance::TakeSlice,
         ) -> crate::allowance::AllowanceFuture<'a, crate::allowance::Slice> {
             Box::pin(async move {
+                if self.never_answers.load(std::sync::atomic::Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 // As one that is elsewhere.
                 tokio::task::yield_now().await;
                 if self.is_away.load(std::sync::atomic::Ordering::SeqCst) {
@@ -503,6 +526,51 @@ mod tests {
                 Ok(kept.entry(key.clone()).or_default().take(0, &take))
             })
         }
+
+        fn give_back_allowances(
+            &self,
+            _: Duration,
+            _: Vec<(AllowanceKey, crate::allowance::SliceReport)>,
+        ) -> crate::allowance::AllowanceFuture<'_, ()> {
+            Box::pin(async {
+                if self.never_answers.load(std::sync::atomic::Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_keeps_nobody_for_long() {
+        let source = Arc::new(Ledgers::default());
+        let rate = RateLimitLayer::per_minute(30).with_shared(Arc::<Ledgers>::clone(&source));
+        assert_eq!(send(&rate, "ada").await.status(), 200);
+        source.never_answers.store(true, std::sync::atomic::Ordering::SeqCst);
+
+        let service = crate::limit::InFlightLayer::new(1).layer(rate.layer(service_fn(hello)));
+        let ask = || {
+            let eve = Principal::new(UserId::parse("eve").unwrap());
+            service.clone().oneshot(Request::new(Authenticated::new(eve, ())))
+        };
+        for _ in 0..2 {
+            let before = tokio::time::Instant::now();
+            let (first, beside) = tokio::join!(ask(), ask());
+            let (refused, beside) = (first.unwrap(), beside.unwrap());
+            let elapsed = before.elapsed();
+            assert_eq!((refused.status().as_u16(), beside.status().as_u16()), (503, 503));
+            assert!(elapsed <= Duration::from_millis(6001), "{elapsed:?}");
+            assert_eq!(refused.headers()["retry-after"], "1");
+            // The one was counted, the other had no place.
+            assert!(refused.headers().contains_key("ratelimit-policy"));
+            assert!(!beside.headers().contains_key("ratelimit-policy"));
+        }
+
+        let before = tokio::time::Instant::now();
+        rate.give_back().await;
+        assert!(before.elapsed() <= Duration::from_millis(2001), "{:?}", before.elapsed());
+        source.never_answers.store(false, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(ask().await.unwrap().status(), 200);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::bucket::{BucketVerdict, WINDOW};
 use crate::allowance::{
     AllowanceKey, Allowances, Slice, SliceId, SliceReport, TakeSlice, UsedAt, lifetime, moment,
 };
-use crate::error::Error;
 
 #[cfg(test)]
 mod tests;
@@ -23,16 +22,24 @@ mod tests;
 /// How many reports are sent at once.
 const MAX_REPORTS: usize = 1000;
 
+/// Why a call was given up.
+const LATE: &str = "it took longer than a slice lasts";
+
 /// What this gateway holds of limits that it shares with others, for a bounded number of keys.
 ///
 /// There is one call at a time for each key. It is made by a task, so that whoever waits for it may
 /// leave, and takes the reports of the key along. Those of keys that nobody asks for are sent together, once a
-/// second.
+/// second. What a call that failed was told is told again, as long as it is of use. No call is waited for
+/// longer than a slice lasts.
 #[derive(Debug)]
 pub(super) struct SharedBuckets {
     max_keys: usize,
     source: Arc<dyn Allowances>,
     kept: Mutex<Kept>,
+    /// Held by who sends reports that no call for a key takes along.
+    sending: tokio::sync::Mutex<()>,
+    /// Told when a call for a key has ended.
+    answered: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +59,9 @@ struct Kept {
 struct Account {
     /// None of them is empty. The oldest is used first.
     slices: VecDeque<HeldSlice>,
-    reports: Vec<SliceReport>,
+    reports: Vec<Report>,
+    /// Those that the call that is made just now takes along.
+    told: Vec<Report>,
     /// How many others could be granted when it was last asked for.
     left: u32,
     refused: Option<Refused>,
@@ -68,6 +77,14 @@ struct HeldSlice {
     left: u32,
     /// At most one for each sixtieth of the window.
     used: Vec<UsedAt>,
+}
+
+/// What became of a slice.
+#[derive(Clone, Debug)]
+struct Report {
+    /// When the slice was asked for.
+    since: Instant,
+    report: SliceReport,
 }
 
 /// There was nothing left.
@@ -96,7 +113,8 @@ pub(super) enum Asked {
 
 impl SharedBuckets {
     pub(super) fn new(source: Arc<dyn Allowances>, max_keys: usize) -> Self {
-        Self { max_keys, source, kept: Mutex::default() }
+        let (sending, answered) = (tokio::sync::Mutex::default(), Notify::new());
+        Self { max_keys, source, kept: Mutex::default(), sending, answered }
     }
 
     /// Takes one request of the limit of `key`.
@@ -167,6 +185,7 @@ impl SharedBuckets {
         let now = Instant::now();
         let Kept { accounts, due, spent, .. } = &mut *kept;
         let account = accounts.get_mut(key)?;
+        account.told.clear();
         account.left = slice.left;
         account.refused = (slice.granted < take.want.get()).then(|| Refused {
             until: now + slice.wait,
@@ -209,6 +228,7 @@ impl SharedBuckets {
             true => None,
         };
         account.is_asked_for = next.is_some();
+        self.answered.notify_waiters();
         self.tend(&mut kept);
         next
     }
@@ -217,10 +237,14 @@ impl SharedBuckets {
         let mut kept = self.kept();
         let Kept { accounts, due, .. } = &mut *kept;
         let Some(account) = accounts.get_mut(key) else { return };
+        let now = Instant::now();
         account.is_asked_for = false;
         account.left = 0;
+        let told = mem::take(&mut account.told);
+        account.reports.extend(told.into_iter().filter(|report| report.is_of_use(now)));
         account.fail(why);
-        due.push_back((Instant::now() + lifetime(WINDOW), key.clone()));
+        due.push_back((now + lifetime(WINDOW), key.clone()));
+        self.answered.notify_waiters();
         self.tend(&mut kept);
     }
 
@@ -237,7 +261,7 @@ impl SharedBuckets {
 
     /// Takes the reports of keys that nobody has asked for since, some of them if there are many, and
     /// forgets accounts with nothing in them. `None`: there is none left to be looked after.
-    fn collect(&self) -> Option<Vec<(AllowanceKey, SliceReport)>> {
+    fn collect(&self) -> Option<Vec<(AllowanceKey, Report)>> {
         let mut kept = self.kept();
         let now = Instant::now();
         let Kept { accounts, due, spent, is_tended } = &mut *kept;
@@ -269,6 +293,79 @@ impl SharedBuckets {
             return None;
         }
         Some(reports)
+    }
+
+    /// Ends all that is held, and gives it back: whoever may ask afterwards finds nothing here. For the end
+    /// of a process, which sees to it that it ends.
+    pub(super) async fn give_back(&self) {
+        loop {
+            let answered = self.answered.notified();
+            // What somebody else sends just now is to be there, too.
+            let sending = self.sending.lock().await;
+            let (reports, is_asked_for) = self.end();
+            for reports in reports.chunks(MAX_REPORTS) {
+                self.send(reports).await;
+            }
+            drop(sending);
+            if !is_asked_for {
+                return;
+            }
+            answered.await;
+        }
+    }
+
+    /// Takes all reports, those of slices that could be used still as well. Tells whether there may be
+    /// more, because a key is asked for.
+    fn end(&self) -> (Vec<(AllowanceKey, Report)>, bool) {
+        let mut kept = self.kept();
+        let mut reports = Vec::new();
+        kept.accounts.retain(|key, account| {
+            account.reports.extend(account.slices.drain(..).map(HeldSlice::report));
+            reports.extend(account.reports.drain(..).map(|report| (key.clone(), report)));
+            account.is_asked_for
+        });
+        let is_asked_for = !kept.accounts.is_empty();
+        if !is_asked_for {
+            kept.due.clear();
+            kept.spent.clear();
+        }
+        (reports, is_asked_for)
+    }
+
+    /// Sends reports, and keeps them if that fails.
+    async fn send(&self, reports: &[(AllowanceKey, Report)]) {
+        if reports.is_empty() {
+            return;
+        }
+        let told = reports.iter().map(|(key, report)| (key.clone(), report.report.clone()));
+        let call = self.source.give_back_allowances(WINDOW, told.collect());
+        let why = match timeout(lifetime(WINDOW), call).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.chain(),
+            Err(_) => LATE.to_owned(),
+        };
+        tracing::debug!(error = why, "could not give back of shared limits");
+        let mut kept = self.kept();
+        let now = Instant::now();
+        let Kept { accounts, due, .. } = &mut *kept;
+        for (key, report) in reports.iter().filter(|(_, report)| report.is_of_use(now)) {
+            let has_room = accounts.len() < self.max_keys;
+            let account = match accounts.get_mut(key) {
+                Some(account) => account,
+                None if has_room => accounts.entry(key.clone()).or_default(),
+                // It counts as used then, for a while.
+                None => continue,
+            };
+            account.reports.push(report.clone());
+            due.push_back((now + lifetime(WINDOW), key.clone()));
+        }
+    }
+}
+
+impl Report {
+    /// Tells whether the slice counts still, if nothing is said of it.
+    fn is_of_use(&self, now: Instant) -> bool {
+        now < self.since + lifetime(WINDOW) + WINDOW
     }
 }
 
@@ -313,7 +410,9 @@ impl Account {
         let slice = TakeSlice::new(limit, WINDOW);
         let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).min(limit.get());
         let want = NonZeroU32::new(waiting).map_or(slice.want, |waiting| waiting.max(slice.want));
-        TakeSlice { want, reports: mem::take(&mut self.reports), ..slice }
+        self.told.append(&mut self.reports);
+        let reports = self.told.iter().map(|told| told.report.clone()).collect();
+        TakeSlice { want, reports, ..slice }
     }
 
     /// Tells all who wait.
@@ -338,8 +437,9 @@ impl HeldSlice {
         }
     }
 
-    fn report(self) -> SliceReport {
-        SliceReport { slice: self.id, used: self.used, given_back: self.left }
+    fn report(self) -> Report {
+        let report = SliceReport { slice: self.id, used: self.used, given_back: self.left };
+        Report { since: self.since, report }
     }
 }
 
@@ -364,20 +464,22 @@ impl Asking {
         while let Some(take) = next {
             let since = Instant::now();
             let asked = TakeSlice { reports: Vec::new(), ..take.clone() };
-            next = match self.shared.source.take_allowance(&self.key, take).await {
-                Ok(slice) => self.shared.granted(&self.key, &asked, since, slice),
-                Err(error) => {
-                    self.shared.failed(&self.key, &told(&error));
-                    None
+            // What comes later is over.
+            let call =
+                timeout(lifetime(WINDOW), self.shared.source.take_allowance(&self.key, take));
+            let why = match call.await {
+                Ok(Ok(slice)) => {
+                    next = self.shared.granted(&self.key, &asked, since, slice);
+                    continue;
                 }
+                Ok(Err(error)) => error.chain(),
+                Err(_) => LATE.to_owned(),
             };
+            self.shared.failed(&self.key, &format!("could not take of a shared limit: {why}"));
+            next = None;
         }
         self.is_done = true;
     }
-}
-
-fn told(error: &Error) -> String {
-    format!("could not take of a shared limit: {}", error.chain())
 }
 
 impl Drop for Asking {
@@ -394,15 +496,10 @@ async fn tend(shared: Weak<SharedBuckets>) {
         tokio::time::sleep(moment(WINDOW)).await;
         let Some(shared) = shared.upgrade() else { return };
         loop {
+            let _sending = shared.sending.lock().await;
             let Some(reports) = shared.collect() else { return };
-            let count = reports.len();
-            if count > 0
-                && let Err(error) = shared.source.give_back_allowances(WINDOW, reports).await
-            {
-                // It counts as used then, for a while.
-                tracing::debug!(error = error.chain(), "could not give back of shared limits");
-            }
-            if count < MAX_REPORTS {
+            shared.send(&reports).await;
+            if reports.len() < MAX_REPORTS {
                 break;
             }
         }

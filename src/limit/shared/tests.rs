@@ -1,5 +1,6 @@
 //! Gateways that share a limit, by a clock that is moved.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -7,6 +8,7 @@ use proptest::test_runner::Config;
 
 use super::*;
 use crate::allowance::{AllowanceFuture, Ledger};
+use crate::error::Error;
 use crate::principal::UserId;
 
 /// A store that others are as far from as is said, and what went through it.
@@ -24,9 +26,12 @@ struct Seen {
     ledgers: HashMap<AllowanceKey, Ledger>,
     granted: u64,
     given_back: u64,
+    reported: HashSet<(AllowanceKey, SliceId)>,
     /// Of whatever key.
     let_in: Vec<Instant>,
     fails: bool,
+    /// Does what it is asked, and then fails.
+    loses: bool,
     gives_back: usize,
 }
 
@@ -62,8 +67,10 @@ impl Far {
 }
 
 impl Seen {
-    fn given_back(&mut self, report: &SliceReport) {
-        self.given_back += u64::from(report.given_back);
+    fn given_back(&mut self, key: &AllowanceKey, report: &SliceReport) {
+        if self.reported.insert((key.clone(), report.slice)) {
+            self.given_back += u64::from(report.given_back);
+        }
     }
 
     /// Tells how many were let in within so long before now.
@@ -95,7 +102,7 @@ impl Allowances for Far {
                 if seen.fails {
                     return Err(Error::store("could not ask", "it is away"));
                 }
-                take.reports.iter().for_each(|report| seen.given_back(report));
+                take.reports.iter().for_each(|report| seen.given_back(key, report));
                 let now = self.now();
                 let slice = seen.ledgers.entry(key.clone()).or_default().take(now, &take);
                 seen.granted += u64::from(slice.granted);
@@ -105,6 +112,9 @@ impl Allowances for Far {
                     let late = seen.within(WINDOW + 2 * moment(WINDOW) + lag);
                     let out = seen.granted - seen.let_in.len() as u64 - seen.given_back;
                     assert!(late + out >= u64::from(take.limit.get()), "{late} and {out}");
+                }
+                if seen.loses {
+                    return Err(Error::store("could not ask", "the answer was lost"));
                 }
                 slice
             };
@@ -126,7 +136,7 @@ impl Allowances for Far {
             }
             seen.gives_back += 1;
             for (key, report) in &reports {
-                seen.given_back(report);
+                seen.given_back(key, report);
                 let now = self.now();
                 seen.ledgers.get_mut(key).unwrap().give_back(now, window, report);
             }
@@ -271,6 +281,85 @@ async fn what_fails_is_told_to_all_who_wait_and_asked_again() {
     }
     source.seen().fails = false;
     assert_eq!(ask(&source, &gateways[0], 5).await, Ok(4));
+}
+
+/// Tells how many of ada's a gateway has, one after the other.
+async fn all_that_is_left(source: &Far, gateway: &Arc<SharedBuckets>, limit: u32) -> u32 {
+    let mut count = 0;
+    while ask(source, gateway, limit).await.is_ok() {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_in_a_call_that_failed_is_told_again() {
+    // A store that is away when the slice is over, and one whose answers are lost then.
+    for loses in [false, true] {
+        let source = Far::new(&[]);
+        let gateways = gateways(&source, 2);
+        assert_eq!(ask(&source, &gateways[0], 100).await, Ok(99));
+        {
+            let mut seen = source.seen();
+            (seen.fails, seen.loses) = (!loses, loses);
+        }
+        // Before whoever sends reports of its own accord looks.
+        pass(0.5).await;
+        for slice in &mut gateways[0].kept().accounts.get_mut(&ada()).unwrap().slices {
+            slice.since -= Duration::from_secs(6);
+        }
+        let verdict = answered(gateways[0].take(&ada(), of(100))).await;
+        assert!(matches!(verdict, SharedVerdict::Unknown(_)), "{verdict:?}");
+        // It goes on for a while, in which that is tried again.
+        pass(8.0).await;
+        {
+            let mut seen = source.seen();
+            (seen.fails, seen.loses) = (false, false);
+        }
+        pass(8.0).await;
+        // All but what was used, and what was granted to nobody's knowledge.
+        let left = all_that_is_left(&source, &gateways[1], 100).await;
+        assert_eq!(left, if loses { 89 } else { 99 });
+        pass(8.0).await;
+        assert!(gateways.iter().all(|gateway| gateway.kept().accounts.is_empty()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_to_no_avail_is_forgotten_when_it_is_of_no_use() {
+    let source = Far::new(&[]);
+    let gateways = gateways(&source, 1);
+    assert!(ask(&source, &gateways[0], 100).await.is_ok());
+    source.seen().fails = true;
+    pass(60.0).await;
+    assert_eq!(gateways[0].kept().accounts.len(), 1);
+    pass(15.0).await;
+    let kept = gateways[0].kept();
+    assert!(kept.accounts.is_empty() && kept.due.is_empty() && !kept.is_tended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_ends_gives_back_what_it_has_and_says_so_once() {
+    let source = Far::new(&[10]);
+    for n in 1..=30 {
+        let gateway = &gateways(&source, 1)[0];
+        assert_eq!(ask(&source, gateway, 30).await, Ok(30 - n), "{n}");
+        for _ in 0..2 {
+            gateway.give_back().await;
+            assert_eq!(source.seen().gives_back, n as usize);
+        }
+    }
+    let gateway = &gateways(&source, 1)[0];
+    assert!(ask(&source, gateway, 30).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_at_the_end_is_given_back_too() {
+    let source = Far::new(&[10]);
+    let gateways = gateways(&source, 2);
+    drop(gateways[0].take(&ada(), of(30)));
+    gateways[0].give_back().await;
+    assert_eq!(all_that_is_left(&source, &gateways[1], 30).await, 30);
 }
 
 #[tokio::test(start_paused = true)]
