@@ -143,6 +143,12 @@ impl Rooms {
         self.operations.finished().await;
     }
 
+    /// Gives back what is held of limits that gateways share, when no more requests come; see
+    /// [`RateLimitLayer::give_back`].
+    pub async fn give_back_limits(&self) {
+        self.rate.give_back().await;
+    }
+
     /// Puts the rooms around an upstream.
     pub fn around<S, B, R>(
         &self,

@@ -227,6 +227,7 @@ impl<B, F> ChatKitRestLayer<B, F> {
 
     /// Has the limits of requests hold over all processes that have the same `source`, such as the session
     /// store that they share: see [`RateLimitLayer::with_shared`](crate::limit::RateLimitLayer::with_shared).
+    /// A process that ends [gives back](Self::give_back_limits) what it has.
     #[must_use]
     pub fn with_shared_limits(self, source: Arc<dyn Allowances>) -> Self {
         Self { counts: self.counts.with_shared(source), ..self }
@@ -274,6 +275,12 @@ impl<B, F> ChatKitRestLayer<B, F> {
     /// [`OperationLayer::finished`].
     pub async fn finished(&self) {
         self.operations.finished().await;
+    }
+
+    /// Gives back what is held of limits that are [shared](Self::with_shared_limits), when no more requests
+    /// come; see [`RateLimitLayer::give_back`](crate::limit::RateLimitLayer::give_back).
+    pub async fn give_back_limits(&self) {
+        self.counts.give_back().await;
     }
 
     /// Lets requests from outside reach the endpoint's path in the fallback. Where the fallback is

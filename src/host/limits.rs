@@ -171,6 +171,11 @@ impl Counts {
         Self { rate, shared: Some(source), ..self }
     }
 
+    /// Gives back what is held of limits that are shared.
+    pub(super) async fn give_back(&self) {
+        self.rate.give_back().await;
+    }
+
     /// Has what is inside of `operations` counted here.
     pub(super) fn inside_of(&self, operations: OperationLayer) -> OperationLayer {
         match &self.inside {

@@ -256,6 +256,7 @@ impl Server {
         let detached = self.rooms.finished();
         let cut = || self.rooms.ending().begins();
         drain(&mut connections, detached, self.limits.drain_timeout, cut).await;
+        self.rooms.give_back_limits().await;
         #[cfg(feature = "postgres")]
         if let Some(database) = self.database {
             database.close().await;
