@@ -1,9 +1,12 @@
 //! Two gateways on one store: what the one does, the other sees at once.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::support::{
-    Answering, Folder, Gateway, MESSAGE_DONE, TestRequest, Upstream, json_answer, options,
+    Answering, Folder, Gateway, MESSAGE_DONE, Reply, TestRequest, Upstream, json_answer, options,
     preamble, stream_answer, user_done,
 };
 
@@ -63,5 +66,77 @@ async fn a_thread_that_is_anothers_now_is_nobody_elses_anywhere() {
     for gateway in [&here, &there] {
         assert_eq!(gateway.post("bob", "", &get).await.status, 200);
         assert_eq!(gateway.post("bob", "", &say).await.status, 200);
+    }
+}
+
+/// Gives the requests that are left, as the header fields say.
+fn remaining(reply: &Reply) -> usize {
+    assert_eq!(reply.field("ratelimit-policy"), Some("\"user\";q=30;w=60"));
+    let field = reply.field("ratelimit").unwrap();
+    let rest = field.strip_prefix("\"user\";r=").unwrap();
+    let (remaining, reset) = rest.split_once(";t=").unwrap();
+    assert_eq!(reset, "60");
+    remaining.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_users_requests_are_counted_over_both() {
+    let folder = Folder::new();
+    let settings = [
+        ("store.url", &*folder.store()),
+        ("limits.shared", "true"),
+        ("limits.requests_per_minute", "30"),
+    ];
+    let upstream = Upstream::bind().await;
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        gateways.push(Arc::new(Gateway::with(&upstream, &settings).await));
+    }
+    let mut asked = JoinSet::new();
+    for n in 0..80 {
+        let gateway = Arc::clone(&gateways[n % 2]);
+        asked.spawn(async move { (n % 2, gateway.get("ada", "/sessions").await) });
+    }
+    let mut replies = asked.join_all().await;
+    // One after the other, until nothing is held by either.
+    for _ in 0..30 {
+        for (n, gateway) in gateways.iter().enumerate() {
+            replies.push((n, gateway.get("ada", "/sessions").await));
+        }
+    }
+    let (let_in, refused): (Vec<_>, Vec<_>) =
+        replies.iter().partition(|(_, reply)| reply.status == 200);
+    assert_eq!(let_in.len(), 30);
+    for gateway in 0..2 {
+        // What a gateway has let in itself, it never says to be left.
+        let of_gateway = let_in.iter().filter(|(n, _)| *n == gateway);
+        let mut said: Vec<_> = of_gateway.map(|(_, reply)| remaining(reply)).collect();
+        said.sort_unstable();
+        assert!(said.iter().rev().zip(1..).all(|(said, used)| said + used <= 30), "{said:?}");
+    }
+    for (_, reply) in refused {
+        reply.refusal(429, "RATE_LIMITED");
+        assert_eq!(remaining(reply), 0);
+        let retry_after: u64 = reply.field("retry-after").unwrap().parse().unwrap();
+        assert!((1..=66).contains(&retry_after), "{retry_after}");
+    }
+    assert_eq!(gateways[0].get("eve", "/sessions").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_stopped_leaves_what_it_did_not_use_to_the_next() {
+    let folder = Folder::new();
+    let settings = [
+        ("store.url", &*folder.store()),
+        ("limits.shared", "true"),
+        ("limits.requests_per_minute", "30"),
+    ];
+    let upstream = Upstream::bind().await;
+    for used in 1..=15 {
+        let mut gateway = Gateway::with(&upstream, &settings).await;
+        let reply = gateway.get("ada", "/sessions").await;
+        assert_eq!((reply.status, remaining(&reply)), (200, 30 - used));
+        gateway.stop();
+        gateway.stopped().await;
     }
 }
