@@ -48,6 +48,8 @@ pub enum Metric {
     DelayP50,
     DelayP99,
     SyscallsPerUnit,
+    /// Committed by the database.
+    TransactionsPerUnit,
     /// User instructions per unit, by callgrind.
     InstructionsPerUnit,
     KibPerStream,

@@ -139,6 +139,12 @@ fn checks(book: &Book) -> Vec<Check> {
         AtMost(1.5),
         gateway.ratio("d", largest, PROXY, M::DelayP99),
     );
+    for variant in &book.variants("stores") {
+        let postgres = Of { book, server: "postgres" };
+        if let Some(cpu) = postgres.ratio("stores", variant, "sqlite", M::CpuPerUnit) {
+            must(&format!("stores CPU ÷ sqlite, {variant}"), AtMost(1.25), Some(cpu));
+        }
+    }
     must("streams that differ", AtMost(0.0), Some(book.mismatches as f64));
     must("errors", AtMost(0.0), Some(book.errors as f64));
     must("streams compared", AtLeast(1.0), Some(book.streams_compared as f64));

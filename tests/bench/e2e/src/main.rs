@@ -16,6 +16,7 @@ use crate::scenario::{Extent, Scenario, cells};
 use crate::servers::{ANNOUNCEMENT, SECRET_VARIABLE, Subject};
 
 mod book;
+mod database;
 mod gate;
 mod load;
 mod measure;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::book::{Book, Key, Metric, Spread};
+use crate::scenario::stores::AT;
 
 /// Gives every scenario the book has, and what was compared.
 pub fn markdown(book: &Book) -> String {
@@ -52,16 +53,30 @@ struct Column {
     title: String,
     variant: String,
     metric: Metric,
-    is_ratio: bool,
+    over: Over,
+}
+
+/// What a column's values are divided by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Over {
+    Nothing,
+    /// The table's base in the same variant.
+    Base,
+    /// The same server in another variant.
+    Variant(String),
 }
 
 impl Column {
     fn new(title: impl Into<String>, variant: &str, metric: Metric) -> Self {
-        Self { title: title.into(), variant: variant.into(), metric, is_ratio: false }
+        Self { title: title.into(), variant: variant.into(), metric, over: Over::Nothing }
     }
 
     fn ratio(title: impl Into<String>, variant: &str, metric: Metric) -> Self {
-        Self { is_ratio: true, ..Self::new(title, variant, metric) }
+        Self { over: Over::Base, ..Self::new(title, variant, metric) }
+    }
+
+    fn over_variant(title: impl Into<String>, variant: &str, base: &str, metric: Metric) -> Self {
+        Self { over: Over::Variant(base.to_owned()), ..Self::new(title, variant, metric) }
     }
 
     fn has_values(&self, book: &Book, scenario: &str, servers: &[&str]) -> bool {
@@ -72,12 +87,15 @@ impl Column {
 
     fn text(&self, book: &Book, scenario: &str, server: &str, base: &str) -> String {
         let key = Key::new(scenario, &self.variant, server);
-        if self.is_ratio {
-            let base = Key::new(scenario, &self.variant, base);
-            let ratio = book.ratio(&key, &base, self.metric);
-            return ratio.map(ratio_text).unwrap_or_default();
-        }
-        book.spread(&key, self.metric).map(|spread| number(spread.median)).unwrap_or_default()
+        let base = match &self.over {
+            Over::Nothing => {
+                let spread = book.spread(&key, self.metric);
+                return spread.map(|spread| number(spread.median)).unwrap_or_default();
+            }
+            Over::Base => Key::new(scenario, &self.variant, base),
+            Over::Variant(variant) => Key::new(scenario, variant, server),
+        };
+        book.ratio(&key, &base, self.metric).map(ratio_text).unwrap_or_default()
     }
 }
 
@@ -92,6 +110,7 @@ fn tables(book: &Book) -> Vec<Table> {
     let mut tables = requests();
     tables.extend(streams());
     tables.push(idle(book));
+    tables.extend(stores(book));
     tables
 }
 
@@ -229,6 +248,42 @@ fn idle(book: &Book) -> Table {
     }
 }
 
+/// Tabulates the stores; its variants have whatever numbers of sessions were asked for.
+fn stores(book: &Book) -> Vec<Table> {
+    use Metric as M;
+    let measured = book.variants("stores");
+    let table = |title, asked: &str, unit: &str| {
+        let sizes = measured.iter().filter_map(|variant| {
+            let size = variant.strip_prefix(asked)?.strip_prefix(AT)?;
+            Some((size, *variant))
+        });
+        let sizes: Vec<(&str, &str)> = sizes.collect();
+        let mut columns = Vec::new();
+        for (nth, &(size, variant)) in sizes.iter().enumerate() {
+            let column =
+                |title: &str, metric| Column::new(format!("{title} at {size}"), variant, metric);
+            columns.push(column(&format!("CPU µs/{unit}"), M::CpuPerUnit));
+            columns.push(Column::ratio(format!("÷ sqlite at {size}"), variant, M::CpuPerUnit));
+            if let (1.., Some((first, base))) = (nth, sizes.first()) {
+                let title = format!("at {size} ÷ at {first}");
+                columns.push(Column::over_variant(title, variant, base, M::CpuPerUnit));
+            }
+            columns.push(column("p50 µs", M::FirstByteP50));
+            columns.push(column("p99 µs", M::FirstByteP99));
+            columns.push(column(&format!("syscalls/{unit}"), M::SyscallsPerUnit));
+            columns.push(column(&format!("transactions/{unit}"), M::TransactionsPerUnit));
+        }
+        columns.push(Column::new(format!("user instr./{unit}"), asked, M::InstructionsPerUnit));
+        columns.push(Column::ratio("instr. ÷ sqlite", asked, M::InstructionsPerUnit));
+        Table { scenario: "stores", title, base: "sqlite", columns }
+    };
+    vec![
+        table("Stores: one session, 16 connections", "get", "request"),
+        table("Stores: first runs of 50 deltas, 16 connections", "first run", "run"),
+        table("Stores: later runs of 50 deltas, 16 connections", "later run", "run"),
+    ]
+}
+
 /// Writes four figures at least, and commas.
 pub fn number(value: f64) -> String {
     match value.abs() {
@@ -262,6 +317,19 @@ mod tests {
         assert_eq!(number(999.4), "999");
         assert_eq!(number(14.26), "14.3");
         assert_eq!(number(0.1234), "0.123");
+    }
+
+    #[test]
+    fn stores_are_compared_with_each_other_and_with_themselves() {
+        let mut book = Book::default();
+        for (server, few, many) in [("sqlite", 40.0, 44.0), ("postgres", 50.0, 60.0)] {
+            for (variant, cpu) in [("get at 10", few), ("get at 1000", many)] {
+                let key = Key::new("stores", variant, server);
+                book.add(key, 0, [(Metric::CpuPerUnit, cpu)].into());
+            }
+        }
+        let text = markdown(&book);
+        assert!(text.contains("| postgres | 50.0 | 1.25 | 60.0 | 1.36 | 1.20 |"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::book::Book;
 use crate::measure::Cpu;
 use crate::report;
 use crate::scenario::window::{self, Reading};
-use crate::scenario::{Extent, Scenario, cells, idle, instructions};
+use crate::scenario::{Extent, Scenario, cells, idle, instructions, stores};
 use crate::servers::{Kind, Launch, Server};
 
 /// What `bench run` is told.
@@ -68,6 +68,10 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     streams: Vec<usize>,
 
+    /// Sessions that are in the stores before [default: 10,1000000, quick: 10]
+    #[arg(long, value_delimiter = ',')]
+    sessions: Vec<usize>,
+
     /// Where the numbers are kept
     #[arg(long, default_value = RESULTS)]
     results: PathBuf,
@@ -105,6 +109,7 @@ pub async fn run(options: Options) -> Result<()> {
         directory: std::path::absolute(directory)?,
         wrapper,
         secret: SECRET.to_owned(),
+        store: None,
         patience: Duration::from_secs(20),
     };
     let mut session = Session { options, launch, book: Book::default(), open_files: limit };
@@ -146,6 +151,7 @@ impl Session {
                 eprintln!("{}", scenario.name());
                 match scenario {
                     Scenario::D => self.idle_streams().await?,
+                    Scenario::Stores => self.stores().await?,
                     other => self.rounds(*other).await?,
                 }
             }
@@ -169,7 +175,7 @@ impl Session {
             server.target.set_up(SESSIONS, true, SECRET).await.context(server.name)?;
         }
         let measured = servers.get(usize::from(!self.has_direct())..).unwrap_or_default();
-        let rounds = self.options.rounds.unwrap_or(if self.options.quick { 3 } else { 7 });
+        let rounds = self.rounds_of_each();
         for cell in cells(scenario, self.extent()) {
             let mut able = Vec::new();
             for server in measured.iter().map(|server| &server.subject) {
@@ -219,14 +225,56 @@ impl Session {
         upstream.stop().await
     }
 
+    /// Measures the stores; a reference has none.
+    async fn stores(&mut self) -> Result<()> {
+        if !self.has_stores() {
+            self.book.notes.push("stores: left out, there is no gateway".to_owned());
+            return Ok(());
+        }
+        let upstream = self.launch.upstream().await?;
+        let address = upstream.subject.target.address;
+        let plan = self.plan();
+        stores::run(&mut self.book, &self.launch, address, &plan).await?;
+        upstream.stop().await
+    }
+
     async fn instructions(&mut self, scenarios: &[Scenario]) -> Result<()> {
         let upstream = self.launch.upstream().await?;
         let address = upstream.subject.target.address;
+        if scenarios.contains(&Scenario::Stores) && self.has_stores() {
+            eprintln!("instructions of stores");
+            let plan = self.plan();
+            stores::instructions(&mut self.book, &self.launch, address, &plan).await?;
+        }
+        let of_each = |scenario: &Scenario| *scenario != Scenario::Stores;
+        let scenarios: Vec<_> = scenarios.iter().copied().filter(of_each).collect();
+        if scenarios.is_empty() {
+            return upstream.stop().await;
+        }
         for kind in self.proxies() {
             eprintln!("instructions of {}", kind.name());
-            instructions::run(&mut self.book, &self.launch, kind, address, scenarios).await?;
+            instructions::run(&mut self.book, &self.launch, kind, address, &scenarios).await?;
         }
         upstream.stop().await
+    }
+
+    fn plan(&self) -> stores::Plan {
+        let sessions = match &self.options.sessions {
+            named if !named.is_empty() => named.clone(),
+            _ if self.options.quick => vec![10],
+            _ => vec![10, 1_000_000],
+        };
+        let (rounds, extent) = (self.rounds_of_each(), self.extent());
+        stores::Plan { sessions, rounds, extent, syscalls: !self.options.no_syscalls }
+    }
+
+    fn has_stores(&self) -> bool {
+        let Options { servers, gateway_like, .. } = &self.options;
+        servers.contains(&Kind::Gateway) && gateway_like.is_none()
+    }
+
+    fn rounds_of_each(&self) -> usize {
+        self.options.rounds.unwrap_or(if self.options.quick { 3 } else { 7 })
     }
 
     fn extent(&self) -> Extent {
@@ -277,8 +325,16 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// Where `run` leaves its numbers and `gate` looks for them.
 pub const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/results.json");
-const ALL: [Scenario; 7] =
-    [Scenario::A, Scenario::A2, Scenario::A50, Scenario::B, Scenario::B2, Scenario::C, Scenario::D];
+const ALL: [Scenario; 8] = [
+    Scenario::A,
+    Scenario::A2,
+    Scenario::A50,
+    Scenario::B,
+    Scenario::B2,
+    Scenario::C,
+    Scenario::D,
+    Scenario::Stores,
+];
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 /// Signs nothing but tokens of this benchmark.

@@ -62,8 +62,17 @@ pub struct Launch {
     /// Put in front of each command line, e.g. `taskset -c 0`.
     pub wrapper: Vec<String>,
     pub secret: String,
+    /// Where the gateway keeps sessions: a SQLite file of its own where nothing is said.
+    pub store: Option<Store>,
     /// How long a server may take to start.
     pub patience: Duration,
+}
+
+/// A store, by which its gateway is then called.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub name: &'static str,
+    pub url: String,
 }
 
 /// What is measured: where it listens, and the process that pays for it.
@@ -81,6 +90,14 @@ pub struct Server {
 }
 
 impl Launch {
+    /// Gives what a server of this kind is called in tables and results.
+    pub fn name(&self, kind: Kind) -> &'static str {
+        match (&self.store, kind) {
+            (Some(store), Kind::Gateway) => store.name,
+            _ => kind.name(),
+        }
+    }
+
     /// Starts the fake upstream on the load's core.
     ///
     /// # Errors
@@ -115,7 +132,9 @@ impl Launch {
     async fn gateway(&self, upstream: SocketAddr) -> Result<Server> {
         let run = crate::clock_ns();
         let log = self.directory.join(format!("gateway-{run}.log"));
-        let store = self.directory.join(format!("gateway-{run}.db"));
+        let own =
+            || format!("sqlite:{}", self.directory.join(format!("gateway-{run}.db")).display());
+        let store = self.store.as_ref().map_or_else(own, |store| store.url.clone());
         let mut command = wrapped(&self.wrapper, &self.gateway);
         command.arg("serve").env_clear();
         for inherited in ["PATH", "HOME", "LANG", "RUST_LOG", "TOKIO_WORKER_THREADS"] {
@@ -127,7 +146,7 @@ impl Launch {
             .env("CHATKIT_REST__LISTEN", "127.0.0.1:0")
             .env("CHATKIT_REST__UPSTREAM__URL", format!("http://{upstream}/chatkit"))
             .env("CHATKIT_REST__AUTH__SECRET", &self.secret)
-            .env("CHATKIT_REST__STORE__URL", format!("sqlite:{}", store.display()))
+            .env("CHATKIT_REST__STORE__URL", store)
             .env("CHATKIT_REST__LIMITS__REQUESTS_PER_MINUTE", "0")
             .env("CHATKIT_REST__LIMITS__MAX_SESSIONS", "0")
             .env("CHATKIT_REST__LIMITS__MAX_MESSAGES", "0")
@@ -155,7 +174,7 @@ impl Launch {
         };
         let pid = child.id().context("the gateway has ended")?;
         let target = Target::new(address, Kind::Gateway.dialect());
-        let subject = Subject { name: Kind::Gateway.name(), pid, target };
+        let subject = Subject { name: self.name(Kind::Gateway), pid, target };
         Ok(Server { subject, child, log })
     }
 

@@ -147,6 +147,10 @@ impl Worker {
                 due.at += due.step;
             }
             let (op, id) = match self.op {
+                Op::FirstRun(script) => {
+                    let id = next_stream_id();
+                    (Op::FirstRun(script.with_id(id)), Some(id))
+                }
                 Op::Run(script) => {
                     let id = next_stream_id();
                     (Op::Run(script.with_id(id)), Some(id))

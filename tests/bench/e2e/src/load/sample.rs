@@ -102,7 +102,9 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(op: Op) -> Self {
         let (hash, delays) = match op {
-            Op::Run(script) => (Some(Xxh3::new()), (!script.pace.is_zero()).then(Vec::new)),
+            Op::FirstRun(script) | Op::Run(script) => {
+                (Some(Xxh3::new()), (!script.pace.is_zero()).then(Vec::new))
+            }
             _ => (None, None),
         };
         Self { length: 0, hash, delays }

@@ -11,6 +11,9 @@ use crate::script::Script;
 /// Where the gateway's REST begins.
 pub const PREFIX: &str = "/api/v1/chatkit";
 
+/// Where one-shot chat is.
+const CHAT: &str = "/api/chat";
+
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -27,8 +30,12 @@ pub enum Op {
     GetThread,
     /// One thread by a ChatKit request; REST: `POST {prefix}`, the pass-through.
     Passthrough,
+    /// What the gateway keeps of a session; REST: `GET …/sessions/{session_id}`.
+    GetSession,
     /// A new title; REST: `PATCH …/sessions/{session_id}`.
     Rename,
+    /// A user message that begins a thread, and its answer; REST: `POST /api/chat`.
+    FirstRun(Script),
     /// A user message and its answer; REST: `POST …/runs`.
     Run(Script),
 }
@@ -143,11 +150,14 @@ impl Session {
     fn chatkit(&self, op: Op) -> String {
         let thread = &self.upstream_thread;
         match op {
-            Op::GetThread | Op::Passthrough => {
+            Op::GetSession | Op::GetThread | Op::Passthrough => {
                 format!(r#"{{"type":"threads.get_by_id","params":{{"thread_id":"{thread}"}}}}"#)
             }
             Op::Rename => format!(
                 r#"{{"type":"threads.update","params":{{"thread_id":"{thread}","title":"{TITLE}"}}}}"#
+            ),
+            Op::FirstRun(script) => format!(
+                r#"{{"type":"threads.create","params":{{"input":{{"content":[{{"type":"input_text","text":"{script}"}}],"attachments":[],"inference_options":{{}}}}}}}}"#
             ),
             Op::Run(script) => format!(
                 r#"{{"type":"threads.add_user_message","params":{{"thread_id":"{thread}","input":{{"content":[{{"type":"input_text","text":"{script}"}}],"attachments":[],"inference_options":{{}}}}}}}}"#
@@ -158,6 +168,14 @@ impl Session {
     fn write_rest(&self, out: &mut Vec<u8>, host: SocketAddr, op: Op) {
         let Self { token, id, thread, .. } = self;
         match op {
+            Op::GetSession => {
+                write_head(out, host, "GET", &format!("{PREFIX}/sessions/{id}"), token);
+                out.extend_from_slice(b"\r\n");
+            }
+            Op::FirstRun(script) => {
+                let body = format!(r#"{{"message":"{script}","stream":true}}"#);
+                write_post(out, host, CHAT, token, &body);
+            }
             Op::GetThread => {
                 let path = format!("{PREFIX}/sessions/{id}/threads/{thread}");
                 write_head(out, host, "GET", &path, token);

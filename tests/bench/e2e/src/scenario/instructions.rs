@@ -29,7 +29,7 @@ pub async fn run(
     upstream: SocketAddr,
     scenarios: &[Scenario],
 ) -> Result<()> {
-    let out = launch.directory.join(format!("callgrind.{}", kind.name()));
+    let out = launch.directory.join(format!("callgrind.{}", launch.name(kind)));
     // A directory that is kept may hold an earlier run's.
     for (_, path) in dumps(&out)? {
         fs::remove_file(path)?;

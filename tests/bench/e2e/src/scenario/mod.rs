@@ -9,6 +9,7 @@ use crate::script::Script;
 
 pub mod idle;
 pub mod instructions;
+pub mod stores;
 pub mod window;
 
 /// What the command line names.
@@ -28,6 +29,8 @@ pub enum Scenario {
     C,
     /// Many idle streams.
     D,
+    /// A read, a first and a later run on each kind of session store.
+    Stores,
 }
 
 impl Scenario {
@@ -40,6 +43,7 @@ impl Scenario {
             Self::B2 => "b2",
             Self::C => "c",
             Self::D => "d",
+            Self::Stores => "stores",
         }
     }
 }
@@ -79,6 +83,7 @@ impl Cell {
     pub const fn warm_up(&self) -> Op {
         match self.op {
             Op::Run(_) => Op::Run(Script::burst(3, 16)),
+            Op::FirstRun(_) => Op::FirstRun(Script::burst(3, 16)),
             op => op,
         }
     }
@@ -165,6 +170,17 @@ pub fn cells(scenario: Scenario, extent: Extent) -> Vec<Cell> {
                 .to_vec()
         }
         Scenario::D => Vec::new(),
+        Scenario::Stores => {
+            let script = Script::burst(50, 40);
+            let connections = if extent == Extent::Callgrind { 8 } else { 16 };
+            let cell =
+                |variant, op, until| Cell::new(scenario, variant, op, connections).until(until);
+            vec![
+                cell("get", Op::GetSession, small),
+                cell("first run", Op::FirstRun(script), burst_many),
+                cell("later run", Op::Run(script), burst_many),
+            ]
+        }
     }
 }
 

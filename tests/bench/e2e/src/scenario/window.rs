@@ -34,6 +34,23 @@ pub async fn run(
     reading: Reading,
 ) -> Result<()> {
     let key = Key::new(cell.scenario.name(), cell.variant, server.name);
+    note(book, &key, server, upstream, cell, round, reading).await
+}
+
+/// Runs the window and notes it under another name than the cell's own.
+///
+/// # Errors
+///
+/// Those of [`run`].
+pub async fn note(
+    book: &mut Book,
+    key: &Key,
+    server: &Subject,
+    upstream: SocketAddr,
+    cell: &Cell,
+    round: usize,
+    reading: Reading,
+) -> Result<()> {
     let context = || format!("{} {} {}", key.scenario, key.variant, key.server);
     let warm_up = Some(cell.warm_up());
     let crew = Crew::assemble(&server.target, cell.connections, cell.buffer, warm_up);
@@ -47,7 +64,7 @@ pub async fn run(
             let before = Cpu::read(server.pid)?;
             sample = crew.work(cell.op, cell.pacing, cell.until).await;
             let spent = Cpu::read(server.pid)?.since(&before) as f64;
-            let (per, events) = settle(book, &sample, upstream, cell, &key).await?;
+            let (per, events) = settle(book, &sample, upstream, cell, key).await?;
             units = per;
             let seconds = sample.elapsed.as_secs_f64();
             values.insert(Metric::AnswersPerSecond, sample.answers as f64 / seconds);
@@ -65,13 +82,13 @@ pub async fn run(
             let count = SyscallCount::start(server.pid).await?;
             sample = crew.work(cell.op, cell.pacing, cell.until).await;
             let count = count.stop().await?;
-            (units, _) = settle(book, &sample, upstream, cell, &key).await?;
+            (units, _) = settle(book, &sample, upstream, cell, key).await?;
             if units > 0 {
                 values.insert(Metric::SyscallsPerUnit, count as f64 / units as f64);
             }
         }
     }
-    book.add(key, round, values);
+    book.add(key.clone(), round, values);
     Ok(())
 }
 
