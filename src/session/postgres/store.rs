@@ -121,7 +121,7 @@ impl PostgresStore {
         Box::pin(async move {
             let shared = &self.shared;
             let call = call(Arc::clone(shared));
-            Task::spawn(&shared.runtime, &shared.ledger, user_id, call).await
+            Task::spawn(shared, user_id, call).await
         })
     }
 }

@@ -2,70 +2,75 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::ledger::Ledger;
+use super::store::Shared;
 use crate::error::Error;
 use crate::principal::UserId;
 
 /// A call under way. Dropped, it goes on.
-pub(super) struct Task<T> {
-    answer: oneshot::Receiver<Result<T, Error>>,
-    /// Closed when the call is over.
-    call: watch::Receiver<()>,
-    user_id: Option<UserId>,
-    ledger: Arc<Ledger>,
-    is_over: bool,
+pub(super) struct Task<'a, T: Send + 'static> {
+    /// None when it is over.
+    call: Option<JoinHandle<Result<T, Error>>>,
+    user_id: Option<&'a UserId>,
+    shared: &'a Shared,
+    /// Gone with whoever waits.
+    _wanted: Arc<()>,
 }
 
-impl<T: Send + 'static> Task<T> {
+impl<'a, T: Send + 'static> Task<'a, T> {
     /// Begins a call of a user's, if it is one's. It isn't begun if whoever makes it goes before.
     pub(super) fn spawn(
-        runtime: &tokio::runtime::Handle,
-        ledger: &Arc<Ledger>,
-        user_id: Option<&UserId>,
+        shared: &'a Shared,
+        user_id: Option<&'a UserId>,
         call: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Self {
-        let (answers, answer) = oneshot::channel();
-        let (under_way, ended) = watch::channel(());
-        runtime.spawn(async move {
-            if !answers.is_closed() {
-                let _ = answers.send(call.await);
+        let wanted = Arc::new(());
+        let waiting = Arc::downgrade(&wanted);
+        let call = shared.runtime.spawn(async move {
+            if Weak::strong_count(&waiting) == 0 {
+                return Err(Error::store(UNFINISHED, "nobody waits for it"));
             }
-            drop(under_way);
+            call.await
         });
-        let (ledger, user_id) = (Arc::clone(ledger), user_id.cloned());
-        Self { answer, call: ended, user_id, ledger, is_over: false }
+        Self { call: Some(call), user_id, shared, _wanted: wanted }
     }
 }
 
-impl<T> Future for Task<T> {
+impl<T: Send + 'static> Future for Task<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match Pin::new(&mut self.answer).poll(context) {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let answer = match Pin::new(call).poll(context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(answer) => answer,
         };
-        self.is_over = true;
-        let ended =
-            |_| Error::store("could not finish a call", "the runtime that did it has ended");
+        self.call = None;
+        let ended = |_| Error::store(UNFINISHED, "the runtime that did it has ended");
         Poll::Ready(answer.map_err(ended).flatten())
     }
 }
 
-impl<T> Drop for Task<T> {
+impl<T: Send + 'static> Drop for Task<'_, T> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.ledger.abandon(self.user_id.take(), self.call.clone());
-        }
+        let Some(call) = self.call.take() else { return };
+        let (under_way, ended) = watch::channel(());
+        self.shared.ledger.abandon(self.user_id.cloned(), ended);
+        self.shared.runtime.spawn(async move {
+            let _ = call.await;
+            drop(under_way);
+        });
     }
 }
+
+const UNFINISHED: &str = "could not finish a call";
 
 /// Waits until calls have ended that nobody waits for any more.
 ///
