@@ -98,9 +98,13 @@ impl Ledger {
             state.runs.remove(&run);
         }
         let left = Arc::new(Left::new(Some(id), user_id, run, settlement, may_begin));
+        // Whoever writes knows of the others, and looks again when it has written them.
+        let is_first = state.left.is_empty();
         state.left.push_back(Arc::clone(&left));
         drop(state);
-        self.news.notify_one();
+        if is_first {
+            self.news.notify_one();
+        }
         Some(left)
     }
 
@@ -287,5 +291,38 @@ impl Drop for Holder {
             drop(state);
             self.ledger.news.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn whoever_writes_is_told_of_the_first_that_was_left() {
+        let ledger = Arc::new(Ledger::default());
+        let is_told = || {
+            let mut context = Context::from_waker(Waker::noop());
+            pin!(ledger.news.notified()).poll(&mut context).is_ready()
+        };
+        let (user_id, session) = (UserId::parse("ada").unwrap(), SessionId::random());
+        let runs = [(); 3].map(|()| RunId::random());
+        for run in runs {
+            let holder = ledger.hold(run, &user_id);
+            holder.begun(session, false);
+            holder.told();
+        }
+        assert!(is_told(), "of runs in flight");
+        let settle = |run| assert!(ledger.settle(session, run, Settlement::default()).is_some());
+        settle(runs[0]);
+        assert!(is_told());
+        settle(runs[1]);
+        assert!(!is_told(), "it knows");
+        ledger.written(&ledger.left(usize::MAX, |_| true));
+        settle(runs[2]);
+        assert!(is_told());
     }
 }
