@@ -22,7 +22,6 @@ const UNTOLD: &[(&str, &str, &str)] = &[
     ("upstream.forward_headers", "tells servers who is calling", "the names are hundreds, and grow with the proxies that are known"),
     ("upstream.forward_headers", "is passed on by upstream.forward_authorization", "depends on that setting"),
     ("upstream.url", "is the gateway's own address", "depends on `listen`"),
-    ("rest.prefix", "of ", "depends on the other surfaces"),
     ("store.url", "asks for channel_binding=require", "depends on another of its parameters"),
     ("store.url", "names a file of Windows", "on Windows it is one"),
     ("*", "is not in this build", "the schema is of every build"),
@@ -338,7 +337,11 @@ fn what_is_refused_of_a_setting_is_refused_by_the_schema_and_nothing_else_is() {
     let count = wrong.len();
     wrong.truncate(40);
     assert!(wrong.is_empty(), "{count}: the schema\n{}", wrong.join("\n"));
-    for case in UNTOLD {
+    // What is said of any setting depends on the build, as does what is said of a database.
+    let is_tried = |(name, said, _): &&(&str, &str, &str)| {
+        *name != "*" && (cfg!(feature = "postgres") || !said.contains("channel_binding"))
+    };
+    for case in UNTOLD.iter().filter(is_tried) {
         assert!(untold.contains(case), "{case:?} is told by now, or isn't tried");
     }
 }
