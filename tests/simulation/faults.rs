@@ -1,6 +1,6 @@
 //! What becomes of a store's calls: they are slow, fail, and lose their answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -79,12 +79,38 @@ pub(crate) enum Bind {
 pub(crate) struct Binds {
     pub(crate) threads: Mutex<HashMap<ThreadId, Bind>>,
     leases: Mutex<HashMap<SessionId, RunId>>,
+    places: Mutex<HashMap<SessionId, HashSet<RunId>>>,
+    most: Mutex<HashMap<ThreadId, usize>>,
 }
 
 impl Binds {
     /// Notes that a session is a first run's from now on.
     pub(crate) fn lease(&self, id: SessionId, run: RunId) {
         self.leases.lock().unwrap().insert(id, run);
+    }
+
+    /// Notes that a run has a place in a session, until the store knows that it is settled.
+    pub(crate) fn take_place(&self, id: SessionId, run: RunId, thread: Option<&ThreadId>) {
+        let places = &mut *self.places.lock().unwrap();
+        let taken = places.entry(id).or_default();
+        taken.insert(run);
+        if let Some(thread) = thread {
+            let most = &mut *self.most.lock().unwrap();
+            let most = most.entry(ThreadId::clone(thread)).or_default();
+            *most = taken.len().max(*most);
+        }
+    }
+
+    fn give_place_back(&self, id: SessionId, run: RunId) {
+        if let Some(taken) = self.places.lock().unwrap().get_mut(&id) {
+            taken.remove(&run);
+        }
+    }
+
+    /// Gives the most runs that had places at once when one began on that thread: one that was settled
+    /// at a gateway has its place until the others know.
+    pub(crate) fn most_places(&self, thread: &str) -> usize {
+        self.most.lock().unwrap().get(thread).copied().unwrap_or(1)
     }
 
     /// Tells whether it still is; from now on it is not.
@@ -185,6 +211,7 @@ impl<T> Drop for Answer<T> {
             let pause = ground.dice.lock().unwrap().pause(2000);
             sleep(pause).await;
             ground.binds.end_lease(id, run);
+            ground.binds.give_place_back(id, run);
             ground.opening.settle(id, run, settlement);
         });
     }
@@ -319,6 +346,7 @@ impl Ground {
     fn settle_all(&self) {
         for (id, run, settlement) in std::mem::take(&mut *self.unsettled.lock().unwrap()) {
             self.binds.end_lease(id, run);
+            self.binds.give_place_back(id, run);
             self.opening.settle(id, run, settlement);
         }
     }

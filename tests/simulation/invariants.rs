@@ -9,7 +9,7 @@ use crate::accounts::{Known, USERS};
 use crate::faults::Bind;
 use crate::script::Dice;
 use crate::users::Hand;
-use crate::world::{HANDS, MAX_MESSAGES, MAX_SESSIONS, World};
+use crate::world::{MAX_MESSAGES, MAX_SESSIONS, World};
 
 impl World {
     /// Checks what holds at any time.
@@ -28,9 +28,9 @@ impl World {
             if said > MAX_MESSAGES + unseen {
                 self.trace.broken(&format!("{id} has {said} messages of its user"));
             }
-            // Each run that is under way has a place, and may leave one message more than that.
+            // Each run that has a place counts for one message, and may leave one more than that.
             let all = thread.items.len();
-            if all > MAX_MESSAGES + HANDS + unseen {
+            if all > MAX_MESSAGES + self.binds.most_places(id) + unseen {
                 self.trace.broken(&format!("{id} has {all} messages"));
             }
         }

@@ -191,8 +191,15 @@ impl Runs for Faulty {
                 On::Named(thread) => OnThread::Named(thread),
             };
             let start = store.begin_run(key.lent(), on, &user_id, begin).await;
-            if let Ok(RunStart::First { session, .. }) = &start {
-                binds.lease(*session, begin.run);
+            match &start {
+                Ok(RunStart::First { session, .. }) => {
+                    binds.lease(*session, begin.run);
+                    binds.take_place(*session, begin.run, None);
+                }
+                Ok(RunStart::Next { session, thread_id }) => {
+                    binds.take_place(*session, begin.run, Some(thread_id));
+                }
+                _ => {}
             }
             start
         })
