@@ -218,6 +218,38 @@ async fn a_database_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_somebody_has_locked_is_in_nobody_elses_way() {
+    let database = Database::new().await;
+    let mut options = options(&database);
+    options.statement_timeout = Duration::from_secs(2);
+    let store = PostgresStore::open(options).await.unwrap();
+    let (locked, run) = bound(&store, "thr_1").await;
+    let mut runs = Vec::new();
+    for n in 0..8 {
+        runs.push(bound(&store, &format!("thr_free_{n}")).await);
+    }
+    let mut client = database.connect().await;
+    let lock = client.transaction().await.unwrap();
+    let sql = format!(
+        "SELECT 1 FROM {}.session WHERE convert_from(thread_id, 'UTF8') = 'thr_1' FOR UPDATE",
+        database.schema()
+    );
+    lock.batch_execute(&sql).await.unwrap();
+    drop(store.settle(locked, run, left(2)));
+    for (id, run) in runs {
+        store.settle(id, run, left(2)).await.unwrap();
+    }
+    store.ping().await.unwrap();
+    // What sees all that its user's runs left is told what it is that it can't.
+    let new = NewSession::new(user("ada"), at(0));
+    let error = store.create(new, None).await.unwrap_err().chain();
+    assert!(error.contains("could not write what runs left before"), "{error}");
+    lock.rollback().await.unwrap();
+    store.ping().await.unwrap();
+    assert_eq!(messages(&open(&database).await, locked).await, MessageCount::Known(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_ended_is_made_anew() {
     let database = Database::new().await;
     let store = open(&database).await;

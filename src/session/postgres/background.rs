@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::pending::{Batch, Left};
+use super::pending::Left;
 use super::store::Shared;
 
 /// How often a gateway that has runs says that it is there; a quarter of how long it counts then.
@@ -20,6 +20,10 @@ const MAX_BATCH: usize = 1000;
 /// The first and the last pause after a failure, of which each is twice the one before.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
+/// The same while all is written but what somebody has locked, which is seldom for long.
+const PAUSES_OF_LOCKED: (Duration, Duration) =
+    (Duration::from_millis(5), Duration::from_millis(50));
+
 /// How long it may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,7 @@ struct Agenda {
     /// Not before, after a failure.
     not_before: Instant,
     pause: Duration,
+    pause_of_locked: Duration,
     /// Runs that may begin yet, to be settled once more.
     again: Vec<(Instant, Left)>,
 }
@@ -38,8 +43,14 @@ struct Agenda {
 /// Goes on until the store is dropped.
 pub(super) async fn run(shared: Arc<Shared>) {
     let now = Instant::now();
-    let mut agenda =
-        Agenda { beat: now, flush: None, not_before: now, pause: PAUSES.0, again: Vec::new() };
+    let mut agenda = Agenda {
+        beat: now,
+        flush: None,
+        not_before: now,
+        pause: PAUSES.0,
+        pause_of_locked: PAUSES_OF_LOCKED.0,
+        again: Vec::new(),
+    };
     while !shared.is_closed() {
         let now = Instant::now();
         let is_idle = shared.ledger.is_idle();
@@ -56,7 +67,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             due => due,
         };
         if agenda.flush.is_some_and(|flush| Instant::now() >= flush) {
-            agenda.flush(&shared).await;
+            agenda.flush(&shared, false).await;
             continue;
         }
         let again = agenda.again.iter().map(|(due, _)| *due);
@@ -70,7 +81,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     }
     let leaving = async {
-        while shared.ledger.waiting().0 && agenda.flush(&shared).await {}
+        // All that can be at once, and then what has to be waited for.
+        for waits in [false, true] {
+            while shared.ledger.waiting().0
+                && agenda.flush(&shared, waits).await.is_some_and(|written| written > 0)
+            {
+            }
+        }
         let sql = &shared.statements.goodbye;
         // Whoever isn't heard any more is gone in the end.
         let _ = shared.own.query(None, sql, &[&shared.gateway], true).await;
@@ -93,17 +110,23 @@ async fn beat(shared: &Shared) -> bool {
 }
 
 impl Agenda {
-    /// Writes some of what was left, and tells whether that has worked.
-    async fn flush(&mut self, shared: &Shared) -> bool {
+    /// Writes some of what was left, but what somebody has locked unless it `waits`. Gives how much it
+    /// was, or nothing if that hasn't worked.
+    async fn flush(&mut self, shared: &Shared, waits: bool) -> Option<usize> {
         self.flush = None;
         let lefts = shared.ledger.left(MAX_BATCH, |_| true);
-        let batch = Batch::new(shared.gateway, &lefts);
-        let sql = &shared.statements.settle;
-        match shared.own.query(None, sql, &batch.values(), true).await {
-            Ok(_) => {
-                shared.written(&lefts);
+        let tried = lefts.len();
+        match shared.settle(&shared.own, lefts, waits).await {
+            Ok(skipped) => {
                 (self.pause, self.not_before) = (PAUSES.0, Instant::now());
-                true
+                if skipped.is_empty() {
+                    self.pause_of_locked = PAUSES_OF_LOCKED.0;
+                } else {
+                    self.not_before += self.pause_of_locked;
+                    self.pause_of_locked = (self.pause_of_locked * 2).min(PAUSES_OF_LOCKED.1);
+                    self.flush = Some(self.not_before);
+                }
+                Some(tried - skipped.len())
             }
             Err(failure) => {
                 if self.pause == PAUSES.0 {
@@ -112,7 +135,7 @@ impl Agenda {
                 }
                 self.not_before = Instant::now() + self.pause;
                 self.pause = (self.pause * 2).min(PAUSES.1);
-                false
+                None
             }
         }
     }

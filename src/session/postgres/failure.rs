@@ -21,6 +21,8 @@ pub(super) enum Failure {
     TimedOut,
     /// The database says that it did nothing.
     Refused { code: SqlState, message: String },
+    /// It may have been done, but not by what runs left before, which the database did not write.
+    Behind { code: SqlState, message: String },
     /// It answered something else than a store does.
     Malformed(BoxError),
 }
@@ -28,21 +30,21 @@ pub(super) enum Failure {
 impl Failure {
     /// Tells whether it may have been done.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::TimedOut | Self::Malformed(_))
+        matches!(self, Self::Lost(_) | Self::TimedOut | Self::Behind { .. } | Self::Malformed(_))
     }
 
     /// Says the same of two statements, of which this is the first's and the other may have been done.
     pub(super) fn of_both(self) -> Self {
         match self {
-            Self::Refused { code, message } => Self::Lost(format!("{message} ({})", code.code())),
+            Self::Refused { code, message } => Self::Behind { code, message },
             other => other,
         }
     }
 
-    /// Tells whether it was not done, and may be when it is asked for again.
+    /// Tells whether what failed may be done when it is asked for again, on another connection.
     pub(super) fn was_in_the_way(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => [
+            Self::Refused { code, .. } | Self::Behind { code, .. } => [
                 SqlState::T_R_DEADLOCK_DETECTED,
                 SqlState::T_R_SERIALIZATION_FAILURE,
                 // Of a statement that was prepared before somebody migrated.
@@ -55,6 +57,12 @@ impl Failure {
             | Self::TimedOut
             | Self::Malformed(_) => false,
         }
+    }
+
+    /// Tells whether it may be asked for again, of what is harmless if it was done: one that timed out has
+    /// had its time.
+    pub(super) fn is_worth_another(&self) -> bool {
+        matches!(self, Self::Lost(_)) || self.was_in_the_way()
     }
 }
 
@@ -74,6 +82,11 @@ impl fmt::Display for Failure {
                 }
                 Ok(())
             }
+            Self::Behind { code, message } => write!(
+                f,
+                "the database could not write what runs left before: {message} ({})",
+                code.code()
+            ),
             Self::Malformed(why) => write!(f, "the database answered something else: {why}"),
         }
     }

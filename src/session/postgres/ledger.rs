@@ -1,7 +1,7 @@
 //! What this opening of the store knows of its own runs: which are in flight, and what they left that is
 //! not known to be written.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -153,6 +153,14 @@ impl Ledger {
         while state.written.front().is_some_and(|(readers, _)| Arc::strong_count(readers) == 1) {
             state.written.pop_front();
         }
+    }
+
+    /// Puts what the sessions of these left behind all others', so that these aren't in their way.
+    pub(super) fn put_back(&self, skipped: &[Arc<Left>]) {
+        let sessions: HashSet<_> = skipped.iter().map(|left| left.session).collect();
+        let left = &mut self.state().left;
+        // Those of a session stay in their order.
+        left.make_contiguous().sort_by_key(|left| sessions.contains(&left.session));
     }
 
     /// Gives what whoever reads must keep from before that until it has [corrected](Self::correct) it.

@@ -157,13 +157,12 @@ impl Link {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,
             };
-            let is_lost = matches!(failure, Failure::Lost(_));
-            if is_lost {
+            if matches!(failure, Failure::Lost(_)) {
                 // Those that nobody uses were most likely lost with it, and may not have been told.
                 self.pool.retain(|_, _| false);
             }
-            // One that timed out has had its time.
-            if is_again || !(failure.was_in_the_way() || harmless && is_lost) {
+            let is_allowed = harmless || !failure.is_unknown();
+            if is_again || !(is_allowed && failure.is_worth_another()) {
                 return Err(failure);
             }
             is_again = true;

@@ -108,10 +108,12 @@ pub(super) struct Batch<'a> {
     titles: Vec<Option<&'a [u8]>>,
     touched_at: Vec<Option<i64>>,
     discard: Vec<bool>,
+    waits: bool,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(gateway: Uuid, lefts: &'a [Arc<Left>]) -> Self {
+    /// Takes whether locks are waited for, or what is locked is skipped.
+    pub(super) fn new(gateway: Uuid, lefts: &'a [Arc<Left>], waits: bool) -> Self {
         let settled = || lefts.iter().map(|left| &left.settlement);
         let id = |left: &Arc<Left>| left.session.map(|id| uuid(id.as_bytes()));
         let title =
@@ -127,11 +129,12 @@ impl<'a> Batch<'a> {
                 .map(|settled| settled.touched_at.map(Timestamp::as_microsecond))
                 .collect(),
             discard: settled().map(|settled| settled.discard_unbound).collect(),
+            waits,
         }
     }
 
     /// Gives the parameters.
-    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 8] {
+    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 9] {
         [
             &self.gateway,
             &self.sessions,
@@ -141,6 +144,7 @@ impl<'a> Batch<'a> {
             &self.titles,
             &self.touched_at,
             &self.discard,
+            &self.waits,
         ]
     }
 }

@@ -221,7 +221,8 @@ async fn begin_run(
     ];
     let sql = &shared.statements.begin_run;
     let mut rows = shared.query(&lefts, sql, &values, false).await;
-    if matches!(rows, Err(Failure::Lost(_))) {
+    let is_again = |failure: &Failure| failure.is_unknown() && failure.is_worth_another();
+    if rows.as_ref().is_err_and(is_again) {
         // By its id it is the same run, whichever begins it; but the one that was lost may do so yet,
         // when it is settled.
         holder.may_have_begun(id, false);

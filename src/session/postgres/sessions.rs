@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -26,6 +28,9 @@ use crate::session::store::{
 };
 
 const CREATE: &str = "could not create a session";
+
+/// How long a ping waits for what runs left in sessions that somebody has locked.
+const FOR_LOCKED: Duration = Duration::from_millis(500);
 
 impl Sessions for PostgresStore {
     fn create(
@@ -138,16 +143,29 @@ impl Sessions for PostgresStore {
     fn ping(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let shared = self.shared();
-            ended(shared.ledger.abandoned(None), shared.patience).await?;
+            // A session that somebody has locked is in the way of calls, and of what runs left, but it is
+            // no reason why others could not be served.
+            let _ = ended(shared.ledger.abandoned(None), shared.patience).await;
+            let context = "could not use the session store";
             let lefts = shared.ledger.left(usize::MAX, |_| true);
+            if !lefts.is_empty() {
+                let skipped = shared.settle(&shared.calls, lefts, false).await;
+                let skipped = skipped.map_err(|failure| Error::store(context, failure))?;
+                let written = async {
+                    for left in skipped {
+                        left.written().await;
+                    }
+                };
+                let _ = timeout(FOR_LOCKED, written).await;
+            }
             let can_serve = |row: &Row| {
                 let version: Option<i32> = get(row, 0)?;
                 let is_read_only: bool = get(row, 1)?;
                 Ok((version.unwrap_or(0), is_read_only))
             };
-            let (context, sql) = ("could not use the session store", &shared.statements.ping);
+            let sql = &shared.statements.ping;
             let (version, is_read_only) =
-                shared.ask(context, &lefts, sql, &[], true, can_serve).await?;
+                shared.ask(context, &[], sql, &[], true, can_serve).await?;
             if is_read_only {
                 return Err(Error::store(context, "the database can only be read"));
             }

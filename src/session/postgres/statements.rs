@@ -58,8 +58,8 @@ statements! {
         OR current_setting('transaction_read_only')::boolean FROM {s}.migration";
     beat [UUID] "SELECT {s}.beat_1($1)";
     goodbye [UUID] "SELECT {s}.goodbye_1($1)";
-    settle [UUID, UUID_ARRAY, UUID_ARRAY, INT8_ARRAY, BOOL_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BOOL_ARRAY]
-        "SELECT {s}.settle_1($1, $2, $3, $4, $5, $6, $7, $8)";
+    settle [UUID, UUID_ARRAY, UUID_ARRAY, INT8_ARRAY, BOOL_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BOOL_ARRAY, BOOL]
+        "SELECT {s}.settle_1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     begin_run [UUID, UUID, TEXT, BYTEA, TEXT, BYTEA, BYTEA, UUID, INT8, INT8, INT8, INT8, TEXT, INT8, INT8]
         "SELECT * FROM {s}.begin_run_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     bind [UUID, UUID, BYTEA, UUID, BYTEA, INT8] "SELECT * FROM {s}.bind_1($1, $2, $3, $4, $5, $6)";

@@ -166,12 +166,35 @@ impl Shared {
         if lefts.is_empty() {
             return self.calls.query(None, sql, values, harmless).await;
         }
-        let batch = Batch::new(self.gateway, lefts);
+        let batch = Batch::new(self.gateway, lefts, true);
         let along = batch.values();
         let along = (&self.statements.settle, &along[..]);
         let rows = self.calls.query(Some(along), sql, values, harmless).await?;
         self.written(lefts);
         Ok(rows)
+    }
+
+    /// Writes what runs left, and gives what was not written: unless it `waits`, what somebody has locked.
+    pub(super) async fn settle(
+        &self,
+        link: &Link,
+        lefts: Vec<Arc<Left>>,
+        waits: bool,
+    ) -> Result<Vec<Arc<Left>>, Failure> {
+        let batch = Batch::new(self.gateway, &lefts, waits);
+        let rows = link.query(None, &self.statements.settle, &batch.values(), true).await?;
+        let places: Vec<i64> = rows::get(rows::one(&rows)?, 0)?;
+        if places.is_empty() {
+            self.written(&lefts);
+            return Ok(Vec::new());
+        }
+        let (mut written, mut skipped) = (Vec::new(), Vec::new());
+        for (left, place) in lefts.into_iter().zip(1..) {
+            if places.contains(&place) { &mut skipped } else { &mut written }.push(left);
+        }
+        self.written(&written);
+        self.ledger.put_back(&skipped);
+        Ok(skipped)
     }
 
     /// Does a read.

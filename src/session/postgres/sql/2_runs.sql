@@ -169,17 +169,20 @@ BEGIN
 END $$;
 
 -- Ends runs, in the order in which they were settled. One that isn't in flight is left as it is, so it is
--- harmless to do it again. Whose session it is, is looked up if it isn't known.
+-- harmless to do it again. Whose session it is, is looked up if it isn't known. Unless `p_waits`, what was
+-- left in sessions that somebody has locked is skipped, and given by its places, from 1 on.
 CREATE FUNCTION settle_1(
     p_gateway uuid, p_sessions uuid[], p_runs uuid[], p_messages bigint[], p_titled boolean[],
-    p_titles bytea[], p_touched_at bigint[], p_discard boolean[]
-) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+    p_titles bytea[], p_touched_at bigint[], p_discard boolean[], p_waits boolean
+) RETURNS bigint[] LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     e record;
+    v_locked uuid;
+    v_skipped bigint[] := '{}';
 BEGIN
     FOR e IN
         SELECT coalesce(u.session_id, run.session_id) AS session_id, u.run_id, messages, titled,
-            title, touched_at, discard
+            title, touched_at, discard, place
         FROM unnest(p_sessions, p_runs, p_messages, p_titled, p_titles, p_touched_at, p_discard)
             WITH ORDINALITY
             AS u (session_id, run_id, messages, titled, title, touched_at, discard, place)
@@ -187,7 +190,22 @@ BEGIN
             AND run.run_id = u.run_id AND run.gateway = p_gateway
         ORDER BY 1, place
     LOOP
-        PERFORM 1 FROM session WHERE id = e.session_id FOR UPDATE;
+        IF p_waits THEN
+            PERFORM 1 FROM session WHERE id = e.session_id FOR UPDATE;
+        ELSE
+            -- All of a session's, or they would not be in their order.
+            IF v_locked IS DISTINCT FROM e.session_id THEN
+                v_locked := NULL;
+                PERFORM 1 FROM session WHERE id = e.session_id FOR UPDATE SKIP LOCKED;
+                IF NOT FOUND THEN
+                    SELECT id INTO v_locked FROM session WHERE id = e.session_id;
+                END IF;
+            END IF;
+            IF v_locked = e.session_id THEN
+                v_skipped := v_skipped || e.place;
+                CONTINUE;
+            END IF;
+        END IF;
         DELETE FROM run
             WHERE run_id = e.run_id AND gateway = p_gateway AND session_id = e.session_id;
         CONTINUE WHEN NOT FOUND;
@@ -207,6 +225,7 @@ BEGIN
                 ELSE lease_run END
         WHERE id = e.session_id;
     END LOOP;
+    RETURN v_skipped;
 END $$;
 
 CREATE FUNCTION set_message_count_1(
