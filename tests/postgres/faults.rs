@@ -6,7 +6,8 @@ use std::time::Duration;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
     BeginRun, Bound, Created, Deletion, MessageCount, NewSession, OnThread, PostgresOptions,
-    PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionRecord, Sessions as _, Settlement,
+    PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionRecord, Sessions as _,
+    SessionsPage, Settlement,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -281,6 +282,38 @@ async fn a_database_that_can_only_be_read_serves_nothing() {
     let store = PostgresStore::open(options_at(&database, &url)).await.unwrap();
     let error = store.ping().await.unwrap_err();
     assert!(error.chain().contains("can only be read"), "{}", error.chain());
+}
+
+// As after a failover, when the connections are to the one that was the primary.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_can_only_read_are_made_anew() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    let database = cluster.database().await;
+    drop(open(&database).await);
+    let admin = database.connect().await;
+    let name = admin.query_one("SELECT current_database()::text", &[]).await.unwrap();
+    let alter = async |change: &str| {
+        let sql = format!("ALTER DATABASE {} {change}", name.get::<_, &str>(0));
+        admin.batch_execute(&sql).await.unwrap();
+    };
+    for is_asked_for_health in [false, true] {
+        alter("SET default_transaction_read_only = on").await;
+        let store = open(&database).await;
+        let ada = user("ada");
+        let lists = (0..8).map(|_| store.list(SessionsPage::new(ada.clone(), 9)));
+        assert!(crate::all(lists).await.iter().all(Result::is_ok));
+        let new = NewSession::new(ada.clone(), at(0));
+        let error = store.create(new, None).await.unwrap_err().chain();
+        assert!(error.contains("read-only"), "{error}");
+        let lists = (0..8).map(|_| store.list(SessionsPage::new(ada.clone(), 9)));
+        assert!(crate::all(lists).await.iter().all(Result::is_ok));
+        alter("RESET default_transaction_read_only").await;
+        if is_asked_for_health {
+            store.ping().await.unwrap();
+        }
+        create(&store, 100, None).await.unwrap();
+        store.ping().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

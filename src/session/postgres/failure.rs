@@ -49,6 +49,7 @@ impl Failure {
                 SqlState::T_R_SERIALIZATION_FAILURE,
                 // Of a statement that was prepared before somebody migrated.
                 SqlState::FEATURE_NOT_SUPPORTED,
+                SqlState::READ_ONLY_SQL_TRANSACTION,
             ]
             .contains(code),
             Self::Exhausted
@@ -56,6 +57,18 @@ impl Failure {
             | Self::Lost(_)
             | Self::TimedOut
             | Self::Malformed(_) => false,
+        }
+    }
+
+    /// Tells whether connections may be to one that is the primary no more, or not writable yet, while
+    /// others would find who is.
+    pub(super) fn is_of_old_connections(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused { code, .. } | Self::Behind { code, .. } => {
+                *code == SqlState::READ_ONLY_SQL_TRANSACTION
+            }
+            Self::Exhausted | Self::Connect(_) | Self::TimedOut | Self::Malformed(_) => false,
         }
     }
 

@@ -157,9 +157,8 @@ impl Link {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,
             };
-            if matches!(failure, Failure::Lost(_)) {
-                // Those that nobody uses were most likely lost with it, and may not have been told.
-                self.pool.retain(|_, _| false);
+            if failure.is_of_old_connections() {
+                self.renew();
             }
             let is_allowed = harmless || !failure.is_unknown();
             if is_again || !(is_allowed && failure.is_worth_another()) {
@@ -244,6 +243,12 @@ impl Link {
                 None => token.cancel_query(NoTls).await,
             };
         }));
+    }
+
+    /// Closes all connections that are not in use: most likely they were lost with one that was, which they
+    /// may not have been told, or are to a database that can only be read.
+    pub(super) fn renew(&self) {
+        self.pool.retain(|_, _| false);
     }
 
     /// Closes all connections that are not in use, and the others when they are given back.

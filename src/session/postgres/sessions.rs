@@ -164,8 +164,13 @@ impl Sessions for PostgresStore {
                 Ok((version.unwrap_or(0), is_read_only))
             };
             let sql = &shared.statements.ping;
-            let (version, is_read_only) =
-                shared.ask(context, &[], sql, &[], true, can_serve).await?;
+            let mut answer = shared.ask(context, &[], sql, &[], true, can_serve).await?;
+            if answer.1 {
+                // It may be the connections: none of them is told that there is another primary.
+                shared.calls.renew();
+                answer = shared.ask(context, &[], sql, &[], true, can_serve).await?;
+            }
+            let (version, is_read_only) = answer;
             if is_read_only {
                 return Err(Error::store(context, "the database can only be read"));
             }
