@@ -339,6 +339,33 @@ async fn a_schema_is_made_once_and_never_taken_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_migrates_waits_for_no_lock_for_ever() {
+    let database = Database::new().await;
+    let mut options = options(&database);
+    options.statement_timeout = Duration::from_millis(200);
+    let (schema, mut client) = (database.schema(), database.connect().await);
+    let advisory =
+        format!("SELECT pg_advisory_xact_lock(hashtextextended('chatkit-rest {schema}', 0))");
+    let table = format!("LOCK TABLE {schema}.migration");
+    for (sql, told) in [(advisory, "the advisory lock"), (table, "its table migration")] {
+        let lock = client.transaction().await.unwrap();
+        lock.batch_execute(&sql).await.unwrap();
+        let begun = Instant::now();
+        for error in [
+            PostgresStore::migrate(options.clone()).await.map(drop).unwrap_err(),
+            PostgresStore::open(options.clone()).await.map(drop).unwrap_err(),
+        ] {
+            assert!(error.chain().contains(told), "{}", error.chain());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        lock.rollback().await.unwrap();
+        options.statement_timeout = Duration::from_secs(5);
+        PostgresStore::migrate(options.clone()).await.unwrap();
+        options.statement_timeout = Duration::from_millis(200);
+    }
+}
+
 // What is printed for a person to do comes to the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_steps_can_be_done_by_hand() {

@@ -1,6 +1,10 @@
 //! The schema and its migrations.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::failure::Failure;
 use super::link::Place;
@@ -18,6 +22,9 @@ const MIGRATIONS: [&str; 4] = [
 
 /// The version that the migrations end with.
 pub(super) const VERSION: i32 = 4;
+
+/// How long the steps may take, all together.
+const STEPS: Duration = Duration::from_secs(600);
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 
@@ -62,17 +69,18 @@ pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<
         Error::store(format!("could not prepare the database {}", options.shown()), failure)
     };
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
-    let from = version(&client, &options.schema).await.map_err(failed)?;
+    let from = look(&client, options).await.map_err(failed)?;
     if from > VERSION {
         return Err(newer(options, from));
     }
     if from == VERSION {
         return Ok(migrated(from));
     }
-    let locked = locked(&client, options).await;
+    let in_time = timeout(STEPS, locked(&client, options)).await;
+    let locked = in_time.unwrap_or(Err(Stopped::Failed(Failure::TimedOut)));
     if let Err(Stopped::Failed(_)) = &locked {
         // What was begun is undone, at the latest when the connection ends.
-        let _ = client.batch_execute("ROLLBACK").await;
+        let _ = timeout(options.statement_timeout, client.batch_execute("ROLLBACK")).await;
     }
     match locked {
         Ok(from) => Ok(migrated(from)),
@@ -86,6 +94,12 @@ enum Stopped {
     Failed(Failure),
 }
 
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl From<tokio_postgres::Error> for Stopped {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Failed(error.into())
@@ -95,12 +109,14 @@ impl From<tokio_postgres::Error> for Stopped {
 /// Migrates in one transaction, which a pooler gives one connection, and gives the version before it.
 async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopped> {
     let schema = &options.schema;
-    client
-        .batch_execute(&format!(
-            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('chatkit-rest {schema}', 0))"
-        ))
-        .await?;
-    let from = version(client, schema).await.map_err(Stopped::Failed)?;
+    let lock = format!(
+        "{} SELECT pg_advisory_xact_lock(hashtextextended('chatkit-rest {schema}', 0))",
+        begin(options)
+    );
+    let migrating = "the advisory lock of who migrates it";
+    client.batch_execute(&lock).await.map_err(|error| held(migrating, error.into()))?;
+    let version_table = |failure| Stopped::Failed(held("its table migration", failure));
+    let from = version(client, schema).await.map_err(version_table)?;
     if from > VERSION {
         client.batch_execute("ROLLBACK").await?;
         return Err(Stopped::Newer(from));
@@ -114,14 +130,49 @@ async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopp
         client.batch_execute(&make).await?;
     }
     for (text, version) in MIGRATIONS.into_iter().zip(1..).filter(|(_, version)| *version > from) {
-        client.batch_execute(&step(schema, text, version)).await?;
+        let step = step(schema, text, version);
+        client.batch_execute(&step).await.map_err(|error| held("a table of its", error.into()))?;
     }
     client.batch_execute("COMMIT").await?;
     Ok(from)
 }
 
+/// Begins a transaction in which no lock is waited for longer than some statements may take.
+fn begin(options: &PostgresOptions) -> String {
+    let most = patience(options).as_millis().min(i32::MAX as u128);
+    format!("BEGIN; SET LOCAL lock_timeout = {most};")
+}
+
+/// How long is waited for a lock: whoever else migrates has some to do.
+fn patience(options: &PostgresOptions) -> Duration {
+    options.statement_timeout.saturating_mul(4)
+}
+
+/// Names the lock that somebody has had for too long, if it is that.
+fn held(lock: &str, failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { code, .. } if code == SqlState::LOCK_NOT_AVAILABLE => {
+            let message = format!("somebody else has {lock}, and keeps it: see pg_locks");
+            Failure::Refused { code, message }
+        }
+        other => other,
+    }
+}
+
+/// Asks for the version of the schema, as [`version`] does, but not for long.
+pub(super) async fn look(client: &Client, options: &PostgresOptions) -> Result<i32, Failure> {
+    let looking = async {
+        client.batch_execute(&begin(options)).await?;
+        let version = version(client, &options.schema).await;
+        client.batch_execute("ROLLBACK").await?;
+        version.map_err(|failure| held("its table migration", failure))
+    };
+    let within = patience(options).saturating_add(options.statement_timeout);
+    timeout(within, looking).await.unwrap_or(Err(Failure::TimedOut))
+}
+
 /// Asks for the version of the schema: 0 if there is none.
-pub(super) async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
+async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
     let sql = format!("SELECT max(version) FROM \"{schema}\".migration");
     // Asked for first: a transaction in which a statement failed is of no more use. And of the catalogue
     // itself, because what is remembered of it may be from before the lock.
@@ -148,7 +199,9 @@ pub(super) async fn check_isolation(place: &Place, options: &PostgresOptions) ->
         |failure| Error::store(format!("could not use the database {}", options.shown()), failure);
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
     let sql = "SELECT current_setting('transaction_isolation')";
-    let rows = client.query_typed(sql, &[]).await.map_err(|error| failed(error.into()))?;
+    let asked = timeout(options.statement_timeout, client.query_typed(sql, &[])).await;
+    let rows = asked.map_err(|_| failed(Failure::TimedOut))?;
+    let rows = rows.map_err(|error| failed(error.into()))?;
     let isolation: &str =
         super::rows::get(super::rows::one(&rows).map_err(failed)?, 0).map_err(failed)?;
     if isolation == "read committed" {

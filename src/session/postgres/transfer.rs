@@ -66,7 +66,7 @@ impl PostgresEnd {
         } else {
             None
         };
-        let version = schema::version(&reader, &options.schema).await.map_err(failed)?;
+        let version = schema::look(&reader, options).await.map_err(failed)?;
         if version != schema::VERSION {
             let why = format!(
                 "its schema {} has version {version}, and this program knows {}: see chatkit-rest migrate",
