@@ -8,6 +8,13 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::BoxError;
 
+/// What comes of statements that are another's: prepared by it, or not at all.
+const OF_A_POOLER: [SqlState; 3] = [
+    SqlState::INVALID_SQL_STATEMENT_NAME,
+    SqlState::DUPLICATE_PSTATEMENT,
+    SqlState::PROTOCOL_VIOLATION,
+];
+
 /// What became of a call that failed.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -90,8 +97,8 @@ impl fmt::Display for Failure {
             Self::TimedOut => f.write_str("the database did not answer in time"),
             Self::Refused { code, message } => {
                 write!(f, "the database refused: {message} ({})", code.code())?;
-                if *code == SqlState::INVALID_SQL_STATEMENT_NAME {
-                    f.write_str("; behind a pooler in transaction mode, say so")?;
+                if OF_A_POOLER.contains(code) {
+                    f.write_str("; behind a pooler in transaction mode set store.pooler")?;
                 }
                 Ok(())
             }
@@ -154,5 +161,22 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.source() {
         Some(source) => crate::error::chain(source),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_poolers_names_the_setting() {
+        for (code, is_named) in
+            [("26000", true), ("42P05", true), ("08P01", true), ("42P01", false)]
+        {
+            let refused =
+                Failure::Refused { code: SqlState::from_code(code), message: "no".to_owned() };
+            let told = refused.to_string();
+            assert_eq!(told.contains("set store.pooler"), is_named, "{told}");
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::failure::Failure;
 use super::link::Place;
@@ -213,6 +213,51 @@ pub(super) async fn check_isolation(place: &Place, options: &PostgresOptions) ->
         'read committed' for its user"
     );
     Err(Error::store(context, why))
+}
+
+/// Checks that no pooler gives each transaction whatever connection is free: what is prepared or set in a
+/// connection would be another's there.
+///
+/// # Errors
+/// If one does, or the database can't be reached.
+pub(super) async fn check_connection(
+    place: &Place,
+    options: &PostgresOptions,
+) -> Result<(), Error> {
+    let failed =
+        |failure| Error::store(format!("could not use the database {}", options.shown()), failure);
+    let one = place.connect(options.connect_timeout).await.map_err(failed)?;
+    let other = place.connect(options.connect_timeout).await.map_err(failed)?;
+    let checking = async {
+        let of_one = process(&one, "").await?;
+        // Whoever else is there may have what would tell it.
+        for _ in 0..5 {
+            // The second is asked for only where it can't wait for the transaction.
+            let is_pooled =
+                process(&other, "BEGIN;").await? == of_one || process(&one, "").await? != of_one;
+            other.batch_execute("ROLLBACK").await?;
+            if is_pooled {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let checked = timeout(options.statement_timeout, checking).await;
+    if !checked.unwrap_or(Err(Failure::TimedOut)).map_err(failed)? {
+        return Ok(());
+    }
+    let why = "a pooler in transaction mode stands before it: set store.pooler";
+    Err(Error::store(format!("could not use the database {}", options.shown()), why))
+}
+
+/// Asks which process of the database a connection has, behind what comes before in the same flight.
+async fn process(client: &Client, before: &str) -> Result<Option<String>, Failure> {
+    let messages = client.simple_query(&format!("{before} SELECT pg_backend_pid()")).await?;
+    let process = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    Ok(process)
 }
 
 /// What comes before the first step where the schema may not be there.

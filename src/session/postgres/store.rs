@@ -59,6 +59,8 @@ impl PostgresStore {
         schema::migrate(&place, &options).await?;
         if options.pooler {
             schema::check_isolation(&place, &options).await?;
+        } else {
+            schema::check_connection(&place, &options).await?;
         }
         let statements = Arc::new(Statements::new(&options.schema));
         let size = usize::try_from(options.pool_size.get()).unwrap_or(usize::MAX);
