@@ -317,6 +317,28 @@ async fn connections_that_can_only_read_are_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_see_too_little_serve_nothing() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    let database = cluster.database().await;
+    let mut options = options(&database);
+    // What it says for each connection goes otherwise.
+    options.pooler = true;
+    let store = PostgresStore::open(options.clone()).await.unwrap();
+    let admin = database.connect().await;
+    let name = admin.query_one("SELECT current_database()::text", &[]).await.unwrap();
+    let sql = format!(
+        "ALTER DATABASE {} SET default_transaction_isolation = 'serializable'",
+        name.get::<_, &str>(0)
+    );
+    admin.batch_execute(&sql).await.unwrap();
+    for error in [store.ping().await.unwrap_err(), PostgresStore::open(options).await.unwrap_err()]
+    {
+        let told = error.chain();
+        assert!(told.contains("its transactions are serializable"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_is_made_once_and_never_taken_back() {
     let database = Database::new().await;
     let options = || options(&database);

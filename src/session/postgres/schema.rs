@@ -9,6 +9,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::failure::Failure;
 use super::link::Place;
 use super::options::PostgresOptions;
+use super::rows;
 use super::store::PostgresStore;
 use crate::error::Error;
 
@@ -189,30 +190,37 @@ async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
     Ok(version.flatten().unwrap_or(0))
 }
 
-/// Checks that a transaction sees what others have committed since it began, which the functions go by.
-/// Only where it can't be said for each connection.
+/// Checks how much a transaction sees, only where it can't be said for each connection.
 ///
 /// # Errors
-/// If it doesn't, or the database can't be reached.
-pub(super) async fn check_isolation(place: &Place, options: &PostgresOptions) -> Result<(), Error> {
-    let failed =
-        |failure| Error::store(format!("could not use the database {}", options.shown()), failure);
+/// If it is not what [`check_isolation`] wants, or the database can't be reached.
+pub(super) async fn ask_for_isolation(
+    place: &Place,
+    options: &PostgresOptions,
+) -> Result<(), Error> {
+    let context = || format!("could not use the database {}", options.shown());
+    let failed = |failure| Error::store(context(), failure);
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
     let sql = "SELECT current_setting('transaction_isolation')";
     let asked = timeout(options.statement_timeout, client.query_typed(sql, &[])).await;
     let rows = asked.map_err(|_| failed(Failure::TimedOut))?;
     let rows = rows.map_err(|error| failed(error.into()))?;
-    let isolation: &str =
-        super::rows::get(super::rows::one(&rows).map_err(failed)?, 0).map_err(failed)?;
+    let isolation = rows::one(&rows).and_then(|row| rows::get(row, 0)).map_err(failed)?;
+    check_isolation(isolation).map_err(|why| Error::store(context(), why))
+}
+
+/// Checks that a transaction sees what others have committed since it began, which the functions go by.
+///
+/// # Errors
+/// If it doesn't: what to do.
+pub(super) fn check_isolation(isolation: &str) -> Result<(), String> {
     if isolation == "read committed" {
         return Ok(());
     }
-    let context = format!("could not use the database {}", options.shown());
-    let why = format!(
+    Err(format!(
         "its transactions are {isolation} unless it is said: set default_transaction_isolation to \
         'read committed' for its user"
-    );
-    Err(Error::store(context, why))
+    ))
 }
 
 /// Checks that no pooler gives each transaction whatever connection is free: what is prepared or set in a

@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use super::failure::Failure;
 use super::ledger::Holder;
 use super::rows::{self, Stored, get, malformed, uuid};
-use super::schema::VERSION;
+use super::schema::{self, VERSION};
 use super::store::{PostgresStore, Shared};
 use super::tasks::ended;
 use crate::error::Error;
@@ -161,7 +161,7 @@ impl Sessions for PostgresStore {
             let can_serve = |row: &Row| {
                 let version: Option<i32> = get(row, 0)?;
                 let is_read_only: bool = get(row, 1)?;
-                Ok((version.unwrap_or(0), is_read_only))
+                Ok((version.unwrap_or(0), is_read_only, get::<String>(row, 2)?))
             };
             let sql = &shared.statements.ping;
             let mut answer = shared.ask(context, &[], sql, &[], true, can_serve).await?;
@@ -170,10 +170,12 @@ impl Sessions for PostgresStore {
                 shared.calls.renew();
                 answer = shared.ask(context, &[], sql, &[], true, can_serve).await?;
             }
-            let (version, is_read_only) = answer;
+            let (version, is_read_only, isolation) = answer;
             if is_read_only {
                 return Err(Error::store(context, "the database can only be read"));
             }
+            // Behind a pooler each of its connections may have another.
+            schema::check_isolation(&isolation).map_err(|why| Error::store(context, why))?;
             if version < VERSION {
                 let why = format!("its schema has version {version}, and not {VERSION} any more");
                 return Err(Error::store(context, why));

@@ -55,7 +55,8 @@ macro_rules! statements {
 statements! {
     version [] "SELECT max(version) FROM {s}.migration";
     ping [] "SELECT max(version), pg_is_in_recovery() \
-        OR current_setting('transaction_read_only')::boolean FROM {s}.migration";
+        OR current_setting('transaction_read_only')::boolean, \
+        current_setting('transaction_isolation') FROM {s}.migration";
     beat [UUID] "SELECT {s}.beat_1($1)";
     goodbye [UUID] "SELECT {s}.goodbye_1($1)";
     settle [UUID, UUID_ARRAY, UUID_ARRAY, INT8_ARRAY, BOOL_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BOOL_ARRAY, BOOL]

@@ -58,7 +58,7 @@ impl PostgresStore {
         let place = Place::new(&options)?;
         schema::migrate(&place, &options).await?;
         if options.pooler {
-            schema::check_isolation(&place, &options).await?;
+            schema::ask_for_isolation(&place, &options).await?;
         } else {
             schema::check_connection(&place, &options).await?;
         }
