@@ -159,6 +159,26 @@ async fn many_calls_at_a_stalled_database_end_in_time() {
     again(async || far.create("ada").await).await;
 }
 
+// More connections would be of no use.
+#[tokio::test]
+async fn a_pool_that_is_exhausted_by_a_stalled_database_is_told_as_that() {
+    let far = Far::with(|options| {
+        options.pool_size = 1.try_into().unwrap();
+        options.connect_timeout = CONNECT;
+        options.wait_timeout = WAIT;
+        options.statement_timeout = STATEMENT;
+    })
+    .await;
+    far.create("ada").await.unwrap();
+    far.relay.set(Way::Stalled);
+    fails(far.list("ada")).await;
+    let told = crate::all((0..4).map(|_| fails(far.list("ada")))).await;
+    let without = told.iter().filter(|why| why.contains("the database does not answer, and"));
+    assert_eq!(without.count(), 3, "{told:#?}");
+    far.relay.set(Way::Open);
+    again(async || far.list("ada").await).await;
+}
+
 #[tokio::test]
 async fn a_database_that_refuses_is_told_and_found_again() {
     let far = Far::open().await;

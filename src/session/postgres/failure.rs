@@ -20,6 +20,8 @@ const OF_A_POOLER: [SqlState; 3] = [
 pub(super) enum Failure {
     /// All connections are in use, and none was given back in time.
     Exhausted,
+    /// The same, but because the database doesn't answer.
+    Unanswered,
     /// None could be made: nothing was sent.
     Connect(String),
     /// It was sent, and nobody knows whether it was done.
@@ -60,6 +62,7 @@ impl Failure {
             ]
             .contains(code),
             Self::Exhausted
+            | Self::Unanswered
             | Self::Connect(_)
             | Self::Lost(_)
             | Self::TimedOut
@@ -75,7 +78,11 @@ impl Failure {
             Self::Refused { code, .. } | Self::Behind { code, .. } => {
                 *code == SqlState::READ_ONLY_SQL_TRANSACTION
             }
-            Self::Exhausted | Self::Connect(_) | Self::TimedOut | Self::Malformed(_) => false,
+            Self::Exhausted
+            | Self::Unanswered
+            | Self::Connect(_)
+            | Self::TimedOut
+            | Self::Malformed(_) => false,
         }
     }
 
@@ -91,6 +98,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Exhausted => f.write_str(
                 "all connections to the database are in use; raise pool_size if that goes on",
+            ),
+            Self::Unanswered => f.write_str(
+                "the database does not answer, and all connections to it are waited for",
             ),
             Self::Connect(why) => write!(f, "could not connect to the database: {why}"),
             Self::Lost(why) => write!(f, "the connection to the database was lost: {why}"),

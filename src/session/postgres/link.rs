@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub(super) struct Link {
     /// How long a flight may take.
     bound: Duration,
     flights: AtomicU64,
+    /// Whether the last that was heard of the database was nothing.
+    is_silent: AtomicBool,
 }
 
 impl Link {
@@ -129,7 +131,14 @@ impl Link {
             .build()
             .map_err(|error| Error::store("could not make a pool of connections", error))?;
         let bound = options.statement_timeout.saturating_add(SLACK);
-        Ok(Self { pool, place, prepares: !options.pooler, bound, flights: AtomicU64::new(0) })
+        Ok(Self {
+            pool,
+            place,
+            prepares: !options.pooler,
+            bound,
+            flights: AtomicU64::new(0),
+            is_silent: AtomicBool::new(false),
+        })
     }
 
     /// How often something was sent, with all that went along, and answered; for tests.
@@ -152,8 +161,10 @@ impl Link {
     ) -> Result<Vec<Row>, Failure> {
         let mut is_again = false;
         loop {
-            let client = self.pool.get().await?;
-            let failure = match self.bounded(client, along, sql, values).await {
+            let client = self.client().await?;
+            let flown = self.bounded(client, along, sql, values).await;
+            self.is_silent.store(matches!(flown, Err(Failure::TimedOut)), Ordering::Relaxed);
+            let failure = match flown {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,
             };
@@ -165,6 +176,24 @@ impl Link {
                 return Err(failure);
             }
             is_again = true;
+        }
+    }
+
+    /// Gives a connection that is free, or makes one.
+    async fn client(&self) -> Result<Client, Failure> {
+        let failure = match self.pool.get().await {
+            Ok(client) => return Ok(client),
+            Err(error) => Failure::from(error),
+        };
+        match failure {
+            Failure::Exhausted if self.is_silent.load(Ordering::Relaxed) => {
+                Err(Failure::Unanswered)
+            }
+            Failure::Exhausted => Err(failure),
+            failure => {
+                self.is_silent.store(true, Ordering::Relaxed);
+                Err(failure)
+            }
         }
     }
 
