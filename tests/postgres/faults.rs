@@ -388,6 +388,16 @@ async fn who_migrates_waits_for_no_lock_for_ever() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_can_not_be_prepared_is_told_as_that() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let sql = format!("DROP FUNCTION {}.bind_1", database.schema());
+    database.connect().await.batch_execute(&sql).await.unwrap();
+    let told = store.ping().await.unwrap_err().chain();
+    assert!(told.contains("could not prepare a connection") && told.contains("bind_1"), "{told}");
+}
+
 // What is printed for a person to do comes to the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_steps_can_be_done_by_hand() {

@@ -24,6 +24,8 @@ pub(super) enum Failure {
     Unanswered,
     /// None could be made: nothing was sent.
     Connect(String),
+    /// One was made, but could not be set up for what is asked: nothing was sent.
+    Prepare(String),
     /// It was sent, and nobody knows whether it was done.
     Lost(String),
     /// It was sent and not answered in time: the same.
@@ -64,6 +66,7 @@ impl Failure {
             Self::Exhausted
             | Self::Unanswered
             | Self::Connect(_)
+            | Self::Prepare(_)
             | Self::Lost(_)
             | Self::TimedOut
             | Self::Malformed(_) => false,
@@ -81,6 +84,7 @@ impl Failure {
             Self::Exhausted
             | Self::Unanswered
             | Self::Connect(_)
+            | Self::Prepare(_)
             | Self::TimedOut
             | Self::Malformed(_) => false,
         }
@@ -103,6 +107,9 @@ impl fmt::Display for Failure {
                 "the database does not answer, and all connections to it are waited for",
             ),
             Self::Connect(why) => write!(f, "could not connect to the database: {why}"),
+            Self::Prepare(why) => {
+                write!(f, "could not prepare a connection to the database: {why}")
+            }
             Self::Lost(why) => write!(f, "the connection to the database was lost: {why}"),
             Self::TimedOut => f.write_str("the database did not answer in time"),
             Self::Refused { code, message } => {
@@ -148,14 +155,13 @@ impl From<tokio_postgres::Error> for Failure {
 
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
-        let slow = || Self::Connect("it did not answer in time".to_owned());
+        let slow = || "it did not answer in time".to_owned();
         match error {
             PoolError::Timeout(TimeoutType::Wait) => Self::Exhausted,
-            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => slow(),
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                Self::Connect(describe(&error))
-            }
-            PoolError::PostCreateHook(HookError::Message(_)) => slow(),
+            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => Self::Connect(slow()),
+            PoolError::Backend(error) => Self::Connect(describe(&error)),
+            PoolError::PostCreateHook(HookError::Backend(error)) => Self::Prepare(describe(&error)),
+            PoolError::PostCreateHook(HookError::Message(_)) => Self::Prepare(slow()),
             PoolError::Closed | PoolError::NoRuntimeSpecified => {
                 Self::Connect("the store is closed".to_owned())
             }
