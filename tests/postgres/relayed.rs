@@ -179,6 +179,31 @@ async fn a_pool_that_is_exhausted_by_a_stalled_database_is_told_as_that() {
     again(async || far.list("ada").await).await;
 }
 
+// Each of its two connections takes most of what a call may.
+#[tokio::test]
+async fn a_call_that_is_tried_again_has_no_more_time() {
+    let far = Far::with(|options| {
+        options.connect_timeout = Duration::from_secs(6);
+        options.wait_timeout = Duration::from_millis(100);
+        options.statement_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let mut admin = far.database.connect().await;
+    let lock = admin.transaction().await.unwrap();
+    let table = format!("LOCK TABLE {}.session", far.database.schema());
+    lock.batch_execute(&table).await.unwrap();
+    far.relay.refuse().await;
+    far.relay.accept(Duration::from_secs(5));
+    let cut = async {
+        far.database.waits_for_lock(&lock).await;
+        far.relay.set(Way::Stalled);
+        far.relay.cut();
+    };
+    let (why, ()) = tokio::join!(fails(far.list("ada")), cut);
+    assert!(why.contains("could not connect"), "{why}");
+    lock.rollback().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_database_that_refuses_is_told_and_found_again() {
     let far = Far::open().await;

@@ -11,7 +11,7 @@ use deadpool_postgres::{
     Client, ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
     Runtime,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, NoTls, Row, Statement};
@@ -28,6 +28,9 @@ pub(super) type Values<'a> = [&'a (dyn ToSql + Sync)];
 
 /// By how much longer a client waits than the server lets a statement take.
 const SLACK: Duration = Duration::from_millis(500);
+
+/// A time that nobody waits for.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// Where the database is, and who may be there.
 #[derive(Clone)]
@@ -90,6 +93,8 @@ pub(super) struct Link {
     prepares: bool,
     /// How long a flight may take.
     bound: Duration,
+    /// How long a call may, with all that it waits for.
+    longest: Duration,
     flights: AtomicU64,
     /// Whether the last that was heard of the database was nothing.
     is_silent: AtomicBool,
@@ -131,11 +136,14 @@ impl Link {
             .build()
             .map_err(|error| Error::store("could not make a pool of connections", error))?;
         let bound = options.statement_timeout.saturating_add(SLACK);
+        let waiting = options.wait_timeout.saturating_add(options.connect_timeout);
+        let longest = waiting.saturating_add(bound);
         Ok(Self {
             pool,
             place,
             prepares: !options.pooler,
             bound,
+            longest,
             flights: AtomicU64::new(0),
             is_silent: AtomicBool::new(false),
         })
@@ -159,10 +167,29 @@ impl Link {
         values: &Values<'_>,
         harmless: bool,
     ) -> Result<Vec<Row>, Failure> {
+        self.query_until(self.latest(), along, sql, values, harmless).await
+    }
+
+    /// Tells when a call that begins now has failed at the latest.
+    pub(super) fn latest(&self) -> Instant {
+        let now = Instant::now();
+        // What is too far away is never.
+        now.checked_add(self.longest).unwrap_or(now + NEVER)
+    }
+
+    /// The same as [`query`](Self::query), in a call that has begun before.
+    pub(super) async fn query_until(
+        &self,
+        until: Instant,
+        along: Option<(&Sql, &Values<'_>)>,
+        sql: &Sql,
+        values: &Values<'_>,
+        harmless: bool,
+    ) -> Result<Vec<Row>, Failure> {
         let mut is_again = false;
         loop {
-            let client = self.client().await?;
-            let flown = self.bounded(client, along, sql, values).await;
+            let client = self.client(until).await?;
+            let flown = self.bounded(until, client, along, sql, values).await;
             self.is_silent.store(matches!(flown, Err(Failure::TimedOut)), Ordering::Relaxed);
             let failure = match flown {
                 Ok(rows) => return Ok(rows),
@@ -180,10 +207,11 @@ impl Link {
     }
 
     /// Gives a connection that is free, or makes one.
-    async fn client(&self) -> Result<Client, Failure> {
-        let failure = match self.pool.get().await {
-            Ok(client) => return Ok(client),
-            Err(error) => Failure::from(error),
+    async fn client(&self, until: Instant) -> Result<Client, Failure> {
+        let failure = match timeout_at(until, self.pool.get()).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => Failure::from(error),
+            Err(_) => Failure::Connect("it did not answer in time".to_owned()),
         };
         match failure {
             Failure::Exhausted if self.is_silent.load(Ordering::Relaxed) => {
@@ -199,12 +227,14 @@ impl Link {
 
     async fn bounded(
         &self,
+        until: Instant,
         client: Client,
         along: Option<(&Sql, &Values<'_>)>,
         sql: &Sql,
         values: &Values<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let outcome = timeout(self.bound, self.fly(&client, along, sql, values)).await;
+        let until = Instant::now().checked_add(self.bound).map_or(until, |bound| bound.min(until));
+        let outcome = timeout_at(until, self.fly(&client, along, sql, values)).await;
         match outcome {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(failure)) => {

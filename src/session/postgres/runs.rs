@@ -220,13 +220,14 @@ async fn begin_run(
         &counted,
     ];
     let sql = &shared.statements.begin_run;
-    let mut rows = shared.query(&lefts, sql, &values, false).await;
+    let until = shared.calls.latest();
+    let mut rows = shared.query_until(until, &lefts, sql, &values, false).await;
     let is_again = |failure: &Failure| failure.is_unknown() && failure.is_worth_another();
     if rows.as_ref().is_err_and(is_again) {
         // By its id it is the same run, whichever begins it; but the one that was lost may do so yet,
         // when it is settled.
         holder.may_have_begun(id, false);
-        rows = shared.query(&lefts, sql, &values, false).await;
+        rows = shared.query_until(until, &lefts, sql, &values, false).await;
     }
     let start = rows.and_then(|rows| start(rows::one(&rows)?));
     match &start {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -39,7 +40,9 @@ use crate::session::store::StoreFuture;
 /// - **Bounded.** A call fails after [`wait_timeout`](PostgresOptions::wait_timeout),
 ///   [`connect_timeout`](PostgresOptions::connect_timeout) and
 ///   [`statement_timeout`](PostgresOptions::statement_timeout) together at the latest, and about a second
-///   more. A connection on which something took longer is closed.
+///   more, however often it is tried; [`ping`](crate::session::Sessions::ping), which is up to three
+///   statements, after three times that. One that has to see what an abandoned call has done waits for
+///   that first, for `wait_timeout`. A connection on which something took longer is closed.
 ///
 /// It is used in the runtime that it was opened in. Dropping it writes what was left and gives back what
 /// was in flight, in that runtime: [`close`](Self::close) waits for that.
@@ -165,13 +168,25 @@ impl Shared {
         values: &Values<'_>,
         harmless: bool,
     ) -> Result<Vec<Row>, Failure> {
+        self.query_until(self.calls.latest(), lefts, sql, values, harmless).await
+    }
+
+    /// The same, in a call that has begun before.
+    pub(super) async fn query_until(
+        &self,
+        until: Instant,
+        lefts: &[Arc<Left>],
+        sql: &Sql,
+        values: &Values<'_>,
+        harmless: bool,
+    ) -> Result<Vec<Row>, Failure> {
         if lefts.is_empty() {
-            return self.calls.query(None, sql, values, harmless).await;
+            return self.calls.query_until(until, None, sql, values, harmless).await;
         }
         let batch = Batch::new(self.gateway, lefts, true);
         let along = batch.values();
         let along = (&self.statements.settle, &along[..]);
-        let rows = self.calls.query(Some(along), sql, values, harmless).await?;
+        let rows = self.calls.query_until(until, Some(along), sql, values, harmless).await?;
         self.written(lefts);
         Ok(rows)
     }
