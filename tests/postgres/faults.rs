@@ -102,6 +102,21 @@ async fn a_gateway_that_is_gone_has_nothing_in_flight() {
     assert_eq!(messages(&here, bound).await, MessageCount::Known(2));
 }
 
+// Its clock, or ours, is a minute wrong, which is no clock that was set back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_clock_is_ahead_keeps_its_first_run() {
+    let database = Database::new().await;
+    let (here, ahead) = (open(&database).await, open(&database).await);
+    let id = create(&here, 100, None).await.unwrap();
+    let mut lease = run();
+    lease.now = at(60);
+    assert!(matches!(begin(&ahead, id, lease).await, RunStart::First { .. }));
+    assert!(matches!(begin(&here, id, run()).await, RunStart::Busy));
+    assert_eq!(here.delete(id, None, at(0)).await.unwrap(), Deletion::Busy);
+    let bound = ahead.bind(id, &user("ada"), lease.run, "thr_1".into(), at(61)).await.unwrap();
+    assert_eq!(bound, Bound::Done);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_away_has_its_runs_again() {
     let database = Database::new().await;

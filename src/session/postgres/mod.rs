@@ -22,6 +22,7 @@ mod allowances;
 mod attachments;
 mod background;
 mod clients;
+mod clock;
 mod directory;
 mod failure;
 mod ledger;

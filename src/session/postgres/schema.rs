@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use super::clock;
 use super::failure::Failure;
 use super::link::Place;
 use super::options::PostgresOptions;
@@ -70,6 +71,7 @@ pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<
         Error::store(format!("could not prepare the database {}", options.shown()), failure)
     };
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
+    clock::compare(&client, options).await.map_err(failed)?;
     let from = look(&client, options).await.map_err(failed)?;
     if from > VERSION {
         return Err(newer(options, from));

@@ -54,6 +54,14 @@ BEGIN
     END IF;
 END $$;
 
+-- Tells whether a lease that isn't over by its time is somebody's. One of this gateway that was given
+-- after `p_latest` was so before the clock was set back; another gateway's clock may be ahead of ours, and
+-- what it has ends with it.
+CREATE FUNCTION holds_1(p_gateway uuid, p_holder uuid, p_leased_at bigint, p_latest bigint)
+RETURNS boolean LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    SELECT CASE WHEN p_holder = p_gateway THEN p_leased_at <= p_latest ELSE is_alive(p_holder) END
+$$;
+
 -- How many runs of a session are in flight. Its row is locked.
 CREATE FUNCTION in_flight_1(p_gateway uuid, p_session uuid) RETURNS bigint
 LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
@@ -125,8 +133,8 @@ BEGIN
         AND NOT (s.lease_run = p_run AND s.lease_gateway = p_gateway)
         -- A run of the same id elsewhere keeps its lease whatever its time: by its id alone it would be
         -- both runs'.
-        AND (s.lease_run = p_run OR (p_now < s.lease_until AND s.leased_at <= p_latest))
-        AND (s.lease_gateway = p_gateway OR is_alive(s.lease_gateway))
+        AND (s.lease_run = p_run OR p_now < s.lease_until)
+        AND holds_1(p_gateway, s.lease_gateway, s.leased_at, p_latest)
     THEN
         o_start := 'busy';
         RETURN;

@@ -105,8 +105,7 @@ BEGIN
         WHEN s.thread_id IS NULL AND p_thread IS NOT NULL THEN 'unknown'
         WHEN s.thread_id IS DISTINCT FROM p_thread THEN 'bound'
         WHEN s.thread_id IS NULL AND s.lease_run IS NOT NULL AND p_now < s.lease_until
-            AND s.leased_at <= p_latest
-            AND (s.lease_gateway = p_gateway OR is_alive(s.lease_gateway)) THEN 'busy'
+            AND holds_1(p_gateway, s.lease_gateway, s.leased_at, p_latest) THEN 'busy'
         ELSE 'done'
     END;
     o_thread := s.thread_id;
