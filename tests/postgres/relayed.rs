@@ -350,3 +350,29 @@ async fn a_run_whose_answer_is_lost_takes_one_place_at_most() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+// It was bound: who is told that it wasn't would take the thread for lost.
+#[tokio::test]
+async fn a_binding_whose_answer_is_lost_is_done_once() {
+    let far = Far::with(|_| {}).await;
+    let id = far.create("ada").await.unwrap();
+    let (run, start) = far.begin(id).await;
+    assert!(matches!(start, Ok(RunStart::First { .. })), "{start:?}");
+    let admin = far.database.connect().await;
+    let sql = format!("SELECT count(thread_id) FROM {}.session", far.database.schema());
+    far.relay.set(Way::Unanswered);
+    let ada = user("ada");
+    let binding = far.store.bind(id, &ada, run, "thr_1".into(), Timestamp::now());
+    let losing = async {
+        let until = Instant::now() + BOUND;
+        while admin.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < until, "nothing was bound");
+        }
+        far.relay.set(Way::Open);
+        far.relay.cut();
+    };
+    let (bound, ()) = tokio::join!(binding, losing);
+    assert_eq!(bound.unwrap(), Bound::Done);
+    let again = far.store.bind(id, &ada, run, "thr_1".into(), Timestamp::now()).await;
+    assert_eq!(again.unwrap(), Bound::LeaseLost);
+}

@@ -69,7 +69,9 @@ impl Runs for PostgresStore {
             let (id, run) = (uuid(id.as_bytes()), uuid(run.as_bytes()));
             let (user_id, thread) = (user.as_str().as_bytes(), thread_id.as_bytes());
             let now = now.as_microsecond();
-            let values: [&(dyn ToSql + Sync); 6] = [gateway, &id, &user_id, &run, &thread, &now];
+            let values = |again| -> [&(dyn ToSql + Sync); 7] {
+                [gateway, &id, &user_id, &run, &thread, &now, again]
+            };
             let bound = |row: &Row| match get(row, 0)? {
                 "done" => Ok(Bound::Done),
                 "lease_lost" => Ok(Bound::LeaseLost),
@@ -79,7 +81,12 @@ impl Runs for PostgresStore {
                 }
                 _ => Err(malformed("an outcome")),
             };
-            shared.ask("could not bind a session", &lefts, sql, &values, false, bound).await
+            let mut rows = shared.query(&lefts, sql, &values(&false), false).await;
+            if matches!(rows, Err(Failure::Lost(_))) {
+                rows = shared.query(&lefts, sql, &values(&true), false).await;
+            }
+            rows.and_then(|rows| bound(rows::one(&rows)?))
+                .map_err(|failure| Error::store("could not bind a session", failure))
         })
     }
 

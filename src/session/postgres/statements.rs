@@ -63,7 +63,8 @@ statements! {
         "SELECT {s}.settle_1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     begin_run [UUID, UUID, TEXT, BYTEA, TEXT, BYTEA, BYTEA, UUID, INT8, INT8, INT8, INT8, TEXT, INT8, INT8]
         "SELECT * FROM {s}.begin_run_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-    bind [UUID, UUID, BYTEA, UUID, BYTEA, INT8] "SELECT * FROM {s}.bind_1($1, $2, $3, $4, $5, $6)";
+    bind [UUID, UUID, BYTEA, UUID, BYTEA, INT8, BOOL]
+        "SELECT * FROM {s}.bind_1($1, $2, $3, $4, $5, $6, $7)";
     thread_named [UUID, BYTEA, BYTEA, INT8] "SELECT * FROM {s}.reuse_1($1, $2, $3, $4)";
     set_message_count [UUID, UUID, BOOL, INT8, INT8]
         "SELECT {s}.set_message_count_1($1, $2, $3, $4, $5)";

@@ -292,8 +292,10 @@ BEGIN
     SELECT count(*) INTO o_quarantined FROM quarantine;
 END $$;
 
+-- `p_again` says that it may have been done already.
 CREATE FUNCTION bind_1(
     p_gateway uuid, p_id uuid, p_user bytea, p_run uuid, p_thread bytea, p_now bigint,
+    p_again boolean,
     OUT o_bound text, OUT o_session uuid, OUT o_owner bytea, OUT o_quarantined bigint
 ) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -310,6 +312,13 @@ BEGIN
                     bound_at = p_now, lease_run = NULL
                 WHERE id = p_id AND lease_run = p_run AND lease_gateway = p_gateway;
             o_bound := CASE WHEN FOUND THEN 'done' ELSE 'lease_lost' END;
+            -- Nobody else binds a thread at this very moment whose run is in flight here.
+            IF p_again AND NOT FOUND AND EXISTS (SELECT 1 FROM run JOIN session ON id = session_id
+                WHERE id = p_id AND run_id = p_run AND gateway = p_gateway
+                    AND thread_id = p_thread AND bound_at = p_now AND lease_run IS NULL)
+            THEN
+                o_bound := 'done';
+            END IF;
             RETURN;
         EXCEPTION WHEN unique_violation THEN
             -- Another session has it since that was asked.
