@@ -505,3 +505,46 @@ async fn a_run_whose_answer_was_lost_begins_once() {
         assert_eq!(in_flight, 0);
     }
 }
+
+// The number that is adopted is the next one that is given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_adopts_numbers_and_who_takes_the_next_do_not_wait_for_each_other() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    bound(&store, "thr_held").await;
+    let schema = database.schema();
+    let (mut holder, watcher) = (database.connect().await, database.connect().await);
+    let (adopter, maker) = (database.connect().await, database.connect().await);
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute(&format!("SELECT 1 FROM {schema}.session FOR UPDATE")).await.unwrap();
+    let adopt = format!(
+        "SELECT * FROM {schema}.adopt_1(ARRAY['conversation', 'thread'], ARRAY['thr_1', 'thr_held']::bytea[],
+            ARRAY['ada', 'ada']::bytea[], ARRAY[NULL, NULL]::bytea[], ARRAY[0, 0], ARRAY[0, 0],
+            ARRAY[gen_random_uuid(), gen_random_uuid()], ARRAY['1', NULL], ARRAY[1, NULL]::bigint[])"
+    );
+    let make = format!(
+        "SELECT * FROM {schema}.create_session_1(gen_random_uuid(), gen_random_uuid(), 'ada', NULL, NULL,
+            true, 0, NULL, NULL, NULL, NULL)"
+    );
+    let adopting = tokio::spawn(async move { adopter.batch_execute(&adopt).await });
+    waits(&watcher, "adopt_1").await;
+    let making = tokio::spawn(async move { maker.batch_execute(&make).await });
+    waits(&watcher, "create_session_1").await;
+    lock.rollback().await.unwrap();
+    adopting.await.unwrap().unwrap();
+    making.await.unwrap().unwrap();
+    let sql = format!("SELECT count(*) FROM {schema}.session WHERE conversation IN ('1', '2')");
+    assert_eq!(holder.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+/// Waits until a statement waits for a lock.
+async fn waits(client: &tokio_postgres::Client, statement: &str) {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND query LIKE '%.{statement}(%' AND datname = current_database()"
+    );
+    let until = Instant::now() + Duration::from_secs(30);
+    while client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(Instant::now() < until, "{statement} does not wait");
+    }
+}

@@ -220,6 +220,10 @@ DECLARE
 BEGIN
     -- One at a time: what two have in another order they would wait for at each other.
     PERFORM pg_advisory_xact_lock('deleted_adoption'::regclass::oid::bigint);
+    -- Before there is anything that who takes the next number would wait for.
+    IF EXISTS (SELECT 1 FROM unnest(p_numbers) AS number WHERE number IS NOT NULL) THEN
+        PERFORM pg_advisory_xact_lock('conversation_number'::regclass::oid::bigint);
+    END IF;
     FOR e IN
         SELECT * FROM unnest(p_kinds, p_ids, p_users, p_titles, p_created_at, p_updated_at,
             p_sessions, p_conversations, p_numbers) WITH ORDINALITY AS u (kind, id, user_id, title,
@@ -295,7 +299,6 @@ BEGIN
         END;
     END LOOP;
     IF v_last IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock('conversation_number'::regclass::oid::bigint);
         PERFORM setval('conversation_number', least(v_last, 9007199254740991))
             FROM conversation_number WHERE last_value < v_last OR NOT is_called;
     END IF;
