@@ -548,3 +548,31 @@ async fn waits(client: &tokio_postgres::Client, statement: &str) {
         assert!(Instant::now() < until, "{statement} does not wait");
     }
 }
+
+// Whatever the statistics are: one gateway may have all that there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_are_found_by_an_index_alone() {
+    let database = Database::new().await;
+    drop(open(&database).await);
+    let mut client = database.connect().await;
+    let plan = client.transaction().await.unwrap();
+    plan.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        .await
+        .unwrap();
+    let none = "'00000000-0000-0000-0000-000000000000'";
+    for of in [
+        format!("gateway = {none} AND run_id = {none}"),
+        format!("gateway = {none} AND session_id = {none}"),
+        format!("session_id = {none}"),
+        format!("gateway = {none}"),
+    ] {
+        let sql = format!("EXPLAIN SELECT * FROM {}.run WHERE {of}", database.schema());
+        let rows = plan.query(&sql, &[]).await.unwrap();
+        let shown: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let shown = shown.join("\n");
+        assert!(shown.contains("Index Cond") && !shown.contains("Filter"), "{of}: {shown}");
+    }
+    let sql = "SELECT count(*) FROM pg_indexes WHERE tablename = 'run' AND schemaname = $1";
+    let indexes: i64 = plan.query_one(sql, &[&database.schema()]).await.unwrap().get(0);
+    assert_eq!(indexes, 2);
+}

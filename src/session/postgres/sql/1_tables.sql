@@ -53,10 +53,9 @@ CREATE TABLE run (
     gateway uuid NOT NULL,
     session_id uuid NOT NULL,
     begun_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (run_id, gateway)
+    PRIMARY KEY (gateway, run_id)
 );
-CREATE INDEX run_by_session ON run (session_id);
-CREATE INDEX run_by_gateway ON run (gateway);
+CREATE INDEX run_by_session ON run (session_id, gateway);
 
 CREATE TABLE deleted_thread (
     thread_id bytea NOT NULL,
