@@ -102,6 +102,10 @@ async fn a_copy_in_a_database_is_a_store() {
     let locked = store.quarantined(None, 9).await.unwrap();
     assert_eq!(locked, before.quarantined(None, 9).await.unwrap());
     assert_eq!((locked.len(), locked[0].others.len()), (1, 2));
+    // From where the store counts on.
+    let sql = format!("SELECT number FROM {}.quarantine_other ORDER BY 1", database.schema());
+    let rows = database.connect().await.query(&sql, &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>(), [0, 1]);
     assert_eq!(store.signing_key([1; 32]).await.unwrap(), [9; 32]);
     for id in ["cksess_a", "cksess_b"] {
         let (there, here) = (store.client_session(id).await, before.client_session(id).await);

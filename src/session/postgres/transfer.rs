@@ -186,7 +186,8 @@ impl PostgresEnd {
         let number = format!(
             "UPDATE {schema}.quarantine_other AS other SET number = place.number FROM (
                 SELECT thread_id, user_id,
-                    row_number() OVER (PARTITION BY thread_id ORDER BY since, user_id) AS number
+                    row_number() OVER (PARTITION BY thread_id ORDER BY since, user_id) - 1
+                        AS number
                 FROM {schema}.quarantine_other
             ) AS place
             WHERE other.thread_id = place.thread_id AND other.user_id = place.user_id
@@ -269,8 +270,9 @@ fn write_sql(schema: &str, table: &Table) -> String {
         }
         "quarantine_other" => {
             names.push("number");
-            values
-                .push("row_number() OVER (PARTITION BY thread_id ORDER BY since, user_id)".into());
+            values.push(
+                "row_number() OVER (PARTITION BY thread_id ORDER BY since, user_id) - 1".into(),
+            );
         }
         _ => {}
     }
