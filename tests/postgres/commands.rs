@@ -66,6 +66,28 @@ fn grants(schema: &str, role: &str) -> String {
     sql.replace("chatkit_rest", schema).replace("gateway", role)
 }
 
+// As an owner of nothing else is given a schema, who may make none.
+#[tokio::test]
+async fn who_was_given_a_schema_can_do_what_is_printed() {
+    let database = Database::new().await;
+    let (is_done, sql, _) = run(&database, &["migrate", "--print"]);
+    assert!(is_done);
+    let client = database.connect().await;
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    let schema = database.schema();
+    let given = format!(
+        "CREATE ROLE {role}; CREATE SCHEMA IF NOT EXISTS {schema};
+        GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}; SET ROLE {role}"
+    );
+    client.batch_execute(&given).await.unwrap();
+    client.batch_execute(&sql).await.unwrap();
+    client.batch_execute(&format!("RESET ROLE; GRANT {role} TO CURRENT_USER")).await.unwrap();
+    assert!(run(&database, &["migrate"]).1.contains(" already.\n"));
+    let (is_done, sql, _) = run(&database, &["migrate", "--print", "--from", "1"]);
+    assert!(is_done && !sql.contains("CREATE SCHEMA"), "{sql}");
+    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
+
 // No more than the manual says, which a database's administrator gives.
 #[tokio::test]
 async fn a_gateway_needs_the_grants_that_the_manual_has() {

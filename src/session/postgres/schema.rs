@@ -54,12 +54,11 @@ impl PostgresStore {
     /// Writes what each step is in SQL, for whoever may not let a program do it. The name of the schema
     /// is taken as it is, in quotes.
     pub fn migrations(schema: &str) -> Vec<String> {
-        let quoted = quoted(schema);
         let mut version = 0;
         let step = |text| {
             version += 1;
-            let step = step(schema, text, version);
-            format!("BEGIN;\n{}{step}COMMIT;\n", before(&quoted))
+            let make = if version == 1 { make(schema) } else { String::new() };
+            format!("BEGIN;\n{make}{}COMMIT;\n", step(schema, text, version))
         };
         MIGRATIONS.into_iter().map(step).collect()
     }
@@ -125,12 +124,7 @@ async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopp
         return Err(Stopped::Newer(from));
     }
     if from == 0 {
-        // Whoever may not make schemas may have been given one, which `IF NOT EXISTS` is no help with.
-        let make = format!(
-            "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN
-                CREATE SCHEMA \"{schema}\"; END IF; END $$;"
-        );
-        client.batch_execute(&make).await?;
+        client.batch_execute(&make(schema)).await?;
     }
     for (text, version) in MIGRATIONS.into_iter().zip(1..).filter(|(_, version)| *version > from) {
         let step = step(schema, text, version);
@@ -270,9 +264,18 @@ async fn process(client: &Client, before: &str) -> Result<Option<String>, Failur
     Ok(process)
 }
 
-/// What comes before the first step where the schema may not be there.
-fn before(quoted: &str) -> String {
-    format!("CREATE SCHEMA IF NOT EXISTS {quoted};\n")
+/// What comes before the first step: the schema may not be there. Whoever may not make schemas may have
+/// been given one, which `IF NOT EXISTS` is no help with.
+fn make(schema: &str) -> String {
+    let (quoted, name) = (quoted(schema), schema.replace('\'', "''"));
+    format!(
+        "DO $make$ BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = '{name}') THEN
+        CREATE SCHEMA {quoted};
+    END IF;
+END $make$;
+"
+    )
 }
 
 /// Writes a step, to be done in a transaction.
@@ -326,3 +329,4 @@ mod tests {
         assert!(PostgresStore::migrations("a\"b")[0].contains("\"a\"\"b\""));
     }
 }
+            assert_eq!(step.contains("CREATE SCHEMA"), number == 0, "{step}");
