@@ -88,6 +88,23 @@ async fn who_was_given_a_schema_can_do_what_is_printed() {
     client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_schema_of_another_program_is_left_alone() {
+    let database = Database::new().await;
+    let schema = database.schema();
+    for migration in ["version integer, applied_at timestamptz", "number integer", "version text"] {
+        let make = format!(
+            "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema};
+            CREATE TABLE {schema}.migration ({migration});
+            CREATE TABLE {schema}.session (id integer);
+            INSERT INTO {schema}.migration VALUES (4)"
+        );
+        database.connect().await.batch_execute(&make).await.unwrap();
+        let (is_done, _, failed) = run(&database, &["migrate"]);
+        assert!(!is_done && failed.contains("is another program's"), "{migration}: {failed}");
+    }
+}
+
 // No more than the manual says, which a database's administrator gives.
 #[tokio::test]
 async fn a_gateway_needs_the_grants_that_the_manual_has() {

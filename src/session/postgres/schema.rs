@@ -45,7 +45,7 @@ impl PostgresStore {
     /// wait for each other.
     ///
     /// # Errors
-    /// If the database can't be reached, is newer, or refuses.
+    /// If the database can't be reached, is newer or another program's, or refuses.
     pub async fn migrate(options: PostgresOptions) -> Result<Migrated, Error> {
         options.check()?;
         migrate(&Place::new(&options)?, &options).await
@@ -71,28 +71,25 @@ pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<
     };
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
     clock::compare(&client, options).await.map_err(failed)?;
-    let from = look(&client, options).await.map_err(failed)?;
-    if from > VERSION {
-        return Err(newer(options, from));
-    }
+    let from = known(look(&client, options).await.map_err(failed)?, options)?;
     if from == VERSION {
         return Ok(migrated(from));
     }
     let in_time = timeout(STEPS, locked(&client, options)).await;
     let locked = in_time.unwrap_or(Err(Stopped::Failed(Failure::TimedOut)));
-    if let Err(Stopped::Failed(_)) = &locked {
+    if locked.is_err() {
         // What was begun is undone, at the latest when the connection ends.
         let _ = timeout(options.statement_timeout, client.batch_execute("ROLLBACK")).await;
     }
     match locked {
         Ok(from) => Ok(migrated(from)),
-        Err(Stopped::Newer(version)) => Err(newer(options, version)),
+        Err(Stopped::Refused(error)) => Err(error),
         Err(Stopped::Failed(failure)) => Err(failed(failure)),
     }
 }
 
 enum Stopped {
-    Newer(i32),
+    Refused(Error),
     Failed(Failure),
 }
 
@@ -119,10 +116,7 @@ async fn locked(client: &Client, options: &PostgresOptions) -> Result<i32, Stopp
     client.batch_execute(&lock).await.map_err(|error| held(migrating, error.into()))?;
     let version_table = |failure| Stopped::Failed(held("its table migration", failure));
     let from = version(client, schema).await.map_err(version_table)?;
-    if from > VERSION {
-        client.batch_execute("ROLLBACK").await?;
-        return Err(Stopped::Newer(from));
-    }
+    let from = known(from, options).map_err(Stopped::Refused)?;
     if from == 0 {
         client.batch_execute(&make(schema)).await?;
     }
@@ -157,7 +151,10 @@ fn held(lock: &str, failure: Failure) -> Failure {
 }
 
 /// Asks for the version of the schema, as [`version`] does, but not for long.
-pub(super) async fn look(client: &Client, options: &PostgresOptions) -> Result<i32, Failure> {
+pub(super) async fn look(
+    client: &Client,
+    options: &PostgresOptions,
+) -> Result<Option<i32>, Failure> {
     let looking = async {
         client.batch_execute(&begin(options)).await?;
         let version = version(client, &options.schema).await;
@@ -168,22 +165,53 @@ pub(super) async fn look(client: &Client, options: &PostgresOptions) -> Result<i
     timeout(within, looking).await.unwrap_or(Err(Failure::TimedOut))
 }
 
-/// Asks for the version of the schema: 0 if there is none.
-async fn version(client: &Client, schema: &str) -> Result<i32, Failure> {
+/// Asks for the version of the schema: 0 if there is none, and nothing if it is another program's.
+async fn version(client: &Client, schema: &str) -> Result<Option<i32>, Failure> {
     let sql = format!("SELECT max(version) FROM \"{schema}\".migration");
     // Asked for first: a transaction in which a statement failed is of no more use. And of the catalogue
     // itself, because what is remembered of it may be from before the lock.
     let there = format!(
-        "SELECT 1 FROM pg_catalog.pg_class AS c
+        "SELECT a.attname::text FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = '{schema}' AND c.relname = 'migration'"
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+            AND (c.relname, a.attname) IN (('migration', 'version'), ('migration', 'applied_at'),
+                ('session', 'lease_gateway'))
+        WHERE n.nspname = '{schema}' AND (c.relname = 'migration'
+            OR c.relname = 'session' AND a.attname IS NOT NULL)"
     );
-    if client.query_typed(&there, &[]).await?.is_empty() {
-        return Ok(0);
+    let there = client.query_typed(&there, &[]).await?;
+    match there.len() {
+        0 => return Ok(Some(0)),
+        3 => {}
+        _ => return Ok(None),
     }
     let rows = client.query_typed(&sql, &[]).await?;
     let version: Option<Option<i32>> = rows.first().map(|row| row.try_get(0)).transpose()?;
-    Ok(version.flatten().unwrap_or(0))
+    Ok(Some(version.flatten().unwrap_or(0)))
+}
+
+/// Gives the version that was found, if this program can do with it.
+///
+/// # Errors
+/// If the schema is of a newer program, or of another one.
+pub(super) fn known(found: Option<i32>, options: &PostgresOptions) -> Result<i32, Error> {
+    let schema = &options.schema;
+    match found {
+        None => Err(refused(
+            options,
+            &format!(
+                "its schema {schema} is another program's: set store.schema to a name of its own"
+            ),
+        )),
+        Some(version) if version > VERSION => Err(refused(
+            options,
+            &format!(
+                "its schema {schema} has version {version}, which a newer gateway made: this one knows \
+                {VERSION}"
+            ),
+        )),
+        Some(version) => Ok(version),
+    }
 }
 
 /// Checks how much a transaction sees, only where it can't be said for each connection.
@@ -305,12 +333,8 @@ fn migrated(from: i32) -> Migrated {
     Migrated { from: from.unsigned_abs(), to: VERSION.unsigned_abs() }
 }
 
-fn newer(options: &PostgresOptions, version: i32) -> Error {
-    let refusal = format!(
-        "its schema {} has version {version}, which a newer gateway made: this one knows {VERSION}",
-        options.schema
-    );
-    Error::store(format!("could not use the database {}", options.shown()), refusal)
+fn refused(options: &PostgresOptions, why: &str) -> Error {
+    Error::store(format!("could not use the database {}", options.shown()), why)
 }
 
 #[cfg(test)]
@@ -325,8 +349,8 @@ mod tests {
             assert!(step.starts_with("BEGIN;\n") && step.ends_with("COMMIT;\n"), "{step}");
             assert!(step.contains("SET LOCAL search_path TO \"some_where\", pg_temp;"), "{step}");
             assert!(step.contains(&format!("VALUES ({});", number + 1)), "{step}");
+            assert_eq!(step.contains("CREATE SCHEMA"), number == 0, "{step}");
         }
         assert!(PostgresStore::migrations("a\"b")[0].contains("\"a\"\"b\""));
     }
 }
-            assert_eq!(step.contains("CREATE SCHEMA"), number == 0, "{step}");

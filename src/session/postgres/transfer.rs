@@ -67,6 +67,7 @@ impl PostgresEnd {
             None
         };
         let version = schema::look(&reader, options).await.map_err(failed)?;
+        let version = schema::known(version, options)?;
         if version != schema::VERSION {
             let why = format!(
                 "its schema {} has version {version}, and this program knows {}: see chatkit-rest migrate",
