@@ -115,13 +115,27 @@ async fn a_gateway_needs_the_grants_that_the_manual_has() {
     let role = format!("role_{}", uuid::Uuid::new_v4().simple());
     let make = format!("CREATE ROLE {role} LOGIN PASSWORD 'of the test'");
     client.batch_execute(&make).await.unwrap();
-    client.batch_execute(&grants(database.schema(), &role)).await.unwrap();
     let (_, place) = database.url().split_once("://").unwrap();
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     let url = format!("postgres://{role}:of%20the%20test@{place}");
     let mut options = PostgresOptions::parse(&url).unwrap();
     database.schema().clone_into(&mut options.schema);
 
+    // Whoever may only read is told so, and whoever may not give numbers.
+    let schema = database.schema();
+    let some = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    );
+    let less = format!("REVOKE USAGE ON SEQUENCE {schema}.conversation_number FROM {role}");
+    let less = format!("{};{less}", grants(schema, &role));
+    for (grants, lacking) in
+        [(some, "DELETE on attachment"), (less, "lacks USAGE on conversation_number, of")]
+    {
+        client.batch_execute(&grants).await.unwrap();
+        let error = PostgresStore::open(options.clone()).await.unwrap_err().chain();
+        assert!(error.contains(lacking) && error.contains("several machines"), "{error}");
+    }
+    client.batch_execute(&grants(schema, &role)).await.unwrap();
     let database_store = Arc::new(PostgresStore::open(options).await.unwrap());
     let store: Store = Arc::clone(&database_store) as _;
     fill(&store).await;

@@ -25,6 +25,7 @@ mod clients;
 mod clock;
 mod directory;
 mod failure;
+mod grants;
 mod ledger;
 mod link;
 mod options;

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::clock;
 use super::failure::Failure;
+use super::grants;
 use super::link::Place;
 use super::options::PostgresOptions;
 use super::rows;
@@ -15,7 +16,7 @@ use super::store::PostgresStore;
 use crate::error::Error;
 
 /// Entry *n* brings a schema from version *n* to version *n + 1*; a released entry never changes.
-const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("sql/1_tables.sql"),
     include_str!("sql/2_runs.sql"),
     include_str!("sql/3_sessions.sql"),
@@ -45,7 +46,8 @@ impl PostgresStore {
     /// wait for each other.
     ///
     /// # Errors
-    /// If the database can't be reached, is newer or another program's, or refuses.
+    /// If the database can't be reached, is newer or another program's, or refuses; or if its schema is of
+    /// this version, and its user may not do there what a gateway does.
     pub async fn migrate(options: PostgresOptions) -> Result<Migrated, Error> {
         options.check()?;
         migrate(&Place::new(&options)?, &options).await
@@ -73,6 +75,10 @@ pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<
     clock::compare(&client, options).await.map_err(failed)?;
     let from = known(look(&client, options).await.map_err(failed)?, options)?;
     if from == VERSION {
+        if let Some(lacking) = grants::lacking(&client, &options.schema).await.map_err(failed)? {
+            let why = format!("{lacking}: see the manual's chapter on several machines");
+            return Err(refused(options, &why));
+        }
         return Ok(migrated(from));
     }
     let in_time = timeout(STEPS, locked(&client, options)).await;
