@@ -44,7 +44,8 @@ impl PostgresOptions {
     /// Of its parameters `sslmode` may be `disable`; `prefer`, which does without TLS if the server has
     /// none; or `require`, `verify-ca` or `verify-full`. Where TLS is used, the certificate is always
     /// verified, and so is the host's name, whichever of them is said. `channel_binding=require` is done
-    /// as it says.
+    /// as it says. Several hosts are tried in their order, within one
+    /// [`connect_timeout`](Self::connect_timeout): one that accepts and says nothing takes all of it.
     ///
     /// # Errors
     /// If it is no such URL. The error doesn't show it.
