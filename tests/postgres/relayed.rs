@@ -188,18 +188,26 @@ async fn a_call_that_is_tried_again_has_no_more_time() {
         options.statement_timeout = Duration::from_secs(1);
     })
     .await;
-    let mut admin = far.database.connect().await;
-    let lock = admin.transaction().await.unwrap();
-    let table = format!("LOCK TABLE {}.session", far.database.schema());
-    lock.batch_execute(&table).await.unwrap();
+    let id = far.create("ada").await.unwrap();
+    let (mut holder, admin) = (far.database.connect().await, far.database.connect().await);
+    let lock = holder.transaction().await.unwrap();
+    let row = format!("SELECT 1 FROM {}.session FOR UPDATE", far.database.schema());
+    lock.batch_execute(&row).await.unwrap();
     far.relay.refuse().await;
     far.relay.accept(Duration::from_secs(5));
     let cut = async {
-        far.database.waits_for_lock(&lock).await;
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND query LIKE '%set_message_count%'
+            AND datname = current_database()";
+        let until = Instant::now() + BOUND;
+        while admin.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            assert!(Instant::now() < until, "nobody waits");
+        }
         far.relay.set(Way::Stalled);
         far.relay.cut();
     };
-    let (why, ()) = tokio::join!(fails(far.list("ada")), cut);
+    let counted = far.store.set_message_count(id, MessageCount::Known(0), 1);
+    let (why, ()) = tokio::join!(fails(counted), cut);
     assert!(why.contains("could not connect"), "{why}");
     lock.rollback().await.unwrap();
 }
