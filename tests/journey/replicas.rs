@@ -73,10 +73,10 @@ async fn a_thread_that_is_anothers_now_is_nobody_elses_anywhere() {
 fn remaining(reply: &Reply) -> usize {
     assert_eq!(reply.field("ratelimit-policy"), Some("\"user\";q=30;w=60"));
     let field = reply.field("ratelimit").unwrap();
-    let rest = field.strip_prefix("\"user\";r=").unwrap();
-    let (remaining, reset) = rest.split_once(";t=").unwrap();
-    assert_eq!(reset, "60");
-    remaining.parse().unwrap()
+    let numbers = field.strip_prefix("\"user\";r=").unwrap();
+    let (left, full_in) = numbers.split_once(";t=").unwrap();
+    assert_eq!(full_in, "60");
+    left.parse().unwrap()
 }
 
 #[tokio::test]
