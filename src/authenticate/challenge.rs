@@ -28,6 +28,8 @@ pub(super) enum Unauthenticated {
     NoToken,
     /// The token isn't where or as it has to be, by a common mistake.
     Slip(Slip),
+    /// The same where no key is one, of which the log is to tell.
+    SlipWithoutKeys(Slip),
     /// The token is not the secret that callers share.
     WrongSecret,
 }
@@ -60,7 +62,8 @@ impl From<Unauthenticated> for Rejection {
                 "Exactly one bearer token is expected.",
                 cause,
             ),
-            Unauthenticated::Slip(slip) => return of_slip(slip),
+            Unauthenticated::Slip(slip) => return of_slip(slip, slip.cause()),
+            Unauthenticated::SlipWithoutKeys(slip) => return of_slip(slip, NO_KEYS),
             Unauthenticated::EmptyBearer => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
                  error_description=\"There is no token after Bearer.\"",
@@ -71,7 +74,7 @@ impl From<Unauthenticated> for Rejection {
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The API key is not valid.\"",
                 "Incorrect API key provided.",
-                if any { "the key is none of openai.api_keys" } else { "openai.api_keys is empty" },
+                if any { "the key is none of openai.api_keys" } else { NO_KEYS },
             ),
             Unauthenticated::InvalidToken(invalid @ InvalidToken::Expired) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
@@ -118,7 +121,9 @@ impl From<Unauthenticated> for Rejection {
     }
 }
 
-fn of_slip(slip: Slip) -> Rejection {
+const NO_KEYS: &str = "openai.api_keys is empty";
+
+fn of_slip(slip: Slip, cause: &'static str) -> Rejection {
     let message = slip.message();
     let challenge = slip.error().and_then(|error| {
         let description = format!(
@@ -130,7 +135,7 @@ fn of_slip(slip: Slip) -> Rejection {
         challenge.unwrap_or_else(|| HeaderValue::from_static("Bearer realm=\"chatkit-rest\""));
     Rejection::new(Code::Unauthorized)
         .message(message)
-        .because(slip.cause())
+        .because(cause)
         .header(WWW_AUTHENTICATE, challenge)
 }
 
@@ -165,8 +170,9 @@ mod tests {
                 Slip::Quoted => U::Slip(Slip::SecretForKey),
                 Slip::SecretForKey => U::Slip(Slip::TokenForKey),
                 Slip::TokenForKey => U::Slip(Slip::Unset),
-                Slip::Unset => U::InvalidToken(T::AlgorithmNotAllowed),
+                Slip::Unset => U::SlipWithoutKeys(Slip::Unset),
             },
+            U::SlipWithoutKeys(_) => U::InvalidToken(T::AlgorithmNotAllowed),
             U::InvalidToken(invalid) => U::InvalidToken(match invalid {
                 T::AlgorithmNotAllowed => T::Audience,
                 T::Audience => T::BringsItsOwnKey,

@@ -129,7 +129,7 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
             })
         }
         Unauthenticated::WrongSecret => of_token().is_some_and(is_unset).then_some(Slip::Unset),
-        Unauthenticated::InvalidKey { any: true } => of_token().and_then(|key| match key {
+        Unauthenticated::InvalidKey { .. } => of_token().and_then(|key| match key {
             key if is_unset(key) => Some(Slip::Unset),
             key if is_secret(key) => Some(Slip::SecretForKey),
             key if is_jwt(key) => Some(Slip::TokenForKey),
@@ -140,11 +140,16 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
         | Unauthenticated::ForeignOrigin
         | Unauthenticated::ForeignPage
         // There is no key that would be right.
-        | Unauthenticated::InvalidKey { any: false }
         | Unauthenticated::InvalidToken(_)
-        | Unauthenticated::Slip(_) => None,
+        | Unauthenticated::Slip(_)
+        | Unauthenticated::SlipWithoutKeys(_) => None,
     };
-    slip.map_or(fault, Unauthenticated::Slip)
+    let Some(slip) = slip else { return fault };
+    if matches!(fault, Unauthenticated::InvalidKey { any: false }) {
+        Unauthenticated::SlipWithoutKeys(slip)
+    } else {
+        Unauthenticated::Slip(slip)
+    }
 }
 
 /// Where other APIs have what `Authorization` has here.

@@ -167,8 +167,10 @@ async fn where_there_are_no_keys_the_log_says_so() {
     for value in [&*token, "Bearer ek_0planted", "Bearer undefined", "Bearer sk-0planted"] {
         let mut sent = request(&[("authorization", value)]);
         sent.extensions_mut().insert(Surface::OpenAi);
-        let (status, _, _, cause) = told(&layer(), sent).await;
+        let (status, _, message, cause) = told(&layer(), sent).await;
         assert_eq!((status, &*cause), (401, "openai.api_keys is empty"), "{value}");
+        let is_slip = value != "Bearer sk-0planted";
+        assert_eq!(message != "Incorrect API key provided.", is_slip, "{value}: {message}");
     }
 }
 
