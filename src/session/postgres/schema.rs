@@ -13,7 +13,7 @@ use super::link::Place;
 use super::options::PostgresOptions;
 use super::rows;
 use super::store::PostgresStore;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 
 /// Entry *n* brings a schema from version *n* to version *n + 1*; a released entry never changes.
 pub(super) const MIGRATIONS: [&str; 4] = [
@@ -77,7 +77,7 @@ pub(super) async fn migrate(place: &Place, options: &PostgresOptions) -> Result<
     if from == VERSION {
         if let Some(lacking) = grants::lacking(&client, &options.schema).await.map_err(failed)? {
             let why = format!("{lacking}: see the manual's chapter on several machines");
-            return Err(refused(options, &why));
+            return Err(refused(options, why));
         }
         return Ok(migrated(from));
     }
@@ -205,13 +205,13 @@ pub(super) fn known(found: Option<i32>, options: &PostgresOptions) -> Result<i32
     match found {
         None => Err(refused(
             options,
-            &format!(
+            format!(
                 "its schema {schema} is another program's: set store.schema to a name of its own"
             ),
         )),
         Some(version) if version > VERSION => Err(refused(
             options,
-            &format!(
+            format!(
                 "its schema {schema} has version {version}, which a newer gateway made: this one knows \
                 {VERSION}"
             ),
@@ -228,15 +228,14 @@ pub(super) async fn ask_for_isolation(
     place: &Place,
     options: &PostgresOptions,
 ) -> Result<(), Error> {
-    let context = || format!("could not use the database {}", options.shown());
-    let failed = |failure| Error::store(context(), failure);
+    let failed = |failure| refused(options, failure);
     let client = place.connect(options.connect_timeout).await.map_err(failed)?;
     let sql = "SELECT current_setting('transaction_isolation')";
     let asked = timeout(options.statement_timeout, client.query_typed(sql, &[])).await;
     let rows = asked.map_err(|_| failed(Failure::TimedOut))?;
     let rows = rows.map_err(|error| failed(error.into()))?;
     let isolation = rows::one(&rows).and_then(|row| rows::get(row, 0)).map_err(failed)?;
-    check_isolation(isolation).map_err(|why| Error::store(context(), why))
+    check_isolation(isolation).map_err(|why| refused(options, why))
 }
 
 /// Checks that a transaction sees what others have committed since it began, which the functions go by.
@@ -262,8 +261,7 @@ pub(super) async fn check_connection(
     place: &Place,
     options: &PostgresOptions,
 ) -> Result<(), Error> {
-    let failed =
-        |failure| Error::store(format!("could not use the database {}", options.shown()), failure);
+    let failed = |failure: Failure| refused(options, failure);
     let one = place.connect(options.connect_timeout).await.map_err(failed)?;
     let other = place.connect(options.connect_timeout).await.map_err(failed)?;
     let checking = async {
@@ -285,7 +283,7 @@ pub(super) async fn check_connection(
         return Ok(());
     }
     let why = "a pooler in transaction mode stands before it: set store.pooler";
-    Err(Error::store(format!("could not use the database {}", options.shown()), why))
+    Err(refused(options, why))
 }
 
 /// Asks which process of the database a connection has, behind what comes before in the same flight.
@@ -339,7 +337,8 @@ fn migrated(from: i32) -> Migrated {
     Migrated { from: from.unsigned_abs(), to: VERSION.unsigned_abs() }
 }
 
-fn refused(options: &PostgresOptions, why: &str) -> Error {
+/// Says why the database can't be used.
+pub(super) fn refused(options: &PostgresOptions, why: impl Into<BoxError>) -> Error {
     Error::store(format!("could not use the database {}", options.shown()), why)
 }
 

@@ -56,7 +56,7 @@ impl PostgresEnd {
     async fn new(options: &PostgresOptions, is_target: bool) -> Result<Self, Error> {
         options.check()?;
         let shown = options.shown();
-        let failed = |failure| Error::store(format!("could not use the database {shown}"), failure);
+        let failed = |failure: Failure| schema::refused(options, failure);
         let mut place = Place::new(options)?;
         let gateways = place.config.get_application_name().map(str::to_owned);
         place.config.application_name("chatkit-rest store copy");
@@ -74,7 +74,7 @@ impl PostgresEnd {
                 options.schema,
                 schema::VERSION
             );
-            return Err(Error::store(format!("could not use the database {shown}"), why));
+            return Err(schema::refused(options, why));
         }
         let end = Self {
             reader,
