@@ -69,6 +69,11 @@ async fn a_thread_that_is_anothers_now_is_nobody_elses_anywhere() {
     }
 }
 
+/// Lets each user make 30 requests a minute over all gateways on a store.
+fn thirty_shared(store: &str) -> [(&'static str, &str); 3] {
+    [("store.url", store), ("limits.shared", "true"), ("limits.requests_per_minute", "30")]
+}
+
 /// Gives the requests that are left, as the header fields say.
 fn remaining(reply: &Reply) -> usize {
     assert_eq!(reply.field("ratelimit-policy"), Some("\"user\";q=30;w=60"));
@@ -82,11 +87,8 @@ fn remaining(reply: &Reply) -> usize {
 #[tokio::test]
 async fn a_users_requests_are_counted_over_both() {
     let folder = Folder::new();
-    let settings = [
-        ("store.url", &*folder.store()),
-        ("limits.shared", "true"),
-        ("limits.requests_per_minute", "30"),
-    ];
+    let store = folder.store();
+    let settings = thirty_shared(&store);
     let upstream = Upstream::bind().await;
     let mut gateways = Vec::new();
     for _ in 0..2 {
@@ -126,11 +128,8 @@ async fn a_users_requests_are_counted_over_both() {
 #[tokio::test]
 async fn a_gateway_that_is_stopped_leaves_what_it_did_not_use_to_the_next() {
     let folder = Folder::new();
-    let settings = [
-        ("store.url", &*folder.store()),
-        ("limits.shared", "true"),
-        ("limits.requests_per_minute", "30"),
-    ];
+    let store = folder.store();
+    let settings = thirty_shared(&store);
     let upstream = Upstream::bind().await;
     for used in 1..=15 {
         let mut gateway = Gateway::with(&upstream, &settings).await;
