@@ -69,7 +69,7 @@ mod tests {
     use crate::operation::extra::{ACTED, RUN, check_extra};
 
     fn refused(request: &Value, known: &Known) -> Option<String> {
-        check_extra(request, known).err().map(|report| format!("{report:?}"))
+        check_extra(request, known, &[]).err().map(|report| format!("{report:?}"))
     }
 
     #[test]

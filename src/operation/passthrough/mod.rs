@@ -137,10 +137,15 @@ impl Operation for Passthrough {
             if let Some(shape) = shape::other(kind, parsed.value.get("params").unwrap_or(&null)) {
                 parsed = json::read(read.body(), max, shape)?;
             }
-            check_extra(&parsed.value, known::of(kind))?;
         }
         let params = parsed.value.get("params").unwrap_or(&null);
+        let thread_id = string_at(params, "thread_id");
         let attachments = attachments_of(kind, params)?;
+        if let Some(kind) = kind {
+            // They are checked whatever the type makes of them.
+            let checked: Vec<_> = thread_id.iter().chain(&attachments).map(|id| &**id).collect();
+            check_extra(&parsed.value, known::of(kind), &checked)?;
+        }
         if matches!(kind, Some(RequestType::ThreadsCreate | RequestType::ThreadsAddUserMessage)) {
             check_message(read, params, &parsed)?;
         }
@@ -149,14 +154,7 @@ impl Operation for Passthrough {
             Some(RequestType::ItemsList) if page.is_too_much() => page.bounded(read.body())?,
             _ => read.body().clone(),
         };
-        Ok(Call {
-            kind,
-            body,
-            thread_id: string_at(params, "thread_id"),
-            attachments,
-            title: string_at(params, "title"),
-            page,
-        })
+        Ok(Call { kind, body, thread_id, attachments, title: string_at(params, "title"), page })
     }
 
     async fn admit(desk: &Desk, principal: &Principal, call: &Call) -> Result<Grant, Rejection> {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::known;
-use crate::operation::extra::Known;
+use crate::operation::extra::{Known, is_but_for_case};
 use crate::protocol::RequestType;
 use crate::validate::Report;
 
@@ -37,19 +37,10 @@ fn check_names(pointer: &str, place: &Value, known: [Names; 2]) -> Result<(), Re
         if known().any(|known| known == name) {
             continue;
         }
-        if let Some(known) = known().find(|known| is_same(name, known)) {
+        if let Some(known) = known().find(|known| is_but_for_case(name, known)) {
             let message = format!("must be written {known}");
             return Err(Report::one(format!("{pointer}/{name}"), message));
         }
     }
     Ok(())
-}
-
-/// Tells whether a name is this one, which is ASCII in lower case, but for the case of its letters.
-/// Some that are not ASCII are others' upper or lower case: `\u{17f}` is an `s`, `\u{212a}` a `k`.
-fn is_same(name: &str, known: &str) -> bool {
-    if name.is_ascii() {
-        return name.eq_ignore_ascii_case(known);
-    }
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).eq(known.chars())
 }

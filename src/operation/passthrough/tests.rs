@@ -159,3 +159,27 @@ fn a_name_that_differs_by_case_only_is_refused() {
     }
     assert!(request("threads.create", "/params/input", "Content").is_some());
 }
+
+#[test]
+fn an_id_that_the_type_does_not_have_is_one_that_is_checked() {
+    let parse = parser(UnknownRequests::Refuse);
+    for kind in RequestType::ALL {
+        let pointer = |place: &str, id: &str| {
+            let mut request = json!({"type": kind.as_str(), "params": params(kind)});
+            request["params"]["thread_id"] = json!("thr_ada");
+            let member = json!({"x": [{"thread_id": id}]});
+            match place {
+                "" => request["pasams"] = member,
+                _ => request["params"]["x"] = member,
+            }
+            parse(&request.to_string()).err().map(|refusal| format!("{refusal:?}"))
+        };
+        for (place, wanted) in
+            [("", "/pasams/x/0/thread_id"), ("/params", "/params/x/x/0/thread_id")]
+        {
+            let refusal = pointer(place, "thr_bob").unwrap_or_default();
+            assert!(refusal.contains(wanted), "{kind:?} {place}: {refusal}");
+            assert_eq!(pointer(place, "thr_ada"), None, "{kind:?} {place}");
+        }
+    }
+}

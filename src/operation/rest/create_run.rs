@@ -61,7 +61,7 @@ impl Operation for CreateRun {
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let parsed = read.parts(&SHAPE)?;
         check_metadata(&parsed.value)?;
-        check_extra(&parsed.value, &extra::RUN)?;
+        check_extra(&parsed.value, &extra::RUN, &[])?;
         let (message, format) = read_message(read, &parsed)?;
         Ok(Call { path: read.thread_path(), message, format })
     }

@@ -80,7 +80,7 @@ impl Operation for RunAction {
 
     fn parse(read: &Read<'_>) -> Result<Call, Rejection> {
         let parsed = read.parts(&SHAPE)?;
-        check_extra(&parsed.value, &extra::ACTED)?;
+        check_extra(&parsed.value, &extra::ACTED, &[])?;
         let ActionBody { action, item_id, stream } = read.typed()?;
         let way = way_of(read, stream)?;
         let item = item_id.map(String::into_boxed_str);
