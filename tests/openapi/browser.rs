@@ -16,7 +16,7 @@ fn browser(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A demo on a free port. Dropping it kills it.
+/// A demo on a free port, ended with the test.
 struct Demo {
     process: Child,
     /// Kept open: the demo may write until its end.
@@ -47,7 +47,14 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _gone = self.process.kill();
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return;
+        }
+        // Not with -9: then what it keeps would stay.
+        let asked = Command::new("kill").arg(self.process.id().to_string()).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _gone = self.process.kill();
+        }
         let _status = self.process.wait();
     }
 }

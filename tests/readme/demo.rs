@@ -45,8 +45,15 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return;
+        }
+        // Not with -9: then what it keeps would stay.
+        let asked = Command::new("kill").arg(self.process.id().to_string()).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _gone = self.process.kill();
+        }
+        let _status = self.process.wait();
     }
 }
 
