@@ -76,6 +76,13 @@ impl From<Unauthenticated> for Rejection {
                 "Incorrect API key provided.",
                 if any { "the key is none of openai.api_keys" } else { NO_KEYS },
             ),
+            Unauthenticated::InvalidToken(invalid @ InvalidToken::Encrypted) => (
+                "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
+                 error_description=\"The token is encrypted.\"",
+                "The token is encrypted, and can be read by its issuer alone (a JWE, as the session \
+                 cookie of Auth.js is): send a signed access token, or a client secret.",
+                invalid.reason(),
+            ),
             Unauthenticated::InvalidToken(invalid @ InvalidToken::Expired) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
                  error_description=\"The token has expired.\"",
@@ -161,8 +168,10 @@ mod tests {
             U::NoToken => U::WrongSecret,
             U::WrongSecret => U::Slip(Slip::BearerTwice),
             U::Slip(slip) => match slip {
-                Slip::BearerTwice => U::Slip(Slip::KeyForToken),
-                Slip::KeyForToken => U::Slip(Slip::NoScheme),
+                Slip::BearerTwice => U::Slip(Slip::Colon),
+                Slip::Colon => U::Slip(Slip::KeyForToken),
+                Slip::KeyForToken => U::Slip(Slip::NoKey),
+                Slip::NoKey => U::Slip(Slip::NoScheme),
                 Slip::NoScheme => U::Slip(Slip::OtherHeader),
                 Slip::OtherHeader => U::Slip(Slip::Placeholder),
                 Slip::Placeholder => U::Slip(Slip::Query),

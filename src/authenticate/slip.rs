@@ -8,14 +8,19 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use super::InvalidToken;
 use super::challenge::Unauthenticated;
 use super::secret::CLIENT_SECRET_PREFIX;
+use crate::surface::Surface;
 
 /// A mistake, with what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slip {
     /// `Bearer Bearer …`: the word was in the variable already.
     BearerTwice,
+    /// `Bearer: …`: a colon, as after the name of a header.
+    Colon,
     /// An API key, where a user's token is expected.
     KeyForToken,
+    /// There is no key where a service's is expected.
+    NoKey,
     /// There is a token, and no scheme or another before it.
     NoScheme,
     /// It is in another header.
@@ -41,9 +46,17 @@ impl Slip {
             Self::BearerTwice => {
                 "The word Bearer stands twice in Authorization: send it once, before the token."
             }
+            Self::Colon => {
+                "There is a colon after Bearer: send Authorization with that word, a blank, and the \
+                 token."
+            }
             Self::KeyForToken => {
                 "This looks like an API key, and a user's token is expected here: keys are for the \
                  OpenAI-compatible routes."
+            }
+            Self::NoKey => {
+                "A service's API key is required here, not a user's token: send Authorization with \
+                 the word Bearer, a blank, and the key."
             }
             Self::NoScheme => {
                 "There is no Bearer before the token: send Authorization with that word, a blank, \
@@ -80,7 +93,9 @@ impl Slip {
     pub(super) const fn cause(self) -> &'static str {
         match self {
             Self::BearerTwice => "Bearer stands twice in the Authorization header",
+            Self::Colon => "there is a colon after Bearer",
             Self::KeyForToken => "the token looks like an API key",
+            Self::NoKey => "there is no key",
             Self::NoScheme => "there is no Bearer before the token",
             Self::OtherHeader => "the credentials are in another header than Authorization",
             Self::Placeholder => "there is a placeholder in place of the token",
@@ -95,10 +110,13 @@ impl Slip {
     /// Gives the code of RFC 6750 section 3.1; nothing where there is no token where one is looked for.
     pub(super) const fn error(self) -> Option<&'static str> {
         match self {
-            Self::OtherHeader | Self::Query => None,
-            Self::BearerTwice | Self::NoScheme | Self::Placeholder | Self::Quoted | Self::Unset => {
-                Some("invalid_request")
-            }
+            Self::NoKey | Self::OtherHeader | Self::Query => None,
+            Self::BearerTwice
+            | Self::Colon
+            | Self::NoScheme
+            | Self::Placeholder
+            | Self::Quoted
+            | Self::Unset => Some("invalid_request"),
             Self::KeyForToken | Self::SecretForKey | Self::TokenForKey => Some("invalid_token"),
         }
     }
@@ -112,12 +130,17 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
         Unauthenticated::NoToken => {
             if authorization.is_some_and(|value| unquoted(value).is_some_and(has_token)) {
                 Some(Slip::Quoted)
-            } else if authorization.is_some_and(has_token) {
+            } else if authorization.is_some_and(has_colon) {
+                Some(Slip::Colon)
+            } else if authorization.is_some_and(|value| has_token(value) || is_placeholder(value)) {
                 Some(Slip::NoScheme)
             } else if OTHER_HEADERS.iter().any(|name| request.headers().contains_key(*name)) {
                 Some(Slip::OtherHeader)
+            } else if request.uri().query().is_some_and(names_token) {
+                Some(Slip::Query)
             } else {
-                request.uri().query().is_some_and(names_token).then_some(Slip::Query)
+                let of_services = Surface::of_extensions(request.extensions()) == Surface::OpenAi;
+                of_services.then_some(Slip::NoKey)
             }
         }
         Unauthenticated::InvalidRequest(_) => of_token().and_then(malformed),
@@ -125,15 +148,18 @@ pub(super) fn explained<B>(fault: Unauthenticated, request: &Request<B>) -> Unau
             of_token().and_then(|token| match token {
                 token if is_unset(token) => Some(Slip::Unset),
                 token if is_key(token) => Some(Slip::KeyForToken),
-                _ => None,
+                token => is_placeholder(token).then_some(Slip::Placeholder),
             })
         }
-        Unauthenticated::WrongSecret => of_token().is_some_and(is_unset).then_some(Slip::Unset),
+        Unauthenticated::WrongSecret => of_token().and_then(|secret| match secret {
+            secret if is_unset(secret) => Some(Slip::Unset),
+            secret => is_placeholder(secret).then_some(Slip::Placeholder),
+        }),
         Unauthenticated::InvalidKey { .. } => of_token().and_then(|key| match key {
             key if is_unset(key) => Some(Slip::Unset),
             key if is_secret(key) => Some(Slip::SecretForKey),
             key if is_jwt(key) => Some(Slip::TokenForKey),
-            _ => None,
+            key => is_placeholder(key).then_some(Slip::Placeholder),
         }),
         Unauthenticated::EmptyBearer
         | Unauthenticated::ForeignHost
@@ -215,6 +241,38 @@ fn is_unset(token: &[u8]) -> bool {
     [&b"undefined"[..], b"null", b"None", b"nil", b"NaN"].contains(&token)
 }
 
+/// Tells whether what should be the scheme is `Bearer:`.
+fn has_colon(value: &[u8]) -> bool {
+    value.split_at_checked("bearer".len()).is_some_and(|(scheme, rest)| {
+        scheme.eq_ignore_ascii_case(b"bearer") && rest.trim_ascii_start().starts_with(b":")
+    })
+}
+
+/// Tells whether it stands for what was to be put in its place: by the marks around it or before it, or
+/// as the word of a manual, `TOKEN`, `your-access-token`, `xxx`.
+fn is_placeholder(text: &[u8]) -> bool {
+    let has_marks = text.starts_with(b"$")
+        || [(&b"<"[..], &b">"[..]), (b"{", b"}"), (b"%", b"%"), (b"[", b"]")]
+            .into_iter()
+            .any(|(open, close)| text.starts_with(open) && text.ends_with(close));
+    let is_filling = |byte: &u8| b".xX*".contains(byte);
+    let is_word = text.len() <= MAX_WORD
+        && text.split(|byte| b"-_".contains(byte)).all(|word| {
+            let known = |known: &&[u8]| word.eq_ignore_ascii_case(known);
+            WORDS.iter().any(known)
+        });
+    has_marks || is_word || (text.len() >= 3 && text.iter().all(is_filling))
+}
+
+/// The longest text that may be a word of a manual.
+const MAX_WORD: usize = 40;
+
+/// What such words are made of, one or several with dashes between.
+const WORDS: [&[u8]; 15] = [
+    b"access", b"api", b"auth", b"bearer", b"here", b"id", b"insert", b"jwt", b"key", b"my",
+    b"secret", b"the", b"token", b"user", b"your",
+];
+
 /// Gives the mistake in what is after `Bearer` and is no token.
 fn malformed(token: &[u8]) -> Option<Slip> {
     // As many as the client likes, so that each pair may cost no room on the stack.
@@ -228,14 +286,13 @@ fn malformed_bare(token: &[u8]) -> Option<Slip> {
     if after_bearer(token).is_some() {
         return Some(Slip::BearerTwice);
     }
+    if token.starts_with(b":") {
+        return Some(Slip::Colon);
+    }
     if token == b"[object Object]" || token == b"[object Promise]" {
         return Some(Slip::Unset);
     }
-    let is_placeholder = token.starts_with(b"$")
-        || [(&b"<"[..], &b">"[..]), (b"{", b"}"), (b"%", b"%"), (b"[", b"]")]
-            .into_iter()
-            .any(|(open, close)| token.starts_with(open) && token.ends_with(close));
-    is_placeholder.then_some(Slip::Placeholder)
+    is_placeholder(token).then_some(Slip::Placeholder)
 }
 
 /// Gives what is between quotes, if it is.

@@ -43,6 +43,7 @@ async fn a_common_mistake_is_told_with_what_to_do() {
     const PLACEHOLDER: &str = "After Bearer is a placeholder in place of the token: fill it in";
     const QUOTED: &str = "The token has quotes around it: send it without them.";
     const SCHEME: &str = "There is no Bearer before the token: send Authorization with that word";
+    const COLON: &str = "There is a colon after Bearer: send Authorization with that word, a blank";
     const HEADER: &str = "Credentials are not looked for in that header: send Authorization";
     const UNSET: &str = "After Bearer is the word for a value that is not there";
     let token = sign(&claims());
@@ -61,7 +62,20 @@ async fn a_common_mistake_is_told_with_what_to_do() {
         ("authorization", format!("Bearer '{token}'"), REQUEST, QUOTED),
         ("authorization", format!("\"Bearer {token}\""), REQUEST, QUOTED),
         ("authorization", token.clone(), REQUEST, SCHEME),
-        ("authorization", format!("Bearer: {token}"), REQUEST, SCHEME),
+        ("authorization", "Bearer TOKEN".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer token".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer YOUR_ACCESS_TOKEN".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer your-jwt-here".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer \"JWT\"".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer xxxx".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer ...".into(), REQUEST, PLACEHOLDER),
+        ("authorization", "Bearer $env:TOKEN".into(), REQUEST, PLACEHOLDER),
+        ("authorization", format!("Bearer: {token}"), REQUEST, COLON),
+        ("authorization", format!("bearer : {token}"), REQUEST, COLON),
+        ("authorization", "Bearer:$TOKEN".into(), REQUEST, COLON),
+        ("authorization", "Bearer:".into(), REQUEST, COLON),
+        ("authorization", "$TOKEN".into(), REQUEST, SCHEME),
+        ("authorization", "TOKEN".into(), REQUEST, SCHEME),
         ("authorization", format!("Token {token}"), REQUEST, SCHEME),
         ("authorization", format!("Token token=\"{token}\""), REQUEST, SCHEME),
         ("authorization", "ek_0planted".into(), REQUEST, SCHEME),
@@ -97,6 +111,9 @@ async fn what_is_no_common_mistake_is_told_as_ever() {
         ("Bearer a, Bearer b".to_owned(), TAKES_ONE),
         (format!("Bearer {token}, Bearer {token}"), TAKES_ONE),
         ("Bearer nulls".to_owned(), "The token is not valid."),
+        ("Bearer tokens".to_owned(), "The token is not valid."),
+        ("Bearer TOKEN1".to_owned(), "The token is not valid."),
+        ("Bearer eyJ.eyJ.xxx".to_owned(), "The token is not valid."),
         ("Basic ZXlKOnBsYW50ZWQ=".to_owned(), "A valid bearer token is required."),
         ("Digest username=\"a\", nonce=\"x\"".to_owned(), "A valid bearer token is required."),
     ] {
@@ -149,6 +166,8 @@ async fn a_service_is_told_which_key_it_should_have_shown() {
         ("Bearer ek_0planted".to_owned(), "This looks like the secret of a client session"),
         ("Bearer undefined".to_owned(), "After Bearer is the word for a value that is not there"),
         ("Bearer $OPENAI_API_KEY".to_owned(), "After Bearer is a placeholder"),
+        ("Bearer YOUR_API_KEY".to_owned(), "After Bearer is a placeholder"),
+        ("Basic ZXlKOnBsYW50ZWQ=".to_owned(), "A service's API key is required here"),
         ("sk-0planted".to_owned(), "There is no Bearer before the token"),
         ("Bearer sk-0planted".to_owned(), "Incorrect API key provided."),
     ] {
@@ -181,6 +200,7 @@ async fn a_shared_secret_that_was_not_filled_in_is_told() {
     for (value, begins) in [
         ("Bearer undefined", "After Bearer is the word for a value that is not there"),
         ("Bearer $SECRET", "After Bearer is a placeholder"),
+        ("Bearer SECRET", "After Bearer is a placeholder"),
         ("Bearer 'planted-secret'", "The token has quotes around it"),
         ("Bearer another", "The token is not valid."),
     ] {
