@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -187,8 +187,7 @@ where
         let known = matches!(*request.method(), Method::GET | Method::HEAD);
         let answer = Box::pin(async move {
             if !known {
-                return Rejection::new(Code::MethodNotAllowed)
-                    .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+                return Rejection::of_method(HeaderValue::from_static("GET, HEAD"))
                     .into_response(&style);
             }
             if !ready {

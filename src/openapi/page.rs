@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    self, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    HeaderValue, IF_NONE_MATCH,
+    self, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use super::document::document;
 use super::facts::Facts;
 use super::front::{Front, Listener};
 use crate::error::Error;
-use crate::rejection::{Code, RefusalStyle, Rejection};
+use crate::rejection::{RefusalStyle, Rejection};
 
 const HTML: &str = include_str!("docs.html");
 const STYLE: &str = include_str!("docs.css");
@@ -131,8 +131,7 @@ impl ServedPage {
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let method = request.method();
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Rejection::new(Code::MethodNotAllowed)
-                .header(ALLOW, HeaderValue::from_static("GET, HEAD"))
+            return Rejection::of_method(HeaderValue::from_static("GET, HEAD"))
                 .into_response(&RefusalStyle::of(request));
         }
         let mut response = Response::new(Full::default());

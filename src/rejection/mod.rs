@@ -84,6 +84,18 @@ impl Rejection {
         rejection
     }
 
+    /// Makes the refusal of a method that a path doesn't have; `allow` are those that it has.
+    pub(crate) fn of_method(allow: HeaderValue) -> Self {
+        let rejection = Self::new(Code::MethodNotAllowed);
+        let rejection = match allow.to_str() {
+            Ok(methods) => {
+                rejection.message(format!("This path does not have that method; it has {methods}."))
+            }
+            Err(_) => rejection,
+        };
+        rejection.header(header::ALLOW, allow)
+    }
+
     /// Replaces the client's text. It must not hold what a client or an upstream sent, except
     /// for the message of a ChatKit `custom` error, which its author wrote for the user.
     #[must_use]

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::ALLOW;
 use http::{HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
@@ -76,7 +75,7 @@ impl From<Miss> for Rejection {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::Path => Self::new(Code::NotFound),
-            Miss::Method(allow) => Self::new(Code::MethodNotAllowed).header(ALLOW, allow),
+            Miss::Method(allow) => Self::of_method(allow),
         }
     }
 }
