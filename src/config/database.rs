@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "postgres")]
+use super::hint;
 use super::meaning::Secret;
 use super::shown;
 #[cfg(feature = "postgres")]
@@ -46,6 +48,9 @@ impl DatabaseUrl {
         let url = Self { url: Secret::new(text), shown: shown_of(rest) };
         #[cfg(feature = "postgres")]
         url.options().map_err(|error| {
+            if let Some(why) = nearly_right(rest) {
+                return why;
+            }
             let why = error.chain();
             why.strip_prefix("the URL of the database ").unwrap_or(&why).to_owned()
         })?;
@@ -67,6 +72,52 @@ pub(super) fn is_database(text: &str) -> bool {
 
 fn is_scheme(scheme: &str) -> bool {
     ["postgres", "postgresql"].contains(&scheme)
+}
+
+/// The parameters that a URL may have.
+#[cfg(feature = "postgres")]
+const PARAMETERS: [&str; 20] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+/// What `sslmode` may be.
+#[cfg(feature = "postgres")]
+const SSL_MODES: [&str; 6] = ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"];
+
+/// Names the parameter, or the mode of TLS, that something of a URL is nearly: nothing of what stands
+/// there, which may be a password's end.
+#[cfg(feature = "postgres")]
+fn nearly_right(rest: &str) -> Option<String> {
+    let (_, parameters) = rest.rsplit_once('?')?;
+    parameters.split('&').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        if !PARAMETERS.contains(&name) {
+            let known = hint::nearest(name, PARAMETERS)?;
+            return Some(format!("has a parameter that is nearly {known:?} (write it so)"));
+        }
+        let is_wrong = name == "sslmode" && !SSL_MODES.contains(&value);
+        let mode = hint::nearest(value, SSL_MODES).filter(|_| is_wrong)?;
+        Some(format!("has an sslmode that is nearly {mode:?} (write it so)"))
+    })
 }
 
 /// Gives what of a URL behind its scheme can be no secret. A password that is not percent-encoded may

@@ -9,6 +9,7 @@ use super::auth::{self, AuthConfig};
 use super::embedded;
 use super::error::Note;
 use super::reader::SettingsReader;
+use super::secret;
 use super::settings::Config;
 use super::store::{self, StoreUrl};
 use super::web::{AllowedOrigins, Upstream};
@@ -133,6 +134,10 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     for (key, text) in embedded::notes(config, read) {
         note(key, text);
     }
+    for (unused, used) in secret::PAIRS.iter().filter_map(|pair| out_of_place(read, *pair)) {
+        let used = format!("{used} ({})", read.layers.origin(used));
+        note(unused, format!("is not looked at: {used} stands in its place"));
+    }
     if config.server.public_url.is_some() && config.upstream.url == Upstream::Embedded {
         note("server.public_url", "has no effect on the built-in server".into());
     } else if config.server.public_url.is_some() && !config.upstream.forwarded {
@@ -193,6 +198,20 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
         }
     }
     notes
+}
+
+/// Gives, of a setting and the file that may hold it, the one that is not looked at, and the one that is,
+/// where both say something.
+fn out_of_place(
+    read: &SettingsReader<'_>,
+    (inline, file): (&'static str, &'static str),
+) -> Option<(&'static str, &'static str)> {
+    let says = |name: &str| {
+        read.set_by(name).is_some()
+            && read.layers.top(name).is_some_and(|top| top.value.text() != Some(""))
+    };
+    let in_file = read.layers.rank(file) > read.layers.rank(inline);
+    (says(inline) && says(file)).then_some(if in_file { (inline, file) } else { (file, inline) })
 }
 
 /// Gives the limits of a single body or answer for which there never is room, so that less is

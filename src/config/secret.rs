@@ -7,6 +7,14 @@ use super::key::ValueShape;
 use super::meaning::Secret;
 use super::reader::SettingsReader;
 
+/// The settings of which each may be in a file, and the setting that names that.
+pub(super) const PAIRS: [(&str, &str); 4] = [
+    ("auth.secret", "auth.secret_file"),
+    ("auth.shared_secret", "auth.shared_secret_file"),
+    ("embedded.api_key", "embedded.api_key_file"),
+    ("store.url", "store.url_file"),
+];
+
 /// Gives the secret, from the setting or the file, whichever is of the later layer, and which it
 /// was; empty if neither is set.
 pub(super) fn read(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::database::{self, DatabaseUrl};
+use super::hint;
 use super::reader::SettingsReader;
 use super::secret;
 use super::settings::StoreConfig;
@@ -39,7 +40,14 @@ impl StoreUrl {
             return Err("is in libpq's notation of words (write it as a URL)".into());
         }
         let Some(rest) = text.strip_prefix("sqlite:") else {
-            return Err("names no store".into());
+            let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+            let near = hint::nearest(scheme, ["memory", "postgres", "postgresql", "sqlite"]);
+            return Err(match near {
+                Some(scheme) => {
+                    format!("names no store, but nearly one (write {scheme:?} before the colon)")
+                }
+                None => "names no store".into(),
+            });
         };
         let path = rest.strip_prefix("//").unwrap_or(rest);
         if path.is_empty() {

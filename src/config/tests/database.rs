@@ -50,6 +50,39 @@ fn a_databases_url_may_be_in_a_file() {
 }
 
 #[test]
+fn what_stands_in_a_settings_place_is_noted() {
+    let (url, secret) =
+        (TextFile::new("store-pair", "memory:"), TextFile::new("secret-pair", SECRET));
+    let text = format!("[store]\nurl = \"sqlite:a.db\"\n[auth]\nsecret = \"{SECRET}\"");
+    let sources = || Sources::new().toml("x.toml", text.clone());
+    let noted = |sources: Sources| {
+        let notes = sources.load().unwrap_or_else(|faults| panic!("{faults}")).notes;
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(noted(sources()), [""; 0]);
+    let both = sources().set("test", "store.url_file", url.path()).set(
+        "test",
+        "auth.secret_file",
+        secret.path(),
+    );
+    assert_eq!(
+        noted(both),
+        [
+            "auth.secret (file x.toml, line 4): is not looked at: auth.secret_file (set by test) \
+             stands in its place",
+            "store.url (file x.toml, line 2): is not looked at: store.url_file (set by test) stands \
+             in its place",
+        ]
+    );
+    // The other way round, and one that is nothing.
+    let text = format!("[store]\nurl_file = {:?}\n", url.path());
+    let later = complete().toml("x.toml", text).set("test", "store.url", "memory:");
+    let said = noted(later).join("\n");
+    assert!(said.contains("store.url (set by test) stands in its place"), "{said}");
+    assert_eq!(noted(sources().set("test", "store.url_file", "")), [""; 0]);
+}
+
+#[test]
 fn a_databases_password_is_in_no_list() {
     for (url, shown) in [
         ("postgres://ada:planted@h:5432/d?sslmode=require", "\"postgres://ada@h:5432/d\""),
@@ -59,6 +92,29 @@ fn a_databases_password_is_in_no_list() {
         let setting = loaded.settings.iter().find(|setting| setting.name == "store.url").unwrap();
         assert_eq!(setting.shown, shown);
         assert!(!format!("{loaded:?}").contains("planted"));
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_slip_in_a_databases_url_is_told_with_what_was_meant() {
+    for (url, meant) in [
+        ("postgres://ada:planted@h/d?sslmod=require", "a parameter that is nearly \"sslmode\""),
+        ("postgres://ada:planted@h/d?sslMode=require", "a parameter that is nearly \"sslmode\""),
+        ("postgres://h/d?connect_timeot=3", "a parameter that is nearly \"connect_timeout\""),
+        ("postgres://h/d?chanel_binding=require", "nearly \"channel_binding\""),
+        ("postgres://ada:planted@h/d?sslmode=requir", "an sslmode that is nearly \"require\""),
+        ("postgress://ada:planted@h/d", "nearly one (write \"postgres\" before the colon)"),
+        ("postgre://h/d", "nearly one (write \"postgres\" before the colon)"),
+        ("postgressql://h/d", "nearly one (write \"postgresql\" before the colon)"),
+        ("sqlte:a.db", "nearly one (write \"sqlite\" before the colon)"),
+        ("postgres://ada:planted@h/d?colour=planted", "a parameter or its value is none"),
+        ("mysql://ada:planted@h/d", "names no store;"),
+    ] {
+        let faults = complete().set("test", "store.url", url).load().unwrap_err();
+        let said = faults.to_string();
+        assert!(said.contains(meant), "{url}: {said}");
+        assert!(!said.contains("planted"), "{said}");
     }
 }
 
