@@ -89,7 +89,8 @@ fn listen_failure(address: SocketAddr, error: Error) -> CommandFailure {
         .source()
         .and_then(|cause| cause.downcast_ref::<io::Error>())
         .is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse);
-    if !taken {
+    // The other listener's has no flag.
+    if !taken || !error.to_string().ends_with(&address.to_string()) {
         return CommandFailure::Runtime(error);
     }
     let free = SocketAddr::new(address.ip(), 0);
@@ -105,10 +106,13 @@ mod tests {
     #[test]
     fn an_address_that_is_taken_comes_with_advice() {
         let address = "127.0.0.1:8080".parse().unwrap();
-        let error = Error::io("could not listen", io::ErrorKind::AddrInUse.into());
+        let in_use = |what: &str| Error::io(what.to_owned(), io::ErrorKind::AddrInUse.into());
+        let error = in_use("could not listen on 127.0.0.1:8080");
         let failure = listen_failure(address, error);
         assert_eq!(failure.exit_code(), 1);
         assert!(failure.to_string().contains("`--listen 127.0.0.1:0` takes a free port"));
+        let other = listen_failure(address, in_use("could not listen on 127.0.0.1:9090"));
+        assert!(other.to_string().contains("could not listen on 127.0.0.1:9090"), "{other}");
         let error = Error::io("could not listen", io::ErrorKind::PermissionDenied.into());
         assert!(listen_failure(address, error).to_string().contains("could not listen"));
     }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes};
 use http::Version;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::frames::Frames;
 use super::streams::{BodyPiece, SMALL_BODY_BYTES, StreamState, Streams};
@@ -376,9 +376,24 @@ pub(super) async fn speaks_http2(stream: &mut TcpStream) -> io::Result<(bool, By
 #[cfg(target_os = "linux")]
 const MAX_UNSENT_BYTES: u32 = 64 * 1024;
 
+/// How many connections may wait to be accepted, where the system doesn't allow fewer.
+const BACKLOG: u32 = 65_535;
+
+/// Takes an address, at which nobody can connect until it is [listened](listen) at. Fails where another
+/// program listens.
+pub(super) fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a gateway that has just ended don't keep another from its address. On Windows it
+    // would take the address of one that runs.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 /// Listens, for connections of which little waits in the system.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await?;
+pub(super) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    let listener = socket.listen(BACKLOG)?;
     // Each connection has it from the listener. A system without it is as good as before.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);

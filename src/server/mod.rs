@@ -47,7 +47,7 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -107,12 +107,15 @@ impl Server {
         Rooms::from_config(config, store, HealthLayer::elsewhere()).map(drop)
     }
 
-    /// Opens the store, makes the rooms and listens. The upstream need not be there yet; a database has
+    /// Takes the addresses, opens the store, makes the rooms and listens. The upstream need not be there yet; a database has
     /// to be, within `store.connect_timeout`.
     ///
     /// # Errors
     /// If the store can't be opened, a setting can't be used, or an address is taken.
     pub async fn bind(config: Config) -> Result<Self, Error> {
+        // A store is neither made nor brought to this version for a gateway that nobody can reach.
+        let socket = reserve(config.listen)?;
+        let admin = config.admin.listen.map(reserve).transpose()?;
         let opened = OpenStore::open(&config.store).await?;
         let store = opened.store;
         let upstream = AnyUpstream::new(&config)?;
@@ -132,14 +135,14 @@ impl Server {
         };
         let on_main = (on_main, config.docs_layer_of_server()?);
         let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
-        let listener = listen(config.listen).await?;
+        let listener = listen(socket, config.listen)?;
+        let admin = match (admin, config.admin.listen) {
+            (Some(socket), Some(address)) => Some(listen(socket, address)?),
+            (None, _) | (_, None) => None,
+        };
         let address = listener
             .local_addr()
             .map_err(|error| Error::io("could not read the listener's address", error))?;
-        let admin = match config.admin.listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
         let limits = Limits {
             timeouts: ConnectionTimeouts {
                 header_timeout: config.server.header_timeout,
@@ -274,10 +277,16 @@ async fn nothing_else(request: Request<Incoming>) -> Result<Response<Full<Bytes>
     Ok(refusal.into_response(&RefusalStyle::of(&request)))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    io::listen(address)
-        .await
-        .map_err(|error| Error::io(format!("could not listen on {address}"), error))
+fn reserve(address: SocketAddr) -> Result<TcpSocket, Error> {
+    io::reserve(address).map_err(|error| not_listening(address, error))
+}
+
+fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, Error> {
+    io::listen(socket).map_err(|error| not_listening(address, error))
+}
+
+fn not_listening(address: SocketAddr, error: std::io::Error) -> Error {
+    Error::io(format!("could not listen on {address}"), error)
 }
 
 /// A store that is open.
@@ -407,7 +416,8 @@ mod tests {
             write_timeout: second,
             max_header_bytes: 4096,
         };
-        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let here = "127.0.0.1:0".parse().unwrap();
+        let listener = listen(reserve(here).unwrap(), here).unwrap();
         let address = listener.local_addr().unwrap();
         let (draining, _) = watch::channel(false);
         // One place, which each of them must give back.

@@ -91,6 +91,30 @@ fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// The store is of a gateway that could be reached, and may be another's.
+#[test]
+fn an_address_that_is_taken_is_told_before_the_store_is_made() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/taken.db");
+    for listener in ["LISTEN", "ADMIN__LISTEN"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_chatkit-rest"))
+            .args(["serve", "--store", &format!("sqlite:{file}")])
+            .env_clear()
+            .env("CHATKIT_REST__AUTH__SECRET", SECRET)
+            .env("CHATKIT_REST__LISTEN", "127.0.0.1:0")
+            .env(format!("CHATKIT_REST__{listener}"), &address)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&address), "{said}");
+        assert!(said.contains("is taken by another") || listener != "LISTEN", "{said}");
+        assert!(!std::path::Path::new(file).exists(), "{listener}");
+    }
+}
+
 #[test]
 fn the_start_says_what_is_served_and_what_is_wrong_behind_it() {
     let address =
