@@ -193,12 +193,16 @@ impl Explain {
         for (head, body) in &asked {
             let _ = sent(&mut text, &config, head, body);
         }
+        let takes_body = target.as_ref().is_some_and(|it| it.operation().has_body());
         let is_run = target.is_some_and(|target| target.operation().is_run());
         let _ = if asked.is_empty() {
             answered(&mut text, &answer)
         } else {
             what_follows(&mut text, is_run, &answer)
         };
+        if self.data.is_none() && takes_body && asked.is_empty() && is_refusal(answer.status()) {
+            text.push_str("\nIt was explained without a body; -d BODY or -d @FILE gives it one.\n");
+        }
         Ok(text)
     }
 

@@ -20,6 +20,24 @@ fn a_request_is_explained_without_any_setting() {
 }
 
 #[test]
+fn a_body_that_is_missing_is_told_with_how_to_give_it() {
+    const TOLD: &str = "It was explained without a body; -d BODY or -d @FILE gives it one.";
+    for (arguments, is) in [
+        (&["explain", "POST", "/api/chat"][..], true),
+        (&["explain", "PATCH", "/api/v1/chatkit/sessions/{session_id}"], true),
+        (&["explain", "POST", "/api/chat", "-d", "{}"], false),
+        // Those need none.
+        (&["explain", "POST", "/api/v1/chatkit/sessions"], false),
+        (&["explain", "GET", "/api/v1/chatkit/sessions/{session_id}"], false),
+        (&["explain", "GET", "/nowhere"], false),
+    ] {
+        let ran = run(arguments, &[]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert_eq!(ran.out.contains(TOLD), is, "{arguments:?}\n{}", ran.out);
+    }
+}
+
+#[test]
 fn it_goes_by_the_configuration_and_reads_a_body_from_a_file() {
     let settings = File::new("[rest]\nprefix = \"/r\"\n[upstream]\nuser_header = \"x-caller\"\n");
     let body = File::new("{\"type\":\"threads.list\",\"params\":{}}");
