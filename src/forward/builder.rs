@@ -1,9 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use hyper::client::conn::http1;
 
 use super::connect::Connector;
+use super::names::never_fixed;
 use super::pool::Pool;
 use super::service::Shared;
 use super::timeouts::Timeouts;
@@ -16,6 +18,7 @@ use crate::error::Error;
 pub struct HttpUpstreamBuilder {
     url: UpstreamUrl,
     forward_query: bool,
+    headers: Vec<(HeaderName, HeaderValue)>,
     timeouts: Timeouts,
     pool_idle_timeout: Duration,
     max_idle_connections: usize,
@@ -30,6 +33,7 @@ impl HttpUpstreamBuilder {
         Self {
             url,
             forward_query: false,
+            headers: Vec::new(),
             timeouts: Timeouts::default(),
             pool_idle_timeout: Duration::from_secs(4),
             max_idle_connections: 256,
@@ -104,6 +108,22 @@ impl HttpUpstreamBuilder {
         self
     }
 
+    /// Sends a field with every request, such as a key that the server asks its callers for, in the place
+    /// of one of that name that a request has. Its value is marked as sensitive.
+    ///
+    /// # Errors
+    /// If the gateway says something by the field itself, if it belongs to the connection or the body
+    /// (`host`, `content-*`, `te`, …), or if it has a `_`.
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Result<Self, Error> {
+        if let Some(why) = never_fixed(name.as_str()) {
+            return Err(Error::config(format!("the field {name} {why}")));
+        }
+        value.set_sensitive(true);
+        self.headers.retain(|(known, _)| *known != name);
+        self.headers.push((name, value));
+        Ok(self)
+    }
+
     /// Sets the TLS settings for an `https` URL: what is trusted, client certificates. Without, the
     /// operating system's certificates are trusted.
     ///
@@ -144,6 +164,7 @@ impl HttpUpstreamBuilder {
         }
         Ok(HttpUpstream::new(Shared {
             forward_query: self.forward_query,
+            headers: self.headers,
             timeouts: self.timeouts,
             connector,
             http,

@@ -154,6 +154,8 @@ pub(crate) use headers::is_json;
 pub(crate) use headers::listed;
 #[cfg(any(feature = "forward", feature = "operation"))]
 pub use identity::{IdentityHeaders, user_value};
+#[cfg(feature = "config")]
+pub(crate) use names::never_fixed;
 #[cfg(feature = "operation")]
 pub(crate) use names::{dashed, is_order};
 #[cfg(any(feature = "config", feature = "forward", feature = "operation"))]

@@ -49,8 +49,25 @@ pub(super) fn is_replaced(name: &str) -> bool {
     }
 }
 
+/// Tells why the operator can't give a field a fixed value: the gateway says something by it itself, or
+/// it belongs to the connection. `None`: it is free.
+#[cfg(any(feature = "config", feature = "forward"))]
+pub(crate) fn never_fixed(name: &str) -> Option<&'static str> {
+    match name {
+        // Some servers drop such a field, others take `-` and `_` for the same.
+        name if name.contains('_') => Some("has a _, which many servers drop"),
+        "incremental" | "traceparent" | "tracestate" | "x-request-id" => {
+            Some("is the gateway's own to say")
+        }
+        name if name.starts_with("chatkit-gateway-") => Some("is the gateway's own to say"),
+        name if is_replaced(name) => Some("belongs to the connection or the body"),
+        name if is_address(name) => Some("tells where clients reach the gateway"),
+        _ => None,
+    }
+}
+
 /// Fields in which proxies tell of a connection's two ends: never a user.
-#[cfg(any(feature = "forward", feature = "operation"))]
+#[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 pub(super) fn is_address(name: &str) -> bool {
     match name.strip_prefix("x-forwarded-") {
         Some(of) => matches!(of, "for" | "host" | "port" | "prefix" | "proto"),
@@ -146,8 +163,15 @@ const FAMILIES: [&str; 75] = [
 /// whoever lists `*` relies on the upstream for the rest.
 pub(super) fn is_identity(name: &str) -> bool {
     /// As they are: `authorization` has rules of its own, and `x-iv-…` may be anything.
-    const PREFIXES: [&str; 6] =
-        ["authorization-", "iv-", "sm-", "x-original-forwarded-", "x-proxy-", "x-user-"];
+    const PREFIXES: [&str; 7] = [
+        "authorization-",
+        "chatkit-gateway-",
+        "iv-",
+        "sm-",
+        "x-original-forwarded-",
+        "x-proxy-",
+        "x-user-",
+    ];
     let bare = name.strip_prefix("x-").unwrap_or(name);
     match bare {
         "actor" | "admin" | "cert" | "email" | "emails" | "group" | "groups" | "id-token"

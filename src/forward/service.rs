@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Extensions, Request, Response, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -17,7 +17,8 @@ use super::builder::HttpUpstreamBuilder;
 use super::connect::Connector;
 use super::connection::{Connection, OutgoingBody};
 use super::future::ResponseFuture;
-use super::headers::remove_hop_by_hop;
+use super::headers::{remove_hop_by_hop, remove_named};
+use super::names::dashed;
 use super::pool::Pool;
 use super::timeouts::Timeouts;
 use super::{ForwardError, UpstreamUrl};
@@ -39,6 +40,8 @@ pub struct HttpUpstream {
 pub(super) struct Shared {
     pub(super) url: UpstreamUrl,
     pub(super) forward_query: bool,
+    /// What is sent with every request.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) timeouts: Timeouts,
     pub(super) connector: Connector,
     pub(super) http: http1::Builder,
@@ -46,6 +49,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Puts in what is sent with every request, and leaves out what a server could take for it.
+    fn put_in_fixed(&self, headers: &mut HeaderMap) {
+        if self.headers.is_empty() {
+            return;
+        }
+        let fixed =
+            |name: &str| self.headers.iter().any(|(known, _)| dashed(name) == known.as_str());
+        remove_named(headers, fixed);
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
     /// Gives a new connection.
     pub(super) async fn open(&self) -> Result<Box<Connection>, ForwardError> {
         let stream = self.connector.connect().await?;
@@ -110,6 +126,7 @@ impl HttpUpstream {
 
         let headers = &mut parts.headers;
         remove_hop_by_hop(headers);
+        self.shared.put_in_fixed(headers);
         headers.remove(header::EXPECT);
         // Written anew from what the body says of itself, so the two can't differ.
         headers.remove(header::CONTENT_LENGTH);

@@ -59,6 +59,29 @@ async fn a_request_is_readdressed_and_loses_what_belonged_to_its_connection() {
 }
 
 #[tokio::test]
+async fn a_header_of_its_own_is_in_every_request_in_the_place_of_any_that_looks_like_it() {
+    let upstream = Upstream::bind().await;
+    let (name, value) = (HeaderName::from_static("x-api-key"), HeaderValue::from_static("k-2"));
+    let builder = upstream.builder().header(name.clone(), HeaderValue::from_static("k-1"));
+    let client = builder.unwrap().header(name, value).unwrap().build().unwrap();
+    let mut sent = request();
+    for name in ["x-api-key", "x_api_key", "x-api_key"] {
+        sent.headers_mut().append(name, HeaderValue::from_static("mallory"));
+    }
+    let call = call(&client, sent);
+    let received = upstream.accept().await.request().await;
+    assert!(received.head.contains("\r\nx-api-key: k-2\r\n"), "{}", received.head);
+    assert!(!received.head.contains("mallory") && !received.head.contains("k-1"));
+    call.abort();
+
+    for name in ["host", "te", "content-length", "x_api_key", "chatkit-gateway-proof", "proxy-a"] {
+        let value = HeaderValue::from_static("k");
+        let refused = upstream.builder().header(HeaderName::from_static(name), value);
+        assert!(refused.is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_query_is_forwarded_when_asked_for() {
     let upstream = Upstream::bind().await;
     let client = upstream.builder().forward_query(true).build().unwrap();
