@@ -33,7 +33,7 @@
 //! 7. is admitted at the desk of [`session`], which looks up who owns what the request names (403,
 //!    404, 409, 429);
 //! 8. and answers: it asks the server through [`chatkit`],
-//! 9. to which [`forward`] sends that.
+//! 9. to which [`forward`] sends that, with a [`proof`] that the gateway does if it has a key for it.
 //! 10. On the way back [`stream`] holds a run until its status is known (502, 504), watches it, and
 //!     passes it on untouched.
 //!
@@ -194,6 +194,9 @@ pub mod operation;
 
 #[cfg(feature = "operation")]
 pub mod chatkit;
+
+#[cfg(feature = "operation")]
+pub mod proof;
 
 pub mod forward;
 

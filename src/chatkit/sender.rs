@@ -1,6 +1,7 @@
 //! In whose name the upstream is asked.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -11,7 +12,8 @@ use super::settings::ChatKitSettings;
 use super::upstream::{INCREMENTAL, JSON, YES};
 use crate::limit::BufferPermit;
 use crate::principal::UserId;
-use crate::rejection::Rejection;
+use crate::proof::{PROOF, Statement};
+use crate::rejection::{Rejection, X_REQUEST_ID};
 
 /// The caller, as the upstream is told of them.
 ///
@@ -23,6 +25,8 @@ pub(crate) struct Sender {
     /// That of the caller's request.
     head: Arc<Parts>,
     user: UserId,
+    /// What the request is carried out as, for the proof.
+    operation: &'static str,
     keeps_token: bool,
 }
 
@@ -52,9 +56,14 @@ impl ReplyPermit {
 }
 
 impl Sender {
-    /// Makes the sender of the request with this head.
-    pub(crate) fn new(settings: Arc<ChatKitSettings>, head: Arc<Parts>, user: UserId) -> Self {
-        Self { settings, head, user, keeps_token: false }
+    /// Makes the sender of the request with this head, which is carried out as that operation.
+    pub(crate) fn new(
+        settings: Arc<ChatKitSettings>,
+        head: Arc<Parts>,
+        user: UserId,
+        operation: &'static str,
+    ) -> Self {
+        Self { settings, head, user, operation, keeps_token: false }
     }
 
     /// Makes it the same request's sender on behalf of somebody else.
@@ -76,8 +85,8 @@ impl Sender {
         ReplyPermit(self.settings.buffered.as_ref().map(|buffered| buffered.permit(&self.user)))
     }
 
-    /// Gives the fields of a request in JSON.
-    pub(crate) fn headers(&self, accept: HeaderValue) -> HeaderMap {
+    /// Gives the fields of a request whose JSON is `body`.
+    pub(crate) fn headers(&self, accept: HeaderValue, body: &[u8]) -> HeaderMap {
         let mut headers = self.settings.identity.outbound(&self.head.headers, &self.user);
         if self.keeps_token {
             headers.remove(AUTHORIZATION);
@@ -89,6 +98,12 @@ impl Sender {
             headers.insert(INCREMENTAL, YES);
         }
         headers.insert(ACCEPT, accept);
+        if let Some(signer) = &self.settings.proof {
+            let request_id = self.head.headers.get(X_REQUEST_ID);
+            let statement = Statement::new(&self.user, self.operation, body)
+                .with_request_id(request_id.and_then(|id| id.to_str().ok()));
+            headers.insert(PROOF, signer.sign(&statement, SystemTime::now()));
+        }
         headers
     }
 }

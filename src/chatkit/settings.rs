@@ -3,6 +3,7 @@ use jiff::tz::Offset;
 
 use crate::forward::{IdentityHeaders, PublicAddress};
 use crate::limit::BufferedBytes;
+use crate::proof::Signer;
 use crate::stream::HoldPolicy;
 use crate::surface::ACTED;
 
@@ -27,6 +28,9 @@ pub struct ChatKitSettings {
     pub endpoint: Uri,
     /// Which header tells the upstream who is calling, and whether it gets the token too.
     pub identity: IdentityHeaders,
+    /// What signs each request, for an upstream that asks whether it is the gateway that calls; `None`:
+    /// nothing does.
+    pub proof: Option<Signer>,
     /// What it is told of the address at which clients reach the gateway.
     pub public_address: PublicAddress,
     /// The zone of the upstream's times that name none.
@@ -55,6 +59,12 @@ impl ChatKitSettings {
     #[must_use]
     pub fn with_identity(self, identity: IdentityHeaders) -> Self {
         Self { identity, ..self }
+    }
+
+    /// Sends with each request a [proof](crate::proof) that it is the gateway that calls.
+    #[must_use]
+    pub fn with_proof(self, signer: Signer) -> Self {
+        Self { proof: Some(signer), ..self }
     }
 
     /// Sets what it is told of the address at which clients reach the gateway.
@@ -108,12 +118,13 @@ impl ChatKitSettings {
 }
 
 impl Default for ChatKitSettings {
-    /// Sets `/chatkit`, `x-user-id`, no address, UTC, 32 MiB uncounted, 1000 detached tasks, the
+    /// Sets `/chatkit`, `x-user-id`, no proof, no address, UTC, 32 MiB uncounted, 1000 detached tasks, the
     /// default hold, and [`ACTED`].
     fn default() -> Self {
         Self {
             endpoint: Uri::from_static("/chatkit"),
             identity: IdentityHeaders::default(),
+            proof: None,
             public_address: PublicAddress::Untold,
             utc_offset: Offset::UTC,
             max_reply_bytes: 32 * 1024 * 1024,

@@ -162,7 +162,7 @@ impl<S> Upstream<S> {
     pub(crate) fn with(service: S, settings: ChatKitSettings) -> Self {
         let (head, ()) = Request::new(()).into_parts();
         let user = crate::principal::UserId::parse("ada").unwrap();
-        let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user);
+        let sender = Sender::new(settings.into(), std::sync::Arc::new(head), user, "test");
         Self { service, sender, known: KnownTypes::default() }
     }
 }
@@ -180,10 +180,11 @@ where
     ) -> Result<Response<R>, UpstreamFailure> {
         let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
         poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
+        let headers = self.sender.headers(accept, &body);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.sender.settings().endpoint.clone();
-        *request.headers_mut() = self.sender.headers(accept);
+        *request.headers_mut() = headers;
         self.service.call(request).await.map_err(broken)
     }
 

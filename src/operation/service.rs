@@ -141,9 +141,10 @@ impl RoutedRequest {
 
     fn exchange<S>(self, inner: S, known: KnownTypes) -> Exchange<S> {
         let record = self.record().cloned();
-        let Self { rooms, head, principal, .. } = self;
+        let Self { rooms, head, principal, target } = self;
         let settings = Arc::clone(&rooms.settings);
-        let sender = Sender::new(Arc::clone(&settings), head, principal.user_id().clone());
+        let (user, operation) = (principal.user_id().clone(), target.operation().as_str());
+        let sender = Sender::new(Arc::clone(&settings), head, user, operation);
         let upstream = Upstream { service: inner, sender, known };
         Exchange { upstream, settings, detached: rooms.detached.clone(), record }
     }
