@@ -56,6 +56,7 @@ use crate::health::HealthLayer;
 use crate::limit::{InFlightLayer, RateLimitLayer};
 use crate::openapi::DocsLayer;
 use crate::operation::{Name, OperationLayer};
+use crate::proof::KeySetLayer;
 use crate::route::{AimLayer, LookUpLayer, SurfaceLayer};
 use crate::session::SessionStore;
 use crate::telemetry::{Ending, UserLayer};
@@ -69,6 +70,7 @@ pub struct Rooms {
     cors: Option<CorsLayer>,
     health: HealthLayer,
     docs: DocsLayer,
+    key_set: KeySetLayer,
     look_up: LookUpLayer<Name>,
     in_flight: InFlightLayer,
     authenticate: AuthenticateLayer,
@@ -109,6 +111,7 @@ impl Rooms {
             cors: config.cors_layer(),
             health,
             docs,
+            key_set: config.key_set_layer(),
             look_up: config.look_up_layer()?,
             in_flight,
             authenticate: config.authenticate_layer(secrets)?,
@@ -188,6 +191,8 @@ impl Rooms {
             .layer(self.health.clone())
             // Before tokens: who has none yet reads here how to get on.
             .layer(self.docs.clone())
+            // Before tokens: the upstream, which reads it, has none.
+            .layer(self.key_set.clone())
             // Before tokens: what a path can do is asked by who has none yet, and who is at none has
             // the wrong URL, whatever their token.
             .layer(self.look_up.clone())

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::proof::MAX_NAME_CHARS;
 use super::web::TAKEN_HEADERS;
 use crate::authenticate::CLIENT_SECRET_PREFIX;
 use crate::principal::MAX_USER_ID_CHARS;
@@ -60,6 +61,9 @@ const BYTE_ORDER_MARK: &str = r"^\uFEFF";
 
 /// Nothing that could split a header or a line of the log.
 pub(super) const NO_CONTROL: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+
+/// The value of a header that every request has.
+pub(super) const HEADER_VALUE: &str = "^[!-~]([ -~]*[!-~])?$";
 
 /// The SHA-256 of a key, and the beginning of that of an empty one.
 pub(super) const SHA256: (&str, &str) = ("^[0-9A-Fa-f]{64}$", "^[Ee]3[Bb]0[Cc]442");
@@ -139,6 +143,19 @@ pub(super) fn of(name: &str) -> Form {
             let (names, families) = (names.join("|"), families.join("|"));
             Form::of(TOKEN).never(format!(r"\*.|^({names})$|^({families})[-_]"))
         }
+        "upstream.headers" => {
+            let own = ["forwarded", "incremental", "traceparent", "tracestate", "x-request-id"];
+            let names = REPLACED.iter().chain(&own).map(|name| in_any_case(name));
+            let families = REPLACED_FAMILIES.iter().chain(&["chatkit-gateway"]);
+            let families = families.map(|name| in_any_case(name)).collect::<Vec<_>>().join("|");
+            let addresses = ["for", "host", "port", "prefix", "proto"].map(in_any_case).join("|");
+            let names = names.collect::<Vec<_>>().join("|");
+            let forwarded = in_any_case("x-forwarded");
+            Form::of(TOKEN).never(format!("_|^({names}|{forwarded}-({addresses}))$|^({families})-"))
+        }
+        "upstream.proof_secret" => Form::of("^[!-~]{32,}$"),
+        "upstream.proof_issuer" => Form::of(r"^[\s\S]").at_most(MAX_NAME_CHARS),
+        "upstream.proof_audience" => Form::default().at_most(MAX_NAME_CHARS),
         "upstream.utc_offset" => Form::of("^(Z|[+-](0[0-9]|1[0-8]):[0-5][0-9])$"),
         "embedded.api_key" => Form::of("^[!-~]+$"),
         "embedded.model" => Form::of(NO_CONTROL),

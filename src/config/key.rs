@@ -34,6 +34,8 @@ pub(super) enum ValueShape {
     ApiKeys,
     Boolean,
     Choice(&'static [&'static str]),
+    /// Names of headers with values, or files that have them.
+    Headers,
     /// A whole number in this range.
     Count(u64, u64),
     /// A duration in this range.
@@ -67,6 +69,11 @@ impl ValueShape {
                  environment); `chatkit-rest token --service NAME` makes a key and this setting"
                     .into()
             }
+            Self::Headers => {
+                "a list of { name = \"x-api-key\", value_file = \"/run/secrets/key\" }, or with value in \
+                 the place of value_file (NAME@FILE,… or NAME=VALUE,… in the environment)"
+                    .into()
+            }
             Self::Boolean => "true or false".into(),
             Self::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
@@ -93,7 +100,7 @@ impl ValueShape {
             value => value.text(),
         };
         match self {
-            Self::ApiKeys | Self::Secret => false,
+            Self::ApiKeys | Self::Headers | Self::Secret => false,
             Self::KeyFile => text.is_some_and(shown::is_path),
             Self::Place(_) => text.is_some_and(shown::is_place),
             Self::Url(_) => text.is_none_or(shown::is_url),
@@ -219,6 +226,20 @@ pub(super) const KEYS: &[Key] = &[
     key("upstream.forward_headers", DEFAULT_CLIENT_HEADERS,
         ValueShape::List("headers' names such as \"x-tenant\", their beginnings such as \"x-acme-*\", or \"*\""),
         "headers of clients that go to the upstream, in place of the default ones; `*` = all but those that are known to be never a client's to say: no list of the names from which servers take a user is complete, so list what is needed. Others are named in the log once"),
+    key("upstream.headers", "", ValueShape::Headers,
+        "headers that every request to the upstream has, such as a key that it asks for: visible ASCII, in the place of a client's of that name; one newline at a file's end is not part of it"),
+    key("upstream.proof_secret", "", ValueShape::Secret,
+        "secret that signs (HS256) who calls and with what body, in `chatkit-gateway-proof` with every request to the upstream, which has the secret too; at least 32 visible ASCII characters; empty = nothing is signed by it"),
+    key("upstream.proof_secret_file", "", ValueShape::KeyFile,
+        "file with it, in place of `upstream.proof_secret`; one newline at its end is not part of it"),
+    key("upstream.proof_key_file", "", ValueShape::KeyFile,
+        "PEM file with an Ed25519 private key that signs (EdDSA) in place of the secret; its public half is at `/.well-known/jwks.json`"),
+    key("upstream.proof_published_key_file", "", ValueShape::KeyFile,
+        "PEM file with another Ed25519 key, public or private, that is published there too: the next one before it signs, the last one after"),
+    key("upstream.proof_issuer", "chatkit-rest", ValueShape::Text("a text"),
+        "`iss` of what is signed"),
+    key("upstream.proof_audience", "", ValueShape::Text("a text"),
+        "`aud` of what is signed; empty = the origin of `upstream.url`, such as `http://127.0.0.1:8000`"),
     key("upstream.forwarded", "true", ValueShape::Boolean,
         "whether the upstream is told where clients reach the gateway, as `forwarded` and `x-forwarded-host`, `-proto` and `-prefix`"),
     key("upstream.utc_offset", "+00:00", ValueShape::Text("an offset such as \"+05:30\""),

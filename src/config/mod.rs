@@ -57,7 +57,7 @@
 //! - Files are in UTF-8. A byte order mark at their beginning is not part of them.
 //! - Relative paths are relative to the working directory, wherever they are written.
 //! - `auth.secret` and `auth.secret_file` are one setting: the later layer's wins. So are
-//!   `auth.shared_secret`, `embedded.api_key` and `store.url` with theirs.
+//!   `auth.shared_secret`, `embedded.api_key`, `upstream.proof_secret` and `store.url` with theirs.
 //! - This is about the program's settings. A host application that uses the layers needs none of
 //!   it: each room has its own builder.
 //!
@@ -73,10 +73,12 @@ mod embedded;
 mod error;
 mod file;
 mod forms;
+mod headers;
 mod hint;
 mod key;
 mod layers;
 mod meaning;
+mod proof;
 mod reader;
 mod reference;
 #[cfg(feature = "server")]
@@ -100,6 +102,7 @@ pub use auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 pub use database::DatabaseUrl;
 pub use embedded::{EmbeddedConfig, OpenAiResponderConfig, ResponderConfig};
 pub use error::{Fault, Faults, Note, Origin};
+pub use headers::FixedHeader;
 pub use meaning::{ApiKey, LogFormat, LogLevel, Secret, duration};
 pub use reference::reference;
 pub use schema::schema;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::error::{Fault, Origin};
+use super::headers;
 use super::hint;
 use super::key::{self, ValueShape};
 use super::layers::Layers;
@@ -284,19 +285,16 @@ impl SettingsReader<'_> {
 
     pub(super) fn api_keys(&mut self, name: &'static str) -> Option<Vec<ApiKey>> {
         self.each(name, |_, value| {
-            let entries = value.list().ok_or(Refusal::TYPE)?;
-            let mut keys: Vec<ApiKey> = Vec::new();
-            let mut problems = Problems::default();
-            for (index, entry) in entries.iter().enumerate() {
-                match api_key(entry) {
-                    Ok(key) if keys.iter().any(|other| other.name == key.name) => {
-                        problems.add(format!("has two keys named {:?}", key.name));
-                    }
-                    Ok(key) => keys.push(key),
-                    Err(why) => problems.add(format!("has entry {}, which {why}", index + 1)),
-                }
-            }
-            if problems.is_empty() { Ok(keys) } else { Err(problems.into_text().into()) }
+            named(value, usize::MAX, api_key, |key: &ApiKey| format!("keys named {:?}", key.name))
+        })
+    }
+
+    /// Gives headers with where their values are.
+    pub(super) fn headers(&mut self, name: &'static str) -> Option<Vec<headers::Entry>> {
+        self.each(name, |_, value| {
+            let what =
+                |header: &headers::Entry| format!("headers named {:?}", header.name.as_str());
+            named(value, headers::MAX_HEADERS, headers::entry, what)
         })
     }
 
@@ -314,6 +312,31 @@ impl SettingsReader<'_> {
     pub(super) fn set_by(&self, name: &str) -> Option<Origin> {
         Some(self.layers.origin(name)).filter(|origin| *origin != Origin::Default)
     }
+}
+
+/// Gives the entries of a list, none of which is twice the same by what `of` says of it.
+fn named<T>(
+    value: &Value,
+    most: usize,
+    parse: impl Fn(&Value) -> Result<T, String>,
+    of: impl Fn(&T) -> String,
+) -> Result<Vec<T>, Refusal> {
+    let entries = value.list().ok_or(Refusal::TYPE)?;
+    let mut read: Vec<T> = Vec::new();
+    let mut problems = Problems::default();
+    if entries.len() > most {
+        problems.add(format!("has more than {most} entries"));
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        match parse(entry) {
+            Ok(one) if read.iter().any(|other| of(other) == of(&one)) => {
+                problems.add(format!("has two {}", of(&one)));
+            }
+            Ok(one) => read.push(one),
+            Err(why) => problems.add(format!("has entry {}, which {why}", index + 1)),
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(problems.into_text().into()) }
 }
 
 fn api_key(entry: &Value) -> Result<ApiKey, String> {

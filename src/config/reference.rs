@@ -11,7 +11,9 @@ pub fn reference() -> String {
     let mut table = String::from("| setting | default | takes | what for |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match (key.shape, key.default) {
-            (ValueShape::List(_) | ValueShape::ApiKeys, "") => "`[]`".to_owned(),
+            (ValueShape::List(_) | ValueShape::ApiKeys | ValueShape::Headers, "") => {
+                "`[]`".to_owned()
+            }
             (ValueShape::List(_) | ValueShape::Words(_), list) => {
                 format!("`[\"{}\"]`", list.replace(',', "\", \""))
             }
@@ -22,6 +24,9 @@ pub fn reference() -> String {
         };
         let takes = match key.shape {
             ValueShape::ApiKeys => "`[{ name = \"…\", sha256 = \"…\" }]`".to_owned(),
+            ValueShape::Headers => {
+                "`[{ name = \"…\", value_file = \"…\" }]`, or `value`".to_owned()
+            }
             ValueShape::Boolean => "`true`, `false`".into(),
             ValueShape::Choice(words) => {
                 let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();

@@ -19,6 +19,7 @@ use crate::limit::{BufferedBytes, PerUserStreams, RateLimitLayer};
 use crate::openapi::{Callers, DocsLayer, Facts, Listener};
 use crate::operation::{Name, OperationLayer};
 use crate::principal::UserId;
+use crate::proof::KeySetLayer;
 use crate::route::{LookUpLayer, Router, Signposts};
 use crate::session::{ChatSettings, Desk, SessionLimits, SessionStore};
 use crate::stream::HoldPolicy;
@@ -36,6 +37,7 @@ impl Config {
                 }
                 AuthConfig::Jwt(jwt) => Callers::Tokens { cookie: jwt.cookie.clone() },
             },
+            has_key_set: self.key_set_is_published(),
             has_client_secrets: self.openai.enabled && !self.openai.api_keys.is_empty(),
             bodies: self.body_limits(),
             unknown_requests: self.passthrough.unknown,
@@ -60,6 +62,15 @@ impl Config {
             None => DocsLayer::of_listener(Listener::Only(&self.facts())),
             Some(_) => DocsLayer::of_listener(Listener::Main),
         }
+    }
+
+    /// Makes the layer that has the keys by which the upstream verifies who calls.
+    pub(crate) fn key_set_layer(&self) -> KeySetLayer {
+        KeySetLayer::new(self.upstream.proof.as_ref())
+    }
+
+    fn key_set_is_published(&self) -> bool {
+        self.upstream.proof.as_ref().is_some_and(|signer| signer.key_set().is_some())
     }
 
     /// Makes the layer that answers calls from web pages; `None`: there are none.
@@ -197,6 +208,7 @@ impl Config {
         };
         Ok(ChatKitSettings {
             identity,
+            proof: upstream.proof.clone(),
             public_address,
             utc_offset: upstream.utc_offset,
             max_reply_bytes: upstream.max_reply_bytes,

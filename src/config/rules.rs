@@ -1,13 +1,16 @@
 //! What settings of different sections demand of one another.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 
 use super::auth::{self, AuthConfig};
 use super::embedded;
 use super::error::Note;
+use super::headers::{self, FixedHeader};
+use super::proof;
 use super::reader::SettingsReader;
 use super::secret;
 use super::settings::Config;
@@ -71,6 +74,7 @@ pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
         );
         read.refuse("upstream.forward_headers", problem);
     }
+    fixed_headers(config, read);
     let AuthConfig::Jwt(jwt) = &config.auth else { return surfaces(config, read) };
     if jwt.cookie.is_some() && config.cors.allowed_origins == AllowedOrigins::Any {
         read.refuse(
@@ -83,6 +87,28 @@ pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
         );
     }
     surfaces(config, read);
+}
+
+/// Refuses a header that always has one value, and that something else is said in, too.
+fn fixed_headers(config: &Config, read: &mut SettingsReader<'_>) {
+    let upstream = &config.upstream;
+    for FixedHeader { name, .. } in &upstream.headers {
+        let other = if *name == upstream.user_header {
+            "upstream.user_header"
+        } else if *name == AUTHORIZATION && upstream.forward_authorization {
+            "upstream.forward_authorization"
+        } else if upstream.forward_headers.names(name) {
+            "upstream.forward_headers"
+        } else {
+            continue;
+        };
+        let problem = format!(
+            "has {:?}, which is said by {other} ({}) already; expected one of the two",
+            name.as_str(),
+            read.layers.origin(other)
+        );
+        read.refuse(headers::NAME, problem);
+    }
 }
 
 /// Refuses a path that is on two surfaces.
@@ -153,6 +179,9 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
         );
         note("server.public_url", text);
     }
+    for (key, text) in of_trust(config, read) {
+        note(key, text);
+    }
     if let Some(text) = config.store.url.note() {
         note("store.url", text);
     }
@@ -212,6 +241,51 @@ fn out_of_place(
     };
     let in_file = read.layers.rank(file) > read.layers.rank(inline);
     (says(inline) && says(file)).then_some(if in_file { (inline, file) } else { (file, inline) })
+}
+
+/// Gives what is to be said of how the upstream knows who calls.
+fn of_trust(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static str, String)> {
+    let upstream = &config.upstream;
+    let mut notes = Vec::new();
+    let Upstream::Url(url) = &upstream.url else {
+        for key in proof::ALL.into_iter().chain([headers::NAME]).filter(|key| read.differs(key)) {
+            notes.push((key, "has no effect on the built-in server".to_owned()));
+        }
+        return notes;
+    };
+    let has_keys = upstream.proof.as_ref().is_some_and(|signer| signer.key_set().is_some());
+    for key in proof::ALL.into_iter().filter(|key| read.differs(key)) {
+        if upstream.proof.is_none() {
+            let text = "has no effect without upstream.proof_secret or upstream.proof_key_file";
+            notes.push((key, text.to_owned()));
+        } else if key == proof::PUBLISHED && !has_keys {
+            let text = "has no effect: a secret signs, of which nothing is published";
+            notes.push((key, text.to_owned()));
+        }
+    }
+    let host = url.host().unwrap_or_default();
+    let encrypted = url.scheme_str() == Some("https");
+    let secret = !upstream.headers.is_empty() || upstream.forward_authorization;
+    if !upstream.headers.is_empty() && !encrypted && !is_loopback(host) {
+        let text = "go to another machine unencrypted: upstream.url is http";
+        notes.push((headers::NAME, text.to_owned()));
+    }
+    if upstream.proof.is_none() && !secret && !is_loopback(host) {
+        let unread = if encrypted { "" } else { ", and what goes there is not encrypted" };
+        let text = format!(
+            "is another machine, which can't tell the gateway from others that reach it: they are any \
+             user there{unread}. upstream.proof_secret or upstream.proof_key_file proves who calls"
+        );
+        notes.push(("upstream.url", text));
+    }
+    notes
+}
+
+/// Tells whether a URL's host is this machine, as far as its name tells.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Gives the limits of a single body or answer for which there never is room, so that less is

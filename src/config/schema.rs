@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::algorithm;
 use super::forms::{self, Form};
+use super::headers::{MAX_HEADERS, MAX_VALUE_BYTES};
 use super::key::{KEYS, Key, SCHEMA, ValueShape, sections, written};
 
 /// The schema's own language.
@@ -83,6 +84,25 @@ fn takes(key: &Key) -> Map<String, Value> {
                 },
             },
         }),
+        ValueShape::Headers => json!({
+            "type": "array",
+            "maxItems": MAX_HEADERS,
+            "items": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["name"],
+                "oneOf": [{"required": ["value"]}, {"required": ["value_file"]}],
+                "properties": {
+                    "name": text(key, false),
+                    "value": {
+                        "type": "string",
+                        "maxLength": MAX_VALUE_BYTES,
+                        "pattern": forms::HEADER_VALUE,
+                    },
+                    "value_file": {"type": "string", "minLength": 1},
+                },
+            },
+        }),
         ValueShape::Boolean => json!({"type": "boolean"}),
         ValueShape::Choice(words) => json!({"enum": words}),
         ValueShape::Count(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
@@ -143,7 +163,7 @@ fn default(key: &Key) -> Value {
         ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => {
             serde_json::from_str(word).unwrap_or_default()
         }
-        ValueShape::ApiKeys | ValueShape::List(_) | ValueShape::Words(_) => {
+        ValueShape::ApiKeys | ValueShape::Headers | ValueShape::List(_) | ValueShape::Words(_) => {
             word.split(',').filter(|entry| !entry.is_empty()).collect()
         }
         ValueShape::Choice(_)

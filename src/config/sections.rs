@@ -5,7 +5,6 @@
 
 use std::num::NonZeroU32;
 
-use super::address;
 use super::meaning::{self, LogFormat, LogLevel};
 use super::reader::SettingsReader;
 use super::settings::{
@@ -13,6 +12,7 @@ use super::settings::{
     PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StreamConfig, UpstreamConfig,
 };
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
+use super::{address, headers, proof};
 use crate::session::{ConversationIds, UnknownAttachments};
 use crate::surface::InvalidStatus;
 use crate::validate::UnknownRequests;
@@ -59,6 +59,8 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
     let authorization = forward_authorization == Some(true);
     let forward_headers =
         read.list("upstream.forward_headers", |names| web::forward_headers(names, authorization));
+    let headers = headers::read(read);
+    let proof = proof::read(read, url.as_ref());
     let forwarded = read.boolean("upstream.forwarded");
     let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
     Some(UpstreamConfig {
@@ -73,6 +75,8 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
         user_header: user_header?,
         forward_authorization: forward_authorization?,
         forward_headers: forward_headers?,
+        headers: headers?,
+        proof: proof?.into_iter().next(),
         forwarded: forwarded?,
         utc_offset: utc_offset?,
     })

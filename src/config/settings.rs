@@ -10,12 +10,14 @@ use jiff::tz::Offset;
 
 use super::auth::AuthConfig;
 use super::embedded::EmbeddedConfig;
+use super::headers::FixedHeader;
 use super::meaning::{ApiKey, LogFormat, LogLevel};
 use super::store::StoreUrl;
 use super::web::{AllowedOrigins, BasePath, Upstream};
 #[cfg(feature = "postgres")]
 use crate::error::Error;
 use crate::forward::{ClientHeaders, PublicUrl};
+use crate::proof::Signer;
 #[cfg(feature = "postgres")]
 use crate::session::PostgresOptions;
 use crate::session::{ConversationIds, UnknownAttachments};
@@ -147,6 +149,10 @@ pub struct UpstreamConfig {
     pub forward_authorization: bool,
     /// Which headers of clients go to the upstream.
     pub forward_headers: ClientHeaders,
+    /// Headers that every request to it has.
+    pub headers: Vec<FixedHeader>,
+    /// What proves to it that it is the gateway that calls; `None`: nothing does.
+    pub proof: Option<Signer>,
     /// Whether the upstream is told where clients reach the gateway.
     pub forwarded: bool,
     /// Zone of the upstream's times, which name none.

@@ -32,7 +32,9 @@ pub(super) fn told(text: &str, at: usize) -> Option<String> {
         | ValueShape::Switch(_) => {
             format!("{name} is not {}", key.shape.expected())
         }
-        ValueShape::ApiKeys => format!("{name} is not a list: write {leaf} = [{{ … }}]"),
+        ValueShape::ApiKeys | ValueShape::Headers => {
+            format!("{name} is not a list: write {leaf} = [{{ … }}]")
+        }
         ValueShape::List(_) | ValueShape::Words(_) => {
             format!("{name} is not a list: write {leaf} = [{shown}]")
         }

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::facts::Facts;
 use super::operations::SERVICE;
 use super::responses;
+use crate::proof::KEY_SET_PATH;
 use crate::rejection::Code;
 
 /// Lists their paths, and what `GET` does there.
-pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
+pub(super) fn paths(facts: &Facts) -> Vec<(&'static str, Value)> {
     let status = |is: &str| {
         json!({ "application/json": { "schema": {
             "type": "object",
@@ -36,7 +37,7 @@ pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
     if let Some(Value::Object(answers)) = ready.get_mut("responses") {
         answers.insert("503".into(), responses::alone(facts, Code::ServiceUnavailable));
     }
-    [
+    let mut paths = vec![
         (
             "/healthz",
             endpoint(
@@ -68,7 +69,41 @@ pub(super) fn paths(facts: &Facts) -> [(&'static str, Value); 4] {
                 &json!({ "text/html": { "schema": { "type": "string" } } }),
             )),
         ),
-    ]
+    ];
+    if facts.has_key_set {
+        paths.push((KEY_SET_PATH, key_set()));
+    }
+    paths
+}
+
+/// Describes the keys of the gateway's own.
+fn key_set() -> Value {
+    let key = json!({
+        "type": "object",
+        "properties": {
+            "kty": { "const": "OKP" },
+            "crv": { "const": "Ed25519" },
+            "x": { "type": "string" },
+            "kid": { "type": "string" },
+            "alg": { "const": "EdDSA" },
+            "use": { "const": "sig" },
+        },
+        "required": ["kty", "crv", "x", "kid", "alg", "use"],
+        "additionalProperties": false,
+    });
+    endpoint(
+        "jwks",
+        "The gateway's public keys",
+        "By which the chat server verifies the statement in `chatkit-gateway-proof`, that it is this gateway \
+         that calls: a JWK Set (RFC 7517), which may be kept for five minutes.",
+        "The keys, by their thumbprints: the one that signs now, and one that will or did.",
+        &json!({ "application/json": { "schema": {
+            "type": "object",
+            "properties": { "keys": { "type": "array", "minItems": 1, "items": key } },
+            "required": ["keys"],
+            "additionalProperties": false,
+        } } }),
+    )
 }
 
 fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content: &Value) -> Value {

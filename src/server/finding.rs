@@ -1,7 +1,7 @@
 //! What is at `upstream.url`, by one question that does nothing.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
@@ -13,6 +13,7 @@ use tower::Service as _;
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, is_json};
 use crate::media_type;
+use crate::proof::{PROOF, Signer, Statement};
 use crate::rejection::ProxyError;
 use crate::shown::shown;
 
@@ -24,7 +25,10 @@ const QUESTION: &str = r#"{"type":"threads.list","params":{"limit":1}}"#;
 
 /// In whose name it is asked. Always the same, so that a server that keeps a row for everybody whom it
 /// sees keeps one. Without a name, some refuse and some answer for a user of theirs.
-const NOBODY: HeaderValue = HeaderValue::from_static("chatkit-rest-start-up-check");
+const NOBODY: &str = "chatkit-rest-start-up-check";
+
+/// The operation in its proof, which is none of a client's.
+const ASKED_AS: &str = "start_up_check";
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     "chatkit-rest/",
@@ -54,6 +58,8 @@ pub(super) struct Identity {
     pub(super) user_header: HeaderName,
     /// `upstream.forward_authorization`.
     pub(super) forwards_authorization: bool,
+    /// What signs a request.
+    pub(super) proof: Option<Signer>,
 }
 
 /// Asks until there is nothing to do, and logs what changes. What is to be done goes to `advice`, for
@@ -136,7 +142,11 @@ impl Finding {
             headers.insert(CONTENT_TYPE, json.clone());
             headers.insert(ACCEPT, json);
             headers.insert(USER_AGENT, AGENT);
-            headers.insert(&identity.user_header, NOBODY);
+            headers.insert(&identity.user_header, HeaderValue::from_static(NOBODY));
+            if let Some(signer) = &identity.proof {
+                let statement = Statement::of_gateway(NOBODY, ASKED_AS, QUESTION.as_bytes());
+                headers.insert(PROOF, signer.sign(&statement, SystemTime::now()));
+            }
             match upstream.clone().call(request).await {
                 Ok(response) => Self::of(response).await,
                 Err(error) => Self::without_answer(&error),

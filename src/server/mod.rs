@@ -154,6 +154,7 @@ impl Server {
             drain_timeout: config.server.drain_timeout,
         };
         let identity = finding::Identity {
+            proof: config.upstream.proof,
             user_header: config.upstream.user_header,
             forwards_authorization: config.upstream.forward_authorization,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -14,12 +14,14 @@ use tower::Service;
 
 use super::finding::Finding;
 use crate::config::{
-    Config, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
+    Config, FixedHeader, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
 };
 use crate::embedded::openai::{OpenAiResponder, completions_url};
 use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
 use crate::error::Error;
-use crate::forward::{ForwardError, HttpUpstream, ResponseFuture, UpstreamBody, UpstreamUrl};
+use crate::forward::{
+    ForwardError, HttpUpstream, HttpUpstreamBuilder, ResponseFuture, UpstreamBody, UpstreamUrl,
+};
 use crate::health::{NotReached, Probe};
 
 /// Why the built-in server doesn't start.
@@ -39,7 +41,14 @@ impl AnyUpstream {
             Upstream::Url(url) => {
                 let url = UpstreamUrl::parse(&url.to_string())
                     .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
-                http(settings, url).map(Self::Http)
+                let mut builder = http(settings, url);
+                for FixedHeader { name, value } in &settings.headers {
+                    let value = HeaderValue::from_str(value.expose()).map_err(|error| {
+                        Error::config("upstream.headers can't be used").with(error)
+                    })?;
+                    builder = builder.header(name.clone(), value)?;
+                }
+                builder.build().map(Self::Http)
             }
             Upstream::Embedded => {
                 // The built-in server keeps its threads where the sessions are.
@@ -98,8 +107,8 @@ impl AnyUpstream {
     }
 }
 
-/// Gives a server at `url`, and how long to wait for it.
-fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> Result<HttpUpstream, Error> {
+/// Gives what makes a server at `url`, with how long to wait for it.
+fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> HttpUpstreamBuilder {
     HttpUpstream::builder(url)
         .connect_timeout(settings.connect_timeout)
         .first_byte_timeout(settings.first_byte_timeout)
@@ -107,7 +116,6 @@ fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> Result<HttpUpstream, Err
         .json_timeout(settings.json_timeout)
         .pool_idle_timeout(settings.pool_idle_timeout)
         .max_idle_connections(settings.max_idle_connections)
-        .build()
 }
 
 /// Gives the model that answers in the server that is built in.
@@ -117,7 +125,7 @@ fn responder(
 ) -> Result<OpenAiResponder, Error> {
     let url = completions_url(&model.base_url.to_string())
         .map_err(|error| Error::config("embedded.base_url can't be used").with(error))?;
-    let mut responder = OpenAiResponder::new(http(settings, url)?, &*model.model);
+    let mut responder = OpenAiResponder::new(http(settings, url).build()?, &*model.model);
     if let Some(key) = &model.api_key {
         responder = responder
             .with_api_key(key.expose())

@@ -39,6 +39,7 @@ mod logs;
 mod model;
 mod passthrough;
 mod patience;
+mod proof;
 mod quarantine;
 mod replicas;
 mod request_ids;

@@ -10,6 +10,9 @@ use crate::book::{PAGES, blocks};
 /// The key of an issuer that the pages have in a folder of the system's.
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/rsa.public.pem");
 
+/// That of the gateway's own.
+const PROOF_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/ed25519.private.pem");
+
 #[test]
 fn every_file_of_settings_is_taken_without_a_note() {
     let schema = jsonschema::draft202012::new(&schema()).unwrap();
@@ -17,8 +20,9 @@ fn every_file_of_settings_is_taken_without_a_note() {
     for page in PAGES {
         for block in blocks(page.text).into_iter().filter(|block| block.language == "toml") {
             let text = block.code.replace("/etc/chatkit-rest/issuer.pem", KEY);
+            let text = text.replace("/etc/chatkit-rest/proof.pem", PROOF_KEY);
             let mut sources = Sources::new().toml(page.path, &text);
-            if !text.contains("public_key_file") {
+            if !text.contains("\npublic_key_file") && !text.contains("auth.public_key_file") {
                 let secret = "0123456789abcdef0123456789abcdef";
                 sources = sources.environment([("CHATKIT_REST__AUTH__SECRET", secret)]);
             }

@@ -333,6 +333,19 @@ async fn the_headers_are_those_that_are_sent() {
 }
 
 #[tokio::test]
+async fn what_proves_who_calls_is_shown_by_name_alone() {
+    let chat = || request("POST", "/api/chat", Some(r#"{"message":"Hello"}"#));
+    let settings =
+        [("upstream.proof_secret", SECRET), ("upstream.headers", "x-api-key=planted-key")];
+    let text = explained(chat(), &settings).await;
+    for line in ["chatkit-gateway-proof: (signed for each request)", "x-api-key: (hidden)"] {
+        assert!(text.contains(&format!("\n{line}\n")), "{text}");
+    }
+    assert!(!text.contains("planted") && !text.contains("eyJ"), "{text}");
+    assert!(!explained(chat(), &[]).await.contains("proof"));
+}
+
+#[tokio::test]
 async fn without_tokens_the_caller_is_who_everyone_is() {
     let believed = |user: &str| {
         let auth = Sources::new().set("test", "auth.mode", "none");

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chatkit_rest::config::{Config, Upstream};
 use chatkit_rest::forward::UpstreamUrl;
 use chatkit_rest::operation::Name;
+use chatkit_rest::proof::PROOF;
 use chatkit_rest::route::Target;
 use chatkit_rest::surface::Surface;
 use http::header::CONTENT_TYPE;
@@ -125,11 +126,19 @@ pub(super) fn sent(
     };
     writeln!(text, "\nThe ChatKit server would be sent:\n\nPOST {to}")?;
     for (name, value) in &head.headers {
+        // What is shown here is pasted elsewhere: it is a key, and for as long as it lives good for one.
+        if *name == PROOF {
+            writeln!(text, "{name}: (signed for each request)")?;
+            continue;
+        }
         writeln!(text, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
     }
     // Put on where it goes to another machine, in whatever `forward` sends.
     if matches!(config.upstream.url, Upstream::Url(_)) {
         writeln!(text, "accept-encoding: identity")?;
+        for header in &config.upstream.headers {
+            writeln!(text, "{}: (hidden)", header.name)?;
+        }
     }
     writeln!(text, "\n{}", String::from_utf8_lossy(body))
 }

@@ -21,6 +21,8 @@ const UNTOLD: &[(&str, &str, &str)] = &[
     ("openai.api_keys", "has two keys named", "a schema compares whole entries, not their names"),
     ("upstream.forward_headers", "tells servers who is calling", "the names are hundreds, and grow with the proxies that are known"),
     ("upstream.forward_headers", "is passed on by upstream.forward_authorization", "depends on that setting"),
+    ("upstream.headers", "has two headers named", "a schema compares whole entries, not their names"),
+    ("upstream.headers", "is said by upstream.", "depends on those settings"),
     ("upstream.url", "is the gateway's own address", "depends on `listen`"),
     ("store.url", "asks for channel_binding=require", "depends on another of its parameters"),
     ("store.url", "names a file of Windows", "on Windows it is one"),
@@ -135,7 +137,10 @@ fn of_setting(name: &str) -> Vec<&'static str> {
         "embedded.api_key_file"
         | "auth.secret_file"
         | "auth.shared_secret_file"
-        | "auth.public_key_file" => vec!["/nowhere/x"],
+        | "auth.public_key_file"
+        | "upstream.proof_key_file"
+        | "upstream.proof_published_key_file"
+        | "upstream.proof_secret_file" => vec!["/nowhere/x"],
         "auth.jwks_url" => vec!["https://issuer.example/"],
         _ => vec![],
     }
@@ -243,6 +248,58 @@ fn values(name: &str, shape: ValueShape) -> Vec<Value> {
                 json!([{"name": 7, "sha256": hex}]),
                 json!(["a"]),
             ]);
+        }
+        ValueShape::Headers => {
+            let header = |name: &str, value: &str| json!({"name": name, "value": value});
+            let names = [
+                "X-Api-Key",
+                "Host",
+                "HOST",
+                "content-type",
+                "x_api_key",
+                "te",
+                "x y",
+                "",
+                "proxy",
+                "Proxy-X",
+                "if-match",
+                "Sec-WebSocket-Key",
+                "sec-fetch",
+                "contents",
+                "cookie",
+                "authorization",
+                "x-request-id",
+                "TraceParent",
+                "forwarded",
+                "X-Forwarded-Host",
+                "x-forwarded-user",
+                "x-user-id",
+                "chatkit-gateway-proof",
+                "Chatkit-Gateway-X",
+                "chatkit-x",
+                "incremental",
+                "user-agent",
+                "accept-language",
+            ];
+            values.extend(names.map(|name| json!([header(name, "k")])));
+            let texts = ["", " ", "a", "a b", " a", "a ", "a\tb", "é", "a\u{7f}", "\n", "~!"];
+            values.extend(texts.map(|text| json!([header("x-a", text)])));
+            values.extend([8192, 8193].map(|bytes| json!([header("x-a", &"k".repeat(bytes))])));
+            values.extend([
+                json!([header("x-a", "k"), header("x-b", "k")]),
+                json!([header("x-a", "k"), header("X-A", "l")]),
+                json!([{"name": "x-a", "value_file": "/nowhere/x"}]),
+                json!([{"name": "x-a", "value_file": ""}]),
+                json!([{"name": "x-a"}]),
+                json!([{"value": "k"}]),
+                json!([{"name": "x-a", "value": "k", "value_file": "/nowhere/x"}]),
+                json!([{"name": "x-a", "value": "k", "key": "x"}]),
+                json!([{"name": 7, "value": "k"}]),
+                json!([{"name": "x-a", "value": 7}]),
+                json!(["x-a=k"]),
+            ]);
+            let many = |count: usize| (0..count).map(|at| header(&format!("x-{at}"), "k"));
+            values.extend([16, 17].map(|count| many(count).collect()));
         }
         ValueShape::List(_) | ValueShape::Words(_) => {
             let entries: Vec<_> = row.unwrap_or_default().split(',').collect();

@@ -36,6 +36,10 @@ pub(super) const ROWS: &[Row] = &[
     ("upstream.user_header", "X-Who", |c| c.upstream.user_header == "x-who"),
     ("upstream.forward_authorization", "true", |c| c.upstream.forward_authorization),
     ("upstream.forward_headers", "X-Tenant,x-acme-*", |c| c.upstream.forward_headers == ClientHeaders::parse(["x-tenant", "x-acme-*"]).unwrap()),
+    ("upstream.headers", "x-api-key=k-1,X-Zone=a b", |c| c.upstream.headers.iter().map(|h| (h.name.as_str(), h.value.expose())).eq([("x-api-key", "k-1"), ("x-zone", "a b")])),
+    ("upstream.proof_secret", "0123456789abcdef0123456789ABCDEF", |c| c.upstream.proof.as_ref().is_some_and(|p| p.key_set().is_none())),
+    ("upstream.proof_issuer", "us", |c| proof(c).contains("issuer: \"us\"")),
+    ("upstream.proof_audience", "them", |c| proof(c).contains("audience: \"them\"")),
     ("upstream.forwarded", "false", |c| !c.upstream.forwarded),
     ("upstream.utc_offset", "+05:30", |c| c.upstream.utc_offset.seconds() == 19_800),
     ("embedded.responder", "openai", |c| model(c).is_some()),
@@ -101,8 +105,10 @@ pub(super) const ROWS: &[Row] = &[
     ("admin.listen", "127.0.0.1:9090", |c| c.admin.listen == Some("127.0.0.1:9090".parse().unwrap())),
 ];
 
+const PROOF_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// Settings whose values are files, or nothing: they have tests of their own.
-const WITHOUT_ROW: [&str; 7] = [
+const WITHOUT_ROW: [&str; 10] = [
     "auth.jwks_url",
     "auth.public_key_file",
     "auth.secret_file",
@@ -110,13 +116,24 @@ const WITHOUT_ROW: [&str; 7] = [
     "embedded.api_key_file",
     "store.ca",
     "store.url_file",
+    "upstream.proof_key_file",
+    "upstream.proof_published_key_file",
+    "upstream.proof_secret_file",
 ];
+
+/// Gives what is to be seen of what signs; nothing if nothing does.
+fn proof(config: &Config) -> String {
+    config.upstream.proof.as_ref().map_or_else(String::new, |signer| format!("{signer:?}"))
+}
 
 /// Gives what a row needs beside itself, from a layer that its own layer does not hide.
 pub(super) fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
     let mut companions = Vec::new();
     match name {
         "auth.mode" => companions.push(("auth.anonymous_user", "ada")),
+        "upstream.proof_issuer" | "upstream.proof_audience" => {
+            companions.push(("upstream.proof_secret", PROOF_SECRET));
+        }
         "auth.anonymous_user" | "auth.shared_secret" => companions.push(("auth.mode", "none")),
         _ => {}
     }
@@ -147,6 +164,10 @@ fn literal(name: &str, word: &str) -> String {
         ValueShape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();
             format!("{{ name = {name:?}, sha256 = {sha256:?} }}")
+        }),
+        ValueShape::Headers => list(&|entry| {
+            let (name, value) = entry.split_once('=').unwrap();
+            format!("{{ name = {name:?}, value = {value:?} }}")
         }),
         _ => format!("{word:?}"),
     }

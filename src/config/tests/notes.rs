@@ -36,6 +36,50 @@ fn settings_without_effect_and_weak_ones_are_noted() {
 }
 
 #[test]
+fn an_upstream_that_cannot_tell_who_calls_is_noted() {
+    let noted = |settings: &[(&'static str, &str)]| {
+        let all = settings.iter();
+        let sources =
+            all.fold(complete(), |sources, (key, value)| sources.set("test", key, *value));
+        let notes = sources.load().unwrap().notes;
+        notes.iter().map(|note| (note.key().to_owned(), note.to_string())).collect::<Vec<_>>()
+    };
+    let keys = |settings: &[(&'static str, &str)]| {
+        noted(settings).into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    let of = |url| ("upstream.url", url);
+    for here in
+        ["http://127.9.9.9:1/", "http://localhost:8000/chatkit", "http://[::1]/", "embedded"]
+    {
+        assert_eq!(keys(&[of(here)]), [""; 0], "{here}");
+    }
+    let (plain, encrypted) = (of("http://chat.example/chatkit"), of("https://10.0.0.1/chatkit"));
+    for (url, is_encrypted) in [(plain, false), (encrypted, true)] {
+        let said = noted(&[url]);
+        assert_eq!(said[0].0, "upstream.url");
+        assert_eq!(said[0].1.contains("not encrypted"), !is_encrypted, "{}", said[0].1);
+        assert!(said[0].1.contains("upstream.proof_secret"));
+    }
+    let (secret, headers) =
+        (("upstream.proof_secret", SECRET), ("upstream.headers", "x-api-key=k"));
+    assert_eq!(keys(&[plain, secret]), [""; 0]);
+    assert_eq!(keys(&[plain, ("upstream.forward_authorization", "true")]), [""; 0]);
+    assert_eq!(keys(&[encrypted, headers]), [""; 0]);
+    assert_eq!(keys(&[plain, headers]), ["upstream.headers"], "it is read on the way");
+
+    assert_eq!(
+        keys(&[of("embedded"), secret, headers]),
+        ["upstream.proof_secret", "upstream.headers"]
+    );
+    assert_eq!(keys(&[("upstream.proof_audience", "a")]), ["upstream.proof_audience"]);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys");
+    let file = format!("{folder}/ed25519.public.pem");
+    let published = ("upstream.proof_published_key_file", &*file);
+    assert_eq!(keys(&[published]), ["upstream.proof_published_key_file"]);
+    assert_eq!(keys(&[secret, published]), ["upstream.proof_published_key_file"]);
+}
+
+#[test]
 fn limits_of_what_there_never_is_room_for_are_noted() {
     let noted = |settings: &[(&'static str, &str)]| {
         let all = settings.iter();

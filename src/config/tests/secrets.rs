@@ -106,6 +106,78 @@ fn a_secret_with_more_around_it_than_was_meant_does_not_go_unnoticed() {
 }
 
 #[test]
+fn what_proves_who_calls_is_read_from_files_and_shown_nowhere() {
+    let sources = |settings: &[(&'static str, &str)]| {
+        let all = settings.iter();
+        all.fold(complete(), |sources, (key, value)| sources.set("test", key, *value)).load()
+    };
+    let secret = TemporaryFile::new(format!("{SECRET}\r\n"));
+    let key = TemporaryFile::new("planted key\n");
+    let (path, key_path) = (secret.path.to_str().unwrap(), key.path.to_str().unwrap());
+    let headers = format!("x-api-key@{key_path}");
+    let loaded = sources(&[("upstream.proof_secret_file", path), ("upstream.headers", &headers)]);
+    let loaded = loaded.unwrap();
+    assert!(loaded.config.upstream.proof.is_some());
+    assert_eq!(loaded.config.upstream.headers[0].value.expose(), "planted key");
+    let shown = format!("{:?} {:?}", loaded.config.upstream, loaded.settings);
+    assert!(!shown.contains(SECRET) && !shown.contains("planted"), "{shown}");
+    let of = |name| loaded.settings.iter().find(|setting| setting.name == name).unwrap();
+    assert_eq!(of("upstream.headers").shown, "(hidden)");
+
+    let file = format!("[upstream]\nheaders = [{{ name = \"x-a\", value_file = {key_path:?} }}]");
+    let config = complete().toml("x.toml", file).load().unwrap().config;
+    assert_eq!(config.upstream.headers[0].value.expose(), "planted key");
+
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys");
+    let [private, rsa] = ["ed25519", "rsa"].map(|name| format!("{keys}/{name}.private.pem"));
+    for (settings, refused, said) in [
+        (&[("upstream.proof_secret", "planted")][..], "proof_secret", "at least 32 visible ASCII"),
+        (
+            &[("upstream.proof_secret", "planted with blanks and 32 bytes"), ("listen", "[::1]:1")],
+            "proof_secret",
+            "visible ASCII",
+        ),
+        (&[("upstream.proof_secret_file", key_path)], "proof_secret_file", "visible ASCII"),
+        (
+            &[("upstream.proof_secret", SECRET), ("upstream.proof_key_file", &private)],
+            "proof_secret",
+            "set beside upstream.proof_key_file",
+        ),
+        (&[("upstream.proof_key_file", &rsa)], "proof_key_file", "is no Ed25519 key"),
+        (&[("upstream.proof_key_file", key_path)], "proof_key_file", "is no private key in PEM"),
+        (
+            &[
+                ("upstream.proof_key_file", &private),
+                ("upstream.proof_published_key_file", key_path),
+            ],
+            "proof_published_key_file",
+            "is no key in PEM",
+        ),
+        (&[("upstream.headers", "x-a@/nowhere/x")], "headers", "the value of x-a can't be used"),
+        (&[("upstream.headers", "x-a=planted,X-A=b")], "headers", "two headers named \"x-a\""),
+        (&[("upstream.headers", "x-user-id=planted")], "headers", "said by upstream.user_header"),
+        (
+            &[("upstream.headers", "authorization=x"), ("upstream.forward_authorization", "true")],
+            "headers",
+            "said by upstream.forward_authorization",
+        ),
+        (
+            &[("upstream.headers", "X-Tenant=x"), ("upstream.forward_headers", "x-tenant")],
+            "headers",
+            "said by upstream.forward_headers",
+        ),
+        (&[("upstream.headers", "chatkit-gateway-proof=x")], "headers", "the gateway's own to say"),
+        (&[("upstream.headers", "Host=planted")], "headers", "belongs to the connection"),
+    ] {
+        let faults = sources(settings).unwrap_err();
+        let text = faults.to_string();
+        let of = format!("upstream.{refused}");
+        assert!(faults.iter().any(|fault| fault.key() == Some(&of)), "{text}");
+        assert!(text.contains(said) && !text.contains("planted"), "{text}");
+    }
+}
+
+#[test]
 fn a_shared_secret_lets_the_gateway_listen_anywhere() {
     let none = || Sources::new().set("test", "auth.mode", "none").set("test", "listen", "[::]:80");
     let text = none().load().unwrap_err().to_string();

@@ -32,7 +32,7 @@ async fn answering(listener: TcpListener, answers: Vec<String>) -> Vec<String> {
 
 fn identity() -> Identity {
     let user_header = HeaderName::from_static("x-caller");
-    Identity { user_header, forwards_authorization: false }
+    Identity { user_header, forwards_authorization: false, proof: None }
 }
 
 async fn found(scheme: &str, text: String) -> Finding {
