@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from gateway_proof import Caller
+
 
 @dataclass
 class RequestContext:
@@ -18,6 +20,8 @@ class RequestContext:
 
     user_id: str
     base_url: str
+    caller: Caller | None = None
+    """Who that is by the gateway's proof; none if this server asks for none."""
     fail: str = ""
     """Store call that must fail, as ``name[:n]``; only probe.py reads it."""
     calls: dict[str, int] = field(default_factory=dict)
@@ -28,5 +32,6 @@ class RequestContext:
         return cls(
             user_id=request.headers.get("x-user-id", ""),
             base_url=str(request.base_url).rstrip("/"),
+            caller=getattr(request.state, "gateway", None),
             fail=request.headers.get("x-test-fail", ""),
         )

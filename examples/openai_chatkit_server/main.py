@@ -16,11 +16,12 @@ import threading
 
 import uvicorn
 from chatkit.server import StreamingResult
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 
 from attachments import Attachments
 from context import RequestContext
+from gateway_proof import GatewayProof
 from public_address import PublicAddress
 from responder import EchoServer
 from stores import open_store
@@ -37,10 +38,13 @@ def create_app(store_name: str, test: bool) -> FastAPI:
     # For the URLs of attachments.
     app.add_middleware(PublicAddress)
 
+    # Whoever connects is believed unless this is configured.
+    proof = GatewayProof.from_env()
+
     # Nothing is caught here, exactly as in the documentation: a malformed request or an unknown
     # thread is a bare 500 on the operations that answer JSON, and a stream that is cut on those
     # that stream. A gateway has to live with that.
-    @app.post(ENDPOINT)
+    @app.post(ENDPOINT, dependencies=[Depends(proof)] if proof else [])
     async def chatkit(request: Request) -> Response:
         context = RequestContext.of(request)
         result = await server.process(await request.body(), context)

@@ -31,6 +31,7 @@ mod openai;
 mod other_servers;
 mod ownership;
 mod passthrough;
+mod proof;
 mod restarts;
 mod runs;
 mod sessions;

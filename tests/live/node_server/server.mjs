@@ -12,6 +12,8 @@
 import { AttachmentStore, ChatKitServer, CustomStreamError, NotFoundError, Store } from 'chatkit-node-backend-sdk';
 import express from 'express';
 
+import { GatewayProof } from '../../../examples/gateway_proof/gateway_proof.mjs';
+
 const found = (row, what) => {
   if (row === undefined) throw new NotFoundError(`no such ${what}`);
   return structuredClone(row);
@@ -163,7 +165,14 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const server = new EchoServer(new MemoryStore(), new Attachments(), silent);
 
 const app = express();
-app.use(express.json());
+const keepBytes = (req, _res, bytes) => {
+  req.rawBody = bytes;
+};
+app.use(express.json({ verify: keepBytes }));
+
+// Whoever connects is believed unless this is configured.
+const proof = GatewayProof.fromEnv();
+if (proof) app.use(proof.middleware());
 
 app.post('/chatkit', async (req, res) => {
   const context = { userId: req.headers['x-user-id'] || 'anonymous', socket: req.socket, host: req.headers.host };
@@ -189,7 +198,7 @@ const listener = app.listen(Number(process.argv[2] ?? 0), '127.0.0.1', (error) =
   if (error) throw error;
   process.stdout.write(`listening on http://127.0.0.1:${listener.address().port}/chatkit\n`);
   // The SDK writes request bodies to stdout, Express errors to stderr. All of these were asked for.
-  console.log = console.error = () => {};
+  console.log = console.warn = console.error = () => {};
 });
 
 process.stdin.resume().on('end', () => process.exit());

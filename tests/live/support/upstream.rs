@@ -95,9 +95,10 @@ pub(crate) fn python() -> &'static Path {
 }
 
 /// Starts the server at `place`, and returns once it listens.
-fn serve(server: Server, store: &str, place: &Place) -> Child {
+fn serve(server: Server, store: &str, place: &Place, settings: &[(&str, String)]) -> Child {
     let mut child = server
         .command(store, place.address().port())
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -119,6 +120,8 @@ pub(crate) struct Upstream {
     /// Its address, which stays its own while it is down.
     place: Place,
     store: String,
+    /// Of its environment.
+    settings: Vec<(&'static str, String)>,
     child: Child,
 }
 
@@ -154,13 +157,31 @@ impl Upstream {
         Self::start_at(server, "memory", Place::new())
     }
 
+    /// Starts one that asks for the gateway's proof, by what `by` says in its environment.
+    pub(crate) fn asking_for_proof(server: Server, by: (&'static str, &str)) -> Self {
+        let place = Place::new();
+        let audience = ("GATEWAY_PROOF_AUDIENCE", format!("http://{}", place.address()));
+        let settings = vec![audience, (by.0, by.1.to_owned())];
+        let child = serve(server, "memory", &place, &settings);
+        Self { server, place, store: "memory".into(), settings, child }
+    }
+
     fn start_at(server: Server, store: &str, place: Place) -> Self {
-        let child = serve(server, store, &place);
-        Self { server, place, store: store.into(), child }
+        let child = serve(server, store, &place, &[]);
+        Self { server, place, store: store.into(), settings: Vec::new(), child }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/chatkit", self.place.address())
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.place.address())
+    }
+
+    /// Gives a client that goes past the gateway.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.place.address())
     }
 
     /// Ends the process at once, as a crash does.
@@ -171,7 +192,7 @@ impl Upstream {
 
     /// Starts it again, at the same address and on the same store.
     pub(crate) fn restart(&mut self) {
-        self.child = serve(self.server, &self.store, &self.place);
+        self.child = serve(self.server, &self.store, &self.place, &self.settings);
     }
 
     /// Sends a ChatKit request past the gateway and reads the head of the response.
