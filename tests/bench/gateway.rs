@@ -30,6 +30,19 @@ pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// A message as a client of some ambition writes it.
 pub(crate) const RUN: &[u8] = br#"{"message":{"content":[{"type":"input_text","text":"Hello, what is the weather like?"}],"attachments":[],"quoted_text":null,"inference_options":{"model":"m","tool_choice":{"id":"t"}}},"metadata":{"a":1}}"#;
 
+/// What signs requests to the upstream, as settings, with what it is called.
+pub(crate) const PROOFS: [(&str, &str); 2] = [
+    ("hs256", "proof_secret = \"0123456789abcdef0123456789abcdef\""),
+    (
+        "ed25519",
+        concat!(
+            "proof_key_file = '",
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/keys/ed25519.private.pem'"
+        ),
+    ),
+];
+
 /// A service's key, and its digest.
 const KEY: &str = "abc";
 const KEY_SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -132,13 +145,26 @@ impl Furnished {
         Self { session, ..Self::on(store) }
     }
 
+    /// Makes the same, whose requests to the upstream say who calls.
+    pub(crate) fn proving(setting: &str) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let session = SessionId::random();
+        poll_once(bound_session(&store, session));
+        let upstream = format!("url = \"http://127.0.0.1:8000/chatkit\"\n{setting}");
+        Self { session, ..Self::configured(store, &upstream) }
+    }
+
     /// Makes the same around a store with whatever it has.
     pub(crate) fn on(store: Arc<dyn SessionStore>) -> Self {
+        Self::configured(store, "url = \"embedded\"")
+    }
+
+    fn configured(store: Arc<dyn SessionStore>, upstream: &str) -> Self {
         let config = Sources::new()
             .toml(
                 "bench.toml",
                 format!(
-                    "[auth]\nsecret = \"{SECRET}\"\n[upstream]\nurl = \"embedded\"\n[store]\n\
+                    "[auth]\nsecret = \"{SECRET}\"\n[upstream]\n{upstream}\n[store]\n\
                      url = \"memory:\"\n[limits]\nrequests_per_minute = 4000000000\n\
                      max_messages = 0\n\
                      [openai]\napi_keys = [{{ name = \"bench\", sha256 = \"{KEY_SHA256}\" }}]\n"

@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, Verifier};
@@ -171,6 +172,49 @@ fn whole(c: &mut Criterion) {
     answer("gateway/run_of_50", &|| furnished.run());
 }
 
+/// Measures what a proof adds to the smallest operation that asks the upstream: one after the other, as
+/// what else the machine does changes within the minutes that criterion takes for each.
+fn proving(c: &mut Criterion) {
+    let plain = gateway::Furnished::proving("");
+    let gateways = gateway::PROOFS.map(|(name, setting)| {
+        let furnished = gateway::Furnished::proving(setting);
+        (name, gateway::gateway(&furnished.rooms, 50), furnished)
+    });
+    let without = gateway::gateway(&plain.rooms, 50);
+    c.bench_function("proof/none", |b| {
+        b.iter_batched(
+            || plain.get_thread(),
+            |request| gateway::drain(&mut pin!(gateway::call(&without, request).into_body())),
+            BatchSize::SmallInput,
+        );
+    });
+    for (name, with, furnished) in &gateways {
+        c.bench_function(&format!("proof/{name}"), |b| {
+            b.iter_batched(
+                || furnished.get_thread(),
+                |request| gateway::drain(&mut pin!(gateway::call(with, request).into_body())),
+                BatchSize::SmallInput,
+            );
+        });
+        c.bench_function(&format!("proof/{name}_beside_none"), |b| {
+            b.iter_custom(|pairs| {
+                let mut added = Duration::ZERO;
+                let mut saved = Duration::ZERO;
+                for _ in 0..pairs {
+                    let (one, other) = (plain.get_thread(), furnished.get_thread());
+                    let start = Instant::now();
+                    gateway::drain(&mut pin!(gateway::call(&without, one).into_body()));
+                    let middle = Instant::now();
+                    gateway::drain(&mut pin!(gateway::call(with, other).into_body()));
+                    added += middle.elapsed();
+                    saved += middle - start;
+                }
+                added.saturating_sub(saved)
+            });
+        });
+    }
+}
+
 /// Measures the way from a path to its operation.
 fn routing(c: &mut Criterion) {
     let router = Router::new(Name::ALL, &Surfaces::rest("/api/v1/chatkit")).unwrap();
@@ -180,5 +224,5 @@ fn routing(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, watching, reading, routing, tokens, stores, whole);
+criterion_group!(benches, watching, reading, routing, tokens, stores, whole, proving);
 criterion_main!(benches);
