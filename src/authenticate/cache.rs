@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 
 use super::claims::Lifetime;
+use super::require::Missing;
 use crate::principal::Principal;
 
 /// A bounded memory of verified tokens: who they name, and how long they live.
@@ -24,7 +25,8 @@ pub(super) struct TokenDigest([u8; 32]);
 /// What is known of a token whose signature, purpose, issuer, audience and user were found good.
 #[derive(Clone)]
 pub(super) struct Verified {
-    pub(super) principal: Principal,
+    /// Whom it names, unless it lacks what is required.
+    pub(super) standing: Result<Principal, Missing>,
     pub(super) lifetime: Lifetime,
 }
 

@@ -2,12 +2,12 @@
 
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
-use super::InvalidToken;
 use super::slip::Slip;
+use super::{InvalidToken, Missing};
 use crate::rejection::{Code, Rejection};
 
 /// Why a request has no principal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unauthenticated {
     /// `Authorization` has the scheme, and nothing after it: mostly the variable is empty from which the
     /// token was to come.
@@ -55,6 +55,9 @@ impl From<Unauthenticated> for Rejection {
                 return Self::new(Code::Forbidden)
                     .message("A page of this origin may not call without credentials.")
                     .because("callers are believed, and a page of another origin called");
+            }
+            Unauthenticated::InvalidToken(InvalidToken::Insufficient(missing)) => {
+                return insufficient(&missing);
             }
             Unauthenticated::InvalidRequest(cause) => (
                 "Bearer realm=\"chatkit-rest\", error=\"invalid_request\", \
@@ -146,11 +149,32 @@ fn of_slip(slip: Slip, cause: &'static str) -> Rejection {
         .header(WWW_AUTHENTICATE, challenge)
 }
 
+/// Says what a good token lacks (RFC 6750 section 3.1). In the header are all scopes that one needs.
+fn insufficient(missing: &Missing) -> Rejection {
+    let mut challenge = String::from(
+        "Bearer realm=\"chatkit-rest\", error=\"insufficient_scope\", error_description=\"The token \
+         lacks a scope or a claim that is required.\"",
+    );
+    if let Some(scope) = missing.scope() {
+        challenge.push_str(", scope=\"");
+        challenge.push_str(scope);
+        challenge.push('"');
+    }
+    let rejection = Rejection::new(Code::InsufficientScope)
+        .detail("missing", missing.names())
+        .because(InvalidToken::Insufficient(missing.clone()).to_string());
+    match HeaderValue::try_from(challenge) {
+        Ok(challenge) => rejection.header(WWW_AUTHENTICATE, challenge),
+        Err(_) => rejection,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::InvalidToken as T;
     use super::Unauthenticated as U;
     use super::*;
+    use crate::authenticate::require::Requirements;
     use crate::principal::InvalidUserId;
 
     /// Gives the one after it: a new one is to be put in here.
@@ -202,9 +226,16 @@ mod tests {
                 T::Type => T::User(InvalidUserId::ControlCharacter),
                 T::User(InvalidUserId::ControlCharacter) => T::User(InvalidUserId::Empty),
                 T::User(InvalidUserId::Empty) => T::User(InvalidUserId::TooLong),
-                T::User(InvalidUserId::TooLong) => return None,
+                T::User(InvalidUserId::TooLong) => T::Insufficient(missing()),
+                T::Insufficient(_) => return None,
             }),
         })
+    }
+
+    fn missing() -> Missing {
+        let required = vec!["scope:chat".parse().unwrap()];
+        let claims = serde_json::from_str("{}").unwrap();
+        Requirements::new(required).check(&claims).unwrap_err()
     }
 
     /// Whoever has a cause from the log finds it in the manual, with what to do.

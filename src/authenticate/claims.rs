@@ -5,29 +5,31 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::jws::UniqueMembers;
-use super::{InvalidToken, TokenType};
-use crate::principal::{Principal, UserId};
+use super::require::{Missing, Requirements};
+use super::{InvalidToken, TokenType, UserTemplate};
+use crate::principal::Principal;
 
 /// The last second of the year 9999. A later date is no date: mostly it is milliseconds, which
 /// would make a token live for tens of thousands of years.
 const LATEST: i64 = 253_402_300_799;
 
-/// Whom tokens must come from and be meant for, and where they name the user.
+/// Whom tokens must come from and be meant for, what they must have, and where they name the user.
 #[derive(Debug)]
 pub(super) struct ClaimRules {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
-    pub(super) user_claim: String,
+    pub(super) user: UserTemplate,
     pub(super) token_type: TokenType,
+    pub(super) requirements: Requirements,
 }
 
 impl ClaimRules {
-    /// Gives everything but the clock; `typ` is the header's.
+    /// Gives everything but the clock; `typ` is the header's. A good token may lack what is required.
     pub(super) fn check(
         &self,
         typ: Option<&str>,
         claims: &UniqueMembers,
-    ) -> Result<(Principal, Lifetime), InvalidToken> {
+    ) -> Result<(Result<Principal, Missing>, Lifetime), InvalidToken> {
         self.token_type.check(typ, claims)?;
         let lifetime = Lifetime::of(claims)?;
         if let Some(issuer) = &self.issuer
@@ -36,13 +38,14 @@ impl ClaimRules {
             return Err(InvalidToken::Issuer);
         }
         self.check_audience(claims.get("aud"))?;
-        let user = self.user(claims.get(&self.user_claim))?;
+        let user = self.user.user(claims)?;
         // A subject is a text where another claim names the user, too; only a number is let pass,
         // which is a common mistake.
         if claims.get("sub").is_some_and(|sub| sub.is_array() || sub.is_object()) {
             return Err(InvalidToken::Malformed);
         }
-        Ok((Principal::new(user), lifetime))
+        let standing = self.requirements.check(claims).map(|()| Principal::new(user));
+        Ok((standing, lifetime))
     }
 
     /// Checks a token's audience (RFC 7519 section 4.1.3): who is not named in a token's `aud` must
@@ -57,22 +60,6 @@ impl ClaimRules {
             (Some(_), _) => false,
         };
         meant.then_some(()).ok_or(InvalidToken::Audience)
-    }
-
-    /// Gives a claim as a text. A number is taken as its digits, except in `sub`, which is a string
-    /// by RFC 7519 section 4.1.2: there, a number is a mistake of whoever made the token.
-    fn user(&self, claim: Option<&Value>) -> Result<UserId, InvalidToken> {
-        let parsed = match claim {
-            Some(Value::String(id)) => UserId::parse(id),
-            Some(Value::Number(id)) if self.user_claim != "sub" && (id.is_i64() || id.is_u64()) => {
-                UserId::parse(&id.to_string())
-            }
-            Some(Value::Number(_)) if self.user_claim == "sub" => {
-                return Err(InvalidToken::NumericSubject);
-            }
-            _ => return Err(InvalidToken::NoUser),
-        };
-        parsed.map_err(InvalidToken::User)
     }
 }
 

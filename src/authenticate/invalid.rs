@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Missing;
 use crate::principal::InvalidUserId;
 
 /// Why a token is not believed.
@@ -9,8 +10,8 @@ use crate::principal::InvalidUserId;
 /// Its text never has anything of the token in it. Clients get to see only whether it has
 /// expired, is for something else than access, or has a number as its `sub`, which they can do something
 /// about and which is looked at when its signature was found good; the rest would help whoever is
-/// guessing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// guessing. What a good token lacks of what is required is told as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidToken {
     /// `alg` is not one of the pinned algorithms.
@@ -25,6 +26,8 @@ pub enum InvalidToken {
     Encrypted,
     /// `exp` is over.
     Expired,
+    /// It is good, and lacks what is [required](super::VerifierBuilder::require).
+    Insufficient(Missing),
     /// `iss` is not the configured issuer.
     Issuer,
     /// It is not the compact form of a signed JSON object, or a name comes twice in one.
@@ -53,7 +56,7 @@ pub enum InvalidToken {
 
 impl InvalidToken {
     /// Gives the reason, for the log.
-    pub const fn reason(self) -> &'static str {
+    pub const fn reason(&self) -> &'static str {
         match self {
             Self::AlgorithmNotAllowed => "the token's alg is not one of the configured ones",
             Self::Audience => "the token's aud does not name this service",
@@ -61,11 +64,13 @@ impl InvalidToken {
             Self::CriticalExtension => "the token's header has crit",
             Self::Encrypted => "the token is encrypted",
             Self::Expired => "the token has expired",
+            Self::Insufficient(_) => "the token lacks what auth.require asks for",
             Self::Issuer => "the token's iss is not the configured one",
             Self::Malformed => "the token is malformed",
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
             Self::NoUser => {
-                "the token's user claim (auth.user_claim) is missing or of the wrong type"
+                "a claim that names the token's user (auth.user_claim, auth.user) is missing or of the \
+                 wrong type"
             }
             Self::NumericSubject => {
                 "the token's sub is a number, and RFC 7519 has it as a text: have the issuer write \
@@ -88,7 +93,8 @@ impl InvalidToken {
 
 impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
+        f.write_str(self.reason())?;
+        if let Self::Insufficient(missing) = self { write!(f, ": {missing}") } else { Ok(()) }
     }
 }
 

@@ -21,6 +21,8 @@
 //! just the leeway, the begun second of an `nbf`, an `aud` that is `null`, an `iss` that is a list,
 //! no user or one that can't be one, and a token longer than [`MAX_TOKEN_BYTES`].
 //!
+//! A token that is good and lacks what is [required](VerifierBuilder::require) is answered with 403.
+//!
 //! The client reads that the token is not valid, that it has expired or that it is for something
 //! else than access, and no more; the log is told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
 //! is in either.
@@ -99,11 +101,13 @@ mod layer;
 mod material;
 mod optional;
 mod purpose;
+mod require;
 mod secret;
 mod service;
 mod slip;
 mod token;
 mod trust;
+mod user;
 mod verify;
 mod waiting;
 
@@ -115,9 +119,15 @@ pub(crate) use keys::{check_public_key, check_secret};
 pub use layer::AuthenticateLayer;
 pub use optional::{OptionalAuthenticate, OptionalAuthenticateLayer, OptionalFuture};
 pub use purpose::TokenType;
+pub use require::{InvalidRequirement, Missing, Requirement};
+#[cfg(feature = "config")]
+pub(crate) use require::{MAX_REQUIREMENT_CHARS, MAX_REQUIREMENTS};
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
 pub use trust::Trust;
+#[cfg(feature = "config")]
+pub(crate) use user::MAX_TEMPLATE_CHARS;
+pub use user::{InvalidTemplate, UserTemplate};
 pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
 pub use waiting::ConnectionCallers;
 

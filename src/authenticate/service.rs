@@ -65,12 +65,12 @@ impl<S> Authenticate<S> {
                 // It may hold a secret, whose holder must not become whom the path names.
                 if let Err(
                     fault @ (Unauthenticated::EmptyBearer | Unauthenticated::InvalidRequest(_)),
-                ) = token
+                ) = &token
                     && self.other.client_secrets.is_some()
                 {
-                    return Err(fault);
+                    return Err(fault.clone());
                 }
-                if let Ok(Some(token)) = token
+                if let Ok(Some(token)) = &token
                     && let Some(asked) = self.ask_about(token)
                 {
                     return Ok(asked);

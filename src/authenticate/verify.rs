@@ -8,7 +8,9 @@ use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::ClaimRules;
 use super::jws::Jws;
 use super::keys::KeySet;
-use super::{Algorithm, InvalidToken, TokenType};
+use super::require::{MAX_REQUIREMENTS, Requirements};
+use super::user::NO_USER_CLAIMS;
+use super::{Algorithm, InvalidToken, Requirement, TokenType, UserTemplate};
 use crate::error::Error;
 use crate::principal::Principal;
 
@@ -17,9 +19,6 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// The largest clock skew that may be configured.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(600);
-
-/// Claims that can't name a user.
-const NO_USER_CLAIMS: [&str; 5] = ["", "aud", "exp", "iat", "nbf"];
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -57,9 +56,11 @@ impl Verifier {
             rules: ClaimRules {
                 issuer: None,
                 audience: None,
-                user_claim: "sub".to_owned(),
+                user: UserTemplate::of_claim("sub"),
                 token_type: TokenType::default(),
+                requirements: Requirements::default(),
             },
+            required: Vec::new(),
             leeway: Duration::from_secs(60),
             cache_capacity: 10_000,
             clock: Arc::new(SystemTime::now),
@@ -78,7 +79,7 @@ impl Verifier {
         let Some(cache) = &self.cache else {
             let verified = self.examine(token)?;
             verified.lifetime.check(now, self.leeway)?;
-            return Ok(verified.principal);
+            return verified.standing.map_err(InvalidToken::Insufficient);
         };
         let digest = TokenDigest::of(token);
         if let Some(verified) = cache.get(&digest) {
@@ -86,13 +87,13 @@ impl Verifier {
                 cache.remove(&digest);
                 return Err(invalid);
             }
-            return Ok(verified.principal);
+            return verified.standing.map_err(InvalidToken::Insufficient);
         }
         let verified = self.examine(token)?;
         verified.lifetime.check(now, self.leeway)?;
-        let principal = verified.principal.clone();
+        let standing = verified.standing.clone();
         cache.insert(digest, verified);
-        Ok(principal)
+        standing.map_err(InvalidToken::Insufficient)
     }
 
     /// Gives everything but the clock, the signature first: claims that nobody signed are not read.
@@ -104,8 +105,8 @@ impl Verifier {
         if !self.keys.verify(&jws) {
             return Err(InvalidToken::Signature);
         }
-        let (principal, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;
-        Ok(Verified { principal, lifetime })
+        let (standing, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;
+        Ok(Verified { standing, lifetime })
     }
 
     /// Tells how many verified tokens are remembered at the moment.
@@ -131,6 +132,7 @@ pub struct VerifierBuilder {
     algorithms: Vec<Algorithm>,
     key: Option<KeySource>,
     rules: ClaimRules,
+    required: Vec<Requirement>,
     leeway: Duration,
     cache_capacity: usize,
     clock: Clock,
@@ -209,7 +211,21 @@ impl VerifierBuilder {
 
     /// Sets the claim that names the user. In any claim but `sub`, an integer counts as its digits.
     pub fn user_claim(mut self, name: impl Into<String>) -> Self {
-        self.rules.user_claim = name.into();
+        self.rules.user = UserTemplate::of_claim(name);
+        self
+    }
+
+    /// Sets how the user's id is made of several claims, in place of
+    /// [`user_claim`](Self::user_claim).
+    pub fn user(mut self, template: UserTemplate) -> Self {
+        self.rules.user = template;
+        self
+    }
+
+    /// Requires all of these of a token, at most 32. One that is good and lacks some of them is
+    /// answered with 403 ([`InvalidToken::Insufficient`]).
+    pub fn require(mut self, all: impl IntoIterator<Item = Requirement>) -> Self {
+        self.required = all.into_iter().collect();
         self
     }
 
@@ -231,17 +247,18 @@ impl VerifierBuilder {
     /// A configuration [`Error`] that says what to change: no algorithm, no key, a key that
     /// doesn't fit an algorithm, a secret shorter than
     /// [`Algorithm::min_secret_bytes`] or that is a public key, a mix of HMAC and public keys, a user claim
-    /// that can't name a user, or a leeway above [`MAX_LEEWAY`].
-    pub fn build(self) -> Result<Verifier, Error> {
+    /// that can't name a user, too much that is required, or a leeway above [`MAX_LEEWAY`].
+    pub fn build(mut self) -> Result<Verifier, Error> {
         if self.algorithms.is_empty() {
             return Err(Error::config("no JWT algorithm is named"));
         }
-        if NO_USER_CLAIMS.contains(&self.rules.user_claim.as_str()) {
-            return Err(Error::config(format!(
-                "the claim {:?} can't name a user",
-                self.rules.user_claim,
-            )));
+        if let Some(claim) = self.rules.user.claims().find(|claim| NO_USER_CLAIMS.contains(claim)) {
+            return Err(Error::config(format!("the claim {claim:?} can't name a user")));
         }
+        if self.required.len() > MAX_REQUIREMENTS {
+            return Err(Error::config("more is required of a token than 32 scopes and claims"));
+        }
+        self.rules.requirements = Requirements::new(std::mem::take(&mut self.required));
         if self.leeway > MAX_LEEWAY {
             return Err(Error::config("the JWT leeway must be at most 10 minutes"));
         }
@@ -270,6 +287,7 @@ impl fmt::Debug for VerifierBuilder {
         f.debug_struct("VerifierBuilder")
             .field("algorithms", &self.algorithms)
             .field("rules", &self.rules)
+            .field("required", &self.required)
             .field("leeway", &self.leeway)
             .field("cache_capacity", &self.cache_capacity)
             .finish_non_exhaustive()

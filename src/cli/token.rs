@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chatkit_rest::authenticate::TokenType;
+use chatkit_rest::authenticate::{Requirement, TokenType};
 use chatkit_rest::config::{self, ApiKey, AuthConfig, AuthKey, JwtConfig};
 use chatkit_rest::error::Error;
 use chatkit_rest::principal::UserId;
@@ -22,7 +22,8 @@ use super::{CommandFailure, output};
 /// Mint a token for development, or draw a service's key
 ///
 /// Signs a JWT with the configured secret (`auth.secret`, first of `auth.algorithms`) and prints it.
-/// It has `iss` and `aud` where they are configured, the user's id in `auth.user_claim`, and in its
+/// It has `iss` and `aud` where they are configured, the user's id in `auth.user_claim` (in `sub` where
+/// `auth.user` makes one of several claims), what `auth.require` asks for, and in its
 /// header the `typ` that `auth.token_type` asks for (`JWT` where that names none). Only a gateway
 /// that verifies with a secret has what it takes to make tokens; with a public key they come from
 /// whoever holds the private one.
@@ -106,13 +107,22 @@ pub(super) fn mint(
     all.insert("exp".into(), issued.saturating_add(ttl).into());
     all.insert("sub".into(), user.as_str().into());
     for (name, value) in claims {
-        if name == "sub" || name == "exp" || name == jwt.user_claim {
+        if name == "sub" || name == "exp" || (jwt.user.is_none() && name == jwt.user_claim) {
             let text = format!("--claim {name}: that one is set by --sub or --ttl");
             return Err(CommandFailure::Usage(text));
         }
         all.insert(name, value);
     }
-    all.insert(jwt.user_claim.clone(), user.as_str().into());
+    match &jwt.user {
+        None => drop(all.insert(jwt.user_claim.clone(), user.as_str().into())),
+        Some(template) => {
+            if let Some(name) = template.claims().find(|name| !all.contains_key(*name)) {
+                let text = format!("auth.user is made of {name}; expected --claim {name}=VALUE");
+                return Err(CommandFailure::Usage(text));
+            }
+        }
+    }
+    add_required(&mut all, &jwt.require);
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     let mut header = Header::new(algorithm);
     // Whatever else may be said of types, a token without one is taken.
@@ -121,6 +131,43 @@ pub(super) fn mint(
     }
     sign(&header, &all, &key)
         .ok_or_else(|| CommandFailure::Runtime(Error::config("the token could not be signed")))
+}
+
+/// Adds what tokens must have, but for claims that are there.
+fn add_required(claims: &mut Map<String, Value>, required: &[Requirement]) {
+    let mut added = Map::new();
+    let scopes: Vec<_> = required.iter().filter_map(Requirement::scope).collect();
+    if !scopes.is_empty() && !claims.contains_key("scp") {
+        added.insert("scope".into(), scopes.join(" ").into());
+    }
+    for (name, value) in required.iter().filter_map(Requirement::claim) {
+        let value = match value {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            text => text.into(),
+        };
+        let unescaped = |part: &str| part.replace("~1", "/").replace("~0", "~");
+        let path = match name.strip_prefix('/') {
+            None => vec![name.to_owned()],
+            Some(pointer) => pointer.split('/').map(unescaped).collect(),
+        };
+        let mut place = &mut added;
+        let Some((last, outer)) = path.split_last() else { continue };
+        for part in outer {
+            let inner = place.entry(part.clone()).or_insert_with(|| Value::Object(Map::new()));
+            let Value::Object(inner) = inner else { return };
+            place = inner;
+        }
+        match place.get_mut(last) {
+            None => drop(place.insert(last.clone(), value)),
+            Some(Value::Array(several)) => several.push(value),
+            // Two values of one claim are two of its list.
+            Some(one) => *one = Value::Array(vec![one.take(), value]),
+        }
+    }
+    for (name, value) in added {
+        claims.entry(name).or_insert(value);
+    }
 }
 
 /// Signs, but not by the provider of the process, which is none where a build has two.
@@ -201,6 +248,24 @@ fn claim(text: &str) -> Result<(String, Value), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_required_is_put_in() {
+        let required =
+            ["scope:chat", "scope:read", "ok=true", "r=a", "r=b", "/x~1y/z=1", "sub=bob"];
+        let required = required.map(|text| text.parse().unwrap());
+        let mut claims = Map::new();
+        claims.insert("sub".into(), "ada".into());
+        add_required(&mut claims, &required);
+        let expected = serde_json::json!({
+            "sub": "ada", "scope": "chat read", "ok": true, "r": ["a", "b"], "x/y": {"z": "1"},
+        });
+        assert_eq!(Value::Object(claims), expected);
+        let mut claims = Map::new();
+        claims.insert("scp".into(), "none".into());
+        add_required(&mut claims, &required[..2]);
+        assert_eq!(Value::Object(claims), serde_json::json!({"scp": "none"}));
+    }
 
     #[test]
     fn claims_are_json_or_text() {

@@ -11,7 +11,10 @@ use super::meaning::Secret;
 use super::reader::SettingsReader;
 use super::secret;
 use super::web;
-use crate::authenticate::{CLIENT_SECRET_PREFIX, TokenType, check_public_key, check_secret};
+use crate::authenticate::{
+    CLIENT_SECRET_PREFIX, MAX_REQUIREMENTS, Requirement, TokenType, UserTemplate, check_public_key,
+    check_secret,
+};
 use crate::principal::UserId;
 
 /// What a shared secret should have, so that it can't be guessed.
@@ -56,8 +59,12 @@ pub struct JwtConfig {
     pub issuer: Option<String>,
     /// `aud` that tokens must have.
     pub audience: Option<String>,
-    /// Claim that holds the user's id.
+    /// Claim that holds the user's id, unless [`user`](Self::user) says more.
     pub user_claim: String,
+    /// How the user's id is made of claims.
+    pub user: Option<UserTemplate>,
+    /// What tokens must have beside.
+    pub require: Vec<Requirement>,
     /// Which tokens are taken for access tokens.
     pub token_type: TokenType,
     /// By which clocks may differ.
@@ -122,6 +129,8 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
         "" => Err("is empty".into()),
         claim => Ok(claim.to_owned()),
     });
+    let user = read.optional("auth.user", template);
+    let require = read.list("auth.require", requirements);
     let token_type = read.text("auth.token_type", token_type);
     let leeway = read.duration("auth.leeway");
     let cookie = read.optional("auth.cookie", web::cookie_name);
@@ -148,6 +157,13 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
         AuthMode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
             let key = key(read, &algorithms, secret, public_key)?;
+            let user = user?.into_iter().next();
+            if user.is_some() && read.differs("auth.user_claim") {
+                let problem = "set beside auth.user_claim, which it would replace; expected only \
+                               one of the two";
+                read.refuse("auth.user", problem.into());
+                return None;
+            }
             Some(AuthConfig::Jwt(JwtConfig {
                 algorithms,
                 key,
@@ -155,12 +171,28 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
                 issuer: issuer?.into_iter().next(),
                 audience: audience?.into_iter().next(),
                 user_claim: user_claim?,
+                user,
+                require: require?,
                 token_type: token_type?,
                 leeway: leeway?,
                 cookie: cookie?.into_iter().next(),
             }))
         }
     }
+}
+
+/// Parses how a user's id is made.
+fn template(text: &str) -> Result<UserTemplate, String> {
+    text.parse::<UserTemplate>().map_err(|error| error.to_string())
+}
+
+/// Parses what tokens must have.
+fn requirements(texts: &[&str]) -> Result<Vec<Requirement>, String> {
+    if texts.len() > MAX_REQUIREMENTS {
+        return Err(format!("has more than {MAX_REQUIREMENTS} entries"));
+    }
+    let parsed = texts.iter().map(|text| text.parse::<Requirement>());
+    parsed.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
 /// Parses a token's type; `any` is no type that is registered or could be, as it has no `+jwt`.
@@ -382,6 +414,8 @@ pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'st
                 "auth.issuer",
                 "auth.audience",
                 "auth.user_claim",
+                "auth.user",
+                "auth.require",
                 "auth.token_type",
                 "auth.leeway",
                 "auth.cookie",

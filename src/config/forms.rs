@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::proof::MAX_NAME_CHARS;
 use super::web::TAKEN_HEADERS;
-use crate::authenticate::CLIENT_SECRET_PREFIX;
+use crate::authenticate::{CLIENT_SECRET_PREFIX, MAX_REQUIREMENT_CHARS, MAX_TEMPLATE_CHARS};
 use crate::principal::MAX_USER_ID_CHARS;
 
 /// What a text looks like, or each of a list. Never narrower than what is read; where it is wider, a
@@ -166,6 +166,21 @@ pub(super) fn of(name: &str) -> Form {
         "auth.secret" => Form::default().never(BYTE_ORDER_MARK),
         "auth.jwks_url" => Form::default().at_most(0),
         "auth.user_claim" => Form::of(r"^[\s\S]"),
+        "auth.user" => {
+            const PLAIN: &str = r"[^{}%\u0000-\u001F\u007F-\u009F]";
+            let claim = format!(r"\{{{PLAIN}+\}}");
+            let mark = r"[!-$&-/:-@\[-`|~]";
+            Form::of(format!("^{PLAIN}*{claim}({mark}{PLAIN}*{claim})*{PLAIN}*$"))
+                .never(r"\{(aud|exp|iat|nbf)\}|^[^{]*(\{iss\}[^{]*)+$")
+                .at_most(MAX_TEMPLATE_CHARS)
+        }
+        "auth.require" => {
+            const SCOPE: &str = r"!#-\[\]-~";
+            const TEXT: &str = r"\u0000-\u001F\u007F-\u009F";
+            Form::of(format!("^(scope:[{SCOPE}]+|[^={TEXT}]+=[^{TEXT}]+)$"))
+                .never(format!("^scope:(.*[^{SCOPE}]|$)|^/="))
+                .at_most(MAX_REQUIREMENT_CHARS)
+        }
         "auth.token_type" => Form::of(format!("^{RESTRICTED_NAME}(/{RESTRICTED_NAME})?$")),
         "auth.cookie" => Form::of(TOKEN),
         "store.url" => {

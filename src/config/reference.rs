@@ -8,6 +8,8 @@ use super::key::{KEYS, ValueShape, written};
 ///
 /// It is the one in the [module's documentation](super#reference).
 pub fn reference() -> String {
+    // In a table also what is code may have no bare one.
+    let cell = |text: &str| text.replace('|', r"\|");
     let mut table = String::from("| setting | default | takes | what for |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match (key.shape, key.default) {
@@ -45,7 +47,8 @@ pub fn reference() -> String {
             }
         };
         // Writing to a `String` does not fail.
-        let _ = writeln!(table, "| `{}` | {default} | {takes} | {} |", key.name, key.about);
+        let (takes, about) = (cell(&takes), cell(key.about));
+        let _ = writeln!(table, "| `{}` | {default} | {takes} | {about} |", key.name);
     }
     table
 }

@@ -38,6 +38,7 @@ impl Config {
                 AuthConfig::Jwt(jwt) => Callers::Tokens { cookie: jwt.cookie.clone() },
             },
             has_key_set: self.key_set_is_published(),
+            requires_more: matches!(&self.auth, AuthConfig::Jwt(jwt) if !jwt.require.is_empty()),
             has_client_secrets: self.openai.enabled && !self.openai.api_keys.is_empty(),
             bodies: self.body_limits(),
             unknown_requests: self.passthrough.unknown,
@@ -230,7 +231,11 @@ fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
         .algorithms(jwt.algorithms.iter().copied())
         .user_claim(&jwt.user_claim)
         .token_type(jwt.token_type.clone())
+        .require(jwt.require.iter().cloned())
         .leeway(jwt.leeway);
+    if let Some(template) = &jwt.user {
+        verifier = verifier.user(template.clone());
+    }
     verifier = match &jwt.key {
         AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
         // Whether a short one will do was decided when the configuration was read.

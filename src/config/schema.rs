@@ -6,6 +6,7 @@ use super::algorithm;
 use super::forms::{self, Form};
 use super::headers::{MAX_HEADERS, MAX_VALUE_BYTES};
 use super::key::{KEYS, Key, SCHEMA, ValueShape, sections, written};
+use crate::authenticate::MAX_REQUIREMENTS;
 
 /// The schema's own language.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -113,6 +114,9 @@ fn takes(key: &Key) -> Map<String, Value> {
             "type": "array",
             "anyOf": [{"const": ["*"]}, {"items": text(key, false)}],
         }),
+        ValueShape::List(_) if key.name == "auth.require" => {
+            json!({"type": "array", "maxItems": MAX_REQUIREMENTS, "items": text(key, false)})
+        }
         ValueShape::List(_) => json!({"type": "array", "items": text(key, false)}),
         ValueShape::Status(_) => json!({"enum": numbers(key)}),
         ValueShape::Words(words) if key.name == "auth.algorithms" => {

@@ -19,6 +19,8 @@ pub struct Facts {
     pub callers: Callers,
     /// Whether the keys are published by which the upstream verifies that it is the gateway that calls.
     pub has_key_set: bool,
+    /// Whether a good token may lack something that is required of it.
+    pub requires_more: bool,
     /// Whether services can give client secrets to users, who prove who they are with them.
     pub has_client_secrets: bool,
     /// The bounds of bodies.

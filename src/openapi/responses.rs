@@ -193,6 +193,9 @@ fn codes(operation: Name, facts: &Facts, has_query: bool) -> Vec<Code> {
     if is_verified {
         codes.push(C::Unauthorized);
     }
+    if facts.requires_more && !on_openai {
+        codes.push(C::InsufficientScope);
+    }
     let is_foreign = operation.row().may_be_foreign && !facts.sessions.hide_foreign;
     // Another user's path is refused as such even where what is in it is hidden.
     if is_foreign || operation.names_user() || refuses_pages {
@@ -218,6 +221,10 @@ fn refusal(facts: &Facts, surface: Surface, status: u16, codes: &[Code]) -> Valu
     match status {
         401 => {
             headers.insert("WWW-Authenticate".into(), header("WWW-Authenticate", true));
+        }
+        403 if codes.contains(&Code::InsufficientScope) => {
+            let always = all(&[Code::InsufficientScope]);
+            headers.insert("WWW-Authenticate".into(), header("WWW-Authenticate", always));
         }
         409 | 429 | 503 => {
             let always = all(&[Code::RateLimited, Code::ServiceUnavailable]);

@@ -20,6 +20,8 @@ pub enum Code {
     EmptyMessage,
     /// The thing exists and is somebody else's.
     Forbidden,
+    /// The token is good, and lacks a scope or a claim that is required.
+    InsufficientScope,
     /// A defect of the gateway.
     Internal,
     /// The body breaks its schema.
@@ -72,13 +74,14 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
         Self::MessageTooLong,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::InsufficientScope,
         Self::SessionNotFound,
         Self::ThreadNotFound,
         Self::ItemNotFound,
@@ -124,6 +127,12 @@ impl Code {
                 ("UNAUTHORIZED", S::UNAUTHORIZED, "A valid bearer token is required.")
             }
             Self::Forbidden => ("FORBIDDEN", S::FORBIDDEN, "This belongs to another user."),
+            Self::InsufficientScope => (
+                "INSUFFICIENT_SCOPE",
+                S::FORBIDDEN,
+                "The token is good, and lacks what is required here: get one that has what \
+                 details.missing names.",
+            ),
             Self::SessionNotFound => {
                 ("SESSION_NOT_FOUND", S::NOT_FOUND, "There is no such session.")
             }
@@ -243,6 +252,7 @@ impl Code {
             | Self::Conflict
             | Self::EmptyMessage
             | Self::Forbidden
+            | Self::InsufficientScope
             | Self::InvalidInput
             | Self::InvalidJson
             | Self::ItemNotFound

@@ -13,12 +13,13 @@ use crate::gateway::command;
 use crate::{config, folder, python};
 
 /// Settings that change the document.
-const CONFIGURATIONS: [&str; 5] = [
+const CONFIGURATIONS: [&str; 6] = [
     "",
     "chat.enabled = false\nopenai.enabled = false\nlimits.requests_per_minute = 0",
     "rest.prefix = \"/a/b\"\nchat.path = \"/c\"\nopenai.path = \"/d\"\nchat.id_format = \"integer\"",
     "auth.mode = \"none\"\npassthrough.unknown = \"forward\"\nchat.id_format = \"conv\"",
     "auth.cookie = \"token\"\nsession.hide_foreign = true\nadmin.listen = \"127.0.0.1:9090\"",
+    "auth.require = [\"scope:chat\"]",
 ];
 
 #[test]

@@ -70,7 +70,7 @@ impl Both {
             }
             (Ok(_), Err(error)) => panic!("we believe it, and decode says {error}: {token}"),
             (Err(invalid), Ok(_)) => {
-                let kind = may_be_stricter(invalid);
+                let kind = may_be_stricter(&invalid);
                 assert!(kind, "decode believes it, and we say {invalid}: {token}");
                 Err(invalid)
             }
@@ -81,11 +81,13 @@ impl Both {
 
 /// Tells whether we may refuse for that what `decode` believes. About signatures and algorithms the
 /// two agree.
-fn may_be_stricter(invalid: InvalidToken) -> bool {
+fn may_be_stricter(invalid: &InvalidToken) -> bool {
     match invalid {
-        InvalidToken::AlgorithmNotAllowed | InvalidToken::Signature | InvalidToken::Revoked => {
-            false
-        }
+        // None of these asks for anything more.
+        InvalidToken::AlgorithmNotAllowed
+        | InvalidToken::Insufficient(_)
+        | InvalidToken::Signature
+        | InvalidToken::Revoked => false,
         InvalidToken::Audience
         | InvalidToken::BringsItsOwnKey
         | InvalidToken::CriticalExtension

@@ -589,3 +589,42 @@ fn debug_output_has_no_key() {
     assert!(!shown.contains("a secret for tests"), "{shown}");
     assert!(!shown.contains(&format!("{:?}", &SECRET[..4])[1..10]), "{shown}");
 }
+
+#[test]
+fn a_good_token_that_lacks_what_is_required_is_remembered_and_expires() {
+    let clock = TestClock::new();
+    let now = clock.clone();
+    let required = ["scope:chat", "org=o-1"].map(|text| text.parse().unwrap());
+    let verifier = hs256().require(required).clock(move || now.now()).build().unwrap();
+    let good = sign(&json!({ "sub": "ada", "exp": NOW + 60, "scope": "chat", "org": "o-1" }));
+    let lacking = sign(&json!({ "sub": "ada", "exp": NOW + 60, "scope": "read", "org": "o-1" }));
+    for known in [0, 2] {
+        assert_eq!(verifier.cached_tokens(), known);
+        assert_eq!(verifier.verify(&good).unwrap().user_id().as_str(), "ada");
+        let Err(InvalidToken::Insufficient(missing)) = verifier.verify(&lacking) else { panic!() };
+        assert_eq!(missing.to_string(), "scope:chat");
+    }
+    clock.set(NOW + 60);
+    assert_eq!(verifier.verify(&lacking), Err(InvalidToken::Expired));
+    // What nobody signed, or is at fault otherwise, is told nothing of it.
+    let forged = sign_raw(r#"{"alg":"HS256"}"#, &claims().to_string(), b"another secret");
+    assert_eq!(verifier.verify(&forged), Err(InvalidToken::Signature));
+    assert_eq!(verifier.verify(&sign(&with("aud", "x"))), Err(InvalidToken::Audience));
+    assert_eq!(verifier.verify(&sign(&without("sub"))), Err(InvalidToken::NoUser));
+    let too_many = std::iter::repeat_n("a=b".parse().unwrap(), 33);
+    assert!(hs256().require(too_many).build().is_err());
+}
+
+#[test]
+fn a_users_id_is_made_of_several_claims() {
+    let verifier = hs256().user("{iss}|{sub}".parse().unwrap()).build().unwrap();
+    let user = |iss: &str, sub: &str| {
+        let token = sign(&json!({ "iss": iss, "sub": sub, "exp": NOW + 60 }));
+        verifier.verify(&token).map(|principal| principal.user_id().as_str().to_owned())
+    };
+    assert_eq!(user("https://a", "b|c").as_deref(), Ok("https://a|b|c"));
+    assert_eq!(user("https://a|b", "c").as_deref(), Ok("https://a%7Cb|c"));
+    assert_eq!(user("a", &"x".repeat(253)).map(|id| id.len()), Ok(255));
+    assert_eq!(user("a", &"x".repeat(254)), Err(InvalidToken::User(InvalidUserId::TooLong)));
+    assert_eq!(verifier.verify(&sign(&claims())), Err(InvalidToken::NoUser));
+}

@@ -96,6 +96,9 @@ fn of_setting(name: &str) -> Vec<&'static str> {
         "embedded.model" | "auth.anonymous_user" => vec!["é", "a\u{85}b", "a\u{0}", "a b"],
         "auth.shared_secret" => vec!["ek_0123456789", "==", "a==", "a=b", "\u{FEFF}a"],
         "auth.secret" => vec!["\u{FEFF}a", RSA_PUBLIC],
+        "auth.user" => {
+            vec!["{sub}", "x:{a b}.", "{iss}", "{iss}|{iss}", "{exp}", "{iss}a{sub}", "{a}`{b}"]
+        }
         "auth.token_type" => vec!["any", "ANY", "application/at+jwt", "a/b/c", "+a"],
         "store.url" => vec![
             "memory:",
@@ -164,6 +167,14 @@ fn of_list(name: &str) -> Vec<Vec<&'static str>> {
         "auth.algorithms" => {
             vec![vec!["HS256", "RS256"], vec!["HS256", "HS512"], vec!["ES256", "ES384"]]
         }
+        "auth.require" => vec![
+            vec!["scope:é=x"],
+            vec!["scope:a=b", "/a/b=c", "a==", "é b=c d"],
+            vec!["/=a"],
+            vec!["="],
+            vec!["a=1"; 32],
+            vec!["a=1"; 33],
+        ],
         "cors.allowed_origins" => vec![
             vec!["*"],
             vec!["*", "https://a"],

@@ -57,6 +57,8 @@ pub(super) const ROWS: &[Row] = &[
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
     ("auth.audience", "you", |c| jwt(c).audience.as_deref() == Some("you")),
     ("auth.user_claim", "uid", |c| jwt(c).user_claim == "uid"),
+    ("auth.user", "{iss}|{sub}", |c| jwt(c).user.as_ref().is_some_and(|u| u.to_string() == "{iss}|{sub}")),
+    ("auth.require", "scope:chat,email_verified=true", |c| jwt(c).require.iter().map(ToString::to_string).eq(["scope:chat", "email_verified=true"])),
     ("auth.token_type", "at+jwt", |c| jwt(c).token_type == TokenType::Only("at+jwt".into())),
     ("auth.leeway", "0s", |c| jwt(c).leeway == secs(0)),
     ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),

@@ -123,6 +123,28 @@ fn a_token_type_is_one_that_a_token_can_have() {
 }
 
 #[test]
+fn a_users_id_is_a_claim_or_a_template() {
+    let load = |toml: &str| complete().toml("x.toml", format!("[auth]\n{toml}")).load();
+    // Who writes the default down has said nothing by it.
+    let both = load("user_claim = \"sub\"\nuser = \"{iss}|{sub}\"").unwrap().config;
+    assert_eq!(jwt(&both).user.as_ref().unwrap().to_string(), "{iss}|{sub}");
+    let faults = load("user_claim = \"uid\"\nuser = \"{iss}|{sub}\"").unwrap_err().to_string();
+    assert!(
+        faults.contains("auth.user (file x.toml, line 3): set beside auth.user_claim"),
+        "{faults}"
+    );
+    for (toml, said) in [
+        ("user = \"{iss}{sub}\"", "has two claims without a mark, such as |"),
+        ("user = \"{iss}\"", "has no claim that differs from user to user"),
+        ("require = [\"chat\"]", "neither scope:NAME nor CLAIM=VALUE; expected a list of scopes"),
+        ("require = [\"scope:a b\"]", "names no scope after scope:"),
+    ] {
+        let faults = load(toml).unwrap_err().to_string();
+        assert!(faults.contains(said), "{faults}");
+    }
+}
+
+#[test]
 fn a_lease_outlasts_the_waits_of_a_first_run() {
     let config = complete().load().unwrap().config;
     assert_eq!(config.upstream.first_run_lease(), secs(2 + 30 + 120 + 5));

@@ -146,7 +146,8 @@ fn what_another_mode_has_no_use_for_is_noted_unless_it_is_the_default() {
         idle.map(|note| note.key().to_owned()).collect::<Vec<_>>()
     };
     let none = "mode = \"none\"\nalgorithms = [\"HS512\"]\nsecret = \"x\"\nissuer = \"x\"\n\
-                audience = \"x\"\nuser_claim = \"uid\"\ntoken_type = \"at+jwt\"\nleeway = \"1s\"\n\
+                audience = \"x\"\nuser_claim = \"uid\"\nuser = \"{sub}\"\n\
+                require = [\"a=b\"]\ntoken_type = \"at+jwt\"\nleeway = \"1s\"\n\
                 cookie = \"c\"\ndanger_short_secret = true";
     assert_eq!(
         noted(none),
@@ -157,6 +158,8 @@ fn what_another_mode_has_no_use_for_is_noted_unless_it_is_the_default() {
             "auth.issuer",
             "auth.audience",
             "auth.user_claim",
+            "auth.user",
+            "auth.require",
             "auth.token_type",
             "auth.leeway",
             "auth.cookie",
