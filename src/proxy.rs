@@ -47,7 +47,7 @@ use http_body_util::Full;
 use tower::util::option_layer;
 use tower::{Service, ServiceBuilder};
 
-use crate::authenticate::AuthenticateLayer;
+use crate::authenticate::{AuthenticateLayer, ProtectedResourceLayer};
 use crate::client_secret::StoredSecrets;
 use crate::config::Config;
 use crate::cors::{CorsLayer, StrangePageLayer};
@@ -66,6 +66,7 @@ use crate::telemetry::{Ending, UserLayer};
 pub struct Rooms {
     ending: Ending,
     surface: SurfaceLayer,
+    resource: ProtectedResourceLayer,
     strange_pages: StrangePageLayer,
     cors: Option<CorsLayer>,
     health: HealthLayer,
@@ -107,6 +108,7 @@ impl Rooms {
         Ok(Self {
             ending: Ending::default(),
             surface: SurfaceLayer::new(config.surfaces()),
+            resource: ProtectedResourceLayer::new(config.protected_resource()?),
             strange_pages: config.strange_page_layer(),
             cors: config.cors_layer(),
             health,
@@ -121,7 +123,7 @@ impl Rooms {
     }
 
     /// Answers what a [`Server`](crate::server::Server) of this configuration answers by itself on the
-    /// listener for requests, too: `/` and `/favicon.ico`, and unless there is an `admin.listen` for
+    /// listener for requests, too: `/` and `/favicon.ico`, what clients need to get a token, and unless there is an `admin.listen` for
     /// them, the document, its page and health, which is that of a gateway that is ready. For a program
     /// that shows what a server would answer.
     ///
@@ -132,7 +134,8 @@ impl Rooms {
             None => HealthLayer::ready(),
             Some(_) => HealthLayer::elsewhere(),
         };
-        Ok(Self { health, docs: config.docs_layer_of_server()?, ..self })
+        let resource = ProtectedResourceLayer::new(config.protected_resource()?);
+        Ok(Self { health, docs: config.docs_layer_of_server()?, resource, ..self })
     }
 
     /// Gives what the log is told of the server's end by.
@@ -182,6 +185,8 @@ impl Rooms {
             .layer(self.ending.trace())
             // Before anything can refuse: a refusal is written as its surface writes it.
             .layer(self.surface.clone())
+            // Before cross-origin rules: what it says is for pages of any origin.
+            .layer(self.resource.clone())
             // Before preflights are answered, which are all that comes of some pages.
             .layer(self.strange_pages.clone())
             // Before anything can refuse: a browser hides a refusal without these headers, and its

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::ProtectedResource;
 use super::challenge::Unauthenticated;
 use super::secret::{CallerFuture, SecretError};
 use super::service::vouched_for;
@@ -38,6 +39,7 @@ pub(super) struct Pending<S, B> {
     pub(super) request: Request<B>,
     pub(super) inner: S,
     pub(super) places: CallerPlaces,
+    pub(super) resource: Option<ProtectedResource>,
 }
 
 impl<S: Service<Request<Authenticated<B>>>, B> ResponseFuture<S, B> {
@@ -69,7 +71,7 @@ where
                     let known = ready!(caller.as_mut().poll(cx));
                     // Polled again after the end: there is nothing more to come.
                     let Some(pending) = pending.take() else { return Poll::Pending };
-                    let Pending { request, mut inner, places } = *pending;
+                    let Pending { request, mut inner, places, resource } = *pending;
                     match known {
                         Ok(principal) => {
                             let future = inner.call(vouched_for(principal, request));
@@ -78,7 +80,11 @@ where
                             State::Inner { future }
                         }
                         Err(error) => {
-                            let refusal = Some((refusal(error), RefusalStyle::of(&request)));
+                            let mut rejection = refusal(error);
+                            if let Some(resource) = resource {
+                                rejection = resource.tell(rejection, request.extensions());
+                            }
+                            let refusal = Some((rejection, RefusalStyle::of(&request)));
                             State::Refused { refusal }
                         }
                     }

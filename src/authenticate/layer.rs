@@ -7,7 +7,7 @@ use tower_layer::Layer;
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
 use super::waiting::LookupPlaces;
-use super::{Authenticate, OptionalAuthenticateLayer, Trust, Verifier};
+use super::{Authenticate, OptionalAuthenticateLayer, ProtectedResource, Trust, Verifier};
 use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
@@ -18,6 +18,7 @@ pub struct AuthenticateLayer {
     check: Verification,
     source: Arc<TokenSource>,
     other: OtherCredentials,
+    resource: Option<ProtectedResource>,
 }
 
 /// What callers may hold in place of a token.
@@ -57,6 +58,7 @@ impl AuthenticateLayer {
             check: Verification::Token(verifier),
             source: Arc::default(),
             other: OtherCredentials::default(),
+            resource: None,
         }
     }
 
@@ -71,7 +73,14 @@ impl AuthenticateLayer {
     /// Takes callers for whom they say they are. Read [`Trust`] first.
     pub fn danger_trust(trust: Trust) -> Self {
         let check = Verification::Trust(Arc::new(trust));
-        Self { check, source: Arc::default(), other: OtherCredentials::default() }
+        Self { check, source: Arc::default(), other: OtherCredentials::default(), resource: None }
+    }
+
+    /// Says in challenges where the metadata of this is (RFC 9728 section 5.1). A
+    /// [`ProtectedResourceLayer`](super::ProtectedResourceLayer) has it there.
+    #[must_use]
+    pub fn resource(self, resource: ProtectedResource) -> Self {
+        Self { resource: Some(resource), ..self }
     }
 
     /// Lets requests without credentials through as well. They have no principal; those with bad
@@ -139,6 +148,12 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Authenticate<S> {
-        Authenticate::new(inner, self.check.clone(), Arc::clone(&self.source), self.other.clone())
+        Authenticate {
+            inner,
+            check: self.check.clone(),
+            source: Arc::clone(&self.source),
+            other: self.other.clone(),
+            resource: self.resource.clone(),
+        }
     }
 }

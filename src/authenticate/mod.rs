@@ -102,6 +102,7 @@ mod material;
 mod optional;
 mod purpose;
 mod require;
+mod resource;
 mod secret;
 mod service;
 mod slip;
@@ -122,6 +123,9 @@ pub use purpose::TokenType;
 pub use require::{InvalidRequirement, Missing, Requirement};
 #[cfg(feature = "config")]
 pub(crate) use require::{MAX_REQUIREMENT_CHARS, MAX_REQUIREMENTS};
+pub use resource::{
+    ProtectedResource, ProtectedResourceFuture, ProtectedResourceLayer, ProtectedResources,
+};
 pub use secret::{CLIENT_SECRET_PREFIX, CallerFuture, ClientSecrets, SecretError, ServiceKeys};
 pub use service::Authenticate;
 pub use trust::Trust;

@@ -7,7 +7,6 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::ResponseFuture;
 use super::challenge::Unauthenticated;
 use super::future::Pending;
 use super::layer::{OtherCredentials, Verification};
@@ -15,6 +14,7 @@ use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
 use super::slip;
 use super::token::{self, TokenSource};
 use super::waiting::ConnectionCallers;
+use super::{ProtectedResource, ResponseFuture};
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::surface::Surface;
@@ -26,9 +26,10 @@ use crate::surface::Surface;
 #[derive(Clone, Debug)]
 pub struct Authenticate<S> {
     pub(super) inner: S,
-    check: Verification,
-    source: Arc<TokenSource>,
-    other: OtherCredentials,
+    pub(super) check: Verification,
+    pub(super) source: Arc<TokenSource>,
+    pub(super) other: OtherCredentials,
+    pub(super) resource: Option<ProtectedResource>,
 }
 
 /// What is known of a caller right away.
@@ -41,15 +42,6 @@ pub(super) enum Identity {
 }
 
 impl<S> Authenticate<S> {
-    pub(super) fn new(
-        inner: S,
-        check: Verification,
-        source: Arc<TokenSource>,
-        other: OtherCredentials,
-    ) -> Self {
-        Self { inner, check, source, other }
-    }
-
     pub(super) fn identify<B>(&self, request: &Request<B>) -> Result<Identity, Unauthenticated> {
         if Surface::of_extensions(request.extensions()) == Surface::OpenAi {
             let key = token::authorization(request)?.ok_or(Unauthenticated::NoToken)?;
@@ -123,11 +115,15 @@ impl<S> Authenticate<S> {
                 // The service that was found ready is the one that is called (tower#547).
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::asked(caller, Pending { request, inner, places })
+                let resource = self.resource.clone();
+                ResponseFuture::asked(caller, Pending { request, inner, places, resource })
             }
             Err(fault) => {
-                let fault = slip::explained(fault, &request);
-                ResponseFuture::refused(fault.into(), RefusalStyle::of(&request))
+                let mut rejection = slip::explained(fault, &request).into();
+                if let Some(resource) = &self.resource {
+                    rejection = resource.tell(rejection, request.extensions());
+                }
+                ResponseFuture::refused(rejection, RefusalStyle::of(&request))
             }
         }
     }

@@ -181,7 +181,7 @@ pub(super) const KEYS: &[Key] = &[
         "address and port the gateway listens on; port 0 takes a free one"),
 
     key("server.public_url", "", ValueShape::Place("a URL such as \"https://chat.example.org\""),
-        "where clients reach the gateway, without `rest.prefix`: for the upstream alone, and the URLs that it makes (uploads), not for `Location` and `/openapi.json`, which are relative; empty = where each request was sent to"),
+        "where clients reach the gateway, without `rest.prefix`: for the upstream and the URLs that it makes (uploads), and with `auth.issuer` for clients that look for the issuer (RFC 9728), not for `Location` and `/openapi.json`, which are relative; empty = where each request was sent to"),
     key("server.header_timeout", "10s", TIMEOUT,
         "for a request's head to arrive"),
     key("server.body_timeout", "15s", TIMEOUT,

@@ -10,7 +10,9 @@ use tower_http::cors::{self, AllowHeaders, AllowOrigin};
 use super::auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 use super::settings::Config;
 use super::web::AllowedOrigins;
-use crate::authenticate::{AuthenticateLayer, ClientSecrets, ServiceKeys, Trust, Verifier};
+use crate::authenticate::{
+    AuthenticateLayer, ClientSecrets, ProtectedResource, Requirement, ServiceKeys, Trust, Verifier,
+};
 use crate::chatkit::ChatKitSettings;
 use crate::cors::{CorsLayer, StrangePageLayer};
 use crate::error::Error;
@@ -31,6 +33,7 @@ impl Config {
         Facts {
             surfaces: self.surfaces(),
             is_elsewhere: self.admin.listen.is_some(),
+            resource: self.protected_resource().ok().flatten(),
             callers: match &self.auth {
                 AuthConfig::Anonymous(anonymous) => {
                     Callers::Believed { by_shared_secret: anonymous.shared_secret.is_some() }
@@ -47,6 +50,18 @@ impl Config {
             requests_per_minute: self.limits.requests_per_minute,
             max_streams_per_user: self.limits.max_streams_per_user,
         }
+    }
+
+    /// Gives what clients need to get a token, where that is known: who the issuer is, and where they
+    /// reach the gateway.
+    pub(crate) fn protected_resource(&self) -> Result<Option<ProtectedResource>, Error> {
+        let AuthConfig::Jwt(jwt) = &self.auth else { return Ok(None) };
+        let issuer = jwt.issuer.as_deref().filter(|issuer| is_url(issuer));
+        let (Some(issuer), Some(url)) = (issuer, &self.server.public_url) else { return Ok(None) };
+        let scopes: Vec<_> = jwt.require.iter().filter_map(Requirement::scope).collect();
+        let resource =
+            ProtectedResource::new(&url.to_string(), &self.surfaces(), &[issuer], &scopes);
+        resource.map(Some)
     }
 
     /// Makes the layer that has the document, unless it is on a listener of its own.
@@ -127,6 +142,10 @@ impl Config {
         let layer = match &self.auth {
             AuthConfig::Anonymous(anonymous) => trusting(anonymous, self),
             AuthConfig::Jwt(jwt) => verifying(jwt)?,
+        };
+        let layer = match self.protected_resource()? {
+            Some(resource) => layer.resource(resource),
+            None => layer,
         };
         Ok(allow_origins(layer, self)
             .service_keys(service_keys(self)?)
@@ -224,6 +243,12 @@ impl Config {
             ..ChatKitSettings::default()
         })
     }
+}
+
+/// Tells whether an issuer may be an authorization server's (RFC 8414 section 2).
+fn is_url(issuer: &str) -> bool {
+    let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#']))
 }
 
 fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {

@@ -164,7 +164,9 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
         let used = format!("{used} ({})", read.layers.origin(used));
         note(unused, format!("is not looked at: {used} stands in its place"));
     }
-    if config.server.public_url.is_some() && config.upstream.url == Upstream::Embedded {
+    if matches!(config.protected_resource(), Ok(Some(_))) {
+        // Clients are told of it, whatever the upstream is told.
+    } else if config.server.public_url.is_some() && config.upstream.url == Upstream::Embedded {
         note("server.public_url", "has no effect on the built-in server".into());
     } else if config.server.public_url.is_some() && !config.upstream.forwarded {
         note("server.public_url", "has no effect without upstream.forwarded".into());

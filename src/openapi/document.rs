@@ -35,6 +35,9 @@ pub fn document(facts: &Facts) -> Result<Value, Error> {
     for (path, described) in service::paths(facts) {
         add(&mut paths, path, "get", described);
     }
+    for (path, described) in service::resources(facts) {
+        add(&mut paths, path, "get", described);
+    }
     refusals.insert("404.NOT_FOUND".into(), responses::alone(facts, Code::NotFound));
     let wrong_method = responses::alone(facts, Code::MethodNotAllowed);
     refusals.insert("405.METHOD_NOT_ALLOWED".into(), wrong_method);

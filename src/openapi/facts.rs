@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use crate::authenticate::ProtectedResource;
 use crate::session::{ChatSettings, SessionLimits};
 use crate::surface::Surfaces;
 use crate::validate::{BodyLimits, UnknownRequests};
@@ -15,6 +16,8 @@ pub struct Facts {
     pub surfaces: Surfaces,
     /// Whether the document is on another listener than the operations.
     pub is_elsewhere: bool,
+    /// Where clients find out whose tokens are taken, if that is told.
+    pub resource: Option<ProtectedResource>,
     /// How callers prove who they are.
     pub callers: Callers,
     /// Whether the keys are published by which the upstream verifies that it is the gateway that calls.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::facts::Facts;
 use super::operations::SERVICE;
 use super::responses;
+use crate::authenticate::ProtectedResource;
 use crate::proof::KEY_SET_PATH;
 use crate::rejection::Code;
 
@@ -104,6 +105,40 @@ fn key_set() -> Value {
             "additionalProperties": false,
         } } }),
     )
+}
+
+/// Lists where clients find out whose tokens are taken, and what `GET` does there.
+pub(super) fn resources(facts: &Facts) -> Vec<(&str, Value)> {
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "resource": { "type": "string", "format": "uri" },
+            "authorization_servers": texts,
+            "bearer_methods_supported": texts,
+            "scopes_supported": texts,
+        },
+        "required": ["resource", "authorization_servers", "bearer_methods_supported"],
+    });
+    let paths = facts.resource.iter().flat_map(ProtectedResource::paths);
+    paths
+        .enumerate()
+        .map(|(at, path)| {
+            let name = match at {
+                0 => "protected_resource".to_owned(),
+                at => format!("protected_resource_{}", at + 1),
+            };
+            let described = endpoint(
+                &name,
+                "Whose tokens are taken?",
+                "The metadata of RFC 9728, for clients that get a token by themselves. A page of any \
+                 origin may read it.",
+                "The metadata.",
+                &json!({ "application/json": { "schema": schema } }),
+            );
+            (path, described)
+        })
+        .collect()
 }
 
 fn endpoint(name: &str, summary: &str, description: &str, answer: &str, content: &Value) -> Value {

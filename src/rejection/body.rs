@@ -51,7 +51,7 @@ impl<B> Default for RefusedOr<B> {
 
 /// Gives an answer of the gateway's own, as a body of the inner service's type. Most frameworks'
 /// bodies are made of bytes, and few of another crate's body.
-#[cfg(feature = "validate")]
+#[cfg(any(feature = "authenticate", feature = "validate"))]
 pub(crate) fn made_of<R: From<Bytes>>(response: Response<Full<Bytes>>) -> Response<R> {
     response.map(|mut body| {
         // It has all its bytes at once, in one frame, or none.

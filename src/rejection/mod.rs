@@ -33,7 +33,7 @@ mod proxy;
 mod style;
 
 pub use body::RefusedOr;
-#[cfg(feature = "validate")]
+#[cfg(any(feature = "authenticate", feature = "validate"))]
 pub(crate) use body::made_of;
 pub use code::Code;
 pub use proxy::ProxyError;
@@ -129,6 +129,19 @@ impl Rejection {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.retain(|(known, _)| *known != name);
         self.0.headers.push((name, value));
+        self
+    }
+
+    /// Adds to the value of a response header that it has.
+    #[cfg(feature = "authenticate")]
+    #[must_use]
+    pub(crate) fn with_more(mut self, name: &HeaderName, more: &str) -> Self {
+        for (_, value) in self.0.headers.iter_mut().filter(|(known, _)| known == name) {
+            let longer = value.to_str().ok().map(|text| format!("{text}{more}"));
+            if let Some(longer) = longer.and_then(|text| HeaderValue::try_from(text).ok()) {
+                *value = longer;
+            }
+        }
         self
     }
 

@@ -43,6 +43,7 @@ mod proof;
 mod quarantine;
 mod replicas;
 mod request_ids;
+mod resource;
 mod silence;
 mod slow_readers;
 mod support;
