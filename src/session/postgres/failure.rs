@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 
-use deadpool_postgres::{HookError, PoolError, TimeoutType};
+use deadpool::managed::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
 use crate::error::BoxError;
@@ -153,15 +153,13 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-impl From<PoolError> for Failure {
-    fn from(error: PoolError) -> Self {
-        let slow = || "it did not answer in time".to_owned();
+impl From<PoolError<Self>> for Failure {
+    fn from(error: PoolError<Self>) -> Self {
         match error {
+            PoolError::Backend(failure) => failure,
             PoolError::Timeout(TimeoutType::Wait) => Self::Exhausted,
-            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => Self::Connect(slow()),
-            PoolError::Backend(error) => Self::Connect(describe(&error)),
-            PoolError::PostCreateHook(HookError::Backend(error)) => Self::Prepare(describe(&error)),
-            PoolError::PostCreateHook(HookError::Message(_)) => Self::Prepare(slow()),
+            PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)
+            | PoolError::PostCreateHook(_) => Self::Connect("it did not answer in time".to_owned()),
             PoolError::Closed | PoolError::NoRuntimeSpecified => {
                 Self::Connect("the store is closed".to_owned())
             }

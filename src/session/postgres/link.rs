@@ -1,26 +1,22 @@
 //! Connections, and the flights that calls make on them: there and back once each.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Client, ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod,
-    Runtime,
-};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config, NoTls, Row, Statement};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{NoTls, Row, Statement};
 
-use super::failure::{Failure, describe};
-use super::options::{NAME, PostgresOptions};
+use super::connection::{Connection, Connections, Place};
+use super::failure::Failure;
+use super::options::PostgresOptions;
 use super::statements::{Sql, Statements};
-use super::tls;
 use crate::error::Error;
 
 /// A statement's parameters.
@@ -32,63 +28,12 @@ const SLACK: Duration = Duration::from_millis(500);
 /// A time that nobody waits for.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// Where the database is, and who may be there.
-#[derive(Clone)]
-pub(super) struct Place {
-    pub(super) config: Config,
-    /// None if there is to be no TLS.
-    tls: Option<MakeRustlsConnect>,
-}
-
-impl Place {
-    /// Reads what certificates are verified with.
-    ///
-    /// # Errors
-    /// If that can't be read.
-    pub(super) fn new(options: &PostgresOptions) -> Result<Self, Error> {
-        let mut config = options.config.clone();
-        config.connect_timeout(options.connect_timeout);
-        // Whoever looks at the database's connections finds those of a schema.
-        if config.get_application_name() == Some(NAME) {
-            config.application_name(format!("{NAME} {}", options.schema));
-        }
-        let tls = match (config.get_ssl_mode(), &options.ca) {
-            (SslMode::Disable, _) => None,
-            // Where nothing is trusted nothing could be verified, and it may do without.
-            (SslMode::Prefer, None) => tls::connector(None).ok(),
-            // Also what there may be one day.
-            (_, ca) => Some(tls::connector(ca.as_deref())?),
-        };
-        Ok(Self { config, tls })
-    }
-
-    /// Makes a connection that nothing is set up in.
-    pub(super) async fn connect(
-        &self,
-        within: Duration,
-    ) -> Result<tokio_postgres::Client, Failure> {
-        let failed = |error| Failure::Connect(describe(&error));
-        let connecting = async {
-            let client = if let Some(tls) = self.tls.clone() {
-                let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
-            } else {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-                tokio::spawn(connection);
-                client
-            };
-            Ok(client)
-        };
-        let slow = |_| Failure::Connect("it did not answer in time".to_owned());
-        timeout(within, connecting).await.map_err(slow)?
-    }
-}
+/// A connection that is given back when it is dropped.
+type Held = Object<Connections>;
 
 /// Some connections.
 pub(super) struct Link {
-    pool: Pool,
-    place: Place,
+    pool: Pool<Connections>,
     /// Whether statements are prepared.
     prepares: bool,
     /// How long a flight may take.
@@ -107,32 +52,11 @@ impl Link {
         size: usize,
         statements: &Arc<Statements>,
     ) -> Result<Self, Error> {
-        let manage = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let config = place.config.clone();
-        let manager = match place.tls.clone() {
-            Some(tls) => Manager::from_config(config, tls, manage),
-            None => Manager::from_config(config, NoTls, manage),
-        };
-        let mut builder = Pool::builder(manager)
+        let set_up = (!options.pooler).then(|| (Arc::clone(statements), options.statement_timeout));
+        let pool = Pool::builder(Connections { place, within: options.connect_timeout, set_up })
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(options.wait_timeout))
-            .create_timeout(Some(options.connect_timeout))
-            .recycle_timeout(Some(options.connect_timeout));
-        if !options.pooler {
-            let (within, bound) = (options.connect_timeout, options.statement_timeout);
-            let statements = Arc::clone(statements);
-            builder = builder.post_create(Hook::async_fn(move |client, _| {
-                let statements = Arc::clone(&statements);
-                Box::pin(async move {
-                    match timeout(within, set_up(client, &statements, bound)).await {
-                        Ok(done) => done.map_err(HookError::Backend),
-                        Err(_) => Err(HookError::message("it did not answer in time")),
-                    }
-                })
-            }));
-        }
-        let pool = builder
             .build()
             .map_err(|error| Error::store("could not make a pool of connections", error))?;
         let bound = options.statement_timeout.saturating_add(SLACK);
@@ -140,7 +64,6 @@ impl Link {
         let longest = waiting.saturating_add(bound);
         Ok(Self {
             pool,
-            place,
             prepares: !options.pooler,
             bound,
             longest,
@@ -207,7 +130,7 @@ impl Link {
     }
 
     /// Gives a connection that is free, or makes one.
-    async fn client(&self, until: Instant) -> Result<Client, Failure> {
+    async fn client(&self, until: Instant) -> Result<Held, Failure> {
         let failure = match timeout_at(until, self.pool.get()).await {
             Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => Failure::from(error),
@@ -228,7 +151,7 @@ impl Link {
     async fn bounded(
         &self,
         until: Instant,
-        client: Client,
+        client: Held,
         along: Option<(&Sql, &Values<'_>)>,
         sql: &Sql,
         values: &Values<'_>,
@@ -253,7 +176,7 @@ impl Link {
 
     async fn fly(
         &self,
-        client: &Client,
+        client: &Connection,
         along: Option<(&Sql, &Values<'_>)>,
         sql: &Sql,
         values: &Values<'_>,
@@ -282,18 +205,18 @@ impl Link {
     }
 
     /// Gives a statement as it is prepared in a connection: mostly it is already.
-    async fn prepared(&self, client: &ClientWrapper, sql: &Sql) -> Result<Statement, Failure> {
-        let before = client.statement_cache.size();
-        let statement = client.prepare_typed_cached(&sql.text, sql.types).await?;
-        if client.statement_cache.size() != before {
-            self.flights.fetch_add(1, Ordering::Relaxed);
+    async fn prepared(&self, client: &Connection, sql: &Sql) -> Result<Statement, Failure> {
+        if let Some(statement) = client.prepared(sql) {
+            return Ok(statement.clone());
         }
-        Ok(statement)
+        self.flights.fetch_add(1, Ordering::Relaxed);
+        Ok(client.prepare(sql).await?)
     }
 
     /// Closes a connection that something is still done on, and asks the database to leave it.
-    fn cancel(&self, client: Client) {
-        let (token, tls, bound) = (client.cancel_token(), self.place.tls.clone(), self.bound);
+    fn cancel(&self, client: Held) {
+        let (token, tls, bound) =
+            (client.cancel_token(), self.pool.manager().place.tls.clone(), self.bound);
         drop(Object::take(client));
         tokio::spawn(timeout(bound, async move {
             // It may be done by now, or the database gone.
@@ -314,44 +237,6 @@ impl Link {
     pub(super) fn close(&self) {
         self.pool.close();
     }
-}
-
-/// Sets up a connection that nobody else has, and prepares what is asked of it.
-async fn set_up(
-    client: &ClientWrapper,
-    statements: &Statements,
-    bound: Duration,
-) -> Result<(), tokio_postgres::Error> {
-    let set = format!(
-        "SET statement_timeout = {}; SET default_transaction_isolation = 'read committed'",
-        bound.as_millis().min(i32::MAX as u128)
-    );
-    client.batch_execute(&set).await?;
-    let preparing = statements.all().into_iter();
-    let mut preparing: Vec<Pin<Box<dyn Future<Output = _> + Send>>> = preparing
-        .map(|sql| {
-            let prepared = client.prepare_typed_cached(&sql.text, sql.types);
-            Box::pin(async move { prepared.await.map(drop) }) as _
-        })
-        .collect();
-    // All are on their way before the first is answered.
-    poll_fn(|context| {
-        let mut failed = None;
-        preparing.retain_mut(|one| match one.as_mut().poll(context) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(())) => false,
-            Poll::Ready(Err(error)) => {
-                failed = Some(error);
-                false
-            }
-        });
-        match failed {
-            Some(error) => Poll::Ready(Err(error)),
-            None if preparing.is_empty() => Poll::Ready(Ok(())),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 fn typed<'a>(sql: &Sql, values: &Values<'a>) -> Vec<(&'a (dyn ToSql + Sync), Type)> {

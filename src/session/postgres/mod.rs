@@ -5,7 +5,8 @@
 //!   numbered and never change once they are released. A function's name ends in a number: one that does
 //!   something else, or takes other parameters, gets the next and stays beside the old one for a release,
 //!   because in a rolling upgrade gateways that call the old one go on beside those that migrated.
-//! - [`link`]: connections, and what a call may take of time.
+//! - [`connection`]: connections, each with what is prepared in it.
+//! - [`link`]: the flights that calls make on them, and what a call may take of time.
 //! - [`ledger`]: what this opening of the store knows of its own runs. What they leave is applied in
 //!   memory at once, and written a moment later by [`background`], or along with a call that is to see it.
 //! - [`transfer`]: what is read and written when a store is copied.
@@ -23,6 +24,7 @@ mod attachments;
 mod background;
 mod clients;
 mod clock;
+mod connection;
 mod directory;
 mod failure;
 mod grants;

@@ -7,9 +7,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::clock;
+use super::connection::Place;
 use super::failure::Failure;
 use super::grants;
-use super::link::Place;
 use super::options::PostgresOptions;
 use super::rows;
 use super::store::PostgresStore;

@@ -9,15 +9,18 @@ use crate::session::record::ConversationIds;
 /// A statement.
 #[derive(Debug)]
 pub(super) struct Sql {
+    /// Where it is among what is prepared in a connection, less than [`PLACES`].
+    pub(super) place: usize,
     pub(super) text: String,
     pub(super) types: &'static [Type],
 }
 
-impl Sql {
-    fn new(text: String, types: &'static [Type]) -> Self {
-        Self { text, types }
-    }
-}
+/// How many there are.
+pub(super) const PLACES: usize = PLACE_OF_THREADS + 16;
+
+/// Where those of pages of sessions are, behind all that are named; then those of threads.
+const PLACE_OF_SESSIONS: usize = NAMED;
+const PLACE_OF_THREADS: usize = PLACE_OF_SESSIONS + 6;
 
 /// Makes the type of the statements and what makes them.
 macro_rules! statements {
@@ -29,15 +32,21 @@ macro_rules! statements {
             $($(#[$doc])* pub(super) $name: Sql,)+
         }
 
+        /// How many have a name.
+        const NAMED: usize = [$(stringify!($name)),+].len();
+
         impl Statements {
             /// Writes them for a schema, whose name was checked.
             pub(super) fn new(schema: &str) -> Self {
-                let named = |text: &str| {
-                    text.replace("{record}", RECORD).replace("{s}", &format!("\"{schema}\""))
+                let mut places = 0..;
+                let mut named = |text: &str, types| {
+                    let text = text.replace("{record}", RECORD);
+                    let text = text.replace("{s}", &format!("\"{schema}\""));
+                    Sql { place: places.next().unwrap_or(PLACES), text, types }
                 };
                 Self {
                     schema: schema.to_owned(),
-                    $($name: Sql::new(named($text), {
+                    $($name: named($text, {
                         const TYPES: &[Type] = &[$(Type::$type),*];
                         TYPES
                     }),)+
@@ -130,15 +139,16 @@ impl Statements {
     /// Writes that of a page of a user's sessions. Its parameters are the user, the limit, and the place
     /// it goes on after: `updated_at`, `created_at`, and id.
     pub(super) fn sessions(&self, page: &SessionsPage) -> Sql {
-        let like = match page.ids {
-            ConversationIds::Uuid => "",
+        let (place, like) = match page.ids {
+            ConversationIds::Uuid => (0, ""),
             ConversationIds::Conv => {
-                " AND conversation IS NOT NULL AND conversation LIKE 'conv\\_%'"
+                (1, " AND conversation IS NOT NULL AND conversation LIKE 'conv\\_%'")
             }
             ConversationIds::Integer => {
-                " AND conversation IS NOT NULL AND conversation NOT LIKE 'conv\\_%'"
+                (2, " AND conversation IS NOT NULL AND conversation NOT LIKE 'conv\\_%'")
             }
         };
+        let place = PLACE_OF_SESSIONS + place * 2 + usize::from(page.after.is_some());
         let behind = match page.after {
             None => "",
             // The first is a range of the index, and the rest leaves out of it those that are at the same
@@ -154,13 +164,16 @@ impl Statements {
             FROM \"{schema}\".session WHERE user_id = $1 AND quarantined_at IS NULL{like}{behind}
             ORDER BY updated_at DESC, created_at DESC, id LIMIT $2"
         );
-        let (first, _) = OF_SESSIONS.split_at(if page.after.is_some() { 5 } else { 2 });
-        Sql::new(text, first)
+        let (types, _) = OF_SESSIONS.split_at(if page.after.is_some() { 5 } else { 2 });
+        Sql { place, text, types }
     }
 
     /// Writes that of a page of threads. Its parameters are this opening, the limit, the two places, each
     /// `bound_at` and id and null if there is none, and the user, if there is one.
     pub(super) fn threads(&self, page: &ThreadsPage) -> Sql {
+        let is_said =
+            [page.ascending, page.after.is_some(), page.until.is_some(), page.user_id.is_some()];
+        let place = is_said.into_iter().fold(0, |place, is| place * 2 + usize::from(is));
         let (after, until) = if page.ascending { (">", "<") } else { ("<", ">") };
         let order = if page.ascending { "ASC" } else { "DESC" };
         let of = |place: Option<_>, condition: String| match place {
@@ -177,7 +190,7 @@ impl Statements {
             WHERE s.bound_at IS NOT NULL AND s.quarantined_at IS NULL{user}{after}{until}
             ORDER BY s.bound_at {order}, s.id {order} LIMIT $2"
         );
-        Sql::new(text, OF_THREADS)
+        Sql { place: PLACE_OF_THREADS + place, text, types: OF_THREADS }
     }
 }
 

@@ -12,9 +12,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::background;
+use super::connection::Place;
 use super::failure::Failure;
 use super::ledger::Ledger;
-use super::link::{Link, Place, Values};
+use super::link::{Link, Values};
 use super::options::PostgresOptions;
 use super::pending::{Batch, Left};
 use super::rows;

@@ -4,8 +4,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as Found};
 use uuid::Uuid;
 
+use super::connection::Place;
 use super::failure::Failure;
-use super::link::Place;
 use super::options::PostgresOptions;
 use super::schema;
 use crate::error::Error;
