@@ -151,3 +151,32 @@ async fn what_runs_leave_is_written_together() {
     assert_eq!(written, 50);
     assert!(transactions <= 3, "{transactions}");
 }
+
+// A run goes on where the one before it was settled: one statement, and one transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_behind_another_is_one_transaction() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let (id, mut run) = create(&store, true).await;
+    let thread = ThreadId::from("thr_1");
+    assert_eq!(store.bind(id, &user("ada"), run, thread, at(1)).await.unwrap(), Bound::Done);
+    let client = database.connect().await;
+    let sql = format!(
+        "SELECT s.message_count, s.xmin = r.xmin FROM {0}.session AS s
+            JOIN {0}.run AS r ON r.session_id = s.id",
+        database.schema()
+    );
+    // Where a machine stops in between, it is written before.
+    for nth in 1..50 {
+        let mut settlement = Settlement::default();
+        settlement.messages = 1;
+        drop(store.settle(id, run, settlement));
+        run = begin(&store, id.into()).await;
+        let row = client.query_one(&sql, &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), nth);
+        if row.get(1) {
+            return;
+        }
+    }
+    panic!("it is never one");
+}

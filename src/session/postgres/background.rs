@@ -114,8 +114,13 @@ impl Agenda {
     /// was, or nothing if that hasn't worked.
     async fn flush(&mut self, shared: &Shared, waits: bool) -> Option<usize> {
         self.flush = None;
-        let lefts = shared.ledger.left(MAX_BATCH, |_| true);
+        // Whoever has it along may fail: then it is here the next time.
+        let is_mine = |left: &Left| shared.is_closed() || !left.is_carried();
+        let lefts = shared.ledger.left(MAX_BATCH, is_mine);
         let tried = lefts.len();
+        if tried == 0 {
+            return Some(0);
+        }
         match shared.settle(&shared.own, lefts, waits).await {
             Ok(skipped) => {
                 (self.pause, self.not_before) = (PAUSES.0, Instant::now());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -24,6 +24,8 @@ pub(super) struct Left {
     pub(super) settlement: Settlement,
     /// Whether the run may begin yet, so that it is to be settled once more, later.
     pub(super) may_begin: bool,
+    /// How many flights have it along.
+    carriers: AtomicUsize,
     is_written: AtomicBool,
     written: Notify,
 }
@@ -37,13 +39,19 @@ impl Left {
         may_begin: bool,
     ) -> Self {
         let (is_written, written) = (AtomicBool::new(false), Notify::new());
-        Self { session, user_id, run, settlement, may_begin, is_written, written }
+        let carriers = AtomicUsize::new(0);
+        Self { session, user_id, run, settlement, may_begin, carriers, is_written, written }
     }
 
     /// Makes the same once more, for later.
     pub(super) fn again(&self) -> Self {
         let Self { session, user_id, run, settlement, .. } = self;
         Self::new(*session, user_id.clone(), *run, settlement.clone(), false)
+    }
+
+    /// Tells whether it is on its way, so that only who has to see it need take it along once more.
+    pub(super) fn is_carried(&self) -> bool {
+        self.carriers.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn is_written(&self) -> bool {
@@ -95,6 +103,26 @@ impl Left {
 impl fmt::Debug for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Left").field("run", &self.run).finish_non_exhaustive()
+    }
+}
+
+/// Says that these are on their way, until it is dropped.
+pub(super) struct Carried<'a>(&'a [Arc<Left>]);
+
+impl<'a> Carried<'a> {
+    pub(super) fn new(lefts: &'a [Arc<Left>]) -> Self {
+        for left in lefts {
+            left.carriers.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(lefts)
+    }
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        for left in self.0 {
+            left.carriers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

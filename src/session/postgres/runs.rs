@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::ledger::Holder;
+use super::pending::{Batch, Carried, Left};
 use super::rows::{self, get, malformed, stored_count, uuid};
 use super::store::{PostgresStore, Shared};
 use super::tasks::ended;
@@ -189,12 +190,17 @@ async fn begin_run(
     }
     let turn = holder.turn();
     let _turn = turn.lock().await;
-    let lefts = shared.ledger.left(usize::MAX, |left| left.user_id == user_id);
     let (id, conversation, thread) = match &name {
         Name::Id(id) => (Some(*id), None, None),
         Name::Conversation(id) => (None, Some(id.to_string()), None),
         Name::Thread(thread_id) => (None, None, Some(thread_id.as_bytes())),
     };
+    // Of another session it sees nothing; whose session has another name, all may be of it.
+    let is_seen = |left: &Left| match (id, left.session) {
+        (Some(id), Some(session)) => id == session,
+        _ => true,
+    };
+    let lefts = shared.ledger.left(usize::MAX, |left| left.user_id == user_id && is_seen(left));
     let session = id.map(|id| uuid(id.as_bytes()));
     let named = wanted.named.as_deref().map(str::as_bytes);
     let user = user_id.as_str().as_bytes();
@@ -226,15 +232,29 @@ async fn begin_run(
         &seen,
         &counted,
     ];
-    let sql = &shared.statements.begin_run;
+    // In one transaction, whose only lock of a session is that of the run's.
+    let is_one = id.is_some() && lefts.iter().all(|left| left.session == id) && !lefts.is_empty();
+    let batch = is_one.then(|| Batch::new(shared.gateway, &lefts, true));
+    let of_both = batch.as_ref().map(|batch| {
+        let ([of_settle @ .., _waits], [_gateway, of_begin @ ..]) = (batch.values(), values);
+        [&of_settle[..], &of_begin].concat()
+    });
+    let (sql, values, along) = match &of_both {
+        Some(of_both) => (&shared.statements.settle_and_begin_run, &of_both[..], &[][..]),
+        None => (&shared.statements.begin_run, &values[..], &lefts[..]),
+    };
+    let _carried = Carried::new(&lefts);
     let until = shared.calls.latest();
-    let mut rows = shared.query_until(until, &lefts, sql, &values, false).await;
+    let mut rows = shared.query_until(until, along, sql, values, false).await;
     let is_again = |failure: &Failure| failure.is_unknown() && failure.is_worth_another();
     if rows.as_ref().is_err_and(is_again) {
         // By its id it is the same run, whichever begins it; but the one that was lost may do so yet,
         // when it is settled.
         holder.may_have_begun(id, false);
-        rows = shared.query_until(until, &lefts, sql, &values, false).await;
+        rows = shared.query_until(until, along, sql, values, false).await;
+    }
+    if is_one && rows.is_ok() {
+        shared.written(&lefts);
     }
     let start = rows.and_then(|rows| start(rows::one(&rows)?));
     match &start {

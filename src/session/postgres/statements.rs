@@ -72,6 +72,11 @@ statements! {
         "SELECT {s}.settle_1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     begin_run [UUID, UUID, TEXT, BYTEA, TEXT, BYTEA, BYTEA, UUID, INT8, INT8, INT8, INT8, TEXT, INT8, INT8]
         "SELECT * FROM {s}.begin_run_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    /// What [`settle`](Self::settle) takes but the last, and what `begin_run` takes but the first.
+    settle_and_begin_run [UUID, UUID_ARRAY, UUID_ARRAY, INT8_ARRAY, BOOL_ARRAY, BYTEA_ARRAY, INT8_ARRAY, BOOL_ARRAY,
+        UUID, TEXT, BYTEA, TEXT, BYTEA, BYTEA, UUID, INT8, INT8, INT8, INT8, TEXT, INT8, INT8]
+        "SELECT * FROM {s}.settle_and_begin_run_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+        $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
     bind [UUID, UUID, BYTEA, UUID, BYTEA, INT8, BOOL]
         "SELECT * FROM {s}.bind_1($1, $2, $3, $4, $5, $6, $7)";
     thread_named [UUID, BYTEA, BYTEA, INT8] "SELECT * FROM {s}.reuse_1($1, $2, $3, $4)";

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::ledger::Ledger;
 use super::link::{Link, Values};
 use super::options::PostgresOptions;
-use super::pending::{Batch, Left};
+use super::pending::{Batch, Carried, Left};
 use super::rows;
 use super::schema;
 use super::statements::{Sql, Statements};
@@ -199,6 +199,7 @@ impl Shared {
         if lefts.is_empty() {
             return self.calls.query_until(until, None, sql, values, harmless).await;
         }
+        let _carried = Carried::new(lefts);
         let batch = Batch::new(self.gateway, lefts, true);
         let along = batch.values();
         let along = (&self.statements.settle, &along[..]);
@@ -214,8 +215,10 @@ impl Shared {
         lefts: Vec<Arc<Left>>,
         waits: bool,
     ) -> Result<Vec<Arc<Left>>, Failure> {
+        let carried = Carried::new(&lefts);
         let batch = Batch::new(self.gateway, &lefts, waits);
         let rows = link.query(None, &self.statements.settle, &batch.values(), true).await?;
+        drop(carried);
         let places: Vec<i64> = rows::get(rows::one(&rows)?, 0)?;
         if places.is_empty() {
             self.written(&lefts);

@@ -236,6 +236,26 @@ BEGIN
     RETURN v_skipped;
 END $$;
 
+-- Ends runs of a session and begins one in it, which has one commit and one answer. All of them are the
+-- session's own, or another one's lock would be taken out of its order.
+CREATE FUNCTION settle_and_begin_run_1(
+    p_gateway uuid, p_sessions uuid[], p_runs uuid[], p_messages bigint[], p_titled boolean[],
+    p_titles bytea[], p_touched_at bigint[], p_discard boolean[],
+    p_id uuid, p_conversation text, p_thread bytea, p_on text, p_named bytea,
+    p_user bytea, p_run uuid, p_max bigint, p_now bigint, p_latest bigint, p_lease_until bigint,
+    p_uncounted text, p_seen bigint, p_counted bigint,
+    OUT o_start text, OUT o_session uuid, OUT o_thread bytea, OUT o_titled boolean,
+    OUT o_seen bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM settle_1(p_gateway, p_sessions, p_runs, p_messages, p_titled, p_titles,
+        p_touched_at, p_discard, true);
+    SELECT b.o_start, b.o_session, b.o_thread, b.o_titled, b.o_seen
+        INTO o_start, o_session, o_thread, o_titled, o_seen
+        FROM begin_run_1(p_gateway, p_id, p_conversation, p_thread, p_on, p_named, p_user, p_run,
+            p_max, p_now, p_latest, p_lease_until, p_uncounted, p_seen, p_counted) AS b;
+END $$;
+
 CREATE FUNCTION set_message_count_1(
     p_gateway uuid, p_id uuid, p_known boolean, p_seen bigint, p_messages bigint
 ) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
