@@ -43,6 +43,11 @@ impl Gateway {
         self.address
     }
 
+    /// Gives the last lines of its log.
+    pub(crate) fn said(&self) -> String {
+        self.server.said()
+    }
+
     /// Ends it without any warning.
     pub(crate) fn kill(self) {
         self.server.end(Signal::Kill);

@@ -430,6 +430,29 @@ async fn nothing_is_lost_doubled_or_crossed_when_gateways_and_the_database_die()
     load.check(alive[0], &database).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_and_comes_back_is_a_line_each_in_the_log() {
+    let cluster = Cluster::start_with("fsync = off\n");
+    let database = cluster.database().await;
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream, &settings(&database, &[]));
+    let at = gateway.address();
+    is_ready(at, 200).await;
+    for end in [Cluster::stop, Cluster::kill] {
+        end(&cluster);
+        is_ready(at, 503).await;
+        for _ in 0..3 {
+            let create = format!("{PREFIX}/sessions");
+            assert_eq!(send(at, "ada", "POST", &create, None).await.unwrap().status, 503);
+        }
+        cluster.start_again();
+        is_ready(at, 200).await;
+    }
+    let said = gateway.said();
+    let of = ["the database is away", "the database is back", "deadpool", "tokio_postgres"];
+    assert_eq!(of.map(|text| said.matches(text).count()), [2, 2, 0, 0], "{said}");
+}
+
 // What is prepared in a connection, or set there, would be another gateway's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_exact_through_a_pooler() {

@@ -134,7 +134,8 @@ impl Agenda {
                 Some(tried - skipped.len())
             }
             Err(failure) => {
-                if self.pause == PAUSES.0 {
+                // That the database is away was told.
+                if self.pause == PAUSES.0 && !failure.is_absence() {
                     let error = &failure as &dyn std::error::Error;
                     tracing::warn!(error, "could not write what runs left: it is tried again");
                 }

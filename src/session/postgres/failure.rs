@@ -22,6 +22,8 @@ pub(super) enum Failure {
     Exhausted,
     /// The same, but because the database doesn't answer.
     Unanswered,
+    /// The store is closed: nothing was sent.
+    Closed,
     /// None could be made: nothing was sent.
     Connect(String),
     /// One was made, but could not be set up for what is asked: nothing was sent.
@@ -63,7 +65,8 @@ impl Failure {
                 SqlState::READ_ONLY_SQL_TRANSACTION,
             ]
             .contains(code),
-            Self::Exhausted
+            Self::Closed
+            | Self::Exhausted
             | Self::Unanswered
             | Self::Connect(_)
             | Self::Prepare(_)
@@ -81,12 +84,28 @@ impl Failure {
             Self::Refused { code, .. } | Self::Behind { code, .. } => {
                 *code == SqlState::READ_ONLY_SQL_TRANSACTION
             }
-            Self::Exhausted
+            Self::Closed
+            | Self::Exhausted
             | Self::Unanswered
             | Self::Connect(_)
             | Self::Prepare(_)
             | Self::TimedOut
             | Self::Malformed(_) => false,
+        }
+    }
+
+    /// Tells whether it is what a database that is away comes to, or one that can only be read.
+    pub(super) fn is_absence(&self) -> bool {
+        match self {
+            Self::Unanswered
+            | Self::Connect(_)
+            | Self::Prepare(_)
+            | Self::Lost(_)
+            | Self::TimedOut => true,
+            Self::Refused { code, .. } | Self::Behind { code, .. } => {
+                *code == SqlState::READ_ONLY_SQL_TRANSACTION
+            }
+            Self::Closed | Self::Exhausted | Self::Malformed(_) => false,
         }
     }
 
@@ -100,6 +119,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Closed => f.write_str("the store is closed"),
             Self::Exhausted => f.write_str(
                 "all connections to the database are in use; raise pool_size if that goes on",
             ),
@@ -160,9 +180,7 @@ impl From<PoolError<Self>> for Failure {
             PoolError::Timeout(TimeoutType::Wait) => Self::Exhausted,
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)
             | PoolError::PostCreateHook(_) => Self::Connect("it did not answer in time".to_owned()),
-            PoolError::Closed | PoolError::NoRuntimeSpecified => {
-                Self::Connect("the store is closed".to_owned())
-            }
+            PoolError::Closed | PoolError::NoRuntimeSpecified => Self::Closed,
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio_postgres::{NoTls, Row, Statement};
 use super::connection::{Connection, Connections, Place};
 use super::failure::Failure;
 use super::options::PostgresOptions;
+use super::presence::Presence;
 use super::statements::{Sql, Statements};
 use crate::error::Error;
 
@@ -43,6 +44,7 @@ pub(super) struct Link {
     flights: AtomicU64,
     /// Whether the last that was heard of the database was nothing.
     is_silent: AtomicBool,
+    presence: Arc<Presence>,
 }
 
 impl Link {
@@ -51,6 +53,7 @@ impl Link {
         options: &PostgresOptions,
         size: usize,
         statements: &Arc<Statements>,
+        presence: &Arc<Presence>,
     ) -> Result<Self, Error> {
         let set_up = (!options.pooler).then(|| (Arc::clone(statements), options.statement_timeout));
         let pool = Pool::builder(Connections { place, within: options.connect_timeout, set_up })
@@ -69,6 +72,7 @@ impl Link {
             longest,
             flights: AtomicU64::new(0),
             is_silent: AtomicBool::new(false),
+            presence: Arc::clone(presence),
         })
     }
 
@@ -102,6 +106,20 @@ impl Link {
 
     /// The same as [`query`](Self::query), in a call that has begun before.
     pub(super) async fn query_until(
+        &self,
+        until: Instant,
+        along: Option<(&Sql, &Values<'_>)>,
+        sql: &Sql,
+        values: &Values<'_>,
+        harmless: bool,
+    ) -> Result<Vec<Row>, Failure> {
+        let before = self.presence.before();
+        let outcome = self.tried(until, along, sql, values, harmless).await;
+        self.presence.heard(before, &outcome);
+        outcome
+    }
+
+    async fn tried(
         &self,
         until: Instant,
         along: Option<(&Sql, &Values<'_>)>,

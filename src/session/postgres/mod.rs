@@ -32,6 +32,7 @@ mod ledger;
 mod link;
 mod options;
 mod pending;
+mod presence;
 mod rows;
 mod runs;
 mod schema;

@@ -18,6 +18,7 @@ use super::ledger::Ledger;
 use super::link::{Link, Values};
 use super::options::PostgresOptions;
 use super::pending::{Batch, Carried, Left};
+use super::presence::Presence;
 use super::rows;
 use super::schema;
 use super::statements::{Sql, Statements};
@@ -67,10 +68,11 @@ impl PostgresStore {
             schema::check_connection(&place, &options).await?;
         }
         let statements = Arc::new(Statements::new(&options.schema));
+        let presence = Arc::new(Presence::new(options.shown()));
         let size = usize::try_from(options.pool_size.get()).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
-            calls: Link::new(place.clone(), &options, size, &statements)?,
-            own: Link::new(place, &options, 1, &statements)?,
+            calls: Link::new(place.clone(), &options, size, &statements, &presence)?,
+            own: Link::new(place, &options, 1, &statements, &presence)?,
             statements,
             ledger: Arc::default(),
             gateway: Uuid::new_v4(),
