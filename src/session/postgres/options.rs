@@ -67,6 +67,12 @@ impl PostgresOptions {
         {
             return Err(invalid("has an @ too many: in a password it is written as %40"));
         }
+        // A user's name has none of them unless they are encoded.
+        let login = plain.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+        let user = login.map_or("", |(login, _)| login.split(':').next().unwrap_or_default());
+        if user.contains(['/', '?']) {
+            return Err(invalid("has an @ in a parameter: there it is written as %40"));
+        }
         if config.get_ssl_mode() == SslMode::Disable
             && config.get_channel_binding() == ChannelBinding::Require
         {
@@ -76,7 +82,7 @@ impl PostgresOptions {
             config.application_name(NAME);
         }
         // Whoever drops a connection while nothing is said may not say so.
-        if !plain.contains("keepalives_idle=") {
+        if !split(&plain).1.contains("keepalives_idle=") {
             config.keepalives_idle(Duration::from_secs(30));
         }
         let connect_timeout =
@@ -157,13 +163,10 @@ fn without_verification(url: &str) -> Result<(String, Option<PathBuf>), Error> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(invalid("begins with neither postgres:// nor postgresql://"));
     }
-    // What is before the @ is the password's.
-    let login = url.find('@').unwrap_or(0);
-    let after_login = url.get(login..).and_then(|rest| rest.find('?')).map(|at| login + at);
-    let query = after_login.or_else(|| url.find('?'));
-    let Some((place, query)) = query.and_then(|at| url.split_at_checked(at)) else {
+    let (place, query) = split(url);
+    if query.is_empty() {
         return Ok((url.to_owned(), None));
-    };
+    }
     let query = query.trim_start_matches('?');
     let mut ca = None;
     let mut kept = Vec::new();
@@ -181,6 +184,14 @@ fn without_verification(url: &str) -> Result<(String, Option<PathBuf>), Error> {
         return Ok((place.to_owned(), ca));
     }
     Ok((format!("{place}?{}", kept.join("&")), ca))
+}
+
+/// Splits a URL before the question mark of its parameters. One before the first @ is the password's, which
+/// may have been written as it is.
+fn split(url: &str) -> (&str, &str) {
+    let login = url.find('@').unwrap_or(0);
+    let query = url.get(login..).and_then(|rest| rest.find('?')).map(|at| login + at);
+    query.and_then(|at| url.split_at_checked(at)).unwrap_or((url, ""))
 }
 
 /// Decodes the percent signs of a parameter.
@@ -243,6 +254,16 @@ mod tests {
         assert_eq!(options.config.get_password(), Some(&b"x?a&&b"[..]));
         assert_eq!(options.config.get_ssl_mode(), SslMode::Require);
         assert_eq!(options.shown(), "ada@db:5432/x");
+        // So does one without parameters, and none of it is taken for some.
+        for password in ["x?a&&b", "?", "a?sslmode=verify-full&", "k?keepalives_idle=", "x/y?&"] {
+            for parameters in ["", "?", "?sslmode=allow", "?sslrootcert=system&connect_timeout=3"] {
+                let url = format!("postgres://ada:{password}@db/x{parameters}");
+                let options = PostgresOptions::parse(&url).unwrap();
+                assert_eq!(options.config.get_password(), Some(password.as_bytes()), "{url}");
+                assert_eq!(options.shown(), "ada@db:5432/x", "{url}");
+                assert_eq!(options.config.get_keepalives_idle(), Duration::from_secs(30), "{url}");
+            }
+        }
         let socket = PostgresOptions::parse("postgres:///x?host=/run/postgresql&user=ada").unwrap();
         assert_eq!(socket.shown(), "ada@/run/postgresql:5432/x");
     }
@@ -259,7 +280,8 @@ mod tests {
             "postgres://ada:s3cret@db/x?sslrootcert=%s3cret",
             "postgres://ada:s3cret@db/x?sslmode=disable&channel_binding=require",
             "postgres:///x?user=s3cret",
-            // Passwords that have an @.
+            // Parameters and passwords that have an @.
+            "postgres:///x?host=db&user=s3cret@corp",
             "postgres://ada:x@s3cret@db/x",
             "postgres://ada:x@y/s3cret@db/x",
         ] {
