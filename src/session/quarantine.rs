@@ -87,8 +87,8 @@ pub struct Reuse {
     pub owner: UserId,
     /// Whose session the upstream gave it to then.
     pub other: UserId,
-    /// How many threads are in quarantine now, this one among them; `None` if it isn't, because
-    /// both sessions are one user's.
+    /// How many threads are in quarantine now, this one among them, of which 10,000 are counted at most;
+    /// `None` if it isn't, because both sessions are one user's.
     pub quarantined: Option<u64>,
 }
 
@@ -98,6 +98,9 @@ impl Reuse {
         Self { owner_session, owner, other, quarantined: None }
     }
 }
+
+/// How many threads in quarantine are counted: whoever is told must do something long before.
+pub(super) const MAX_COUNTED: u32 = 10_000;
 
 /// How many of the others are kept by name: an upstream that knows but one id has them all.
 pub(super) const MAX_OTHERS: usize = 100;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    BeginRun, Bound, Created, Deletion, MessageCount, NewSession, OnThread, PostgresOptions,
-    PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionRecord, Sessions as _,
-    SessionsPage, Settlement,
+    BeginRun, Bound, Created, Deletion, Directory as _, MessageCount, NewSession, OnThread,
+    PostgresOptions, PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionRecord,
+    Sessions as _, SessionsPage, Settlement,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -547,6 +547,45 @@ async fn waits(client: &tokio_postgres::Client, statement: &str) {
     while client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         assert!(Instant::now() < until, "{statement} does not wait");
     }
+}
+
+// However many there are, to tell of one more and to show a page reads no more than some of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantine_that_is_full_costs_no_more() {
+    let database = Database::new().await;
+    let store = open(&database).await;
+    let (id, _) = bound(&store, "thr_1").await;
+    let mut client = database.connect().await;
+    let fill = format!(
+        "INSERT INTO {}.quarantine (thread_id, since, times, session_id, user_id)
+            SELECT convert_to('full_' || n, 'UTF8'), n, 1, gen_random_uuid(), 'ada'::bytea
+            FROM generate_series(1, 10200) AS n",
+        database.schema()
+    );
+    client.batch_execute(&fill).await.unwrap();
+    let bob = user("bob");
+    let reuse = store.thread_named(SessionId::random(), &bob, "thr_1".into(), at(2)).await.unwrap();
+    let reuse = reuse.unwrap();
+    assert_eq!((reuse.owner_session, reuse.quarantined), (id, Some(10_000)));
+    let page = store.quarantined(Some("full_10199".into()), 3).await.unwrap();
+    let ids: Vec<_> = page.iter().map(|thread| &*thread.thread_id).collect();
+    assert_eq!(ids, ["full_102", "full_1020", "full_10200"]);
+
+    let plan = client.transaction().await.unwrap();
+    plan.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        .await
+        .unwrap();
+    let first = "substr(thread_id, 1, 512)";
+    let sql = format!(
+        "EXPLAIN SELECT * FROM {}.quarantine WHERE {first} >= '' AND thread_id > ''
+            ORDER BY {first}, thread_id LIMIT 3",
+        database.schema()
+    );
+    let rows = plan.query(&sql, &[]).await.unwrap();
+    let shown: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let shown = shown.join("\n");
+    assert!(shown.contains("Index Scan using quarantine_in_order"), "{shown}");
+    assert!(shown.contains("Incremental Sort") && shown.contains("Presorted Key"), "{shown}");
 }
 
 // Whatever the statistics are: one gateway may have all that there are.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Lease, MemoryStore, Stored, Tables};
 use crate::principal::UserId;
-use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Reuse};
+use crate::session::quarantine::{MAX_COUNTED, MAX_OTHERS, Newcomer, QuarantinedThread, Reuse};
 use crate::session::record::{MessageCount, SessionId, ThreadId};
 use crate::session::store::{
     BeginRun, Bound, OnThread, RunId, RunStart, Runs, SessionKey, Settlement, StoreFuture,
@@ -141,7 +141,7 @@ impl Tables {
         } else if !is_known {
             thread.more_others += 1;
         }
-        let quarantined = Some(self.quarantine.len() as u64);
+        let quarantined = Some((self.quarantine.len() as u64).min(MAX_COUNTED.into()));
         Some(Reuse { owner_session, owner, other: other.clone(), quarantined })
     }
 }

@@ -70,7 +70,9 @@ impl Directory for PostgresStore {
         limit: usize,
     ) -> StoreFuture<'_, Vec<QuarantinedThread>> {
         Box::pin(async move {
-            let (shared, after) = (self.shared(), after.as_deref().map(str::as_bytes));
+            // Behind the id that has no bytes are all.
+            let after = after.as_deref().map(str::as_bytes).unwrap_or_default();
+            let shared = self.shared();
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let context = "could not list the threads in quarantine";
             let read = |rows: &[Row]| rows.iter().map(quarantined).collect();

@@ -111,8 +111,9 @@ statements! {
                 WHERE sha256(o.thread_id) = sha256(q.thread_id) ORDER BY o.number),
             ARRAY(SELECT o.since FROM {s}.quarantine_other AS o
                 WHERE sha256(o.thread_id) = sha256(q.thread_id) ORDER BY o.number)
-        FROM {s}.quarantine AS q WHERE $1 IS NULL OR q.thread_id > $1
-        ORDER BY q.thread_id LIMIT $2";
+        FROM {s}.quarantine AS q
+        WHERE substr(q.thread_id, 1, 512) >= substr($1, 1, 512) AND q.thread_id > $1
+        ORDER BY substr(q.thread_id, 1, 512), q.thread_id LIMIT $2";
     release [BYTEA] "SELECT {s}.release_1($1)";
     delete_quarantined [BYTEA, INT8, INT8] "SELECT {s}.delete_quarantined_1($1, $2, $3)";
     own_attachment [BYTEA, BYTEA] "SELECT {s}.own_attachment_1($1, $2)";

@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::rows::{self, count, session_id, timestamp, user_id};
 use crate::principal::UserId;
-use crate::session::quarantine::{MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse};
+use crate::session::quarantine::{
+    MAX_COUNTED, MAX_OTHERS, Newcomer, QuarantinedThread, Released, Reuse,
+};
 use crate::session::record::{SessionId, ThreadId};
 
 /// Tells what it means that the upstream names that thread in a run of session `id`, which is or
@@ -49,8 +51,8 @@ pub(super) fn reuse(
         let sql = "UPDATE session SET quarantined_at = ?2
             WHERE thread_id = ?1 AND quarantined_at IS NULL";
         connection.prepare_cached(sql)?.execute(params![thread_id, now.as_microsecond()])?;
-        let sql = "SELECT count(*) FROM quarantine";
-        connection.prepare_cached(sql)?.query_row((), |row| count(row, 0))
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM quarantine LIMIT ?1)";
+        connection.prepare_cached(sql)?.query_row([MAX_COUNTED], |row| count(row, 0))
     })?;
     Ok(Some(Reuse { owner_session, owner, other, quarantined: Some(quarantined) }))
 }
