@@ -10,6 +10,7 @@ use chatkit_rest::error::Error;
 use chatkit_rest::session::{
     RunId, RunStart, SessionId, SessionRecord, SessionStore, Settlement, ThreadId,
 };
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -38,6 +39,8 @@ tokio::task_local! {
 pub(crate) struct Opening {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) blocks: bool,
+    /// The runtime that it was opened in, where that isn't a seed's.
+    pub(crate) home: Option<Handle>,
 }
 
 impl Opening {
@@ -48,7 +51,7 @@ impl Opening {
         if !self.blocks {
             return call.await;
         }
-        let runtime = tokio::runtime::Handle::current();
+        let runtime = self.home.clone().unwrap_or_else(Handle::current);
         tokio::task::spawn_blocking(move || runtime.block_on(call)).await.unwrap()
     }
 
@@ -57,7 +60,9 @@ impl Opening {
     fn settle(&self, id: SessionId, run: RunId, settlement: Settlement) {
         let store = Arc::clone(&self.store);
         let mut call = Box::pin(async move { store.settle(id, run, settlement).await });
+        let home = self.home.as_ref().map(Handle::enter);
         let pending = call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        drop(home);
         if pending && self.blocks {
             let opening = self.clone();
             tokio::spawn(async move { opening.ask(call).await });

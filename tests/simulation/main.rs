@@ -3,7 +3,8 @@
 //!
 //! Everything runs in one thread by paused time, so a seed is the same each time, with a store in memory. When one
 //! fails, its number is shown with all that happened; `CHATKIT_REST_SIMULATION_SEED=N` runs it again,
-//! alone. `CHATKIT_REST_SIMULATION_SEEDS=N` runs so many in place of the thousand that are run otherwise.
+//! alone. `CHATKIT_REST_SIMULATION_SEEDS=N` runs so many in place of the thousand that are run otherwise, or of
+//! the two dozen in PostgreSQL.
 //! A seed that found something is kept in `seeds.rs`.
 
 #![allow(
@@ -15,10 +16,23 @@
 )]
 
 mod accounts;
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../postgres/cluster.rs"]
+#[allow(dead_code, reason = "what other tests need besides")]
+mod cluster;
+#[cfg(all(unix, feature = "postgres"))]
+mod database;
 mod exchange;
 mod faults;
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../postgres/guarded.rs"]
+#[allow(dead_code, reason = "what other tests need besides")]
+mod guarded;
 mod invariants;
 mod others;
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../journey/support/place.rs"]
+mod place;
 mod script;
 mod seeds;
 mod store;
@@ -40,6 +54,10 @@ use world::{Built, Folder, HANDS, World, memory};
 
 /// How many are run where nobody says it.
 const SEEDS: u64 = 1000;
+
+/// And in PostgreSQL, which has real time.
+#[cfg(all(unix, feature = "postgres"))]
+const SEEDS_IN_POSTGRESQL: u64 = 24;
 
 /// How often each hand does something.
 const TIMES: usize = 7;
@@ -166,6 +184,23 @@ fn seeds_hold_with_a_store_in_a_file() {
         Some(seed) => stage.hold([seed], openings),
         None => stage.hold(0..all, openings),
     }
+}
+
+/// Two openings of one database, as two machines have it. What is done at once has no order there, so a
+/// seed that fails may not fail again: `CHATKIT_REST_SIMULATION_SEED=N cargo test --all-features --test
+/// simulation in_postgresql` runs it until it does, a hundred times at most.
+#[test]
+#[cfg(all(unix, feature = "postgres"))]
+fn seeds_hold_with_a_store_in_postgresql() {
+    let (stage, mut database) = (Stage::new(), database::InPostgres::new());
+    if let Some(seed) = number("CHATKIT_REST_SIMULATION_SEED") {
+        for _ in 0..100 {
+            stage.hold([seed], || database.open());
+        }
+        return;
+    }
+    let seeds = number("CHATKIT_REST_SIMULATION_SEEDS").unwrap_or(SEEDS_IN_POSTGRESQL);
+    stage.hold(0..seeds, || database.open());
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl World {
 
 /// Makes an empty store in memory.
 pub(crate) fn memory() -> Vec<Opening> {
-    vec![Opening { store: Arc::new(MemoryStore::new()), blocks: false }]
+    vec![Opening { store: Arc::new(MemoryStore::new()), blocks: false, home: None }]
 }
 
 /// A folder for a store in a file, which goes with the test.
@@ -224,7 +224,7 @@ impl Folder {
 
     pub(crate) fn open(&self) -> Opening {
         let store = SqliteStore::open(&self.0.join("sessions.db")).unwrap();
-        Opening { store: Arc::new(store), blocks: true }
+        Opening { store: Arc::new(store), blocks: true, home: None }
     }
 }
 
