@@ -163,7 +163,7 @@ mod tests {
     fn invalid(outcome: Result<Principal, SecretError>) -> InvalidToken {
         match outcome.unwrap_err() {
             SecretError::Invalid(invalid) => invalid,
-            SecretError::Unavailable(error) => panic!("{error}"),
+            error => panic!("{error:?}"),
         }
     }
 

@@ -6,13 +6,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 
 use super::claims::Lifetime;
+use super::InvalidToken;
 use super::require::Missing;
+use super::verify::Unsettled;
 use crate::principal::Principal;
 
 /// A bounded memory of verified tokens: who they name, and how long they live.
 ///
-/// A signature doesn't become wrong with time, so an entry can't go stale; whether it is still
-/// in its lifetime is asked of the clock on every hit. Tokens themselves are not kept, only
+/// A signature doesn't become wrong with time, so an entry goes stale only with its key: it counts
+/// for the generation of keys that it is of. Whether it is still in its lifetime is asked of the
+/// clock on every hit. Tokens themselves are not kept, only
 /// their SHA-256. Refused tokens are not kept either: a flood of them evicts nothing.
 pub(super) struct TokenCache {
     verified: Cache<TokenDigest, Verified>,
@@ -28,6 +31,15 @@ pub(super) struct Verified {
     /// Whom it names, unless it lacks what is required.
     pub(super) standing: Result<Principal, Missing>,
     pub(super) lifetime: Lifetime,
+    /// Of the keys that it was verified with.
+    pub(super) generation: u64,
+}
+
+impl Verified {
+    /// Gives whom it names, if it has what is required.
+    pub(super) fn believed(self) -> Result<Principal, Unsettled> {
+        self.standing.map_err(|missing| InvalidToken::Insufficient(missing).into())
+    }
 }
 
 impl TokenCache {

@@ -105,6 +105,9 @@ where
 fn refusal(error: SecretError) -> Rejection {
     match error {
         SecretError::Invalid(invalid) => Unauthenticated::InvalidToken(invalid).into(),
+        SecretError::NoKeys(unavailable) => {
+            Rejection::new(Code::ServiceUnavailable).because(unavailable.to_string())
+        }
         SecretError::Unavailable(error) => {
             Rejection::new(Code::ServiceUnavailable).because(error.chain())
         }

@@ -30,6 +30,8 @@ pub enum InvalidToken {
     Insufficient(Missing),
     /// `iss` is not the configured issuer.
     Issuer,
+    /// The key of the set that `kid` names is for another algorithm than `alg`.
+    KeyAlgorithm,
     /// It is not the compact form of a signed JSON object, or a name comes twice in one.
     Malformed,
     /// There is no `exp`, or it is not a number that can be a date.
@@ -50,6 +52,8 @@ pub enum InvalidToken {
     TooLong,
     /// `typ` in its header is not the configured one.
     Type,
+    /// The key set has no key of the token's `kid`, or without one none that made its signature.
+    UnknownKey,
     /// The claim that names the user can't be a user id.
     User(InvalidUserId),
 }
@@ -66,6 +70,7 @@ impl InvalidToken {
             Self::Expired => "the token has expired",
             Self::Insufficient(_) => "the token lacks what auth.require asks for",
             Self::Issuer => "the token's iss is not the configured one",
+            Self::KeyAlgorithm => "the token's alg is not that of its key in the key set",
             Self::Malformed => "the token is malformed",
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
             Self::NoUser => {
@@ -84,6 +89,7 @@ impl InvalidToken {
             Self::Signature => "the token's signature does not match",
             Self::TooLong => "the token is too long",
             Self::Type => "the token's typ is not auth.token_type",
+            Self::UnknownKey => "the key set has no key for the token (its kid)",
             Self::User(InvalidUserId::ControlCharacter) => "the user id has a control character",
             Self::User(InvalidUserId::Empty) => "the user id is empty",
             Self::User(InvalidUserId::TooLong) => "the user id is too long",

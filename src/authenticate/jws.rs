@@ -16,6 +16,8 @@ const FOREIGN_KEYS: [&str; 4] = ["jku", "jwk", "x5c", "x5u"];
 /// A token taken apart. Nothing in it is verified.
 pub(super) struct Jws<'a> {
     pub(super) algorithm: Algorithm,
+    /// The key that it says it was signed with.
+    pub(super) kid: Option<String>,
     pub(super) typ: Option<String>,
     /// Header and payload as they were signed.
     pub(super) signed: &'a str,
@@ -38,7 +40,7 @@ impl<'a> Jws<'a> {
         let signature = signature.get(1..).ok_or(InvalidToken::Malformed)?;
         let (algorithm, header) = checked_header(json(header)?)?;
         let signature = decode(signature)?;
-        Ok(Self { algorithm, typ: header.typ, signed, signature, payload })
+        Ok(Self { algorithm, kid: header.kid, typ: header.typ, signed, signature, payload })
     }
 
     /// Gives the claims, to be read only after the signature was verified.

@@ -5,7 +5,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc;
 
 use super::jws::Jws;
-use super::{Algorithm, material};
+use super::{Algorithm, JwkSet, material};
 use crate::error::Error;
 
 /// Checks a secret for HMAC; what is wrong with it, as the end of a sentence. Its length is not
@@ -27,12 +27,38 @@ pub(crate) fn check_public_key(algorithms: &[Algorithm], pem: &[u8]) -> Result<(
     public_keys(algorithms, pem).map(drop)
 }
 
+/// Reads a key set that is in a file, of which at least one key must fit `algorithms`; what is wrong
+/// with it, as the end of a sentence.
+pub(super) fn key_set(json: &[u8], algorithms: &[Algorithm]) -> Result<JwkSet, String> {
+    let set = JwkSet::parse(json, algorithms).map_err(|invalid| invalid.to_string())?;
+    if !set.is_empty() {
+        return Ok(set);
+    }
+    let Some(first) = set.unused().first() else {
+        return Err("has no key in its list; expected those that tokens are signed with".into());
+    };
+    let kid = first.kid.as_ref().map_or_else(String::new, |kid| format!(" {kid:?}"));
+    let count = set.unused().len();
+    Err(format!("has no key that can be used: of {count}, the first{kid} {}", first.why))
+}
+
+/// Checks that this is a key set of which a key fits `algorithms`; what is wrong with it, as the end
+/// of a sentence.
+#[cfg(feature = "config")]
+pub(crate) fn check_key_set(algorithms: &[Algorithm], json: &[u8]) -> Result<(), String> {
+    key_set(json, algorithms).map(drop)
+}
+
 /// One key per pinned algorithm, checked once.
 ///
 /// Key confusion is impossible by construction: a token's `alg` picks the entry, and the entry
-/// holds a key made for that algorithm and no other. Keys that come and go (a JWKS) would be
-/// another set behind the same [`verify`](Self::verify), with the token's `kid` beside `alg`.
-pub(super) struct KeySet(Vec<(Algorithm, DecodingKey)>);
+/// holds a key made for that algorithm and no other. Keys that come and go are a
+/// [`JwkSet`](super::JwkSet), of which the token's `kid` picks as well.
+pub(super) struct KeySet {
+    keys: Vec<DecodingKey>,
+    /// One for each key.
+    algorithms: Vec<Algorithm>,
+}
 
 impl KeySet {
     /// Takes one secret for every algorithm in `algorithms`, all of which must be HMAC.
@@ -60,34 +86,42 @@ impl KeySet {
                  HS256, HS384 and HS512 only, and the two kinds must not be mixed",
             )))
         };
-        algorithms.iter().map(key).collect::<Result<_, _>>().map(Self)
+        algorithms.iter().map(key).collect::<Result<_, _>>().map(Self::of)
     }
 
     /// Takes one PEM public key for every algorithm in `algorithms`, none of which may be HMAC.
     pub(super) fn of_pem(algorithms: &[Algorithm], pem: &[u8]) -> Result<Self, Error> {
         let keys = public_keys(algorithms, pem);
-        keys.map(Self).map_err(|why| Error::config(format!("the JWT public key {why}")))
+        keys.map(Self::of).map_err(|why| Error::config(format!("the JWT public key {why}")))
     }
 
     /// Tells whether the signature is one over what is signed, in constant time for HMAC.
-    ///
-    /// By the provider that is named here and not by the process's default one, which
-    /// [`jsonwebtoken::decode`] takes: a library must not set that for its host, and where another
-    /// crate enables jsonwebtoken's other backend nobody has set it, and `decode` panics.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> bool {
-        self.0.iter().filter(|(known, _)| *known == jws.algorithm).any(|(algorithm, key)| {
-            // Made for each token that isn't cached: jsonwebtoken's verifiers are not `Sync`.
-            (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm.as_jsonwebtoken(), key)
-                .is_ok_and(|verifier| {
-                    verifier.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
-                })
-        })
+        std::iter::zip(&self.algorithms, &self.keys)
+            .filter(|(algorithm, _)| **algorithm == jws.algorithm)
+            .any(|(algorithm, key)| is_signed_by(jws, *algorithm, key))
     }
 
     /// Gives the pinned algorithms.
-    pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
-        self.0.iter().map(|(algorithm, _)| *algorithm)
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
     }
+
+    fn of(keys: Vec<(Algorithm, DecodingKey)>) -> Self {
+        let (algorithms, keys) = keys.into_iter().unzip();
+        Self { keys, algorithms }
+    }
+}
+
+/// Tells whether `key` made the signature, as one of that algorithm.
+///
+/// By the provider that is named here and not by the process's default one, which
+/// [`jsonwebtoken::decode`] takes: a library must not set that for its host, and where another
+/// crate enables jsonwebtoken's other backend nobody has set it, and `decode` panics.
+pub(super) fn is_signed_by(jws: &Jws<'_>, algorithm: Algorithm, key: &DecodingKey) -> bool {
+    // Made for each token that isn't cached: jsonwebtoken's verifiers are not `Sync`.
+    (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&algorithm.as_jsonwebtoken(), key)
+        .is_ok_and(|verifier| verifier.verify(jws.signed.as_bytes(), &jws.signature).is_ok())
 }
 
 fn public_keys(

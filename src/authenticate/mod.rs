@@ -95,6 +95,7 @@ mod challenge;
 mod claims;
 mod future;
 mod invalid;
+mod jwks;
 mod jws;
 mod keys;
 mod layer;
@@ -115,8 +116,12 @@ mod waiting;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
+pub use jwks::{
+    FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidKeySet, JwkSet, KeysUnavailable,
+    MAX_KEY_SET_BYTES, MAX_KEYS, UnusedKey,
+};
 #[cfg(feature = "config")]
-pub(crate) use keys::{check_public_key, check_secret};
+pub(crate) use keys::{check_key_set, check_public_key, check_secret};
 pub use layer::AuthenticateLayer;
 pub use optional::{OptionalAuthenticate, OptionalAuthenticateLayer, OptionalFuture};
 pub use purpose::TokenType;
@@ -132,7 +137,7 @@ pub use trust::Trust;
 #[cfg(feature = "config")]
 pub(crate) use user::MAX_TEMPLATE_CHARS;
 pub use user::{InvalidTemplate, UserTemplate};
-pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder};
+pub use verify::{MAX_LEEWAY, MAX_TOKEN_BYTES, Verifier, VerifierBuilder, VerifyError};
 pub use waiting::ConnectionCallers;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::InvalidToken;
+use super::{InvalidToken, KeysUnavailable, VerifyError};
 use crate::error::Error;
 use crate::principal::{Principal, UserId};
 
@@ -63,20 +63,32 @@ pub trait ClientSecrets: fmt::Debug + Send + Sync + 'static {
 /// What [`ClientSecrets::caller`] returns.
 pub type CallerFuture = Pin<Box<dyn Future<Output = Result<Principal, SecretError>> + Send>>;
 
-/// Why a secret lets nobody in.
+/// Why a secret, or a token that had to wait for its key, lets nobody in.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SecretError {
     /// It is not believed.
     Invalid(InvalidToken),
+    /// The key set that a token would have to be checked with can't be had.
+    NoKeys(KeysUnavailable),
     /// Whoever knows can't be asked.
     Unavailable(Error),
+}
+
+impl From<VerifyError> for SecretError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Invalid(invalid) => Self::Invalid(invalid),
+            VerifyError::Unavailable(unavailable) => Self::NoKeys(unavailable),
+        }
+    }
 }
 
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Invalid(_) => "the secret of a client session is not valid",
+            Self::Invalid(_) => "the credentials are not valid",
+            Self::NoKeys(_) => "tokens can't be checked",
             Self::Unavailable(_) => "the secrets of client sessions can't be looked up",
         })
     }
@@ -86,6 +98,7 @@ impl StdError for SecretError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Invalid(invalid) => Some(invalid),
+            Self::NoKeys(unavailable) => Some(unavailable),
             Self::Unavailable(error) => Some(error),
         }
     }

@@ -9,12 +9,14 @@ use tower_service::Service;
 
 use super::challenge::Unauthenticated;
 use super::future::Pending;
+use super::jwks::FetchEnd;
 use super::layer::{OtherCredentials, Verification};
-use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture};
+use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture, SecretError};
 use super::slip;
 use super::token::{self, TokenSource};
+use super::verify::Unsettled;
 use super::waiting::ConnectionCallers;
-use super::{ProtectedResource, ResponseFuture};
+use super::{ProtectedResource, ResponseFuture, Verifier};
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::surface::Surface;
@@ -39,6 +41,8 @@ pub(super) enum Identity {
     OfCookie(Principal),
     /// It takes a look-up.
     Asked(CallerFuture),
+    /// It takes one, and is by the cookie.
+    AskedOfCookie(CallerFuture),
 }
 
 impl<S> Authenticate<S> {
@@ -80,8 +84,22 @@ impl<S> Authenticate<S> {
                 {
                     return Ok(asked);
                 }
-                let known = if found.from_cookie { Identity::OfCookie } else { Identity::Known };
-                verifier.verify(found.token).map(known).map_err(Unauthenticated::InvalidToken)
+                let (known, asked): (fn(_) -> _, fn(_) -> _) = if found.from_cookie {
+                    (Identity::OfCookie, Identity::AskedOfCookie)
+                } else {
+                    (Identity::Known, Identity::Asked)
+                };
+                match verifier.look(found.token) {
+                    Ok(principal) => Ok(known(principal)),
+                    Err(Unsettled::Invalid(invalid)) => Err(Unauthenticated::InvalidToken(invalid)),
+                    Err(Unsettled::Wait(end)) => {
+                        Ok(asked(wait_for_key(verifier, found.token, end)))
+                    }
+                    Err(Unsettled::Unavailable(unavailable)) => {
+                        let error = SecretError::NoKeys(unavailable);
+                        Ok(asked(Box::pin(std::future::ready(Err(error)))))
+                    }
+                }
             }
         }
     }
@@ -100,10 +118,12 @@ impl<S> Authenticate<S> {
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
             }
             Ok(Identity::OfCookie(principal)) => {
-                // For whoever is in front, if it is there: nothing further in may take it for the
-                // caller's, or hand it on.
-                request.headers_mut().remove(AUTHORIZATION);
+                remove_foreign(&mut request);
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
+            }
+            Ok(Identity::AskedOfCookie(caller)) => {
+                remove_foreign(&mut request);
+                self.answer(Ok(Identity::Asked(caller)), request)
             }
             Ok(Identity::Asked(caller)) => {
                 let connection = request.extensions().get::<ConnectionCallers>();
@@ -152,6 +172,21 @@ where
         let identified = self.identify(&request);
         self.answer(identified, request)
     }
+}
+
+/// Waits for the keys that are being fetched, and verifies the token then.
+fn wait_for_key(verifier: &Arc<Verifier>, token: &str, end: FetchEnd) -> CallerFuture {
+    let (verifier, token) = (Arc::clone(verifier), token.to_owned());
+    Box::pin(async move {
+        end.wait().await;
+        Ok(verifier.verify_with_fetch(&token).await?)
+    })
+}
+
+/// Takes off credentials beside the cookie. They are for whoever is in front, if it is there: nothing
+/// further in may take them for the caller's, or hand them on.
+fn remove_foreign<B>(request: &mut Request<B>) {
+    request.headers_mut().remove(AUTHORIZATION);
 }
 
 /// Gives the request as the rooms after this one get it.

@@ -6,11 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::ClaimRules;
+use super::jwks::{AtHand, FetchEnd, Match, RemoteKeys, Unknown};
 use super::jws::Jws;
-use super::keys::KeySet;
+use super::keys::{KeySet, key_set};
 use super::require::{MAX_REQUIREMENTS, Requirements};
 use super::user::NO_USER_CLAIMS;
-use super::{Algorithm, InvalidToken, Requirement, TokenType, UserTemplate};
+use super::{
+    Algorithm, FetchKeys, InvalidToken, JwkSet, KeysUnavailable, Requirement, TokenType,
+    UserTemplate,
+};
 use crate::error::Error;
 use crate::principal::Principal;
 
@@ -24,10 +28,12 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Verifies JSON Web Tokens against pinned algorithms, keys and claims.
 ///
-/// Made once and shared; see [`Verifier::builder`]. Verification is pure computation: nothing
-/// that a token says is fetched, and nothing blocks.
+/// Made once and shared; see [`Verifier::builder`]. It is complete in itself: several, each with the
+/// keys and rules of its own issuer, can stand side by side. Verification is pure computation:
+/// nothing that a token says is fetched, and nothing blocks. What may be fetched is the one
+/// [key set](VerifierBuilder::remote_key_set) that it was made with.
 pub struct Verifier {
-    keys: KeySet,
+    keys: Keys,
     rules: ClaimRules,
     leeway: Duration,
     cache: Option<TokenCache>,
@@ -52,7 +58,7 @@ impl Verifier {
     pub fn builder() -> VerifierBuilder {
         VerifierBuilder {
             algorithms: Vec::new(),
-            key: None,
+            key: KeySource::None,
             rules: ClaimRules {
                 issuer: None,
                 audience: None,
@@ -67,46 +73,146 @@ impl Verifier {
         }
     }
 
-    /// Finds who the token proves its bearer to be.
+    /// Finds who the token proves its bearer to be, by the keys that are at hand.
+    ///
+    /// Of a [key set](VerifierBuilder::remote_key_set) that isn't there yet nothing is known, and a
+    /// token of a key that came to it lately is refused, unless the set is fetched first:
+    /// [`verify_with_fetch`](Self::verify_with_fetch) waits for that.
     ///
     /// # Errors
     /// [`InvalidToken`], whose text is for the log and has nothing of the token in it.
     pub fn verify(&self, token: &str) -> Result<Principal, InvalidToken> {
+        self.look(token).map_err(|unsettled| match unsettled {
+            Unsettled::Invalid(invalid) => invalid,
+            Unsettled::Wait(_) | Unsettled::Unavailable(_) => InvalidToken::UnknownKey,
+        })
+    }
+
+    /// Finds the same, and waits for the key set to be fetched where the token's key may be in it: at
+    /// most for two fetches, which take 5 s each at most. Tokens of known keys don't wait.
+    ///
+    /// Who waits is to be counted by the caller: [`AuthenticateLayer`](super::AuthenticateLayer) does.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: the token is not valid, or nobody can say so because the keys can't be had.
+    pub async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
+        // A fetch that was under way may have asked before the key was published.
+        for _ in 0..2 {
+            match self.look(token) {
+                Err(Unsettled::Wait(end)) => end.wait().await,
+                settled => return settled.map_err(|unsettled| self.settle(unsettled)),
+            }
+        }
+        self.look(token).map_err(|unsettled| self.settle(unsettled))
+    }
+
+    /// Fetches the key set if there is none yet, and waits for it. Without a key set there is nothing to
+    /// wait for.
+    ///
+    /// # Errors
+    /// If no key is known, and none can be had now.
+    pub async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
+        match &self.keys {
+            Keys::Fixed(_) | Keys::Listed { .. } => Ok(()),
+            Keys::Remote(keys) => keys.ready().await,
+        }
+    }
+
+    fn settle(&self, unsettled: Unsettled) -> VerifyError {
+        match (unsettled, &self.keys) {
+            (Unsettled::Invalid(invalid), _) => VerifyError::Invalid(invalid),
+            (Unsettled::Unavailable(unavailable), _) => VerifyError::Unavailable(unavailable),
+            (Unsettled::Wait(_), Keys::Remote(keys)) => {
+                VerifyError::Unavailable(keys.unavailable())
+            }
+            (Unsettled::Wait(_), Keys::Fixed(_) | Keys::Listed { .. }) => {
+                VerifyError::Invalid(InvalidToken::UnknownKey)
+            }
+        }
+    }
+
+    /// Finds who bears the token, or what is in the way.
+    pub(super) fn look(&self, token: &str) -> Result<Principal, Unsettled> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(InvalidToken::TooLong);
+            return Err(InvalidToken::TooLong.into());
         }
         let now = (self.clock)();
         let Some(cache) = &self.cache else {
-            let verified = self.examine(token)?;
-            verified.lifetime.check(now, self.leeway)?;
-            return verified.standing.map_err(InvalidToken::Insufficient);
+            return self.examine(token, now)?.believed();
         };
         let digest = TokenDigest::of(token);
-        if let Some(verified) = cache.get(&digest) {
+        if let Some(verified) = cache.get(&digest)
+            && self.keys.generation() == Some(verified.generation)
+        {
             if let Err(invalid) = verified.lifetime.check(now, self.leeway) {
                 cache.remove(&digest);
-                return Err(invalid);
+                return Err(invalid.into());
             }
-            return verified.standing.map_err(InvalidToken::Insufficient);
+            return verified.believed();
         }
-        let verified = self.examine(token)?;
-        verified.lifetime.check(now, self.leeway)?;
-        let standing = verified.standing.clone();
+        let verified = self.examine(token, now)?;
+        let believed = verified.clone().believed();
         cache.insert(digest, verified);
-        standing.map_err(InvalidToken::Insufficient)
+        believed
     }
 
-    /// Gives everything but the clock, the signature first: claims that nobody signed are not read.
-    fn examine(&self, token: &str) -> Result<Verified, InvalidToken> {
+    /// Looks at everything, the signature first: claims that nobody signed are not believed.
+    fn examine(&self, token: &str, now: SystemTime) -> Result<Verified, Unsettled> {
         let jws = Jws::parse(token)?;
-        if !self.keys.algorithms().any(|pinned| pinned == jws.algorithm) {
-            return Err(InvalidToken::AlgorithmNotAllowed);
+        if !self.keys.algorithms().contains(&jws.algorithm) {
+            return Err(InvalidToken::AlgorithmNotAllowed.into());
         }
-        if !self.keys.verify(&jws) {
-            return Err(InvalidToken::Signature);
-        }
+        let generation = match &self.keys {
+            Keys::Fixed(keys) => {
+                if !keys.verify(&jws) {
+                    return Err(InvalidToken::Signature.into());
+                }
+                0
+            }
+            Keys::Listed { set, .. } => {
+                check(set.verify(&jws))?;
+                0
+            }
+            // Who can't be let in by any key is not waited for, and has none fetched.
+            Keys::Remote(keys) => match keys.at_hand(|| self.may_be_good(&jws, now)) {
+                AtHand::Keys(set, generation) => match set.verify(&jws) {
+                    Match::Unknown => return Err(self.ask_for_key(keys, &jws, now)),
+                    known => check(known).map(|()| generation)?,
+                },
+                AtHand::NotNeeded => return Err(InvalidToken::UnknownKey.into()),
+                AtHand::Wait(end) => return Err(Unsettled::Wait(end)),
+                AtHand::Unavailable(unavailable) => {
+                    return Err(Unsettled::Unavailable(unavailable));
+                }
+            },
+        };
+        let verified = self.read(&jws, generation)?;
+        verified.lifetime.check(now, self.leeway)?;
+        Ok(verified)
+    }
+
+    /// Gives what the claims say, but for the clock.
+    fn read(&self, jws: &Jws<'_>, generation: u64) -> Result<Verified, InvalidToken> {
         let (standing, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;
-        Ok(Verified { standing, lifetime })
+        Ok(Verified { standing, lifetime, generation })
+    }
+
+    /// Says what is to be done about a token of a key that is not at hand. A fetch is only for those
+    /// that would be good if there were such a key: with one that has expired, or is another issuer's,
+    /// no client uses up the one that there is a minute.
+    fn ask_for_key(&self, keys: &RemoteKeys, jws: &Jws<'_>, now: SystemTime) -> Unsettled {
+        if !self.may_be_good(jws, now) {
+            return InvalidToken::UnknownKey.into();
+        }
+        match keys.unknown() {
+            Unknown::Wait(end) => Unsettled::Wait(end),
+            Unknown::Refuse => InvalidToken::UnknownKey.into(),
+            Unknown::Unavailable(unavailable) => Unsettled::Unavailable(unavailable),
+        }
+    }
+
+    fn may_be_good(&self, jws: &Jws<'_>, now: SystemTime) -> bool {
+        self.read(jws, 0).and_then(|it| it.lifetime.check(now, self.leeway)).is_ok()
     }
 
     /// Tells how many verified tokens are remembered at the moment.
@@ -115,10 +221,90 @@ impl Verifier {
     }
 }
 
+/// What a token's signature is checked with.
+enum Keys {
+    Fixed(KeySet),
+    Listed { set: JwkSet, algorithms: Vec<Algorithm> },
+    Remote(RemoteKeys),
+}
+
+impl Keys {
+    fn algorithms(&self) -> &[Algorithm] {
+        match self {
+            Self::Fixed(keys) => keys.algorithms(),
+            Self::Listed { algorithms, .. } => algorithms,
+            Self::Remote(keys) => keys.algorithms(),
+        }
+    }
+
+    /// Gives the generation of keys for which what was verified before counts now.
+    fn generation(&self) -> Option<u64> {
+        match self {
+            Self::Fixed(_) | Self::Listed { .. } => Some(0),
+            Self::Remote(keys) => keys.generation(),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(keys) => f.debug_tuple("Fixed").field(&keys.algorithms()).finish(),
+            Self::Listed { set, .. } => f.debug_tuple("Listed").field(set).finish(),
+            Self::Remote(keys) => f.debug_tuple("Remote").field(keys).finish(),
+        }
+    }
+}
+
+/// Why nobody is known by a token, yet or at all.
+pub(super) enum Unsettled {
+    Invalid(InvalidToken),
+    /// Its key may be there after that.
+    Wait(FetchEnd),
+    Unavailable(KeysUnavailable),
+}
+
+impl From<InvalidToken> for Unsettled {
+    fn from(invalid: InvalidToken) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// Why nobody is known by a token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It is not believed.
+    Invalid(InvalidToken),
+    /// The keys that it would have to be checked with can't be had.
+    Unavailable(KeysUnavailable),
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Unavailable(unavailable) => unavailable.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+/// Gives the fault of a token with what the set says of it.
+fn check(found: Match) -> Result<(), InvalidToken> {
+    match found {
+        Match::Good => Ok(()),
+        Match::Bad => Err(InvalidToken::Signature),
+        Match::OtherAlgorithm => Err(InvalidToken::KeyAlgorithm),
+        Match::Unknown => Err(InvalidToken::UnknownKey),
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("algorithms", &self.keys.algorithms().collect::<Vec<_>>())
+            .field("keys", &self.keys)
             .field("rules", &self.rules)
             .field("leeway", &self.leeway)
             .field("cache", &self.cache)
@@ -130,7 +316,7 @@ impl fmt::Debug for Verifier {
 #[must_use]
 pub struct VerifierBuilder {
     algorithms: Vec<Algorithm>,
-    key: Option<KeySource>,
+    key: KeySource,
     rules: ClaimRules,
     required: Vec<Requirement>,
     leeway: Duration,
@@ -139,9 +325,16 @@ pub struct VerifierBuilder {
 }
 
 enum KeySource {
-    Both,
+    None,
+    /// Two kinds were set.
+    Several,
+    Json(Vec<u8>),
     Pem(Vec<u8>),
-    Secret { secret: Vec<u8>, may_be_short: bool },
+    Remote(Arc<dyn FetchKeys>),
+    Secret {
+        secret: Vec<u8>,
+        may_be_short: bool,
+    },
 }
 
 impl VerifierBuilder {
@@ -164,21 +357,36 @@ impl VerifierBuilder {
         self.secret_of(secret.into(), true)
     }
 
-    fn secret_of(mut self, secret: Vec<u8>, may_be_short: bool) -> Self {
-        self.key = Some(match self.key {
-            None | Some(KeySource::Secret { .. }) => KeySource::Secret { secret, may_be_short },
-            Some(KeySource::Both | KeySource::Pem(_)) => KeySource::Both,
-        });
-        self
+    fn secret_of(self, secret: Vec<u8>, may_be_short: bool) -> Self {
+        self.key(KeySource::Secret { secret, may_be_short })
     }
 
     /// Sets the public key for the other algorithms: one PEM block, `PUBLIC KEY` (RFC 7468
     /// section 13) or `RSA PUBLIC KEY`.
-    pub fn public_key_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.key = Some(match self.key {
-            None | Some(KeySource::Pem(_)) => KeySource::Pem(pem.into()),
-            Some(KeySource::Both | KeySource::Secret { .. }) => KeySource::Both,
-        });
+    pub fn public_key_pem(self, pem: impl Into<Vec<u8>>) -> Self {
+        self.key(KeySource::Pem(pem.into()))
+    }
+
+    /// Sets the public keys for the other algorithms: a key set in JSON (RFC 7517 section 5), of which
+    /// a [`JwkSet`] says what is used.
+    pub fn key_set(self, json: impl Into<Vec<u8>>) -> Self {
+        self.key(KeySource::Json(json.into()))
+    }
+
+    /// Sets where the key set with the public keys comes from. It is asked for when the first token
+    /// needs it, and anew before it is old; if that fails, the keys of before are used for a day more.
+    /// For a token whose `kid` it doesn't have, it is asked for at once, and at most once a minute.
+    ///
+    /// That is done in tasks of the tokio runtime that verifies tokens, whose time driver has to be on.
+    pub fn remote_key_set(self, fetch: Arc<dyn FetchKeys>) -> Self {
+        self.key(KeySource::Remote(fetch))
+    }
+
+    /// Sets the key: the last of a kind counts, and two kinds are a mistake.
+    fn key(mut self, key: KeySource) -> Self {
+        let is_first = matches!(self.key, KeySource::None);
+        let is_same = std::mem::discriminant(&self.key) == std::mem::discriminant(&key);
+        self.key = if is_first || is_same { key } else { KeySource::Several };
         self
     }
 
@@ -245,7 +453,7 @@ impl VerifierBuilder {
     ///
     /// # Errors
     /// A configuration [`Error`] that says what to change: no algorithm, no key, a key that
-    /// doesn't fit an algorithm, a secret shorter than
+    /// doesn't fit an algorithm, a key set without one that does, a secret shorter than
     /// [`Algorithm::min_secret_bytes`] or that is a public key, a mix of HMAC and public keys, a user claim
     /// that can't name a user, too much that is required, or a leeway above [`MAX_LEEWAY`].
     pub fn build(mut self) -> Result<Verifier, Error> {
@@ -262,23 +470,45 @@ impl VerifierBuilder {
         if self.leeway > MAX_LEEWAY {
             return Err(Error::config("the JWT leeway must be at most 10 minutes"));
         }
-        let keys = match &self.key {
-            None => return Err(Error::config("neither a JWT secret nor a public key is set")),
-            Some(KeySource::Both) => {
+        let keys = match self.key {
+            KeySource::None => {
+                return Err(Error::config("neither a JWT secret nor a public key is set"));
+            }
+            KeySource::Several => {
                 return Err(Error::config(
-                    "both a JWT secret and a public key are set; keep the one that tokens are \
-                     signed for",
+                    "both a JWT secret and a public key, or one of them and a key set, are set; keep \
+                     the one that tokens are signed for",
                 ));
             }
-            Some(KeySource::Pem(pem)) => KeySet::of_pem(&self.algorithms, pem)?,
-            Some(KeySource::Secret { secret, may_be_short }) => {
+            KeySource::Pem(pem) => Keys::Fixed(KeySet::of_pem(&self.algorithms, &pem)?),
+            KeySource::Secret { secret, may_be_short } => {
                 let needed = self.algorithms.iter().map(|it| it.min_secret_bytes()).max();
-                let needed = if *may_be_short { 1 } else { needed.unwrap_or(1) };
-                KeySet::of_secret(&self.algorithms, secret, needed)?
+                let needed = if may_be_short { 1 } else { needed.unwrap_or(1) };
+                Keys::Fixed(KeySet::of_secret(&self.algorithms, &secret, needed)?)
+            }
+            KeySource::Json(json) => {
+                check_public(&self.algorithms)?;
+                let set = key_set(&json, &self.algorithms)
+                    .map_err(|why| Error::config(format!("the JWT key set {why}")))?;
+                Keys::Listed { set, algorithms: self.algorithms }
+            }
+            KeySource::Remote(fetch) => {
+                check_public(&self.algorithms)?;
+                Keys::Remote(RemoteKeys::new(fetch, self.algorithms))
             }
         };
         let cache = (self.cache_capacity > 0).then(|| TokenCache::new(self.cache_capacity));
         Ok(Verifier { keys, rules: self.rules, leeway: self.leeway, cache, clock: self.clock })
+    }
+}
+
+/// Refuses algorithms whose keys are secrets where keys are published.
+fn check_public(algorithms: &[Algorithm]) -> Result<(), Error> {
+    match algorithms.iter().find(|algorithm| algorithm.is_symmetric()) {
+        None => Ok(()),
+        Some(algorithm) => Err(Error::config(format!(
+            "{algorithm} needs a secret, and a key set is configured, whose keys anyone may know",
+        ))),
     }
 }
 

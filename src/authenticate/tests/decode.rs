@@ -83,11 +83,12 @@ impl Both {
 /// two agree.
 fn may_be_stricter(invalid: &InvalidToken) -> bool {
     match invalid {
-        // None of these asks for anything more.
         InvalidToken::AlgorithmNotAllowed
         | InvalidToken::Insufficient(_)
+        | InvalidToken::KeyAlgorithm
+        | InvalidToken::Revoked
         | InvalidToken::Signature
-        | InvalidToken::Revoked => false,
+        | InvalidToken::UnknownKey => false,
         InvalidToken::Audience
         | InvalidToken::BringsItsOwnKey
         | InvalidToken::CriticalExtension

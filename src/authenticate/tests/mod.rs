@@ -1,6 +1,7 @@
 //! Tokens made in every good and bad way.
 
 mod decode;
+mod jwks;
 mod service;
 mod verify;
 
@@ -23,7 +24,7 @@ const NOW: i64 = 1_800_000_000;
 
 macro_rules! key {
     ($name:literal) => {
-        include_bytes!(concat!("../../../fixtures/keys/", $name, ".pem"))
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/", $name, ".pem"))
     };
 }
 use key;

@@ -1,0 +1,312 @@
+//! A key set that is fetched, and fetched anew.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::fetch::{FetchError, FetchKeys, FetchedKeys};
+use super::schedule::{Schedule, Step, UnknownStep};
+use super::set::JwkSet;
+use crate::authenticate::Algorithm;
+use crate::error::chain;
+
+/// How long a fetch may take, and so how long anybody waits for one.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most `kid`s that a line of the log names.
+const MAX_LOGGED_KIDS: usize = 8;
+
+/// The keys of one issuer, as they were fetched last.
+///
+/// One fetch is under way at most. It is a task of its own: whoever waits for it may leave.
+#[derive(Clone)]
+pub(in crate::authenticate) struct RemoteKeys(Arc<Shared>);
+
+struct Shared {
+    fetch: Arc<dyn FetchKeys>,
+    algorithms: Vec<Algorithm>,
+    known: RwLock<Known>,
+    /// Counts the fetches that have ended.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Known {
+    set: Arc<JwkSet>,
+    /// Counts the sets that lacked a key which the one before had.
+    generation: u64,
+    schedule: Schedule,
+    /// What kept the latest fetch from giving keys.
+    failure: Option<Arc<str>>,
+}
+
+/// What there is to verify a token with.
+pub(in crate::authenticate) enum AtHand {
+    /// These, which are of that generation: whatever was verified by an earlier one may have been by
+    /// a key that is gone.
+    Keys(Arc<JwkSet>, u64),
+    /// None before that fetch has ended.
+    Wait(FetchEnd),
+    /// None, and they are not worth a fetch.
+    NotNeeded,
+    Unavailable(KeysUnavailable),
+}
+
+/// What to do about a token whose key is not there.
+pub(in crate::authenticate) enum Unknown {
+    Wait(FetchEnd),
+    Refuse,
+    Unavailable(KeysUnavailable),
+}
+
+/// The end of a fetch, however it ends.
+pub(in crate::authenticate) struct FetchEnd(watch::Receiver<u64>);
+
+impl FetchEnd {
+    pub(in crate::authenticate) async fn wait(mut self) {
+        // Its sender outlives the fetch, which tells it.
+        let _ = self.0.changed().await;
+    }
+}
+
+/// Nobody can say whether a token is good: the keys of its issuer can't be had.
+#[derive(Clone, Debug)]
+pub struct KeysUnavailable(Arc<str>);
+
+impl fmt::Display for KeysUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the key set can't be had: {}", self.0)
+    }
+}
+
+impl std::error::Error for KeysUnavailable {}
+
+impl RemoteKeys {
+    pub(in crate::authenticate) fn new(
+        fetch: Arc<dyn FetchKeys>,
+        algorithms: Vec<Algorithm>,
+    ) -> Self {
+        let (ended, _) = watch::channel(0);
+        Self(Arc::new(Shared { fetch, algorithms, known: RwLock::default(), ended }))
+    }
+
+    pub(in crate::authenticate) fn algorithms(&self) -> &[Algorithm] {
+        &self.0.algorithms
+    }
+
+    /// Gives the generation of the keys that are there, if they count and nothing is to be done.
+    pub(in crate::authenticate) fn generation(&self) -> Option<u64> {
+        let known = self.0.read();
+        matches!(known.schedule.step(Instant::now()), Step::Use).then_some(known.generation)
+    }
+
+    /// Gives the keys, and begins a fetch where it is time. Where there are none, `is_needed` tells
+    /// whether they are for this.
+    pub(in crate::authenticate) fn at_hand(&self, is_needed: impl FnOnce() -> bool) -> AtHand {
+        let known = self.0.read();
+        let step = known.schedule.step(Instant::now());
+        if step == Step::Use {
+            return AtHand::Keys(Arc::clone(&known.set), known.generation);
+        }
+        drop(known);
+        if step != Step::UseAndFetch && !is_needed() {
+            return AtHand::NotNeeded;
+        }
+        let (now, mut known) = (Instant::now(), self.0.write());
+        let step = known.schedule.step(now);
+        let at_hand = match step {
+            Step::Use | Step::UseAndFetch => AtHand::Keys(Arc::clone(&known.set), known.generation),
+            Step::Wait | Step::FetchAndWait => AtHand::Wait(self.0.end()),
+            Step::Unavailable => AtHand::Unavailable(known.unavailable()),
+        };
+        if matches!(step, Step::UseAndFetch | Step::FetchAndWait) {
+            known.schedule.begin(now, false);
+            drop(known);
+            self.0.begin(now);
+        }
+        at_hand
+    }
+
+    /// Says what to do about a token whose key is not there, and begins a fetch where one may help.
+    /// It costs nothing but that: nothing is kept of the token.
+    pub(in crate::authenticate) fn unknown(&self) -> Unknown {
+        let (now, mut known) = (Instant::now(), self.0.write());
+        match known.schedule.step_for_unknown(now) {
+            UnknownStep::Wait => Unknown::Wait(self.0.end()),
+            UnknownStep::FetchAndWait => {
+                let end = self.0.end();
+                known.schedule.begin(now, true);
+                drop(known);
+                self.0.begin(now);
+                Unknown::Wait(end)
+            }
+            UnknownStep::Refuse => Unknown::Refuse,
+            UnknownStep::Unavailable => Unknown::Unavailable(known.unavailable()),
+        }
+    }
+
+    /// Fetches the keys if there are none, and says whether there are now.
+    pub(in crate::authenticate) async fn ready(&self) -> Result<(), KeysUnavailable> {
+        let end = match self.at_hand(|| true) {
+            AtHand::Keys(..) | AtHand::NotNeeded => return Ok(()),
+            AtHand::Unavailable(unavailable) => return Err(unavailable),
+            AtHand::Wait(end) => end,
+        };
+        end.wait().await;
+        let known = self.0.read();
+        match known.schedule.step(Instant::now()) {
+            Step::Use | Step::UseAndFetch => Ok(()),
+            Step::Wait | Step::FetchAndWait | Step::Unavailable => Err(known.unavailable()),
+        }
+    }
+
+    /// Says why the keys can't be had.
+    pub(in crate::authenticate) fn unavailable(&self) -> KeysUnavailable {
+        self.0.read().unavailable()
+    }
+}
+
+impl fmt::Debug for RemoteKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.0.read();
+        f.debug_struct("RemoteKeys")
+            .field("source", &self.0.fetch.source())
+            .field("set", &known.set)
+            .field("generation", &known.generation)
+            .field("schedule", &known.schedule)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Known {
+    fn unavailable(&self) -> KeysUnavailable {
+        KeysUnavailable(self.failure.clone().unwrap_or_else(|| "it is being fetched".into()))
+    }
+}
+
+impl Shared {
+    // What is behind the lock is whole between any two statements that change it.
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be made before the lock is let go under which a fetch is seen to be under way.
+    fn end(&self) -> FetchEnd {
+        FetchEnd(self.ended.subscribe())
+    }
+
+    /// Fetches, after the schedule was told that a fetch begins.
+    fn begin(self: &Arc<Self>, begun: Instant) {
+        let flight = Flight { shared: Arc::clone(self), begun, landed: false };
+        let Ok(runtime) = Handle::try_current() else {
+            return flight
+                .land(Err(FetchError::failed("there is no tokio runtime to fetch it in")));
+        };
+        let fetching = self.fetch.fetch();
+        runtime.spawn(async move {
+            let fetched = match timeout(FETCH_TIMEOUT, fetching).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(FetchError::TimedOut),
+            };
+            flight.land(fetched);
+        });
+    }
+
+    fn end_with(&self, begun: Instant, fetched: Result<FetchedKeys, FetchError>) {
+        let read = fetched.and_then(|fetched| {
+            let set = JwkSet::parse(&fetched.json, &self.algorithms);
+            set.map(|set| (set, fetched.max_age)).map_err(FetchError::Invalid)
+        });
+        let mut known = self.write();
+        match read {
+            Ok((set, max_age)) => self.adopt(&mut known, set, begun, max_age),
+            Err(error) => {
+                let now = Instant::now();
+                known.schedule.fail(now);
+                let (error, counts_for) = (chain(&error), known.schedule.counts_for(now));
+                let source = self.fetch.source();
+                if counts_for.is_zero() {
+                    tracing::warn!(%source, %error, "the key set can't be fetched, and none is known: no token can be verified");
+                } else {
+                    let hours = counts_for.as_secs() / 3600;
+                    tracing::warn!(%source, %error, hours, "the key set can't be fetched; the known keys count for so long yet");
+                }
+                known.failure = Some(error.into());
+            }
+        }
+        drop(known);
+        self.ended.send_modify(|ended| *ended = ended.wrapping_add(1));
+    }
+
+    /// Takes up a set. Its issuer is believed: a key that is no longer in it is no longer used, and
+    /// that goes for the last one, too.
+    fn adopt(&self, known: &mut Known, set: JwkSet, begun: Instant, max_age: Option<Duration>) {
+        let source = self.fetch.source();
+        let (keys, unused) = (set.len(), set.unused().len());
+        let is_first = known.set.is_empty();
+        let was_failing = known.schedule.is_failing();
+        let (new, gone) = (set.not_in(&known.set), known.set.not_in(&set));
+        if !gone.is_empty() {
+            known.generation = known.generation.wrapping_add(1);
+        }
+        if set.is_empty() {
+            let error = FetchError::NoUsableKey.to_string();
+            tracing::warn!(%source, unused, "the key set has no key that can be used: no token can be verified");
+            known.schedule.empty(Instant::now());
+            known.failure = Some(error.into());
+            known.set = Arc::default();
+            return;
+        }
+        known.schedule.succeed(begun, max_age);
+        known.failure = None;
+        known.set = Arc::new(set);
+        if is_first {
+            tracing::info!(%source, keys, unused, "the key set is there");
+        } else if !(new.is_empty() && gone.is_empty()) {
+            let (new, gone) = (kids(&new), kids(&gone));
+            tracing::info!(%source, keys, unused, %new, %gone, "the key set has changed");
+        } else if was_failing {
+            tracing::info!(%source, keys, unused, "the key set can be fetched again");
+        }
+    }
+}
+
+fn kids(keys: &[Option<String>]) -> String {
+    let mut kids: Vec<_> =
+        keys.iter().take(MAX_LOGGED_KIDS).map(|kid| kid.as_deref().unwrap_or("-")).collect();
+    if keys.len() > MAX_LOGGED_KIDS {
+        kids.push("…");
+    }
+    kids.join(" ")
+}
+
+/// A fetch that is under way.
+struct Flight {
+    shared: Arc<Shared>,
+    begun: Instant,
+    landed: bool,
+}
+
+impl Flight {
+    fn land(mut self, fetched: Result<FetchedKeys, FetchError>) {
+        self.landed = true;
+        self.shared.end_with(self.begun, fetched);
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            let cut = FetchError::failed("the fetch was cut off");
+            self.shared.end_with(self.begun, Err(cut));
+        }
+    }
+}
