@@ -7,7 +7,9 @@ use tower_layer::Layer;
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
 use super::waiting::LookupPlaces;
-use super::{Authenticate, OptionalAuthenticateLayer, ProtectedResource, Trust, Verifier};
+use super::{
+    Authenticate, KeysUnavailable, OptionalAuthenticateLayer, ProtectedResource, Trust, Verifier,
+};
 use crate::principal::UserId;
 
 /// Lets only verified callers through to the services it wraps.
@@ -116,6 +118,18 @@ impl AuthenticateLayer {
     pub fn max_unauthenticated(mut self, max: usize) -> Self {
         self.other.waiting = LookupPlaces::new(max);
         self
+    }
+
+    /// Fetches the keys that tokens are verified with, if they are to be fetched and none is known, and
+    /// waits for them.
+    ///
+    /// # Errors
+    /// If no key is known, and none can be had now.
+    pub async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
+        match &self.check {
+            Verification::Trust(_) => Ok(()),
+            Verification::Token(verifier) => verifier.keys_ready().await,
+        }
     }
 
     /// Takes the token from the cookie `name` where `Authorization` has none. Credentials of

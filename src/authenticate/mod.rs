@@ -13,6 +13,11 @@
 //! bring a key of their own (`jwk`, `jku`, `x5c`, `x5u`), extensions marked `crit`, encrypted
 //! tokens, and objects with a name twice are refused. Nothing that a token says is ever fetched.
 //!
+//! Keys are a secret, a public key, a key set, or a [key set that is fetched](VerifierBuilder::remote_key_set)
+//! from its issuer, by whatever implements [`FetchKeys`]: over HTTP with the feature `forward`. That set
+//! is named by the configuration, too. Tokens of keys that are known never wait for it; one of a key that
+//! isn't may, as the holders of client sessions do.
+//!
 //! Headers are read and signatures checked by jsonwebtoken, with a `DecodingKey` and its `aws_lc_rs`
 //! backend; the process's default `CryptoProvider` is neither asked nor set. Whatever is taken here
 //! its `decode` takes under the same `Validation`, but for the name `Ed25519` (RFC 9864). It is not
@@ -118,8 +123,10 @@ pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
 pub use jwks::{
     FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidKeySet, JwkSet, KeysUnavailable,
-    MAX_KEY_SET_BYTES, MAX_KEYS, UnusedKey,
+    MAX_KEY_SET_BYTES, MAX_KEYS, UnusedKey, fetch_key_set,
 };
+#[cfg(feature = "forward")]
+pub use jwks::{HttpKeys, PlainHttp};
 #[cfg(feature = "config")]
 pub(crate) use keys::{check_key_set, check_public_key, check_secret};
 pub use layer::AuthenticateLayer;

@@ -72,6 +72,44 @@ pub(super) fn keys(json: &[u8]) -> Result<Vec<Map<String, Value>>, InvalidKeySet
     keys.into_iter().map(object).collect()
 }
 
+/// Gives where the provider's document says that its key set is; what is wrong with the document, for
+/// the log.
+#[cfg(feature = "forward")]
+pub(super) fn jwks_uri(json: &[u8], issuer: &str) -> Result<String, String> {
+    const DOCUMENT: &str = "the provider's document (openid-configuration)";
+    let document = parse(json).map_err(|invalid| match invalid {
+        InvalidKeySet::TooLong => format!("{DOCUMENT} has more than {MAX_KEY_SET_BYTES} bytes"),
+        _ => format!("{DOCUMENT} is not JSON"),
+    })?;
+    // OpenID Connect Discovery 1.0 section 4.3: else one issuer could speak for another.
+    match document.get("issuer").and_then(Value::as_str) {
+        Some(named) if named == issuer => {}
+        Some(named) => {
+            let (named, issuer) = (shown(named), shown(issuer));
+            return Err(format!(
+                "{DOCUMENT} is of the issuer {named:?}, and auth.issuer is {issuer:?}; expected the same \
+                 to the letter"
+            ));
+        }
+        None => return Err(format!("{DOCUMENT} names no issuer")),
+    }
+    match document.get("jwks_uri").and_then(Value::as_str) {
+        Some(uri) => Ok(uri.to_owned()),
+        None => Err(format!("{DOCUMENT} names no key set (jwks_uri)")),
+    }
+}
+
+/// Gives a text of somebody else's to be shown: its beginning, without what terminals act on.
+pub(super) fn shown(text: &str) -> String {
+    const MAX_CHARS: usize = 128;
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().take(MAX_CHARS).map(plain).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// Of names that come twice the last counts, which RFC 7517 section 4 allows.
 fn parse(json: &[u8]) -> Result<Value, InvalidKeySet> {
     if json.len() > MAX_KEY_SET_BYTES {

@@ -5,9 +5,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::document::InvalidKeySet;
+use super::set::JwkSet;
+use crate::authenticate::Algorithm;
 use crate::error::BoxError;
+
+/// How long a fetch may take, and so how long anybody waits for one.
+pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks an issuer for its key set. What it gives is read and bounded by whoever asked.
 ///
@@ -31,6 +37,21 @@ pub struct FetchedKeys {
     /// How long it may be used, if that was said. Between 5 minutes and 24 hours are believed; where
     /// nothing is said, it is an hour.
     pub max_age: Option<Duration>,
+}
+
+/// Asks once, and gives what there is of keys for `algorithms`, and how long the answer may be used if
+/// it says so.
+///
+/// # Errors
+/// If there is no set. That none of its keys can be used is no error here.
+pub async fn fetch_key_set(
+    fetch: &dyn FetchKeys,
+    algorithms: &[Algorithm],
+) -> Result<(JwkSet, Option<Duration>), FetchError> {
+    let fetched =
+        timeout(FETCH_TIMEOUT, fetch.fetch()).await.map_err(|_| FetchError::TimedOut)??;
+    let set = JwkSet::parse(&fetched.json, algorithms).map_err(FetchError::Invalid)?;
+    Ok((set, fetched.max_age))
 }
 
 /// Why there is no key set.

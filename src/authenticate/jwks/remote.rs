@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::fetch::{FetchError, FetchKeys, FetchedKeys};
+use super::fetch::{FetchError, FetchKeys, fetch_key_set};
 use super::schedule::{Schedule, Step, UnknownStep};
 use super::set::JwkSet;
 use crate::authenticate::Algorithm;
 use crate::error::chain;
-
-/// How long a fetch may take, and so how long anybody waits for one.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most `kid`s that a line of the log names.
 const MAX_LOGGED_KIDS: usize = 8;
@@ -210,23 +207,16 @@ impl Shared {
             return flight
                 .land(Err(FetchError::failed("there is no tokio runtime to fetch it in")));
         };
-        let fetching = self.fetch.fetch();
         runtime.spawn(async move {
-            let fetched = match timeout(FETCH_TIMEOUT, fetching).await {
-                Ok(fetched) => fetched,
-                Err(_) => Err(FetchError::TimedOut),
-            };
+            let Shared { fetch, algorithms, .. } = &*flight.shared;
+            let fetched = fetch_key_set(&**fetch, algorithms).await;
             flight.land(fetched);
         });
     }
 
-    fn end_with(&self, begun: Instant, fetched: Result<FetchedKeys, FetchError>) {
-        let read = fetched.and_then(|fetched| {
-            let set = JwkSet::parse(&fetched.json, &self.algorithms);
-            set.map(|set| (set, fetched.max_age)).map_err(FetchError::Invalid)
-        });
+    fn end_with(&self, begun: Instant, fetched: Fetched) {
         let mut known = self.write();
-        match read {
+        match fetched {
             Ok((set, max_age)) => self.adopt(&mut known, set, begun, max_age),
             Err(error) => {
                 let now = Instant::now();
@@ -288,6 +278,9 @@ fn kids(keys: &[Option<String>]) -> String {
     kids.join(" ")
 }
 
+/// The set that was fetched, and how long it may be used.
+type Fetched = Result<(JwkSet, Option<Duration>), FetchError>;
+
 /// A fetch that is under way.
 struct Flight {
     shared: Arc<Shared>,
@@ -296,7 +289,7 @@ struct Flight {
 }
 
 impl Flight {
-    fn land(mut self, fetched: Result<FetchedKeys, FetchError>) {
+    fn land(mut self, fetched: Fetched) {
         self.landed = true;
         self.shared.end_with(self.begun, fetched);
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::document::{self, InvalidKeySet};
+use super::document::{self, InvalidKeySet, shown};
 use crate::authenticate::Algorithm;
 use crate::authenticate::jws::Jws;
 use crate::authenticate::keys::is_signed_by;
@@ -325,14 +325,4 @@ fn number(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
 fn decoded(jwk: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
     let text = jwk.get(name).and_then(Value::as_str).ok_or_else(|| format!("has no {name}"))?;
     URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("is damaged: {name} is not Base64url"))
-}
-
-/// Gives a text of somebody else's to be shown: its beginning, without what terminals act on.
-fn shown(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut shown: String = text.chars().take(64).map(plain).collect();
-    if text.chars().nth(64).is_some() {
-        shown.push('…');
-    }
-    shown
 }

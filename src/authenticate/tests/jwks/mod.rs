@@ -2,6 +2,8 @@
 
 mod remote;
 mod set;
+#[cfg(feature = "forward")]
+mod sockets;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde_json::{Value, json};
