@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use crate::authenticate::AuthenticateLayer;
 use crate::limit::InFlightLayer;
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
 use crate::session::{MemoryStore, SessionStore};
@@ -50,6 +51,8 @@ struct Readiness {
     probe: Probe,
     draining: watch::Receiver<bool>,
     places: InFlightLayer,
+    /// Whom there may be no keys to know by.
+    callers: OnceLock<AuthenticateLayer>,
     /// What is to be done about an upstream that can be reached and isn't what it should be.
     advice: Option<watch::Receiver<Option<&'static str>>>,
     last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
@@ -77,8 +80,8 @@ impl HealthLayer {
         draining: watch::Receiver<bool>,
         places: InFlightLayer,
     ) -> Self {
-        let (advice, last) = (None, Mutex::new(None));
-        let readiness = Readiness { store, probe, draining, places, advice, last };
+        let (callers, advice, last) = (OnceLock::new(), None, Mutex::new(None));
+        let readiness = Readiness { store, probe, draining, places, callers, advice, last };
         Self { readiness: Some(Arc::new(readiness)) }
     }
 
@@ -87,6 +90,14 @@ impl HealthLayer {
     pub(crate) fn with_advice(self, advice: watch::Receiver<Option<&'static str>>) -> Self {
         let readiness = self.readiness.and_then(Arc::into_inner);
         Self { readiness: readiness.map(|it| Arc::new(Readiness { advice: Some(advice), ..it })) }
+    }
+
+    /// Looks as well whether these callers can be known, by keys that may have to be fetched.
+    pub(crate) fn look_at_callers(&self, callers: AuthenticateLayer) {
+        if let Some(readiness) = &self.readiness {
+            // Once, before anything is served.
+            let _ = readiness.callers.set(callers);
+        }
     }
 
     /// Answers as a gateway that serves, with an upstream that can be reached.
@@ -150,15 +161,21 @@ impl Readiness {
         {
             return result.clone();
         }
-        let result = match self.store.ping().await {
-            Ok(()) => (self.probe)().await.map_err(|NotReached { why, advice }| NotReady {
-                advice,
-                ..NotReady::new("upstream", why)
-            }),
-            Err(error) => Err(NotReady::new("store", error.chain())),
-        };
+        let result = self.look().await;
         *last = Some((Instant::now(), result.clone()));
         result
+    }
+
+    async fn look(&self) -> Result<(), NotReady> {
+        self.store.ping().await.map_err(|error| NotReady::new("store", error.chain()))?;
+        if let Some(callers) = self.callers.get() {
+            let ready = callers.keys_ready().await;
+            ready.map_err(|unavailable| NotReady::new("keys", unavailable.to_string()))?;
+        }
+        (self.probe)().await.map_err(|NotReached { why, advice }| NotReady {
+            advice,
+            ..NotReady::new("upstream", why)
+        })
     }
 }
 

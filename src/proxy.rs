@@ -138,6 +138,11 @@ impl Rooms {
         Ok(Self { health, docs: config.docs_layer_of_server()?, resource, ..self })
     }
 
+    /// Gives what callers are known by.
+    pub(crate) fn callers(&self) -> AuthenticateLayer {
+        self.authenticate.clone()
+    }
+
     /// Gives what the log is told of the server's end by.
     pub(crate) fn ending(&self) -> &Ending {
         &self.ending

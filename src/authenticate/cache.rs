@@ -5,8 +5,8 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::sync::Cache;
 
-use super::claims::Lifetime;
 use super::InvalidToken;
+use super::claims::Lifetime;
 use super::require::Missing;
 use super::verify::Unsettled;
 use crate::principal::Principal;

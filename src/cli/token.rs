@@ -86,11 +86,16 @@ pub(super) fn mint(
     now: Timestamp,
 ) -> Result<String, CommandFailure> {
     let AuthKey::Secret(secret) = &jwt.key else {
-        return Err(CommandFailure::Usage(
-            "tokens are verified with a public key (auth.public_key_file), and only the holder of \
-             the private key can make one; configure an HS256 secret for development"
-                .into(),
-        ));
+        let by = match &jwt.key {
+            AuthKey::Discovery { .. } => "the issuer's key set (auth.discovery)",
+            AuthKey::KeySetFile { .. } => "a key set (auth.jwks_file)",
+            AuthKey::KeySetUrl { .. } => "a key set (auth.jwks_url)",
+            _ => "a public key (auth.public_key_file)",
+        };
+        return Err(CommandFailure::Usage(format!(
+            "tokens are verified with {by}, and only the holder of the private key can make one; \
+             configure an HS256 secret for development"
+        )));
     };
     let algorithm: Option<Algorithm> =
         jwt.algorithms.first().and_then(|algorithm| algorithm.as_str().parse().ok());

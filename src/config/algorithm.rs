@@ -16,20 +16,34 @@ fn key_kind(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// Gives the names of algorithms that take the same key, by kinds of keys.
+/// Gives the names of algorithms that can stand beside each other: keys of several kinds are in a key
+/// set, and secrets never.
 pub(super) fn kinds() -> impl Iterator<Item = Vec<&'static str>> {
-    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
-    for algorithm in Algorithm::ALL {
-        let kind = key_kind(algorithm);
-        match kinds.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, names)) => names.extend(algorithm.names()),
-            None => kinds.push((kind, algorithm.names().to_vec())),
-        }
-    }
-    kinds.into_iter().map(|(_, names)| names)
+    let of = |symmetric| {
+        let all = Algorithm::ALL.into_iter().filter(move |it| it.is_symmetric() == symmetric);
+        all.flat_map(Algorithm::names).copied().collect()
+    };
+    [false, true].into_iter().map(of)
 }
 
-/// Gives the algorithms of these names, all of which must take the same key.
+/// Gives what is wrong with algorithms of which not all take the same key.
+pub(super) fn mixed(algorithms: &[Algorithm]) -> Option<String> {
+    mix(algorithms, |first, other| key_kind(first) != key_kind(other))
+}
+
+fn mix(all: &[Algorithm], differ: impl Fn(Algorithm, Algorithm) -> bool) -> Option<String> {
+    let (first, rest) = all.split_first()?;
+    let other = rest.iter().find(|other| differ(*first, **other))?;
+    Some(format!(
+        "mixes {}, which takes {}, with {}, which takes {}; one key can't serve both",
+        first.as_str(),
+        key_kind(*first),
+        other.as_str(),
+        key_kind(*other),
+    ))
+}
+
+/// Gives the algorithms of these names, all of which must take a secret, or all a public key.
 pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
     let mut all: Vec<Algorithm> = Vec::new();
     for name in names {
@@ -48,20 +62,9 @@ pub(super) fn parse_all(names: &[&str]) -> Result<Vec<Algorithm>, String> {
             all.push(algorithm);
         }
     }
-    match all.split_first() {
-        None => Err("is empty: no token could be verified".into()),
-        Some((first, rest)) => {
-            match rest.iter().find(|other| key_kind(**other) != key_kind(*first)) {
-                None => Ok(all),
-                Some(other) => Err(format!(
-                    "mixes {}, which takes {}, with {}, which takes {}; one key can't serve \
-                         both",
-                    first.as_str(),
-                    key_kind(*first),
-                    other.as_str(),
-                    key_kind(*other),
-                )),
-            }
-        }
+    if all.is_empty() {
+        return Err("is empty: no token could be verified".into());
     }
+    let mixed = mix(&all, |first, other| first.is_symmetric() != other.is_symmetric());
+    mixed.map_or(Ok(all), Err)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
+use super::key_set;
 use super::layers;
 use super::meaning::Secret;
 use super::reader::SettingsReader;
@@ -77,6 +78,25 @@ pub struct JwtConfig {
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum AuthKey {
+    /// The key set that the issuer's document names. [`JwtConfig::issuer`] is there.
+    Discovery {
+        /// Whether TLS may be missing on the way.
+        danger_plain_http: bool,
+    },
+    /// A key set. It was read once, when the configuration was.
+    KeySetFile {
+        /// The file it was read from.
+        path: PathBuf,
+        /// The file's content.
+        json: String,
+    },
+    /// The key set at a URL.
+    KeySetUrl {
+        /// Where it is.
+        url: String,
+        /// Whether TLS may be missing on the way.
+        danger_plain_http: bool,
+    },
     /// A public key. It was read once, when the configuration was.
     PublicKey {
         /// The file it was read from.
@@ -91,6 +111,15 @@ pub enum AuthKey {
 impl fmt::Debug for AuthKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Discovery { .. } => f.write_str("Discovery"),
+            Self::KeySetFile { path, .. } => {
+                f.debug_struct("KeySetFile").field("path", path).finish_non_exhaustive()
+            }
+            // Keys do get put into queries.
+            Self::KeySetUrl { url, .. } => {
+                let url = url.split('?').next().unwrap_or_default();
+                f.debug_struct("KeySetUrl").field("url", &url).finish_non_exhaustive()
+            }
             Self::PublicKey { path, .. } => {
                 f.debug_struct("PublicKey").field("path", path).finish_non_exhaustive()
             }
@@ -117,12 +146,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
     let secret = secret::read(read, "auth.secret", "auth.secret_file");
     let danger_short_secret = read.boolean("auth.danger_short_secret");
     let public_key = public_key(read);
-    read.optional("auth.jwks_url", |_| -> Result<(), _> {
-        Err("can't be used: fetching key sets is not in this version. Save the set's key for \
-             signatures as PEM, and name that file in auth.public_key_file and its algorithm, such \
-             as RS256, in auth.algorithms"
-            .into())
-    });
+    let key_sets = key_set::read(read);
     let issuer = read.optional("auth.issuer", |text| Ok(text.to_owned()));
     let audience = read.optional("auth.audience", |text| Ok(text.to_owned()));
     let user_claim = read.text("auth.user_claim", |text| match text {
@@ -156,7 +180,6 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
         }
         AuthMode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
-            let key = key(read, &algorithms, secret, public_key)?;
             let user = user?.into_iter().next();
             if user.is_some() && read.differs("auth.user_claim") {
                 let problem = "set beside auth.user_claim, which it would replace; expected only \
@@ -164,11 +187,21 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
                 read.refuse("auth.user", problem.into());
                 return None;
             }
+            let (key_sets, issuer) = (key_sets?, issuer?.into_iter().next());
+            let named: Vec<_> = key_sets.named().collect();
+            let (key, algorithms) = match named.first() {
+                Some(name) => {
+                    let others = named.get(1..).unwrap_or_default();
+                    check_alone(read, name, others, &secret, &public_key)?;
+                    key_sets.key(read, name, algorithms, issuer.as_deref())?
+                }
+                None => (key(read, &algorithms, secret, public_key)?, algorithms),
+            };
             Some(AuthConfig::Jwt(JwtConfig {
                 algorithms,
                 key,
                 danger_short_secret: danger_short_secret?,
-                issuer: issuer?.into_iter().next(),
+                issuer,
                 audience: audience?.into_iter().next(),
                 user_claim: user_claim?,
                 user,
@@ -217,6 +250,23 @@ fn is_restricted_name(text: &str) -> bool {
         && text.chars().all(plain)
 }
 
+/// Refuses whatever else says what signatures are checked with, beside the key set of `name`.
+fn check_alone(
+    read: &mut SettingsReader<'_>,
+    name: &str,
+    others: &[&'static str],
+    secret: &[(&'static str, Secret)],
+    public_key: &[AuthKey],
+) -> Option<()> {
+    let others = others.iter().copied();
+    let secrets = secret.iter().map(|(name, _)| *name);
+    let public_keys = public_key.iter().map(|_| "auth.public_key_file");
+    let mut others = others.chain(secrets).chain(public_keys);
+    let Some(other) = others.next() else { return Some(()) };
+    read.refuse(other, format!("set beside {name}; expected only one of the two"));
+    None
+}
+
 /// Gives the key that fits the algorithms; a fault where it is missing or the other one is there
 /// too.
 fn key(
@@ -225,6 +275,10 @@ fn key(
     secret: Vec<(&'static str, Secret)>,
     public_key: Vec<AuthKey>,
 ) -> Option<AuthKey> {
+    if let Some(mixed) = algorithm::mixed(algorithms) {
+        read.refuse("auth.algorithms", mixed);
+        return None;
+    }
     let names: Vec<_> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
     let names = names.join(", ");
     let symmetric = algorithms.iter().all(|algorithm| algorithm.is_symmetric());
@@ -246,12 +300,13 @@ fn key(
             None
         }
         (None, None) => {
-            let (setting, is) = unset(read, &["auth.public_key_file"]);
+            let [url, file, _] = key_set::SETTINGS;
+            let (setting, is) = unset(read, &["auth.public_key_file", url, file]);
             read.refuse(
                 setting,
                 format!(
-                    "{is}, so no token could be verified; {names} expects auth.public_key_file \
-                     (make a key pair with `openssl genpkey -algorithm …` and \
+                    "{is}, so no token could be verified; {names} expects auth.jwks_url with the key \
+                     set of your identity provider, or auth.public_key_file with one key (make a key pair with `openssl genpkey -algorithm …` and \
                      `openssl pkey -pubout`). To try the gateway out without any: \
                      `chatkit-rest demo`"
                 ),
@@ -308,10 +363,17 @@ fn key(
 }
 
 /// Tells whether a fault that was found may be all that keeps a key from being there: of a file that
-/// can't be read, of a key set, of a key's setting, or of a name that is nearly one's or its section's.
+/// can't be read, of a key's setting, or of a name that is nearly one's or its section's.
 fn may_have_said_a_key(read: &SettingsReader<'_>) -> bool {
-    const KEYS: [&str; 3] = ["auth.secret", "auth.secret_file", "auth.public_key_file"];
-    let of_one = |key: &str| key == "auth.jwks_url" || KEYS.contains(&key);
+    const KEYS: [&str; 6] = [
+        "auth.secret",
+        "auth.secret_file",
+        "auth.public_key_file",
+        "auth.jwks_url",
+        "auth.jwks_file",
+        "auth.discovery",
+    ];
+    let of_one = |key: &str| KEYS.contains(&key);
     let meant_one = |hint: &str| {
         hint == "[auth]" || KEYS.iter().any(|key| hint == *key || hint == layers::variable(key))
     };
@@ -411,6 +473,10 @@ pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'st
                 "auth.secret",
                 "auth.secret_file",
                 "auth.public_key_file",
+                "auth.jwks_url",
+                "auth.jwks_file",
+                "auth.discovery",
+                "auth.danger_plain_http",
                 "auth.issuer",
                 "auth.audience",
                 "auth.user_claim",
@@ -438,6 +504,9 @@ fn needless_danger(auth: &AuthConfig) -> Option<(&'static str, String)> {
         AuthConfig::Jwt(JwtConfig { key, algorithms, danger_short_secret, .. }) => {
             let why = match key {
                 AuthKey::PublicKey { .. } => Some("tokens are verified with a public key"),
+                AuthKey::Discovery { .. }
+                | AuthKey::KeySetFile { .. }
+                | AuthKey::KeySetUrl { .. } => Some("tokens are verified with a key set"),
                 AuthKey::Secret(secret) => (secret.expose().len() >= needed_bytes(algorithms))
                     .then_some("the secret is long enough"),
             };
@@ -489,7 +558,7 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
             notes
         }
         AuthConfig::Jwt(jwt) => {
-            let mut notes = Vec::new();
+            let mut notes = key_set::notes(&jwt.key, jwt.issuer.as_deref());
             if jwt.token_type.asks_for_another() {
                 notes.push((
                     "auth.token_type",

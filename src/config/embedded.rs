@@ -1,7 +1,6 @@
 //! `[embedded]`: the server that is built in, and who answers there.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::Uri;
@@ -50,10 +49,7 @@ pub struct OpenAiResponderConfig {
 impl OpenAiResponderConfig {
     /// Tells whether the API is on this machine, by its URL: `localhost` or a loopback address.
     pub fn is_local(&self) -> bool {
-        let host = self.base_url.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost")
-            || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        web::is_local(&self.base_url)
     }
 }
 

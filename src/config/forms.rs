@@ -164,7 +164,7 @@ pub(super) fn of(name: &str) -> Form {
             Form::of("^[A-Za-z0-9._~+/-]+=*$").never(format!("^{CLIENT_SECRET_PREFIX}"))
         }
         "auth.secret" => Form::default().never(BYTE_ORDER_MARK),
-        "auth.jwks_url" => Form::default().at_most(0),
+        "auth.jwks_url" => Form::of(format!("^{SCHEME}{}{PATH}{QUERY}$", authority(HOST, "0*"))),
         "auth.user_claim" => Form::of(r"^[\s\S]"),
         "auth.user" => {
             const PLAIN: &str = r"[^{}%\u0000-\u001F\u007F-\u009F]";

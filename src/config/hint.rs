@@ -31,8 +31,8 @@ const ALIASES: [(&str, &str); 12] = [
     ("bind", "listen"),
     ("database_url", "store.url"),
     ("host", "listen"),
-    ("jwks", "auth.public_key_file"),
-    ("jwks_uri", "auth.public_key_file"),
+    ("jwks", "auth.jwks_url"),
+    ("jwks_uri", "auth.jwks_url"),
     ("jwt_secret", "auth.secret"),
     ("port", "listen"),
     ("public_key", "auth.public_key_file"),
@@ -149,7 +149,7 @@ mod tests {
             ("colour", None),
             ("server.port", Some("listen")),
             ("server.HOST", Some("listen")),
-            ("auth.jwks_uri", Some("auth.public_key_file")),
+            ("auth.jwks_uri", Some("auth.jwks_url")),
         ] {
             assert_eq!(nearest_key(name), key, "{name}");
         }

@@ -76,6 +76,7 @@ mod forms;
 mod headers;
 mod hint;
 mod key;
+mod key_set;
 mod layers;
 mod meaning;
 mod proof;

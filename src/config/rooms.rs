@@ -11,7 +11,8 @@ use super::auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
 use super::settings::Config;
 use super::web::AllowedOrigins;
 use crate::authenticate::{
-    AuthenticateLayer, ClientSecrets, ProtectedResource, Requirement, ServiceKeys, Trust, Verifier,
+    AuthenticateLayer, ClientSecrets, FetchKeys, ProtectedResource, Requirement, ServiceKeys,
+    Trust, Verifier,
 };
 use crate::chatkit::ChatKitSettings;
 use crate::cors::{CorsLayer, StrangePageLayer};
@@ -251,6 +252,40 @@ fn is_url(issuer: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#']))
 }
 
+impl JwtConfig {
+    /// Makes what asks for the issuer's key set; `None`: there is none to be asked for.
+    ///
+    /// # Errors
+    /// If its URL can't be used by this build.
+    pub fn fetch_keys(&self) -> Result<Option<Arc<dyn FetchKeys>>, Error> {
+        #[cfg(feature = "forward")]
+        {
+            use crate::authenticate::{HttpKeys, PlainHttp};
+            let plain = |danger: &bool| match danger {
+                true => PlainHttp::DangerAnywhere,
+                false => PlainHttp::OnLoopback,
+            };
+            Ok(match &self.key {
+                AuthKey::Discovery { danger_plain_http } => {
+                    let issuer = self.issuer.as_deref().unwrap_or_default();
+                    Some(Arc::new(HttpKeys::of_issuer(issuer, plain(danger_plain_http))?))
+                }
+                AuthKey::KeySetUrl { url, danger_plain_http } => {
+                    Some(Arc::new(HttpKeys::at(url, plain(danger_plain_http))?))
+                }
+                AuthKey::KeySetFile { .. } | AuthKey::PublicKey { .. } | AuthKey::Secret(_) => None,
+            })
+        }
+        #[cfg(not(feature = "forward"))]
+        match &self.key {
+            AuthKey::Discovery { .. } | AuthKey::KeySetUrl { .. } => {
+                Err(Error::config("this build can't fetch key sets (feature `forward`)"))
+            }
+            AuthKey::KeySetFile { .. } | AuthKey::PublicKey { .. } | AuthKey::Secret(_) => Ok(None),
+        }
+    }
+}
+
 fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
     let mut verifier = Verifier::builder()
         .algorithms(jwt.algorithms.iter().copied())
@@ -263,6 +298,11 @@ fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
     }
     verifier = match &jwt.key {
         AuthKey::PublicKey { pem, .. } => verifier.public_key_pem(pem.as_bytes()),
+        AuthKey::KeySetFile { json, .. } => verifier.key_set(json.as_bytes()),
+        AuthKey::Discovery { .. } | AuthKey::KeySetUrl { .. } => match jwt.fetch_keys()? {
+            Some(fetch) => verifier.remote_key_set(fetch),
+            None => verifier,
+        },
         // Whether a short one will do was decided when the configuration was read.
         AuthKey::Secret(secret) => verifier.danger_short_secret(secret.expose().as_bytes()),
     };

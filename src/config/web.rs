@@ -1,7 +1,7 @@
 //! Settings that are parts of HTTP: paths, URLs, origins, headers, cookies.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -78,6 +78,14 @@ pub(super) fn upstream_url(text: &str) -> Result<Uri, String> {
         return Err("needs TLS, which is not in this build (feature `tls`)".into());
     }
     Ok(uri)
+}
+
+/// Tells whether a URL is of this machine, as far as its host tells.
+pub(super) fn is_local(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl fmt::Debug for Upstream {

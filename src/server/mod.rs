@@ -135,6 +135,7 @@ impl Server {
         };
         let on_main = (on_main, config.docs_layer_of_server()?);
         let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
+        health.look_at_callers(rooms.callers());
         let listener = listen(socket, config.listen)?;
         let admin = match (admin, config.admin.listen) {
             (Some(socket), Some(address)) => Some(listen(socket, address)?),

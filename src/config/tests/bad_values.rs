@@ -18,6 +18,8 @@ const UNTOLD: &[(&str, &str, &str)] = &[
     ("auth.secret", "is empty, so no token", "the key may be in a file"),
     ("auth.secret", "expected random bytes", "a key in another form is known by parsing it"),
     ("openai.api_keys", "too long (64)", "a schema counts characters, and names are as long as their bytes"),
+    ("auth.algorithms", "mixes ES256", "a key set may have keys of both"),
+    ("auth.jwks_url", "is http, so whoever", "depends on `auth.danger_plain_http`"),
     ("openai.api_keys", "has two keys named", "a schema compares whole entries, not their names"),
     ("upstream.forward_headers", "tells servers who is calling", "the names are hundreds, and grow with the proxies that are known"),
     ("upstream.forward_headers", "is passed on by upstream.forward_authorization", "depends on that setting"),
@@ -68,7 +70,7 @@ fn of_setting(name: &str) -> Vec<&'static str> {
         "server.public_url" => {
             vec!["HTTP://a.b:00080", "https://[::1]:8443/a", "http://a/..", "http://a/b/../c"]
         }
-        "upstream.url" | "embedded.base_url" => vec![
+        "auth.jwks_url" | "upstream.url" | "embedded.base_url" => vec![
             "HTTPS://A.b:65535/x?y=z#",
             "http://[::1]",
             "http://[1::x]:80/",
@@ -138,13 +140,13 @@ fn of_setting(name: &str) -> Vec<&'static str> {
         }
         "log.level" => vec![" WARN , hyper = Debug", "a b=info", "info,", "=info", "a=b=info"],
         "embedded.api_key_file"
+        | "auth.jwks_file"
         | "auth.secret_file"
         | "auth.shared_secret_file"
         | "auth.public_key_file"
         | "upstream.proof_key_file"
         | "upstream.proof_published_key_file"
         | "upstream.proof_secret_file" => vec!["/nowhere/x"],
-        "auth.jwks_url" => vec!["https://issuer.example/"],
         _ => vec![],
     }
 }

@@ -54,6 +54,10 @@ pub(super) const ROWS: &[Row] = &[
     ("auth.algorithms", "HS384,HS512", |c| jwt(c).algorithms == [Algorithm::Hs384, Algorithm::Hs512]),
     ("auth.secret", "another", |c| matches!(&jwt(c).key, AuthKey::Secret(s) if s.expose() == "another")),
     ("auth.danger_short_secret", "true", |c| jwt(c).danger_short_secret),
+    ("auth.jwks_url", "https://issuer.example/keys?v=1",
+        |c| matches!(&jwt(c).key, AuthKey::KeySetUrl { url, danger_plain_http: false } if url == "https://issuer.example/keys?v=1")),
+    ("auth.discovery", "true", |c| matches!(&jwt(c).key, AuthKey::Discovery { danger_plain_http: false })),
+    ("auth.danger_plain_http", "true", |c| matches!(&jwt(c).key, AuthKey::KeySetUrl { danger_plain_http: true, .. })),
     ("auth.issuer", "me", |c| jwt(c).issuer.as_deref() == Some("me")),
     ("auth.audience", "you", |c| jwt(c).audience.as_deref() == Some("you")),
     ("auth.user_claim", "uid", |c| jwt(c).user_claim == "uid"),
@@ -111,7 +115,7 @@ const PROOF_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Settings whose values are files, or nothing: they have tests of their own.
 const WITHOUT_ROW: [&str; 10] = [
-    "auth.jwks_url",
+    "auth.jwks_file",
     "auth.public_key_file",
     "auth.secret_file",
     "auth.shared_secret_file",
@@ -137,6 +141,8 @@ pub(super) fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
             companions.push(("upstream.proof_secret", PROOF_SECRET));
         }
         "auth.anonymous_user" | "auth.shared_secret" => companions.push(("auth.mode", "none")),
+        "auth.discovery" => companions.push(("auth.issuer", "https://issuer.example/")),
+        "auth.danger_plain_http" => companions.push(("auth.jwks_url", "http://issuer/keys")),
         _ => {}
     }
     if name.starts_with("embedded.") && name != "embedded.token_delay" {
@@ -147,7 +153,9 @@ pub(super) fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
         ];
         companions.extend(all.into_iter().filter(|(other, _)| *other != name));
     }
-    if name != "auth.secret" {
+    // Not beside a key set.
+    let of_a_set = ["auth.jwks_url", "auth.discovery", "auth.danger_plain_http"];
+    if name != "auth.secret" && !of_a_set.contains(&name) {
         companions.push(("auth.secret", SECRET));
     }
     companions

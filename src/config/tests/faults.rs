@@ -156,7 +156,9 @@ fn a_key_that_may_have_been_said_is_no_second_fault() {
     let variable = |name: &str| Sources::new().environment([(name, "planted")]);
     for sources in [
         Sources::new().file("/nowhere/x.toml"),
-        Sources::new().set("test", "auth.jwks_url", "https://issuer.example/jwks.json"),
+        Sources::new().set("test", "auth.jwks_url", "issuer.example/jwks.json"),
+        Sources::new().set("test", "auth.jwks_file", "/nowhere/jwks.json"),
+        Sources::new().set("test", "auth.discovery", "yes"),
         Sources::new().toml("x.toml", "[auth]\nsecrt = \"planted\""),
         Sources::new()
             .toml("x.toml", "[auth]\nalgorithms = [\"ES256\"]\npublic_keyfile = \"planted\""),
@@ -246,11 +248,6 @@ fn contradictions_name_both_sides() {
         ("[auth]\nalgorithms = [\"none\"]", "has \"none\", which is none that is accepted"),
         ("[auth]\nalgorithms = []", "is empty: no token could be verified"),
         ("[auth]\nalgorithms = [\"EdDSA\"]", "auth.public_key_file (default): missing"),
-        (
-            "[auth]\njwks_url = \"https://host/?planted\"",
-            "auth.jwks_url (file x.toml, line 2): a text that is not shown here can't be \
-             used: fetching key sets is not in this version",
-        ),
         (
             "[auth]\nsecret = \"planted\"\nsecret_file = \"planted\"",
             "auth.secret_file (file x.toml, line 3): set beside auth.secret in the same layer",

@@ -5,6 +5,7 @@ mod bad_values;
 mod database;
 mod every_setting;
 mod faults;
+mod key_set;
 mod model;
 mod notes;
 mod schema;

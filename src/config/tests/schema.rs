@@ -130,7 +130,7 @@ fn what_is_refused_is_not_valid_where_that_can_be_told() {
         "[auth]\nalgorithms = [\"none\"]",
         "[auth]\nalgorithms = []",
         "[auth]\nalgorithms = \"HS256\"",
-        "[auth]\njwks_url = \"https://issuer.example/\"",
+        "[auth]\njwks_url = \"issuer.example/keys\"",
         "[auth]\nuser_claim = \"\"",
         "[auth]\ncookie = \"a b\"",
         "[auth]\ntoken_type = \"a b\"",

@@ -26,7 +26,7 @@ fn secrets_come_from_files_and_the_later_layer_wins() {
         assert!(!format!("{loaded:?}").contains("0123456789"), "{loaded:?}");
         match &jwt(&loaded.config).key {
             AuthKey::Secret(secret) => secret.expose().to_owned(),
-            AuthKey::PublicKey { .. } => panic!("a public key"),
+            other => panic!("{other:?}"),
         }
     };
     let from_file = "from-file-0123456789abcdef01234567";
@@ -61,7 +61,7 @@ fn files_from_windows_are_read_as_they_are_meant() {
     };
     let secret = |loaded: &Loaded| match &jwt(&loaded.config).key {
         AuthKey::Secret(secret) => secret.expose().to_owned(),
-        AuthKey::PublicKey { .. } => panic!("a public key"),
+        other => panic!("{other:?}"),
     };
     for text in [SECRET.to_owned(), format!("\u{FEFF}{SECRET}"), format!("\u{FEFF}{SECRET}\r\n")] {
         let loaded = of("auth.secret_file", &TemporaryFile::new(&text)).unwrap();
