@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use chatkit_rest::config::Loaded;
+use chatkit_rest::authenticate::{JwkSet, fetch_key_set};
+use chatkit_rest::config::{AuthConfig, Config, Loaded};
 use chatkit_rest::server::Server;
 use clap::Args;
 
@@ -17,7 +18,10 @@ use super::{CommandFailure, output};
 /// in and what was expected; of a file that is not TOML, that alone.
 /// Secrets are not printed.
 ///
-/// Exit code: 0 if `serve` would take the configuration, 2 if not.
+/// With --fetch-keys it asks for the key set of auth.jwks_url or auth.discovery, as `serve` does when
+/// the first token comes, and prints which of its keys are used for what, and why the others aren't.
+///
+/// Exit code: 0 if `serve` would take the configuration, 2 if not, 1 if --fetch-keys finds no key.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -25,14 +29,71 @@ Example:
 pub(super) struct Check {
     #[command(flatten)]
     settings: Settings,
+
+    /// Fetch the issuer's key set, and say what its keys are used for
+    #[arg(long)]
+    fetch_keys: bool,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
         let loaded = self.settings.load()?;
         Server::check(&loaded.config)?;
-        Ok(output::print(&report(&loaded))?)
+        let mut text = report(&loaded);
+        if self.fetch_keys {
+            let found = key_set(&loaded.config)?;
+            text.push_str(&found);
+        }
+        Ok(output::print(&text)?)
     }
+}
+
+/// Gives what is found of the keys that callers are known by.
+fn key_set(config: &Config) -> Result<String, CommandFailure> {
+    let AuthConfig::Jwt(jwt) = &config.auth else {
+        return Ok("There is no key set to fetch: auth.mode is none.\n".into());
+    };
+    let Some(fetch) = jwt.fetch_keys()? else {
+        return Ok(
+            "There is no key set to fetch: neither auth.jwks_url nor auth.discovery is set.\n"
+                .into(),
+        );
+    };
+    let source = fetch.source();
+    let fetched = super::wait(fetch_key_set(&*fetch, &jwt.algorithms))?;
+    let (set, max_age) = fetched.map_err(|error| {
+        let mut why = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            let _ = write!(why, ": {error}");
+            cause = error.source();
+        }
+        CommandFailure::KeySet(format!("the key set can't be fetched ({source}): {why}"))
+    })?;
+    let keys = key_lines(&set);
+    if set.is_empty() {
+        let all = set.unused().len();
+        let text = format!("the key set ({source}) has no key that can be used, of {all}\n{keys}");
+        return Err(CommandFailure::KeySet(text.trim_end().to_owned()));
+    }
+    let (used, all) = (set.len(), set.len() + set.unused().len());
+    let age = max_age
+        .map_or_else(String::new, |age| format!(", kept for {} s by its word", age.as_secs()));
+    Ok(format!("Keys that are used of the key set ({source}): {used} of {all}{age}\n{keys}"))
+}
+
+fn key_lines(set: &JwkSet) -> String {
+    let mut lines = String::new();
+    let name =
+        |kid: Option<&str>| kid.map_or_else(|| "one without kid".into(), |it| format!("{it:?}"));
+    for (kid, algorithms) in set.used() {
+        let algorithms: Vec<_> = algorithms.iter().map(ToString::to_string).collect();
+        let _ = writeln!(lines, "  {}: {}", name(kid.as_deref()), algorithms.join(", "));
+    }
+    for key in set.unused() {
+        let _ = writeln!(lines, "  {}: not used, as it {}", name(key.kid.as_deref()), key.why);
+    }
+    lines
 }
 
 fn report(loaded: &Loaded) -> String {

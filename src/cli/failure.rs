@@ -20,6 +20,8 @@ pub(crate) enum CommandFailure {
     Contract { failed: usize },
     /// A second signal ended the gateway before its streams had ended.
     Interrupted,
+    /// No token can be verified by the key set. The text says why, of the set or each of its keys.
+    KeySet(String),
     /// The thread is not in quarantine.
     NotQuarantined { thread: String },
     /// Something outside failed.
@@ -39,6 +41,7 @@ impl CommandFailure {
             | Self::AdoptNothing { .. }
             | Self::Contract { .. }
             | Self::Interrupted
+            | Self::KeySet(_)
             | Self::NotQuarantined { .. }
             | Self::Runtime(_) => 1,
         }
@@ -77,6 +80,7 @@ impl fmt::Display for CommandFailure {
             Self::Contract { failed: 1 } => f.write_str("error: 1 fixture failed"),
             Self::Contract { failed } => write!(f, "error: {failed} fixtures failed"),
             Self::Interrupted => f.write_str("error: ended by a second signal; streams were cut"),
+            Self::KeySet(why) => write!(f, "error: {why}"),
             Self::NotQuarantined { thread } => {
                 write!(f, "error: no session of {thread:?} is in quarantine; see quarantine list")
             }

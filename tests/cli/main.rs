@@ -7,6 +7,7 @@ mod adopt_beside;
 mod contract;
 mod demo;
 mod explain;
+mod key_set;
 mod quarantine;
 mod serve;
 mod shell;
@@ -72,7 +73,7 @@ fn help_teaches_each_command() {
     }
     for (command, flags) in [
         ("adopt", &["--config", "--store", "--dry-run", "--report"][..]),
-        ("check", &["--config", "--listen", "--upstream", "--store"]),
+        ("check", &["--config", "--listen", "--upstream", "--store", "--fetch-keys"]),
         ("completions", &["bash", "elvish", "fish", "powershell", "zsh"]),
         ("config", &["schema"]),
         ("man", &["--directory"]),

@@ -34,6 +34,7 @@ mod hosted;
 mod http2;
 mod identity;
 mod items;
+mod key_sets;
 mod limits;
 mod logs;
 mod model;
