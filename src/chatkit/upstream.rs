@@ -172,19 +172,23 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Sends one request; gives any answer.
-    pub(crate) async fn exchange(
-        &mut self,
-        accept: HeaderValue,
-        body: Bytes,
-    ) -> Result<Response<R>, UpstreamFailure> {
-        let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
-        poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
+    /// Makes one request.
+    pub(crate) fn request(&self, accept: HeaderValue, body: Bytes) -> Request<Full<Bytes>> {
         let headers = self.sender.headers(accept, &body);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.sender.settings().endpoint.clone();
         *request.headers_mut() = headers;
+        request
+    }
+
+    /// Sends one request; gives any answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<R>, UpstreamFailure> {
+        let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
+        poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
         self.service.call(request).await.map_err(broken)
     }
 
@@ -194,7 +198,8 @@ where
         accept: HeaderValue,
         body: Bytes,
     ) -> Result<Response<R>, UpstreamFailure> {
-        let response = self.exchange(accept, body).await?;
+        let request = self.request(accept, body);
+        let response = self.exchange(request).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let retry_after = response

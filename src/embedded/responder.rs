@@ -14,6 +14,7 @@ use super::request::Action;
 use super::thread::{Status, Thread};
 use super::timestamp::NaiveTimestamp;
 use crate::bounds;
+use crate::forward::ForwardError;
 
 /// What a [`Responder`]'s methods return: a future that emits events through its [`Turn`] and
 /// ends with the turn.
@@ -31,6 +32,15 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
     /// [`Turn::items`] reaches further back for them, up to 1,000 items.
     fn messages(&self) -> usize {
         0
+    }
+
+    /// Tells whether a turn could begin now. If not, nothing of the request is stored, and the exchange
+    /// fails with what this says.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering anybody.
+    fn check_ready(&self) -> Result<(), ForwardError> {
+        Ok(())
     }
 
     /// Reacts to an action, of a widget in the thread if there is a `sender`.
@@ -77,6 +87,7 @@ pub struct Turn {
     items: Vec<Item>,
     message: Option<Item>,
     token_delay: Duration,
+    asker: u64,
     thread: SharedThread,
     out: Rendezvous<Event>,
 }
@@ -108,7 +119,17 @@ impl Turn {
         token_delay: Duration,
         out: Rendezvous<Event>,
     ) -> Self {
-        Self { items, message, token_delay, thread, out }
+        Self { items, message, token_delay, asker: 0, thread, out }
+    }
+
+    /// Makes it a turn that this user asked for.
+    pub(super) fn of(self, asker: u64) -> Self {
+        Self { asker, ..self }
+    }
+
+    /// Gives a hash of whoever asked for it; 0 if users aren't told apart.
+    pub fn asker(&self) -> u64 {
+        self.asker
     }
 
     /// Gives the thread's newest items, oldest first. The message is the last of them.

@@ -51,6 +51,7 @@ impl From<serde_json::Error> for CutReason {
 /// One run: emits SSE frames, and ends with the stream.
 pub(super) struct EmbeddedRun {
     server: Arc<EmbeddedServer>,
+    asker: u64,
     frames: Rendezvous<Bytes>,
 }
 
@@ -61,8 +62,8 @@ enum ResponderTask {
 }
 
 impl EmbeddedRun {
-    pub(super) fn new(server: Arc<EmbeddedServer>, frames: Rendezvous<Bytes>) -> Self {
-        Self { server, frames }
+    pub(super) fn new(server: Arc<EmbeddedServer>, asker: u64, frames: Rendezvous<Bytes>) -> Self {
+        Self { server, asker, frames }
     }
 
     pub(super) async fn go(mut self, request: StreamRequest) -> Result<(), CutReason> {
@@ -285,8 +286,8 @@ impl EmbeddedRun {
         let mut items =
             self.server.store.read(move |db| rows::newest_items(db, &thread_id, messages)).await?;
         items.reverse();
-        let turn =
-            |message| Turn::new(shared.clone(), items, message, self.server.token_delay, out);
+        let (asker, token_delay) = (self.asker, self.server.token_delay);
+        let turn = |message| Turn::new(shared.clone(), items, message, token_delay, out).of(asker);
         let responder = &self.server.responder;
         Ok(match task {
             ResponderTask::Act { action, sender } => responder.act(turn(None), action, sender),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use tower_service::Service;
@@ -43,6 +44,9 @@ pub(super) struct EmbeddedServer {
     pub(super) store: Store,
     pub(super) responder: Arc<dyn Responder>,
     pub(super) token_delay: Duration,
+    /// The field that says who asks, for responders that tell users apart.
+    user_header: Option<HeaderName>,
+    hasher: RandomState,
 }
 
 impl Embedded {
@@ -67,7 +71,20 @@ impl Embedded {
 
     fn over(store: Store) -> Self {
         let responder = Arc::new(Echo::new());
-        Self { server: Arc::new(EmbeddedServer { store, responder, token_delay: Duration::ZERO }) }
+        let (token_delay, user_header) = (Duration::ZERO, None);
+        let hasher = RandomState::new();
+        let server = EmbeddedServer { store, responder, token_delay, user_header, hasher };
+        Self { server: Arc::new(server) }
+    }
+
+    /// Has users told apart by that field of their requests where their number matters: a model's API
+    /// that fails for one user alone is not taken to be down.
+    #[must_use]
+    pub fn with_user_header(self, name: HeaderName) -> Self {
+        let user_header = Some(name);
+        Self {
+            server: Arc::new(EmbeddedServer { user_header, ..EmbeddedServer::clone(&self.server) }),
+        }
     }
 
     /// Has `responder` answer, in place of [`Echo`].
@@ -89,13 +106,21 @@ impl Embedded {
     }
 }
 
+impl EmbeddedServer {
+    /// Gives a hash of whoever asks.
+    fn asker(&self, headers: &HeaderMap) -> u64 {
+        let user = self.user_header.as_ref().and_then(|name| headers.get(name));
+        user.map_or(0, |user| self.hasher.hash_one(user.as_bytes()))
+    }
+}
+
 impl<B> Service<Request<B>> for Embedded
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Response = Response<EmbeddedBody>;
-    /// Only if the request's body fails.
+    /// If the request's body fails, or the responder [can't begin](Responder::check_ready).
     type Error = ForwardError;
     type Future = EmbeddedFuture;
 
@@ -142,6 +167,7 @@ where
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return Ok(response);
     }
+    let asker = server.asker(request.headers());
     let body = match Limited::new(request.into_body(), MAX_REQUEST).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return Ok(crash()),
@@ -158,8 +184,10 @@ where
         },
         // The head leaves before anything is looked up, as it does from the SDK.
         Ok(request::Request::Stream(request)) => {
+            // Nothing is stored that wouldn't be answered.
+            server.responder.check_ready()?;
             let frames = Rendezvous::new();
-            let run = EmbeddedRun::new(server, frames.other_end()).go(request);
+            let run = EmbeddedRun::new(server, asker, frames.other_end()).go(request);
             let mut response = Response::new(EmbeddedBody::stream(frames, run));
             response.headers_mut().insert(CONTENT_TYPE, EVENTS);
             response

@@ -8,7 +8,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::ForwardError;
+use super::breaker::Outcome;
 use super::connection::Connection;
+use super::guard::Admission;
 use super::service::Shared;
 use super::timeouts::DeadlineWatch;
 
@@ -29,6 +31,8 @@ pub struct UpstreamBody {
     upstream: Arc<Shared>,
     watch: DeadlineWatch,
     reusable: bool,
+    /// Its place, and what judges it; `None` after the end or an error.
+    admission: Option<Admission>,
 }
 
 impl UpstreamBody {
@@ -40,8 +44,10 @@ impl UpstreamBody {
         upstream: Arc<Shared>,
         watch: DeadlineWatch,
         reusable: bool,
+        admission: Option<Admission>,
     ) -> Self {
-        let mut body = Self { incoming, connection: Some(connection), upstream, watch, reusable };
+        let connection = Some(connection);
+        let mut body = Self { incoming, connection, upstream, watch, reusable, admission };
         body.finish_if_ended();
         body
     }
@@ -59,6 +65,14 @@ impl UpstreamBody {
             && self.reusable
         {
             self.upstream.pool.put(connection);
+        }
+        self.end(Outcome::Answered);
+    }
+
+    /// Gives the place back.
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(mut admission) = self.admission.take() {
+            admission.judge(outcome);
         }
     }
 }
@@ -78,6 +92,13 @@ impl Body for UpstreamBody {
             return match connection.poll_frame(cx, watch, timeouts, &mut this.incoming) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     this.watch.frame();
+                    // A stream that has begun is an answer: what may still break it is not what
+                    // keeps the upstream from answering, and it may last.
+                    if let Some(admission) = &mut this.admission
+                        && this.watch.is_stream()
+                    {
+                        admission.judge(Outcome::Answered);
+                    }
                     this.finish_if_ended();
                     Poll::Ready(Some(Ok(frame)))
                 }
@@ -85,6 +106,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Ok(_))) => continue,
                 Poll::Ready(Some(Err(error))) => {
                     this.connection = None;
+                    this.end(Outcome::Failed);
                     Poll::Ready(Some(Err(error)))
                 }
                 Poll::Ready(None) => {

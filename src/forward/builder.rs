@@ -5,7 +5,9 @@ use http::{HeaderName, HeaderValue};
 use hyper::client::conn::http1;
 
 use super::connect::Connector;
+use super::guard::{Guard, SharedBreaker};
 use super::names::never_fixed;
+use super::places::Places;
 use super::pool::Pool;
 use super::service::Shared;
 use super::timeouts::Timeouts;
@@ -24,6 +26,9 @@ pub struct HttpUpstreamBuilder {
     max_idle_connections: usize,
     max_response_head_bytes: usize,
     max_response_headers: usize,
+    places: Option<(usize, usize, Duration)>,
+    breaker: bool,
+    user_header: Option<HeaderName>,
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<tokio_rustls::rustls::ClientConfig>>,
 }
@@ -39,6 +44,9 @@ impl HttpUpstreamBuilder {
             max_idle_connections: 256,
             max_response_head_bytes: 65_536,
             max_response_headers: HYPER_MAX_HEADERS,
+            places: None,
+            breaker: false,
+            user_header: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -102,6 +110,40 @@ impl HttpUpstreamBuilder {
         self
     }
 
+    /// Allows `max` exchanges at once, from the request to the end of the answer; no limit if not set.
+    /// Of those who ask for more, `max_queued` wait for up to `queue_timeout`, first come, first
+    /// served, and no more than a quarter of them are one user's if
+    /// [users are told apart](Self::user_header). Others are refused at once
+    /// ([`Crowded`](super::ForwardErrorKind::Crowded)).
+    pub fn max_concurrent(
+        mut self,
+        max: usize,
+        max_queued: usize,
+        queue_timeout: Duration,
+    ) -> Self {
+        self.places = Some((max, max_queued, queue_timeout));
+        self
+    }
+
+    /// Leaves the upstream in peace when it fails: no connection, a status of 502 or the like, 500 to
+    /// who asks for events, or no answer in time or none before it is cut. Not unless set.
+    ///
+    /// That is so when more than half of at least 20 requests of half a minute fail, of at least three
+    /// users, and no single user's make them so many, ten of them being others'; so never where
+    /// [users aren't told apart](Self::user_header). Requests are refused then
+    /// ([`BreakerOpen`](super::ForwardErrorKind::BreakerOpen)), for a second at first and for ten at
+    /// most, before it is tried with one at a time.
+    pub fn breaker(mut self, breaker: bool) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    /// Sets the field of requests that says whose they are; not set, they are all one user's.
+    pub fn user_header(mut self, name: HeaderName) -> Self {
+        self.user_header = Some(name);
+        self
+    }
+
     /// Sets whether a request's query is sent on, behind that of the URL; not unless set.
     pub fn forward_query(mut self, forward: bool) -> Self {
         self.forward_query = forward;
@@ -162,7 +204,14 @@ impl HttpUpstreamBuilder {
             // hyper allocates for each head once this is set, even to its default.
             http.max_headers(self.max_response_headers);
         }
+        let places = self.places.map(|(max, max_queued, queue_timeout)| {
+            // Who isn't told apart can't be given a part.
+            let shares = if self.user_header.is_some() { QUEUE_SHARES } else { 1 };
+            Places::new(max, max_queued, max_queued.div_ceil(shares), queue_timeout)
+        });
+        let breaker = self.breaker.then(|| SharedBreaker::new(self.url.clone()));
         Ok(HttpUpstream::new(Shared {
+            guard: Guard::new(self.user_header, places, breaker),
             forward_query: self.forward_query,
             headers: self.headers,
             timeouts: self.timeouts,
@@ -183,6 +232,9 @@ impl fmt::Debug for HttpUpstreamBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// One user has no more of the queue than a part of so many.
+const QUEUE_SHARES: usize = 4;
 
 /// hyper's own limit, which it keeps on the stack.
 const HYPER_MAX_HEADERS: usize = 100;

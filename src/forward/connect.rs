@@ -42,14 +42,18 @@ impl Connector {
         }
     }
 
+    /// Tells when a connection that is wanted now must be there.
+    pub(super) fn deadline(&self) -> Instant {
+        after(Instant::now(), self.timeout)
+    }
+
     /// Gives a new connection, ready for HTTP.
     ///
     /// # Errors
     /// [`Connect`](ForwardErrorKind::Connect), or
-    /// [`ConnectTimeout`](ForwardErrorKind::ConnectTimeout) if name look-up, TCP and TLS took
-    /// longer than the timeout altogether.
-    pub(super) async fn connect(&self) -> Result<MaybeTlsStream, ForwardError> {
-        let deadline = after(Instant::now(), self.timeout);
+    /// [`ConnectTimeout`](ForwardErrorKind::ConnectTimeout) if name look-up, TCP and TLS aren't all
+    /// done by `deadline`.
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<MaybeTlsStream, ForwardError> {
         match timeout_at(deadline, self.establish(deadline)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {

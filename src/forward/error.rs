@@ -1,6 +1,7 @@
 //! What can go wrong between the gateway and its upstream.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::BoxError;
 use crate::rejection::ProxyError;
@@ -12,6 +13,7 @@ use crate::rejection::ProxyError;
 #[derive(Debug)]
 pub struct ForwardError {
     kind: ForwardErrorKind,
+    retry_after: Option<Duration>,
     source: Option<BoxError>,
 }
 
@@ -21,10 +23,15 @@ pub struct ForwardError {
 pub enum ForwardErrorKind {
     /// The answer's body ended before its end: cut, reset, or badly framed.
     BodyCut,
+    /// Nothing was sent: the upstream failed too often, and is left in peace.
+    BreakerOpen,
     /// No connection could be made: refused, unreachable, name not found, TLS failed.
     Connect,
     /// No connection within `upstream.connect_timeout`.
     ConnectTimeout,
+    /// Nothing was sent: as much is under way as may be, and there is no room to wait, or it took too
+    /// long.
+    Crowded,
     /// Nothing of the answer's body within `upstream.first_byte_timeout`.
     FirstByteTimeout,
     /// The connection broke or spoke nonsense before an answer's head.
@@ -40,13 +47,20 @@ pub enum ForwardErrorKind {
 impl ForwardError {
     /// Makes a failure of that kind.
     pub fn new(kind: ForwardErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, retry_after: None, source: None }
     }
 
     /// Makes the same, with its cause.
     #[must_use]
     pub fn with(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Makes the same, with when to come back.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -64,15 +78,26 @@ impl ForwardError {
         )
     }
 
+    /// Tells whether nothing was sent because of what else there is, and when to come back, in seconds.
+    pub fn is_shed(&self) -> Option<u64> {
+        use ForwardErrorKind as K;
+        let wait = self.retry_after.unwrap_or_default();
+        // Not a moment too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        matches!(self.kind, K::BreakerOpen | K::Crowded).then_some(seconds.max(1))
+    }
+
     /// Gives what `Proxy-Status` calls it (RFC 9209 section 2.3).
     pub fn proxy_error(&self) -> ProxyError {
         use ForwardErrorKind as K;
         match self.kind {
             K::BodyCut => ProxyError::HttpResponseIncomplete,
+            K::BreakerOpen => ProxyError::DestinationUnavailable,
             K::Connect => {
                 self.find_source(why_unconnected).unwrap_or(ProxyError::ConnectionRefused)
             }
             K::ConnectTimeout => ProxyError::ConnectionTimeout,
+            K::Crowded => ProxyError::ConnectionLimitReached,
             K::FirstByteTimeout | K::IdleTimeout => ProxyError::ConnectionReadTimeout,
             K::Head => self
                 .find_source(why_headless)
@@ -81,6 +106,18 @@ impl ForwardError {
             K::JsonTimeout => ProxyError::HttpResponseTimeout,
             K::Request => ProxyError::ProxyInternalError,
         }
+    }
+
+    /// Tells whether the next connection may be a better one, and nothing was written to this one: TLS
+    /// is no other thing in a moment.
+    #[cfg(feature = "forward")]
+    pub(super) fn may_pass(&self) -> bool {
+        use ProxyError as P;
+        matches!(self.kind, ForwardErrorKind::Connect | ForwardErrorKind::Head)
+            && !matches!(
+                self.proxy_error(),
+                P::TlsAlertReceived | P::TlsCertificateError | P::TlsProtocolError
+            )
     }
 
     /// Tells whether TLS was answered with something else.
@@ -121,8 +158,10 @@ impl fmt::Display for ForwardError {
         use ForwardErrorKind as K;
         f.write_str(match self.kind {
             K::BodyCut => "the upstream's answer was cut",
+            K::BreakerOpen => "the upstream fails too often and is left in peace",
             K::Connect => "could not connect to the upstream",
             K::ConnectTimeout => "connecting to the upstream took too long",
+            K::Crowded => "too much is under way to the upstream",
             K::FirstByteTimeout => "the upstream's first byte took too long",
             K::Head => "the upstream gave no valid answer",
             K::IdleTimeout => "the upstream's stream stood still for too long",
@@ -244,9 +283,11 @@ mod tests {
     /// Gives the one after it: a new one is to be put in here.
     fn after(kind: K) -> Option<K> {
         Some(match kind {
-            K::BodyCut => K::Connect,
+            K::BodyCut => K::BreakerOpen,
+            K::BreakerOpen => K::Connect,
             K::Connect => K::ConnectTimeout,
-            K::ConnectTimeout => K::FirstByteTimeout,
+            K::ConnectTimeout => K::Crowded,
+            K::Crowded => K::FirstByteTimeout,
             K::FirstByteTimeout => K::Head,
             K::Head => K::IdleTimeout,
             K::IdleTimeout => K::JsonTimeout,
@@ -261,7 +302,11 @@ mod tests {
         let chapter = include_str!("../manual/troubleshooting.md");
         for kind in std::iter::successors(Some(K::BodyCut), |kind| after(*kind)) {
             let error = ForwardError::new(kind);
-            let code = if error.is_timeout() { "UPSTREAM_TIMEOUT" } else { "UPSTREAM_ERROR" };
+            let code = match error.is_shed() {
+                Some(_) => "SERVICE_UNAVAILABLE",
+                None if error.is_timeout() => "UPSTREAM_TIMEOUT",
+                None => "UPSTREAM_ERROR",
+            };
             let row = format!("\n| `{code}`, `{error}` | ");
             assert_eq!(chapter.matches(&row).count(), 1, "{row}");
         }

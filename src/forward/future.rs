@@ -5,17 +5,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header;
+use http::response::Parts;
 use http::{Extensions, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::body::UpstreamBody;
+use super::breaker::Outcome;
 use super::connection::{Connection, OutgoingBody, SendError};
-use super::headers::{asks_for_json, is_event_stream, remove_hop_by_hop};
-use super::service::Shared;
-use super::timeouts::DeadlineWatch;
+use super::guard::Admission;
+use super::headers::{is_event_stream, remove_hop_by_hop};
+use super::retry::Pauses;
+use super::service::{Asked, Shared};
+use super::timeouts::{DeadlineWatch, after};
 use super::{ForwardError, ForwardErrorKind};
+use crate::error::chain;
 use crate::rejection::PROXY_STATUS;
+use crate::shown::shown;
 
 /// The future of [`HttpUpstream`](super::HttpUpstream): ready with the head of the answer.
 ///
@@ -26,8 +33,8 @@ pub struct ResponseFuture {
 }
 
 impl ResponseFuture {
-    pub(super) fn new(upstream: Arc<Shared>, request: Request<OutgoingBody>) -> Self {
-        Self { exchange: Box::pin(exchange(upstream, request)) }
+    pub(super) fn new(upstream: Arc<Shared>, asked: Asked, request: Request<OutgoingBody>) -> Self {
+        Self { exchange: Box::pin(exchange(upstream, asked, request)) }
     }
 }
 
@@ -45,20 +52,74 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// Sends `request` on an idle connection, or on a new one.
-///
-/// A request is sent twice only if the first connection gave it back unwritten, and the second
-/// time it is a new connection's.
+/// Lets `request` in, sends it, and has what becomes of it judged.
 async fn exchange(
     upstream: Arc<Shared>,
-    mut request: Request<OutgoingBody>,
+    asked: Asked,
+    request: Request<OutgoingBody>,
 ) -> Result<Response<UpstreamBody>, ForwardError> {
-    let json = asks_for_json(request.headers());
+    let mut admission = match asked.user {
+        Some(user) => Some(upstream.guard.enter(user).await?),
+        None => None,
+    };
+    let answered = match send(&upstream, asked, request).await {
+        Ok(sent) => answer(sent),
+        Err(error) => Err(error),
+    };
+    match answered {
+        Ok(Answer { parts, incoming, connection, watch, reusable }) => {
+            judge_head(&mut admission, asked, parts.status);
+            let body =
+                UpstreamBody::new(incoming, connection, upstream, watch, reusable, admission);
+            Ok(Response::from_parts(parts, body))
+        }
+        Err(error) => {
+            if let Some(admission) = &mut admission
+                && error.kind() != ForwardErrorKind::Request
+            {
+                admission.judge(Outcome::Failed);
+            }
+            Err(error)
+        }
+    }
+}
 
+/// Judges what the status tells by itself. What a success is worth is seen in its body.
+fn judge_head(admission: &mut Option<Admission>, asked: Asked, status: StatusCode) {
+    let Some(admission) = admission else { return };
+    match status {
+        // ChatKit servers say 500 to whatever they don't like, and some say it to all that asks for
+        // one thread.
+        StatusCode::INTERNAL_SERVER_ERROR if !asked.is_run => admission.judge(Outcome::Unclear),
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+            admission.judge(Outcome::Answered);
+        }
+        status if status.is_server_error() => admission.judge(Outcome::Failed),
+        status if status.is_success() => {}
+        _ => admission.judge(Outcome::Answered),
+    }
+}
+
+/// A request that was sent, and the head of its answer.
+struct Sent {
+    connection: Box<Connection>,
+    watch: DeadlineWatch,
+    response: Response<Incoming>,
+}
+
+/// Sends `request` on an idle connection, or on a new one.
+///
+/// A request is sent again only if a connection gave it back unwritten, and then it is a new
+/// connection's.
+async fn send(
+    upstream: &Shared,
+    asked: Asked,
+    mut request: Request<OutgoingBody>,
+) -> Result<Sent, ForwardError> {
     if let Some(mut connection) = upstream.pool.checkout() {
-        let mut watch = DeadlineWatch::new(&upstream.timeouts, json);
+        let mut watch = DeadlineWatch::new(&upstream.timeouts, asked.wants_json);
         match connection.send(request, &mut watch, &upstream.timeouts).await {
-            Ok(response) => return answer(upstream, connection, watch, response),
+            Ok(response) => return Ok(Sent { connection, watch, response }),
             Err(SendError::Failed(error)) => return Err(error),
             Err(SendError::Unsent(unsent, _)) => {
                 debug!("an idle upstream connection had been closed; taking a new one");
@@ -66,21 +127,56 @@ async fn exchange(
             }
         }
     }
+    Box::pin(send_anew(upstream, asked, request)).await
+}
 
-    let mut connection = Box::pin(upstream.open()).await?;
-    let mut watch = DeadlineWatch::new(&upstream.timeouts, json);
-    match connection.send(request, &mut watch, &upstream.timeouts).await {
-        Ok(response) => answer(upstream, connection, watch, response),
-        Err(SendError::Failed(error) | SendError::Unsent(_, error)) => Err(error),
+/// Sends `request` on a new connection. One that can't be made, or is closed before a byte was
+/// written, is tried again after a pause, all within the time for one.
+async fn send_anew(
+    upstream: &Shared,
+    asked: Asked,
+    mut request: Request<OutgoingBody>,
+) -> Result<Sent, ForwardError> {
+    let mut pauses = Pauses::new();
+    let deadline = upstream.connector.deadline();
+    loop {
+        let error = match upstream.open(deadline).await {
+            Ok(mut connection) => {
+                let mut watch = DeadlineWatch::new(&upstream.timeouts, asked.wants_json);
+                match connection.send(request, &mut watch, &upstream.timeouts).await {
+                    Ok(response) => return Ok(Sent { connection, watch, response }),
+                    Err(SendError::Failed(error)) => return Err(error),
+                    Err(SendError::Unsent(unsent, error)) => {
+                        request = *unsent;
+                        error
+                    }
+                }
+            }
+            Err(error) => error,
+        };
+        let pause = pauses.next().filter(|pause| {
+            asked.may_retry
+                && error.may_pass()
+                && after(Instant::now(), *pause) < deadline
+                && upstream.guard.may_retry()
+        });
+        let Some(pause) = pause else { return Err(error) };
+        debug!(error = &*shown(&chain(&error)), "no upstream connection; trying again");
+        sleep(pause).await;
     }
 }
 
-fn answer(
-    upstream: Arc<Shared>,
+/// An answer's head as it is passed on, and what its body is made of.
+struct Answer {
+    parts: Parts,
+    incoming: Incoming,
     connection: Box<Connection>,
-    mut watch: DeadlineWatch,
-    response: Response<Incoming>,
-) -> Result<Response<UpstreamBody>, ForwardError> {
+    watch: DeadlineWatch,
+    reusable: bool,
+}
+
+fn answer(sent: Sent) -> Result<Answer, ForwardError> {
+    let Sent { connection, mut watch, response } = sent;
     let (mut parts, incoming) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it.
@@ -103,6 +199,5 @@ fn answer(
     watch.head(is_event_stream(&parts.headers));
     // After an unhandled exception uvicorn closes the connection without announcing it.
     let reusable = !parts.status.is_server_error() && !ambiguous;
-    let body = UpstreamBody::new(incoming, connection, upstream, watch, reusable);
-    Ok(Response::from_parts(parts, body))
+    Ok(Answer { parts, incoming, connection, watch, reusable })
 }

@@ -57,6 +57,13 @@ pub(super) fn asks_for_json(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| media_type::is(value, "application/json"))
 }
 
+/// Tells whether nothing but events are asked for.
+#[cfg(feature = "forward")]
+pub(super) fn asks_for_events(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::ACCEPT);
+    value.is_some_and(|value| media_type::is(value, "text/event-stream"))
+}
+
 #[cfg(feature = "forward")]
 #[cfg(test)]
 mod tests {

@@ -13,9 +13,15 @@
 //!   gives all that came before and then a [`ForwardError`]. Whoever stops reading cancels the
 //!   upstream's work: dropping the future or the body closes the connection at once.
 //! * **No request twice.** A connection that proves dead before a byte of the request was written
-//!   is replaced by a new one. Any other failure is reported and not repeated.
+//!   is replaced by a new one, and one that can't be made is tried again a little later, within the
+//!   time that connecting may take, and as long as such tries are few beside what is asked. Any
+//!   other failure is reported and not repeated.
 //! * **Bounds.** Connecting, the first byte, silence within a stream, and the whole of an answer
-//!   that is not a stream each have a timeout; heads, buffers and idle connections have limits.
+//!   that is not a stream each have a timeout; heads, buffers and idle connections have limits, and
+//!   so has, if that is set, what is under way at once.
+//! * **Peace.** If that is set, an upstream that fails too often, and not for one user alone, is asked
+//!   nothing for a moment, and then tried with one request at a time. What counts is that it can't be
+//!   reached or doesn't answer, not what it says in an answer.
 //!
 //! # How it is done
 //!
@@ -102,6 +108,8 @@ mod error;
 #[cfg(feature = "forward")]
 mod body;
 #[cfg(feature = "forward")]
+mod breaker;
+#[cfg(feature = "forward")]
 mod builder;
 #[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod client_headers;
@@ -109,10 +117,14 @@ mod client_headers;
 mod connect;
 #[cfg(feature = "forward")]
 mod connection;
+#[cfg(any(feature = "forward", feature = "operation"))]
+mod doubtful;
 #[cfg(feature = "forward")]
 mod future;
 #[cfg(feature = "forward")]
 mod gate;
+#[cfg(feature = "forward")]
+mod guard;
 #[cfg(any(feature = "forward", feature = "stream"))]
 mod headers;
 #[cfg(any(feature = "forward", feature = "operation"))]
@@ -122,9 +134,13 @@ mod left_out;
 #[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod names;
 #[cfg(feature = "forward")]
+mod places;
+#[cfg(feature = "forward")]
 mod pool;
 #[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 mod public;
+#[cfg(feature = "forward")]
+mod retry;
 #[cfg(feature = "forward")]
 mod service;
 #[cfg(feature = "forward")]
@@ -144,6 +160,8 @@ pub use builder::HttpUpstreamBuilder;
 pub(crate) use client_headers::DEFAULT as DEFAULT_CLIENT_HEADERS;
 #[cfg(any(feature = "config", feature = "forward", feature = "operation"))]
 pub use client_headers::{ClientHeaders, InvalidClientHeader};
+#[cfg(feature = "operation")]
+pub(crate) use doubtful::Doubtful;
 #[cfg(feature = "forward")]
 pub use future::ResponseFuture;
 #[cfg(feature = "stream")]

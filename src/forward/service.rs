@@ -9,15 +9,20 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Extensions, Request, Response, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
+#[cfg(any(feature = "openai", feature = "server"))]
+use http_body_util::Full;
 use hyper::client::conn::http1;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::UpstreamBody;
 use super::builder::HttpUpstreamBuilder;
 use super::connect::Connector;
 use super::connection::{Connection, OutgoingBody};
+use super::doubtful::Doubtful;
 use super::future::ResponseFuture;
-use super::headers::{remove_hop_by_hop, remove_named};
+use super::guard::Guard;
+use super::headers::{asks_for_events, asks_for_json, remove_hop_by_hop, remove_named};
 use super::names::dashed;
 use super::pool::Pool;
 use super::timeouts::Timeouts;
@@ -46,6 +51,21 @@ pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) http: http1::Builder,
     pub(super) pool: Arc<Pool>,
+    pub(super) guard: Arc<Guard>,
+}
+
+/// What is known of a request once it is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// A hash of whoever sent it; `None`: the gateway itself, whom nothing keeps out.
+    pub(super) user: Option<u64>,
+    /// Whether it is tried again to make a connection.
+    pub(super) may_retry: bool,
+    /// Whether nothing but JSON is wanted.
+    pub(super) wants_json: bool,
+    /// Whether a 500 means that the upstream fails: one in good health answers a run with events, and
+    /// says 500 to much else that it doesn't like.
+    pub(super) is_run: bool,
 }
 
 impl Shared {
@@ -62,9 +82,9 @@ impl Shared {
         }
     }
 
-    /// Gives a new connection.
-    pub(super) async fn open(&self) -> Result<Box<Connection>, ForwardError> {
-        let stream = self.connector.connect().await?;
+    /// Gives a new connection, which must be there by `deadline`.
+    pub(super) async fn open(&self, deadline: Instant) -> Result<Box<Connection>, ForwardError> {
+        let stream = self.connector.connect(deadline).await?;
         Connection::open(stream, &self.http).await
     }
 }
@@ -109,7 +129,53 @@ impl HttpUpstream {
     /// [`Connect`](super::ForwardErrorKind::Connect) or
     /// [`ConnectTimeout`](super::ForwardErrorKind::ConnectTimeout).
     pub async fn check_reachable(&self) -> Result<(), ForwardError> {
-        self.shared.connector.connect().await.map(drop)
+        let connector = &self.shared.connector;
+        connector.connect(connector.deadline()).await.map(drop)
+    }
+
+    /// Tells whether it failed so often that it is left in peace, or only tried.
+    pub fn is_left_in_peace(&self) -> bool {
+        self.shared.guard.is_open()
+    }
+
+    /// Sends a request of the gateway's own, which nothing keeps out and which counts for nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn call_unguarded(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+        let asked = Asked { user: None, may_retry: false, ..self.asked(&request) };
+        ResponseFuture::new(Arc::clone(&self.shared), asked, self.readdress(request))
+    }
+
+    /// Sends a request of whoever `user` is a hash of. If no connection can be made that is not tried
+    /// again: whoever calls does so, as far as [`may_retry`](Self::may_retry) lets them.
+    #[cfg(feature = "openai")]
+    pub(crate) fn call_for(&self, user: u64, request: Request<Full<Bytes>>) -> ResponseFuture {
+        let asked = Asked { user: Some(user), may_retry: false, ..self.asked(&request) };
+        ResponseFuture::new(Arc::clone(&self.shared), asked, self.readdress(request))
+    }
+
+    /// Tells whether a request would be refused now, and why.
+    #[cfg(feature = "openai")]
+    pub(crate) fn check_admission(&self) -> Result<(), ForwardError> {
+        self.shared.guard.check()
+    }
+
+    /// Takes one of the retries that all requests have together.
+    #[cfg(feature = "openai")]
+    pub(crate) fn may_retry(&self) -> bool {
+        self.shared.guard.may_retry()
+    }
+
+    fn asked<B>(&self, request: &Request<B>) -> Asked {
+        let headers = request.headers();
+        let wants_json = asks_for_json(headers);
+        Asked {
+            user: Some(self.shared.guard.user(headers)),
+            may_retry: true,
+            wants_json,
+            is_run: !wants_json
+                && asks_for_events(headers)
+                && request.extensions().get::<Doubtful>().is_none(),
+        }
     }
 
     /// Readdresses `request` and leaves out what belongs to the way it came.
@@ -150,7 +216,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        ResponseFuture::new(Arc::clone(&self.shared), self.readdress(request))
+        let asked = self.asked(&request);
+        ResponseFuture::new(Arc::clone(&self.shared), asked, self.readdress(request))
     }
 }
 

@@ -92,6 +92,11 @@ impl DeadlineWatch {
         }
     }
 
+    /// Tells whether the answer is a stream.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.phase, Phase::Stream | Phase::Moved)
+    }
+
     /// Notes that nothing is there to hand over: tells what has expired, or sees to it that `cx` is
     /// woken when something will.
     pub(super) fn poll_silence(

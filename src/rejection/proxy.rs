@@ -24,6 +24,8 @@ pub enum ProxyError {
     ConnectionTimeout,
     /// The upstream's address can't be reached.
     DestinationIpUnroutable,
+    /// The upstream is taken to be down, and isn't asked.
+    DestinationUnavailable,
     /// The upstream's name has no address.
     DnsError,
     /// What was said is not what the protocol has.
@@ -56,6 +58,7 @@ impl ProxyError {
             Self::ConnectionTerminated => "connection_terminated",
             Self::ConnectionTimeout => "connection_timeout",
             Self::DestinationIpUnroutable => "destination_ip_unroutable",
+            Self::DestinationUnavailable => "destination_unavailable",
             Self::DnsError => "dns_error",
             Self::HttpProtocolError => "http_protocol_error",
             Self::HttpResponseBodySize => "http_response_body_size",

@@ -8,7 +8,6 @@ use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
-use tower::Service as _;
 
 use crate::error::chain;
 use crate::forward::{ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, is_json};
@@ -147,7 +146,7 @@ impl Finding {
                 let statement = Statement::of_gateway(NOBODY, ASKED_AS, QUESTION.as_bytes());
                 headers.insert(PROOF, signer.sign(&statement, SystemTime::now()));
             }
-            match upstream.clone().call(request).await {
+            match upstream.call_unguarded(request).await {
                 Ok(response) => Self::of(response).await,
                 Err(error) => Self::without_answer(&error),
             }

@@ -136,9 +136,19 @@ impl Rejection {
         rejection
     }
 
-    /// Makes what a failed exchange with the upstream becomes: 504 for a time-out, else 502.
+    /// Makes what a failed exchange with the upstream becomes: 504 for a time-out, 503 for one that
+    /// wasn't begun, else 502.
     pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
-        let (code, proxy_error) = match ForwardError::find(error) {
+        let found = ForwardError::find(error);
+        if let Some(error) = found
+            && let Some(seconds) = error.is_shed()
+        {
+            return Self::new(Code::ServiceUnavailable)
+                .with_proxy_error(error.proxy_error())
+                .because(crate::error::chain(error))
+                .retry_after(seconds);
+        }
+        let (code, proxy_error) = match found {
             Some(error) if error.is_timeout() => (Code::UpstreamTimeout, Some(error.proxy_error())),
             Some(error) => (Code::UpstreamError, Some(error.proxy_error())),
             None => (Code::UpstreamError, None),

@@ -10,6 +10,7 @@
 
 mod failures;
 mod headers;
+mod peace;
 mod reuse;
 mod streams;
 mod support;

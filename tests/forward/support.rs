@@ -112,6 +112,11 @@ impl Received {
 }
 
 impl Peer {
+    /// Makes it of a connection that was accepted elsewhere.
+    pub(crate) fn of(tcp: TcpStream) -> Self {
+        Self { tcp }
+    }
+
     /// Gives the next request, which must have a `content-length` or no body.
     pub(crate) async fn request(&mut self) -> Received {
         let mut head = Vec::new();

@@ -223,6 +223,7 @@ fn unanswered(error: ForwardError) -> FetchError {
         K::Head => "the answer is none of HTTP",
         K::FirstByteTimeout | K::IdleTimeout | K::JsonTimeout => return FetchError::TimedOut,
         K::Request => "the request could not be sent",
+        K::BreakerOpen | K::Crowded => "it is not asked now",
     };
     let why = std::error::Error::source(&error).map(chain);
     FetchError::failed(why.map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))

@@ -9,7 +9,6 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use tokio::time::Instant;
-use tower_service::Service as _;
 
 use super::super::item::Item;
 use super::super::responder::{Responder, Turn, TurnFuture};
@@ -107,7 +106,7 @@ impl OpenAiResponder {
     async fn answer(&mut self, turn: &mut Turn, has_begun: &mut bool) -> Result<(), Trouble> {
         // Nothing goes out before the first text: until then the run can still fail with a
         // status, and the question can be asked again.
-        let (mut reading, text) = self.begin(turn.items()).await?;
+        let (mut reading, text) = self.begin(turn.asker(), turn.items()).await?;
         *has_begun = true;
         let mut message = turn.begin_message().await;
         message.say(text).await;
@@ -120,16 +119,22 @@ impl OpenAiResponder {
     }
 
     /// Asks for an answer, again where that may help; the first of its text.
-    async fn begin(&mut self, items: &[Item]) -> Result<(AnswerReading, String), Trouble> {
+    async fn begin(
+        &mut self,
+        asker: u64,
+        items: &[Item],
+    ) -> Result<(AnswerReading, String), Trouble> {
         let mut question = self.question(items, History::All)?;
         let mut may_tell_less = true;
         let mut retries = Retries::new(after(Instant::now(), self.api.first_byte_timeout()));
         loop {
-            let trouble = match self.ask(question.clone(), retries.deadline()).await {
+            let trouble = match self.ask(asker, question.clone(), retries.deadline()).await {
                 Ok(begun) => return Ok(begun),
                 Err(trouble) => trouble,
             };
-            if let Some(pause) = retries.next(&trouble) {
+            if let Some(pause) = retries.next(&trouble)
+                && self.api.may_retry()
+            {
                 trouble.log(self.api.url(), "asking again");
                 tokio::time::sleep(pause).await;
                 continue;
@@ -157,7 +162,8 @@ impl OpenAiResponder {
     /// Sends the question, and reads up to the first text. The answer's body must have begun by
     /// `deadline`.
     async fn ask(
-        &mut self,
+        &self,
+        asker: u64,
         question: Bytes,
         deadline: Option<Instant>,
     ) -> Result<(AnswerReading, String), Trouble> {
@@ -171,7 +177,7 @@ impl OpenAiResponder {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
 
-        let response = within(deadline, self.api.call(request)).await?;
+        let response = within(deadline, self.api.call_for(asker, request)).await?;
         let (head, body) = response.map_err(Trouble::Exchange)?.into_parts();
         if head.status != StatusCode::OK {
             let advice = Advice::of(&head.headers, SystemTime::now());
@@ -191,6 +197,10 @@ impl OpenAiResponder {
 const PRODUCT: &str = concat!("chatkit-rest/", env!("CARGO_PKG_VERSION"));
 
 impl Responder for OpenAiResponder {
+    fn check_ready(&self) -> Result<(), ForwardError> {
+        self.api.check_admission()
+    }
+
     fn messages(&self) -> usize {
         MAX_MESSAGES
     }
