@@ -31,6 +31,13 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 pub(crate) type Probe =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), NotReached>> + Send>> + Send + Sync>;
 
+/// Whether the upstream fails so often that it is left in peace.
+pub(crate) type IsLeftInPeace = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What is said of an upstream that is left in peace. No gateway is taken off for it: whoever asks is
+/// told at once, and by somebody's request it is seen that the upstream answers again.
+const LEFT_IN_PEACE: &str = "it fails too often, and is left in peace until it answers a request by which it is tried: see its log";
+
 /// Why the upstream can't be reached.
 #[derive(Debug)]
 pub(crate) struct NotReached {
@@ -55,6 +62,7 @@ struct Readiness {
     callers: OnceLock<AuthenticateLayer>,
     /// What is to be done about an upstream that can be reached and isn't what it should be.
     advice: Option<watch::Receiver<Option<&'static str>>>,
+    is_left_in_peace: Option<IsLeftInPeace>,
     last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
 }
 
@@ -80,8 +88,17 @@ impl HealthLayer {
         draining: watch::Receiver<bool>,
         places: InFlightLayer,
     ) -> Self {
-        let (callers, advice, last) = (OnceLock::new(), None, Mutex::new(None));
-        let readiness = Readiness { store, probe, draining, places, callers, advice, last };
+        let (callers, advice, is_left_in_peace) = (OnceLock::new(), None, None);
+        let readiness = Readiness {
+            store,
+            probe,
+            draining,
+            places,
+            callers,
+            advice,
+            is_left_in_peace,
+            last: Mutex::new(None),
+        };
         Self { readiness: Some(Arc::new(readiness)) }
     }
 
@@ -98,6 +115,13 @@ impl HealthLayer {
             // Once, before anything is served.
             let _ = readiness.callers.set(callers);
         }
+    }
+
+    /// Tells as well that the upstream is left in peace.
+    pub(crate) fn with_breaker(self, is_left_in_peace: IsLeftInPeace) -> Self {
+        let is_left_in_peace = Some(is_left_in_peace);
+        let readiness = self.readiness.and_then(Arc::into_inner);
+        Self { readiness: readiness.map(|it| Arc::new(Readiness { is_left_in_peace, ..it })) }
     }
 
     /// Answers as a gateway that serves, with an upstream that can be reached.
@@ -142,6 +166,9 @@ impl<S> fmt::Debug for Health<S> {
 
 impl Readiness {
     fn advice(&self) -> Option<&'static str> {
+        if self.is_left_in_peace.as_ref().is_some_and(|it| it()) {
+            return Some(LEFT_IN_PEACE);
+        }
         self.advice.as_ref().and_then(|advice| *advice.borrow())
     }
 

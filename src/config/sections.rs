@@ -3,7 +3,7 @@
 //! A section is read to its end before it is put together, so that every fault is found in one
 //! go; it is `None` where one of its settings is at fault.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::meaning::{self, LogFormat, LogLevel};
 use super::reader::SettingsReader;
@@ -52,6 +52,10 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
     let json_timeout = read.duration("upstream.json_timeout");
     let pool_idle_timeout = read.duration("upstream.pool_idle_timeout");
     let max_idle_connections = read.size("upstream.max_idle_connections");
+    let max_concurrent = read.size("upstream.max_concurrent");
+    let max_queued = read.size("upstream.max_queued");
+    let queue_timeout = read.duration("upstream.queue_timeout");
+    let breaker = read.boolean("upstream.breaker");
     let max_reply_bytes = read.size("upstream.max_reply_bytes");
     let user_header = read.text("upstream.user_header", web::user_header);
     let forward_authorization = read.boolean("upstream.forward_authorization");
@@ -71,6 +75,10 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
         json_timeout: json_timeout?,
         pool_idle_timeout: pool_idle_timeout?,
         max_idle_connections: max_idle_connections?,
+        max_concurrent: NonZeroUsize::new(max_concurrent?),
+        max_queued: max_queued?,
+        queue_timeout: queue_timeout?,
+        breaker: breaker?,
         max_reply_bytes: max_reply_bytes?,
         user_header: user_header?,
         forward_authorization: forward_authorization?,

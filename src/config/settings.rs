@@ -1,7 +1,7 @@
 //! The configuration as the rest of the program sees it: typed, and right from then on.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -141,6 +141,14 @@ pub struct UpstreamConfig {
     pub pool_idle_timeout: Duration,
     /// Unused connections kept. Zero: none.
     pub max_idle_connections: usize,
+    /// Requests and open streams under way at once. `None`: any number.
+    pub max_concurrent: Option<NonZeroUsize>,
+    /// Requests that wait for one of those places.
+    pub max_queued: usize,
+    /// How long they wait.
+    pub queue_timeout: Duration,
+    /// Whether an upstream that fails is left in peace.
+    pub breaker: bool,
     /// Bytes of an answer that doesn't stream.
     pub max_reply_bytes: usize,
     /// Header that tells the upstream who the verified user is.
@@ -163,7 +171,8 @@ impl UpstreamConfig {
     /// Tells how long a first run may hold its session's lease: until `thread.created` has come or
     /// one of the timeouts has ended the run, and a little more.
     pub fn first_run_lease(&self) -> Duration {
-        self.connect_timeout
+        self.queue_timeout
+            .saturating_add(self.connect_timeout)
             .saturating_add(self.first_byte_timeout)
             .saturating_add(self.idle_timeout)
             .saturating_add(Duration::from_secs(5))

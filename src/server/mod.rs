@@ -124,7 +124,8 @@ impl Server {
         let (advice, advised) = watch::channel(None);
         let health =
             HealthLayer::new(Arc::clone(&store), upstream.probe(), drained, in_flight.clone())
-                .with_advice(advised);
+                .with_advice(advised)
+                .with_breaker(upstream.left_in_peace());
         let on_main = match config.admin.listen {
             None => health.clone(),
             Some(_) => HealthLayer::elsewhere(),

@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::forward::{
     ForwardError, HttpUpstream, HttpUpstreamBuilder, ResponseFuture, UpstreamBody, UpstreamUrl,
 };
-use crate::health::{NotReached, Probe};
+use crate::health::{IsLeftInPeace, NotReached, Probe};
 
 /// Why the built-in server doesn't start.
 const NO_DATABASE: &str = "the built-in server keeps its threads in no database";
@@ -30,7 +30,8 @@ const NO_DATABASE: &str = "the built-in server keeps its threads in no database"
 /// The upstream of a [`Server`](super::Server).
 #[derive(Clone, Debug)]
 pub(super) enum AnyUpstream {
-    Embedded(Embedded),
+    /// With what it asks a model by, if it does.
+    Embedded(Embedded, Option<HttpUpstream>),
     Http(HttpUpstream),
 }
 
@@ -58,12 +59,19 @@ impl AnyUpstream {
                     // Refused where settings are read.
                     StoreUrl::Postgres(_) => return Err(Error::config(NO_DATABASE)),
                 };
-                Ok(Self::Embedded(match &config.embedded.responder {
-                    ResponderConfig::Echo => embedded.with_token_delay(config.embedded.token_delay),
-                    ResponderConfig::OpenAi(model) => {
-                        embedded.with_responder(responder(settings, model)?)
+                Ok(match &config.embedded.responder {
+                    ResponderConfig::Echo => {
+                        Self::Embedded(embedded.with_token_delay(config.embedded.token_delay), None)
                     }
-                }))
+                    ResponderConfig::OpenAi(model) => {
+                        let api = api(settings, model)?;
+                        let responder = responder(api.clone(), model)?;
+                        let embedded = embedded
+                            .with_responder(responder)
+                            .with_user_header(settings.user_header.clone());
+                        Self::Embedded(embedded, Some(api))
+                    }
+                })
             }
         }
     }
@@ -74,7 +82,7 @@ impl AnyUpstream {
             (Upstream::Url(_), _) => Self::new(config).map(drop),
             (Upstream::Embedded, ResponderConfig::Echo) => Ok(()),
             (Upstream::Embedded, ResponderConfig::OpenAi(model)) => {
-                responder(&config.upstream, model).map(drop)
+                responder(api(&config.upstream, model)?, model).map(drop)
             }
         }
     }
@@ -82,15 +90,24 @@ impl AnyUpstream {
     /// Gives the one over HTTP, of which it isn't known what it is.
     pub(super) fn stranger(&self) -> Option<&HttpUpstream> {
         match self {
-            Self::Embedded(_) => None,
+            Self::Embedded(..) => None,
             Self::Http(upstream) => Some(upstream),
         }
+    }
+
+    /// Makes what tells whether it, or the model behind it, is left in peace because it fails.
+    pub(super) fn left_in_peace(&self) -> IsLeftInPeace {
+        let asked = match self {
+            Self::Embedded(_, api) => api.clone(),
+            Self::Http(upstream) => Some(upstream.clone()),
+        };
+        Arc::new(move || asked.as_ref().is_some_and(HttpUpstream::is_left_in_peace))
     }
 
     /// Makes what tells whether it can be reached.
     pub(super) fn probe(&self) -> Probe {
         match self {
-            Self::Embedded(_) => Arc::new(|| Box::pin(async { Ok(()) })),
+            Self::Embedded(..) => Arc::new(|| Box::pin(async { Ok(()) })),
             Self::Http(upstream) => {
                 let upstream = upstream.clone();
                 Arc::new(move || {
@@ -107,9 +124,15 @@ impl AnyUpstream {
     }
 }
 
-/// Gives what makes a server at `url`, with how long to wait for it.
+/// Gives what makes a server at `url`, with how long to wait for it and how much it is asked.
 fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> HttpUpstreamBuilder {
-    HttpUpstream::builder(url)
+    let mut builder = HttpUpstream::builder(url);
+    if let Some(max) = settings.max_concurrent {
+        builder = builder.max_concurrent(max.get(), settings.max_queued, settings.queue_timeout);
+    }
+    builder
+        .breaker(settings.breaker)
+        .user_header(settings.user_header.clone())
         .connect_timeout(settings.connect_timeout)
         .first_byte_timeout(settings.first_byte_timeout)
         .idle_timeout(settings.idle_timeout)
@@ -118,14 +141,16 @@ fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> HttpUpstreamBuilder {
         .max_idle_connections(settings.max_idle_connections)
 }
 
-/// Gives the model that answers in the server that is built in.
-fn responder(
-    settings: &UpstreamConfig,
-    model: &OpenAiResponderConfig,
-) -> Result<OpenAiResponder, Error> {
+/// Gives the way to the model that answers in the server that is built in.
+fn api(settings: &UpstreamConfig, model: &OpenAiResponderConfig) -> Result<HttpUpstream, Error> {
     let url = completions_url(&model.base_url.to_string())
         .map_err(|error| Error::config("embedded.base_url can't be used").with(error))?;
-    let mut responder = OpenAiResponder::new(http(settings, url).build()?, &*model.model);
+    http(settings, url).build()
+}
+
+/// Gives that model.
+fn responder(api: HttpUpstream, model: &OpenAiResponderConfig) -> Result<OpenAiResponder, Error> {
+    let mut responder = OpenAiResponder::new(api, &*model.model);
     if let Some(key) = &model.api_key {
         responder = responder
             .with_api_key(key.expose())
@@ -144,14 +169,16 @@ impl Service<Request<Full<Bytes>>> for AnyUpstream {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
         match self {
-            Self::Embedded(embedded) => Service::<Request<Full<Bytes>>>::poll_ready(embedded, cx),
+            Self::Embedded(embedded, _) => {
+                Service::<Request<Full<Bytes>>>::poll_ready(embedded, cx)
+            }
             Self::Http(upstream) => Service::<Request<Full<Bytes>>>::poll_ready(upstream, cx),
         }
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> AnyUpstreamFuture {
         match self {
-            Self::Embedded(embedded) => {
+            Self::Embedded(embedded, _) => {
                 AnyUpstreamFuture::Embedded { future: embedded.call(request) }
             }
             Self::Http(upstream) => AnyUpstreamFuture::Http { future: upstream.call(request) },

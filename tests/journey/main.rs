@@ -40,6 +40,7 @@ mod logs;
 mod model;
 mod passthrough;
 mod patience;
+mod peace;
 mod proof;
 mod quarantine;
 mod replicas;

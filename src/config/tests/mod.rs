@@ -148,7 +148,7 @@ fn a_users_id_is_a_claim_or_a_template() {
 #[test]
 fn a_lease_outlasts_the_waits_of_a_first_run() {
     let config = complete().load().unwrap().config;
-    assert_eq!(config.upstream.first_run_lease(), secs(2 + 30 + 120 + 5));
+    assert_eq!(config.upstream.first_run_lease(), secs(1 + 2 + 30 + 120 + 5));
 }
 
 #[test]
