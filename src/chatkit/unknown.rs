@@ -130,9 +130,8 @@ where
 
     async fn look(&mut self, kind: &str, nobody: &str) -> Option<Fingerprint> {
         let request = envelope::about_nobody(kind, nobody);
-        let mut request = self.request(EVENT_STREAM, request);
-        request.extensions_mut().insert(Doubtful);
-        let (head, body) = self.exchange(request).await.ok()?.into_parts();
+        let answer = self.exchange(EVENT_STREAM, request, Some(Doubtful)).await;
+        let (head, body) = answer.ok()?.into_parts();
         // What a run has to say doesn't matter.
         let text = match head.status {
             StatusCode::OK => String::new(),

@@ -15,7 +15,7 @@ use super::sender::{ReplyPermit, Sender};
 use super::settings::ChatKitSettings;
 use super::unknown::KnownTypes;
 use crate::error::BoxError;
-use crate::forward::{is_event_stream, is_json};
+use crate::forward::{Doubtful, is_event_stream, is_json};
 use crate::rejection::{Code, PROXY_STATUS, ProxyError, Rejection};
 
 /// Asks intermediaries to pass on what comes as it comes (draft-ietf-httpbis-incremental).
@@ -172,23 +172,23 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error: Into<BoxError>>,
     R: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Makes one request.
-    pub(crate) fn request(&self, accept: HeaderValue, body: Bytes) -> Request<Full<Bytes>> {
+    /// Sends one request; gives any answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        accept: HeaderValue,
+        body: Bytes,
+        doubtful: Option<Doubtful>,
+    ) -> Result<Response<R>, UpstreamFailure> {
+        let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
+        poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
         let headers = self.sender.headers(accept, &body);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.sender.settings().endpoint.clone();
         *request.headers_mut() = headers;
-        request
-    }
-
-    /// Sends one request; gives any answer.
-    pub(crate) async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<R>, UpstreamFailure> {
-        let broken = |error: S::Error| UpstreamFailure::Broken(error.into());
-        poll_fn(|cx| self.service.poll_ready(cx)).await.map_err(broken)?;
+        if let Some(doubtful) = doubtful {
+            request.extensions_mut().insert(doubtful);
+        }
         self.service.call(request).await.map_err(broken)
     }
 
@@ -198,8 +198,7 @@ where
         accept: HeaderValue,
         body: Bytes,
     ) -> Result<Response<R>, UpstreamFailure> {
-        let request = self.request(accept, body);
-        let response = self.exchange(request).await?;
+        let response = self.exchange(accept, body, None).await?;
         let status = response.status();
         if status != StatusCode::OK {
             let retry_after = response

@@ -78,8 +78,8 @@ impl ForwardError {
         )
     }
 
-    /// Tells whether nothing was sent because of what else there is, and when to come back, in seconds.
-    pub fn is_shed(&self) -> Option<u64> {
+    /// Tells for how many seconds not to come back, if nothing was sent because of what else there is.
+    pub fn shed_for(&self) -> Option<u64> {
         use ForwardErrorKind as K;
         let wait = self.retry_after.unwrap_or_default();
         // Not a moment too early.
@@ -302,7 +302,7 @@ mod tests {
         let chapter = include_str!("../manual/troubleshooting.md");
         for kind in std::iter::successors(Some(K::BodyCut), |kind| after(*kind)) {
             let error = ForwardError::new(kind);
-            let code = match error.is_shed() {
+            let code = match error.shed_for() {
                 Some(_) => "SERVICE_UNAVAILABLE",
                 None if error.is_timeout() => "UPSTREAM_TIMEOUT",
                 None => "UPSTREAM_ERROR",

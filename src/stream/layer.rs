@@ -141,7 +141,7 @@ impl Rejection {
     pub fn of_broken_exchange(error: &(dyn std::error::Error + 'static)) -> Self {
         let found = ForwardError::find(error);
         if let Some(error) = found
-            && let Some(seconds) = error.is_shed()
+            && let Some(seconds) = error.shed_for()
         {
             return Self::new(Code::ServiceUnavailable)
                 .with_proxy_error(error.proxy_error())

@@ -41,7 +41,7 @@ async fn an_upstream_that_fails_is_left_in_peace_and_tried_with_one() {
     }
     assert!(client.is_left_in_peace());
     let refused = soon(call(&client, request_of("e"))).await.unwrap().unwrap_err();
-    assert_eq!((refused.kind(), refused.is_shed()), (Kind::BreakerOpen, Some(1)));
+    assert_eq!((refused.kind(), refused.shed_for()), (Kind::BreakerOpen, Some(1)));
     upstream.expect_no_more_connections().await;
 
     // Whoever gives up leaves the try to the next.
@@ -102,7 +102,7 @@ async fn a_place_is_free_again_whichever_way_an_exchange_ends() {
     let client = upstream.builder().max_concurrent(1, 0, SECOND).build().unwrap();
     let full = async || {
         let refused = soon(call(&client, request())).await.unwrap().unwrap_err();
-        assert_eq!((refused.kind(), refused.is_shed()), (Kind::Crowded, Some(1)));
+        assert_eq!((refused.kind(), refused.shed_for()), (Kind::Crowded, Some(1)));
     };
     // Before the head.
     let left = call(&client, request());
