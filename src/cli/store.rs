@@ -28,8 +28,8 @@ enum StoreStep {
 /// Copy everything that one store has to another: an SQLite file to PostgreSQL, or back
 ///
 /// Sessions with their counts, attachments, client sessions, the key that cursors and client secrets
-/// are signed with, the number of the last conversation, what is known of deleted threads, and the
-/// quarantine. Not runs in flight: stop the gateways of both stores first.
+/// are signed with, the number of the last conversation, what is known of deleted threads, the
+/// quarantine, and who is blocked. Not runs in flight: stop the gateways of both stores first.
 ///
 /// `store.url` in place of a URL is the store that the settings name, so that no password is on the
 /// command line; the other settings of `[store]` are those of any PostgreSQL here.

@@ -22,11 +22,15 @@
 //! from then on gets neither a [`SessionRecord`] nor an [`Ownership`] of it, and so nothing that could
 //! be done to it.
 //!
+//! A user can be [shut out](Directory::block) before the token expires: whatever is asked for is
+//! refused then, by every gateway on the store.
+//!
 //! What this room does not do: it keeps no conversation content and never asks the upstream.
 
 #[cfg(feature = "operation")]
 mod admitted;
 mod adoption;
+mod blocks;
 #[cfg(feature = "operation")]
 mod claim;
 mod client_session;
@@ -62,6 +66,10 @@ pub use admitted::{
     ThreadDirectory,
 };
 pub use adoption::{Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
+pub use blocks::{
+    BLOCK_SEEN_WITHIN, Blocked, BlockedUser, BlockedUsers, BlocksVersion, MAX_BLOCK_REASON_CHARS,
+    MAX_BLOCKED_USERS,
+};
 #[cfg(feature = "operation")]
 pub use claim::{BindError, RunClaim};
 #[cfg(feature = "operation")]

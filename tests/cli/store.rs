@@ -40,9 +40,9 @@ fn a_file_is_brought_to_this_version_and_copied() {
     assert_eq!((early.code, early.out.as_str()), (1, ""));
     assert!(early.err.contains("has to open it first, or chatkit-rest migrate"), "{}", early.err);
     let told = migrate(&old).out;
-    assert!(told.ends_with(" is brought from version 4 to version 9.\n"), "{told}");
-    assert!(migrate(&old).out.ends_with(" is of version 9 already.\n"));
-    assert!(migrate(&directory.url("made.db")).out.ends_with(" is made: version 9.\n"));
+    assert!(told.ends_with(" is brought from version 4 to version 10.\n"), "{told}");
+    assert!(migrate(&old).out.ends_with(" is of version 10 already.\n"));
+    assert!(migrate(&directory.url("made.db")).out.ends_with(" is made: version 10.\n"));
 
     let copied = run(&["store", "copy", &old, &new], &[]);
     assert_eq!((copied.code, copied.err.as_str()), (0, ""));

@@ -102,6 +102,8 @@ async fn a_copy_in_a_database_is_a_store() {
     let locked = store.quarantined(None, 9).await.unwrap();
     assert_eq!(locked, before.quarantined(None, 9).await.unwrap());
     assert_eq!((locked.len(), locked[0].others.len()), (1, 2));
+    assert_eq!(store.blocks(None, 9).await.unwrap(), before.blocks(None, 9).await.unwrap());
+    assert_eq!(store.blocked_users(None).await.unwrap().map(|all| all.users.len()), Some(2));
     // From where the store counts on.
     let sql = format!("SELECT number FROM {}.quarantine_other ORDER BY 1", database.schema());
     let rows = database.connect().await.query(&sql, &[]).await.unwrap();

@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    AdoptedThread, Adoption, AttachmentOwners as _, BeginRun, Bound, ClientSession,
-    ClientSessions as _, Created, Deletion, Directory as _, MessageCount, NewSession, OnThread,
-    PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionKey, SessionPlace, Sessions as _,
-    SessionsPage, Settlement, ThreadId, ThreadsPage,
+    AdoptedThread, Adoption, AttachmentOwners as _, BeginRun, Blocked, BlockedUser, Bound,
+    ClientSession, ClientSessions as _, Created, Deletion, Directory as _, MessageCount,
+    NewSession, OnThread, PostgresStore, RunId, RunStart, Runs as _, SessionId, SessionKey,
+    SessionPlace, Sessions as _, SessionsPage, Settlement, ThreadId, ThreadsPage,
 };
 use jiff::Timestamp;
 
@@ -96,6 +96,13 @@ async fn each_call(store: &PostgresStore) {
     assert_eq!(one!(store.quarantined(None, 9)).unwrap(), []);
     let _ = one!(store.release("thr_1")).unwrap();
     assert!(!one!(store.delete_quarantined("thr_1", at(1))).unwrap());
+    let block = BlockedUser::new(user("eve"), at(1));
+    assert_eq!(one!(store.block(block)).unwrap(), Blocked::Done);
+    assert_eq!(one!(store.blocks(None, 9)).unwrap().len(), 1);
+    // Whatever is known of it: this is asked beside other calls.
+    let all = one!(store.blocked_users(None)).unwrap().unwrap();
+    assert_eq!(one!(store.blocked_users(Some(all.version))).unwrap(), None);
+    assert!(one!(store.unblock(&user("eve"))).unwrap());
     assert_eq!(one!(store.delete(id, Some("thr_1"), at(4))).unwrap(), Deletion::Done);
     // One that waits for it is none of a call's.
     let (id, run) = one!(create(store, true));

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use chatkit_rest::jiff::Timestamp;
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, Adoption, AttachmentOwners, BeginRun, Bound, ClientSession, ClientSessionCreated,
-    ClientSessions, ConversationId, Created, Deletion, Directory, Found, MessageCount, NewSession,
-    OnThread, Owned, Ownership, PlacedSession, QuarantinedThread, Released, Reuse, RunId, RunStart,
-    Runs, SessionId, SessionKey, SessionRecord, SessionStore, SessionSummary, Sessions,
-    SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
+    Adopted, Adoption, AttachmentOwners, BeginRun, Blocked, BlockedUser, Bound, ClientSession,
+    ClientSessionCreated, ClientSessions, ConversationId, Created, Deletion, Directory, Found,
+    MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, QuarantinedThread,
+    Released, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore,
+    SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace,
+    ThreadsPage,
 };
 
 use crate::faults::{self, Bind, Ground, Regret};
@@ -312,6 +313,8 @@ impl ClientSessions for Faulty {
     }
 }
 
+/// Nobody is ever shut out, and the weather has no say in it: the gateway remembers from seed to seed
+/// when it has asked, and a seed alone would be another one.
 impl Directory for Faulty {
     fn place_of_thread<'a>(&'a self, thread_id: &'a str) -> StoreFuture<'a, Option<ThreadPlace>> {
         let thread_id = thread_id.to_owned();
@@ -336,7 +339,14 @@ impl Directory for Faulty {
         })
     }
 
+    fn unblock<'a>(&'a self, user_id: &'a UserId) -> StoreFuture<'a, bool> {
+        let user_id = user_id.clone();
+        self.ask("unblock", Regret::Nothing, |store| async move { store.unblock(&user_id).await })
+    }
+
     as_it_is! {
+        fn block(block: BlockedUser) -> Blocked;
+        fn blocks(after: Option<UserId>, limit: usize) -> Vec<BlockedUser>;
         fn threads(page: ThreadsPage) -> Vec<PlacedSession>;
         fn adopt(entries: Vec<Adoption>) -> Vec<Adopted>;
         fn quarantined(after: Option<ThreadId>, limit: usize) -> Vec<QuarantinedThread>;

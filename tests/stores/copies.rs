@@ -137,6 +137,11 @@ async fn a_copy_is_a_store() {
     let locked = store.quarantined(None, 9).await.unwrap();
     assert_eq!(locked, before.quarantined(None, 9).await.unwrap());
     assert_eq!((locked.len(), locked[0].others.len()), (1, 2));
+    let blocked = store.blocks(None, 9).await.unwrap();
+    assert_eq!(blocked, before.blocks(None, 9).await.unwrap());
+    assert_eq!(blocked.len(), 2);
+    let all = store.blocked_users(None).await.unwrap().unwrap();
+    assert_eq!(all.users.len(), 2);
     let adopted = &list(&store, &user("cleo")).await[0];
     assert_eq!(get(&store, adopted.id).await.message_count, MessageCount::AtLeast(0));
     assert_eq!(store.signing_key([1; 32]).await.unwrap(), [9; 32]);
@@ -152,7 +157,8 @@ async fn a_copy_goes_on_where_it_was_stopped() {
         &there,
         "DELETE FROM session WHERE id > (SELECT id FROM session ORDER BY id LIMIT 1 OFFSET 600)",
     );
-    for table in ["attachment", "client_session", "quarantine", "quarantine_other"] {
+    for table in ["attachment", "client_session", "quarantine", "quarantine_other", "blocked_user"]
+    {
         execute(&there, &format!("DELETE FROM {table}"));
     }
     execute(&there, "DELETE FROM deleted_adoption");

@@ -7,8 +7,8 @@ use chatkit_rest::session::contract::support::{
     at, bind, create, create_bound, first, list, max, messages, new_session, next, settle, user,
 };
 use chatkit_rest::session::{
-    Adopted, AdoptedThread, Adoption, Bound, ClientSession, ClientSessionCreated, Deletion,
-    NewConversation, Owned, Settlement, ThreadId,
+    Adopted, AdoptedThread, Adoption, Blocked, BlockedUser, Bound, ClientSession,
+    ClientSessionCreated, Deletion, NewConversation, Owned, Settlement, ThreadId,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -18,7 +18,7 @@ pub(crate) const OF_0_1_0: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stores/written_by/0.1.0.db");
 
 /// The rows of a file that are copied, without what is of runs.
-const ROWS: [&str; 9] = [
+const ROWS: [&str; 10] = [
     "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, bound_at,
         conversation, adopted, quarantined_at, made_for_run FROM session ORDER BY id",
     "SELECT * FROM attachment ORDER BY id",
@@ -27,6 +27,7 @@ const ROWS: [&str; 9] = [
     "SELECT * FROM deleted_adoption ORDER BY kind, id",
     "SELECT * FROM quarantine ORDER BY thread_id",
     "SELECT * FROM quarantine_other ORDER BY thread_id, user_id",
+    "SELECT * FROM blocked_user ORDER BY user_id",
     "SELECT * FROM conversation_sequence",
     "SELECT * FROM signing_key",
 ];
@@ -91,6 +92,11 @@ pub(crate) async fn fill(store: &Store) {
         assert_eq!(made, ClientSessionCreated::Done);
     }
     store.cancel_client_session("cksess_a", at(3)).await.unwrap().unwrap();
+    for (who, why) in [("eve", Some("Zoë's 🦊")), ("nobody'--", None)] {
+        let mut block = BlockedUser::new(user(who), at(30));
+        block.reason = why.map(str::to_owned);
+        assert_eq!(store.block(block).await.unwrap(), Blocked::Done);
+    }
     // Behind what was settled.
     list(store, &user("ada")).await;
 }

@@ -167,7 +167,9 @@ async fn what_an_older_program_has_bound_is_listed() {
     let id = create_bound(&directory.store(), "ada", "thr_1").await;
     let old = Connection::open(directory.file()).unwrap();
     old.execute_batch(
-        "DROP TABLE allowance;
+        "DROP TABLE blocked_user;
+        DROP TABLE block_version;
+        DROP TABLE allowance;
         DROP TRIGGER session_is_bound;
         DROP TABLE deleted_thread;
         DROP INDEX client_session_by_user;

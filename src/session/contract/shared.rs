@@ -45,8 +45,10 @@ promises! {
             client_sessions_at_both_are_limited_exactly;
     }
 
-    /// All threads, at both.
+    /// All threads, and users who are shut out, at both.
     directory Directory __shared_store_contract_directory {
+        blocks:
+            who_is_blocked_at_one_is_so_at_the_other;
         shared:
             what_leaves_quarantine_at_one_is_free_at_the_other,
             what_is_adopted_at_both_is_so_once,

@@ -118,8 +118,14 @@ promises! {
             a_client_session_does_not_last_longer_when_the_clock_is_set_back;
     }
 
-    /// All threads: listed, taken on, in quarantine.
+    /// All threads: listed, taken on, in quarantine; and users who are shut out.
     directory Directory __store_contract_directory {
+        blocks:
+            a_user_is_blocked_until_unblocked,
+            a_list_of_blocked_users_is_told_once,
+            blocked_users_are_told_in_pages,
+            a_block_touches_nothing_of_the_users,
+            of_many_blocks_at_once_there_is_one;
         threads:
             threads_are_in_the_order_of_their_binding,
             a_page_of_threads_lies_between_its_cursors,

@@ -9,10 +9,11 @@ use super::support::{at, create_bound, user};
 use super::{PROMISES, Part, SHARED_PROMISES, Store};
 use crate::principal::UserId;
 use crate::session::{
-    Adoption, Allowances, AttachmentOwners, BeginRun, Bound, ClientSession, ClientSessions,
-    Created, Deletion, Directory, Found, MemoryStore, MessageCount, NewSession, OnThread,
-    Ownership, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore,
-    SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadsPage,
+    Adoption, Allowances, AttachmentOwners, BeginRun, BlockedUser, Bound, ClientSession,
+    ClientSessions, Created, Deletion, Directory, Found, MemoryStore, MessageCount, NewSession,
+    OnThread, Ownership, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord,
+    SessionStore, SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId,
+    ThreadsPage,
 };
 
 /// A store without what an application may have no use of.
@@ -191,6 +192,11 @@ async fn a_store_of_two_parts_says_what_it_lacks() {
     assert!(store.quarantined(None, 9).await.unwrap_err().is_lacking());
     assert!(store.release("thr_1").await.unwrap_err().is_lacking());
     assert!(store.delete_quarantined("thr_1", at(0)).await.unwrap_err().is_lacking());
+    let block = BlockedUser::new(user("eve"), at(0));
+    assert!(store.block(block).await.unwrap_err().is_lacking());
+    assert!(store.unblock(&user("eve")).await.unwrap_err().is_lacking());
+    assert!(store.blocks(None, 9).await.unwrap_err().is_lacking());
+    assert_eq!(store.blocked_users(None).await.unwrap(), None);
     // None of these is a failure of the store, for which somebody would be woken up.
     let error = store.release("thr_1").await.unwrap_err();
     assert!(!error.is_store() && error.to_string().contains("has no"), "{error}");

@@ -1,4 +1,4 @@
-//! All threads: taken on, listed, in quarantine.
+//! All threads: taken on, listed, in quarantine; and who is blocked.
 
 use std::collections::hash_map::Entry;
 use std::ops::Bound as Edge;
@@ -6,7 +6,11 @@ use std::ops::Bound as Edge;
 use jiff::Timestamp;
 
 use super::{Attachment, MemoryStore, Stored, Tables};
+use crate::principal::UserId;
 use crate::session::adoption::{self, Adopted, AdoptedThread, Adoption, AdoptionConflict, KnownBy};
+use crate::session::blocks::{
+    Blocked, BlockedUser, BlockedUsers, BlocksVersion, MAX_BLOCKED_USERS,
+};
 use crate::session::pages::{PlacedSession, ThreadPlace, ThreadsPage};
 use crate::session::quarantine::{QuarantinedThread, Released};
 use crate::session::record::{ConversationId, MessageCount, SessionRecord, ThreadId};
@@ -65,6 +69,46 @@ impl Directory for MemoryStore {
             let Some(thread) = tables.quarantine.get_mut(thread_id) else { return false };
             thread.is_deleted = true;
             tables.remove(id, now)
+        })
+    }
+
+    fn block(&self, block: BlockedUser) -> StoreFuture<'_, Blocked> {
+        self.later(move |tables| {
+            if tables.blocked.contains_key(&block.user_id) {
+                return Blocked::Already;
+            }
+            if tables.blocked.len() >= MAX_BLOCKED_USERS {
+                return Blocked::Full;
+            }
+            let since = whole_microseconds(block.since);
+            tables.blocked.insert(block.user_id.clone(), BlockedUser { since, ..block });
+            tables.blocks_version = Some(BlocksVersion::random());
+            Blocked::Done
+        })
+    }
+
+    fn unblock<'a>(&'a self, user_id: &'a UserId) -> StoreFuture<'a, bool> {
+        self.later(move |tables| {
+            let was_blocked = tables.blocked.remove(user_id).is_some();
+            if was_blocked {
+                tables.blocks_version = Some(BlocksVersion::random());
+            }
+            was_blocked
+        })
+    }
+
+    fn blocks(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<BlockedUser>> {
+        self.later(move |tables| {
+            let from = after.as_ref().map_or(Edge::Unbounded, Edge::Excluded);
+            let users = tables.blocked.range((from, Edge::Unbounded));
+            users.take(limit).map(|(_, block)| block.clone()).collect()
+        })
+    }
+
+    fn blocked_users(&self, known: Option<BlocksVersion>) -> StoreFuture<'_, Option<BlockedUsers>> {
+        self.later(move |tables| {
+            let version = tables.blocks_version.filter(|version| Some(*version) != known)?;
+            Some(BlockedUsers::new(version, tables.blocked.keys().cloned().collect()))
         })
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::blocks::{BlockedUser, BlocksVersion};
 use super::client_session::ClientSession;
 use super::pages::ThreadPlace;
 use super::quarantine::{Found, QuarantinedThread};
@@ -52,6 +53,9 @@ struct Tables {
     client_sessions: HashMap<String, ClientSession>,
     ledgers: Ledgers,
     signing_key: Option<[u8; 32]>,
+    blocked: BTreeMap<UserId, BlockedUser>,
+    /// None as long as nobody ever was.
+    blocks_version: Option<BlocksVersion>,
 }
 
 /// Where a thread stood whose session was deleted.

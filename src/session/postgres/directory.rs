@@ -1,4 +1,4 @@
-//! What is told of all threads at once.
+//! What is told of all threads at once, and of users who are shut out.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -11,6 +11,9 @@ use super::rows::{self, BEHIND_RECORD, Stored, get, malformed, uuid};
 use super::store::PostgresStore;
 use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
+use crate::session::blocks::{
+    Blocked, BlockedUser, BlockedUsers, BlocksVersion, MAX_BLOCKED_USERS,
+};
 use crate::session::pages::{PlacedSession, ThreadPlace, ThreadsPage};
 use crate::session::quarantine::{Newcomer, QuarantinedThread, Released};
 use crate::session::record::{SessionId, ThreadId};
@@ -108,6 +111,70 @@ impl Directory for PostgresStore {
             shared.ask(context, &[], sql, &values, false, |row| get(row, 0)).await
         })
     }
+
+    fn block(&self, block: BlockedUser) -> StoreFuture<'_, Blocked> {
+        self.write(None, move |shared| async move {
+            let BlockedUser { user_id, since, reason } = block;
+            let (user, since) = (user_id.as_str().as_bytes(), since.as_microsecond());
+            let (reason, version) = (reason.as_deref().map(str::as_bytes), fresh_version());
+            let most = i64::try_from(MAX_BLOCKED_USERS).unwrap_or(i64::MAX);
+            let values: [&(dyn ToSql + Sync); 5] = [&user, &since, &reason, &version, &most];
+            let blocked = |row: &Row| match get(row, 0)? {
+                "done" => Ok(Blocked::Done),
+                "already" => Ok(Blocked::Already),
+                "full" => Ok(Blocked::Full),
+                _ => Err(malformed("an outcome")),
+            };
+            let sql = &shared.statements.block;
+            shared.ask("could not block a user", &[], sql, &values, false, blocked).await
+        })
+    }
+
+    fn unblock<'a>(&'a self, user_id: &'a UserId) -> StoreFuture<'a, bool> {
+        let user_id = user_id.clone();
+        self.write(None, move |shared| async move {
+            let (user, version) = (user_id.as_str().as_bytes(), fresh_version());
+            let values: [&(dyn ToSql + Sync); 2] = [&user, &version];
+            let (context, sql) = ("could not unblock a user", &shared.statements.unblock);
+            shared.ask(context, &[], sql, &values, false, |row| get(row, 0)).await
+        })
+    }
+
+    fn blocks(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<BlockedUser>> {
+        Box::pin(async move {
+            let after = after.as_ref().map(|user_id| user_id.as_str().as_bytes());
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let block = |row: &Row| {
+                let (user_id, since) = (rows::user_id(row, 0)?, rows::timestamp(row, 1)?);
+                let reason = rows::optional(row, 2)?.map(str::to_owned);
+                Ok(BlockedUser { user_id, since, reason })
+            };
+            let read = |rows: &[Row]| rows.iter().map(block).collect();
+            let (shared, context) = (self.shared(), "could not list the blocked users");
+            shared.read(context, &shared.statements.blocks, &[&after, &limit], read).await
+        })
+    }
+
+    fn blocked_users(&self, known: Option<BlocksVersion>) -> StoreFuture<'_, Option<BlockedUsers>> {
+        Box::pin(async move {
+            let known = known.map(|version| uuid(version.as_bytes()));
+            let all = |row: &Row| {
+                let version = BlocksVersion::from_bytes(get::<Uuid>(row, 0)?.into_bytes());
+                let users: Vec<&[u8]> = get(row, 1)?;
+                let user = |bytes| rows::user(rows::utf8(bytes)?);
+                let users = users.into_iter().map(user).collect::<Result<_, Failure>>()?;
+                Ok(BlockedUsers::new(version, users))
+            };
+            let read = |rows: &[Row]| rows.first().map(all).transpose();
+            let (shared, context) = (self.shared(), "could not read who is blocked");
+            shared.read(context, &shared.statements.blocked_users, &[&known], read).await
+        })
+    }
+}
+
+/// Draws what the list of blocked users is once it is changed.
+fn fresh_version() -> Uuid {
+    uuid(BlocksVersion::random().as_bytes())
 }
 
 fn quarantined(row: &Row) -> Result<QuarantinedThread, Failure> {

@@ -16,15 +16,16 @@ use super::store::PostgresStore;
 use crate::error::{BoxError, Error};
 
 /// Entry *n* brings a schema from version *n* to version *n + 1*; a released entry never changes.
-pub(super) const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 5] = [
     include_str!("sql/1_tables.sql"),
     include_str!("sql/2_runs.sql"),
     include_str!("sql/3_sessions.sql"),
     include_str!("sql/4_allowances.sql"),
+    include_str!("sql/5_blocks.sql"),
 ];
 
 /// The version that the migrations end with.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// How long the steps may take, all together.
 const STEPS: Duration = Duration::from_secs(600);

@@ -116,6 +116,12 @@ statements! {
         ORDER BY substr(q.thread_id, 1, 512), q.thread_id LIMIT $2";
     release [BYTEA] "SELECT {s}.release_1($1)";
     delete_quarantined [BYTEA, INT8, INT8] "SELECT {s}.delete_quarantined_1($1, $2, $3)";
+    block [BYTEA, INT8, BYTEA, UUID, INT8] "SELECT {s}.block_user_1($1, $2, $3, $4, $5)";
+    unblock [BYTEA, UUID] "SELECT {s}.unblock_user_1($1, $2)";
+    blocks [BYTEA, INT8] "SELECT user_id, since, reason FROM {s}.blocked_user
+        WHERE $1 IS NULL OR user_id > $1 ORDER BY user_id LIMIT $2";
+    blocked_users [UUID] "SELECT version, ARRAY(SELECT user_id FROM {s}.blocked_user)
+        FROM {s}.block_version WHERE version IS DISTINCT FROM $1";
     own_attachment [BYTEA, BYTEA] "SELECT {s}.own_attachment_1($1, $2)";
     attachment_owners [BYTEA_ARRAY] "SELECT a.user_id
         FROM unnest($1) WITH ORDINALITY AS asked (id, place)

@@ -1,4 +1,4 @@
-//! What is told of all threads at once.
+//! What is told of all threads at once, and of users who are shut out.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::adoption;
+use super::blocks;
 use super::lists;
 use super::quarantine;
 use super::rows::{PURGE, session_id, timestamp};
 use super::store::SqliteStore;
 use crate::error::Error;
+use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
+use crate::session::blocks::{Blocked, BlockedUser, BlockedUsers, BlocksVersion};
 use crate::session::pages::{PlacedSession, ThreadPlace, ThreadsPage};
 use crate::session::quarantine::{QuarantinedThread, Released};
 use crate::session::record::{SessionId, ThreadId};
@@ -59,6 +62,35 @@ impl Directory for SqliteStore {
         let thread_id = thread_id.to_owned();
         self.write("could not delete a session", move |connection| {
             quarantine::delete(connection, &thread_id, now)
+        })
+    }
+
+    fn block(&self, block: BlockedUser) -> StoreFuture<'_, Blocked> {
+        self.write("could not block a user", move |connection| blocks::block(connection, &block))
+    }
+
+    fn unblock<'a>(&'a self, user_id: &'a UserId) -> StoreFuture<'a, bool> {
+        let user_id = user_id.clone();
+        self.write("could not unblock a user", move |c| blocks::unblock(c, &user_id))
+    }
+
+    fn blocks(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<BlockedUser>> {
+        let context = "could not list the blocked users";
+        Box::pin(self.read_list(context, move |connection, _| {
+            blocks::list(connection, after.as_ref(), limit)
+        }))
+    }
+
+    fn blocked_users(&self, known: Option<BlocksVersion>) -> StoreFuture<'_, Option<BlockedUsers>> {
+        Box::pin(async move {
+            let context = "could not read who is blocked";
+            let version = self.read(context, blocks::version).await?;
+            if Some(version) == known {
+                return Ok(None);
+            }
+            // What is changed in between is read twice: it is another version.
+            let users = self.read_list(context, |connection, _| blocks::all(connection)).await?;
+            Ok(Some(BlockedUsers::new(version, users)))
         })
     }
 }

@@ -148,10 +148,23 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX allowance_by_end ON allowance (over_at);
 ",
+    // Who is shut out, and a token of what that list is, which each change draws anew.
+    "
+    CREATE TABLE blocked_user (
+        user_id TEXT PRIMARY KEY,
+        since INTEGER NOT NULL,
+        reason TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE block_version (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        version BLOB NOT NULL CHECK (length(version) = 16)
+    ) STRICT;
+    INSERT INTO block_version (id, version) VALUES (1, zeroblob(16));
+",
 ];
 
 /// The version that the migrations end with.
-pub(super) const VERSION: u32 = 9;
+pub(super) const VERSION: u32 = 10;
 
 const _: () = assert!(MIGRATIONS.len() == VERSION as usize);
 

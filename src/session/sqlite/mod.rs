@@ -7,7 +7,7 @@
 //! - `schema`: the file: whether it is ours, how it is opened, copied and removed. `migrations`: its
 //!   tables, and those of the versions before.
 //! - `files`: whether what is at its path is what was opened.
-//! - `rows`, `quarantine`, `adoption`, `lists`: the statements about sessions.
+//! - `rows`, `quarantine`, `adoption`, `lists`: the statements about sessions. `blocks`: those about users.
 //! - `alone`: whether other processes have it open.
 //! - `readers`: connections for point reads and lists.
 //! - `writer`: the thread with the one connection that writes, and the queue before it.
@@ -27,6 +27,7 @@ mod allowances;
 mod alone;
 mod attachments;
 mod begin;
+mod blocks;
 mod clients;
 mod directory;
 mod files;

@@ -257,7 +257,7 @@ pub(super) fn remove(connection: &Connection, id: SessionId, now: Timestamp) -> 
 
 /// Reads of each table, by the names of its columns, what comes first.
 pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
-    const FIRST: [&str; 10] = [
+    const FIRST: [&str; 12] = [
         "SELECT id, user_id, thread_id, title, created_at, updated_at, message_count, lease,
             lease_until, leased_at, lease_run, made_for_run, bound_at, conversation, adopted,
             quarantined_at
@@ -274,6 +274,8 @@ pub(super) fn read_each_table(connection: &Connection) -> Result<()> {
             FROM client_session NOT INDEXED LIMIT 1",
         "SELECT length(key) FROM signing_key LIMIT 1",
         "SELECT key, ledger, over_at FROM allowance NOT INDEXED LIMIT 1",
+        "SELECT user_id, since, reason FROM blocked_user NOT INDEXED LIMIT 1",
+        "SELECT version FROM block_version LIMIT 1",
     ];
     for sql in FIRST {
         connection.query_row(sql, (), |_| Ok(())).optional()?;

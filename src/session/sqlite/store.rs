@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::alone::OpenFile;
+use super::blocks;
 use super::files::Files;
 use super::options::{BUSY_TIMEOUT, SqliteOptions};
 use super::quarantine;
@@ -15,6 +16,8 @@ use super::readers::Readers;
 use super::schema::{self, is_locked};
 use super::writer::{Access, Queue, Writer};
 use crate::error::Error;
+use crate::principal::UserId;
+use crate::session::blocks::BlockedUser;
 use crate::session::quarantine::QuarantinedThread;
 use crate::session::record::ThreadId;
 use crate::session::store::StoreFuture;
@@ -168,6 +171,23 @@ impl SqliteStore {
         let connection = schema::open_current(&absolute, BUSY_TIMEOUT)?;
         quarantine::list(&connection, after.map(|id| &**id), limit)
             .map_err(|error| Error::store("could not list the threads in quarantine", error))
+    }
+
+    /// Reads the [blocked users](crate::session::Directory::blocks) of the file at `path`, which is only read.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// If there is no such file, or it isn't of this program's version, or can't be read.
+    pub fn read_blocks(
+        path: &Path,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<BlockedUser>, Error> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| Error::io(format!("could not find {}", path.display()), error))?;
+        let connection = schema::open_current(&absolute, BUSY_TIMEOUT)?;
+        blocks::list(&connection, after, limit)
+            .map_err(|error| Error::store("could not list the blocked users", error))
     }
 
     /// Connections for reading, and for the beginning of a run.

@@ -1,18 +1,20 @@
-//! What is told of all threads at once.
+//! What is told of all threads at once, and of users who are shut out.
 
 use jiff::Timestamp;
 
 use super::{StoreFuture, answer, lacks};
+use crate::principal::UserId;
 use crate::session::adoption::{Adopted, Adoption};
+use crate::session::blocks::{Blocked, BlockedUser, BlockedUsers, BlocksVersion};
 use crate::session::pages::{PlacedSession, ThreadPlace, ThreadsPage};
 use crate::session::quarantine::{QuarantinedThread, Released};
 use crate::session::record::ThreadId;
 
-/// All threads: in their order, from elsewhere, in quarantine; a part of
+/// All threads: in their order, from elsewhere, in quarantine; and the users who are shut out. A part of
 /// [`SessionStore`](super::SessionStore).
 ///
-/// A store that doesn't implement it lists no threads and takes none on, and whoever runs it looks
-/// after its quarantine by other means.
+/// A store that doesn't implement it lists no threads and takes none on, whoever runs it looks
+/// after its quarantine by other means, and nobody is shut out.
 pub trait Directory {
     /// Gives a page of the sessions that are bound and not in [quarantine](crate::session::Found::Quarantined), in
     /// the order in which they were bound; ties by id.
@@ -75,5 +77,36 @@ pub trait Directory {
     ) -> StoreFuture<'a, bool> {
         let _ = (thread_id, now);
         lacks("list of threads in quarantine")
+    }
+
+    /// Shuts a user out, whether or not there is anything of theirs. What there is stays as it is.
+    ///
+    /// The store itself refuses nobody: whoever serves users goes by
+    /// [`blocked_users`](Self::blocked_users). `block.since` is truncated to microseconds.
+    fn block(&self, block: BlockedUser) -> StoreFuture<'_, Blocked> {
+        let _ = block;
+        lacks("list of blocked users")
+    }
+
+    /// Lets a user in again; `false` if nobody shut them out.
+    fn unblock<'a>(&'a self, user_id: &'a UserId) -> StoreFuture<'a, bool> {
+        let _ = user_id;
+        lacks("list of blocked users")
+    }
+
+    /// Gives the users who are shut out with ids behind `after`, in the order of their ids' bytes; at
+    /// most `limit`.
+    fn blocks(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<BlockedUser>> {
+        let _ = (after, limit);
+        lacks("list of blocked users")
+    }
+
+    /// Gives all who are shut out, unless that is what they were at the version that is `known`.
+    ///
+    /// Asked about once a second by each gateway that has requests, so it must be cheap where nothing
+    /// has changed. What any process did before is in it, and the version changes with each of these.
+    fn blocked_users(&self, known: Option<BlocksVersion>) -> StoreFuture<'_, Option<BlockedUsers>> {
+        let _ = known;
+        answer(None)
     }
 }

@@ -85,7 +85,7 @@ pub struct CopiedTable {
 
 /// Copies everything that `from` has to `to`: sessions with their counts, attachments, client
 /// sessions, the signing key, the number of the last conversation, what is known of deleted threads, and
-/// the quarantine. Not runs in flight, which is why no gateway may have either store open.
+/// the quarantine and the blocked users. Not runs in flight, which is why no gateway may have either store open.
 ///
 /// Rows go over in batches, each in one transaction, in the order of their keys. A copy that was
 /// stopped goes on when it is made again. At the end both stores are read again, and every table's

@@ -174,6 +174,16 @@ pub(in crate::session) const TABLES: &[Table] = &[
         is_single: false,
     },
     Table {
+        name: "blocked_user",
+        columns: &[
+            column("user_id", Kind::Text),
+            column("since", Kind::Time),
+            column("reason", Kind::Text),
+        ],
+        key: 1,
+        is_single: false,
+    },
+    Table {
         name: SEQUENCE,
         columns: &[column("id", Kind::Integer), column("last", Kind::Integer)],
         key: 1,

@@ -4,6 +4,7 @@ pub(super) mod adoption;
 pub(super) mod allowances;
 pub(super) mod attachments;
 pub(super) mod beginning;
+pub(super) mod blocks;
 pub(super) mod clients;
 pub(super) mod conversations;
 pub(super) mod counts;

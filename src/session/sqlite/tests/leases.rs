@@ -193,6 +193,7 @@ fn take_runs_from_leases(directory: &Directory) {
     let older = Connection::open(directory.file()).unwrap();
     let sql = "DROP TRIGGER lease_is_taken_over; ALTER TABLE session DROP COLUMN lease_run;
         ALTER TABLE session DROP COLUMN made_for_run; DROP TABLE allowance;
+        DROP TABLE blocked_user; DROP TABLE block_version;
         PRAGMA user_version = 7;";
     older.execute_batch(sql).unwrap();
 }
