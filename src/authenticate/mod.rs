@@ -37,8 +37,8 @@
 //! - It doesn't watch the clock once it has let a request in: a stream may outlive its token.
 //! - It doesn't take the token off the request, nor fields in which a client says who it is
 //!   (`x-user-id`). Whoever forwards it decides about that: `forward::IdentityHeaders`.
-//! - It can't revoke: a stolen token works until it expires. The secrets of client sessions, below,
-//!   can be revoked.
+//! - It can't revoke: a stolen token is good until it expires. Whose it is can be shut out, behind this
+//!   room: `session::Directory::block`. The secrets of client sessions, below, can be revoked.
 //!
 //! # Services and client sessions
 //! On the OpenAI-compatible surface only the [keys of services](ServiceKeys) count: a JSON Web

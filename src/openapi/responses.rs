@@ -201,6 +201,10 @@ fn codes(operation: Name, facts: &Facts, has_query: bool) -> Vec<Code> {
     if is_foreign || operation.names_user() || refuses_pages {
         codes.push(C::Forbidden);
     }
+    // A service is nobody's, but for the client sessions that it makes.
+    if !on_openai {
+        codes.push(C::UserBlocked);
+    }
     codes
 }
 

@@ -123,7 +123,9 @@ impl RoutedRequest {
         let call = O::parse(&self.parts(&body))?;
         drop(body);
         self.check_credentials()?;
-        let grant = O::admit(&self.rooms.desk, &self.principal, &call).await?;
+        let desk = &self.rooms.desk;
+        let admitted = O::admit(desk, &self.principal, &call);
+        let grant = desk.unless_blocked(&self.principal, admitted).await?;
         self.tell(&grant);
         O::answer(self.exchange(inner, known), grant, call).await
     }

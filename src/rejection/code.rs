@@ -70,11 +70,13 @@ pub enum Code {
     UpstreamTimeout,
     /// The upstream doesn't know the operation.
     UpstreamUnsupported,
+    /// An operator has shut the user out.
+    UserBlocked,
 }
 
 impl Code {
     /// All codes, in the order of the API's table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidJson,
         Self::InvalidInput,
         Self::EmptyMessage,
@@ -82,6 +84,7 @@ impl Code {
         Self::Unauthorized,
         Self::Forbidden,
         Self::InsufficientScope,
+        Self::UserBlocked,
         Self::SessionNotFound,
         Self::ThreadNotFound,
         Self::ItemNotFound,
@@ -132,6 +135,11 @@ impl Code {
                 S::FORBIDDEN,
                 "The token is good, and lacks what is required here: get one that has what \
                  details.missing names.",
+            ),
+            Self::UserBlocked => (
+                "USER_BLOCKED",
+                S::FORBIDDEN,
+                "This user is blocked; ask the operator of this service.",
             ),
             Self::SessionNotFound => {
                 ("SESSION_NOT_FOUND", S::NOT_FOUND, "There is no such session.")
@@ -269,7 +277,8 @@ impl Code {
             | Self::ThreadNotFound
             | Self::ThreadQuarantined
             | Self::Unauthorized
-            | Self::UnsupportedMediaType => None,
+            | Self::UnsupportedMediaType
+            | Self::UserBlocked => None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::user_id;
 use crate::chatkit::{ChatKit, ChatKitBody};
 use crate::operation::{Exchange, Gives, Operation, Read, Reply, Row, Takes};
 use crate::principal::Principal;
-use crate::rejection::Rejection;
+use crate::rejection::{Code, Rejection};
 use crate::session::{Desk, NewClientSession, SignedSession};
 use crate::surface::Surface;
 use crate::validate::Report;
@@ -39,7 +39,7 @@ impl Operation for CreateSession {
         gives: Gives::Json,
         asks_upstream: false,
         may_be_foreign: false,
-        refuses: &[],
+        refuses: &[Code::UserBlocked],
         tag: "OpenAI",
         summary: "Make a client secret",
         description: "A short-lived bearer token with which a browser acts for the named user on every other \

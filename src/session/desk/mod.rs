@@ -20,12 +20,14 @@ use crate::session::store::{Created, NewSession, SessionKey, SessionStore};
 
 mod chat;
 mod first_run;
+mod gate;
 mod history;
 mod rest;
 mod run;
 mod services;
 mod threads;
 
+use gate::{Gate, UnlessBlocked};
 use run::Asked;
 
 pub use chat::ChatSettings;
@@ -83,6 +85,7 @@ pub(crate) struct ThreadPath {
 #[derive(Clone, Debug)]
 pub struct Desk {
     store: Arc<dyn SessionStore>,
+    gate: Arc<Gate<dyn SessionStore>>,
     limits: SessionLimits,
     streams: Option<PerUserStreams>,
     unknown_attachments: UnknownAttachments,
@@ -96,6 +99,7 @@ impl Desk {
     pub fn new(store: Arc<dyn SessionStore>, limits: SessionLimits) -> Self {
         Self {
             cursors: Cursors::new(Arc::clone(&store)),
+            gate: Arc::new(Gate::new(Arc::clone(&store))),
             store,
             limits,
             streams: None,
@@ -127,6 +131,25 @@ impl Desk {
     #[must_use]
     pub fn with_client_secrets(self, signer: Arc<dyn SecretSigner>) -> Self {
         Self { signer: Some(signer), ..self }
+    }
+
+    /// Finds out whether a caller may do something, unless the caller is shut out. A service is no user,
+    /// whatever its key is called.
+    ///
+    /// Where both have to be asked, that is done at once: a run that has begun for one who is shut out
+    /// ends with its claim, and a session that was made for one stays, without a thread.
+    pub(crate) fn unless_blocked<F, T>(
+        &self,
+        principal: &Principal,
+        admitted: F,
+    ) -> UnlessBlocked<F, T>
+    where
+        F: Future<Output = Result<T, Rejection>>,
+    {
+        if principal.is_service() {
+            return UnlessBlocked::open(admitted);
+        }
+        self.gate.unless_blocked(principal.user_id(), admitted)
     }
 
     pub(crate) async fn create(

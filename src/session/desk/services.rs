@@ -46,7 +46,7 @@ fn end_of_life(now: Timestamp, seconds: u64) -> Timestamp {
 }
 
 impl Desk {
-    /// Makes a client session, unless its user has as many as they may have.
+    /// Makes a client session, unless its user has as many as they may have, or is shut out.
     pub(crate) async fn create_client_session(
         &self,
         wanted: &NewClientSession,
@@ -62,8 +62,10 @@ impl Desk {
             details: wanted.details.clone(),
         };
         let signed = self.sign(session.clone()).await?;
-        let created = self.store.create_client_session(session, MAX_ACTIVE).await;
-        match created.map_err(store_down)? {
+        let create = async {
+            self.store.create_client_session(session, MAX_ACTIVE).await.map_err(store_down)
+        };
+        match self.gate.unless_blocked(&wanted.user_id, create).await? {
             ClientSessionCreated::Done => Ok(signed),
             ClientSessionCreated::LimitReached => Err(Rejection::new(Code::SessionLimit).message(
                 "The user has as many client sessions as they may have; cancel one first.",
