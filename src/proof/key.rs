@@ -12,8 +12,8 @@ use super::MIN_SECRET_BYTES;
 
 /// A key, parsed once.
 pub(super) enum Key {
-    Secret(hmac::Key),
-    Ed25519(Box<Ed25519KeyPair>, PublicKey),
+    Secret(Box<hmac::Key>),
+    Ed25519(Ed25519KeyPair, PublicKey),
 }
 
 impl Key {
@@ -21,13 +21,13 @@ impl Key {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(InvalidKey::ShortSecret);
         }
-        Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+        Ok(Self::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))))
     }
 
     pub(super) fn ed25519(pem: &str) -> Result<Self, InvalidKey> {
         let pair = private(&decoded(pem, PRIVATE)?)?;
         let public = PublicKey::of(&pair)?;
-        Ok(Self::Ed25519(Box::new(pair), public))
+        Ok(Self::Ed25519(pair, public))
     }
 
     /// Gives the `alg` of what is signed by it.
@@ -101,7 +101,7 @@ impl PublicKey {
     }
 }
 
-/// What a SubjectPublicKeyInfo with an Ed25519 key begins with (RFC 8410 section 4).
+/// What a `SubjectPublicKeyInfo` with an Ed25519 key begins with (RFC 8410 section 4).
 const SPKI: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 const PRIVATE: &str = "PRIVATE KEY";

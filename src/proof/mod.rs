@@ -93,7 +93,7 @@ impl Signer {
         Ok(Self::of(Key::hs256(secret.as_ref())?))
     }
 
-    /// Signs by a private key (EdDSA with Ed25519, RFC 8037), in PEM as
+    /// Signs by a private key (`EdDSA` with Ed25519, RFC 8037), in PEM as
     /// `openssl genpkey -algorithm ed25519` writes it.
     ///
     /// # Errors

@@ -31,11 +31,11 @@ fn said(signer: &Signer, statement: &Statement<'_>, at: u64) -> (Value, Value, S
     let value = signer.sign(statement, SystemTime::UNIX_EPOCH + Duration::from_secs(at));
     assert!(value.is_sensitive());
     let token = value.to_str().unwrap();
-    let (signed, signature) = token.rsplit_once('.').unwrap();
-    let (header, claims) = signed.split_once('.').unwrap();
+    let (text, signature) = token.rsplit_once('.').unwrap();
+    let (header, claims) = text.split_once('.').unwrap();
     let json = |part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    (json(header), json(claims), signed.to_owned(), signature)
+    (json(header), json(claims), text.to_owned(), signature)
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn a_statement_says_who_asks_for_what() {
     let signer = Signer::hs256(SECRET).unwrap().with_audience("http://127.0.0.1:8000");
     let ada = UserId::parse("ada \"ö\" \\ %2F").unwrap();
     let statement = Statement::new(&ada, "create_run", b"{\"a\":1}").with_request_id(Some("r-1"));
-    let (header, mut claims, signed, signature) = said(&signer, &statement, 1_700_000_000);
+    let (header, mut claims, text, signature) = said(&signer, &statement, 1_700_000_000);
     assert_eq!(header, json!({"alg": "HS256", "typ": "JWT"}));
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    hmac::verify(&key, signed.as_bytes(), &signature).unwrap();
+    hmac::verify(&key, text.as_bytes(), &signature).unwrap();
     let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
     assert_eq!(id.as_str().unwrap().len(), 32);
     let sum = URL_SAFE_NO_PAD.encode(digest(&SHA256, b"{\"a\":1}"));
@@ -74,7 +74,7 @@ fn a_statement_says_who_asks_for_what() {
 fn a_private_key_signs_what_its_published_half_verifies() {
     let signer = Signer::ed25519_pem(rfc_8037()).unwrap();
     let ada = UserId::parse("ada").unwrap();
-    let (header, _, signed, signature) = said(&signer, &Statement::new(&ada, "x", b""), 0);
+    let (header, _, text, signature) = said(&signer, &Statement::new(&ada, "x", b""), 0);
     let set: Value = serde_json::from_slice(&signer.key_set().unwrap()).unwrap();
     // RFC 8037, appendices A.2 and A.3.
     let own = json!({
@@ -88,7 +88,7 @@ fn a_private_key_signs_what_its_published_half_verifies() {
     assert_eq!(set, json!({ "keys": [own] }));
     assert_eq!(header, json!({"alg": "EdDSA", "typ": "JWT", "kid": own["kid"]}));
     let key = URL_SAFE_NO_PAD.decode(own["x"].as_str().unwrap()).unwrap();
-    UnparsedPublicKey::new(&ED25519, key).verify(signed.as_bytes(), &signature).unwrap();
+    UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), &signature).unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chatkit_rest::authenticate::{Algorithm, Verifier};
@@ -30,6 +30,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use http::Method;
 use http_body::{Body, Frame};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 #[path = "gateway.rs"]
 mod gateway;

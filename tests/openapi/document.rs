@@ -148,8 +148,15 @@ fn it_is_as_the_configuration_is() {
     let delete = |document: &Value| {
         document["paths"]["/api/v1/chatkit/sessions/{session_id}"]["delete"]["responses"].clone()
     };
-    assert!(delete(&default).get("403").is_some());
-    assert!(delete(&of("session.hide_foreign = true")).get("403").is_none());
+    let forbidden = |document: &Value, code| {
+        let responses = delete(document);
+        let description = responses["403"]["description"].as_str().unwrap();
+        description.contains(&format!("`{code}`"))
+    };
+    let hidden = of("session.hide_foreign = true");
+    assert!(forbidden(&default, "FORBIDDEN") && !forbidden(&hidden, "FORBIDDEN"));
+    // Whoever is shut out is told so all the same.
+    assert!(forbidden(&default, "USER_BLOCKED") && forbidden(&hidden, "USER_BLOCKED"));
     assert!(list(&default)["responses"].get("429").is_some());
     assert!(list(&of("limits.requests_per_minute = 0"))["responses"].get("429").is_none());
 }

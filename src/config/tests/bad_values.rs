@@ -195,6 +195,62 @@ fn of_list(name: &str) -> Vec<Vec<&'static str>> {
     }
 }
 
+/// What is tried of `upstream.headers`.
+fn of_headers() -> Vec<Value> {
+    let mut values = Vec::new();
+    let header = |name: &str, value: &str| json!({"name": name, "value": value});
+    let names = [
+        "X-Api-Key",
+        "Host",
+        "HOST",
+        "content-type",
+        "x_api_key",
+        "te",
+        "x y",
+        "",
+        "proxy",
+        "Proxy-X",
+        "if-match",
+        "Sec-WebSocket-Key",
+        "sec-fetch",
+        "contents",
+        "cookie",
+        "authorization",
+        "x-request-id",
+        "TraceParent",
+        "forwarded",
+        "X-Forwarded-Host",
+        "x-forwarded-user",
+        "x-user-id",
+        "chatkit-gateway-proof",
+        "Chatkit-Gateway-X",
+        "chatkit-x",
+        "incremental",
+        "user-agent",
+        "accept-language",
+    ];
+    values.extend(names.map(|name| json!([header(name, "k")])));
+    let texts = ["", " ", "a", "a b", " a", "a ", "a\tb", "é", "a\u{7f}", "\n", "~!"];
+    values.extend(texts.map(|text| json!([header("x-a", text)])));
+    values.extend([8192, 8193].map(|bytes| json!([header("x-a", &"k".repeat(bytes))])));
+    values.extend([
+        json!([header("x-a", "k"), header("x-b", "k")]),
+        json!([header("x-a", "k"), header("X-A", "l")]),
+        json!([{"name": "x-a", "value_file": "/nowhere/x"}]),
+        json!([{"name": "x-a", "value_file": ""}]),
+        json!([{"name": "x-a"}]),
+        json!([{"value": "k"}]),
+        json!([{"name": "x-a", "value": "k", "value_file": "/nowhere/x"}]),
+        json!([{"name": "x-a", "value": "k", "key": "x"}]),
+        json!([{"name": 7, "value": "k"}]),
+        json!([{"name": "x-a", "value": 7}]),
+        json!(["x-a=k"]),
+    ]);
+    let many = |count: usize| (0..count).map(|at| header(&format!("x-{at}"), "k"));
+    values.extend([16, 17].map(|count| many(count).collect()));
+    values
+}
+
 const LETTERS: &str = " /.:09Aazé\n?#@*%[]-_=,+~\"\\\u{0}\u{7f}\u{85}";
 
 /// Gives a text with one letter more or less, at each place near its ends.
@@ -262,58 +318,7 @@ fn values(name: &str, shape: ValueShape) -> Vec<Value> {
                 json!(["a"]),
             ]);
         }
-        ValueShape::Headers => {
-            let header = |name: &str, value: &str| json!({"name": name, "value": value});
-            let names = [
-                "X-Api-Key",
-                "Host",
-                "HOST",
-                "content-type",
-                "x_api_key",
-                "te",
-                "x y",
-                "",
-                "proxy",
-                "Proxy-X",
-                "if-match",
-                "Sec-WebSocket-Key",
-                "sec-fetch",
-                "contents",
-                "cookie",
-                "authorization",
-                "x-request-id",
-                "TraceParent",
-                "forwarded",
-                "X-Forwarded-Host",
-                "x-forwarded-user",
-                "x-user-id",
-                "chatkit-gateway-proof",
-                "Chatkit-Gateway-X",
-                "chatkit-x",
-                "incremental",
-                "user-agent",
-                "accept-language",
-            ];
-            values.extend(names.map(|name| json!([header(name, "k")])));
-            let texts = ["", " ", "a", "a b", " a", "a ", "a\tb", "é", "a\u{7f}", "\n", "~!"];
-            values.extend(texts.map(|text| json!([header("x-a", text)])));
-            values.extend([8192, 8193].map(|bytes| json!([header("x-a", &"k".repeat(bytes))])));
-            values.extend([
-                json!([header("x-a", "k"), header("x-b", "k")]),
-                json!([header("x-a", "k"), header("X-A", "l")]),
-                json!([{"name": "x-a", "value_file": "/nowhere/x"}]),
-                json!([{"name": "x-a", "value_file": ""}]),
-                json!([{"name": "x-a"}]),
-                json!([{"value": "k"}]),
-                json!([{"name": "x-a", "value": "k", "value_file": "/nowhere/x"}]),
-                json!([{"name": "x-a", "value": "k", "key": "x"}]),
-                json!([{"name": 7, "value": "k"}]),
-                json!([{"name": "x-a", "value": 7}]),
-                json!(["x-a=k"]),
-            ]);
-            let many = |count: usize| (0..count).map(|at| header(&format!("x-{at}"), "k"));
-            values.extend([16, 17].map(|count| many(count).collect()));
-        }
+        ValueShape::Headers => values.extend(of_headers()),
         ValueShape::List(_) | ValueShape::Words(_) => {
             let entries: Vec<_> = row.unwrap_or_default().split(',').collect();
             values.push(json!(entries));
