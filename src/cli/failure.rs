@@ -22,6 +22,8 @@ pub(crate) enum CommandFailure {
     Interrupted,
     /// No token can be verified by the key set. The text says why, of the set or each of its keys.
     KeySet(String),
+    /// The user is not blocked.
+    NotBlocked { user: String },
     /// The thread is not in quarantine.
     NotQuarantined { thread: String },
     /// Something outside failed.
@@ -42,6 +44,7 @@ impl CommandFailure {
             | Self::Contract { .. }
             | Self::Interrupted
             | Self::KeySet(_)
+            | Self::NotBlocked { .. }
             | Self::NotQuarantined { .. }
             | Self::Runtime(_) => 1,
         }
@@ -81,6 +84,9 @@ impl fmt::Display for CommandFailure {
             Self::Contract { failed } => write!(f, "error: {failed} fixtures failed"),
             Self::Interrupted => f.write_str("error: ended by a second signal; streams were cut"),
             Self::KeySet(why) => write!(f, "error: {why}"),
+            Self::NotBlocked { user } => {
+                write!(f, "error: the user {user:?} is not blocked; see user list")
+            }
             Self::NotQuarantined { thread } => {
                 write!(f, "error: no session of {thread:?} is in quarantine; see quarantine list")
             }

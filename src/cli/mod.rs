@@ -29,6 +29,7 @@ mod shutdown;
 mod status_line;
 mod store;
 mod token;
+mod user;
 
 pub(crate) use failure::CommandFailure;
 
@@ -71,6 +72,7 @@ enum Command {
     Serve(serve::Serve),
     Store(store::Store),
     Token(token::TokenArguments),
+    User(user::User),
 }
 
 impl Arguments {
@@ -91,6 +93,7 @@ impl Arguments {
             Command::Serve(serve) => serve.run(),
             Command::Store(store) => store.run(),
             Command::Token(token) => token.run(),
+            Command::User(user) => user.run(),
         }
     }
 }

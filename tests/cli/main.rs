@@ -12,6 +12,7 @@ mod quarantine;
 mod serve;
 mod shell;
 mod store;
+mod user;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -85,6 +86,7 @@ fn help_teaches_each_command() {
         ("serve", &["--config", "--listen", "--upstream", "--store"]),
         ("store", &["copy"]),
         ("token", &["--sub", "--service", "--ttl", "--claim", "--config"]),
+        ("user", &["block", "unblock", "list", "--config", "--store"]),
     ] {
         assert!(top.out.contains(&format!("\n  {command} ")), "{command}");
         let help = run(&[command, "--help"], &[]);

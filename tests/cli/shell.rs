@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::run;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "adopt",
     "check",
     "completions",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 13] = [
     "serve",
     "store",
     "token",
+    "user",
 ];
 
 /// Has a program read a script without running it; nothing where the program isn't there.

@@ -4,7 +4,7 @@ use chatkit_rest::rejection::Code;
 use serde_json::json;
 
 use crate::support::{
-    Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, error_event,
+    Folder, Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, error_event,
     json_answer, preamble, stream_answer, token,
 };
 
@@ -66,6 +66,13 @@ async fn twice() -> (Reply, Reply) {
     (gateway.send(ask(&again)).await, eves)
 }
 
+async fn blocked() -> Reply {
+    let (folder, upstream) = (Folder::new(), Upstream::bind().await);
+    super::blocks::block(&folder, "ada").await;
+    let gateway = Gateway::with(&upstream, &[("store.url", &*folder.store())]).await;
+    gateway.send(ask(HI)).await
+}
+
 async fn provoke(code: Code) -> Option<(u16, Reply)> {
     let unknown = r#"{"message":"hi","conversation_id":"7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11"}"#;
     let long = format!("{{\"message\":\"{}\"}}", "x".repeat(10_001));
@@ -80,6 +87,7 @@ async fn provoke(code: Code) -> Option<(u16, Reply)> {
         Code::Forbidden => {
             (403, alone(&[], TestRequest::new("POST", "//api/eve/chat").user("ada")).await)
         }
+        Code::UserBlocked => (403, blocked().await),
         Code::SessionNotFound => (404, alone(&[], ask(unknown)).await),
         Code::ThreadNotFound => (404, thread_lost().await),
         Code::NotFound => (404, alone(&[], TestRequest::new("POST", "//api/x").user("ada")).await),

@@ -4,7 +4,7 @@
 use chatkit_rest::rejection::Code;
 
 use crate::support::{
-    Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, created,
+    Folder, Gateway, MESSAGE_DONE, PREFIX, Reply, STREAM_HEAD, TestRequest, Upstream, created,
     everything_logged, json_answer, preamble, stream_answer, token,
 };
 
@@ -68,6 +68,7 @@ rows! {
     message_too_long: MessageTooLong => run(&format!("{{\"message\":\"{}\"}}", "x".repeat(10_001)));
     unauthorized: Unauthorized => super::unauthorized();
     forbidden: Forbidden => super::forbidden();
+    user_blocked: UserBlocked => super::user_blocked();
     session_not_found: SessionNotFound => post("/sessions/7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11/threads", "{}");
     thread_id_reused: ThreadIdReused => super::thread_id_reused();
     attachment_id_reused: AttachmentIdReused => super::attachment_id_reused();
@@ -140,6 +141,15 @@ async fn forbidden() -> Reply {
     let gateway = Gateway::start(&upstream).await;
     let session = gateway.session("ada").await;
     gateway.get("eve", &format!("/sessions/{session}")).await
+}
+
+async fn user_blocked() -> Reply {
+    let (folder, upstream) = (Folder::new(), Upstream::bind().await);
+    crate::blocks::block(&folder, "ada").await;
+    let gateway = Gateway::with(&upstream, &[("store.url", &*folder.store())]).await;
+    let reply = gateway.send(TestRequest::new("POST", "/sessions").user("ada").json("{}")).await;
+    upstream.expect_no_connection();
+    reply
 }
 
 /// Makes ada's session on `thr_1`, and what eve got when her thread was called so too.

@@ -14,6 +14,7 @@
 
 mod access;
 mod adopt;
+mod blocks;
 mod bytes;
 mod chat;
 mod chat_errors;

@@ -7,8 +7,12 @@ use chatkit_rest::session::{PostgresOptions, PostgresStore};
 
 use crate::cluster::Database;
 use crate::copies::{filled, options};
+use crate::gateway::Gateway;
+use crate::http::{PREFIX, send};
 use crate::stored::filling::fill;
+use crate::upstream::Upstream;
 use chatkit_rest::session::contract::Store;
+use serde_json::json;
 
 /// Runs the program with a database and no other variables.
 fn run(database: &Database, arguments: &[&str]) -> (bool, String, String) {
@@ -34,6 +38,47 @@ async fn a_schema_is_made_by_the_command_or_by_its_sql() {
     other.connect().await.batch_execute(&sql).await.unwrap();
     assert!(run(&other, &["migrate"]).1.contains(" already.\n"));
     drop(PostgresStore::open(options(&other)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_blocked_is_refused_by_every_gateway_at_once() {
+    let (database, upstream) = (Database::new().await, Upstream::start().await);
+    let settings = [("STORE__URL", database.url()), ("STORE__SCHEMA", database.schema())];
+    let gateways = [(); 2].map(|()| Gateway::start(&upstream, &settings));
+    let ask = async |gateway: &Gateway, user: &str, method: &str, path: &str| {
+        let body = json!({"message": "hi"});
+        let body = (method == "POST").then_some(&body);
+        send(gateway.address(), user, method, &format!("{PREFIX}{path}"), body).await.unwrap()
+    };
+    let made =
+        send(gateways[0].address(), "ada", "POST", &format!("{PREFIX}/sessions"), None).await;
+    let session = made.unwrap().json()["data"]["id"].as_str().unwrap().to_owned();
+    let runs = format!("/sessions/{session}/threads/{session}/runs");
+    let said = || upstream.threads().values().map(|thread| thread.messages).sum::<usize>();
+    let asked = [("POST", &*runs), ("GET", "/sessions")];
+    for gateway in &gateways {
+        for (method, path) in asked {
+            assert_eq!(ask(gateway, "ada", method, path).await.status, 200);
+        }
+    }
+    for (step, status, runs_begin) in [("block", 403, false), ("unblock", 200, true)] {
+        let (is_done, told, failed) = run(&database, &["user", step, "ada"]);
+        assert!(is_done, "{told}{failed}");
+        let before = said();
+        for gateway in &gateways {
+            for (method, path) in asked {
+                let reply = ask(gateway, "ada", method, path).await;
+                assert_eq!(reply.status, status, "{step}: {reply:?}");
+                if status == 403 {
+                    assert_eq!(reply.code(), "USER_BLOCKED");
+                }
+                assert_eq!(ask(gateway, "eve", "GET", "/sessions").await.status, 200);
+            }
+        }
+        assert_eq!(said() > before, runs_begin, "{step}");
+    }
+    let (_, told, _) = run(&database, &["user", "list"]);
+    assert_eq!(told, "No user is blocked.\n");
 }
 
 #[tokio::test]
