@@ -57,9 +57,9 @@ impl ForwardError {
         self
     }
 
-    /// Makes the same, with when to come back.
+    /// Makes the same, with how long not to come back; told where nothing was sent.
     #[must_use]
-    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+    pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }

@@ -90,6 +90,7 @@ impl Guard {
     }
 
     /// Tells whether whoever came now would be refused, and why.
+    #[cfg(feature = "openai")]
     pub(super) fn check(&self) -> Result<(), ForwardError> {
         self.breaker.as_ref().map_or(Ok(()), SharedBreaker::check)?;
         self.places.as_ref().map_or(Ok(()), Places::check)

@@ -65,6 +65,7 @@ impl Places {
     }
 
     /// Tells whether nobody would be let in, or into the queue.
+    #[cfg(feature = "openai")]
     pub(super) fn check(&self) -> Result<(), ForwardError> {
         if self.free.available_permits() == 0 && self.queue().waiting >= self.max_queued {
             return Err(crowded(QUEUE_IS_FULL));
