@@ -18,7 +18,7 @@ use super::{CommandFailure, output};
 /// in and what was expected; of a file that is not TOML, that alone.
 /// Secrets are not printed.
 ///
-/// With --fetch-keys it asks for the key set of auth.jwks_url or auth.discovery, as `serve` does when
+/// With --fetch-keys it asks for the key set of `auth.jwks_url` or `auth.discovery`, as `serve` does when
 /// the first token comes, and prints which of its keys are used for what, and why the others aren't.
 ///
 /// Exit code: 0 if `serve` would take the configuration, 2 if not, 1 if --fetch-keys finds no key.

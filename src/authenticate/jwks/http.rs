@@ -16,7 +16,7 @@ use super::fetch::{FETCH_TIMEOUT, FetchError, FetchFuture, FetchKeys, FetchedKey
 use crate::error::{Error, chain};
 use crate::forward::{ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, UpstreamUrl};
 
-/// What comes after an issuer's URL (OpenID Connect Discovery 1.0 section 4).
+/// What comes after an issuer's URL (OIDC Discovery 1.0 section 4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// The most bytes that the head of an answer may have.
@@ -64,7 +64,7 @@ impl HttpKeys {
         Ok(Self(Arc::new(Place { asked, issuer: None, plain })))
     }
 
-    /// Asks the issuer, by OpenID Connect Discovery, where its set is, and there for the set.
+    /// Asks the issuer, by OIDC Discovery 1.0, where its set is, and there for the set.
     ///
     /// The issuer's document must name the issuer as it is given here, to the letter. Its set may be on
     /// another host, as those of large providers are: over TLS the issuer itself says so, and who could
@@ -166,7 +166,7 @@ fn way_to(url: &str, plain: PlainHttp) -> Result<HttpUpstream, String> {
 }
 
 /// Tells whether it is this machine, as far as a name tells.
-pub(crate) fn is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -178,7 +178,7 @@ async fn get(way: &HttpUpstream) -> Result<FetchedKeys, FetchError> {
     // Some providers turn away who says nothing.
     let us = HeaderValue::from_static(concat!("chatkit-rest/", env!("CARGO_PKG_VERSION")));
     headers.insert(USER_AGENT, us);
-    let response = way.clone().call(request).await.map_err(unanswered)?;
+    let response = way.clone().call(request).await.map_err(|error| unanswered(&error))?;
     check_status(&response)?;
     let max_age = max_age(response.headers());
     Ok(FetchedKeys { json: whole(response.into_body()).await?, max_age })
@@ -204,7 +204,7 @@ fn check_status(response: &Response<UpstreamBody>) -> Result<(), FetchError> {
 async fn whole(mut body: UpstreamBody) -> Result<Bytes, FetchError> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(unanswered)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| unanswered(&error))?.into_data() else { continue };
         if all.len() + data.len() > MAX_KEY_SET_BYTES {
             return Err(FetchError::Invalid(InvalidKeySet::TooLong));
         }
@@ -214,7 +214,7 @@ async fn whole(mut body: UpstreamBody) -> Result<Bytes, FetchError> {
 }
 
 /// Says what happened, in words of this errand and not of the upstream's.
-fn unanswered(error: ForwardError) -> FetchError {
+fn unanswered(error: &ForwardError) -> FetchError {
     use ForwardErrorKind as K;
     let what = match error.kind() {
         K::BodyCut => "the answer was cut",
@@ -225,7 +225,7 @@ fn unanswered(error: ForwardError) -> FetchError {
         K::Request => "the request could not be sent",
         K::BreakerOpen | K::Crowded => "it is not asked now",
     };
-    let why = std::error::Error::source(&error).map(chain);
+    let why = std::error::Error::source(error).map(chain);
     FetchError::failed(why.map_or_else(|| what.to_owned(), |why| format!("{what}: {why}")))
 }
 

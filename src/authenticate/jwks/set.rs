@@ -58,7 +58,7 @@ struct Key {
     kid: Option<Box<str>>,
     /// Those that are pinned and that it fits: never empty.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
     /// What the key is made of, to tell whether a later set still has it.
     material: Vec<u8>,
 }
@@ -119,7 +119,7 @@ impl JwkSet {
     /// A key without a `kid` is tried where the set has none of the token's `kid`.
     pub(in crate::authenticate) fn verify(&self, jws: &Jws<'_>) -> Match {
         let fits = |key: &&Key| key.algorithms.contains(&jws.algorithm);
-        let made_it = |key: &Key| is_signed_by(jws, jws.algorithm, &key.key);
+        let made_it = |key: &Key| is_signed_by(jws, jws.algorithm, &key.decoding);
         if let Some(kid) = jws.kid.as_deref() {
             let mut named = self.keys.iter().filter(|key| key.kid.as_deref() == Some(kid));
             if let Some(first) = named.next() {
@@ -142,7 +142,7 @@ impl fmt::Debug for JwkSet {
         f.debug_struct("JwkSet")
             .field("used", &self.used().collect::<Vec<_>>())
             .field("unused", &self.unused)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,14 +157,14 @@ impl Key {
             Some(_) => return Err("has a kid that is no text".into()),
         };
         check_purpose(jwk)?;
-        let kind = Kind::of(jwk)?;
+        let shape = Kind::of(jwk)?;
         // In the set it is everybody's: whoever reads it can sign.
         if jwk.contains_key("d") {
             return Err("has its private part (d) in it, so whoever can read it can sign".into());
         }
-        let algorithms = kind.pinned_for(jwk, pinned)?;
-        let (key, material) = kind.read(jwk)?;
-        Ok(Self { kid, algorithms, key, material })
+        let algorithms = shape.pinned_for(jwk, pinned)?;
+        let (decoding, material) = shape.read(jwk)?;
+        Ok(Self { kid, algorithms, decoding, material })
     }
 
     fn is_same(&self, other: &Self) -> bool {
