@@ -12,6 +12,7 @@
 mod book;
 mod demo;
 mod links;
+mod providers;
 mod settings;
 mod shells;
 mod tables;

@@ -12,7 +12,7 @@ use crate::book::project;
 use crate::{section, sections};
 
 /// Gives the cells of each row of a table, without its head.
-fn rows(name: &str) -> Vec<Vec<&'static str>> {
+pub(crate) fn rows(name: &str) -> Vec<Vec<&'static str>> {
     let rows = section(name).lines().skip(2);
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
