@@ -26,7 +26,7 @@ install() {
         missing+="$what: ${said:-cannot be installed}"$'\n'
     fi
 }
-for server in python python-1.4 node openai-node; do
+for server in python python-1.4 node openai-node better-auth; do
     install "$server" tests/live/setup.sh "$server"
 done
 # What checks the OpenAPI document.

@@ -4,7 +4,7 @@
 //! `examples/openai_chatkit_server`, on the current `openai-chatkit`. Words in a message make it do
 //! what a test needs, and its `/_test` routes tell what it sent and was asked. Two more servers,
 //! for `other_servers` and `node`: `old_server`, on release 1.4 of the same SDK, and `node_server`,
-//! on the third-party Node SDK. `setup.sh` installs all of them; where it can't, their tests
+//! on the third-party Node SDK. Users may come from a real identity provider, `better_auth`. `setup.sh` installs all of them; where it can't, their tests
 //! fail, which `tests/run.sh` counts as skipped.
 //!
 //! The first one runs on uvicorn's `httptools`; `CHATKIT_HTTP=h11` takes the other implementation.
@@ -20,6 +20,7 @@
 )]
 
 mod assumptions;
+mod better_auth;
 mod chat;
 mod concurrency;
 mod failures;
