@@ -52,7 +52,7 @@
 //! | `store-contract` | what every session store promises, as tests of one of your own: [`session::contract`] |
 //! | `embedded` | a ChatKit server in this process: [`embedded`] |
 //! | `openai` | a language model that answers there: [`embedded::openai`] |
-//! | `tls` | `https://` upstreams, with the platform's certificates |
+//! | `tls` | `https://` upstreams, with the platform's certificates or others; with `server`, `https://` for clients |
 //! | `config` | settings from a file, the environment and flags: [`config`] |
 //! | `server` | all rooms in order, the listener, health and the document: [`proxy`], [`server`], [`health`], [`openapi`] |
 //! | `contract` | what `server` has, fixtures and their runner: [`contract`] |
@@ -242,6 +242,9 @@ mod sse;
 
 #[cfg(any(feature = "forward", feature = "stream", feature = "validate"))]
 mod media_type;
+
+#[cfg(any(feature = "postgres", feature = "tls"))]
+mod certificates;
 
 #[cfg(feature = "config")]
 pub mod config;

@@ -31,7 +31,7 @@ impl Introduction {
     }
 
     /// Logs it, for who reads what was started and for who looks for what was meant.
-    pub(super) fn log(&self, address: SocketAddr, admin: Option<SocketAddr>) {
+    pub(super) fn log(&self, scheme: &str, address: SocketAddr, admin: Option<SocketAddr>) {
         tracing::info!(upstream = self.upstream, "what answers is at upstream.url");
         tracing::info!(store = self.store, "sessions are kept at store.url");
         tracing::info!(
@@ -47,8 +47,9 @@ impl Introduction {
                 "no page of another origin may call: cors.allowed_origins would name those that may"
             );
         }
-        let pages = admin.unwrap_or(address);
-        tracing::info!("the API to read and to try out is at http://{pages}/docs");
+        // A listener of its own has no TLS.
+        let (scheme, pages) = admin.map_or((scheme, address), |admin| ("http", admin));
+        tracing::info!("the API to read and to try out is at {scheme}://{pages}/docs");
         if let Some(admin) = admin {
             tracing::info!(
                 "/healthz, /readyz, /docs and /openapi.json are on http://{admin} alone (admin.listen)"

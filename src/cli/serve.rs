@@ -65,8 +65,9 @@ pub(super) fn run(
         let introduction = Introduction::of(&config);
         let server = Server::bind(config).await.map_err(|error| listen_failure(asked, error))?;
         let address = server.local_addr();
-        tracing::info!("listening on http://{address}");
-        introduction.log(address, server.admin_addr());
+        let scheme = if server.has_tls() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{address}");
+        introduction.log(scheme, address, server.admin_addr());
         bound(address)?;
         let looking = tokio::spawn(server.look_at_upstream());
         let ended = drain_on_signal(

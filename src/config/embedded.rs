@@ -1,6 +1,7 @@
 //! `[embedded]`: the server that is built in, and who answers there.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -10,6 +11,7 @@ use super::meaning::Secret;
 use super::reader::SettingsReader;
 use super::secret;
 use super::settings::Config;
+use super::tls;
 use super::web::{self, Upstream};
 
 /// `[embedded]`: the server that is built in.
@@ -38,6 +40,8 @@ pub enum ResponderConfig {
 pub struct OpenAiResponderConfig {
     /// The API: an `http` or `https` URL with a host, without a user, password, query or fragment.
     pub base_url: Uri,
+    /// The authorities that its certificate may be from, in PEM; `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// The key for it: visible ASCII characters.
     pub api_key: Option<Secret>,
     /// The model's name at the API; not empty, no control characters.
@@ -81,6 +85,7 @@ fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
     let kinds = [("echo", ResponderKind::Echo), ("openai", ResponderKind::OpenAi)];
     let kind = read.choice("embedded.responder", &kinds);
     let base_url = read.meant("embedded.base_url", optional_base_url, address::meant_url);
+    let ca = tls::authorities(read, "embedded.ca");
     let api_key = api_key(read);
     let model = read.optional("embedded.model", |text| {
         if text.chars().any(char::is_control) {
@@ -91,8 +96,8 @@ fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
     let system_prompt = read.optional("embedded.system_prompt", |text| Ok(text.to_owned()));
 
     // A setting that the echo has no use for may be at fault all the same: that was recorded above.
-    let (kind, base_url, api_key, model, system_prompt) =
-        (kind?, base_url?, api_key?, model?, system_prompt?);
+    let (kind, base_url, ca, api_key, model, system_prompt) =
+        (kind?, base_url?, ca?, api_key?, model?, system_prompt?);
     if matches!(kind, ResponderKind::Echo) {
         return Some(ResponderConfig::Echo);
     }
@@ -113,6 +118,7 @@ fn responder(read: &mut SettingsReader<'_>) -> Option<ResponderConfig> {
     }
     Some(ResponderConfig::OpenAi(OpenAiResponderConfig {
         base_url: base_url.into_iter().next()?,
+        ca: ca.into_iter().next(),
         api_key: api_key.into_iter().next(),
         model: model.into_iter().next()?,
         system_prompt: system_prompt.into_iter().next(),
@@ -145,8 +151,9 @@ fn api_key(read: &mut SettingsReader<'_>) -> Option<Vec<Secret>> {
 
 /// Gives what is allowed but probably not meant, as setting and text.
 pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static str, String)> {
-    const OF_A_MODEL: [&str; 5] = [
+    const OF_A_MODEL: [&str; 6] = [
         "embedded.base_url",
+        "embedded.ca",
         "embedded.api_key",
         "embedded.api_key_file",
         "embedded.model",
@@ -166,6 +173,10 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static
                 notes.push(("embedded.responder", text.to_owned()));
             }
             let encrypted = model.base_url.scheme_str() == Some("https");
+            if model.ca.is_some() && !encrypted {
+                let text = "has no effect: embedded.base_url is http";
+                notes.push(("embedded.ca", text.to_owned()));
+            }
             if model.api_key.is_some() && !encrypted && !model.is_local() {
                 let text = "is http: the key and all that is said go there unencrypted";
                 notes.push(("embedded.base_url", text.to_owned()));

@@ -11,6 +11,7 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 pub(super) const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// The largest file with certificates: those that a system trusts are a quarter of it.
+#[cfg(any(feature = "postgres", feature = "tls"))]
 pub(super) const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// What some editors, and PowerShell, begin a text with.
@@ -18,10 +19,12 @@ pub(super) const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 /// Gives a text file of at most `max` bytes, or what is wrong with it (without its path or
 /// content).
-///
-/// A byte order mark is no part of the text. In UTF-16, which the same programs write, every other
-/// byte of a secret would be a NUL.
-pub(super) fn read(path: &Path, max: u64) -> Result<String, String> {
+pub(super) fn read_text(path: &Path, max: u64) -> Result<String, String> {
+    read(path, max).and_then(decode)
+}
+
+/// Gives a file of at most `max` bytes, or what is wrong with it.
+pub(super) fn read(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     File::open(path)
         // One byte more than allowed tells a file that is too large from one that just fits.
@@ -30,7 +33,7 @@ pub(super) fn read(path: &Path, max: u64) -> Result<String, String> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > max) {
         return Err(format!("larger than {max} bytes"));
     }
-    decode(bytes)
+    Ok(bytes)
 }
 
 /// Gives where a path starts that is relative, as the end of a sentence; nothing if it isn't.
@@ -46,7 +49,11 @@ pub(super) fn relative_to(path: &Path) -> String {
     }
 }
 
-fn decode(bytes: Vec<u8>) -> Result<String, String> {
+/// Gives a file's text.
+///
+/// A byte order mark is no part of the text. In UTF-16, which the same programs write, every other
+/// byte of a secret would be a NUL.
+pub(super) fn decode(bytes: Vec<u8>) -> Result<String, String> {
     // Before the test for UTF-8, which ASCII in UTF-16 without a mark would pass.
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
         return Err("not UTF-8 but UTF-16, or no text; save it as UTF-8".into());

@@ -63,7 +63,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<Vec<FixedHeader>> {
 }
 
 fn from_file(path: &std::path::Path) -> Result<Secret, String> {
-    let text = file::read(path, MAX_KEY_BYTES)
+    let text = file::read_text(path, MAX_KEY_BYTES)
         .map_err(|why| format!("{why}{}", file::relative_to(path)))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     value(text.strip_suffix('\r').unwrap_or(text)).map_err(|why| format!("it {why}"))

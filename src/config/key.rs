@@ -136,7 +136,14 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Gives the sections, in the order of the list.
+/// Tells whether it is a section, or one within another.
+pub(super) fn has_below(name: &str) -> bool {
+    let is_below =
+        |key: &Key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    KEYS.iter().any(is_below)
+}
+
+/// Gives the sections, in the order of the list, but those within others.
 pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     let mut last = "";
     KEYS.iter().filter_map(|key| key.name.split_once('.')).filter_map(move |(section, _)| {
@@ -182,8 +189,14 @@ pub(super) const KEYS: &[Key] = &[
 
     key("server.public_url", "", ValueShape::Place("a URL such as \"https://chat.example.org\""),
         "where clients reach the gateway, without `rest.prefix`: for the upstream and the URLs that it makes (uploads), and with `auth.issuer` for clients that look for the issuer (RFC 9728), not for `Location` and `/openapi.json`, which are relative; empty = where each request was sent to"),
+    key("server.tls.certificate", "", ValueShape::KeyFile,
+        "PEM file of the certificate that clients are shown, and behind it those of its authorities, in order; with it, `listen` speaks HTTPS and nothing else. It and the other two files are looked at every two seconds: a change holds for new connections"),
+    key("server.tls.key", "", ValueShape::KeyFile,
+        "PEM file of its private key, which is not encrypted; may be the same file"),
+    key("server.tls.client_ca", "", ValueShape::KeyFile,
+        "PEM file of the authorities that clients' certificates are from: who has none of theirs is not let in; empty = clients need none. Who the caller is comes from the token all the same"),
     key("server.header_timeout", "10s", TIMEOUT,
-        "for a request's head to arrive"),
+        "for a request's head to arrive, and for TLS to be agreed on before the first"),
     key("server.body_timeout", "15s", TIMEOUT,
         "for a request's body to arrive"),
     key("server.idle_timeout", "75s", TIMEOUT,
@@ -205,6 +218,12 @@ pub(super) const KEYS: &[Key] = &[
     key("upstream.url", "http://127.0.0.1:8000/chatkit",
         ValueShape::Url("\"embedded\" or a URL such as \"http://127.0.0.1:8000/chatkit\""),
         "ChatKit endpoint of the backing server, or `embedded` for the one built in"),
+    key("upstream.ca", "", ValueShape::KeyFile,
+        "PEM file of the authorities that the certificate of an `https` upstream may be from; empty = those that the system trusts"),
+    key("upstream.client_certificate", "", ValueShape::KeyFile,
+        "PEM file of the certificate that the gateway shows to an `https` upstream that asks for one, and behind it those of its authorities; empty = none"),
+    key("upstream.client_key", "", ValueShape::KeyFile,
+        "PEM file of its private key, which is not encrypted; may be the same file"),
     key("upstream.connect_timeout", "2s", TIMEOUT,
         "for a connection to be made"),
     key("upstream.first_byte_timeout", "30s", TIMEOUT,
@@ -257,6 +276,8 @@ pub(super) const KEYS: &[Key] = &[
         "who answers in the built-in server: an echo, or a model behind OpenAI's chat-completions API, within `upstream`'s time-outs"),
     key("embedded.base_url", "", ValueShape::Url("a URL such as \"http://127.0.0.1:11434/v1\""),
         "that API; requests go to `/chat/completions` below it"),
+    key("embedded.ca", "", ValueShape::KeyFile,
+        "PEM file of the authorities that its certificate may be from, where it is `https`; empty = those that the system trusts"),
     key("embedded.api_key", "", ValueShape::Secret,
         "key for that API; empty = none"),
     key("embedded.api_key_file", "", ValueShape::KeyFile,

@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::algorithm::Algorithm;
 use super::auth::AuthKey;
+use super::file;
 use super::reader::SettingsReader;
 use super::secret;
 use super::web;
@@ -44,7 +45,8 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<KeySets> {
 fn key_set_file(read: &mut SettingsReader<'_>) -> Option<Vec<(PathBuf, String)>> {
     let path = read.optional("auth.jwks_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
-    let json = secret::pem_file(read, "auth.jwks_file", &path)?;
+    let json =
+        secret::file_meant(read, "auth.jwks_file", &path, file::MAX_PEM_BYTES, file::decode)?;
     Some(vec![(path, json)])
 }
 

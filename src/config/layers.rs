@@ -126,11 +126,13 @@ pub(super) fn read_toml(
         let is_section = key::sections().any(|section| section == name);
         match entry.get_ref() {
             DeValue::Table(section) if is_section => {
-                for (leaf, entry) in by_line(section) {
-                    let origin = file(Some(leaf.span().start));
-                    let name = format!("{name}.{}", leaf.get_ref());
+                for (name, start, entry) in leaves(name, section) {
+                    let origin = file(Some(start));
                     if let Some(key) = key::find(&name) {
-                        layers.push(key, origin, value(entry.get_ref()));
+                        layers.push(key, origin, value(entry));
+                    } else if key::has_below(&name) {
+                        let problem = format!("is a section: expected [{name}] and its keys below");
+                        unknown(name, origin, problem, None);
                     } else {
                         let problem = not_a_setting(&name);
                         let hint = hint::nearest_key(&name);
@@ -159,6 +161,22 @@ fn by_line<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries
+}
+
+/// Gives the values of a section by line, and of those that are in it, each with its whole name and the
+/// place where it begins.
+fn leaves<'t, 'i>(section: &str, table: &'t DeTable<'i>) -> Vec<(String, usize, &'t DeValue<'i>)> {
+    let mut leaves = Vec::new();
+    for (leaf, entry) in by_line(table) {
+        let name = format!("{section}.{}", leaf.get_ref());
+        match entry.get_ref() {
+            DeValue::Table(below) if key::has_below(&name) => {
+                leaves.extend(self::leaves(&name, below));
+            }
+            value => leaves.push((name, leaf.span().start, value)),
+        }
+    }
+    leaves
 }
 
 fn value(value: &DeValue<'_>) -> Value {

@@ -94,6 +94,7 @@ mod sources;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod unquoted;
 mod value;
 mod web;
@@ -114,4 +115,5 @@ pub use settings::{
 };
 pub use sources::{Loaded, Setting, Sources, StoreSettings};
 pub use store::StoreUrl;
+pub use tls::{CertificateConfig, TlsConfig};
 pub use web::{AllowedOrigins, BasePath, Upstream};

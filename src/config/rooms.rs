@@ -225,6 +225,7 @@ impl Config {
         let public_address = match &self.server.public_url {
             _ if !upstream.forwarded => PublicAddress::Untold,
             Some(url) => PublicAddress::Known(url.clone()),
+            None if self.server.tls.is_some() => PublicAddress::OfSecureRequest,
             None => PublicAddress::OfRequest,
         };
         Ok(ChatKitSettings {

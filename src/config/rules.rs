@@ -1,7 +1,7 @@
 //! What settings of different sections demand of one another.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -15,6 +15,7 @@ use super::reader::SettingsReader;
 use super::secret;
 use super::settings::Config;
 use super::store::{self, StoreUrl};
+use super::tls;
 use super::web::{AllowedOrigins, Upstream};
 use crate::operation::Name;
 use crate::route::{Overlap, setting};
@@ -158,6 +159,10 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
         note("upstream.forward_headers", text.into());
     }
     for (key, text) in embedded::notes(config, read) {
+        note(key, text);
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    for (key, text) in tls::notes(config, now) {
         note(key, text);
     }
     for (unused, used) in secret::PAIRS.iter().filter_map(|pair| out_of_place(read, *pair)) {

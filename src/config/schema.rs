@@ -33,14 +33,21 @@ pub fn schema() -> Value {
     for section in sections() {
         let mut keys = Map::new();
         for key in KEYS {
-            if let Some((of, leaf)) = key.name.split_once('.')
-                && of == section
-            {
+            let Some((of, leaf)) = key.name.split_once('.') else { continue };
+            if of != section {
+                continue;
+            }
+            // A section within it is a table of its own, and no section has more within.
+            let Some((below, leaf)) = leaf.split_once('.') else {
+                keys.insert(leaf.to_owned(), setting(key));
+                continue;
+            };
+            let table = keys.entry(below).or_insert_with(|| table(&Map::new()));
+            if let Some(Value::Object(keys)) = table.get_mut("properties") {
                 keys.insert(leaf.to_owned(), setting(key));
             }
         }
-        let table = json!({"type": "object", "additionalProperties": false, "properties": keys});
-        properties.insert(section.to_owned(), table);
+        properties.insert(section.to_owned(), table(&keys));
     }
     json!({
         "$schema": DIALECT,
@@ -49,6 +56,10 @@ pub fn schema() -> Value {
         "additionalProperties": false,
         "properties": properties,
     })
+}
+
+fn table(keys: &Map<String, Value>) -> Value {
+    json!({"type": "object", "additionalProperties": false, "properties": keys})
 }
 
 fn setting(key: &Key) -> Value {

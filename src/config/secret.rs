@@ -76,37 +76,40 @@ pub(super) fn key_file(
     name: &'static str,
     path: &Path,
 ) -> Option<String> {
-    text_file(read, name, path, file::MAX_KEY_BYTES)
+    file_meant(read, name, path, file::MAX_KEY_BYTES, file::decode)
 }
 
-/// Gives a file of certificates, of which there may be many.
-pub(super) fn pem_file(
-    read: &mut SettingsReader<'_>,
-    name: &'static str,
-    path: &Path,
-) -> Option<String> {
-    text_file(read, name, path, file::MAX_PEM_BYTES)
-}
-
-fn text_file(
+/// Gives what `meaning` makes of a file's bytes.
+pub(super) fn file_meant<T>(
     read: &mut SettingsReader<'_>,
     name: &'static str,
     path: &Path,
     max: u64,
-) -> Option<String> {
-    match file::read(path, max) {
-        Ok(text) => Some(text),
+    meaning: impl FnOnce(Vec<u8>) -> Result<T, String>,
+) -> Option<T> {
+    match file::read(path, max).and_then(meaning) {
+        Ok(meant) => Some(meant),
         Err(problem) => {
-            let top = read.layers.top(name).map(|top| &top.value);
-            // A bare name may be a secret in the place of one, unless there is such a file.
-            let shown = top.filter(|value| ValueShape::KeyFile.shows(value) || path.exists());
-            let file = shown.map_or_else(
-                || "the file (whose path is not shown, as it may be a secret)".to_owned(),
-                |path| format!("the file {}", path.shown(true)),
-            );
-            let from = file::relative_to(path);
-            read.refuse(name, format!("{file} can't be used: {problem}{from}"));
+            refuse_file(read, name, path, &problem);
             None
         }
     }
+}
+
+/// Records that a file can't be used.
+pub(super) fn refuse_file(
+    read: &mut SettingsReader<'_>,
+    name: &'static str,
+    path: &Path,
+    problem: &str,
+) {
+    let top = read.layers.top(name).map(|top| &top.value);
+    // A bare name may be a secret in the place of one, unless there is such a file.
+    let shown = top.filter(|value| ValueShape::KeyFile.shows(value) || path.exists());
+    let file = shown.map_or_else(
+        || "the file (whose path is not shown, as it may be a secret)".to_owned(),
+        |path| format!("the file {}", path.shown(true)),
+    );
+    let from = file::relative_to(path);
+    read.refuse(name, format!("{file} can't be used: {problem}{from}"));
 }

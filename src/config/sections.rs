@@ -11,6 +11,7 @@ use super::settings::{
     AdminConfig, AttachmentsConfig, ChatConfig, CorsConfig, LimitsConfig, LogConfig, OpenAiConfig,
     PassthroughConfig, RestConfig, ServerConfig, SessionConfig, StreamConfig, UpstreamConfig,
 };
+use super::tls;
 use super::web::{self, AllowedOrigins, BasePath, Upstream};
 use super::{address, headers, proof};
 use crate::session::{ConversationIds, UnknownAttachments};
@@ -19,6 +20,7 @@ use crate::validate::UnknownRequests;
 
 pub(super) fn server(read: &mut SettingsReader<'_>) -> Option<ServerConfig> {
     let public_url = read.meant("server.public_url", web::public_url, address::meant_public_url);
+    let tls = tls::server(read);
     let header_timeout = read.duration("server.header_timeout");
     let body_timeout = read.duration("server.body_timeout");
     let idle_timeout = read.duration("server.idle_timeout");
@@ -29,6 +31,7 @@ pub(super) fn server(read: &mut SettingsReader<'_>) -> Option<ServerConfig> {
     let worker_threads = read.limit("server.worker_threads");
     Some(ServerConfig {
         public_url: public_url?,
+        tls: tls?.into_iter().next(),
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         idle_timeout: idle_timeout?,
@@ -46,6 +49,8 @@ pub(super) fn rest(read: &mut SettingsReader<'_>) -> Option<RestConfig> {
 
 pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> {
     let url = read.meant("upstream.url", Upstream::parse, address::meant_upstream);
+    let ca = tls::authorities(read, "upstream.ca");
+    let client_certificate = tls::pair(read, "upstream.client_certificate", "upstream.client_key");
     let connect_timeout = read.duration("upstream.connect_timeout");
     let first_byte_timeout = read.duration("upstream.first_byte_timeout");
     let idle_timeout = read.duration("upstream.idle_timeout");
@@ -69,6 +74,8 @@ pub(super) fn upstream(read: &mut SettingsReader<'_>) -> Option<UpstreamConfig> 
     let utc_offset = read.text("upstream.utc_offset", meaning::utc_offset);
     Some(UpstreamConfig {
         url: url?,
+        ca: ca?.into_iter().next(),
+        client_certificate: client_certificate?.into_iter().next(),
         connect_timeout: connect_timeout?,
         first_byte_timeout: first_byte_timeout?,
         idle_timeout: idle_timeout?,

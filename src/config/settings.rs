@@ -13,6 +13,7 @@ use super::embedded::EmbeddedConfig;
 use super::headers::FixedHeader;
 use super::meaning::{ApiKey, LogFormat, LogLevel};
 use super::store::StoreUrl;
+use super::tls::{CertificateConfig, TlsConfig};
 use super::web::{AllowedOrigins, BasePath, Upstream};
 #[cfg(feature = "postgres")]
 use crate::error::Error;
@@ -97,6 +98,8 @@ impl Config {
 pub struct ServerConfig {
     /// Where clients reach the gateway; `None`: where each request was sent to.
     pub public_url: Option<PublicUrl>,
+    /// How clients are spoken to in TLS; `None`: without.
+    pub tls: Option<TlsConfig>,
     /// For a request's head to arrive.
     pub header_timeout: Duration,
     /// For a request's body to arrive.
@@ -129,6 +132,11 @@ pub struct RestConfig {
 pub struct UpstreamConfig {
     /// Who answers.
     pub url: Upstream,
+    /// The authorities that an `https` upstream's certificate may be from, in PEM; `None`: those that
+    /// the system trusts.
+    pub ca: Option<PathBuf>,
+    /// What is shown to an `https` upstream that asks for a certificate.
+    pub client_certificate: Option<CertificateConfig>,
     /// For a connection to be made.
     pub connect_timeout: Duration,
     /// From the request to the answer's first body byte.

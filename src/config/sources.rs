@@ -43,7 +43,7 @@ impl Sources {
     /// Adds a TOML file. That it can't be read becomes one of the faults of [`load`](Self::load).
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let text = file::read(&path, file::MAX_CONFIG_BYTES);
+        let text = file::read_text(&path, file::MAX_CONFIG_BYTES);
         self.file = Some((path, text));
         self
     }

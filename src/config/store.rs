@@ -10,6 +10,7 @@ use super::hint;
 use super::reader::SettingsReader;
 use super::secret;
 use super::settings::StoreConfig;
+use super::tls;
 
 /// Where sessions are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +143,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<StoreConfig> {
     let wait_timeout = read.duration("store.wait_timeout");
     let statement_timeout = read.duration("store.statement_timeout");
     let pooler = read.boolean("store.pooler");
-    let ca = read.optional("store.ca", |text| Ok(PathBuf::from(text)));
-    let ca = ca.and_then(|path| authorities(read, path));
+    let ca = tls::authorities(read, "store.ca");
     #[cfg(feature = "postgres")]
     let (connect_timeout, ca) = of_url(read, url.as_ref(), connect_timeout, ca);
     Some(StoreConfig {
@@ -227,19 +227,6 @@ fn schema(name: &str) -> Result<String, String> {
         return Err("is PostgreSQL's own".into());
     }
     Ok(name.to_owned())
-}
-
-/// Gives the path of a file that has certificates; who connects reads it again.
-fn authorities(read: &mut SettingsReader<'_>, path: Vec<PathBuf>) -> Option<Vec<PathBuf>> {
-    let Some(path) = path.first() else { return Some(path) };
-    let text = secret::pem_file(read, "store.ca", path)?;
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        let problem = "the file has no certificate; expected PEM, of the authorities that the \
-                       database's certificate may be from";
-        read.refuse("store.ca", problem.into());
-        return None;
-    }
-    Some(vec![path.clone()])
 }
 
 #[cfg(test)]

@@ -182,5 +182,7 @@ pub use public::{InvalidPublicUrl, PublicAddress, PublicUrl};
 pub use service::HttpUpstream;
 #[cfg(feature = "openai")]
 pub(crate) use timeouts::after;
+#[cfg(all(feature = "server", feature = "tls"))]
+pub(crate) use tls::client_config;
 #[cfg(feature = "forward")]
 pub use uri::{InvalidUpstreamUrl, UpstreamUrl};

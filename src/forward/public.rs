@@ -38,6 +38,8 @@ pub enum PublicAddress {
     /// field (RFC 9110 section 7.1). Its sender can make that up, for the answers that it gets
     /// itself; one that isn't a plain host, or comes twice, is not passed on.
     OfRequest,
+    /// The same, but `https` whatever the request says: it came by TLS.
+    OfSecureRequest,
     /// This one, whatever a request says.
     Known(PublicUrl),
 }
@@ -62,13 +64,22 @@ impl PublicAddress {
         match self {
             Self::Untold => {}
             Self::Known(url) => url.tell(outgoing),
-            Self::OfRequest => LAST.with_borrow_mut(|last| {
-                if let Some(url) = PublicUrl::of_request(head, last) {
-                    url.tell(outgoing);
-                }
-            }),
+            Self::OfRequest => {
+                let scheme = head.uri.scheme();
+                let https = scheme.is_some_and(|scheme| *scheme == http::uri::Scheme::HTTPS);
+                tell_of_request(https, head, outgoing);
+            }
+            Self::OfSecureRequest => tell_of_request(true, head, outgoing),
         }
     }
+}
+
+fn tell_of_request(https: bool, head: &http::request::Parts, outgoing: &mut HeaderMap) {
+    LAST.with_borrow_mut(|last| {
+        if let Some(url) = PublicUrl::of_request(https, head, last) {
+            url.tell(outgoing);
+        }
+    });
 }
 
 /// The URL at which clients reach the gateway: `http://` or `https://`, a host, maybe a port and a
@@ -133,8 +144,11 @@ impl PublicUrl {
 
     /// Finds what a request was sent to, as far as it says so. Nearly every one is sent to where
     /// the `last` was.
-    fn of_request<'a>(head: &http::request::Parts, last: &'a mut Option<Self>) -> Option<&'a Self> {
-        let https = head.uri.scheme().is_some_and(|scheme| *scheme == http::uri::Scheme::HTTPS);
+    fn of_request<'a>(
+        https: bool,
+        head: &http::request::Parts,
+        last: &'a mut Option<Self>,
+    ) -> Option<&'a Self> {
         let authority = if let Some(authority) = head.uri.authority() {
             authority.as_str().as_bytes()
         } else {
@@ -182,6 +196,22 @@ impl PublicUrl {
         own.is_some_and(|(scheme, authority)| {
             scheme == self.scheme() && self.authority.as_bytes() == authority.as_bytes()
         })
+    }
+
+    /// Gives the host: a name, or an address without its brackets.
+    #[cfg(all(feature = "config", feature = "tls"))]
+    pub(crate) fn host(&self) -> &str {
+        let authority = self.authority.to_str().unwrap_or_default();
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => authority.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// Tells whether it is one with TLS.
+    #[cfg(all(feature = "config", feature = "tls"))]
+    pub(crate) fn is_https(&self) -> bool {
+        self.https
     }
 
     fn scheme(&self) -> &'static str {

@@ -1,16 +1,17 @@
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{ClientConfig, Error as RustlsError, InvalidMessage};
 
 use super::UpstreamUrl;
+use crate::certificates::{self, Pair, PairProblem};
 use crate::error::Error;
 
 /// TLS to one server name.
@@ -26,9 +27,7 @@ impl Tls {
             .map_err(|error| Error::config("the upstream URL's host is no name").with(error))?;
         let config = match config {
             Some(config) => config,
-            None => Arc::new(platform_config().map_err(|error| {
-                Error::config("could not read the system's trusted certificates").with(error)
-            })?),
+            None => Arc::new(client_config(None, None)?),
         };
         Ok(Self { connector: TlsConnector::from(config), name })
     }
@@ -65,12 +64,32 @@ fn hinted(error: io::Error) -> io::Error {
     }
 }
 
-/// Names the provider, so that what else a program links doesn't matter.
-fn platform_config() -> Result<ClientConfig, tokio_rustls::rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()?
-        .with_platform_verifier()?
-        .with_no_client_auth();
+/// Makes what trusts the authorities of the file `ca`, else those that the system does, and shows the
+/// certificate `shown`, with its key, to a server that asks for one.
+///
+/// # Errors
+/// If a file can't be read or used.
+pub(crate) fn client_config(
+    ca: Option<&Path>,
+    shown: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, Error> {
+    let builder = certificates::trusting(ca, "the certificates of the upstream's authorities")?;
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let of_certificate = |problem| {
+                certificates::unusable(certificate, "the certificate for the upstream", problem)
+            };
+            let of_key = |problem| certificates::unusable(key, "the key for the upstream", problem);
+            let certificate = certificates::read(certificate).map_err(of_certificate)?;
+            let key = certificates::read(key).map_err(of_key)?;
+            let pair = Pair::read(&certificate, &key).map_err(|problem| match problem {
+                PairProblem::Certificate(problem) => of_certificate(problem),
+                PairProblem::Key(problem) => of_key(problem),
+            })?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.certified())))
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

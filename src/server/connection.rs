@@ -19,8 +19,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower::Service;
 
 use super::counted::Counted;
-use super::io::{Activity, Requests, Snapshot, Watched, speaks_http2};
+use super::io::{
+    Activity, ClientStream, Requests, Snapshot, Socket, Watched, first_bytes, speaks_http2,
+};
 use super::streams::{LEAST_TAKEN, StreamTasks, WriteClock};
+#[cfg(feature = "tls")]
+use super::tls::{self, Agreed};
 use crate::error::{BoxError, chain};
 use crate::news::Rarely;
 use crate::shown::shown;
@@ -59,9 +63,11 @@ const H2_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// and is looked after by that alone.
 const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Serves a connection to its end. `draining` turning true asks it to end after what it does.
+/// Serves a connection to its end, in TLS or not. `draining` turning true asks it to end after what it
+/// does.
 pub(super) async fn serve<S, R>(
-    mut stream: TcpStream,
+    stream: TcpStream,
+    tls: Option<Secrecy>,
     service: S,
     timeouts: ConnectionTimeouts,
     draining: watch::Receiver<bool>,
@@ -72,24 +78,22 @@ pub(super) async fn serve<S, R>(
         + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
+    let is_plain = tls.is_none();
     // Each event is to leave at once.
     let _ = stream.set_nodelay(true);
-    let (http2, first) = {
+    let Greeting { stream, http2, first } = {
         let mut draining = draining.clone();
-        let first = pin!(async {
-            timeout(timeouts.idle_timeout, stream.readable()).await??;
-            timeout(timeouts.header_timeout, speaks_http2(&mut stream)).await?
-        });
+        let greeted = pin!(greeting(stream, tls, timeouts));
         let drained = pin!(draining.wait_for(|draining| *draining));
-        match either(first, drained).await {
-            Some(Ok(first)) => first,
-            Some(Err(_)) | None => return,
+        match either(greeted, drained).await {
+            Some(Some(greeting)) => greeting,
+            Some(None) | None => return,
         }
     };
-    if first.starts_with(TLS_HANDSHAKE) && TLS_SPOKEN.is_due() {
+    if is_plain && first.starts_with(TLS_HANDSHAKE) && TLS_SPOKEN.is_due() {
         tracing::info!(
-            "a client speaks TLS where plain HTTP is spoken: its URL begins with http://, or TLS is \
-             to end at a proxy in front"
+            "a client speaks TLS where plain HTTP is spoken: its URL begins with http://, or \
+             server.tls.certificate is to be set, or TLS to end at a proxy in front"
         );
     }
     let activity = Arc::new(Activity::new(http2));
@@ -118,6 +122,51 @@ pub(super) async fn serve<S, R>(
         // A client that leaves, or a stream that was cut for it: the request's line says so.
         Err(error) => tracing::debug!(error = &*shown(&chain(&*error)), "connection ended"),
     }
+}
+
+/// How TLS is spoken on a connection.
+#[cfg(feature = "tls")]
+pub(super) type Secrecy = Arc<tokio_rustls::rustls::ServerConfig>;
+#[cfg(not(feature = "tls"))]
+pub(super) type Secrecy = std::convert::Infallible;
+
+/// What a connection began with.
+struct Greeting {
+    stream: ClientStream,
+    http2: bool,
+    /// What was read to tell.
+    first: Bytes,
+}
+
+/// Waits until it is known which protocol the client speaks; `None` if it speaks none in time.
+async fn greeting(
+    stream: TcpStream,
+    tls: Option<Secrecy>,
+    timeouts: ConnectionTimeouts,
+) -> Option<Greeting> {
+    #[cfg(feature = "tls")]
+    let (mut stream, agreed) = match tls {
+        None => (ClientStream::Plain(Socket::new(stream)), Agreed::Nothing),
+        // Boxed, for it is large, and the connections without have the place of it.
+        Some(config) => Box::pin(tls::accept(stream, config, timeouts.header_timeout)).await?,
+    };
+    #[cfg(not(feature = "tls"))]
+    let mut stream = match tls {
+        None => ClientStream::Plain(Socket::new(stream)),
+        Some(none) => match none {},
+    };
+    let first = timeout(timeouts.idle_timeout, first_bytes(&mut stream)).await.ok()?.ok()?;
+    let told = timeout(timeouts.header_timeout, speaks_http2(&mut stream, first));
+    let (http2, first) = told.await.ok()?.ok()?;
+    #[cfg(feature = "tls")]
+    let http2 = match agreed {
+        Agreed::Nothing => http2,
+        // What isn't what was agreed on is no request.
+        Agreed::Http1 => false,
+        Agreed::Http2 if http2 => true,
+        Agreed::Http2 => return None,
+    };
+    Some(Greeting { stream, http2, first })
 }
 
 /// Gives the first of two to be ready: `Some` of the first, or `None` for the second.

@@ -240,10 +240,125 @@ impl Drop for InRequest {
     }
 }
 
-/// The socket.
+/// The socket, where what goes out and what is left is known: below TLS, which has a buffer of its own.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    /// None before anything is known of the connection.
+    activity: Option<Arc<Activity>>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, activity: None }
+    }
+
+    fn wrote(&self, poll: &Poll<io::Result<usize>>) {
+        let Some(activity) = &self.activity else { return };
+        activity.blocked.store(poll.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(written)) = poll {
+            activity.written.fetch_add(*written as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&poll);
+        poll
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&poll);
+        poll
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let activity = self.activity.as_ref();
+        if activity.is_some_and(|activity| activity.reset.load(Ordering::Relaxed)) {
+            // A socket that can't be told is as good as reset.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+/// A client's bytes, encrypted on the way or not.
+#[derive(Debug)]
+pub(super) enum ClientStream {
+    Plain(Socket),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::server::TlsStream<Socket>>),
+}
+
+impl ClientStream {
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+}
+
+/// Does the same with either.
+macro_rules! each {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream {
+            ClientStream::Plain($inner) => $call,
+            #[cfg(feature = "tls")]
+            ClientStream::Tls($inner) => $call,
+        }
+    };
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), inner => Pin::new(inner).poll_read(cx, buf))
+    }
+}
+
+/// The bytes of HTTP.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: ClientStream,
     /// Was read from it before.
     first: Bytes,
     /// On HTTP/2.
@@ -254,16 +369,10 @@ pub(super) struct Watched {
 impl Watched {
     /// Makes one of a connection's bytes; `first` is what was read from `stream` already; on HTTP/2
     /// the preface, and no more.
-    pub(super) fn new(stream: TcpStream, first: Bytes, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(mut stream: ClientStream, first: Bytes, activity: Arc<Activity>) -> Self {
         let frames = activity.streams().map(|_| Box::default());
+        stream.socket().activity = Some(Arc::clone(&activity));
         Self { stream, first, frames, activity }
-    }
-
-    fn wrote(&self, poll: &Poll<io::Result<usize>>) {
-        self.activity.blocked.store(poll.is_pending(), Ordering::Relaxed);
-        if let Poll::Ready(Ok(written)) = poll {
-            self.activity.written.fetch_add(*written as u64, Ordering::Relaxed);
-        }
     }
 }
 
@@ -304,67 +413,72 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(&poll);
-        poll
+        each!(&mut self.get_mut().stream, inner => Pin::new(inner).poll_write(cx, buf))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut self.get_mut().stream, inner => Pin::new(inner).poll_flush(cx))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(&mut self.get_mut().stream, inner => Pin::new(inner).poll_shutdown(cx))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(&poll);
-        poll
+        each!(&mut self.get_mut().stream, inner => Pin::new(inner).poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if self.activity.reset.load(Ordering::Relaxed) {
-            // A socket that can't be told is as good as reset.
-            let _ = self.stream.set_zero_linger();
-        }
+        each!(&self.stream, inner => inner.is_write_vectored())
     }
 }
 
 /// The bytes with which an HTTP/2 client begins (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Reads as many bytes as it takes to tell whether the client speaks HTTP/2. They are to be
-/// given to [`Watched::new`].
+/// Waits for a client's first bytes, for [`speaks_http2`].
+///
+/// # Errors
+/// If the client leaves before there is one.
+pub(super) async fn first_bytes(stream: &mut ClientStream) -> io::Result<Vec<u8>> {
+    let mut said = Vec::with_capacity(PREFACE.len());
+    read_more(stream, &mut said).await?;
+    Ok(said)
+}
+
+/// Reads as many bytes as it takes to tell whether the client speaks HTTP/2, beside those that it
+/// `said` first. They are to be given to [`Watched::new`].
 ///
 /// # Errors
 /// If the client leaves before that can be told.
-pub(super) async fn speaks_http2(stream: &mut TcpStream) -> io::Result<(bool, Bytes)> {
-    let mut said = Vec::with_capacity(PREFACE.len());
+pub(super) async fn speaks_http2(
+    stream: &mut ClientStream,
+    mut said: Vec<u8>,
+) -> io::Result<(bool, Bytes)> {
     while PREFACE.starts_with(&said) {
         if said.len() == PREFACE.len() {
             return Ok((true, said.into()));
         }
-        let missing = PREFACE.len() - said.len();
-        if (&mut *stream).take(missing as u64).read_buf(&mut said).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        read_more(stream, &mut said).await?;
     }
     Ok((false, said.into()))
+}
+
+/// Reads no more than the preface has.
+async fn read_more(stream: &mut ClientStream, said: &mut Vec<u8>) -> io::Result<()> {
+    let missing = PREFACE.len() - said.len();
+    if stream.take(missing as u64).read_buf(said).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// Bytes that wait in the system for a client that takes no more at present.

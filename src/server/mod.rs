@@ -1,9 +1,11 @@
-//! The listener: HTTP/1.1 and HTTP/2 without TLS, time-outs, and a drain that lets streams end.
+//! The listener: HTTP/1.1 and HTTP/2, in TLS or without, time-outs, and a drain that lets streams end.
 //!
-//! Needs the feature `server`.
+//! Needs the feature `server`, and `tls` for TLS.
 //!
-//! What this room does not do: TLS. Whatever terminates it goes in front, and talks HTTP/1.1 or
-//! HTTP/2 with prior knowledge to the gateway.
+//! With `server.tls.certificate`, the listener speaks TLS and nothing else, and takes up new files of the
+//! certificate while it runs. Without, whatever terminates TLS goes in front, and talks HTTP/1.1 or
+//! HTTP/2 with prior knowledge to the gateway. The listener for health and the document
+//! (`admin.listen`) has no TLS in either case.
 //!
 //! ```
 //! use chatkit_rest::config::Sources;
@@ -33,6 +35,8 @@ mod finding;
 mod frames;
 mod io;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod upstream;
 
 use std::convert::Infallible;
@@ -53,7 +57,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower::{Layer as _, Service, service_fn};
 
-use self::connection::ConnectionTimeouts;
+use self::connection::{ConnectionTimeouts, Secrecy};
 use self::upstream::AnyUpstream;
 use crate::config::{Config, StoreConfig, StoreUrl};
 use crate::error::{BoxError, Error};
@@ -72,6 +76,8 @@ use crate::telemetry::{Ending, TraceLayer};
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Tls>,
     admin: Option<TcpListener>,
     health: HealthLayer,
     docs: DocsLayer,
@@ -137,6 +143,8 @@ impl Server {
         let on_main = (on_main, config.docs_layer_of_server()?);
         let rooms = Rooms::from_config_with(&config, store, on_main, in_flight)?;
         health.look_at_callers(rooms.callers());
+        #[cfg(feature = "tls")]
+        let tls = config.server.tls.map(tls::Tls::load).transpose()?;
         let listener = listen(socket, config.listen)?;
         let admin = match (admin, config.admin.listen) {
             (Some(socket), Some(address)) => Some(listen(socket, address)?),
@@ -163,6 +171,8 @@ impl Server {
         Ok(Self {
             listener,
             address,
+            #[cfg(feature = "tls")]
+            tls,
             admin,
             health,
             docs,
@@ -180,6 +190,14 @@ impl Server {
     /// Gives the address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Tells whether that address is one of `https://` rather than `http://`.
+    pub fn has_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
     }
 
     /// Gives the address of the listener for health and the document, if it has its own.
@@ -216,8 +234,13 @@ impl Server {
         let places = Arc::new(Semaphore::new(self.limits.max_connections));
         let timeouts = self.limits.timeouts;
         {
+            #[cfg(feature = "tls")]
+            let secrecy = || self.tls.as_ref().map(tls::Tls::current);
+            #[cfg(not(feature = "tls"))]
+            let secrecy = || None;
             let accepting = accept_all(
                 &self.listener,
+                secrecy,
                 service,
                 timeouts,
                 &places,
@@ -233,6 +256,7 @@ impl Server {
                     Some(listener) => {
                         accept_all(
                             listener,
+                            || None,
                             health,
                             timeouts,
                             &admin_places,
@@ -241,6 +265,13 @@ impl Server {
                         )
                         .await;
                     }
+                    None => std::future::pending().await,
+                }
+            });
+            #[cfg(feature = "tls")]
+            let mut renewing = pin!(async {
+                match &self.tls {
+                    Some(tls) => tls.keep_up().await,
                     None => std::future::pending().await,
                 }
             });
@@ -253,6 +284,8 @@ impl Server {
                 }
                 let _: Poll<()> = accepting.as_mut().poll(cx);
                 let _: Poll<()> = admin.as_mut().poll(cx);
+                #[cfg(feature = "tls")]
+                let _: Poll<()> = renewing.as_mut().poll(cx);
                 Poll::Pending
             })
             .await;
@@ -323,9 +356,11 @@ impl OpenStore {
     }
 }
 
-/// Accepts connections for ever, as many at once as there are `places`.
+/// Accepts connections for ever, as many at once as there are `places`; `secrecy` tells of each how TLS
+/// is spoken on it.
 async fn accept_all<S, R>(
     listener: &TcpListener,
+    secrecy: impl Fn() -> Option<Secrecy>,
     service: S,
     timeouts: ConnectionTimeouts,
     places: &Arc<Semaphore>,
@@ -344,9 +379,10 @@ async fn accept_all<S, R>(
         let (stream, _) = io::accept(listener).await;
         while connections.try_join_next().is_some() {}
         let service = service.clone();
+        let secrecy = secrecy();
         let draining = draining.subscribe();
         connections.spawn(async move {
-            connection::serve(stream, service, timeouts, draining).await;
+            connection::serve(stream, secrecy, service, timeouts, draining).await;
             drop(place);
         });
     }
@@ -427,7 +463,7 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let mut connections = JoinSet::new();
         let accepting =
-            accept_all(&listener, service, timeouts, &places, &mut connections, &draining);
+            accept_all(&listener, || None, service, timeouts, &places, &mut connections, &draining);
         let calls = async {
             for (path, fine) in [("/", true), ("/defect", false), ("/", true)] {
                 let mut client = TcpStream::connect(address).await.unwrap();

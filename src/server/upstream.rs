@@ -1,6 +1,7 @@
 //! Which upstream is behind the gateway: one over HTTP, or the one built in.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,8 @@ use tower::Service;
 
 use super::finding::Finding;
 use crate::config::{
-    Config, FixedHeader, OpenAiResponderConfig, ResponderConfig, StoreUrl, Upstream, UpstreamConfig,
+    CertificateConfig, Config, FixedHeader, OpenAiResponderConfig, ResponderConfig, StoreUrl,
+    Upstream, UpstreamConfig,
 };
 use crate::embedded::openai::{OpenAiResponder, completions_url};
 use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
@@ -42,7 +44,8 @@ impl AnyUpstream {
             Upstream::Url(url) => {
                 let url = UpstreamUrl::parse(&url.to_string())
                     .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
-                let mut builder = http(settings, url);
+                let shown = settings.client_certificate.as_ref();
+                let mut builder = http(settings, url, settings.ca.as_deref(), shown)?;
                 for FixedHeader { name, value } in &settings.headers {
                     let value = HeaderValue::from_str(value.expose()).map_err(|error| {
                         Error::config("upstream.headers can't be used").with(error)
@@ -124,13 +127,28 @@ impl AnyUpstream {
     }
 }
 
-/// Gives what makes a server at `url`, with how long to wait for it and how much it is asked.
-fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> HttpUpstreamBuilder {
+/// Gives what makes a server at `url`, with how long to wait for it and how much it is asked, whose
+/// certificate it may have and which it is shown. Neither is taken of the settings: they are for one
+/// server.
+fn http(
+    settings: &UpstreamConfig,
+    url: UpstreamUrl,
+    ca: Option<&Path>,
+    shown: Option<&CertificateConfig>,
+) -> Result<HttpUpstreamBuilder, Error> {
     let mut builder = HttpUpstream::builder(url);
+    #[cfg(feature = "tls")]
+    if ca.is_some() || shown.is_some() {
+        let shown = shown.map(|pair| (&*pair.certificate, &*pair.key));
+        builder = builder.tls_config(Arc::new(crate::forward::client_config(ca, shown)?));
+    }
+    // Refused where settings are read.
+    #[cfg(not(feature = "tls"))]
+    let _ = (ca, shown);
     if let Some(max) = settings.max_concurrent {
         builder = builder.max_concurrent(max.get(), settings.max_queued, settings.queue_timeout);
     }
-    builder
+    Ok(builder
         .breaker(settings.breaker)
         .user_header(settings.user_header.clone())
         .connect_timeout(settings.connect_timeout)
@@ -138,14 +156,14 @@ fn http(settings: &UpstreamConfig, url: UpstreamUrl) -> HttpUpstreamBuilder {
         .idle_timeout(settings.idle_timeout)
         .json_timeout(settings.json_timeout)
         .pool_idle_timeout(settings.pool_idle_timeout)
-        .max_idle_connections(settings.max_idle_connections)
+        .max_idle_connections(settings.max_idle_connections))
 }
 
 /// Gives the way to the model that answers in the server that is built in.
 fn api(settings: &UpstreamConfig, model: &OpenAiResponderConfig) -> Result<HttpUpstream, Error> {
     let url = completions_url(&model.base_url.to_string())
         .map_err(|error| Error::config("embedded.base_url can't be used").with(error))?;
-    http(settings, url).build()
+    http(settings, url, model.ca.as_deref(), None)?.build()
 }
 
 /// Gives that model.

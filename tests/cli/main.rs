@@ -12,6 +12,8 @@ mod quarantine;
 mod serve;
 mod shell;
 mod store;
+#[cfg(feature = "tls")]
+mod tls;
 mod user;
 
 use std::path::PathBuf;

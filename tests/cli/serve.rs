@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use crate::SECRET;
 
 /// A gateway that runs; it ends with its owner.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     /// What it said so far.
@@ -15,7 +15,7 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         Self::with_store("memory:", variables)
     }
 
@@ -35,7 +35,7 @@ impl Serving {
     }
 
     /// Gives the first line with this text that is yet to come.
-    fn line(&mut self, text: &str) -> String {
+    pub(crate) fn line(&mut self, text: &str) -> String {
         loop {
             let next = self.lines.next();
             assert!(next.is_some(), "{text}\n\nnot in\n\n{}", self.log);

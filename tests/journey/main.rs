@@ -50,5 +50,7 @@ mod resource;
 mod silence;
 mod slow_readers;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod windows;
 mod wire;

@@ -63,7 +63,10 @@ async fn what_has_no_tls_is_not_spoken_to_where_it_is_asked_for() {
     options.ca = Some(certificates("authority.pem"));
     let refused = PostgresStore::open(options.clone()).await.unwrap_err().chain();
     assert!(refused.contains("does not support TLS"), "{refused}");
-    for (name, what) in [("server.key", "there are none"), ("nothing.pem", "could not read")] {
+    for (name, what) in [
+        ("server.key", "it has a private key and no certificate"),
+        ("nothing.pem", "can't be read"),
+    ] {
         options.ca = Some(certificates(name));
         let refused = PostgresStore::open(options.clone()).await.unwrap_err().chain();
         assert!(refused.contains(what), "{refused}");

@@ -16,6 +16,7 @@ mod providers;
 mod settings;
 mod shells;
 mod tables;
+mod tls;
 mod tour;
 
 use book::PAGES;

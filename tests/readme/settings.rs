@@ -12,6 +12,8 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/rsa.public
 
 /// That of the gateway's own.
 const PROOF_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/ed25519.private.pem");
+/// A certificate and its key, in place of those of the system's.
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/forward/tls/");
 
 #[test]
 fn every_file_of_settings_is_taken_without_a_note() {
@@ -21,6 +23,7 @@ fn every_file_of_settings_is_taken_without_a_note() {
         for block in blocks(page.text).into_iter().filter(|block| block.language == "toml") {
             let text = block.code.replace("/etc/chatkit-rest/issuer.pem", KEY);
             let text = text.replace("/etc/chatkit-rest/proof.pem", PROOF_KEY);
+            let text = text.replace("/etc/chatkit-rest/tls/", CERTIFICATES);
             let mut sources = Sources::new().toml(page.path, &text);
             let has_key = ["public_key_file", "jwks_", "discovery"];
             if !has_key.iter().any(|name| text.contains(name)) {

@@ -377,8 +377,8 @@ fn refused(name: &str, value: &Value) -> Option<String> {
     for (other, word) in companions(name) {
         sources = sources.set("test", other, word);
     }
-    let leaf = name.rsplit('.').next().unwrap();
-    let section = name.split_once('.').map_or(String::new(), |(it, _)| format!("[{it}]\n"));
+    let (section, leaf) = name.rsplit_once('.').unwrap_or(("", name));
+    let section = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
     let file = format!("{section}{leaf} = {}\n", literal(value));
     let faults = sources.toml("x.toml", file).load().err()?;
     faults.iter().find(|fault| fault.key() == Some(name)).map(ToString::to_string)

@@ -141,7 +141,7 @@ fn a_databases_settings_are_checked() {
         ("store.pool_size", "0", "out of range; expected a whole number from 1 to 1000"),
         ("store.statement_timeout", "0s", "is too short"),
         ("store.ca", "/nowhere/ca.pem", "/nowhere/ca.pem\" can't be used"),
-        ("store.ca", keys, "has no certificate"),
+        ("store.ca", keys, "has a public key and no certificate"),
         ("upstream.url", "embedded", "where the built-in server can't keep its threads"),
     ] {
         let said = with(key, value).unwrap_err().to_string();

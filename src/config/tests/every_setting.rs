@@ -118,14 +118,21 @@ pub(super) const ROWS: &[Row] = &[
 const PROOF_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Settings whose values are files, or nothing: they have tests of their own.
-const WITHOUT_ROW: [&str; 10] = [
+const WITHOUT_ROW: [&str; 17] = [
     "auth.jwks_file",
     "auth.public_key_file",
     "auth.secret_file",
     "auth.shared_secret_file",
     "embedded.api_key_file",
+    "embedded.ca",
+    "server.tls.certificate",
+    "server.tls.client_ca",
+    "server.tls.key",
     "store.ca",
     "store.url_file",
+    "upstream.ca",
+    "upstream.client_certificate",
+    "upstream.client_key",
     "upstream.proof_key_file",
     "upstream.proof_published_key_file",
     "upstream.proof_secret_file",

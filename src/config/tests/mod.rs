@@ -10,6 +10,7 @@ mod model;
 mod notes;
 mod schema;
 mod secrets;
+mod tls;
 mod variables;
 mod words;
 

@@ -15,17 +15,21 @@ fn parsed(toml: &str) -> Value {
     toml::from_str(toml).unwrap_or_else(|error| panic!("{error}\n{toml}"))
 }
 
+/// Gives the names of all that isn't a section.
+fn leaves(prefix: &str, table: &Value) -> Vec<String> {
+    let each = table["properties"].as_object().unwrap().iter();
+    let named = each.map(|(name, of)| match of["properties"].as_object() {
+        Some(_) => leaves(&format!("{prefix}{name}."), of),
+        None => vec![format!("{prefix}{name}")],
+    });
+    named.flatten().collect()
+}
+
 #[test]
 fn every_setting_is_in_it_and_nothing_else() {
     jsonschema::meta::validate(&schema()).unwrap();
-    let mut named = Vec::new();
-    for (name, of) in schema()["properties"].as_object().unwrap() {
-        match of["properties"].as_object() {
-            Some(section) => named.extend(section.keys().map(|leaf| format!("{name}.{leaf}"))),
-            None if name == SCHEMA => {}
-            None => named.push(name.clone()),
-        }
-    }
+    let mut named = leaves("", &schema());
+    named.retain(|name| name != SCHEMA);
     let mut keys: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
     named.sort();
     keys.sort();

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
-use super::soon;
+use super::{Wire, soon};
 
 /// How a body, or a connection, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,57 +91,63 @@ enum Framing {
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    tcp: TcpStream,
+    wire: Wire,
     buffer: Vec<u8>,
     framing: Framing,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        Self::on(soon(TcpStream::connect(address)).await.unwrap())
+        Self::over(Wire::connect(address).await)
     }
 
     /// Connects with next to no room for what it doesn't read.
     pub(crate) async fn connect_small(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        Self::on(soon(socket.connect(address)).await.unwrap())
+        Self::over(soon(socket.connect(address)).await.unwrap().into())
     }
 
-    fn on(tcp: TcpStream) -> Self {
-        tcp.set_nodelay(true).unwrap();
-        Self { tcp, buffer: Vec::new(), framing: Framing::Length(0) }
+    /// Speaks over what is connected.
+    pub(crate) fn over(wire: Wire) -> Self {
+        wire.tcp().set_nodelay(true).unwrap();
+        Self { wire, buffer: Vec::new(), framing: Framing::Length(0) }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        soon(self.tcp.write_all(bytes.as_ref())).await.unwrap();
+        soon(self.write(bytes.as_ref())).await.unwrap();
     }
 
     /// Sends what the other side may no longer want.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        soon(self.tcp.write_all(bytes.as_ref())).await.is_ok()
+        soon(self.write(bytes.as_ref())).await.is_ok()
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.wire.write_all(bytes).await?;
+        self.wire.flush().await
     }
 
     /// Sends FIN, while it goes on reading.
     pub(crate) async fn finish_sending(&mut self) {
-        soon(self.tcp.shutdown()).await.unwrap();
+        soon(self.wire.shutdown()).await.unwrap();
     }
 
     /// Reads this many bytes at most, and forgets them.
     pub(crate) async fn take(&mut self, bytes: usize) {
-        let _closed = soon(self.tcp.read(&mut vec![0; bytes])).await;
+        let _closed = soon(self.wire.read(&mut vec![0; bytes])).await;
     }
 
     /// Sends RST.
     pub(crate) fn reset(self) {
-        self.tcp.set_zero_linger().unwrap();
+        self.wire.tcp().set_zero_linger().unwrap();
     }
 
     /// Expects that nothing has come so far, and the connection is open.
     #[track_caller]
     pub(crate) fn expect_silence(&mut self) {
         let mut bytes = [0; 256];
-        match self.tcp.try_read(&mut bytes) {
+        match self.wire.tcp().try_read(&mut bytes) {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Ok(n) => panic!("{:?} instead of nothing", String::from_utf8_lossy(&bytes[..n])),
             Err(error) => panic!("{error} instead of nothing"),
@@ -294,7 +300,7 @@ impl Client {
 
     async fn fill(&mut self) -> Result<(), End> {
         let mut bytes = vec![0; 65_536];
-        match soon(self.tcp.read(&mut bytes)).await {
+        match soon(self.wire.read(&mut bytes)).await {
             Ok(0) => Err(End::Cut),
             Ok(n) => {
                 self.buffer.extend_from_slice(&bytes[..n]);

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use super::{PREFIX, soon, token};
+use super::{PREFIX, Wire, soon, token};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -104,7 +103,7 @@ pub(crate) fn head(method: &str, path: &str, user: Option<&str>) -> Vec<u8> {
 
 /// The connection. It acknowledges settings and answers pings, always.
 pub(crate) struct RawHttp2 {
-    tcp: TcpStream,
+    wire: Wire,
     buffer: Vec<u8>,
 }
 
@@ -118,10 +117,14 @@ impl RawHttp2 {
 
     /// Connects with nothing but the preface.
     pub(crate) async fn connect_silent(address: SocketAddr) -> Self {
-        let tcp = soon(TcpStream::connect(address)).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let mut client = Self { tcp, buffer: Vec::new() };
-        soon(client.tcp.write_all(PREFACE)).await.unwrap();
+        Self::over(Wire::connect(address).await).await
+    }
+
+    /// Says the preface over what is connected.
+    pub(crate) async fn over(wire: Wire) -> Self {
+        wire.tcp().set_nodelay(true).unwrap();
+        let mut client = Self { wire, buffer: Vec::new() };
+        assert!(client.try_send_bytes(PREFACE).await);
         client
     }
 
@@ -137,7 +140,12 @@ impl RawHttp2 {
 
     /// Sends part of a frame.
     pub(crate) async fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
-        soon(self.tcp.write_all(bytes)).await.is_ok()
+        soon(async {
+            self.wire.write_all(bytes).await?;
+            self.wire.flush().await
+        })
+        .await
+        .is_ok()
     }
 
     /// Sends a message for the session's thread.
@@ -160,17 +168,17 @@ impl RawHttp2 {
                     SETTINGS | PING if frame.flags & ACK != 0 => {}
                     SETTINGS => {
                         let known = Frame::new(SETTINGS, ACK, 0, []);
-                        let _closed = self.tcp.write_all(&known.bytes()).await;
+                        let _closed = self.wire.write_all(&known.bytes()).await;
                     }
                     PING => {
                         let pong = Frame { flags: ACK, ..frame };
-                        let _closed = self.tcp.write_all(&pong.bytes()).await;
+                        let _closed = self.wire.write_all(&pong.bytes()).await;
                     }
                     _ => return Some(frame),
                 }
                 continue;
             }
-            if !matches!(self.tcp.read_buf(&mut self.buffer).await, Ok(1..)) {
+            if !matches!(self.wire.read_buf(&mut self.buffer).await, Ok(1..)) {
                 return None;
             }
         }
@@ -199,7 +207,7 @@ impl RawHttp2 {
 
     /// Reads on until the connection is closed, and says nothing to whatever comes.
     pub(crate) async fn expect_end(&mut self) {
-        while matches!(soon(self.tcp.read_buf(&mut self.buffer)).await, Ok(1..)) {}
+        while matches!(soon(self.wire.read_buf(&mut self.buffer)).await, Ok(1..)) {}
     }
 
     /// Gives the head of a 200, and its body.
@@ -222,7 +230,7 @@ impl RawHttp2 {
 
     /// Sends RST.
     pub(crate) fn reset(self) {
-        self.tcp.set_zero_linger().unwrap();
+        self.wire.tcp().set_zero_linger().unwrap();
     }
 
     fn buffered(&mut self) -> Option<Frame> {

@@ -13,7 +13,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{Client, Reply};
-use super::{Upstream, soon};
+#[cfg(feature = "tls")]
+use super::tls::{Authority, Files, TlsClient};
+use super::{Upstream, Wire, soon};
 
 pub(crate) const PREFIX: &str = "/api/v1/chatkit";
 pub(crate) const SECRET: &str = "a-planted-secret-that-is-long-enough-for-hs256";
@@ -34,6 +36,9 @@ pub(crate) struct Gateway {
     pub(crate) admin: Option<SocketAddr>,
     shutdown: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), Error>>>,
+    /// Who calls it, if it speaks TLS.
+    #[cfg(feature = "tls")]
+    caller: Option<(TlsClient, Files)>,
 }
 
 impl Gateway {
@@ -77,7 +82,31 @@ impl Gateway {
                     std::future::pending::<()>().await;
                 }
             }))),
+            #[cfg(feature = "tls")]
+            caller: None,
         }
+    }
+
+    /// Starts one that speaks TLS, and is called in it.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn secure(upstream: &Upstream, settings: &[(&'static str, &str)]) -> Self {
+        let authority = Authority::new("tests");
+        let files = Files::of(&authority.sign(&["localhost"]));
+        let mut gateway = files.gateway(upstream, settings).await;
+        gateway.caller = Some((authority.client(), files));
+        gateway
+    }
+
+    /// Starts one of each kind: what is the same with TLS and without.
+    pub(crate) async fn of_each_kind(
+        upstream: &Upstream,
+        settings: &[(&'static str, &str)],
+    ) -> Vec<Self> {
+        vec![
+            Self::with(upstream, settings).await,
+            #[cfg(feature = "tls")]
+            Self::secure(upstream, settings).await,
+        ]
     }
 
     /// Asks it to drain.
@@ -103,7 +132,20 @@ impl Gateway {
     }
 
     pub(crate) async fn connect(&self) -> Client {
+        #[cfg(feature = "tls")]
+        if let Some((caller, _)) = &self.caller {
+            return caller.http1(self.address).await;
+        }
         Client::connect(self.address).await
+    }
+
+    /// Connects for HTTP/2.
+    pub(crate) async fn connect_http2(&self) -> Wire {
+        #[cfg(feature = "tls")]
+        if let Some((caller, _)) = &self.caller {
+            return caller.clone().speaking(&["h2"]).connect(self.address).await.unwrap();
+        }
+        Wire::connect(self.address).await
     }
 
     /// Waits until everything that the gateway was sent before this call has been looked at when it
@@ -258,7 +300,12 @@ impl Folder {
     }
 
     pub(crate) fn store(&self) -> String {
-        format!("sqlite:{}", self.0.join("sessions.db").display())
+        format!("sqlite:{}", self.path("sessions.db").display())
+    }
+
+    /// Gives the path of a file in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }
 

@@ -9,10 +9,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::{PREFIX, soon, token};
+use super::{PREFIX, Wire, soon, token};
 
 pub(crate) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
@@ -33,8 +32,20 @@ impl Http2 {
     }
 
     async fn on(address: SocketAddr, builder: &http2::Builder<TokioExecutor>) -> Self {
-        let tcp = soon(TcpStream::connect(address)).await.unwrap();
-        let (sender, connection) = soon(builder.handshake(TokioIo::new(tcp))).await.unwrap();
+        Self::with(address, Wire::connect(address).await, builder).await
+    }
+
+    /// Speaks over what is connected.
+    pub(crate) async fn over(address: SocketAddr, wire: Wire) -> Self {
+        Self::with(address, wire, &http2::Builder::new(TokioExecutor::new())).await
+    }
+
+    async fn with(
+        address: SocketAddr,
+        wire: Wire,
+        builder: &http2::Builder<TokioExecutor>,
+    ) -> Self {
+        let (sender, connection) = soon(builder.handshake(TokioIo::new(wire))).await.unwrap();
         Self { sender, address, connection: tokio::spawn(connection) }
     }
 

@@ -41,15 +41,16 @@ pub(crate) async fn line_of(request_id: &str) -> Line {
     let is_it = |line: &Line| {
         line.target == "chatkit_rest::request" && line.get("request_id") == request_id
     };
-    matching(is_it).await.remove(0)
+    lines_like(is_it).await.remove(0)
 }
 
 /// Gives the lines with such a field, once there is one.
 pub(crate) async fn log_of(name: &str, value: &str) -> Vec<Line> {
-    matching(|line| line.get(name) == value).await
+    lines_like(|line| line.get(name) == value).await
 }
 
-async fn matching(is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
+/// Gives the lines that are like this, once there is one.
+pub(crate) async fn lines_like(is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
     soon(async {
         loop {
             let mut more = std::pin::pin!(MORE.notified());
