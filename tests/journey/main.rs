@@ -27,6 +27,7 @@ mod embedded;
 mod errors;
 mod faults;
 mod first_run;
+mod floods;
 mod foreign;
 mod front;
 mod health;
