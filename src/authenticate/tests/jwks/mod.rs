@@ -15,29 +15,29 @@ fn b64(bytes: &[u8]) -> String {
 }
 
 /// Gives what a PEM file of a public key holds, without what says of which kind it is.
-fn bare(key: DecodingKey) -> Vec<u8> {
+fn bare(key: &DecodingKey) -> Vec<u8> {
     key.try_get_as_bytes().unwrap().to_vec()
 }
 
 fn p256(kid: &str) -> Value {
-    let point = bare(DecodingKey::from_ec_pem(key!("p256.public")).unwrap());
+    let point = bare(&DecodingKey::from_ec_pem(key!("p256.public")).unwrap());
     json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": b64(&point[1..33]), "y": b64(&point[33..]) })
 }
 
 fn p384(kid: &str) -> Value {
-    let point = bare(DecodingKey::from_ec_pem(key!("p384.public")).unwrap());
+    let point = bare(&DecodingKey::from_ec_pem(key!("p384.public")).unwrap());
     json!({ "kty": "EC", "crv": "P-384", "kid": kid, "x": b64(&point[1..49]), "y": b64(&point[49..]) })
 }
 
 fn ed25519(kid: &str) -> Value {
-    let key = bare(DecodingKey::from_ed_pem(key!("ed25519.public")).unwrap());
+    let key = bare(&DecodingKey::from_ed_pem(key!("ed25519.public")).unwrap());
     json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": b64(&key) })
 }
 
 fn rsa_of(pem: &[u8], kid: &str) -> Value {
     // A sequence of two numbers, of which the other is 65537. The heads before the first have four bytes
     // each, or three if it is a short one.
-    let der = bare(DecodingKey::from_rsa_pem(pem).unwrap());
+    let der = bare(&DecodingKey::from_rsa_pem(pem).unwrap());
     let heads = if der[1] == 0x82 { 8 } else { 6 };
     let (n, e) = (&der[heads..der.len() - 5], &der[der.len() - 3..]);
     let zeros = usize::from(n[0] == 0);

@@ -121,7 +121,7 @@ fn a_key_that_is_not_used_says_why() {
         (changed(p256("k"), "kid", 7), "has a kid that is no text"),
         (changed(p256("k"), "kid", "k".repeat(513)), "has a kid of over 512 bytes"),
     ] {
-        let set = JwkSet::parse(&set_of(&[key.clone()]), &pinned).unwrap();
+        let set = JwkSet::parse(&set_of(std::slice::from_ref(&key)), &pinned).unwrap();
         assert_eq!(set.len(), 0, "{key}");
         let unused = &set.unused()[0];
         assert!(unused.why.starts_with(why), "{key}: {}", unused.why);
@@ -136,7 +136,11 @@ fn a_key_that_is_not_used_says_why() {
         changed(ed25519("k"), "alg", "Ed25519"),
         without(p256("k"), "kid"),
     ] {
-        assert_eq!(JwkSet::parse(&set_of(&[key.clone()]), &pinned).unwrap().len(), 1, "{key}");
+        assert_eq!(
+            JwkSet::parse(&set_of(std::slice::from_ref(&key)), &pinned).unwrap().len(),
+            1,
+            "{key}"
+        );
     }
     // Zeros in front, as those write whose numbers have a sign.
     let n = URL_SAFE_NO_PAD.decode(rsa("k")["n"].as_str().unwrap()).unwrap();
