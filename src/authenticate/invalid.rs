@@ -74,8 +74,7 @@ impl InvalidToken {
             Self::Malformed => "the token is malformed",
             Self::NoExpiry => "the token has no exp, or exp is not a number that can be a date",
             Self::NoUser => {
-                "a claim that names the token's user (auth.user_claim, auth.user) is missing or of the \
-                 wrong type"
+                "the token's user claim (auth.user_claim, auth.user) is missing or of the wrong type"
             }
             Self::NumericSubject => {
                 "the token's sub is a number, and RFC 7519 has it as a text: have the issuer write \

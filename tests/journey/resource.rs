@@ -106,8 +106,8 @@ async fn whoever_is_refused_is_told_where_the_metadata_is() {
     }
     let lacking = TestRequest::new("GET", "/sessions").field("authorization", &good("chat"));
     let reply = gateway.send(lacking).await;
-    let refusal = reply.refusal(403, "INSUFFICIENT_SCOPE");
-    assert_eq!(refusal["error"]["details"]["missing"], json!(["scope:read"]));
+    reply.refusal(403, "INSUFFICIENT_SCOPE");
+    assert_eq!(reply.json()["error"]["details"]["missing"], json!(["scope:read"]));
     let challenge = reply.field("www-authenticate").unwrap();
     let expected = format!("scope=\"chat read\", {}", of("/api/v1/chatkit"));
     assert!(challenge.ends_with(&expected), "{challenge}");
