@@ -33,6 +33,8 @@ pub(super) struct Verified {
     pub(super) lifetime: Lifetime,
     /// Of the keys that it was verified with.
     pub(super) generation: u64,
+    /// Which of several issuers has it, by its place.
+    pub(super) issuer: usize,
 }
 
 impl Verified {

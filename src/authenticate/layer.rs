@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use super::issuers::Trusted;
 use super::secret::{ClientSecrets, ServiceKeys};
 use super::token::TokenSource;
 use super::waiting::LookupPlaces;
 use super::{
-    Authenticate, KeysUnavailable, OptionalAuthenticateLayer, ProtectedResource, Trust, Verifier,
+    Authenticate, Issuers, KeysUnavailable, OptionalAuthenticateLayer, ProtectedResource, Trust,
+    Verifier,
 };
 use crate::principal::UserId;
 
@@ -50,14 +52,24 @@ pub(super) enum Verification {
     /// They are believed.
     Trust(Arc<Trust>),
     /// By their token.
-    Token(Arc<Verifier>),
+    Token(Trusted),
 }
 
 impl AuthenticateLayer {
     /// Takes the token from `Authorization: Bearer`, and from nowhere else.
     pub fn new(verifier: Arc<Verifier>) -> Self {
         Self {
-            check: Verification::Token(verifier),
+            check: Verification::Token(Trusted::One(verifier)),
+            source: Arc::default(),
+            other: OtherCredentials::default(),
+            resource: None,
+        }
+    }
+
+    /// Takes tokens of several issuers, from where [`new`](Self::new) takes them.
+    pub fn of_issuers(issuers: Arc<Issuers>) -> Self {
+        Self {
+            check: Verification::Token(Trusted::Several(issuers)),
             source: Arc::default(),
             other: OtherCredentials::default(),
             resource: None,

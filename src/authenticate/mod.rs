@@ -32,6 +32,10 @@
 //! else than access, and no more; the log is told why by [`Rejection::because`](crate::rejection::Rejection::because). Nothing of a token
 //! is in either.
 //!
+//! # Several issuers
+//! [`Issuers`] has a [`Verifier`] for each: what a token says of its issuer picks one, which then checks
+//! all of it.
+//!
 //! # What it does not do
 //! - It doesn't say what a caller may do; ownership is checked where the thing is known.
 //! - It doesn't watch the clock once it has let a request in: a stream may outlive its token.
@@ -100,6 +104,7 @@ mod challenge;
 mod claims;
 mod future;
 mod invalid;
+mod issuers;
 mod jwks;
 mod jws;
 mod keys;
@@ -121,6 +126,7 @@ mod waiting;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use future::ResponseFuture;
 pub use invalid::InvalidToken;
+pub use issuers::Issuers;
 pub use jwks::{
     FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidKeySet, JwkSet, KeysUnavailable,
     MAX_KEY_SET_BYTES, MAX_KEYS, UnusedKey, fetch_key_set,

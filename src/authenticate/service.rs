@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::challenge::Unauthenticated;
 use super::future::Pending;
+use super::issuers::Trusted;
 use super::jwks::FetchEnd;
 use super::layer::{OtherCredentials, Verification};
 use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture, SecretError};
@@ -16,7 +17,7 @@ use super::slip;
 use super::token::{self, TokenSource};
 use super::verify::Unsettled;
 use super::waiting::ConnectionCallers;
-use super::{ProtectedResource, ResponseFuture, Verifier};
+use super::{ProtectedResource, ResponseFuture};
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
 use crate::surface::Surface;
@@ -77,7 +78,7 @@ impl<S> Authenticate<S> {
                 let token = || token.and_then(|token| token.ok_or(Unauthenticated::NoToken));
                 trust.identify(request.uri().path(), token).map(Identity::Known)
             }
-            Verification::Token(verifier) => {
+            Verification::Token(trusted) => {
                 let found = self.source.find(request)?;
                 if !found.from_cookie
                     && let Some(asked) = self.ask_about(found.token)
@@ -89,12 +90,10 @@ impl<S> Authenticate<S> {
                 } else {
                     (Identity::Known, Identity::Asked)
                 };
-                match verifier.look(found.token) {
+                match trusted.look(found.token) {
                     Ok(principal) => Ok(known(principal)),
                     Err(Unsettled::Invalid(invalid)) => Err(Unauthenticated::InvalidToken(invalid)),
-                    Err(Unsettled::Wait(end)) => {
-                        Ok(asked(wait_for_key(verifier, found.token, end)))
-                    }
+                    Err(Unsettled::Wait(end)) => Ok(asked(wait_for_key(trusted, found.token, end))),
                     Err(Unsettled::Unavailable(unavailable)) => {
                         let error = SecretError::NoKeys(unavailable);
                         Ok(asked(Box::pin(std::future::ready(Err(error)))))
@@ -175,11 +174,11 @@ where
 }
 
 /// Waits for the keys that are being fetched, and verifies the token then.
-fn wait_for_key(verifier: &Arc<Verifier>, token: &str, end: FetchEnd) -> CallerFuture {
-    let (verifier, token) = (Arc::clone(verifier), token.to_owned());
+fn wait_for_key(trusted: &Trusted, token: &str, end: FetchEnd) -> CallerFuture {
+    let (trusted, token) = (trusted.clone(), token.to_owned());
     Box::pin(async move {
         end.wait().await;
-        Ok(verifier.verify_with_fetch(&token).await?)
+        Ok(trusted.verify_with_fetch(&token).await?)
     })
 }
 

@@ -97,7 +97,7 @@ impl FromStr for UserTemplate {
 
 impl UserTemplate {
     /// Takes one claim as it is.
-    pub(super) fn of_claim(name: impl Into<String>) -> Self {
+    pub(crate) fn of_claim(name: impl Into<String>) -> Self {
         let part = Part { claim: name.into(), after: String::new() };
         Self { before: String::new(), parts: vec![part] }
     }

@@ -118,7 +118,32 @@ impl Verifier {
         }
     }
 
-    fn settle(&self, unsettled: Unsettled) -> VerifyError {
+    /// Gives whom tokens must come from, if that is set.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.rules.issuer.as_deref()
+    }
+
+    /// Remembers no tokens by itself.
+    pub(super) fn forgetful(self) -> Self {
+        Self { cache: None, ..self }
+    }
+
+    /// Tells whether it was verified with keys that count now.
+    pub(super) fn has_keys_of(&self, verified: &Verified) -> bool {
+        self.keys.generation() == Some(verified.generation)
+    }
+
+    /// Asks the clock whether it is in its lifetime.
+    pub(super) fn check_time(&self, verified: &Verified) -> Result<(), InvalidToken> {
+        verified.lifetime.check((self.clock)(), self.leeway)
+    }
+
+    /// Looks at everything of a token that was taken apart.
+    pub(super) fn examine_parsed(&self, jws: &Jws<'_>) -> Result<Verified, Unsettled> {
+        self.examine(jws, (self.clock)())
+    }
+
+    pub(super) fn settle(&self, unsettled: Unsettled) -> VerifyError {
         match (unsettled, &self.keys) {
             (Unsettled::Invalid(invalid), _) => VerifyError::Invalid(invalid),
             (Unsettled::Unavailable(unavailable), _) => VerifyError::Unavailable(unavailable),
@@ -138,7 +163,7 @@ impl Verifier {
         }
         let now = (self.clock)();
         let Some(cache) = &self.cache else {
-            return self.examine(token, now)?.believed();
+            return self.examine(&Jws::parse(token)?, now)?.believed();
         };
         let digest = TokenDigest::of(token);
         if let Some(verified) = cache.get(&digest)
@@ -150,33 +175,32 @@ impl Verifier {
             }
             return verified.believed();
         }
-        let verified = self.examine(token, now)?;
+        let verified = self.examine(&Jws::parse(token)?, now)?;
         let believed = verified.clone().believed();
         cache.insert(digest, verified);
         believed
     }
 
     /// Looks at everything, the signature first: claims that nobody signed are not believed.
-    fn examine(&self, token: &str, now: SystemTime) -> Result<Verified, Unsettled> {
-        let jws = Jws::parse(token)?;
+    fn examine(&self, jws: &Jws<'_>, now: SystemTime) -> Result<Verified, Unsettled> {
         if !self.keys.algorithms().contains(&jws.algorithm) {
             return Err(InvalidToken::AlgorithmNotAllowed.into());
         }
         let generation = match &self.keys {
             Keys::Fixed(keys) => {
-                if !keys.verify(&jws) {
+                if !keys.verify(jws) {
                     return Err(InvalidToken::Signature.into());
                 }
                 0
             }
             Keys::Listed { set, .. } => {
-                check(set.verify(&jws))?;
+                check(set.verify(jws))?;
                 0
             }
             // Who can't be let in by any key is not waited for, and has none fetched.
-            Keys::Remote(keys) => match keys.at_hand(|| self.may_be_good(&jws, now)) {
-                AtHand::Keys(set, generation) => match set.verify(&jws) {
-                    Match::Unknown => return Err(self.ask_for_key(keys, &jws, now)),
+            Keys::Remote(keys) => match keys.at_hand(|| self.may_be_good(jws, now)) {
+                AtHand::Keys(set, generation) => match set.verify(jws) {
+                    Match::Unknown => return Err(self.ask_for_key(keys, jws, now)),
                     known => check(known).map(|()| generation)?,
                 },
                 AtHand::NotNeeded => return Err(InvalidToken::UnknownKey.into()),
@@ -186,7 +210,7 @@ impl Verifier {
                 }
             },
         };
-        let verified = self.read(&jws, generation)?;
+        let verified = self.read(jws, generation)?;
         verified.lifetime.check(now, self.leeway)?;
         Ok(verified)
     }
@@ -194,7 +218,7 @@ impl Verifier {
     /// Gives what the claims say, but for the clock.
     fn read(&self, jws: &Jws<'_>, generation: u64) -> Result<Verified, InvalidToken> {
         let (standing, lifetime) = self.rules.check(jws.typ.as_deref(), &jws.claims()?)?;
-        Ok(Verified { standing, lifetime, generation })
+        Ok(Verified { standing, lifetime, generation, issuer: 0 })
     }
 
     /// Says what is to be done about a token of a key that is not at hand. A fetch is only for those

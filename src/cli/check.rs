@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chatkit_rest::authenticate::{JwkSet, fetch_key_set};
+use chatkit_rest::authenticate::{Algorithm, FetchKeys, JwkSet, fetch_key_set};
 use chatkit_rest::config::{AuthConfig, Config, Loaded};
 use chatkit_rest::server::Server;
 use clap::Args;
@@ -30,7 +30,7 @@ pub(super) struct Check {
     #[command(flatten)]
     settings: Settings,
 
-    /// Fetch the issuer's key set, and say what its keys are used for
+    /// Fetch the issuers' key sets, and say what their keys are used for
     #[arg(long)]
     fetch_keys: bool,
 }
@@ -41,7 +41,7 @@ impl Check {
         Server::check(&loaded.config)?;
         let mut text = report(&loaded);
         if self.fetch_keys {
-            let found = key_set(&loaded.config)?;
+            let found = key_sets(&loaded.config)?;
             text.push_str(&found);
         }
         Ok(output::print(&text)?)
@@ -49,37 +49,58 @@ impl Check {
 }
 
 /// Gives what is found of the keys that callers are known by.
-fn key_set(config: &Config) -> Result<String, CommandFailure> {
-    let AuthConfig::Jwt(jwt) = &config.auth else {
+fn key_sets(config: &Config) -> Result<String, CommandFailure> {
+    if let AuthConfig::Anonymous(_) = &config.auth {
         return Ok("There is no key set to fetch: auth.mode is none.\n".into());
-    };
-    let Some(fetch) = jwt.fetch_keys()? else {
-        return Ok(
-            "There is no key set to fetch: neither auth.jwks_url nor auth.discovery is set.\n"
-                .into(),
-        );
-    };
-    let source = fetch.source();
-    let fetched = super::wait(fetch_key_set(&*fetch, &jwt.algorithms))?;
-    let (set, max_age) = fetched.map_err(|error| {
-        let mut why = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(error) = cause {
-            let _ = write!(why, ": {error}");
-            cause = error.source();
+    }
+    let mut found = String::new();
+    let mut faults = Vec::new();
+    for jwt in config.auth.issuers() {
+        let Some(fetch) = jwt.fetch_keys()? else { continue };
+        match key_set(&*fetch, &jwt.algorithms)? {
+            Ok(lines) => found.push_str(&lines),
+            Err(fault) => faults.push(fault),
         }
-        CommandFailure::KeySet(format!("the key set can't be fetched ({source}): {why}"))
-    })?;
+    }
+    if !faults.is_empty() {
+        return Err(CommandFailure::KeySet(faults.join("\n")));
+    }
+    if found.is_empty() {
+        found.push_str(
+            "There is no key set to fetch: neither auth.jwks_url nor auth.discovery is set.\n",
+        );
+    }
+    Ok(found)
+}
+
+/// Gives what is found of one issuer's; in place of it what is wrong with them.
+fn key_set(
+    fetch: &dyn FetchKeys,
+    algorithms: &[Algorithm],
+) -> Result<Result<String, String>, CommandFailure> {
+    let source = fetch.source();
+    let (set, max_age) = match super::wait(fetch_key_set(fetch, algorithms))? {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            let mut why = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                let _ = write!(why, ": {error}");
+                cause = error.source();
+            }
+            return Ok(Err(format!("the key set can't be fetched ({source}): {why}")));
+        }
+    };
     let keys = key_lines(&set);
     if set.is_empty() {
         let all = set.unused().len();
         let text = format!("the key set ({source}) has no key that can be used, of {all}\n{keys}");
-        return Err(CommandFailure::KeySet(text.trim_end().to_owned()));
+        return Ok(Err(text.trim_end().to_owned()));
     }
     let (used, all) = (set.len(), set.len() + set.unused().len());
     let age = max_age
         .map_or_else(String::new, |age| format!(", kept for {} s by its word", age.as_secs()));
-    Ok(format!("Keys that are used of the key set ({source}): {used} of {all}{age}\n{keys}"))
+    Ok(Ok(format!("Keys that are used of the key set ({source}): {used} of {all}{age}\n{keys}")))
 }
 
 fn key_lines(set: &JwkSet) -> String {

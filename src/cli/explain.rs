@@ -124,7 +124,7 @@ impl Explain {
         let named = named.map_err(|error| usage("PATH", error))?;
         let differs = self.user.is_some() && named.as_ref().is_some_and(|named| *named != caller);
         // With tokens the one decides that is shown; without, whom the path names is believed.
-        let is_another = differs && matches!(config.auth, AuthConfig::Jwt(_));
+        let is_another = differs && !matches!(config.auth, AuthConfig::Anonymous(_));
         let user = match named {
             Some(named) if !is_another => named,
             _ => caller,

@@ -68,7 +68,21 @@ impl TokenArguments {
         let user = UserId::parse(&self.sub.unwrap_or_default())
             .map_err(|error| CommandFailure::Usage(format!("--sub: {error}")))?;
         let loaded = file_and_environment(self.config).load()?;
-        let AuthConfig::Jwt(jwt) = &loaded.config.auth else {
+        let named = self.claims.iter().find(|(name, _)| name == "iss").map(|(_, iss)| iss);
+        let jwt = match &loaded.config.auth {
+            AuthConfig::Jwt(jwt) => Some(jwt),
+            // Of several, the one that is named, or else the first whose tokens can be made here.
+            AuthConfig::Issuers(several) => several.issuers.iter().find(|jwt| match named {
+                Some(named) => named.as_str() == jwt.issuer.as_deref(),
+                None => matches!(jwt.key, AuthKey::Secret(_)),
+            }),
+            _ => None,
+        };
+        if let (None, AuthConfig::Issuers(_)) = (jwt, &loaded.config.auth) {
+            let text = "none of auth.issuers has a secret and the iss that --claim iss=… names";
+            return Err(CommandFailure::Usage(text.into()));
+        }
+        let Some(jwt) = jwt else {
             let text = "auth.mode is \"none\": requests need no token, and none is looked at";
             return Err(CommandFailure::Usage(text.into()));
         };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::algorithm::{self, Algorithm};
+use super::issuers::{self, IssuersConfig};
 use super::key_set;
 use super::layers;
 use super::meaning::Secret;
@@ -32,6 +33,35 @@ pub enum AuthConfig {
     Anonymous(AnonymousConfig),
     /// Whom their token says.
     Jwt(JwtConfig),
+    /// Whom their token says, which is of one of several issuers.
+    Issuers(IssuersConfig),
+}
+
+impl AuthConfig {
+    /// Lists those whose tokens are taken; none where callers are believed.
+    pub fn issuers(&self) -> &[JwtConfig] {
+        match self {
+            Self::Anonymous(_) => &[],
+            Self::Jwt(jwt) => std::slice::from_ref(jwt),
+            Self::Issuers(several) => &several.issuers,
+        }
+    }
+
+    /// Gives the cookie that may carry a token.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous(_) => None,
+            Self::Jwt(jwt) => jwt.cookie.as_deref(),
+            Self::Issuers(several) => several.cookie.as_deref(),
+        }
+    }
+}
+
+impl JwtConfig {
+    /// Gives how the user's id is made.
+    pub(crate) fn user_template(&self) -> UserTemplate {
+        self.user.clone().unwrap_or_else(|| UserTemplate::of_claim(&self.user_claim))
+    }
 }
 
 /// Callers who are believed.
@@ -158,6 +188,8 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
     let token_type = read.text("auth.token_type", token_type);
     let leeway = read.duration("auth.leeway");
     let cookie = read.optional("auth.cookie", web::cookie_name);
+    let issuers = issuers::read(read);
+    let danger_shared_users = read.boolean("auth.danger_shared_users");
 
     // A setting that the mode has no use for may be at fault all the same: that was recorded above.
     match mode? {
@@ -177,6 +209,13 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
                 shared_secret,
                 danger_short_secret: danger_short_secret?,
             }))
+        }
+        AuthMode::Jwt if issuers.as_ref().is_none_or(|several| !several.is_empty()) => {
+            let issuers = issuers?;
+            let danger_shared_users = danger_shared_users?;
+            issuers::check(read, &issuers, danger_shared_users);
+            let cookie = cookie?.into_iter().next();
+            Some(AuthConfig::Issuers(IssuersConfig { issuers, danger_shared_users, cookie }))
         }
         AuthMode::Jwt => {
             let (algorithms, secret, public_key) = (algorithms?, secret?, public_key?);
@@ -435,6 +474,25 @@ pub(super) fn check_exposed(auth: &AuthConfig, listen: SocketAddr, read: &mut Se
             let needed = needed_bytes(algorithms);
             (secret, "auth.secret", "auth.secret_file", needed, *danger_short_secret)
         }
+        AuthConfig::Issuers(several) => {
+            for (entry, jwt) in (1..).zip(&several.issuers) {
+                let AuthKey::Secret(secret) = &jwt.key else { continue };
+                let (is, needed) = (secret.expose().len(), needed_bytes(&jwt.algorithms));
+                if listen.ip().is_loopback() || jwt.danger_short_secret || is >= needed {
+                    continue;
+                }
+                let problem = format!(
+                    "entry {entry} has a secret of {} that can be guessed, while listen is {listen} \
+                     ({}), which others can reach; expected at least {needed} (make one with `openssl \
+                     rand -hex {}`), or danger_short_secret = true",
+                    bytes(is),
+                    read.layers.origin("listen"),
+                    needed.max(MIN_SHARED_SECRET_BYTES)
+                );
+                read.refuse("auth.issuers", problem);
+            }
+            return;
+        }
         AuthConfig::Anonymous(_) | AuthConfig::Jwt(_) => return,
     };
     let is = secret.expose().len();
@@ -463,7 +521,7 @@ fn public_key(read: &mut SettingsReader<'_>) -> Option<Vec<AuthKey>> {
 /// Gives the mode, and the settings that say nothing in it.
 pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'static str]) {
     match auth {
-        AuthConfig::Jwt(_) => {
+        AuthConfig::Jwt(_) | AuthConfig::Issuers(_) => {
             ("jwt", &["auth.anonymous_user", "auth.shared_secret", "auth.shared_secret_file"])
         }
         AuthConfig::Anonymous(_) => (
@@ -485,6 +543,8 @@ pub(super) fn without_effect(auth: &AuthConfig) -> (&'static str, &'static [&'st
                 "auth.token_type",
                 "auth.leeway",
                 "auth.cookie",
+                "auth.issuers",
+                "auth.danger_shared_users",
             ],
         ),
     }
@@ -501,6 +561,7 @@ fn needless_danger(auth: &AuthConfig) -> Option<(&'static str, String)> {
             };
             (*danger_short_secret, why)
         }
+        AuthConfig::Issuers(_) => return None,
         AuthConfig::Jwt(JwtConfig { key, algorithms, danger_short_secret, .. }) => {
             let why = match key {
                 AuthKey::PublicKey { .. } => Some("tokens are verified with a public key"),
@@ -557,38 +618,50 @@ pub(super) fn notes(auth: &AuthConfig) -> Vec<(&'static str, String)> {
             }
             notes
         }
-        AuthConfig::Jwt(jwt) => {
-            let mut notes = key_set::notes(&jwt.key, jwt.issuer.as_deref());
-            if jwt.token_type.asks_for_another() {
-                notes.push((
-                    "auth.token_type",
-                    "is the type of tokens that are not for access, and lets in no others".into(),
-                ));
-            }
-            if let AuthKey::Secret(secret) = &jwt.key {
-                let (needed, is) = (needed_bytes(&jwt.algorithms), secret.expose().len());
-                let at_an_end = |c: char| c.is_whitespace() || c.is_control();
-                if secret.expose().starts_with(at_an_end) || secret.expose().ends_with(at_an_end) {
-                    notes.push((
-                        "auth.secret",
-                        "has a blank or a line end at an end of it, which is part of the secret"
-                            .into(),
-                    ));
-                }
-                if is < needed {
-                    let is = bytes(is);
-                    notes.push((
-                        "auth.secret",
-                        format!(
-                            "has {is} and can be guessed; RFC 7518 asks for {needed} (make \
-                             one with `openssl rand -hex {needed}`)"
-                        ),
-                    ));
-                }
-            }
-            notes
+        AuthConfig::Jwt(jwt) => of_tokens(jwt),
+        AuthConfig::Issuers(several) => {
+            let entries = (1..).zip(&several.issuers);
+            let noted = entries.flat_map(|(entry, jwt)| {
+                of_tokens(jwt).into_iter().map(move |(key, text)| {
+                    let name = key.trim_start_matches("auth.");
+                    ("auth.issuers", format!("entry {entry}, {name}: {text}"))
+                })
+            });
+            noted.collect()
         }
     };
     notes.extend(needless_danger(auth));
+    notes
+}
+
+/// Gives the same of how tokens are verified.
+fn of_tokens(jwt: &JwtConfig) -> Vec<(&'static str, String)> {
+    let mut notes = key_set::notes(&jwt.key, jwt.issuer.as_deref());
+    if jwt.token_type.asks_for_another() {
+        notes.push((
+            "auth.token_type",
+            "is the type of tokens that are not for access, and lets in no others".into(),
+        ));
+    }
+    if let AuthKey::Secret(secret) = &jwt.key {
+        let (needed, is) = (needed_bytes(&jwt.algorithms), secret.expose().len());
+        let at_an_end = |c: char| c.is_whitespace() || c.is_control();
+        if secret.expose().starts_with(at_an_end) || secret.expose().ends_with(at_an_end) {
+            notes.push((
+                "auth.secret",
+                "has a blank or a line end at an end of it, which is part of the secret".into(),
+            ));
+        }
+        if is < needed {
+            let is = bytes(is);
+            notes.push((
+                "auth.secret",
+                format!(
+                    "has {is} and can be guessed; RFC 7518 asks for {needed} (make \
+                     one with `openssl rand -hex {needed}`)"
+                ),
+            ));
+        }
+    }
     notes
 }

@@ -40,6 +40,8 @@ pub(super) enum ValueShape {
     Count(u64, u64),
     /// A duration in this range.
     Duration(Duration, Duration),
+    /// Tables, each with what there is to say of an issuer.
+    Issuers,
     /// A file that holds a key. What doesn't look like a path is not shown: a secret is easily put
     /// in the place of one.
     KeyFile,
@@ -83,6 +85,9 @@ impl ValueShape {
             Self::Duration(min, max) => {
                 format!("a duration such as \"5s\", from {} to {}", written(min), written(max))
             }
+            Self::Issuers => "a list of tables, such as [[auth.issuers]] (in the environment, \
+                 [{ issuer = \"…\", … }])"
+                .into(),
             Self::KeyFile => "the path of a file".into(),
             Self::List(each) => format!("a list of {each}"),
             Self::Secret => "a text".into(),
@@ -100,7 +105,7 @@ impl ValueShape {
             value => value.text(),
         };
         match self {
-            Self::ApiKeys | Self::Headers | Self::Secret => false,
+            Self::ApiKeys | Self::Headers | Self::Issuers | Self::Secret => false,
             Self::KeyFile => text.is_some_and(shown::is_path),
             Self::Place(_) => text.is_some_and(shown::is_place),
             Self::Url(_) => text.is_none_or(shown::is_url),
@@ -331,6 +336,10 @@ pub(super) const KEYS: &[Key] = &[
         "by which clocks may differ when `exp` and `nbf` are checked"),
     key("auth.cookie", "", ValueShape::Text("a cookie's name such as \"session\""),
         "cookie that may carry the token; empty = none"),
+    key("auth.issuers", "", ValueShape::Issuers,
+        "several issuers in place of one, as `[[auth.issuers]]`: a token's `iss` picks the one by whose key and rules alone it is checked. Each is as `[auth]` is for one (`issuer`, `audience`, `algorithms`, `secret_file`, `public_key_file`, `user`, `require`, …), and its users' ids must differ from the others'"),
+    key("auth.danger_shared_users", "false", ValueShape::Boolean,
+        "whether issuers may name the same user: who has an id with one is then the user of that id with each"),
 
     key("store.url", "sqlite:chatkit-rest.db",
         ValueShape::Place(EXPECTED),

@@ -155,6 +155,15 @@ pub(super) fn read_toml(
     Ok(())
 }
 
+/// Gives a value as TOML writes it, if it is one and nothing else.
+pub(super) fn inline(text: &str) -> Option<Value> {
+    let document = format!("x = {text}");
+    let document = DeTable::parse(&document).ok()?;
+    let mut entries = document.get_ref().iter();
+    let (_, only) = entries.next()?;
+    entries.next().is_none().then(|| value(only.get_ref()))
+}
+
 type Entry<'t, 'i> = (&'t toml::Spanned<toml::de::DeString<'i>>, &'t toml::Spanned<DeValue<'i>>);
 
 fn by_line<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {

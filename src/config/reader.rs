@@ -8,7 +8,7 @@ use super::error::{Fault, Origin};
 use super::headers;
 use super::hint;
 use super::key::{self, ValueShape};
-use super::layers::Layers;
+use super::layers::{self, Layers};
 use super::meaning::{self, ApiKey};
 use super::value::Value;
 
@@ -295,6 +295,22 @@ impl SettingsReader<'_> {
             let what =
                 |header: &headers::Entry| format!("headers named {:?}", header.name.as_str());
             named(value, headers::MAX_HEADERS, headers::entry, what)
+        })
+    }
+
+    /// Gives a list of tables; from a layer that knows only text, as TOML writes it in a line.
+    pub(super) fn tables(&mut self, name: &'static str) -> Option<Vec<Vec<(String, Value)>>> {
+        self.each(name, |_, value| {
+            let inline = match value {
+                Value::Word(word) if !word.trim().is_empty() => layers::inline(word),
+                _ => None,
+            };
+            let list = inline.as_ref().unwrap_or(value).list().ok_or(Refusal::TYPE)?;
+            let tables = (1..).zip(list.iter()).map(|(entry, value)| match value {
+                Value::Table(fields) => Ok(fields.clone()),
+                _ => Err(Refusal::from(format!("has entry {entry}, which is no table"))),
+            });
+            tables.collect()
         })
     }
 

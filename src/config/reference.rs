@@ -13,9 +13,13 @@ pub fn reference() -> String {
     let mut table = String::from("| setting | default | takes | what for |\n|---|---|---|---|\n");
     for key in KEYS {
         let default = match (key.shape, key.default) {
-            (ValueShape::List(_) | ValueShape::ApiKeys | ValueShape::Headers, "") => {
-                "`[]`".to_owned()
-            }
+            (
+                ValueShape::List(_)
+                | ValueShape::ApiKeys
+                | ValueShape::Headers
+                | ValueShape::Issuers,
+                "",
+            ) => "`[]`".to_owned(),
             (ValueShape::List(_) | ValueShape::Words(_), list) => {
                 format!("`[\"{}\"]`", list.replace(',', "\", \""))
             }
@@ -36,6 +40,7 @@ pub fn reference() -> String {
             }
             ValueShape::Count(min, max) => format!("{min} to {max}"),
             ValueShape::Duration(min, max) => format!("{} to {}", written(min), written(max)),
+            ValueShape::Issuers => "`[{ issuer = \"…\", … }]`".into(),
             ValueShape::KeyFile => "a path".into(),
             ValueShape::List(what) => format!("list of {}", what.replace('"', "`")),
             ValueShape::Secret => "a secret".into(),

@@ -8,11 +8,12 @@ use http::{HeaderName, Method, header};
 use tower_http::cors::{self, AllowHeaders, AllowOrigin};
 
 use super::auth::{AnonymousConfig, AuthConfig, AuthKey, JwtConfig};
+use super::issuers::IssuersConfig;
 use super::settings::Config;
 use super::web::AllowedOrigins;
 use crate::authenticate::{
-    AuthenticateLayer, ClientSecrets, FetchKeys, ProtectedResource, Requirement, ServiceKeys,
-    Trust, Verifier,
+    AuthenticateLayer, ClientSecrets, FetchKeys, Issuers, ProtectedResource, Requirement,
+    ServiceKeys, Trust, Verifier, VerifierBuilder,
 };
 use crate::chatkit::ChatKitSettings;
 use crate::cors::{CorsLayer, StrangePageLayer};
@@ -39,10 +40,12 @@ impl Config {
                 AuthConfig::Anonymous(anonymous) => {
                     Callers::Believed { by_shared_secret: anonymous.shared_secret.is_some() }
                 }
-                AuthConfig::Jwt(jwt) => Callers::Tokens { cookie: jwt.cookie.clone() },
+                AuthConfig::Jwt(_) | AuthConfig::Issuers(_) => {
+                    Callers::Tokens { cookie: self.auth.cookie().map(str::to_owned) }
+                }
             },
             has_key_set: self.key_set_is_published(),
-            requires_more: matches!(&self.auth, AuthConfig::Jwt(jwt) if !jwt.require.is_empty()),
+            requires_more: self.auth.issuers().iter().any(|jwt| !jwt.require.is_empty()),
             has_client_secrets: self.openai.enabled && !self.openai.api_keys.is_empty(),
             bodies: self.body_limits(),
             unknown_requests: self.passthrough.unknown,
@@ -56,12 +59,24 @@ impl Config {
     /// Gives what clients need to get a token, where that is known: who the issuer is, and where they
     /// reach the gateway.
     pub(crate) fn protected_resource(&self) -> Result<Option<ProtectedResource>, Error> {
-        let AuthConfig::Jwt(jwt) = &self.auth else { return Ok(None) };
-        let issuer = jwt.issuer.as_deref().filter(|issuer| is_url(issuer));
-        let (Some(issuer), Some(url)) = (issuer, &self.server.public_url) else { return Ok(None) };
-        let scopes: Vec<_> = jwt.require.iter().filter_map(Requirement::scope).collect();
+        let all = self.auth.issuers();
+        let issuers = all.iter().filter_map(|jwt| jwt.issuer.as_deref());
+        let issuers: Vec<_> = issuers.filter(|issuer| is_url(issuer)).collect();
+        let Some(url) = self.server.public_url.as_ref().filter(|_| !issuers.is_empty()) else {
+            return Ok(None);
+        };
+        let mut scopes: Vec<_> =
+            all.iter().flat_map(|jwt| &jwt.require).filter_map(Requirement::scope).collect();
+        // In the order of the settings; of several issuers each may ask for the same.
+        let mut seen = Vec::new();
+        scopes.retain(|scope| {
+            !seen.contains(scope) && {
+                seen.push(*scope);
+                true
+            }
+        });
         let resource =
-            ProtectedResource::new(&url.to_string(), &self.surfaces(), &[issuer], &scopes);
+            ProtectedResource::new(&url.to_string(), &self.surfaces(), &issuers, &scopes);
         resource.map(Some)
     }
 
@@ -98,7 +113,7 @@ impl Config {
             AllowedOrigins::Any => AllowOrigin::any(),
         };
         let any = matches!(self.cors.allowed_origins, AllowedOrigins::Any);
-        let cookie = matches!(&self.auth, AuthConfig::Jwt(jwt) if jwt.cookie.is_some());
+        let cookie = self.auth.cookie().is_some();
         let headers = |names: &'static [&'static str]| {
             names.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>()
         };
@@ -142,7 +157,12 @@ impl Config {
     ) -> Result<AuthenticateLayer, Error> {
         let layer = match &self.auth {
             AuthConfig::Anonymous(anonymous) => trusting(anonymous, self),
-            AuthConfig::Jwt(jwt) => verifying(jwt)?,
+            AuthConfig::Jwt(jwt) => AuthenticateLayer::new(Arc::new(verifier(jwt)?.build()?)),
+            AuthConfig::Issuers(several) => of_issuers(several)?,
+        };
+        let layer = match self.auth.cookie() {
+            Some(cookie) => layer.cookie(cookie),
+            None => layer,
         };
         let layer = match self.protected_resource()? {
             Some(resource) => layer.resource(resource),
@@ -287,7 +307,14 @@ impl JwtConfig {
     }
 }
 
-fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
+fn of_issuers(several: &IssuersConfig) -> Result<AuthenticateLayer, Error> {
+    // What they have verified is remembered for all of them at once.
+    let verifiers = several.issuers.iter().map(|jwt| verifier(jwt)?.cache_capacity(0).build());
+    let issuers = Issuers::new(verifiers.collect::<Result<Vec<_>, _>>()?)?;
+    Ok(AuthenticateLayer::of_issuers(Arc::new(issuers)))
+}
+
+fn verifier(jwt: &JwtConfig) -> Result<VerifierBuilder, Error> {
     let mut verifier = Verifier::builder()
         .algorithms(jwt.algorithms.iter().copied())
         .user_claim(&jwt.user_claim)
@@ -313,11 +340,7 @@ fn verifying(jwt: &JwtConfig) -> Result<AuthenticateLayer, Error> {
     if let Some(audience) = &jwt.audience {
         verifier = verifier.audience(audience);
     }
-    let mut layer = AuthenticateLayer::new(Arc::new(verifier.build()?));
-    if let Some(cookie) = &jwt.cookie {
-        layer = layer.cookie(cookie);
-    }
-    Ok(layer)
+    Ok(verifier)
 }
 
 fn trusting(anonymous: &AnonymousConfig, config: &Config) -> AuthenticateLayer {

@@ -76,8 +76,7 @@ pub(super) fn contradictions(config: &Config, read: &mut SettingsReader<'_>) {
         read.refuse("upstream.forward_headers", problem);
     }
     fixed_headers(config, read);
-    let AuthConfig::Jwt(jwt) = &config.auth else { return surfaces(config, read) };
-    if jwt.cookie.is_some() && config.cors.allowed_origins == AllowedOrigins::Any {
+    if config.auth.cookie().is_some() && config.cors.allowed_origins == AllowedOrigins::Any {
         read.refuse(
             "cors.allowed_origins",
             format!(
@@ -146,6 +145,9 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
     let (mode, idle) = auth::without_effect(&config.auth);
     for key in idle.iter().filter(|key| read.differs(key)) {
         note(key, format!("has no effect with auth.mode = {mode:?}"));
+    }
+    if !matches!(config.auth, AuthConfig::Issuers(_)) && read.differs("auth.danger_shared_users") {
+        note("auth.danger_shared_users", "has no effect without auth.issuers".into());
     }
     if matches!(&config.auth, AuthConfig::Anonymous(auth) if auth.shared_secret.is_some())
         && config.upstream.forward_authorization

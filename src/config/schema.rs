@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::algorithm;
 use super::forms::{self, Form};
 use super::headers::{MAX_HEADERS, MAX_VALUE_BYTES};
-use super::key::{KEYS, Key, SCHEMA, ValueShape, sections, written};
+use super::issuers::{MAX_ISSUERS, OF_ISSUER};
+use super::key::{self, KEYS, Key, SCHEMA, ValueShape, sections, written};
 use crate::authenticate::MAX_REQUIREMENTS;
 
 /// The schema's own language.
@@ -139,6 +140,23 @@ fn takes(key: &Key) -> Map<String, Value> {
         ValueShape::Words(words) => {
             json!({"type": "array", "minItems": 1, "items": {"enum": words}})
         }
+        ValueShape::Issuers => {
+            let of = |leaf: &&str| {
+                let key = key::find(&format!("auth.{leaf}"))?;
+                Some(((*leaf).to_owned(), setting(key)))
+            };
+            let properties: Map<String, Value> = OF_ISSUER.iter().filter_map(of).collect();
+            json!({
+                "type": "array",
+                "maxItems": MAX_ISSUERS,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "required": ["issuer"],
+                    "properties": properties,
+                },
+            })
+        }
         ValueShape::KeyFile
         | ValueShape::Place(_)
         | ValueShape::Secret
@@ -178,9 +196,11 @@ fn default(key: &Key) -> Value {
         ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => {
             serde_json::from_str(word).unwrap_or_default()
         }
-        ValueShape::ApiKeys | ValueShape::Headers | ValueShape::List(_) | ValueShape::Words(_) => {
-            word.split(',').filter(|entry| !entry.is_empty()).collect()
-        }
+        ValueShape::ApiKeys
+        | ValueShape::Headers
+        | ValueShape::Issuers
+        | ValueShape::List(_)
+        | ValueShape::Words(_) => word.split(',').filter(|entry| !entry.is_empty()).collect(),
         ValueShape::Choice(_)
         | ValueShape::Duration(..)
         | ValueShape::KeyFile

@@ -253,9 +253,13 @@ fn settings(layers: &Layers) -> Vec<Setting> {
         let Some(top) = layers.top(key.name) else { continue };
         if top.origin != Origin::Default {
             let shown = match (key.shape, top.value.text()) {
-                (ValueShape::ApiKeys | ValueShape::Headers | ValueShape::Secret, _) => {
-                    "(hidden)".into()
-                }
+                (
+                    ValueShape::ApiKeys
+                    | ValueShape::Headers
+                    | ValueShape::Issuers
+                    | ValueShape::Secret,
+                    _,
+                ) => "(hidden)".into(),
                 // A bare name may be a secret in the place of one, unless there is such a file.
                 (ValueShape::KeyFile, Some(path))
                     if !path.is_empty() && Path::new(path).is_file() =>

@@ -32,7 +32,7 @@ pub(super) fn told(text: &str, at: usize) -> Option<String> {
         | ValueShape::Switch(_) => {
             format!("{name} is not {}", key.shape.expected())
         }
-        ValueShape::ApiKeys | ValueShape::Headers => {
+        ValueShape::ApiKeys | ValueShape::Headers | ValueShape::Issuers => {
             format!("{name} is not a list: write {leaf} = [{{ … }}]")
         }
         ValueShape::List(_) | ValueShape::Words(_) => {

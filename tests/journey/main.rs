@@ -35,6 +35,7 @@ mod hold;
 mod hosted;
 mod http2;
 mod identity;
+mod issuers;
 mod items;
 mod key_sets;
 mod limits;

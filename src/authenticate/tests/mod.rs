@@ -1,6 +1,7 @@
 //! Tokens made in every good and bad way.
 
 mod decode;
+mod issuers;
 mod jwks;
 mod service;
 mod verify;

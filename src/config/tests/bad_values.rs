@@ -294,6 +294,36 @@ fn values(name: &str, shape: ValueShape) -> Vec<Value> {
             values.extend(slips(word).into_iter().map(|slip| json!(slip)));
         }
         ValueShape::Status(_) => values.extend([422, 400, 409, 500].map(|status| json!(status))),
+        ValueShape::Issuers => {
+            let issuer = |more: Value| {
+                let mut issuer = json!({"issuer": "https://a", "secret": SECRET});
+                issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                json!([issuer])
+            };
+            let each = |(name, value): (&str, Value)| issuer(json!({name: value}));
+            values.extend(
+                [
+                    ("audience", json!("x")),
+                    ("audience", json!(7)),
+                    ("leeway", json!("1h")),
+                    ("leeway", json!("1m")),
+                    ("user", json!("{iss}|{sub}")),
+                    ("user", json!("{iss}{sub}")),
+                    ("require", json!(["scope:a"])),
+                    ("require", json!(["a"])),
+                    ("require", json!("a=b")),
+                    ("algorithms", json!(["HS512", "HS256"])),
+                    ("algorithms", json!([])),
+                    ("token_type", json!("a/b/c")),
+                    ("cookie", json!("c")),
+                    ("mode", json!("none")),
+                    ("issuers", json!([])),
+                    ("key", json!("x")),
+                ]
+                .map(each),
+            );
+            values.push(json!([{"secret": SECRET}]));
+        }
         ValueShape::ApiKeys => {
             let hex = "00ff".repeat(16);
             let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

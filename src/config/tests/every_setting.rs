@@ -70,6 +70,9 @@ pub(super) const ROWS: &[Row] = &[
     ("auth.token_type", "at+jwt", |c| jwt(c).token_type == TokenType::Only("at+jwt".into())),
     ("auth.leeway", "0s", |c| jwt(c).leeway == secs(0)),
     ("auth.cookie", "session", |c| jwt(c).cookie.as_deref() == Some("session")),
+    ("auth.issuers", "[{ issuer = \"https://a\", secret = \"0123456789abcdef0123456789abcdef\" }]",
+        |c| matches!(&c.auth, AuthConfig::Issuers(i) if i.issuers[0].issuer.as_deref() == Some("https://a"))),
+    ("auth.danger_shared_users", "true", |c| matches!(&c.auth, AuthConfig::Issuers(i) if i.danger_shared_users)),
     ("store.url", "memory:", |c| c.store.url == StoreUrl::Memory),
     ("store.schema", "other", |c| c.store.schema == "other"),
     ("store.pool_size", "24", |c| c.store.pool_size.get() == 24),
@@ -164,6 +167,17 @@ pub(super) fn companions(name: &str) -> Vec<(&'static str, &'static str)> {
         ];
         companions.extend(all.into_iter().filter(|(other, _)| *other != name));
     }
+    match name {
+        // Each issuer has one of its own.
+        "auth.issuers" => return companions,
+        "auth.danger_shared_users" => {
+            let issuers =
+                "[{ issuer = \"https://a\", secret = \"0123456789abcdef0123456789abcdef\" }]";
+            companions.push(("auth.issuers", issuers));
+            return companions;
+        }
+        _ => {}
+    }
     // Not beside a key set.
     let of_a_set = ["auth.jwks_url", "auth.discovery", "auth.danger_plain_http"];
     if name != "auth.secret" && !of_a_set.contains(&name) {
@@ -182,6 +196,7 @@ fn literal(name: &str, word: &str) -> String {
         ValueShape::Boolean | ValueShape::Count(..) | ValueShape::Status(_) => word.into(),
         ValueShape::Switch(other) if word != other => word.into(),
         ValueShape::List(_) | ValueShape::Words(_) => list(&|entry| format!("{entry:?}")),
+        ValueShape::Issuers => word.to_owned(),
         ValueShape::ApiKeys => list(&|entry| {
             let (name, sha256) = entry.split_once('=').unwrap();
             format!("{{ name = {name:?}, sha256 = {sha256:?} }}")

@@ -5,6 +5,7 @@ mod bad_values;
 mod database;
 mod every_setting;
 mod faults;
+mod issuers;
 mod key_set;
 mod model;
 mod notes;
@@ -33,7 +34,7 @@ fn complete() -> Sources {
 fn jwt(config: &Config) -> &JwtConfig {
     match &config.auth {
         AuthConfig::Jwt(jwt) => jwt,
-        AuthConfig::Anonymous(anonymous) => panic!("{anonymous:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

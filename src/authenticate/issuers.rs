@@ -1,0 +1,168 @@
+//! Several issuers side by side.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::cache::{TokenCache, TokenDigest, Verified};
+use super::jws::Jws;
+use super::verify::Unsettled;
+use super::{InvalidToken, KeysUnavailable, MAX_TOKEN_BYTES, Verifier, VerifyError};
+use crate::error::Error;
+use crate::principal::Principal;
+
+/// How many verified tokens are remembered, of all issuers together.
+const CACHE_CAPACITY: usize = 10_000;
+
+/// Verifies the tokens of several issuers, each by a [`Verifier`] with its keys and rules.
+///
+/// What a token says of its issuer (`iss`) picks the verifier, before anything of it is believed, and
+/// does nothing else: that verifier checks it all, the issuer too, and no other's keys are tried. A token
+/// of nobody who is known is refused.
+///
+/// # Danger
+/// One user id is one user, whoever vouches for it. Unless that is meant, the ids of two issuers must
+/// differ: by a [`UserTemplate`](super::UserTemplate) that begins with `{iss}|`, or with a text of each
+/// issuer's own. It is not checked here.
+#[derive(Debug)]
+pub struct Issuers {
+    verifiers: Vec<(String, Verifier)>,
+    cache: TokenCache,
+}
+
+impl Issuers {
+    /// Takes the verifiers, each of which must have an [issuer](super::VerifierBuilder::issuer) of its
+    /// own. Verified tokens are remembered here, 10 000 of all issuers, and no longer by each.
+    ///
+    /// # Errors
+    /// A configuration [`Error`]: there is none, one has no issuer, or two have the same.
+    pub fn new(verifiers: impl IntoIterator<Item = Verifier>) -> Result<Self, Error> {
+        let mut all: Vec<(String, Verifier)> = Vec::new();
+        for verifier in verifiers {
+            let Some(issuer) = verifier.issuer() else {
+                return Err(Error::config("one of several JWT issuers has no name (iss)"));
+            };
+            let issuer = issuer.to_owned();
+            if all.iter().any(|(known, _)| *known == issuer) {
+                return Err(Error::config(format!("the JWT issuer {issuer:?} is there twice")));
+            }
+            all.push((issuer, verifier.forgetful()));
+        }
+        if all.is_empty() {
+            return Err(Error::config("there is no JWT issuer"));
+        }
+        Ok(Self { verifiers: all, cache: TokenCache::new(CACHE_CAPACITY) })
+    }
+
+    /// Does as [`Verifier::verify`] does.
+    ///
+    /// # Errors
+    /// [`InvalidToken`], also for a token of an issuer that is not known.
+    pub fn verify(&self, token: &str) -> Result<Principal, InvalidToken> {
+        self.look(token).map_err(|unsettled| match unsettled {
+            Unsettled::Invalid(invalid) => invalid,
+            Unsettled::Wait(_) | Unsettled::Unavailable(_) => InvalidToken::UnknownKey,
+        })
+    }
+
+    /// Does as [`Verifier::verify_with_fetch`] does.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: the token is not valid, or its issuer's keys can't be had.
+    pub async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
+        for _ in 0..2 {
+            match self.look(token) {
+                Err(Unsettled::Wait(end)) => end.wait().await,
+                settled => return settled.map_err(|unsettled| self.settle(token, unsettled)),
+            }
+        }
+        self.look(token).map_err(|unsettled| self.settle(token, unsettled))
+    }
+
+    /// Fetches key sets that are not there yet, one after another, until the keys of one issuer are
+    /// known, and waits for them. Another's outage is for the tokens of that other.
+    ///
+    /// # Errors
+    /// If no key of any issuer is known, and none can be had now.
+    pub async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
+        let mut ready = Ok(());
+        for (_, verifier) in &self.verifiers {
+            ready = verifier.keys_ready().await;
+            if ready.is_ok() {
+                break;
+            }
+        }
+        ready
+    }
+
+    fn settle(&self, token: &str, unsettled: Unsettled) -> VerifyError {
+        let of = Jws::parse(token).and_then(|jws| self.pick(&jws));
+        match of.map(|at| self.verifiers.get(at)) {
+            Ok(Some((_, verifier))) => verifier.settle(unsettled),
+            Ok(None) => VerifyError::Invalid(InvalidToken::Issuer),
+            Err(invalid) => VerifyError::Invalid(invalid),
+        }
+    }
+
+    /// Finds whose token it says it is.
+    fn pick(&self, jws: &Jws<'_>) -> Result<usize, InvalidToken> {
+        let claims = jws.claims()?;
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        let at = self.verifiers.iter().position(|(known, _)| Some(known.as_str()) == issuer);
+        at.ok_or(InvalidToken::Issuer)
+    }
+
+    pub(super) fn look(&self, token: &str) -> Result<Principal, Unsettled> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(InvalidToken::TooLong.into());
+        }
+        let digest = TokenDigest::of(token);
+        if let Some(verified) = self.cache.get(&digest)
+            && let Some((_, verifier)) = self.verifiers.get(verified.issuer)
+            && verifier.has_keys_of(&verified)
+        {
+            if let Err(invalid) = verifier.check_time(&verified) {
+                self.cache.remove(&digest);
+                return Err(invalid.into());
+            }
+            return verified.believed();
+        }
+        let jws = Jws::parse(token)?;
+        let issuer = self.pick(&jws)?;
+        let (_, verifier) = self.verifiers.get(issuer).ok_or(InvalidToken::Issuer)?;
+        let verified = Verified { issuer, ..verifier.examine_parsed(&jws)? };
+        let believed = verified.clone().believed();
+        self.cache.insert(digest, verified);
+        believed
+    }
+}
+
+/// Whose tokens are taken.
+#[derive(Clone, Debug)]
+pub(super) enum Trusted {
+    One(Arc<Verifier>),
+    Several(Arc<Issuers>),
+}
+
+impl Trusted {
+    pub(super) fn look(&self, token: &str) -> Result<Principal, Unsettled> {
+        match self {
+            Self::One(verifier) => verifier.look(token),
+            Self::Several(issuers) => issuers.look(token),
+        }
+    }
+
+    pub(super) async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
+        match self {
+            Self::One(verifier) => verifier.verify_with_fetch(token).await,
+            Self::Several(issuers) => issuers.verify_with_fetch(token).await,
+        }
+    }
+
+    pub(super) async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
+        match self {
+            Self::One(verifier) => verifier.keys_ready().await,
+            Self::Several(issuers) => issuers.keys_ready().await,
+        }
+    }
+}
