@@ -1,7 +1,7 @@
 //! Which user a token names: one claim, or several put together.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -149,7 +149,10 @@ fn push(id: &mut String, value: &str, part: &Part, is_last: bool) {
                 match c {
                     '%' => id.push_str("%25"),
                     // One byte, by the form of a template.
-                    c if c == mark => id.push_str(&format!("%{:02X}", u32::from(c))),
+                    c if c == mark => {
+                        // Writing to a `String` does not fail.
+                        let _ = write!(id, "%{:02X}", u32::from(c));
+                    }
                     c => id.push(c),
                 }
             }
