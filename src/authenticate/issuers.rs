@@ -130,9 +130,9 @@ impl Issuers {
         let jws = Jws::parse(token)?;
         let issuer = self.pick(&jws)?;
         let (_, verifier) = self.verifiers.get(issuer).ok_or(InvalidToken::Issuer)?;
-        let verified = Verified { issuer, ..verifier.examine_parsed(&jws)? };
-        let believed = verified.clone().believed();
-        self.cache.insert(digest, verified);
+        let found = Verified { issuer, ..verifier.examine_parsed(&jws)? };
+        let believed = found.clone().believed();
+        self.cache.insert(digest, found);
         believed
     }
 }

@@ -263,7 +263,7 @@ mod tests {
         prop::sample::select(vec![
             "{a}|{b}|{c}",
             "{a}||{b}|{c}",
-            "|{a}:{b}|%{c}".trim_start_matches("|"),
+            "|{a}:{b}|%{c}".trim_start_matches('|'),
             "a{a}/7C{b}|25{c}|",
             "{a}:a{b}:{c}a",
         ])

@@ -28,6 +28,7 @@ const MIN_EXPOSED_SECRET_BYTES: usize = 16;
 /// Who callers are.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum AuthConfig {
     /// Whom the caller is believed to be. Only on a loopback address, or with a shared secret.
     Anonymous(AnonymousConfig),

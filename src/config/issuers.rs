@@ -56,15 +56,13 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<Vec<JwtConfig>> {
     for (entry, fields) in (1..).zip(tables) {
         let mut layers = Layers::defaults();
         for (name, value) in fields {
-            match OF_ISSUER.contains(&&*name).then(|| key::find(&format!("auth.{name}"))).flatten()
-            {
-                Some(key) => layers.push(key, origin.clone(), value),
-                None => {
-                    let known = OF_ISSUER.join(", ");
-                    let problem =
-                        format!("entry {entry} has {name:?}; expected no other than {known}");
-                    read.refuse(LIST, problem);
-                }
+            let is_known = OF_ISSUER.contains(&&*name);
+            if let Some(key) = is_known.then(|| key::find(&format!("auth.{name}"))).flatten() {
+                layers.push(key, origin.clone(), value);
+            } else {
+                let known = OF_ISSUER.join(", ");
+                let problem = format!("entry {entry} has {name:?}; expected no other than {known}");
+                read.refuse(LIST, problem);
             }
         }
         let mut own = SettingsReader { layers: &layers, faults: Vec::new() };

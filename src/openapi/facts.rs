@@ -11,6 +11,7 @@ use crate::validate::{BodyLimits, UnknownRequests};
 /// it. A configuration [has them](crate::config::Config::facts).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     /// The surfaces that are served, and where.
     pub surfaces: Surfaces,

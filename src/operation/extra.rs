@@ -122,17 +122,14 @@ fn count(
     match (value, known) {
         (Value::Object(object), Known::Members(members)) => {
             for (name, value) in object {
-                match members.iter().find(|(known, _)| known == name) {
-                    Some((_, known)) => {
-                        count(value, known, checked, left).map_err(|fault| below(name, fault))?;
-                    }
-                    None => {
-                        serde_json::to_writer(&mut *left, &(name, value))
-                            .map_err(|_| (String::new(), Fault::TooMuch))?;
-                        if let Some(pointer) = unchecked(name, value, checked) {
-                            return Err((pointer, Fault::Unchecked));
-                        }
-                    }
+                if let Some((_, known)) = members.iter().find(|(known, _)| known == name) {
+                    count(value, known, checked, left).map_err(|fault| below(name, fault))?;
+                    continue;
+                }
+                serde_json::to_writer(&mut *left, &(name, value))
+                    .map_err(|_| (String::new(), Fault::TooMuch))?;
+                if let Some(pointer) = unchecked(name, value, checked) {
+                    return Err((pointer, Fault::Unchecked));
                 }
             }
             Ok(())

@@ -133,10 +133,10 @@ impl Operation for Passthrough {
         spelling::check(kind, &parsed.value)?;
         check_metadata(&parsed.value)?;
         let null = Value::Null;
-        if let Some(kind) = kind {
-            if let Some(shape) = shape::other(kind, parsed.value.get("params").unwrap_or(&null)) {
-                parsed = json::read(read.body(), max, shape)?;
-            }
+        if let Some(kind) = kind
+            && let Some(shape) = shape::other(kind, parsed.value.get("params").unwrap_or(&null))
+        {
+            parsed = json::read(read.body(), max, shape)?;
         }
         let params = parsed.value.get("params").unwrap_or(&null);
         let thread_id = string_at(params, "thread_id");
