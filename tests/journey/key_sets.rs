@@ -34,8 +34,13 @@ fn public(algorithm: Algorithm, kid: &str) -> Value {
 }
 
 fn token_of(algorithm: Algorithm, kid: &str) -> String {
+    token_by("https://issuer.example", algorithm, kid)
+}
+
+fn token_by(issuer: &str, algorithm: Algorithm, kid: &str) -> String {
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
-    let claims = json!({ "sub": "ada", "exp": jiff::Timestamp::now().as_second() + 3600 });
+    let exp = jiff::Timestamp::now().as_second() + 3600;
+    let claims = json!({ "iss": issuer, "sub": "ada", "exp": exp });
     jsonwebtoken::encode(&header, &claims, &key(algorithm)).unwrap()
 }
 
@@ -198,4 +203,42 @@ async fn a_flood_of_made_up_keys_keeps_nobody_with_a_known_one_waiting() {
         client.reply().await.refusal(401, "UNAUTHORIZED");
     }
     assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test]
+async fn an_issuers_outage_is_not_that_of_the_others() {
+    const A: &str = "https://a.example";
+    const B: &str = "https://b.example";
+    let upstream = Upstream::bind().await;
+    let issuer = Issuer::start(&[public(Algorithm::ES256, "a")]).await;
+    let place = Place::new();
+    let (there, away) = (issuer.url(), format!("http://{}/keys", place.address()));
+    let several = format!(
+        "[{{ issuer = \"{A}\", jwks_url = \"{away}\", user = \"{{iss}}|{{sub}}\" }}, \
+         {{ issuer = \"{B}\", jwks_url = \"{there}\", user = \"{{iss}}|{{sub}}\" }}]"
+    );
+    let settings = [("auth.secret", ""), ("auth.issuers", &*several)];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let [of_a, of_b, foreign] = [
+        token_by(A, Algorithm::ES256, "a"),
+        token_by(B, Algorithm::ES256, "a"),
+        token_by(B, Algorithm::ES384, "b"),
+    ];
+    for _ in 0..2 {
+        assert_eq!(gateway.send(asking(&of_b)).await.status, 200);
+        // Its key is the other's, too: nobody looks there.
+        gateway.send(asking(&of_a)).await.refusal(503, "SERVICE_UNAVAILABLE");
+        gateway.send(asking(&foreign)).await.refusal(401, "UNAUTHORIZED");
+    }
+    assert_eq!(gateway.send(TestRequest::new("GET", "//readyz")).await.status, 200);
+
+    let _other = Issuer::on(place.listen(), &[public(Algorithm::ES256, "a")]);
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(100));
+    soon(async {
+        while gateway.send(asking(&of_a)).await.status != 200 {
+            every.tick().await;
+        }
+    })
+    .await;
+    gateway.send(asking(&foreign)).await.refusal(401, "UNAUTHORIZED");
 }

@@ -121,3 +121,27 @@ fn issuers_that_could_name_one_user_are_refused_unless_that_is_meant() {
     let notes = complete().toml("x.toml", meant).load().unwrap().notes;
     assert!(notes.iter().any(|note| note.key() == "auth.danger_shared_users"), "{notes:?}");
 }
+
+#[test]
+fn each_may_have_a_key_set_of_its_own() {
+    let text = format!(
+        "[[auth.issuers]]\nissuer = \"https://a\"\n{USER}\njwks_url = \"https://a/keys\"\n\
+         [[auth.issuers]]\nissuer = \"https://b\"\n{USER}\ndiscovery = true\n\
+         [[auth.issuers]]\nissuer = \"http://c\"\n{USER}\njwks_url = \"http://c/keys\"\n\
+         danger_plain_http = true\n"
+    );
+    let loaded = load(&text).unwrap_or_else(|faults| panic!("{faults}"));
+    let [a, b, c] = issuers(&loaded) else { panic!() };
+    assert!(matches!(&a.key, AuthKey::KeySetUrl { url, .. } if url == "https://a/keys"));
+    assert!(matches!(b.key, AuthKey::Discovery { .. }));
+    assert!(matches!(c.key, AuthKey::KeySetUrl { danger_plain_http: true, .. }));
+    let sources: Vec<_> = [a, b, c].map(|jwt| jwt.fetch_keys().unwrap().unwrap().source()).into();
+    assert_eq!(
+        sources,
+        ["https://a/keys", "https://b/.well-known/openid-configuration", "http://c/keys"]
+    );
+
+    let both = text.replace("discovery = true", "discovery = true\njwks_url = \"https://b/keys\"");
+    let faults = load(&both).unwrap_err().to_string();
+    assert!(faults.contains("entry 2, "), "{faults}");
+}
