@@ -211,7 +211,7 @@ pub(super) fn of(name: &str) -> Form {
 }
 
 /// Gives the URL of a PostgreSQL database, and what has the form although it is none: it names no host,
-/// or an `@` in its place or the database's. What is percent-encoded may be anything.
+/// or an `@` in its place or the database's, or in a parameter that would be taken for the login. What is percent-encoded may be anything.
 fn database() -> (String, String) {
     const SCHEME: &str = "postgres(ql)?://";
     // The parameters but for the host's.
@@ -237,8 +237,11 @@ fn database() -> (String, String) {
     let form = format!(r"{SCHEME}([^\s@]*@)?{host}(,{host})*(/[^\s?@]*)?{}", list(&any));
 
     let hostless = list(&parameter(r"[^\s&@]*"));
-    let none =
-        format!("^{SCHEME}([^@?]*@)?(/[^?@]*)?{hostless}$|^{SCHEME}([^@?]*@)?[^@?]*%40[^@]*$");
+    // Up to the first @ it is the login, and a user's name has neither of those marks.
+    let at_of_parameter = format!("^{SCHEME}[^@:]*[/?][^@]*@");
+    let none = format!(
+        "^{SCHEME}([^@?]*@)?(/[^?@]*)?{hostless}$|^{SCHEME}([^@?]*@)?[^@?]*%40[^@]*$|{at_of_parameter}"
+    );
     (form, none)
 }
 

@@ -274,12 +274,14 @@ fn of_trust(config: &Config, read: &SettingsReader<'_>) -> Vec<(&'static str, St
     }
     let host = url.host().unwrap_or_default();
     let encrypted = url.scheme_str() == Some("https");
-    let secret = !upstream.headers.is_empty() || upstream.forward_authorization;
+    let is_known = !upstream.headers.is_empty()
+        || upstream.forward_authorization
+        || upstream.client_certificate.is_some();
     if !upstream.headers.is_empty() && !encrypted && !is_loopback(host) {
         let text = "go to another machine unencrypted: upstream.url is http";
         notes.push((headers::NAME, text.to_owned()));
     }
-    if upstream.proof.is_none() && !secret && !is_loopback(host) {
+    if upstream.proof.is_none() && !is_known && !is_loopback(host) {
         let unread = if encrypted { "" } else { ", and what goes there is not encrypted" };
         let text = format!(
             "is another machine, which can't tell the gateway from others that reach it: they are any \

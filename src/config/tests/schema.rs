@@ -81,11 +81,10 @@ fn any_url_of_a_database_that_is_read_is_valid() {
         "postgres://:1,,[::1]:2/d",
         "postgres://u%40:p%40@h/d",
         "postgres://u:p/q?r@h/d?user=@&password=%40",
-        "postgres://?user=a@h",
         "postgres:///d?%68ost=h",
         "postgres:///d?host=/run/x&user=u",
         "postgres://h/d?sslmode=%72equire",
-        "postgres://h/d?sslrootcert=/a@b/c.pem",
+        "postgres://h/d?sslrootcert=/a%40b/c.pem",
         "postgres://h/d?sslrootcert&&&sslmode=allow&",
         "postgresql://h/d?keepalives_idle=-1&target_session_attrs=any",
     ] {
