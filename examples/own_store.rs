@@ -42,6 +42,8 @@
 //!   each request of a client's, and must not come from a cache that another replica can't clear.
 //! - `take_allowance` locks one row and writes it: a [`Ledger`](chatkit_rest::allowance::Ledger) has the arithmetic. Nothing of
 //!   it need be synced to a disk.
+//! - `blocked_users` is asked about once a second by each process that has requests, and mostly answers
+//!   that the version is the one that is known: one small row, that each change draws anew.
 //! - Replicas share the database: nothing but its runs depends on the process that made a session.
 //!
 //! The feature `store-contract` has a test for each promise, which `store_contract_tests!` makes of
@@ -57,12 +59,12 @@ use std::time::Duration;
 use chatkit_rest::allowance::{AllowanceKey, Slice, SliceReport, TakeSlice};
 use chatkit_rest::principal::UserId;
 use chatkit_rest::session::{
-    Adopted, Adoption, Allowances, AttachmentOwners, BeginRun, Bound, ClientSession,
-    ClientSessionCreated, ClientSessions, Created, Deletion, Directory, Found, MemoryStore,
-    MessageCount, NewSession, OnThread, Owned, Ownership, PlacedSession, QuarantinedThread,
-    Released, Reuse, RunId, RunStart, Runs, SessionId, SessionKey, SessionRecord, SessionStore,
-    SessionSummary, Sessions, SessionsPage, Settlement, StoreFuture, ThreadId, ThreadPlace,
-    ThreadsPage,
+    Adopted, Adoption, Allowances, AttachmentOwners, BeginRun, Blocked, BlockedUser, BlockedUsers,
+    BlocksVersion, Bound, ClientSession, ClientSessionCreated, ClientSessions, Created, Deletion,
+    Directory, Found, MemoryStore, MessageCount, NewSession, OnThread, Owned, Ownership,
+    PlacedSession, QuarantinedThread, Released, Reuse, RunId, RunStart, Runs, SessionId,
+    SessionKey, SessionRecord, SessionStore, SessionSummary, Sessions, SessionsPage, Settlement,
+    StoreFuture, ThreadId, ThreadPlace, ThreadsPage,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -167,6 +169,10 @@ counted! { Directory:
     quarantined(after: Option<ThreadId>, limit: usize) -> Vec<QuarantinedThread>;
     release(thread_id: &'a str) -> Released;
     delete_quarantined(thread_id: &'a str, now: Timestamp) -> bool;
+    block(block: BlockedUser) -> Blocked;
+    unblock(user_id: &'a UserId) -> bool;
+    blocks(after: Option<UserId>, limit: usize) -> Vec<BlockedUser>;
+    blocked_users(known: Option<BlocksVersion>) -> Option<BlockedUsers>;
 }
 
 counted! { Allowances:

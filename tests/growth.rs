@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is all there ever is of it.
-const CLOSED: [(&str, &str); 22] = [
+const CLOSED: [(&str, &str); 23] = [
     ("Json", "JSON has no other values"),
     ("Miss", "a path is not there, or hasn't the method"),
     // What a store is told: one that left some of it out would do the wrong thing.
@@ -25,6 +25,7 @@ const CLOSED: [(&str, &str); 22] = [
     // What a store says, and whoever asked must not misread.
     ("Adopted", SAID),
     ("AdoptionConflict", SAID),
+    ("Blocked", SAID),
     ("ConversationId", SAID),
     ("Found", SAID),
     ("MessageCount", SAID),
@@ -36,7 +37,7 @@ const CLOSED: [(&str, &str); 22] = [
 ];
 
 /// What may grow, and is made here alone. So is all of `config`, out of its sources.
-const MADE_HERE: [(&str, &str); 8] = [
+const MADE_HERE: [(&str, &str); 9] = [
     ("CopiedTable", "of a copy of a store"),
     ("CopyProgress", "of a copy of a store"),
     ("Difference", "of a contract's report"),
@@ -44,6 +45,7 @@ const MADE_HERE: [(&str, &str); 8] = [
     ("Migrated", "of a database, by its store"),
     ("Outcome", "of a contract's report"),
     ("Promise", "of a store's contract"),
+    ("UnusedKey", "of a key set, by its reader"),
     ("UserMessage", "deserialized"),
 ];
 

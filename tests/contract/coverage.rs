@@ -13,8 +13,10 @@ use chatkit_rest::validate::SOURCES;
 use crate::fixtures;
 
 /// What no fixture can bring about.
-const UNREACHABLE: [(Code, &str); 1] =
-    [(Code::Internal, "a defect of the gateway: an input that brings it about is a bug to fix")];
+const UNREACHABLE: [(Code, &str); 2] = [
+    (Code::Internal, "a defect of the gateway: an input that brings it about is a bug to fix"),
+    (Code::UserBlocked, "an operator's command brings it about, and no request: tests/journey"),
+];
 
 fn load() -> Vec<Fixture> {
     contract::load(fixtures()).unwrap()

@@ -31,6 +31,7 @@ pub type FetchFuture = Pin<Box<dyn Future<Output = Result<FetchedKeys, FetchErro
 
 /// A key set as its issuer gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FetchedKeys {
     /// The document, of at most [`MAX_KEY_SET_BYTES`](super::MAX_KEY_SET_BYTES).
     pub json: Bytes,
@@ -52,6 +53,19 @@ pub async fn fetch_key_set(
         timeout(FETCH_TIMEOUT, fetch.fetch()).await.map_err(|_| FetchError::TimedOut)??;
     let set = JwkSet::parse(&fetched.json, algorithms).map_err(FetchError::Invalid)?;
     Ok((set, fetched.max_age))
+}
+
+impl FetchedKeys {
+    /// Makes one of a document of which nothing says how long it may be used.
+    pub fn new(json: impl Into<Bytes>) -> Self {
+        Self { json: json.into(), max_age: None }
+    }
+
+    /// Has it be used for as long as its answer said.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Option<Duration>) -> Self {
+        Self { max_age, ..self }
+    }
 }
 
 /// Why there is no key set.

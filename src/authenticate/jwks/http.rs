@@ -181,7 +181,7 @@ async fn get(way: &HttpUpstream) -> Result<FetchedKeys, FetchError> {
     let response = way.clone().call(request).await.map_err(|error| unanswered(&error))?;
     check_status(&response)?;
     let max_age = max_age(response.headers());
-    Ok(FetchedKeys { json: whole(response.into_body()).await?, max_age })
+    Ok(FetchedKeys::new(whole(response.into_body()).await?).with_max_age(max_age))
 }
 
 fn check_status(response: &Response<UpstreamBody>) -> Result<(), FetchError> {

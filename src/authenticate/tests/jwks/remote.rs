@@ -66,7 +66,7 @@ impl FetchKeys for Asking {
             let before = issuer.before.lock().unwrap().pop_front();
             let set = before.or_else(|| issuer.set.lock().unwrap().clone());
             let json = set.ok_or_else(|| FetchError::failed("it is away"))?;
-            Ok(FetchedKeys { json: json.into(), max_age: None })
+            Ok(FetchedKeys::new(json))
         })
     }
 
