@@ -40,32 +40,33 @@ impl Check {
         let loaded = self.settings.load()?;
         Server::check(&loaded.config)?;
         let mut text = report(&loaded);
+        let mut faults = Vec::new();
         if self.fetch_keys {
-            let found = key_sets(&loaded.config)?;
-            text.push_str(&found);
+            text.push_str(&key_sets(&loaded.config, &mut faults)?);
         }
-        Ok(output::print(&text)?)
+        output::print(&text)?;
+        if faults.is_empty() { Ok(()) } else { Err(CommandFailure::KeySet(faults.join("\n"))) }
     }
 }
 
-/// Gives what is found of the keys that callers are known by.
-fn key_sets(config: &Config) -> Result<String, CommandFailure> {
+/// Gives what is found of the keys that callers are known by, and adds to `faults` what is wrong.
+fn key_sets(config: &Config, faults: &mut Vec<String>) -> Result<String, CommandFailure> {
     if let AuthConfig::Anonymous(_) = &config.auth {
         return Ok("There is no key set to fetch: auth.mode is none.\n".into());
     }
     let mut found = String::new();
-    let mut faults = Vec::new();
-    for jwt in config.auth.issuers() {
+    let issuers = config.auth.issuers();
+    let before = faults.len();
+    for jwt in issuers {
         let Some(fetch) = jwt.fetch_keys()? else { continue };
-        match key_set(&*fetch, &jwt.algorithms)? {
+        let of = jwt.issuer.as_deref().filter(|_| issuers.len() > 1);
+        let source = fetch.source() + &of.map_or_else(String::new, |of| format!(", of {of}"));
+        match key_set(&*fetch, &source, &jwt.algorithms)? {
             Ok(lines) => found.push_str(&lines),
             Err(fault) => faults.push(fault),
         }
     }
-    if !faults.is_empty() {
-        return Err(CommandFailure::KeySet(faults.join("\n")));
-    }
-    if found.is_empty() {
+    if found.is_empty() && faults.len() == before {
         found.push_str(
             "There is no key set to fetch: neither auth.jwks_url nor auth.discovery is set.\n",
         );
@@ -76,9 +77,9 @@ fn key_sets(config: &Config) -> Result<String, CommandFailure> {
 /// Gives what is found of one issuer's; in place of it what is wrong with them.
 fn key_set(
     fetch: &dyn FetchKeys,
+    source: &str,
     algorithms: &[Algorithm],
 ) -> Result<Result<String, String>, CommandFailure> {
-    let source = fetch.source();
     let (set, max_age) = match super::wait(fetch_key_set(fetch, algorithms))? {
         Ok(fetched) => fetched,
         Err(error) => {

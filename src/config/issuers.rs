@@ -69,8 +69,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<Vec<JwtConfig>> {
         let auth = auth::read(&mut own);
         for Fault { key, problem, hint, .. } in own.faults {
             let setting = key.unwrap_or_default().replace("auth.", "");
-            // Here, its settings have no section.
-            let problem = format!("entry {entry}, {setting}: {}", problem.replace("auth.", ""));
+            let problem = format!("entry {entry}, {setting}: {}", without_section(&problem));
             let (key, origin) = (Some(LIST.to_owned()), origin.clone());
             read.faults.push(Fault { key, origin, problem, hint });
         }
@@ -94,6 +93,22 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<Vec<JwtConfig>> {
         issuers.push(jwt);
     }
     (read.faults.len() == faults_before).then_some(issuers)
+}
+
+/// Takes the section off the names of an issuer's settings, which have none in its table.
+fn without_section(text: &str) -> String {
+    let mut told = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("auth.") {
+        told.push_str(before);
+        let name = after.split(|c: char| !c.is_ascii_lowercase() && c != '_').next();
+        let is_word = before.chars().next_back().is_none_or(|c| matches!(c, ' ' | '(' | '`'));
+        if !(is_word && name.is_some_and(|name| OF_ISSUER.contains(&name))) {
+            told.push_str("auth.");
+        }
+        rest = after;
+    }
+    told + rest
 }
 
 /// Refuses what only one issuer could have, and issuers of whom one could vouch for another's users.

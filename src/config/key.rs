@@ -337,7 +337,7 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.cookie", "", ValueShape::Text("a cookie's name such as \"session\""),
         "cookie that may carry the token; empty = none"),
     key("auth.issuers", "", ValueShape::Issuers,
-        "several issuers in place of one, as `[[auth.issuers]]`: a token's `iss` picks the one by whose key and rules alone it is checked. Each is as `[auth]` is for one (`issuer`, `audience`, `algorithms`, `secret_file`, `public_key_file`, `user`, `require`, …), and its users' ids must differ from the others'"),
+        "several issuers in place of one, as `[[auth.issuers]]`: a token's `iss` picks the one by whose key and rules alone it is checked. Each is as `[auth]` is for one (`issuer`, `audience`, `discovery`, `jwks_url`, `public_key_file`, `secret_file`, `user`, `require`, …), and its users' ids must differ from the others'"),
     key("auth.danger_shared_users", "false", ValueShape::Boolean,
         "whether issuers may name the same user: who has an id with one is then the user of that id with each"),
 

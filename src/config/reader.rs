@@ -305,6 +305,13 @@ impl SettingsReader<'_> {
                 Value::Word(word) if !word.trim().is_empty() => layers::inline(word),
                 _ => None,
             };
+            if let (None, Value::Word(word)) = (&inline, value)
+                && word.trim_start().starts_with('[')
+            {
+                let problem =
+                    "is no line of TOML: as in [{ name = \"value\" }], with = between them";
+                return Err(Refusal::from(problem.to_owned()));
+            }
             let list = inline.as_ref().unwrap_or(value).list().ok_or(Refusal::TYPE)?;
             let tables = (1..).zip(list.iter()).map(|(entry, value)| match value {
                 Value::Table(fields) => Ok(fields.clone()),

@@ -12,7 +12,8 @@ use crate::bounds::MAX_EXTRA_BYTES;
 use crate::validate::Report;
 
 /// The members of a part of a request that are known, and so are bounded by its schema, by the
-/// limits of messages, or by being passed on without a look.
+/// limits of messages, or by being passed on without a look, as what is told to the server's own code is:
+/// `metadata`, `payload`, `result`, and a part's `data`.
 pub(crate) enum Known {
     /// All there is.
     All,
@@ -40,9 +41,8 @@ impl Known {
     }
 }
 
-/// A message that a user sends.
+/// A message that a user sends. ChatKit's has no `role`: the one of a REST message is little.
 pub(crate) const MESSAGE: Known = Known::Members(&[
-    ("role", Known::All),
     ("content", Known::Parts),
     ("attachments", Known::All),
     ("quoted_text", Known::All),

@@ -87,6 +87,7 @@ async fn provoke(code: Code) -> Option<(u16, Reply)> {
         Code::Forbidden => {
             (403, alone(&[], TestRequest::new("POST", "//api/eve/chat").user("ada")).await)
         }
+        Code::InsufficientScope => (403, alone(&[("auth.require", "scope:chat")], ask(HI)).await),
         Code::UserBlocked => (403, blocked().await),
         Code::SessionNotFound => (404, alone(&[], ask(unknown)).await),
         Code::ThreadNotFound => (404, thread_lost().await),

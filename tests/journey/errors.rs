@@ -68,6 +68,7 @@ rows! {
     message_too_long: MessageTooLong => run(&format!("{{\"message\":\"{}\"}}", "x".repeat(10_001)));
     unauthorized: Unauthorized => super::unauthorized();
     forbidden: Forbidden => super::forbidden();
+    insufficient_scope: InsufficientScope => super::insufficient_scope();
     user_blocked: UserBlocked => super::user_blocked();
     session_not_found: SessionNotFound => post("/sessions/7f1dd8a5-4a51-4c3b-9b0d-2a0c6b0e3c11/threads", "{}");
     thread_id_reused: ThreadIdReused => super::thread_id_reused();
@@ -141,6 +142,14 @@ async fn forbidden() -> Reply {
     let gateway = Gateway::start(&upstream).await;
     let session = gateway.session("ada").await;
     gateway.get("eve", &format!("/sessions/{session}")).await
+}
+
+async fn insufficient_scope() -> Reply {
+    let upstream = Upstream::bind().await;
+    let gateway = Gateway::with(&upstream, &[("auth.require", "scope:chat")]).await;
+    let reply = gateway.send(TestRequest::new("POST", "/sessions").user("ada").json("{}")).await;
+    upstream.expect_no_connection();
+    reply
 }
 
 async fn user_blocked() -> Reply {

@@ -77,6 +77,10 @@ fn what_is_wrong_with_an_issuer_is_said_with_its_place() {
             format!("auth.issuer = \"x\"\n{good}"),
             "auth.issuer (file x.toml, line 1): set beside auth.issuers",
         ),
+        (
+            of("https://a", "").replace("secret =", "jwks_file = \"/nowhere/auth.d/x\"\n#"),
+            "entry 1, jwks_file: the file \"/nowhere/auth.d/x\"",
+        ),
         ("[auth]\nissuers = [7]".into(), "has entry 1, which is no table"),
         ("[auth]\nissuers = \"x\"".into(), "expected a list of tables"),
         (
@@ -88,6 +92,16 @@ fn what_is_wrong_with_an_issuer_is_said_with_its_place() {
         let faults = load(&toml).unwrap_err().to_string();
         assert!(faults.contains(said), "{said}\n{faults}");
         assert!(!faults.contains(SECRET), "{faults}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_line_of_toml_is_told_so() {
+    for word in [r#"[{"issuer":"https://a"}]"#, "[{ issuer = \"https://a\" }"] {
+        let variable = [("CHATKIT_REST__AUTH__ISSUERS", word)];
+        let faults = Sources::new().environment(variable).load().unwrap_err().to_string();
+        assert!(faults.contains("is no line of TOML"), "{faults}");
+        assert!(!faults.contains("https://a"), "{faults}");
     }
 }
 

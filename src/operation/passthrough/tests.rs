@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bounds::MAX_EXTRA_BYTES;
 use crate::operation::Name;
+use crate::operation::extra::Known;
 use crate::route::Router;
 use crate::surface::Surfaces;
 use crate::validate::{BodyLimits, Reader, Schemas};
@@ -180,6 +181,43 @@ fn an_id_that_the_type_does_not_have_is_one_that_is_checked() {
             let refusal = pointer(place, "thr_bob").unwrap_or_default();
             assert!(refusal.contains(wanted), "{kind:?} {place}: {refusal}");
             assert_eq!(pointer(place, "thr_ada"), None, "{kind:?} {place}");
+        }
+    }
+}
+
+/// Lists the pointers to all members that are known, but for those in lists.
+fn known_places(known: &'static Known, pointer: &str, places: &mut Vec<String>) {
+    for (name, known) in known.members() {
+        let pointer = format!("{pointer}/{name}");
+        if known.members().is_empty() {
+            places.push(pointer);
+        } else {
+            known_places(known, &pointer, places);
+        }
+    }
+}
+
+#[test]
+fn a_known_member_has_no_room_for_the_id_of_a_thread() {
+    let parse = parser(UnknownRequests::Refuse);
+    for kind in RequestType::ALL {
+        let mut places = vec!["/params/input/role".to_owned()];
+        known_places(known::of(kind), "", &mut places);
+        for place in places {
+            let of_the_servers_code = ["/metadata", "/result", "/payload"];
+            if of_the_servers_code.iter().any(|end| place.ends_with(end)) {
+                continue;
+            }
+            let mut request = json!({"type": kind.as_str(), "params": params(kind)});
+            let mut at = &mut request;
+            for name in place.split('/').skip(1) {
+                if !at[name].is_object() {
+                    at[name] = json!({});
+                }
+                at = &mut at[name];
+            }
+            at["thread_id"] = json!("thr_bob");
+            assert!(parse(&request.to_string()).is_err(), "{kind} {place}");
         }
     }
 }
