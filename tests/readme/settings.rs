@@ -7,10 +7,7 @@ use chatkit_rest::config::{Sources, schema};
 
 use crate::book::{PAGES, blocks};
 
-/// The key of an issuer that the pages have in a folder of the system's.
-const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/rsa.public.pem");
-
-/// That of the gateway's own.
+/// A key of the gateway's own, in place of one in a folder of the system's.
 const PROOF_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/ed25519.private.pem");
 /// A certificate and its key, in place of those of the system's.
 const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/forward/tls/");
@@ -21,8 +18,7 @@ fn every_file_of_settings_is_taken_without_a_note() {
     let mut seen = 0;
     for page in PAGES {
         for block in blocks(page.text).into_iter().filter(|block| block.language == "toml") {
-            let text = block.code.replace("/etc/chatkit-rest/issuer.pem", KEY);
-            let text = text.replace("/etc/chatkit-rest/proof.pem", PROOF_KEY);
+            let text = block.code.replace("/etc/chatkit-rest/proof.pem", PROOF_KEY);
             let text = text.replace("/etc/chatkit-rest/tls/", CERTIFICATES);
             let mut sources = Sources::new().toml(page.path, &text);
             let has_key = ["public_key_file", "jwks_", "discovery"];

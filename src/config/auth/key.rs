@@ -47,10 +47,16 @@ pub(super) fn key(
         (None, None) if may_have_said_a_key(read) => None,
         (None, None) if symmetric => {
             let (setting, is) = unset(read, &["auth.secret", "auth.secret_file"]);
+            let of_issuer = match read.set_by("auth.issuer") {
+                Some(_) => {
+                    "for an identity provider's tokens auth.discovery = true or auth.jwks_url; "
+                }
+                None => "",
+            };
             read.refuse(
                 setting,
                 format!(
-                    "{is}, so no token could be made or verified; {names} expects auth.secret or \
+                    "{is}, so no token could be made or verified; {of_issuer}{names} expects auth.secret or \
                      auth.secret_file (make a secret with `openssl rand -hex 32`), or other \
                      auth.algorithms with auth.public_key_file. To try the gateway out without \
                      any of them: `chatkit-rest demo`"

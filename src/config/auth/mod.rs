@@ -260,8 +260,13 @@ fn requirements(texts: &[&str]) -> Result<Vec<Requirement>, String> {
     if texts.len() > MAX_REQUIREMENTS {
         return Err(format!("has more than {MAX_REQUIREMENTS} entries"));
     }
-    let parsed = texts.iter().map(|text| text.parse::<Requirement>());
-    parsed.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    let parse = |text: &&str| {
+        text.parse::<Requirement>().map_err(|error| match text.chars().count() {
+            0..=64 => format!("{error}: {text:?}"),
+            _ => error.to_string(),
+        })
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// Parses a token's type; `any` is no type that is registered or could be, as it has no `+jwt`.

@@ -139,7 +139,7 @@ fn a_users_id_is_a_claim_or_a_template() {
     for (toml, said) in [
         ("user = \"{iss}{sub}\"", "has two claims without a mark, such as |"),
         ("user = \"{iss}\"", "has no claim that differs from user to user"),
-        ("require = [\"chat\"]", "neither scope:NAME nor CLAIM=VALUE; expected a list of scopes"),
+        ("require = [\"chat\"]", "neither scope:NAME nor CLAIM=VALUE: \"chat\"; expected a list"),
         ("require = [\"scope:a b\"]", "names no scope after scope:"),
     ] {
         let faults = load(toml).unwrap_err().to_string();

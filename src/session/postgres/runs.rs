@@ -47,7 +47,7 @@ impl Runs for PostgresStore {
                 ended(before, shared.patience).await?;
                 begin_run(&shared, name, wanted, user, begin, of_call).await
             };
-            let start = self.write_here(Some(user_id), call).await?;
+            let start = self.write(Some(user_id), call).await?;
             if has_begun(&start).is_some() {
                 holder.told();
             }

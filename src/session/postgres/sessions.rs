@@ -48,7 +48,7 @@ impl Sessions for PostgresStore {
                 ended(before, shared.patience).await?;
                 create(&shared, session, max_sessions, of_call).await
             };
-            let created = self.write_here(Some(&user_id), call).await?;
+            let created = self.write(Some(&user_id), call).await?;
             if let (Created::Session(_), Some(holder)) = (&created, holder) {
                 holder.told();
             }

@@ -115,23 +115,9 @@ impl PostgresStore {
         &self.shared
     }
 
-    /// Makes a call that writes, a user's if it is known whose, of whoever goes on to wait for it: it is done
-    /// where it is waited for, and by itself when the future is dropped that was polled.
-    pub(super) fn write_here<'a, T, F>(
-        &'a self,
-        user_id: Option<&'a UserId>,
-        call: impl FnOnce(Arc<Shared>) -> F + Send + 'a,
-    ) -> impl Future<Output = Result<T, Error>> + Send + 'a
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        Task::new(&self.shared, user_id, call(Arc::clone(&self.shared)))
-    }
-
     /// Makes a call that writes, a user's if it is known whose. It is begun when the future is polled, and
-    /// goes on then, by itself: an answer's body, in which a thread is bound, is polled when its client
-    /// wants more, and must not keep a connection until then.
+    /// goes on then, by itself: whoever waits may be polled no more for a while, as an answer's body is until
+    /// its client wants more, and must not keep a connection, or a run's turn, until then.
     pub(super) fn write<'a, T, F>(
         &'a self,
         user_id: Option<&'a UserId>,

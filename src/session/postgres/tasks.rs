@@ -16,38 +16,16 @@ use crate::principal::UserId;
 
 /// A call under way. Dropped, it goes on.
 pub(super) struct Task<'a, T: Send + 'static> {
-    call: Call<T>,
+    /// None when it is over.
+    call: Option<JoinHandle<Result<T, Error>>>,
     user_id: Option<&'a UserId>,
     shared: &'a Shared,
+    /// Gone with whoever waits.
+    _wanted: Arc<()>,
 }
-
-enum Call<T: Send + 'static> {
-    Over,
-    /// It has not begun, and doesn't if whoever makes it goes.
-    New(Making<T>),
-    /// It is done where it is waited for.
-    Begun(Making<T>),
-    /// It is done by itself, until it is over or it was not begun and nobody waits.
-    Spawned {
-        call: JoinHandle<Result<T, Error>>,
-        _wanted: Arc<()>,
-    },
-}
-
-type Making<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 impl<'a, T: Send + 'static> Task<'a, T> {
-    /// Makes a call of a user's, if it is one's, of whoever goes on to wait for it or goes: in between it has
-    /// a connection.
-    pub(super) fn new(
-        shared: &'a Shared,
-        user_id: Option<&'a UserId>,
-        call: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Self {
-        Self { call: Call::New(Box::pin(call)), user_id, shared }
-    }
-
-    /// Begins one of whoever may wait for something else meanwhile.
+    /// Begins a call of a user's, if it is one's. It isn't begun if whoever makes it goes before.
     pub(super) fn spawn(
         shared: &'a Shared,
         user_id: Option<&'a UserId>,
@@ -63,7 +41,7 @@ impl<'a, T: Send + 'static> Task<'a, T> {
             }
             call.await
         });
-        Self { call: Call::Spawned { call, _wanted: wanted }, user_id, shared }
+        Self { call: Some(call), user_id, shared, _wanted: wanted }
     }
 }
 
@@ -71,42 +49,24 @@ impl<T: Send + 'static> Future for Task<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Call::New(_) = self.call
-            && let Call::New(call) = std::mem::replace(&mut self.call, Call::Over)
-        {
-            self.call = Call::Begun(call);
-        }
-        let answer = match &mut self.call {
-            Call::Over | Call::New(_) => return Poll::Pending,
-            Call::Begun(call) => match call.as_mut().poll(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(answer) => answer,
-            },
-            Call::Spawned { call, .. } => match Pin::new(call).poll(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(answer) => {
-                    let ended = |_| Error::store(UNFINISHED, "the runtime that did it has ended");
-                    answer.map_err(ended).flatten()
-                }
-            },
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let answer = match Pin::new(call).poll(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(answer) => answer,
         };
-        self.call = Call::Over;
-        Poll::Ready(answer)
+        self.call = None;
+        let ended = |_| Error::store(UNFINISHED, "the runtime that did it has ended");
+        Poll::Ready(answer.map_err(ended).flatten())
     }
 }
 
 impl<T: Send + 'static> Drop for Task<'_, T> {
     fn drop(&mut self) {
-        let call: Pin<Box<dyn Future<Output = ()> + Send>> =
-            match std::mem::replace(&mut self.call, Call::Over) {
-                Call::Over | Call::New(_) => return,
-                Call::Begun(call) => Box::pin(async move { drop(call.await) }),
-                Call::Spawned { call, .. } => Box::pin(async move { drop(call.await) }),
-            };
+        let Some(call) = self.call.take() else { return };
         let (under_way, ended) = watch::channel(());
         self.shared.ledger.abandon(self.user_id.cloned(), ended);
         self.shared.runtime.spawn(async move {
-            call.await;
+            let _ = call.await;
             drop(under_way);
         });
     }
