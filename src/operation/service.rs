@@ -24,7 +24,7 @@ use crate::operation::{ReplyBody, SessionObserver};
 use crate::principal::{Identified, Principal};
 use crate::rejection::{Code, RefusalStyle, Rejection, made_of};
 use crate::route::{Routed, Target};
-use crate::session::Granted;
+use crate::session::{Granted, Order};
 use crate::surface::Surface;
 use crate::telemetry::Record;
 
@@ -125,7 +125,9 @@ impl RoutedRequest {
         self.check_credentials()?;
         let desk = &self.rooms.desk;
         let admitted = O::admit(desk, &self.principal, &call);
-        let grant = desk.unless_blocked(&self.principal, admitted).await?;
+        // By its method, so that none can be forgotten: what is safe leaves nothing in the store.
+        let order = if O::ROW.method.is_safe() { Order::Beside } else { Order::After };
+        let grant = desk.unless_blocked(&self.principal, order, admitted).await?;
         self.tell(&grant);
         O::answer(self.exchange(inner, known), grant, call).await
     }

@@ -80,7 +80,7 @@ pub use client_session::{
 #[cfg(feature = "operation")]
 pub use desk::{ChatSettings, Desk, SessionLimits, UnknownAttachments};
 #[cfg(feature = "operation")]
-pub(crate) use desk::{ConversationName, ThreadPath};
+pub(crate) use desk::{ConversationName, Order, ThreadPath};
 #[cfg(feature = "operation")]
 pub(crate) use grant::Granted;
 #[cfg(feature = "operation")]

@@ -167,6 +167,36 @@ async fn who_is_blocked_is_refused_everywhere_until_unblocked() {
     }
 }
 
+// A gateway that was asked nothing yet has to ask the store who is blocked: before it writes anything.
+#[tokio::test]
+async fn who_is_blocked_leaves_nothing_where_the_gateway_has_to_ask() {
+    let (folder, upstream) = (Folder::new(), Upstream::bind().await);
+    block(&folder, "ada").await;
+    let store = folder.store();
+    let hi = r#"{"message":"hi"}"#;
+    let for_ada = json!({"user": "ada", "workflow": {"id": "w"}}).to_string();
+    let input = json!({"content": [{"type": "input_text", "text": "hi"}], "attachments": [],
+        "inference_options": {}});
+    let create = json!({"type": "threads.create", "params": {"input": input}}).to_string();
+    for request in [
+        TestRequest::new("POST", "/sessions").json("{}").user("ada"),
+        TestRequest::new("POST", "//api/chat").json(hi).user("ada"),
+        TestRequest::new("POST", "").json(&create).user("ada"),
+        service("POST", "/sessions").json(&for_ada),
+    ] {
+        let reply = gateway(&store, &upstream).await.send(request).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+    }
+    upstream.expect_no_connection();
+    let path = store.strip_prefix("sqlite:").unwrap();
+    let file = rusqlite::Connection::open(path).unwrap();
+    for table in ["session", "client_session"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let left: i64 = file.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+}
+
 #[tokio::test]
 async fn who_acts_for_the_blocked_is_refused_too() {
     let (folder, upstream) = (Folder::new(), Upstream::bind().await);

@@ -2,8 +2,9 @@
 //!
 //! The set of them is in memory, so that who is let in costs nothing more, and follows the store's: by
 //! requests alone, or a database that sleeps when nobody asks could not. A request that finds the set
-//! too old asks for a newer one while it finds out whatever else it has to, so no round trip comes
-//! before another; what it was about is not carried out before both are known.
+//! too old asks for a newer one: before anything else if it may leave something in the store, for who
+//! is shut out leaves nothing, and otherwise while it finds out whatever else it has to. What it was
+//! about is not carried out before all is known.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -51,6 +52,15 @@ impl Known {
     }
 }
 
+/// When it is found out whether a user may, if the store has to be asked whether they are shut out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Meanwhile, so that no round trip comes before another: that writes nothing.
+    Beside,
+    /// After it has told: that may write, and nothing is to stay of one who is shut out.
+    After,
+}
+
 /// What a user meets at the gate.
 enum Answer {
     Closed,
@@ -68,6 +78,7 @@ impl<S: Directory + Send + Sync + ?Sized + 'static> Gate<S> {
     pub(super) fn unless_blocked<F, T>(
         self: &Arc<Self>,
         user_id: &UserId,
+        order: Order,
         admitted: F,
     ) -> UnlessBlocked<F, T>
     where
@@ -79,7 +90,7 @@ impl<S: Directory + Send + Sync + ?Sized + 'static> Gate<S> {
             Some(false) => Answer::Open,
             None => Answer::Asked(Box::pin(Arc::clone(self).ask(user_id.clone(), now))),
         };
-        UnlessBlocked { answer, admitted, held: None }
+        UnlessBlocked { answer, order, admitted, held: None }
     }
 
     /// No code panics while it holds the lock, so a poisoned one is still consistent.
@@ -138,6 +149,7 @@ pin_project! {
     /// The future of what may be done, and of whether the user is shut out.
     pub(crate) struct UnlessBlocked<F, T> {
         answer: Answer,
+        order: Order,
         #[pin]
         admitted: F,
         // What came before it was known. Boxed: it is rare, and each request would have room for it.
@@ -148,7 +160,7 @@ pin_project! {
 impl<F, T> UnlessBlocked<F, T> {
     /// Makes that of a caller whom nobody shuts out.
     pub(super) fn open(admitted: F) -> Self {
-        Self { answer: Answer::Open, admitted, held: None }
+        Self { answer: Answer::Open, order: Order::Beside, admitted, held: None }
     }
 }
 
@@ -166,7 +178,12 @@ impl<F: Future<Output = Result<T, Rejection>>, T> Future for UnlessBlocked<F, T>
                 Err(rejection) => return Poll::Ready(Err(rejection)),
             }
         }
-        if this.held.is_none() && !matches!(this.answer, Answer::Closed) {
+        let may_begin = match this.answer {
+            Answer::Closed => false,
+            Answer::Open => true,
+            Answer::Asked(_) => *this.order == Order::Beside,
+        };
+        if may_begin && this.held.is_none() {
             match this.admitted.poll(context) {
                 Poll::Ready(found) if matches!(this.answer, Answer::Open) => {
                     return Poll::Ready(found);
@@ -256,7 +273,9 @@ mod tests {
     }
 
     async fn code(gate: &Arc<Gate<Slow>>, id: &str) -> Result<(), Code> {
-        gate.unless_blocked(&user(id), ready(Ok(()))).await.map_err(|refused| refused.code())
+        gate.unless_blocked(&user(id), Order::Beside, ready(Ok(())))
+            .await
+            .map_err(|refused| refused.code())
     }
 
     #[tokio::test(start_paused = true)]
@@ -315,7 +334,8 @@ mod tests {
                         asked.send(()).unwrap();
                         admitted.await.unwrap()
                     };
-                    let found: Result<u32, _> = gate.unless_blocked(&user("ada"), admitted).await;
+                    let found: Result<u32, _> =
+                        gate.unless_blocked(&user("ada"), Order::Beside, admitted).await;
                     found.map_err(|refused| refused.code())
                 }
             });
@@ -394,7 +414,48 @@ mod tests {
         store.tells(&["ada"]);
         assert_eq!(code(&gate, "ada").await, Err(Code::UserBlocked));
         // It would never end.
-        let found: Result<(), _> = gate.unless_blocked(&user("ada"), pending()).await;
+        let found: Result<(), _> =
+            gate.unless_blocked(&user("ada"), Order::Beside, pending()).await;
         assert_eq!(found.unwrap_err().code(), Code::UserBlocked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_write_begins_when_it_is_known_that_the_user_may() {
+        for is_blocked in [false, true] {
+            let (store, gate) = gate();
+            let (tell, begun) = (store.to_tell(), Arc::new(Mutex::new(0)));
+            let write = || {
+                let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+                tokio::spawn(async move {
+                    let admitted = async {
+                        *begun.lock().unwrap() += 1;
+                        Ok(())
+                    };
+                    let found = gate.unless_blocked(&user("ada"), Order::After, admitted).await;
+                    found.map_err(|refused| refused.code())
+                })
+            };
+            let first = write();
+            tokio::task::yield_now().await;
+            assert_eq!((store.asked(), *begun.lock().unwrap()), (vec![None], 0));
+            let users = if is_blocked { vec![user("ada")] } else { Vec::new() };
+            assert!(tell.send(Ok(Some(BlockedUsers::new(BlocksVersion::random(), users)))).is_ok());
+            let expected = if is_blocked { Err(Code::UserBlocked) } else { Ok(()) };
+            assert_eq!(first.await.unwrap(), expected);
+            // What is known is not asked for again.
+            assert_eq!(write().await.unwrap(), expected);
+            let writes = if is_blocked { 0 } else { 2 };
+            assert_eq!((store.asked(), *begun.lock().unwrap()), (vec![], writes));
+        }
+    }
+
+    // Nor of one of whom nobody can say.
+    #[tokio::test(start_paused = true)]
+    async fn what_may_write_does_not_begin_if_the_store_cannot_say() {
+        let (store, gate) = gate();
+        assert!(store.to_tell().send(Err(Error::store("it is down", "for a test"))).is_ok());
+        let admitted = async { panic!("it began") };
+        let found: Result<(), _> = gate.unless_blocked(&user("ada"), Order::After, admitted).await;
+        assert_eq!(found.unwrap_err().code(), Code::ServiceUnavailable);
     }
 }

@@ -32,6 +32,7 @@ use run::Asked;
 
 pub use chat::ChatSettings;
 pub(crate) use chat::ConversationName;
+pub(crate) use gate::Order;
 
 /// The limits of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +137,11 @@ impl Desk {
     /// Finds out whether a caller may do something, unless the caller is shut out. A service is no user,
     /// whatever its key is called.
     ///
-    /// Where both have to be asked, that is done at once: a run that has begun for one who is shut out
-    /// ends with its claim, and a session that was made for one stays, without a thread.
+    /// Where the store has to say whether the caller is, that is waited for as `order` says.
     pub(crate) fn unless_blocked<F, T>(
         &self,
         principal: &Principal,
+        order: Order,
         admitted: F,
     ) -> UnlessBlocked<F, T>
     where
@@ -149,7 +150,7 @@ impl Desk {
         if principal.is_service() {
             return UnlessBlocked::open(admitted);
         }
-        self.gate.unless_blocked(principal.user_id(), admitted)
+        self.gate.unless_blocked(principal.user_id(), order, admitted)
     }
 
     pub(crate) async fn create(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Desk;
+use super::{Desk, Order};
 use crate::principal::UserId;
 use crate::rejection::{Code, Rejection};
 use crate::session::admitted::{
@@ -65,7 +65,7 @@ impl Desk {
         let create = async {
             self.store.create_client_session(session, MAX_ACTIVE).await.map_err(store_down)
         };
-        match self.gate.unless_blocked(&wanted.user_id, create).await? {
+        match self.gate.unless_blocked(&wanted.user_id, Order::After, create).await? {
             ClientSessionCreated::Done => Ok(signed),
             ClientSessionCreated::LimitReached => Err(Rejection::new(Code::SessionLimit).message(
                 "The user has as many client sessions as they may have; cancel one first.",
