@@ -24,10 +24,12 @@ const PAGE: usize = 500;
 /// Whatever a blocked user asks for is refused with 403 `USER_BLOCKED`, on every surface and by every
 /// gateway on the store, whichever token or secret of a client session it comes with; nothing of it
 /// reaches the ChatKit server, and a service gets no client session for them. What is the user's stays
-/// as it is, and so does an answer that is streaming when the block comes: it goes on to its end.
+/// as it is, and what was let in before the block goes on to its end, such as an answer that is streaming.
 ///
 /// Gateways may run on the store meanwhile. `block` and `unblock` return when all of them go by it, after
-/// a second: from then on no run of a blocked user begins.
+/// a second: from then on nothing of a blocked user's is let in. What was let in before and still waits for
+/// a place at the ChatKit server may begin there for up to `upstream.queue_timeout` more, and what a
+/// connection takes.
 ///
 /// Exit code: 0 if it is done, or was before, 1 if the user to be unblocked is not blocked, or the store
 /// fails, 2 if there is no store.

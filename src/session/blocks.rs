@@ -20,8 +20,9 @@ pub const MAX_BLOCK_REASON_CHARS: usize = 200;
 /// How long it takes at most until every gateway on a store goes by a block, or by its end: none lets
 /// anybody do anything by what the list was before.
 ///
-/// Whoever waits for so long after [`block`](super::Directory::block) knows that nothing of the user's
-/// begins from then on.
+/// Whoever waits for so long after [`block`](super::Directory::block) knows that nothing of the user's is
+/// let in from then on. What was let in before goes on, and may have yet to reach the ChatKit server: it
+/// does so once it has a place and a connection there, if that doesn't take it too long.
 pub const BLOCK_SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// A user who is shut out.
