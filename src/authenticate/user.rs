@@ -107,14 +107,16 @@ impl UserTemplate {
         self.parts.iter().map(|part| &*part.claim)
     }
 
-    /// Gives what the ids of all tokens with this `iss` begin with.
+    /// Gives what the ids of all tokens with this `iss` begin with, or with any if it is not known.
     ///
     /// Two templates can't give the same id where neither of their beginnings begins with the other.
     #[cfg(feature = "config")]
-    pub(crate) fn beginning(&self, issuer: &str) -> String {
+    pub(crate) fn beginning(&self, issuer: Option<&str>) -> String {
         let mut beginning = self.before.clone();
         let mut parts = self.parts.iter();
-        while let Some(part) = parts.next().filter(|part| part.claim == "iss") {
+        while let Some(issuer) = issuer
+            && let Some(part) = parts.next().filter(|part| part.claim == "iss")
+        {
             push(&mut beginning, issuer, part, parts.len() == 0);
         }
         beginning
@@ -307,7 +309,7 @@ mod tests {
             subjects in [value(), value()],
         ) {
             let [a, b] = [left, right].map(|text| text.parse::<UserTemplate>().unwrap());
-            let (a, b) = (a.beginning(&issuers[0]), b.beginning(&issuers[1]));
+            let (a, b) = (a.beginning(Some(&issuers[0])), b.beginning(Some(&issuers[1])));
             let made = |template: &str, at: usize| {
                 id(template, &serde_json::json!({"iss": issuers[at], "sub": subjects[at]})).unwrap()
             };

@@ -26,6 +26,9 @@ const PAGE: usize = 500;
 /// reaches the ChatKit server, and a service gets no client session for them. What is the user's stays
 /// as it is, and what was let in before the block goes on to its end, such as an answer that is streaming.
 ///
+/// USER is the user's id, as the log's `user` has it: with `auth.user`, the whole of what that makes, such as
+/// `https://login.example.com/|ada`. `block` has a note on standard error if no issuer's users are called so.
+///
 /// Gateways may run on the store meanwhile. `block` and `unblock` return when all of them go by it, after
 /// a second: from then on nothing of a blocked user's is let in. What was let in before and still waits for
 /// a place at the ChatKit server may begin there for up to `upstream.queue_timeout` more, and what a
@@ -56,7 +59,7 @@ pub(super) struct User {
 enum UserStep {
     /// Shut a user out, who may be one that nobody has heard of yet
     Block {
-        /// The user's id, as the token's claim has it
+        /// The user's id, as the log's `user` has it: with `auth.user`, the whole of what that makes
         #[arg(value_name = "USER", value_parser = user_id)]
         user: UserId,
 
@@ -91,7 +94,12 @@ fn reason(text: &str) -> Result<String, String> {
 
 impl User {
     pub(super) fn run(self) -> Result<(), CommandFailure> {
-        let store = settings::store(self.config, self.store)?.config;
+        let settings = settings::store(self.config, self.store)?;
+        let note = match &self.step {
+            UserStep::Block { user, .. } => note(user, &settings.user_beginnings),
+            UserStep::Unblock { .. } | UserStep::List { .. } => None,
+        };
+        let store = settings.config;
         match &store.url {
             StoreUrl::Sqlite(path) => in_file(path, self.step),
             StoreUrl::Postgres(_) => in_database(&store, self.step),
@@ -100,8 +108,24 @@ impl User {
                  postgres://…"
                     .into(),
             )),
-        }
+        }?;
+        Ok(note.map_or(Ok(()), |note| output::explain(&note))?)
     }
+}
+
+/// Gives what is to be said of a user whom no token can name. There may be such a one: a service makes
+/// client sessions for whomever it likes.
+fn note(user: &UserId, beginnings: &[String]) -> Option<String> {
+    let user = user.as_str();
+    if beginnings.is_empty() || beginnings.iter().any(|beginning| user.starts_with(beginning)) {
+        return None;
+    }
+    let beginnings: Vec<_> = beginnings.iter().map(|beginning| format!("{beginning:?}")).collect();
+    Some(format!(
+        "note: no token's user is {user:?}: by auth.user, their ids begin with {}; block the whole id, \
+         as the log's user has it\n",
+        beginnings.join(" or ")
+    ))
 }
 
 fn in_file(path: &Path, step: UserStep) -> Result<(), CommandFailure> {

@@ -1,10 +1,11 @@
 //! `auth.issuers`: several issuers side by side, each read as `[auth]` is where there is one.
 
 use super::auth::{self, AuthConfig, JwtConfig};
-use super::error::Fault;
+use super::error::{Fault, Origin};
 use super::key;
 use super::layers::Layers;
 use super::reader::SettingsReader;
+use crate::authenticate::UserTemplate;
 
 /// The most issuers.
 pub(super) const MAX_ISSUERS: usize = 16;
@@ -111,6 +112,37 @@ fn without_section(text: &str) -> String {
     told + rest
 }
 
+/// Gives what the ids of each issuer's users begin with; nothing if any of them can't be told. Only what
+/// says it is read, and what is wrong with that is no fault.
+pub(super) fn beginnings(layers: &Layers) -> Vec<String> {
+    let mut read = SettingsReader { layers, faults: Vec::new() };
+    if read.text("auth.mode", |mode| Ok(mode == "jwt")) != Some(true) {
+        return Vec::new();
+    }
+    let tables = read.tables(LIST).unwrap_or_default();
+    if tables.is_empty() {
+        return beginning(layers).into_iter().collect();
+    }
+    let of_each = tables.into_iter().map(|fields| {
+        let mut layers = Layers::defaults();
+        for (name, value) in fields {
+            if let Some(key) = key::find(&format!("auth.{name}")) {
+                layers.push(key, Origin::Default, value);
+            }
+        }
+        beginning(&layers)
+    });
+    of_each.collect::<Option<_>>().unwrap_or_default()
+}
+
+fn beginning(layers: &Layers) -> Option<String> {
+    let mut read = SettingsReader { layers, faults: Vec::new() };
+    let issuer = read.optional("auth.issuer", |text| Ok(text.to_owned()))?;
+    let template = read.optional("auth.user", auth::template)?.into_iter().next();
+    let template = template.unwrap_or_else(|| UserTemplate::of_claim("sub"));
+    Some(template.beginning(issuer.first().map(String::as_str)))
+}
+
 /// Refuses what only one issuer could have, and issuers of whom one could vouch for another's users.
 pub(super) fn check(read: &mut SettingsReader<'_>, issuers: &[JwtConfig], may_share: bool) {
     for leaf in OF_ISSUER {
@@ -126,10 +158,8 @@ pub(super) fn check(read: &mut SettingsReader<'_>, issuers: &[JwtConfig], may_sh
     if may_share {
         return;
     }
-    let beginnings: Vec<_> = issuers
-        .iter()
-        .map(|it| it.user_template().beginning(it.issuer.as_deref().unwrap_or_default()))
-        .collect();
+    let beginnings: Vec<_> =
+        issuers.iter().map(|it| it.user_template().beginning(it.issuer.as_deref())).collect();
     for (at, one) in beginnings.iter().enumerate() {
         let others = beginnings.iter().enumerate().skip(at + 1);
         let same = others.filter(|(_, other)| one.starts_with(*other) || other.starts_with(one));

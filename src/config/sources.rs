@@ -12,6 +12,7 @@ use super::database::{self, DatabaseUrl};
 use super::embedded;
 use super::error::{Fault, Faults, Note, Origin};
 use super::file;
+use super::issuers;
 use super::key::{self, ValueShape};
 use super::layers::{self, Layers};
 use super::meaning;
@@ -128,7 +129,8 @@ impl Sources {
         match (config, utc_offset, id_format) {
             (Some(config), Some(utc_offset), Some(id_format)) if read.faults.is_empty() => {
                 let origin = layers.origin(store::setting_of_url(&read));
-                Ok(StoreSettings { config, origin, utc_offset, id_format })
+                let user_beginnings = issuers::beginnings(&layers);
+                Ok(StoreSettings { config, origin, utc_offset, id_format, user_beginnings })
             }
             _ => Err(Faults(read.faults)),
         }
@@ -193,6 +195,9 @@ pub struct StoreSettings {
     pub utc_offset: Offset,
     /// What the ids of one-shot chat's conversations look like.
     pub id_format: ConversationIds,
+    /// What the ids of each issuer's users begin with; empty if that can't be told. What is wrong with
+    /// the settings that say it is no fault here, so this is for notes alone.
+    pub user_beginnings: Vec<String>,
 }
 
 /// A setting that some layer set.

@@ -81,6 +81,50 @@ async fn users_are_blocked_listed_and_unblocked_beside_a_gateway() {
     assert!(ran.err.contains("the user \"ada\" is not blocked; see user list"), "{}", ran.err);
 }
 
+// It is blocked all the same: a service may have made a client session for such a one.
+#[tokio::test]
+async fn a_user_whom_no_token_names_is_noted() {
+    let db = Db::new();
+    let file = std::env::temp_dir().join(format!("chatkit-rest-{}.toml", uuid::Uuid::new_v4()));
+    // Whoever blocks need not be able to read the keys, and what else is wrong is not looked at.
+    let one =
+        "[auth]\nuser = '{iss}|{sub}'\nissuer = 'https://a.example'\nsecret_file = '/nowhere'";
+    let two = "[[auth.issuers]]\nissuer = 'https://a.example'\nuser = '{iss}|{sub}'\n\
+        [[auth.issuers]]\nissuer = 'https://b|'\nuser = 'b/{iss}|{tenant}|{sub}'";
+    let open = "[[auth.issuers]]\nissuer = 'https://a.example'\nuser = '{iss}|{sub}'\n\
+        [[auth.issuers]]\nissuer = 'https://b|'";
+    let wrong = "[auth]\nuser = '{iss}{sub}'\nissuer = 'https://a.example'";
+    let unnamed = "[auth]\nuser = '{iss}|{sub}'";
+    let a = "\"https://a.example|\"";
+    let both = "\"https://a.example|\" or \"b/https://b%7C|\"";
+    for (config, user, beginnings) in [
+        (one, "ada", Some(a)),
+        (one, "https://a.example", Some(a)),
+        (one, "https://a.example|ada", None),
+        (two, "b/https://b||t|ada", Some(both)),
+        (two, "b/https://b%7C|t|ada", None),
+        (open, "ada", None),
+        (wrong, "ada", None),
+        (unnamed, "ada", None),
+        ("[auth]\nmode = 'none'\nuser = 'a|{sub}'", "ada", None),
+        ("", "ada", None),
+    ] {
+        std::fs::write(&file, config).unwrap();
+        let ran = db.run(&["block", user, "--config", file.to_str().unwrap()]);
+        let note = beginnings.map_or(String::new(), |beginnings| {
+            format!(
+                "note: no token's user is {user:?}: by auth.user, their ids begin with {beginnings}; \
+                 block the whole id, as the log's user has it\n"
+            )
+        });
+        assert_eq!((ran.code, &*ran.err), (0, &*note), "{config}");
+        assert!(db.blocked().await.contains(&user.to_owned()));
+    }
+    let ran = db.run(&["unblock", "ada", "--config", file.to_str().unwrap()]);
+    assert_eq!((ran.code, &*ran.err), (0, ""));
+    std::fs::remove_file(&file).unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_refused_before_anything_is_written() {
     let db = Db::new();

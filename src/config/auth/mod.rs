@@ -251,7 +251,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<AuthConfig> {
 }
 
 /// Parses how a user's id is made.
-fn template(text: &str) -> Result<UserTemplate, String> {
+pub(super) fn template(text: &str) -> Result<UserTemplate, String> {
     text.parse::<UserTemplate>().map_err(|error| error.to_string())
 }
 
