@@ -38,7 +38,7 @@ pin_project! {
 pub(super) struct Pending<S, B> {
     pub(super) request: Request<B>,
     pub(super) inner: S,
-    pub(super) places: CallerPlaces,
+    pub(super) places: Option<CallerPlaces>,
     pub(super) resource: Option<ProtectedResource>,
 }
 

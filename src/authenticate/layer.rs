@@ -124,8 +124,9 @@ impl AuthenticateLayer {
         self
     }
 
-    /// Looks up at most `max` callers at once, over all services made by this layer; 512 if not
-    /// set. Who is over that is answered with 503 and `Retry-After`.
+    /// Looks up the secrets of at most `max` callers at once, over all services made by this layer;
+    /// 512 if not set. Who is over that is answered with 503 and `Retry-After`, and so is who is one of
+    /// more than 256 that wait for the keys of one issuer.
     #[must_use]
     pub fn max_unauthenticated(mut self, max: usize) -> Self {
         self.other.waiting = LookupPlaces::new(max);

@@ -52,7 +52,8 @@
 //! this costs a request with a JSON Web Token anything. Everybody else is known, or refused, at
 //! once, so these alone wait while nobody knows who they are: at most
 //! [so many](AuthenticateLayer::max_unauthenticated), and of one
-//! [connection](ConnectionCallers) at most 128. Who is over that is answered with 503.
+//! [connection](ConnectionCallers) at most 128. Those who wait for the keys of an issuer have places
+//! of that issuer's, 256. Who is over that is answered with 503.
 //!
 //! # Order
 //! Before everything that asks for a principal. The type sees to it: those rooms take

@@ -16,7 +16,7 @@ use super::secret::{CLIENT_SECRET_PREFIX, CallerFuture, SecretError};
 use super::slip;
 use super::token::{self, TokenSource};
 use super::verify::Unsettled;
-use super::waiting::ConnectionCallers;
+use super::waiting::{CallerPlaces, ConnectionCallers};
 use super::{ProtectedResource, ResponseFuture};
 use crate::principal::{Authenticated, Principal};
 use crate::rejection::{Code, RefusalStyle, RefusedOr, Rejection};
@@ -42,8 +42,13 @@ pub(super) enum Identity {
     OfCookie(Principal),
     /// It takes a look-up.
     Asked(CallerFuture),
-    /// It takes one, and is by the cookie.
-    AskedOfCookie(CallerFuture),
+    /// It takes keys that aren't there, for which the caller waits in a place of their issuer's, or
+    /// not at all.
+    OfKeys {
+        caller: CallerFuture,
+        place: Option<CallerPlaces>,
+        from_cookie: bool,
+    },
 }
 
 impl<S> Authenticate<S> {
@@ -85,20 +90,26 @@ impl<S> Authenticate<S> {
                 {
                     return Ok(asked);
                 }
-                let (known, asked): (fn(_) -> _, fn(_) -> _) = if found.from_cookie {
-                    (Identity::OfCookie, Identity::AskedOfCookie)
-                } else {
-                    (Identity::Known, Identity::Asked)
-                };
-                match trusted.look(found.token) {
-                    Ok(principal) => Ok(known(principal)),
-                    Err(Unsettled::Invalid(invalid)) => Err(Unauthenticated::InvalidToken(invalid)),
-                    Err(Unsettled::Wait(end)) => Ok(asked(wait_for_key(trusted, found.token, end))),
-                    Err(Unsettled::Unavailable(unavailable)) => {
-                        let error = SecretError::NoKeys(unavailable);
-                        Ok(asked(Box::pin(std::future::ready(Err(error)))))
+                let from_cookie = found.from_cookie;
+                let unavailable = match trusted.look(found.token) {
+                    Ok(principal) if from_cookie => return Ok(Identity::OfCookie(principal)),
+                    Ok(principal) => return Ok(Identity::Known(principal)),
+                    Err(Unsettled::Invalid(invalid)) => {
+                        return Err(Unauthenticated::InvalidToken(invalid));
                     }
-                }
+                    Err(Unsettled::Wait(end)) => match end.enter() {
+                        Ok(place) => {
+                            let caller = wait_for_key(trusted, found.token, end);
+                            let place = Some(place);
+                            return Ok(Identity::OfKeys { caller, place, from_cookie });
+                        }
+                        Err(unavailable) => unavailable,
+                    },
+                    Err(Unsettled::Unavailable(unavailable)) => unavailable,
+                };
+                let error = SecretError::NoKeys(unavailable);
+                let caller: CallerFuture = Box::pin(std::future::ready(Err(error)));
+                Ok(Identity::OfKeys { caller, place: None, from_cookie })
             }
         }
     }
@@ -120,9 +131,11 @@ impl<S> Authenticate<S> {
                 remove_foreign(&mut request);
                 ResponseFuture::inner(self.inner.call(vouched_for(principal, request)))
             }
-            Ok(Identity::AskedOfCookie(caller)) => {
-                remove_foreign(&mut request);
-                self.answer(Ok(Identity::Asked(caller)), request)
+            Ok(Identity::OfKeys { caller, place, from_cookie }) => {
+                if from_cookie {
+                    remove_foreign(&mut request);
+                }
+                self.wait_for(caller, place, request)
             }
             Ok(Identity::Asked(caller)) => {
                 let connection = request.extensions().get::<ConnectionCallers>();
@@ -131,11 +144,7 @@ impl<S> Authenticate<S> {
                         .because("as many callers are looked up as may be");
                     return ResponseFuture::refused(refusal, RefusalStyle::of(&request));
                 };
-                // The service that was found ready is the one that is called (tower#547).
-                let clone = self.inner.clone();
-                let inner = std::mem::replace(&mut self.inner, clone);
-                let resource = self.resource.clone();
-                ResponseFuture::asked(caller, Pending { request, inner, places, resource })
+                self.wait_for(caller, Some(places), request)
             }
             Err(fault) => {
                 let mut rejection = slip::explained(fault, &request).into();
@@ -145,6 +154,23 @@ impl<S> Authenticate<S> {
                 ResponseFuture::refused(rejection, RefusalStyle::of(&request))
             }
         }
+    }
+
+    /// Hands the request on, or answers it, when it is known whose it is.
+    fn wait_for<B, R>(
+        &mut self,
+        caller: CallerFuture,
+        places: Option<CallerPlaces>,
+        request: Request<B>,
+    ) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<Authenticated<B>>, Response = Response<R>> + Clone,
+    {
+        // The service that was found ready is the one that is called (tower#547).
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let resource = self.resource.clone();
+        ResponseFuture::asked(caller, Pending { request, inner, places, resource })
     }
 
     /// Asks who holds a secret, if it is one.

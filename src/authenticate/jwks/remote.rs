@@ -12,10 +12,15 @@ use super::fetch::{FetchError, FetchKeys, fetch_key_set};
 use super::schedule::{Schedule, Step, UnknownStep};
 use super::set::JwkSet;
 use crate::authenticate::Algorithm;
+use crate::authenticate::waiting::{CallerPlaces, LookupPlaces};
 use crate::error::chain;
 
 /// The most `kid`s that a line of the log names.
 const MAX_LOGGED_KIDS: usize = 8;
+
+/// How many callers wait at once for the keys of one issuer. After a start that may be all of a page's
+/// users together; no more are kept for one whose server hangs.
+const MAX_WAITING: usize = 256;
 
 /// The keys of one issuer, as they were fetched last.
 ///
@@ -29,6 +34,8 @@ struct Shared {
     known: RwLock<Known>,
     /// Counts the fetches that have ended.
     ended: watch::Sender<u64>,
+    /// For callers who wait, and of no other issuer: its outage is nobody else's.
+    waiting: LookupPlaces,
 }
 
 #[derive(Default)]
@@ -61,12 +68,22 @@ pub(in crate::authenticate) enum Unknown {
 }
 
 /// The end of a fetch, however it ends.
-pub(in crate::authenticate) struct FetchEnd(watch::Receiver<u64>);
+pub(in crate::authenticate) struct FetchEnd {
+    ended: watch::Receiver<u64>,
+    of: RemoteKeys,
+}
 
 impl FetchEnd {
+    /// Gives a place for a caller who waits for the keys, of those that their issuer has.
+    pub(in crate::authenticate) fn enter(&self) -> Result<CallerPlaces, KeysUnavailable> {
+        self.of.0.waiting.enter(None).ok_or_else(|| {
+            KeysUnavailable("it is being fetched, and as many callers wait for it as may".into())
+        })
+    }
+
     pub(in crate::authenticate) async fn wait(mut self) {
         // Its sender outlives the fetch, which tells it.
-        let _ = self.0.changed().await;
+        let _ = self.ended.changed().await;
     }
 }
 
@@ -88,7 +105,8 @@ impl RemoteKeys {
         algorithms: Vec<Algorithm>,
     ) -> Self {
         let (ended, _) = watch::channel(0);
-        Self(Arc::new(Shared { fetch, algorithms, known: RwLock::default(), ended }))
+        let waiting = LookupPlaces::new(MAX_WAITING);
+        Self(Arc::new(Shared { fetch, algorithms, known: RwLock::default(), ended, waiting }))
     }
 
     pub(in crate::authenticate) fn algorithms(&self) -> &[Algorithm] {
@@ -196,8 +214,8 @@ impl Shared {
     }
 
     /// To be made before the lock is let go under which a fetch is seen to be under way.
-    fn end(&self) -> FetchEnd {
-        FetchEnd(self.ended.subscribe())
+    fn end(self: &Arc<Self>) -> FetchEnd {
+        FetchEnd { ended: self.ended.subscribe(), of: RemoteKeys(Arc::clone(self)) }
     }
 
     /// Fetches, after the schedule was told that a fetch begins.

@@ -1,5 +1,7 @@
 //! On a paused clock: what is waited for is what time passes by.
 
+mod several;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;

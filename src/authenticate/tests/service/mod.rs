@@ -20,7 +20,7 @@ use crate::principal::{Authenticated, Principal, UserId};
 use crate::rejection::{RefusalStyle, Refused, RefusedOr};
 use crate::surface::Surface;
 
-type Reply = Response<RefusedOr<http_body_util::Full<Bytes>>>;
+pub(super) type Reply = Response<RefusedOr<http_body_util::Full<Bytes>>>;
 
 /// Answers with the user's name, and checks that both ways to learn it agree.
 async fn whoami(
@@ -38,7 +38,7 @@ fn layer() -> AuthenticateLayer {
     AuthenticateLayer::new(Arc::new(hs256().build().unwrap()))
 }
 
-fn request(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+pub(super) fn request(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     let mut request = Request::builder().uri("/x");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -46,7 +46,7 @@ fn request(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-async fn send(layer: &AuthenticateLayer, request: Request<Empty<Bytes>>) -> Reply {
+pub(super) async fn send(layer: &AuthenticateLayer, request: Request<Empty<Bytes>>) -> Reply {
     layer.layer(service_fn(whoami)).oneshot(request).await.unwrap()
 }
 
@@ -67,7 +67,7 @@ const EXPIRED: &str = "Bearer realm=\"chatkit-rest\", error=\"invalid_token\", \
 
 /// Knows one secret, and can be down.
 #[derive(Debug)]
-struct OneSecret;
+pub(super) struct OneSecret;
 
 impl ClientSecrets for OneSecret {
     fn caller(&self, secret: &str) -> CallerFuture {

@@ -1,0 +1,61 @@
+//! Issuers side by side, each of which can be away or hang without the others.
+
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::authenticate::tests::service::{OneSecret, request, send};
+use crate::authenticate::{AuthenticateLayer, Issuers};
+
+fn of(name: &str, issuer: &Arc<Issuer>) -> VerifierBuilder {
+    let builder = Verifier::builder()
+        .algorithms([Algorithm::Es256, Algorithm::EdDsa])
+        .remote_key_set(Arc::new(Asking(Arc::clone(issuer))))
+        .issuer(name);
+    at_now(builder)
+}
+
+fn issuers(all: [(&str, &Arc<Issuer>); 2]) -> Arc<Issuers> {
+    let verifiers = all.map(|(name, issuer)| of(name, issuer).build().unwrap());
+    Arc::new(Issuers::new(verifiers).unwrap())
+}
+
+fn claims_of(issuer: &str) -> Value {
+    json!({ "iss": issuer, "sub": "ada", "exp": NOW + 60 })
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_issuers_keys_is_in_no_place_of_anybody_elses() {
+    let (hangs, answers) = (Issuer::new(&[p256("a")]), Issuer::new(&[p256("b")]));
+    hangs.stall();
+    let issuers = issuers([("a", &hangs), ("b", &answers)]);
+    let layer = AuthenticateLayer::of_issuers(issuers).client_secrets(Arc::new(OneSecret));
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut waiting, mut refused) = (Vec::new(), 0);
+    for kid in 0..600 {
+        let header = json!({ "alg": "ES256", "kid": kid.to_string() }).to_string();
+        let forged = bearer(&sign_raw(&header, &claims_of("a").to_string(), SECRET));
+        let mut sent = Box::pin(send(&layer, request(&[("authorization", &forged)])));
+        match sent.as_mut().poll(&mut cx) {
+            Poll::Pending => waiting.push(sent),
+            Poll::Ready(reply) => {
+                assert_eq!(reply.status(), 503);
+                assert!(reply.headers().contains_key("retry-after"));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((waiting.len(), refused), (256, 600 - 256));
+    let secret = send(&layer, request(&[("authorization", "Bearer ek_good")])).await;
+    assert_eq!(secret.status(), 200);
+    let new = bearer(&token_of(Algorithm::Es256, Some("b"), &claims_of("b")));
+    assert_eq!(send(&layer, request(&[("authorization", &new)])).await.status(), 200);
+    // They are given back.
+    drop(waiting);
+    hangs.gate.add_permits(1000);
+    let good = bearer(&token_of(Algorithm::Es256, Some("a"), &claims_of("a")));
+    assert_eq!(send(&layer, request(&[("authorization", &good)])).await.status(), 200);
+}
