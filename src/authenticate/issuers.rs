@@ -1,6 +1,8 @@
 //! Several issuers side by side.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use serde_json::Value;
 
@@ -79,20 +81,39 @@ impl Issuers {
         self.look(token).map_err(|unsettled| self.settle(token, unsettled))
     }
 
-    /// Fetches key sets that are not there yet, one after another, until the keys of one issuer are
-    /// known, and waits for them. Another's outage is for the tokens of that other.
+    /// Fetches key sets that are not there yet, all at once, and waits until the keys of one issuer are
+    /// known. Nobody is waited for where they are. Another's outage is for the tokens of that other.
     ///
     /// # Errors
     /// If no key of any issuer is known, and none can be had now.
     pub async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
-        let mut ready = Ok(());
+        let (mut is_ready, mut failed, mut waits) = (false, None, Vec::new());
         for (_, verifier) in &self.verifiers {
-            ready = verifier.keys_ready().await;
-            if ready.is_ok() {
-                break;
+            match verifier.keys_ready_now() {
+                Ok(None) => is_ready = true,
+                Ok(Some(end)) => waits.push(Box::pin(end.ready())),
+                Err(unavailable) => failed = Some(unavailable),
             }
         }
-        ready
+        poll_fn(|cx| {
+            waits.retain_mut(|wait| match wait.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(Ok(())) => {
+                    is_ready = true;
+                    false
+                }
+                Poll::Ready(Err(unavailable)) => {
+                    failed = Some(unavailable);
+                    false
+                }
+            });
+            if !is_ready && !waits.is_empty() {
+                return Poll::Pending;
+            }
+            // There is an issuer at least, so that somebody failed where nobody is ready.
+            Poll::Ready(failed.take().filter(|_| !is_ready).map_or(Ok(()), Err))
+        })
+        .await
     }
 
     fn settle(&self, token: &str, unsettled: Unsettled) -> VerifyError {

@@ -112,9 +112,18 @@ impl Verifier {
     /// # Errors
     /// If no key is known, and none can be had now.
     pub async fn keys_ready(&self) -> Result<(), KeysUnavailable> {
+        match self.keys_ready_now()? {
+            None => Ok(()),
+            Some(end) => end.ready().await,
+        }
+    }
+
+    /// Says whether there are keys, and where there are none gives the end of the fetch that may bring
+    /// them, which begins if it is time.
+    pub(super) fn keys_ready_now(&self) -> Result<Option<FetchEnd>, KeysUnavailable> {
         match &self.keys {
-            Keys::Fixed(_) | Keys::Listed { .. } => Ok(()),
-            Keys::Remote(keys) => keys.ready().await,
+            Keys::Fixed(_) | Keys::Listed { .. } => Ok(None),
+            Keys::Remote(keys) => keys.ready_now(),
         }
     }
 

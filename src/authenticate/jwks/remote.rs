@@ -85,6 +85,13 @@ impl FetchEnd {
         // Its sender outlives the fetch, which tells it.
         let _ = self.ended.changed().await;
     }
+
+    /// Waits, and says whether there are keys then.
+    pub(in crate::authenticate) async fn ready(self) -> Result<(), KeysUnavailable> {
+        let of = self.of.clone();
+        self.wait().await;
+        of.are_there()
+    }
 }
 
 /// Nobody can say whether a token is good: the keys of its issuer can't be had.
@@ -164,14 +171,18 @@ impl RemoteKeys {
         }
     }
 
-    /// Fetches the keys if there are none, and says whether there are now.
-    pub(in crate::authenticate) async fn ready(&self) -> Result<(), KeysUnavailable> {
-        let end = match self.at_hand(|| true) {
-            AtHand::Keys(..) | AtHand::NotNeeded => return Ok(()),
-            AtHand::Unavailable(unavailable) => return Err(unavailable),
-            AtHand::Wait(end) => end,
-        };
-        end.wait().await;
+    /// Says whether there are keys, and where there are none gives the end of the fetch that may bring
+    /// them, which begins if it is time.
+    pub(in crate::authenticate) fn ready_now(&self) -> Result<Option<FetchEnd>, KeysUnavailable> {
+        match self.at_hand(|| true) {
+            AtHand::Keys(..) | AtHand::NotNeeded => Ok(None),
+            AtHand::Wait(end) => Ok(Some(end)),
+            AtHand::Unavailable(unavailable) => Err(unavailable),
+        }
+    }
+
+    /// Says whether there are keys, after a fetch.
+    fn are_there(&self) -> Result<(), KeysUnavailable> {
         let known = self.0.read();
         match known.schedule.step(Instant::now()) {
             Step::Use | Step::UseAndFetch => Ok(()),

@@ -59,3 +59,38 @@ async fn who_waits_for_an_issuers_keys_is_in_no_place_of_anybody_elses() {
     let good = bearer(&token_of(Algorithm::Es256, Some("a"), &claims_of("a")));
     assert_eq!(send(&layer, request(&[("authorization", &good)])).await.status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn readiness_takes_the_keys_of_one_issuer_and_waits_for_no_other() {
+    let start = Instant::now();
+    let (first, second) = (Issuer::new(&[p256("a")]), Issuer::new(&[p256("b")]));
+    first.stall();
+    // All are asked at once, and the first that answers is enough.
+    let both = issuers([("a", &first), ("b", &second)]);
+    assert!(both.keys_ready().await.is_ok());
+    assert_eq!((start.elapsed(), first.asked(), second.asked()), (Duration::ZERO, 1, 1));
+    // So it is where the first is asked again and hangs.
+    for _ in 0..3 {
+        advance(Duration::from_secs(30)).await;
+        let before = Instant::now();
+        assert!(both.keys_ready().await.is_ok());
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+    settle().await;
+    assert!(first.asked() > 1);
+
+    // With nobody's keys nobody is ready; one who fails at once doesn't speak for the other.
+    let (away, late) = (Issuer::new(&[p256("a")]), Issuer::new(&[p256("b")]));
+    away.leave();
+    late.stall();
+    let both = issuers([("a", &away), ("b", &late)]);
+    let before = Instant::now();
+    assert!(both.keys_ready().await.is_err());
+    assert_eq!(before.elapsed(), Duration::from_secs(5));
+    // Nor is there anything to wait for in the pauses after.
+    assert!(both.keys_ready().await.is_err());
+    assert_eq!(before.elapsed(), Duration::from_secs(5));
+    advance(Duration::from_secs(1)).await;
+    late.gate.add_permits(1);
+    assert!(both.keys_ready().await.is_ok());
+}
