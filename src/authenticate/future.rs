@@ -106,7 +106,11 @@ fn refusal(error: SecretError) -> Rejection {
     match error {
         SecretError::Invalid(invalid) => Unauthenticated::InvalidToken(invalid).into(),
         SecretError::NoKeys(unavailable) => {
-            Rejection::new(Code::ServiceUnavailable).because(unavailable.to_string())
+            let refusal = Rejection::new(Code::ServiceUnavailable).because(unavailable.to_string());
+            match unavailable.retry_after() {
+                Some(left) => refusal.retry_after(left.as_secs() + 1),
+                None => refusal,
+            }
         }
         SecretError::Unavailable(error) => {
             Rejection::new(Code::ServiceUnavailable).because(error.chain())

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::cache::{TokenCache, TokenDigest, Verified};
+use super::jwks::FetchEnd;
 use super::jws::Jws;
-use super::verify::Unsettled;
+use super::verify::{Unsettled, looked_at_after};
 use super::{InvalidToken, KeysUnavailable, MAX_TOKEN_BYTES, Verifier, VerifyError};
 use crate::error::Error;
 use crate::principal::Principal;
@@ -61,10 +63,7 @@ impl Issuers {
     /// # Errors
     /// [`InvalidToken`], also for a token of an issuer that is not known.
     pub fn verify(&self, token: &str) -> Result<Principal, InvalidToken> {
-        self.look(token).map_err(|unsettled| match unsettled {
-            Unsettled::Invalid(invalid) => invalid,
-            Unsettled::Wait(_) | Unsettled::Unavailable(_) => InvalidToken::UnknownKey,
-        })
+        self.look(token).map_err(Unsettled::by_what_is_known)
     }
 
     /// Does as [`Verifier::verify_with_fetch`] does.
@@ -72,13 +71,17 @@ impl Issuers {
     /// # Errors
     /// [`VerifyError`]: the token is not valid, or its issuer's keys can't be had.
     pub async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
-        for _ in 0..2 {
-            match self.look(token) {
-                Err(Unsettled::Wait(end)) => end.wait().await,
-                settled => return settled.map_err(|unsettled| self.settle(token, unsettled)),
-            }
+        match self.look(token) {
+            Err(Unsettled::Wait(end)) => self.verify_after(end, token).await,
+            settled => settled.map_err(|unsettled| self.settle(token, unsettled, None)),
         }
-        self.look(token).map_err(|unsettled| self.settle(token, unsettled))
+    }
+
+    async fn verify_after(&self, end: FetchEnd, token: &str) -> Result<Principal, VerifyError> {
+        let since = end.since();
+        looked_at_after(end, || self.look(token))
+            .await
+            .map_err(|unsettled| self.settle(token, unsettled, Some(since)))
     }
 
     /// Fetches key sets that are not there yet, all at once, and waits until the keys of one issuer are
@@ -116,10 +119,10 @@ impl Issuers {
         .await
     }
 
-    fn settle(&self, token: &str, unsettled: Unsettled) -> VerifyError {
+    fn settle(&self, token: &str, unsettled: Unsettled, since: Option<Instant>) -> VerifyError {
         let of = Jws::parse(token).and_then(|jws| self.pick(&jws));
         match of.map(|at| self.verifiers.get(at)) {
-            Ok(Some((_, verifier))) => verifier.settle(unsettled),
+            Ok(Some((_, verifier))) => verifier.settle(unsettled, since),
             Ok(None) => VerifyError::Invalid(InvalidToken::Issuer),
             Err(invalid) => VerifyError::Invalid(invalid),
         }
@@ -173,10 +176,15 @@ impl Trusted {
         }
     }
 
-    pub(super) async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
+    /// Goes on with a token that has to wait.
+    pub(super) async fn verify_after(
+        &self,
+        end: FetchEnd,
+        token: &str,
+    ) -> Result<Principal, VerifyError> {
         match self {
-            Self::One(verifier) => verifier.verify_with_fetch(token).await,
-            Self::Several(issuers) => issuers.verify_with_fetch(token).await,
+            Self::One(verifier) => verifier.verify_after(end, token).await,
+            Self::Several(issuers) => issuers.verify_after(end, token).await,
         }
     }
 

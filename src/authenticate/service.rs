@@ -105,7 +105,9 @@ impl<S> Authenticate<S> {
                         }
                         Err(unavailable) => unavailable,
                     },
-                    Err(Unsettled::Unavailable(unavailable)) => unavailable,
+                    Err(
+                        Unsettled::TooSoon(_, unavailable) | Unsettled::Unavailable(unavailable),
+                    ) => unavailable,
                 };
                 let error = SecretError::NoKeys(unavailable);
                 let caller: CallerFuture = Box::pin(std::future::ready(Err(error)));
@@ -202,10 +204,7 @@ where
 /// Waits for the keys that are being fetched, and verifies the token then.
 fn wait_for_key(trusted: &Trusted, token: &str, end: FetchEnd) -> CallerFuture {
     let (trusted, token) = (trusted.clone(), token.to_owned());
-    Box::pin(async move {
-        end.wait().await;
-        Ok(trusted.verify_with_fetch(&token).await?)
-    })
+    Box::pin(async move { Ok(trusted.verify_after(end, &token).await?) })
 }
 
 /// Takes off credentials beside the cookie. They are for whoever is in front, if it is there: nothing

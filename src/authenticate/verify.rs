@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::cache::{TokenCache, TokenDigest, Verified};
 use super::claims::ClaimRules;
 use super::jwks::{AtHand, FetchEnd, Match, RemoteKeys, Unknown};
@@ -82,10 +84,7 @@ impl Verifier {
     /// # Errors
     /// [`InvalidToken`], whose text is for the log and has nothing of the token in it.
     pub fn verify(&self, token: &str) -> Result<Principal, InvalidToken> {
-        self.look(token).map_err(|unsettled| match unsettled {
-            Unsettled::Invalid(invalid) => invalid,
-            Unsettled::Wait(_) | Unsettled::Unavailable(_) => InvalidToken::UnknownKey,
-        })
+        self.look(token).map_err(Unsettled::by_what_is_known)
     }
 
     /// Finds the same, and waits for the key set to be fetched where the token's key may be in it: at
@@ -96,14 +95,22 @@ impl Verifier {
     /// # Errors
     /// [`VerifyError`]: the token is not valid, or nobody can say so because the keys can't be had.
     pub async fn verify_with_fetch(&self, token: &str) -> Result<Principal, VerifyError> {
-        // A fetch that was under way may have asked before the key was published.
-        for _ in 0..2 {
-            match self.look(token) {
-                Err(Unsettled::Wait(end)) => end.wait().await,
-                settled => return settled.map_err(|unsettled| self.settle(unsettled)),
-            }
+        match self.look(token) {
+            Err(Unsettled::Wait(end)) => self.verify_after(end, token).await,
+            settled => settled.map_err(|unsettled| self.settle(unsettled, None)),
         }
-        self.look(token).map_err(|unsettled| self.settle(unsettled))
+    }
+
+    /// Goes on with a token that has to wait.
+    pub(super) async fn verify_after(
+        &self,
+        end: FetchEnd,
+        token: &str,
+    ) -> Result<Principal, VerifyError> {
+        let since = end.since();
+        looked_at_after(end, || self.look(token))
+            .await
+            .map_err(|unsettled| self.settle(unsettled, Some(since)))
     }
 
     /// Fetches the key set if there is none yet, and waits for it. Without a key set there is nothing to
@@ -152,10 +159,16 @@ impl Verifier {
         self.examine(jws, (self.clock)())
     }
 
-    pub(super) fn settle(&self, unsettled: Unsettled) -> VerifyError {
+    /// Gives the fault of a token that has waited `since` then, if it has.
+    pub(super) fn settle(&self, unsettled: Unsettled, since: Option<Instant>) -> VerifyError {
         match (unsettled, &self.keys) {
             (Unsettled::Invalid(invalid), _) => VerifyError::Invalid(invalid),
             (Unsettled::Unavailable(unavailable), _) => VerifyError::Unavailable(unavailable),
+            // Its key was looked for when the token was there already.
+            (Unsettled::TooSoon(at, _), _) if since.is_some_and(|since| at >= since) => {
+                VerifyError::Invalid(InvalidToken::UnknownKey)
+            }
+            (Unsettled::TooSoon(_, unavailable), _) => VerifyError::Unavailable(unavailable),
             (Unsettled::Wait(_), Keys::Remote(keys)) => {
                 VerifyError::Unavailable(keys.unavailable())
             }
@@ -237,9 +250,10 @@ impl Verifier {
         if !self.may_be_good(jws, now) {
             return InvalidToken::UnknownKey.into();
         }
-        match keys.unknown() {
+        match keys.unknown(jws.kid.as_deref()) {
             Unknown::Wait(end) => Unsettled::Wait(end),
             Unknown::Refuse => InvalidToken::UnknownKey.into(),
+            Unknown::TooSoon(at, unavailable) => Unsettled::TooSoon(at, unavailable),
             Unknown::Unavailable(unavailable) => Unsettled::Unavailable(unavailable),
         }
     }
@@ -294,7 +308,35 @@ pub(super) enum Unsettled {
     Invalid(InvalidToken),
     /// Its key may be there after that.
     Wait(FetchEnd),
+    /// Its key was last looked for at that moment, and isn't again yet.
+    TooSoon(Instant, KeysUnavailable),
     Unavailable(KeysUnavailable),
+}
+
+impl Unsettled {
+    /// Gives the fault of the token where nobody waits for keys.
+    pub(super) fn by_what_is_known(self) -> InvalidToken {
+        match self {
+            Self::Invalid(invalid) => invalid,
+            Self::Wait(_) | Self::TooSoon(..) | Self::Unavailable(_) => InvalidToken::UnknownKey,
+        }
+    }
+}
+
+/// Looks at a token after the fetch that it waits for, and after one more if that was begun before the
+/// token's key was published.
+pub(super) async fn looked_at_after(
+    end: FetchEnd,
+    look: impl Fn() -> Result<Principal, Unsettled>,
+) -> Result<Principal, Unsettled> {
+    end.wait().await;
+    match look() {
+        Err(Unsettled::Wait(end)) => {
+            end.wait().await;
+            look()
+        }
+        settled => settled,
+    }
 }
 
 impl From<InvalidToken> for Unsettled {

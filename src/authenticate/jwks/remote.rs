@@ -1,5 +1,6 @@
 //! A key set that is fetched, and fetched anew.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::document::MAX_KEYS;
 use super::fetch::{FetchError, FetchKeys, fetch_key_set};
 use super::schedule::{Schedule, Step, UnknownStep};
 use super::set::JwkSet;
@@ -44,6 +46,8 @@ struct Known {
     /// Counts the sets that lacked a key which the one before had.
     generation: u64,
     schedule: Schedule,
+    /// The `kid`s that were there once and no longer are, the latest at the end.
+    withdrawn: VecDeque<String>,
     /// What kept the latest fetch from giving keys.
     failure: Option<Arc<str>>,
 }
@@ -63,7 +67,10 @@ pub(in crate::authenticate) enum AtHand {
 /// What to do about a token whose key is not there.
 pub(in crate::authenticate) enum Unknown {
     Wait(FetchEnd),
+    /// Its key was withdrawn, or it names none and no key that is there made it.
     Refuse,
+    /// Its key may have been published after that moment, and can't be looked for yet.
+    TooSoon(Instant, KeysUnavailable),
     Unavailable(KeysUnavailable),
 }
 
@@ -71,14 +78,21 @@ pub(in crate::authenticate) enum Unknown {
 pub(in crate::authenticate) struct FetchEnd {
     ended: watch::Receiver<u64>,
     of: RemoteKeys,
+    since: Instant,
 }
 
 impl FetchEnd {
     /// Gives a place for a caller who waits for the keys, of those that their issuer has.
     pub(in crate::authenticate) fn enter(&self) -> Result<CallerPlaces, KeysUnavailable> {
         self.of.0.waiting.enter(None).ok_or_else(|| {
-            KeysUnavailable("it is being fetched, and as many callers wait for it as may".into())
+            KeysUnavailable::new("it is being fetched, and as many callers wait for it as may")
         })
+    }
+
+    /// Gives the moment at which it was seen to be worth the wait. A fetch that begins with it began at
+    /// that moment, too.
+    pub(in crate::authenticate) fn since(&self) -> Instant {
+        self.since
     }
 
     pub(in crate::authenticate) async fn wait(mut self) {
@@ -96,11 +110,25 @@ impl FetchEnd {
 
 /// Nobody can say whether a token is good: the keys of its issuer can't be had.
 #[derive(Clone, Debug)]
-pub struct KeysUnavailable(Arc<str>);
+pub struct KeysUnavailable {
+    why: Arc<str>,
+    again_in: Option<Duration>,
+}
+
+impl KeysUnavailable {
+    fn new(why: impl Into<Arc<str>>) -> Self {
+        Self { why: why.into(), again_in: None }
+    }
+
+    /// Gives how long it is for certain that nothing changes, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.again_in
+    }
+}
 
 impl fmt::Display for KeysUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key set can't be had: {}", self.0)
+        write!(f, "the key set can't be had: {}", self.why)
     }
 }
 
@@ -142,7 +170,7 @@ impl RemoteKeys {
         let step = known.schedule.step(now);
         let at_hand = match step {
             Step::Use | Step::UseAndFetch => AtHand::Keys(Arc::clone(&known.set), known.generation),
-            Step::Wait | Step::FetchAndWait => AtHand::Wait(self.0.end()),
+            Step::Wait | Step::FetchAndWait => AtHand::Wait(self.0.end(now)),
             Step::Unavailable => AtHand::Unavailable(known.unavailable()),
         };
         if matches!(step, Step::UseAndFetch | Step::FetchAndWait) {
@@ -153,20 +181,33 @@ impl RemoteKeys {
         at_hand
     }
 
-    /// Says what to do about a token whose key is not there, and begins a fetch where one may help.
-    /// It costs nothing but that: nothing is kept of the token.
-    pub(in crate::authenticate) fn unknown(&self) -> Unknown {
+    /// Says what to do about a token whose key, of that `kid`, is not there, and begins a fetch where
+    /// one may help. It costs nothing but that: nothing is kept of the token.
+    ///
+    /// Anybody can make up a token for which the set is fetched. So that it was fetched just now says
+    /// nothing of a key that came since, but of one that the issuer took away.
+    pub(in crate::authenticate) fn unknown(&self, kid: Option<&str>) -> Unknown {
         let (now, mut known) = (Instant::now(), self.0.write());
         match known.schedule.step_for_unknown(now) {
-            UnknownStep::Wait => Unknown::Wait(self.0.end()),
+            UnknownStep::Wait => Unknown::Wait(self.0.end(now)),
             UnknownStep::FetchAndWait => {
-                let end = self.0.end();
+                let end = self.0.end(now);
                 known.schedule.begin(now, true);
                 drop(known);
                 self.0.begin(now);
                 Unknown::Wait(end)
             }
-            UnknownStep::Refuse => Unknown::Refuse,
+            UnknownStep::LookedLately { at, again_in } => match kid {
+                Some(kid) if !known.withdrawn.iter().any(|gone| gone == kid) => {
+                    let why = "the token's kid isn't in it, and it was looked for lately";
+                    let unavailable = KeysUnavailable::new(why);
+                    Unknown::TooSoon(
+                        at,
+                        KeysUnavailable { again_in: Some(again_in), ..unavailable },
+                    )
+                }
+                Some(_) | None => Unknown::Refuse,
+            },
             UnknownStep::Unavailable => Unknown::Unavailable(known.unavailable()),
         }
     }
@@ -210,7 +251,19 @@ impl fmt::Debug for RemoteKeys {
 
 impl Known {
     fn unavailable(&self) -> KeysUnavailable {
-        KeysUnavailable(self.failure.clone().unwrap_or_else(|| "it is being fetched".into()))
+        KeysUnavailable::new(self.failure.clone().unwrap_or_else(|| "it is being fetched".into()))
+    }
+
+    fn withdraw(&mut self, gone: &[Option<String>]) {
+        for kid in gone.iter().flatten() {
+            if self.withdrawn.contains(kid) {
+                continue;
+            }
+            if self.withdrawn.len() >= MAX_KEYS {
+                self.withdrawn.pop_front();
+            }
+            self.withdrawn.push_back(kid.clone());
+        }
     }
 }
 
@@ -225,8 +278,8 @@ impl Shared {
     }
 
     /// To be made before the lock is let go under which a fetch is seen to be under way.
-    fn end(self: &Arc<Self>) -> FetchEnd {
-        FetchEnd { ended: self.ended.subscribe(), of: RemoteKeys(Arc::clone(self)) }
+    fn end(self: &Arc<Self>, since: Instant) -> FetchEnd {
+        FetchEnd { ended: self.ended.subscribe(), of: RemoteKeys(Arc::clone(self)), since }
     }
 
     /// Fetches, after the schedule was told that a fetch begins.
@@ -275,6 +328,7 @@ impl Shared {
         let (new, gone) = (set.not_in(&known.set), known.set.not_in(&set));
         if !gone.is_empty() {
             known.generation = known.generation.wrapping_add(1);
+            known.withdraw(&gone);
         }
         if set.is_empty() {
             let error = FetchError::NoUsableKey.to_string();

@@ -64,8 +64,8 @@ pub(super) enum UnknownStep {
     Wait,
     /// Begin one, and wait for it.
     FetchAndWait,
-    /// It was looked for lately: no key of the issuer made it.
-    Refuse,
+    /// Keys were looked for lately, at `at`: what has come to the set since is seen in `again_in`.
+    LookedLately { at: Instant, again_in: Duration },
     /// It can't be looked for.
     Unavailable,
 }
@@ -95,14 +95,15 @@ impl Schedule {
 
     /// Says what to do for a token of a key that is not there.
     pub(super) fn step_for_unknown(&self, now: Instant) -> UnknownStep {
-        let lately = |at| now.saturating_duration_since(at) < BETWEEN_UNKNOWN;
-        match () {
-            () if self.in_flight => UnknownStep::Wait,
-            () if self.may_fetch(now) && !self.asked_for_unknown.is_some_and(lately) => {
-                UnknownStep::FetchAndWait
-            }
-            () if self.failed.is_some() => UnknownStep::Unavailable,
-            () => UnknownStep::Refuse,
+        let lately = self.asked_for_unknown.and_then(|at| {
+            let again_in = BETWEEN_UNKNOWN.saturating_sub(now.saturating_duration_since(at));
+            (!again_in.is_zero()).then_some(UnknownStep::LookedLately { at, again_in })
+        });
+        match lately {
+            _ if self.in_flight => UnknownStep::Wait,
+            None if self.may_fetch(now) => UnknownStep::FetchAndWait,
+            Some(lately) if self.failed.is_none() => lately,
+            None | Some(_) => UnknownStep::Unavailable,
         }
     }
 
@@ -248,7 +249,10 @@ mod tests {
                         schedule.succeed(now, None);
                         fetches += 1;
                     }
-                    UnknownStep::Refuse => {}
+                    UnknownStep::LookedLately { at, again_in } => {
+                        assert_eq!(at + MINUTE, start + fetches * MINUTE);
+                        assert_eq!(now + again_in, at + MINUTE);
+                    }
                     step => panic!("{step:?}"),
                 }
             }

@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance};
 
 use super::*;
+use crate::authenticate::tests::service::{request, send};
 use crate::authenticate::{
-    FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidToken, VerifyError,
+    AuthenticateLayer, FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidToken, VerifyError,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -103,6 +104,14 @@ async fn verify(verifier: &Verifier, token: &str) -> Result<(), InvalidToken> {
 async fn unavailable(verifier: &Verifier, token: &str) -> String {
     match verifier.verify_with_fetch(token).await {
         Err(VerifyError::Unavailable(unavailable)) => unavailable.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Gives after how long a token is to be shown again.
+async fn again_in(verifier: &Verifier, token: &str) -> Option<Duration> {
+    match verifier.verify_with_fetch(token).await {
+        Err(VerifyError::Unavailable(unavailable)) => unavailable.retry_after(),
         other => panic!("{other:?}"),
     }
 }
@@ -290,7 +299,12 @@ async fn a_flood_of_made_up_keys_costs_a_fetch_a_minute() {
             // Signed by nobody: the signature is never looked at.
             let header = json!({ "alg": "ES256", "kid": format!("{round}-{kid}") }).to_string();
             let forged = sign_raw(&header, &claims().to_string(), SECRET);
-            assert_eq!(verify(&verifier, &forged).await, Err(InvalidToken::UnknownKey));
+            // The one that had the set fetched is known to be nobody's.
+            if (round % 20, kid) == (0, 0) {
+                assert_eq!(verify(&verifier, &forged).await, Err(InvalidToken::UnknownKey));
+            } else {
+                assert!(unavailable(&verifier, &forged).await.contains("looked for lately"));
+            }
         }
         assert_eq!(verify(&verifier, &good).await, Ok(()));
         advance(Duration::from_secs(3)).await;
@@ -302,4 +316,63 @@ async fn a_flood_of_made_up_keys_costs_a_fetch_a_minute() {
     advance(MINUTE).await;
     assert_eq!(verify(&verifier, &es256("made-up")).await, Err(InvalidToken::UnknownKey));
     assert_eq!(verifier.verify(&ed_dsa("b")).map(drop), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_token_costs_a_new_key_no_401() {
+    let issuer = Issuer::new(&[p256("a"), rsa("old")]);
+    let verifier = verifier(&issuer);
+    let old = token_of(Algorithm::Rs256, Some("old"), &claims());
+    assert_eq!(verify(&verifier, &es256("a")).await, Ok(()));
+    assert_eq!(verify(&verifier, &old).await, Ok(()));
+    let header = json!({ "alg": "ES256", "kid": "made-up" }).to_string();
+    let forged = sign_raw(&header, &claims().to_string(), SECRET);
+    issuer.publish(&[p256("a")]);
+    assert_eq!(verify(&verifier, &forged).await, Err(InvalidToken::UnknownKey));
+    // It has used up the fetch of this minute, and now the new key comes.
+    issuer.publish(&[p256("a"), ed25519("b")]);
+    advance(Duration::from_secs(20)).await;
+    let left = Some(Duration::from_secs(40));
+    assert_eq!(again_in(&verifier, &ed_dsa("b")).await, left);
+    assert_eq!(again_in(&verifier, &forged).await, left);
+    // What isn't good with any key is told so, and so is what the issuer took away. Without a name for
+    // its key a token may be anybody's.
+    let expired = token_of(Algorithm::EdDsa, Some("b"), &json!({ "sub": "ada", "exp": NOW }));
+    let nameless = token_of(Algorithm::Rs256, None, &claims());
+    for token in [&expired, &old, &nameless] {
+        assert_eq!(verify(&verifier, token).await, Err(InvalidToken::UnknownKey));
+    }
+    let layer = AuthenticateLayer::new(Arc::new(verifier));
+    let new = format!("Bearer {}", ed_dsa("b"));
+    let new = || request(&[("authorization", &new)]);
+    advance(Duration::from_millis(500)).await;
+    let reply = send(&layer, new()).await;
+    assert_eq!(reply.status(), 503);
+    assert_eq!(reply.headers()["retry-after"], "40");
+    advance(Duration::from_secs(40)).await;
+    assert_eq!(send(&layer, new()).await.status(), 200);
+    assert_eq!(issuer.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_says_nothing_of_a_key_that_was_asked_for_later() {
+    let issuer = Issuer::new(&[p256("a")]);
+    let verifier = verifier(&issuer);
+    assert_eq!(verify(&verifier, &es256("a")).await, Ok(()));
+    issuer.stall();
+    issuer.before.lock().unwrap().push_back(set_of(&[p256("a")]));
+    issuer.publish(&[p256("a"), ed25519("b")]);
+    let later = async {
+        advance(Duration::from_secs(1)).await;
+        let new = ed_dsa("b");
+        let answer = async {
+            settle().await;
+            issuer.gate.add_permits(1);
+        };
+        tokio::join!(again_in(&verifier, &new), answer).0
+    };
+    let forged = es256("made-up");
+    let (forged, new) = tokio::join!(verify(&verifier, &forged), later);
+    assert_eq!(forged, Err(InvalidToken::UnknownKey));
+    assert_eq!(new, Some(Duration::from_secs(59)));
 }

@@ -3,8 +3,8 @@
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::authenticate::tests::service::{OneSecret, request, send};
-use crate::authenticate::{AuthenticateLayer, Issuers};
+use crate::authenticate::Issuers;
+use crate::authenticate::tests::service::OneSecret;
 
 fn of(name: &str, issuer: &Arc<Issuer>) -> VerifierBuilder {
     let builder = Verifier::builder()
