@@ -40,7 +40,7 @@ impl fmt::Display for InvalidKeySet {
             Self::Discovery => write!(
                 f,
                 "is a provider's document and names the key set in jwks_uri; {EXPECTED}, or \
-                 auth.discovery = true with auth.issuer"
+                 `discovery = true` beside the `issuer`, in place of its URL"
             ),
             Self::TooLong => write!(f, "has more than {MAX_KEY_SET_BYTES} bytes; {EXPECTED}"),
             Self::TooManyKeys(count) => {
@@ -87,8 +87,8 @@ pub(super) fn jwks_uri(json: &[u8], issuer: &str) -> Result<String, String> {
         Some(named) => {
             let (named, issuer) = (shown(named), shown(issuer));
             return Err(format!(
-                "{DOCUMENT} is of the issuer {named:?}, and auth.issuer is {issuer:?}; expected the same \
-                 to the letter"
+                "{DOCUMENT} is of the issuer {named:?}, and the `issuer` that is set is {issuer:?}; expected \
+                 the same to the letter"
             ));
         }
         None => return Err(format!("{DOCUMENT} names no issuer")),

@@ -151,7 +151,7 @@ fn way_to(url: &str, plain: PlainHttp) -> Result<HttpUpstream, String> {
     if !url.is_https() && plain == PlainHttp::OnLoopback && !is_loopback(url.host()) {
         return Err(
             "is http, so whoever is on the way could sign for everybody; expected https, or \
-                    auth.danger_plain_http = true"
+                    `danger_plain_http = true`"
                 .into(),
         );
     }

@@ -84,9 +84,8 @@ pub(in crate::authenticate) struct FetchEnd {
 impl FetchEnd {
     /// Gives a place for a caller who waits for the keys, of those that their issuer has.
     pub(in crate::authenticate) fn enter(&self) -> Result<CallerPlaces, KeysUnavailable> {
-        self.of.0.waiting.enter(None).ok_or_else(|| {
-            KeysUnavailable::new("it is being fetched, and as many callers wait for it as may")
-        })
+        let why = "it is being fetched, and as many callers wait for it as may";
+        self.of.0.waiting.enter(None).ok_or_else(|| self.of.0.unavailable_as(why))
     }
 
     /// Gives the moment at which it was seen to be worth the wait. A fetch that begins with it began at
@@ -109,17 +108,16 @@ impl FetchEnd {
 }
 
 /// Nobody can say whether a token is good: the keys of its issuer can't be had.
+///
+/// Its text is for the log: it says where they would come from.
 #[derive(Clone, Debug)]
 pub struct KeysUnavailable {
+    source: Arc<str>,
     why: Arc<str>,
     again_in: Option<Duration>,
 }
 
 impl KeysUnavailable {
-    fn new(why: impl Into<Arc<str>>) -> Self {
-        Self { why: why.into(), again_in: None }
-    }
-
     /// Gives how long it is for certain that nothing changes, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.again_in
@@ -128,7 +126,7 @@ impl KeysUnavailable {
 
 impl fmt::Display for KeysUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key set can't be had: {}", self.why)
+        write!(f, "the key set ({}) can't be had: {}", self.source, self.why)
     }
 }
 
@@ -171,7 +169,7 @@ impl RemoteKeys {
         let at_hand = match step {
             Step::Use | Step::UseAndFetch => AtHand::Keys(Arc::clone(&known.set), known.generation),
             Step::Wait | Step::FetchAndWait => AtHand::Wait(self.0.end(now)),
-            Step::Unavailable => AtHand::Unavailable(known.unavailable()),
+            Step::Unavailable => AtHand::Unavailable(self.0.unavailable(&known)),
         };
         if matches!(step, Step::UseAndFetch | Step::FetchAndWait) {
             known.schedule.begin(now, false);
@@ -200,7 +198,7 @@ impl RemoteKeys {
             UnknownStep::LookedLately { at, again_in } => match kid {
                 Some(kid) if !known.withdrawn.iter().any(|gone| gone == kid) => {
                     let why = "the token's kid isn't in it, and it was looked for lately";
-                    let unavailable = KeysUnavailable::new(why);
+                    let unavailable = self.0.unavailable_as(why);
                     Unknown::TooSoon(
                         at,
                         KeysUnavailable { again_in: Some(again_in), ..unavailable },
@@ -208,7 +206,7 @@ impl RemoteKeys {
                 }
                 Some(_) | None => Unknown::Refuse,
             },
-            UnknownStep::Unavailable => Unknown::Unavailable(known.unavailable()),
+            UnknownStep::Unavailable => Unknown::Unavailable(self.0.unavailable(&known)),
         }
     }
 
@@ -227,13 +225,13 @@ impl RemoteKeys {
         let known = self.0.read();
         match known.schedule.step(Instant::now()) {
             Step::Use | Step::UseAndFetch => Ok(()),
-            Step::Wait | Step::FetchAndWait | Step::Unavailable => Err(known.unavailable()),
+            Step::Wait | Step::FetchAndWait | Step::Unavailable => Err(self.0.unavailable(&known)),
         }
     }
 
     /// Says why the keys can't be had.
     pub(in crate::authenticate) fn unavailable(&self) -> KeysUnavailable {
-        self.0.read().unavailable()
+        self.0.unavailable(&self.0.read())
     }
 }
 
@@ -250,10 +248,6 @@ impl fmt::Debug for RemoteKeys {
 }
 
 impl Known {
-    fn unavailable(&self) -> KeysUnavailable {
-        KeysUnavailable::new(self.failure.clone().unwrap_or_else(|| "it is being fetched".into()))
-    }
-
     fn withdraw(&mut self, gone: &[Option<String>]) {
         for kid in gone.iter().flatten() {
             if self.withdrawn.contains(kid) {
@@ -275,6 +269,14 @@ impl Shared {
 
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unavailable(&self, known: &Known) -> KeysUnavailable {
+        self.unavailable_as(known.failure.clone().unwrap_or_else(|| "it is being fetched".into()))
+    }
+
+    fn unavailable_as(&self, why: impl Into<Arc<str>>) -> KeysUnavailable {
+        KeysUnavailable { source: self.fetch.source().into(), why: why.into(), again_in: None }
     }
 
     /// To be made before the lock is let go under which a fetch is seen to be under way.

@@ -254,7 +254,7 @@ impl Kind {
         let both: Vec<_> = own.iter().copied().filter(|alg| pinned.contains(alg)).collect();
         if both.is_empty() {
             let own: Vec<_> = own.iter().map(|alg| alg.as_str()).collect();
-            return Err(format!("is for {}, and auth.algorithms has none of it", own.join(", ")));
+            return Err(format!("is for {}, and `algorithms` has none of it", own.join(", ")));
         }
         Ok(both)
     }

@@ -10,10 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance};
 
 use super::*;
-use crate::authenticate::tests::service::{request, send};
+use crate::authenticate::tests::service::{request, send, text};
 use crate::authenticate::{
     AuthenticateLayer, FetchError, FetchFuture, FetchKeys, FetchedKeys, InvalidToken, VerifyError,
 };
+use crate::rejection::Refused;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -255,7 +256,7 @@ async fn nothing_known_and_nothing_to_be_had_is_nobodys_fault() {
     let start = Instant::now();
     assert_eq!(
         unavailable(&verifier, &es256("a")).await,
-        "the key set can't be had: there was no answer within 5 s"
+        "the key set (a test) can't be had: there was no answer within 5 s"
     );
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     // Nobody waits in the pause after that, and what is no token at all is told so.
@@ -349,6 +350,10 @@ async fn a_strangers_token_costs_a_new_key_no_401() {
     let reply = send(&layer, new()).await;
     assert_eq!(reply.status(), 503);
     assert_eq!(reply.headers()["retry-after"], "40");
+    // Whose set it is is for the log.
+    let cause = reply.extensions().get::<Refused>().unwrap().cause().unwrap();
+    assert!(cause.starts_with("the key set (a test) can't be had: "), "{cause}");
+    assert!(!text(reply).await.contains("a test"));
     advance(Duration::from_secs(40)).await;
     assert_eq!(send(&layer, new()).await.status(), 200);
     assert_eq!(issuer.asked(), 3);

@@ -94,7 +94,7 @@ fn a_key_that_is_not_used_says_why() {
         (changed(rsa("k"), "key_ops", json!(["encrypt"])), "is not for verifying (key_ops)"),
         (changed(rsa("k"), "key_ops", "verify"), "is not for verifying (key_ops)"),
         (changed(rsa("k"), "alg", "RSA-OAEP"), "is for \"RSA-OAEP\", which is none that"),
-        (changed(rsa("k"), "alg", "PS256"), "is for PS256, and auth.algorithms has none of it"),
+        (changed(rsa("k"), "alg", "PS256"), "is for PS256, and `algorithms` has none of it"),
         (changed(rsa("k"), "alg", "ES256"), "says that it is for ES256, which it does not fit"),
         (changed(rsa("k"), "alg", "HS256"), "says that it is for HS256, which it does not fit"),
         (changed(rsa("k"), "alg", "none"), "is for \"none\", which is none that can be verified"),
@@ -106,7 +106,7 @@ fn a_key_that_is_not_used_says_why() {
         (changed(rsa("k"), "n", "A+/="), "is damaged: n is not Base64url"),
         (without(rsa("k"), "n"), "has no n"),
         (short, "is an RSA key of 1024 bits"),
-        (p384("k"), "is for ES384, and auth.algorithms has none of it"),
+        (p384("k"), "is for ES384, and `algorithms` has none of it"),
         (changed(p256("k"), "crv", "P-521"), "is on the curve \"P-521\""),
         (
             changed(p256("k"), "crv", "secp256k1\u{1b}[2J"),

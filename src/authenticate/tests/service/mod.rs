@@ -50,7 +50,7 @@ pub(super) async fn send(layer: &AuthenticateLayer, request: Request<Empty<Bytes
     layer.layer(service_fn(whoami)).oneshot(request).await.unwrap()
 }
 
-async fn text(reply: Reply) -> String {
+pub(super) async fn text(reply: Reply) -> String {
     String::from_utf8(reply.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
