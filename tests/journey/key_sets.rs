@@ -48,7 +48,8 @@ fn asking(token: &str) -> TestRequest {
     TestRequest::new("GET", "/sessions").field("authorization", &format!("Bearer {token}"))
 }
 
-/// An issuer that answers whatever it is asked with its set, once for each permit.
+/// An issuer that answers whatever it is asked with its set, and where that is if it is asked so, once
+/// for each permit.
 struct Issuer {
     address: SocketAddr,
     set: Mutex<Vec<u8>>,
@@ -80,7 +81,12 @@ impl Issuer {
                 }
                 answering.asked.fetch_add(1, Ordering::Relaxed);
                 answering.gate.acquire().await.unwrap().forget();
-                let answer = answering.set.lock().unwrap().clone();
+                let answer = if request.starts_with(b"GET /.well-known/openid-configuration ") {
+                    let (issuer, jwks_uri) = (answering.name(), answering.url());
+                    answer(&json!({ "issuer": issuer, "jwks_uri": jwks_uri }))
+                } else {
+                    answering.set.lock().unwrap().clone()
+                };
                 let _ = peer.write_all(&answer).await;
             }
         });
@@ -88,10 +94,11 @@ impl Issuer {
     }
 
     fn publish(&self, keys: &[Value]) {
-        let body = json!({ "keys": keys }).to_string();
-        let length = body.len();
-        *self.set.lock().unwrap() =
-            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes();
+        *self.set.lock().unwrap() = answer(&json!({ "keys": keys }));
+    }
+
+    fn name(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     fn url(&self) -> String {
@@ -101,6 +108,12 @@ impl Issuer {
     fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+fn answer(document: &Value) -> Vec<u8> {
+    let body = document.to_string();
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 async fn gateway(upstream: &Upstream, url: &str) -> Gateway {
@@ -253,4 +266,44 @@ async fn an_issuers_outage_is_not_that_of_the_others() {
     .await;
     let elsewhere = token_by(A, Algorithm::ES384, "b");
     gateway.send(asking(&elsewhere)).await.refusal(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn each_of_two_issuers_changes_and_withdraws_its_own_keys() {
+    const B: &str = "https://b.example";
+    let upstream = Upstream::bind().await;
+    let old = || [public(Algorithm::ES256, "old")];
+    let (found, named) = (Issuer::start(&old()).await, Issuer::start(&old()).await);
+    let (a, there) = (found.name(), named.url());
+    let several = format!(
+        "[{{ issuer = \"{a}\", discovery = true, user = \"{{iss}}|{{sub}}\" }}, \
+         {{ issuer = \"{B}\", jwks_url = \"{there}\", user = \"{{iss}}|{{sub}}\" }}]"
+    );
+    let settings = [("auth.secret", ""), ("auth.issuers", &*several)];
+    let gateway = Gateway::with(&upstream, &settings).await;
+    let issuers = [(&*a, &found), (B, &named)];
+    let before = issuers.map(|(name, _)| token_by(name, Algorithm::ES256, "old"));
+    // The second time they are remembered.
+    for token in before.iter().chain(&before) {
+        let reply = gateway.send(asking(token)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    // Where the set is is asked first of one of them.
+    assert_eq!((found.asked(), named.asked()), (2, 1));
+
+    let [of_a, of_b] = &before;
+    for ((name, issuer), (gone, stays)) in
+        issuers.into_iter().zip([(of_a, Some(of_b)), (of_b, None)])
+    {
+        issuer.publish(&[public(Algorithm::ES384, "new")]);
+        let after = token_by(name, Algorithm::ES384, "new");
+        for _ in 0..2 {
+            assert_eq!(gateway.send(asking(&after)).await.status, 200);
+            gateway.send(asking(gone)).await.refusal(401, "UNAUTHORIZED");
+            if let Some(stays) = stays {
+                assert_eq!(gateway.send(asking(stays)).await.status, 200);
+            }
+        }
+    }
+    assert_eq!((found.asked(), named.asked()), (4, 2));
 }

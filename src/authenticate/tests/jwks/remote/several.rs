@@ -94,3 +94,23 @@ async fn readiness_takes_the_keys_of_one_issuer_and_waits_for_no_other() {
     late.gate.add_permits(1);
     assert!(both.keys_ready().await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_remembered_token_does_not_outlive_its_issuers_key() {
+    let a = Issuer::new(&[p256("k")]);
+    let b = Issuer::new(&[p256("k"), ed25519("stays")]);
+    let issuers = issuers([("a", &a), ("b", &b)]);
+    let [of_a, gone] = ["a", "b"].map(|iss| token_of(Algorithm::Es256, Some("k"), &claims_of(iss)));
+    let stays = token_of(Algorithm::EdDsa, Some("stays"), &claims_of("b"));
+    for token in [&of_a, &gone, &stays] {
+        assert!(issuers.verify_with_fetch(token).await.is_ok());
+    }
+    b.publish(&[ed25519("stays")]);
+    advance(HOUR / 5 * 4).await;
+    // The one that brings it about is let in by what is known.
+    assert!(issuers.verify(&stays).is_ok());
+    settle().await;
+    assert_eq!(b.asked(), 2);
+    assert_eq!(issuers.verify(&gone), Err(InvalidToken::UnknownKey));
+    assert!(issuers.verify(&stays).is_ok() && issuers.verify(&of_a).is_ok());
+}
