@@ -118,7 +118,7 @@ pub struct KeysUnavailable {
 }
 
 impl KeysUnavailable {
-    /// Gives how long it is for certain that nothing changes, if that is known.
+    /// Gives how long it is until the key of a token is looked for again, if there are others.
     pub fn retry_after(&self) -> Option<Duration> {
         self.again_in
     }
