@@ -10,7 +10,10 @@ use super::file;
 use super::reader::SettingsReader;
 use super::secret;
 use super::web;
-use crate::authenticate::check_key_set;
+use crate::authenticate::{MAX_KEY_SET_BYTES, check_key_set};
+
+/// The largest file with a key set.
+const MAX_BYTES: u64 = MAX_KEY_SET_BYTES as u64;
 
 /// The settings that each name a key set.
 pub(super) const SETTINGS: [&str; 3] = ["auth.jwks_url", "auth.jwks_file", "auth.discovery"];
@@ -45,8 +48,7 @@ pub(super) fn read(read: &mut SettingsReader<'_>) -> Option<KeySets> {
 fn key_set_file(read: &mut SettingsReader<'_>) -> Option<Vec<(PathBuf, String)>> {
     let path = read.optional("auth.jwks_file", |text| Ok(PathBuf::from(text)))?;
     let Some(path) = path.into_iter().next() else { return Some(Vec::new()) };
-    let json =
-        secret::file_meant(read, "auth.jwks_file", &path, file::MAX_PEM_BYTES, file::decode)?;
+    let json = secret::file_meant(read, "auth.jwks_file", &path, MAX_BYTES, file::decode)?;
     Some(vec![(path, json)])
 }
 

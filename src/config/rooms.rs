@@ -60,8 +60,7 @@ impl Config {
     /// reach the gateway.
     pub(crate) fn protected_resource(&self) -> Result<Option<ProtectedResource>, Error> {
         let all = self.auth.issuers();
-        let issuers = all.iter().filter_map(|jwt| jwt.issuer.as_deref());
-        let issuers: Vec<_> = issuers.filter(|issuer| is_url(issuer)).collect();
+        let issuers: Vec<_> = self.auth.servers().collect();
         let Some(url) = self.server.public_url.as_ref().filter(|_| !issuers.is_empty()) else {
             return Ok(None);
         };
@@ -265,12 +264,6 @@ impl Config {
             ..ChatKitSettings::default()
         })
     }
-}
-
-/// Tells whether an issuer may be an authorization server's (RFC 8414 section 2).
-fn is_url(issuer: &str) -> bool {
-    let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#']))
 }
 
 impl JwtConfig {

@@ -171,7 +171,7 @@ pub(super) fn notes(config: &Config, read: &SettingsReader<'_>) -> Vec<Note> {
         let used = format!("{used} ({})", read.layers.origin(used));
         note(unused, format!("is not looked at: {used} stands in its place"));
     }
-    if matches!(config.protected_resource(), Ok(Some(_))) {
+    if config.server.public_url.is_some() && config.auth.servers().next().is_some() {
         // Clients are told of it, whatever the upstream is told.
     } else if config.server.public_url.is_some() && config.upstream.url == Upstream::Embedded {
         note("server.public_url", "has no effect on the built-in server".into());

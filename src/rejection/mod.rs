@@ -85,6 +85,7 @@ impl Rejection {
     }
 
     /// Makes the refusal of a method that a path doesn't have; `allow` are those that it has.
+    #[cfg(any(feature = "route", feature = "server"))]
     pub(crate) fn of_method(allow: HeaderValue) -> Self {
         let rejection = Self::new(Code::MethodNotAllowed);
         let rejection = match allow.to_str() {

@@ -44,6 +44,15 @@ impl AuthConfig {
         }
     }
 
+    /// Lists those that may be authorization servers (RFC 8414 section 2).
+    pub(super) fn servers(&self) -> impl Iterator<Item = &str> {
+        let is_url = |issuer: &&str| {
+            let rest = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#']))
+        };
+        self.issuers().iter().filter_map(|jwt| jwt.issuer.as_deref()).filter(is_url)
+    }
+
     /// Gives the cookie that may carry a token.
     pub(crate) fn cookie(&self) -> Option<&str> {
         match self {
