@@ -25,6 +25,19 @@ BODY = b'{"type":"threads.list"}'
 PROOF = functools.partial(GatewayProof, audience=AUDIENCE, secrets=[SECRET])
 
 
+# What may be at a key set's URL in its place; in a list, what is no HTTP.
+BROKEN = [
+    b"{}", b"nonsense", b"\xff", b"null", b'"keys"', b'{"keys":null}', b'{"keys":{}}', b'{"keys":["x"]}',
+    b'{"keys":[{"kty":"OKP","crv":"Ed25519"}]}', b" " * 70_000, b"[" * 60_000,
+    b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":7}]}',
+    b'{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"AA"}]}',
+    [b""], [b"SSH-2.0-x\r\n"], [b"HTTP/1.1 200 OK\r\na: " + b"a" * 70_000 + b"\r\n\r\n"],
+    [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"], [b"HTTP/1.1 503 Later\r\n\r\n"],
+    [b"HTTP/1.1 302 Found\r\nlocation: http://[/\r\n\r\n"],
+    [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+]  # fmt: skip
+
+
 def statement(key=SECRET, algorithm="HS256", kid=None, body=BODY, **changed) -> str:
     now = int(time.time())
     digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
@@ -129,6 +142,10 @@ class ByASecret(unittest.TestCase):
             "no id": [statement(jti=None)],
             "no user": [statement(sub=None)],
             "no body": [statement(body_sha256=None)],
+            "an end in a text": [statement(exp=str(past + 1000))],
+            "an end that is none": [statement(exp=10**400)],
+            "a user that is no text": [statement(sub="\ud800")],
+            "a body of other letters": [statement(body_sha256="é")],
         }
         for of in BOTH:
             for name, tokens in forged.items():
@@ -212,6 +229,9 @@ class ByAKey(unittest.TestCase):
         class Gateway(BaseHTTPRequestHandler):
             def do_GET(self):
                 test.asked += 1
+                if isinstance(test.answer, list):
+                    self.wfile.write(test.answer[0])
+                    return
                 body = test.answer or test.key_set()
                 self.send_response(200)
                 self.end_headers()
@@ -260,13 +280,25 @@ class ByAKey(unittest.TestCase):
 
     def test_known_keys_are_good_through_an_outage(self):
         self.assertEqual(self.status(), 200)
-        for broken in [b"{}", b"nonsense", b'{"keys":[{"kty":"OKP","crv":"Ed25519"}]}', b" " * 70_000]:
+        for broken in BROKEN:
             self.answer = broken
             self.proof._keys._read_at -= 301
             self.proof._keys._tried_at -= 61
-            with self.subTest(broken[:9]), self.assertLogs("gateway_proof"):
+            with self.subTest(str(broken)[:40]), self.assertLogs("gateway_proof"):
                 self.assertEqual(self.status(), 200)
-        self.assertEqual(self.asked, 5)
+        self.assertEqual(self.asked, 1 + len(BROKEN))
+
+    def test_without_keys_nobody_is_let_in(self):
+        for of in BOTH:
+            for broken in BROKEN:
+                self.answer = broken
+                self.proof._keys._tried_at = float("-inf")
+                with self.subTest(f"{of.__name__}: {broken!s:.40}"), self.assertLogs("gateway_proof"):
+                    token = statement(self.keys["k1"], "EdDSA", "k1")
+                    self.assertEqual(call(of(self.proof), token)[0], 401)
+        self.assertEqual(self.asked, 2 * len(BROKEN))
+        self.answer, self.proof._keys._tried_at = None, float("-inf")
+        self.assertEqual(self.status(), 200)
 
 
 if __name__ == "__main__":
