@@ -32,6 +32,7 @@ from typing import Any
 import jwt
 from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -118,12 +119,26 @@ class GatewayProof:
             caller = await self.head(request.headers)
             if int(request.headers.get("content-length") or 0) > self.max_body_bytes:
                 raise Refused("the body is too large")
-            self.body(caller, await request.body())
+            self.body(caller, await self._read(request))
         except (Refused, ValueError) as why:
             log.warning("refused: %s", why)
             raise HTTPException(401, "This server is for its gateway.") from None
         request.state.gateway = caller
         return caller
+
+    async def _read(self, request: Request) -> bytes:
+        """Reads no more of a body than is allowed, whether or not its length was told."""
+        body = bytearray()
+        try:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > self.max_body_bytes:
+                    raise Refused("the body is too large")
+        except ClientDisconnect:
+            raise Refused("the body was cut") from None
+        # Where Request.body() keeps it, for whoever asks for it next.
+        request._body = bytes(body)
+        return request._body
 
     async def head(self, headers: Headers) -> Caller:
         """Checks all but the body, which is to be checked with :meth:`body`."""

@@ -79,7 +79,7 @@ def by_middleware(proof: GatewayProof) -> FastAPI:
 BOTH = [by_dependency, by_middleware]
 
 
-def call(app, *tokens, path="/chatkit", body=BODY, users=("ada",), pieces=1):
+def call(app, *tokens, path="/chatkit", body=BODY, users=("ada",), pieces=1, cut=False):
     """Gives the status and the body of an answer, and how much of the body was read."""
     headers = [(HEADER.encode(), token.encode()) for token in tokens]
     headers += [(b"x-user-id", header_value(user).encode()) for user in users]
@@ -95,7 +95,7 @@ def call(app, *tokens, path="/chatkit", body=BODY, users=("ada",), pieces=1):
     async def receive():
         if not left:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+        return {"type": "http.request", "body": left.pop(0), "more_body": cut or bool(left)}
 
     async def send(message):
         sent.append(message)
@@ -176,10 +176,20 @@ class ByASecret(unittest.TestCase):
                 self.assertEqual(call(app, path=path)[0], 401)
 
     def test_a_body_has_a_bound(self):
-        app = by_middleware(PROOF(max_body_bytes=10))
-        with self.assertLogs("gateway_proof"):
-            status, _, read = call(app, statement(body=b"a" * 100), body=b"a" * 100, pieces=10)
-        self.assertEqual((status, read), (401, 2))
+        for of in BOTH:
+            for bound, result in [(10, (401, 2)), (99, (401, 10))]:
+                app = of(PROOF(max_body_bytes=bound))
+                with self.subTest(f"{of.__name__}: {bound}"), self.assertLogs("gateway_proof"):
+                    status, _, read = call(app, statement(body=b"a" * 100), body=b"a" * 100, pieces=10)
+                    self.assertEqual((status, read), result)
+            app = of(PROOF(max_body_bytes=100))
+            status, answer, _ = call(app, statement(body=b"a" * 100), body=b"a" * 100, pieces=10)
+            self.assertEqual((status, answer[3]), (200, "a" * 100))
+
+    def test_a_body_that_is_cut_is_refused(self):
+        for of in BOTH:
+            with self.subTest(of.__name__), self.assertLogs("gateway_proof"):
+                self.assertEqual(call(of(PROOF()), statement(), pieces=3, cut=True)[0], 401)
 
     def test_either_secret_is_right_while_they_are_exchanged(self):
         app = by_dependency(PROOF(secrets=[OTHER, SECRET]))
