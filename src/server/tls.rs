@@ -68,88 +68,78 @@ impl Tls {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes up what the files have anew, for ever. What can't be used changes nothing, and is told of
-    /// if it is still so at the next look: the files are not written at once.
+    /// Takes up what the files have anew, for ever. What can't be used changes nothing, and is told of.
     pub(super) async fn keep_up(&self) {
-        let mut used = self.first;
-        let mut failed: Option<Failure> = None;
+        let mut watch = Watch { files: Arc::clone(&self.files), used: self.first, found: None };
         loop {
             sleep(LOOK_EVERY).await;
-            let files = Arc::clone(&self.files);
-            let known = (used, failed.as_ref().map(|failure| failure.seen.clone()));
-            let looking = tokio::task::spawn_blocking(move || look(&files, &known));
+            let looking = tokio::task::spawn_blocking(move || {
+                let new = watch.look();
+                (watch, new)
+            });
             // It doesn't panic, and a runtime that ends needs no certificate.
-            let Ok(look) = looking.await else { return };
-            match look {
-                Look::AsBefore => failed = None,
-                Look::AsBad => {
-                    if let Some(failure) = &mut failed {
-                        failure.tell();
-                    }
-                }
-                Look::New(digest, config) => {
-                    used = digest;
-                    failed = None;
-                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                    *current = Arc::from(config);
-                    drop(current);
-                    tracing::info!("new connections are served with the new files of server.tls");
-                }
-                Look::Bad(seen, error) => {
-                    failed = Some(Failure { seen, error, is_told: false });
-                }
+            let Ok((looked, new)) = looking.await else { return };
+            watch = looked;
+            if let Some(config) = new {
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                *current = Arc::from(config);
+                drop(current);
+                tracing::info!("new connections are served with the new files of server.tls");
             }
         }
     }
 }
 
-/// Files that can't be used.
-struct Failure {
-    seen: Seen,
-    error: Error,
-    is_told: bool,
+/// What the files had, look by look. They are not written at once, and a chain of which a part is
+/// missing can be used: what is new counts when two looks in a row find the same.
+struct Watch {
+    files: Arc<TlsConfig>,
+    used: Digest,
+    /// What the last look found, if that isn't used.
+    found: Option<Found>,
 }
 
 /// What files had, or why it isn't known.
 type Seen = Result<Digest, String>;
 
-impl Failure {
-    fn tell(&mut self) {
-        if !std::mem::replace(&mut self.is_told, true) {
-            tracing::warn!(
-                error = &*shown(&self.error.chain()),
-                "the new files of server.tls can't be used: new connections are served with what the \
-                 old ones had"
-            );
+struct Found {
+    seen: Seen,
+    /// `None`: it was told of.
+    made: Option<Result<(Digest, Box<ServerConfig>), Error>>,
+}
+
+impl Watch {
+    /// Gives what is to be taken up.
+    fn look(&mut self) -> Option<Box<ServerConfig>> {
+        let contents = Contents::read(&self.files);
+        let seen = contents.as_ref().map(Contents::digest).map_err(Error::chain);
+        if seen.as_ref() == Ok(&self.used) {
+            self.found = None;
+            return None;
         }
-    }
-}
-
-/// What a look at the files found.
-enum Look {
-    /// What is used.
-    AsBefore,
-    /// What was found at the last look, and can't be used.
-    AsBad,
-    New(Digest, Box<ServerConfig>),
-    Bad(Seen, Error),
-}
-
-fn look(files: &TlsConfig, (used, bad): &(Digest, Option<Seen>)) -> Look {
-    let contents = Contents::read(files);
-    let seen = contents.as_ref().map(Contents::digest).map_err(Error::chain);
-    if seen.as_ref() == Ok(used) {
-        return Look::AsBefore;
-    }
-    if bad.as_ref() == Some(&seen) {
-        return Look::AsBad;
-    }
-    let made = contents.and_then(|contents| {
-        contents.server_config(files).map(|config| (contents.digest(), Box::new(config)))
-    });
-    match made {
-        Ok((digest, config)) => Look::New(digest, config),
-        Err(error) => Look::Bad(seen, error),
+        let Some(found) = self.found.as_mut().filter(|found| found.seen == seen) else {
+            let made = contents.and_then(|contents| {
+                let config = contents.server_config(&self.files)?;
+                Ok((contents.digest(), Box::new(config)))
+            });
+            self.found = Some(Found { seen, made: Some(made) });
+            return None;
+        };
+        match found.made.take()? {
+            Ok((digest, config)) => {
+                self.used = digest;
+                self.found = None;
+                Some(config)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &*shown(&error.chain()),
+                    "the new files of server.tls can't be used: new connections are served with what \
+                     the old ones had"
+                );
+                None
+            }
+        }
     }
 }
 
@@ -317,4 +307,54 @@ async fn written(response: Response<Full<bytes::Bytes>>) -> Vec<u8> {
     bytes.extend_from_slice(end.as_bytes());
     bytes.extend_from_slice(&body);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    use super::*;
+    use crate::config::CertificateConfig;
+
+    #[test]
+    fn what_is_being_written_is_not_taken_up() {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&ca_key).unwrap().pem();
+        let issuer = Issuer::new(params, ca_key);
+        let key = KeyPair::generate().unwrap();
+        let sign = || {
+            let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.signed_by(&key, &issuer).unwrap().pem()
+        };
+        let folder = std::env::temp_dir().join(format!("chatkit-rest-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let pair = CertificateConfig {
+            certificate: folder.join("server.pem"),
+            key: folder.join("server.key"),
+        };
+        let put = |text: &str| std::fs::write(&pair.certificate, text).unwrap();
+        let (first, second) = (format!("{}{authority}", sign()), sign());
+        let whole = format!("{second}{authority}");
+        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        put(&first);
+        let files = TlsConfig { certificate: pair.clone(), client_ca: None };
+        let used = Contents::read(&files).unwrap().digest();
+        let mut watch = Watch { files: Arc::new(files), used, found: None };
+        let mut looks = |text: &str| {
+            put(text);
+            watch.look().is_some()
+        };
+        // Cut between two certificates, and within one.
+        assert_eq!([&*second, &whole[..whole.len() - 9]].map(&mut looks), [false; 2]);
+        assert_eq!([&*whole, &whole, &whole].map(&mut looks), [false, true, false]);
+        // What was there comes back before anything was taken up.
+        assert_eq!([&*first, &whole, &first, &whole].map(&mut looks), [false; 4]);
+        assert_eq!(
+            ["", "", "", &first, &first].map(&mut looks),
+            [false, false, false, false, true]
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
