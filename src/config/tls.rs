@@ -146,6 +146,13 @@ pub(super) fn notes(config: &Config, now: Duration) -> Vec<(&'static str, String
     if let Some(tls) = &config.server.tls {
         of_pair(&tls.certificate, "server.tls.certificate", now, &mut notes);
         of_address(config, &tls.certificate, &mut notes);
+        let publishes = config.upstream.proof.as_ref().is_some_and(|by| by.key_set().is_some());
+        if tls.client_ca.is_some() && publishes {
+            let text = "the gateway's key set (/.well-known/jwks.json) is read by nobody who shows no \
+                        certificate of server.tls.client_ca: the modules that verify show none; \
+                        upstream.proof_secret needs no key set";
+            notes.push(("upstream.proof_key_file", text.to_owned()));
+        }
     }
     let upstream = &config.upstream;
     let no_effect = match &upstream.url {

@@ -64,6 +64,23 @@ fn certificates_are_files_that_are_read() {
         let faults = with(&[(setting, &*key)]).unwrap_err().to_string();
         assert!(faults.contains(setting) && faults.contains("no certificate"), "{faults}");
     }
+    // Who verifies by the key set has no certificate to read it with.
+    let proof_key = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/ed25519.private.pem");
+    let (proof_key, secret) =
+        (("upstream.proof_key_file", proof_key), ("upstream.proof_secret", SECRET));
+    let client_ca = ("server.tls.client_ca", &*authority);
+    for (settings, is_noted) in [
+        (&[client_ca, proof_key][..], true),
+        (&[client_ca, secret], false),
+        (&[client_ca], false),
+        (&[proof_key], false),
+    ] {
+        let notes = with(&[&pair[..], settings].concat()).unwrap().notes;
+        let is = notes.iter().any(|note| {
+            note.key() == "upstream.proof_key_file" && note.to_string().contains("client_ca")
+        });
+        assert_eq!(is, is_noted, "{settings:?}");
+    }
     // A key in the place of its file is not shown.
     let faults = with(&[("server.tls.key", "plantedplantedplanted")]).unwrap_err().to_string();
     assert!(!faults.contains("planted"), "{faults}");
