@@ -133,7 +133,8 @@ pub(super) fn of(name: &str) -> Form {
         "embedded.base_url" => Form::of(format!("^{SCHEME}{}{PATH}$", authority(HOST, "0*"))),
         "upstream.user_header" => {
             let names: Vec<_> = TAKEN_HEADERS.iter().map(|name| in_any_case(name)).collect();
-            let never = format!("^({})$|^{}-", names.join("|"), in_any_case("content"));
+            let families = ["content", "chatkit-gateway"].map(in_any_case).join("|");
+            let never = format!("^({})$|^({families})-", names.join("|"));
             Form::of(TOKEN).never(never)
         }
         "upstream.forward_headers" => {

@@ -218,7 +218,8 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
     }
 }
 
-/// Headers that already mean something on the way of a request; those that begin with `content-` do, too.
+/// Headers that already mean something on the way of a request; those that begin with `content-` or
+/// `chatkit-gateway-` do, too.
 pub(super) const TAKEN_HEADERS: [&str; 21] = [
     "accept",
     "accept-encoding",
@@ -246,7 +247,9 @@ pub(super) const TAKEN_HEADERS: [&str; 21] = [
 /// Gives a header that may carry the user's id: not one that already has a meaning on this way.
 pub(super) fn user_header(text: &str) -> Result<HeaderName, String> {
     let name: HeaderName = text.parse().map_err(|_| "is not a header's name".to_owned())?;
-    if TAKEN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("content-") {
+    let is_of_family =
+        ["content-", "chatkit-gateway-"].iter().any(|family| name.as_str().starts_with(family));
+    if TAKEN_HEADERS.contains(&name.as_str()) || is_of_family {
         return Err("already means something else".into());
     }
     Ok(name)
@@ -344,6 +347,7 @@ mod tests {
     fn headers_and_cookies_are_tokens_with_no_other_meaning() {
         assert_eq!(user_header("X-User-Id").unwrap(), "x-user-id");
         assert_eq!(user_header("X-Forwarded-User").unwrap(), "x-forwarded-user");
+        assert_eq!(user_header("chatkit-user").unwrap(), "chatkit-user");
         for text in [
             "",
             "x user",
@@ -353,6 +357,8 @@ mod tests {
             "cookie",
             "Forwarded",
             "X-Forwarded-Host",
+            "chatkit-gateway-proof",
+            "ChatKit-Gateway-User",
         ] {
             assert!(user_header(text).is_err(), "{text}");
         }

@@ -67,10 +67,14 @@ impl IdentityHeaders {
     ///
     /// # Errors
     /// If `user_header` is a field with a use of its own (`host`, `connection`, `authorization`,
-    /// `x-forwarded-host`, …) or has a `_`.
+    /// `x-forwarded-host`, `chatkit-gateway-proof`, …) or has a `_`.
     pub fn new(user_header: HeaderName) -> Result<Self, Error> {
         let name = user_header.as_str();
-        if is_replaced(name) || is_address(name) || name == "authorization" {
+        if is_replaced(name)
+            || is_address(name)
+            || name == "authorization"
+            || name.starts_with("chatkit-gateway-")
+        {
             return Err(Error::config(format!("the field {name} can't carry the user id")));
         }
         if name.contains('_') {
@@ -417,6 +421,7 @@ mod tests {
             "a_b",
             "forwarded",
             "x-forwarded-for",
+            "chatkit-gateway-proof",
         ] {
             assert!(IdentityHeaders::new(HeaderName::from_static(name)).is_err(), "{name}");
         }

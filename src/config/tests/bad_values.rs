@@ -92,6 +92,9 @@ fn of_setting(name: &str) -> Vec<&'static str> {
                 "x-request-id",
                 "X-Forwarded-For",
                 "x-forwarded-user",
+                "chatkit-gateway-proof",
+                "Chatkit-Gateway-X",
+                "chatkit-x",
             ]
         }
         "upstream.utc_offset" => vec!["+18:59", "-19:00", "+00:60", "Z", "z", "+24:00"],
