@@ -164,7 +164,7 @@ async fn who_leaves_frees_the_upstream() {
 #[tokio::test]
 async fn who_takes_a_little_all_the_time_is_not_cut_and_who_takes_nothing_is() {
     let upstream = Upstream::bind().await;
-    let gateway = Gateway::secure(&upstream, &[("server.write_timeout", "2s")]).await;
+    let gateway = Gateway::secure(&upstream, &[("server.write_timeout", "3s")]).await;
     let session = gateway.session("ada").await;
     let mut client = gateway.say("ada", &session).await;
     let (mut peer, _) = upstream.request().await;
@@ -175,10 +175,12 @@ async fn who_takes_a_little_all_the_time_is_not_cut_and_who_takes_nothing_is() {
         let piece = chunk(data(&"x".repeat(16_000)));
         while write.write_all(&piece).await.is_ok() {}
     });
+    // For longer than it may take nothing. A window opens by 64 kB at a time, which are taken in a tenth
+    // of that: nobody's turn has to come in time.
     let mut every = tokio::time::interval(Duration::from_millis(40));
-    for _ in 0..100 {
+    for _ in 0..110 {
         every.tick().await;
-        client.take(2000).await;
+        client.take(8000).await;
     }
     assert!(!sending.is_finished());
     // And now it doesn't.
