@@ -6,13 +6,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::support::frames::PREFACE;
-use crate::support::tls::{Authority, Files, provider};
+use crate::support::tls::{Authority, Files, TlsClient, provider};
 use crate::support::{
     Client, End, Gateway, Http2, Line, MESSAGE_DELTA, MESSAGE_START, SECRET, STREAM_HEAD,
     TestRequest, Upstream, Wire, chunk, data, lines_like, log_of, preamble, read, soon,
@@ -320,6 +320,49 @@ async fn who_has_no_certificate_of_the_authority_is_not_let_in() {
     let admin = gateway.admin.unwrap();
     assert!(is_served(Wire::connect(admin).await).await);
     log_of("message", "a client and the gateway did not agree on TLS").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_an_authority_that_was_replaced_is_not_resumed() {
+    let upstream = Upstream::bind().await;
+    let (authority, old, new) =
+        (Authority::new("ours"), Authority::new("old"), Authority::new("new"));
+    let files = Files::of(&authority.sign(&["localhost"]));
+    let client_ca = files.add("clients.pem", &old.pem);
+    let gateway = files.gateway(&upstream, &[("server.tls.client_ca", &client_ca)]).await;
+    let clients = |theirs: &Authority| {
+        let shown = theirs.sign(&["client"]);
+        [&TLS12, &TLS13].map(|version| {
+            let client = authority.client().version(version).showing(&shown);
+            let connector = client.connector();
+            (client, connector)
+        })
+    };
+    // Tells whether a client is served, and by a session that it had.
+    let asks = async |(client, connector): &(TlsClient, TlsConnector)| {
+        let Ok(wire) = client.connect_by(connector, gateway.address).await else { return None };
+        let Wire::Tls(tls) = &wire else { panic!("no TLS") };
+        let is_resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        is_served(wire).await.then_some(is_resumed)
+    };
+    let (olds, news) = (clients(&old), clients(&new));
+    for client in &olds {
+        assert_eq!([asks(client).await, asks(client).await], [Some(false), Some(true)]);
+    }
+    for client in &news {
+        assert_eq!(asks(client).await, None);
+    }
+    files.add("clients.pem", &new.pem);
+    soon(async { while asks(&news[0]).await.is_none() {} }).await;
+    for client in &olds {
+        assert_eq!([asks(client).await, asks(client).await], [None; 2]);
+    }
+    for client in clients(&new) {
+        assert_eq!([asks(&client).await, asks(&client).await], [Some(false), Some(true)]);
+    }
+    for client in clients(&old) {
+        assert_eq!(asks(&client).await, None);
+    }
 }
 
 /// Connects until the certificate is this one; every connection is served.

@@ -108,6 +108,11 @@ impl TlsClient {
     }
 
     pub(crate) async fn connect(&self, address: SocketAddr) -> std::io::Result<Wire> {
+        self.connect_by(&self.connector(), address).await
+    }
+
+    /// Makes what resumes the sessions that it had.
+    pub(crate) fn connector(&self) -> TlsConnector {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[self.version])
             .unwrap()
@@ -119,9 +124,17 @@ impl TlsClient {
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        TlsConnector::from(Arc::new(config))
+    }
+
+    pub(crate) async fn connect_by(
+        &self,
+        connector: &TlsConnector,
+        address: SocketAddr,
+    ) -> std::io::Result<Wire> {
         let tcp = soon(TcpStream::connect(address)).await?;
         let name = ServerName::try_from(self.name).unwrap();
-        let tls = soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await?;
+        let tls = soon(connector.connect(name, tcp)).await?;
         Ok(Wire::Tls(Box::new(tls)))
     }
 
