@@ -110,6 +110,20 @@ fn runtime() -> Result<Runtime, Error> {
         .map_err(|error| Error::io("could not start the runtime", error))
 }
 
+/// Says that a command has nothing to work on: to make a store would hide that another was meant.
+fn no_store(path: &std::path::Path) -> CommandFailure {
+    let shown = path.display();
+    let from = match std::env::current_dir() {
+        Ok(folder) if path.is_relative() => {
+            format!("; relative paths start at the working directory, {}", folder.display())
+        }
+        _ => String::new(),
+    };
+    CommandFailure::Usage(format!(
+        "there is no session store {shown}{from}; --store or store.url names another"
+    ))
+}
+
 /// Refuses what settings that name a database would be refused for before.
 #[cfg(not(feature = "postgres"))]
 fn no_database() -> CommandFailure {

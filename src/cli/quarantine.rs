@@ -88,9 +88,8 @@ impl Quarantine {
 }
 
 fn in_file(path: &Path, step: QuarantineStep) -> Result<(), CommandFailure> {
-    // To make one would hide that another was meant.
     if !path.exists() {
-        return Err(CommandFailure::Usage(format!("there is no session store {}", path.display())));
+        return Err(super::no_store(path));
     }
     if let QuarantineStep::List { json } = step {
         let read = async |after: Option<ThreadId>| {

@@ -83,8 +83,7 @@ impl Copy {
         if let StoreUrl::Sqlite(path) = &from.url
             && !path.exists()
         {
-            let text = format!("there is no session store {}", path.display());
-            return Err(CommandFailure::Usage(text));
+            return Err(super::no_store(path));
         }
         let mut line = StatusLine::new();
         let copy = copy_store(end(&from)?, end(&to)?, |progress| {

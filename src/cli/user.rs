@@ -129,9 +129,8 @@ fn note(user: &UserId, beginnings: &[String]) -> Option<String> {
 }
 
 fn in_file(path: &Path, step: UserStep) -> Result<(), CommandFailure> {
-    // To make one would hide that another was meant.
     if !path.exists() {
-        return Err(CommandFailure::Usage(format!("there is no session store {}", path.display())));
+        return Err(super::no_store(path));
     }
     if let UserStep::List { json } = step {
         let read =
@@ -140,7 +139,8 @@ fn in_file(path: &Path, step: UserStep) -> Result<(), CommandFailure> {
     }
     // One that is of this version, so that opening it changes nothing.
     SqliteStore::read_blocks(path, None, 0)?;
-    super::wait(take(&SqliteStore::open(path)?, step))?
+    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    super::wait(take(&SqliteStore::open(path)?, &place.display().to_string(), step))?
 }
 
 #[cfg(feature = "postgres")]
@@ -150,7 +150,7 @@ fn in_database(store: &StoreConfig, step: UserStep) -> Result<(), CommandFailure
     let options = store.postgres()?;
     super::wait(async {
         let store = PostgresStore::open(options).await?;
-        let taken = take(&store, step).await;
+        let taken = take(&store, "this database", step).await;
         store.close().await;
         taken
     })?
@@ -161,16 +161,18 @@ fn in_database(_: &StoreConfig, _: UserStep) -> Result<(), CommandFailure> {
     Err(super::no_database())
 }
 
-async fn take(store: &impl Directory, step: UserStep) -> Result<(), CommandFailure> {
+/// Does what is to be done in the store, which is at that place.
+async fn take(store: &impl Directory, place: &str, step: UserStep) -> Result<(), CommandFailure> {
     match step {
-        UserStep::Block { user, reason } => block(store, user, reason).await,
-        UserStep::Unblock { user } => unblock(store, user).await,
+        UserStep::Block { user, reason } => block(store, place, user, reason).await,
+        UserStep::Unblock { user } => unblock(store, place, user).await,
         UserStep::List { json } => list(async |after| store.blocks(after, PAGE).await, json).await,
     }
 }
 
 async fn block(
     store: &impl Directory,
+    place: &str,
     user: UserId,
     reason: Option<String>,
 ) -> Result<(), CommandFailure> {
@@ -179,7 +181,7 @@ async fn block(
     let blocked = store.block(block).await?;
     let user = user.as_str();
     let text = match blocked {
-        Blocked::Done => format!("Blocked: every gateway on this store refuses {user:?} now.\n"),
+        Blocked::Done => format!("Blocked: every gateway on {place} refuses {user:?} now.\n"),
         Blocked::Already => format!("{user:?} is blocked already, as user list says.\n"),
         Blocked::Full => {
             return Err(CommandFailure::Runtime(Error::store(
@@ -193,13 +195,13 @@ async fn block(
     Ok(output::print(&text)?)
 }
 
-async fn unblock(store: &impl Directory, user: UserId) -> Result<(), CommandFailure> {
+async fn unblock(store: &impl Directory, place: &str, user: UserId) -> Result<(), CommandFailure> {
     if !store.unblock(&user).await? {
         return Err(CommandFailure::NotBlocked { user: user.as_str().to_owned() });
     }
     tokio::time::sleep(BLOCK_SEEN_WITHIN).await;
     let user = user.as_str();
-    Ok(output::print(&format!("Unblocked: every gateway on this store lets {user:?} in again.\n"))?)
+    Ok(output::print(&format!("Unblocked: every gateway on {place} lets {user:?} in again.\n"))?)
 }
 
 async fn list(

@@ -48,8 +48,9 @@ async fn users_are_blocked_listed_and_unblocked_beside_a_gateway() {
     let begun = tokio::time::Instant::now();
     let ran = db.run(&["block", "ada", "--reason", "laptop \u{1b}[2J"]);
     assert!(begun.elapsed() >= BLOCK_SEEN_WITHIN);
-    let text = "Blocked: every gateway on this store refuses \"ada\" now.\n";
-    assert_eq!((ran.code, &*ran.out, &*ran.err), (0, text, ""));
+    let path = db.path.display();
+    let text = format!("Blocked: every gateway on {path} refuses \"ada\" now.\n");
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (0, &*text, ""));
     assert_eq!(db.blocked().await, ["ada"]);
     let ran = db.run(&["block", "ada", "--reason", "another"]);
     assert_eq!((ran.code, &*ran.err), (0, ""));
@@ -73,8 +74,8 @@ async fn users_are_blocked_listed_and_unblocked_beside_a_gateway() {
     assert_eq!((&lines[1]["user_id"], &lines[1]["reason"]), (&"\u{e9}ve".into(), &Value::Null));
 
     let ran = db.run(&["unblock", "ada"]);
-    let text = "Unblocked: every gateway on this store lets \"ada\" in again.\n";
-    assert_eq!((ran.code, &*ran.out, &*ran.err), (0, text, ""));
+    let text = format!("Unblocked: every gateway on {path} lets \"ada\" in again.\n");
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (0, &*text, ""));
     assert_eq!(db.blocked().await, ["\u{e9}ve"]);
     let ran = db.run(&["unblock", "ada"]);
     assert_eq!((ran.code, &*ran.out), (1, ""));

@@ -123,7 +123,8 @@ async fn who_is_blocked_is_refused_everywhere_until_unblocked() {
         assert_eq!(gateway.get("ada", "/sessions").await.json()["meta"]["total"], 1);
     }
     let blocked = user(&store, &["block", "ada", "--reason", "laptop stolen"]).await;
-    assert_eq!(blocked, "Blocked: every gateway on this store refuses \"ada\" now.\n");
+    assert!(blocked.starts_with("Blocked: every gateway on "), "{blocked}");
+    assert!(blocked.ends_with(" refuses \"ada\" now.\n"), "{blocked}");
 
     let mut names = BTreeSet::new();
     for gateway in [&here, &there] {

@@ -28,8 +28,8 @@ fn end_without(what: &str) {
 
 /// What the tests' own program may have without its symbols, in bytes, so that it is seen here that the
 /// optimised one may have grown beyond its 25 MB. That takes ten minutes to build, and is held by
-/// `packaging/build.sh`; this one is there. It had 47.5 MB when the other had 24.7.
-const AT_MOST: u32 = 48_000_000;
+/// `packaging/build.sh`; this one is there. SIZES
+const AT_MOST: u32 = 51_000_000;
 
 #[test]
 fn they_can_be_installed_and_have_the_programs_version() {

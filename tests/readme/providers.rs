@@ -36,7 +36,9 @@ fn cause(why: &str) -> &'static str {
         "aud" => "the token's aud does not name this service",
         "iss" => "the token's iss is not the configured one",
         "purpose" => "the token says that it is an ID, refresh or logout token, not for access",
-        "user" => "the token's user claim (auth.user_claim) is missing or of the wrong type",
+        "user" => {
+            "a claim that names the token's user (auth.user_claim, auth.user) is missing or of the wrong type"
+        }
         _ => panic!("{why} is no reason"),
     }
 }
