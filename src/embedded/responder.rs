@@ -34,12 +34,13 @@ pub trait Responder: fmt::Debug + Send + Sync + 'static {
         0
     }
 
-    /// Tells whether a turn could begin now. If not, nothing of the request is stored, and the exchange
+    /// Tells whether a turn of whoever `asker` is a hash of could begin now. If not, nothing of the request is stored, and the exchange
     /// fails with what this says.
     ///
     /// # Errors
-    /// Whatever keeps it from answering anybody.
-    fn check_ready(&self) -> Result<(), ForwardError> {
+    /// Whatever keeps it from answering them.
+    fn check_ready(&self, asker: u64) -> Result<(), ForwardError> {
+        let _ = asker;
         Ok(())
     }
 

@@ -185,7 +185,7 @@ where
         // The head leaves before anything is looked up, as it does from the SDK.
         Ok(request::Request::Stream(request)) => {
             // Nothing is stored that wouldn't be answered.
-            server.responder.check_ready()?;
+            server.responder.check_ready(asker)?;
             let frames = Rendezvous::new();
             let run = EmbeddedRun::new(server, asker, frames.other_end()).go(request);
             let mut response = Response::new(EmbeddedBody::stream(frames, run));

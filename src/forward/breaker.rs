@@ -26,6 +26,18 @@ const USERS: usize = 8;
 const FIRST_PEACE: Duration = Duration::from_secs(1);
 const LONGEST_PEACE: Duration = Duration::from_secs(10);
 
+/// How far a pause may be from what it is said to be, so that nobody knows when it ends.
+const JITTER: f64 = 0.2;
+
+/// How many tries may be under way.
+const PROBES: usize = 2;
+
+/// How long one try is waited for before there is another beside it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many users are remembered for tries that weren't answered.
+const TRIED: u32 = 8;
+
 /// What became of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -42,13 +54,14 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pass {
     epoch: u32,
-    is_probe: bool,
+    /// Which of the probes it is, if it is one.
+    probe: Option<usize>,
 }
 
 impl Pass {
-    /// Tells whether it is the one exchange by which is seen whether the upstream answers again.
+    /// Tells whether it is one of the exchanges by which is seen whether the upstream answers again.
     pub(super) fn is_probe(self) -> bool {
-        self.is_probe
+        self.probe.is_some()
     }
 }
 
@@ -57,7 +70,7 @@ impl Pass {
 pub(super) enum Change {
     /// From now on nothing is sent.
     Opened { failed: u32, judged: u32, users: usize },
-    /// It was tried, and failed again: nothing is sent for so long.
+    /// It was tried, and failed again: nothing is sent for about so long.
     StillOpen(Duration),
     /// It was tried, and answers.
     Closed,
@@ -67,6 +80,11 @@ pub(super) enum Change {
 /// enough users, and would be more than half without any one of them. Then lets one exchange
 /// through at a time, each after a longer pause, until one is answered.
 ///
+/// No one user keeps it open. Whoever's try wasn't answered comes after everybody else for a while, and
+/// those who tried long ago before those who tried just now; the pause grows only with the users whom it
+/// fails; and a try that takes long isn't waited for. Where there is nobody else, the while is over
+/// at last.
+///
 /// Its size doesn't depend on what happens.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -74,22 +92,41 @@ pub(super) struct Breaker {
     /// Odd while it isn't closed. What was let through in another epoch says nothing about this.
     epoch: u32,
     peace: Duration,
+    /// What is under way to see, even if it began in another epoch.
+    probes: [Option<Probe>; PROBES],
+    /// Whose tries weren't answered; the latest first, each once.
+    tried: Tried,
     window: Window,
+    /// Gives a number of 0 to 1.
+    draw: fn() -> f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BreakerState {
     Closed,
-    /// Until then nothing is sent.
+    /// Until then nothing is sent, and then a few, to see.
     Open(Instant),
-    /// One exchange is under way, to see.
-    Probing,
+}
+
+/// One try.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    user: u64,
+    begun: Instant,
 }
 
 impl Breaker {
-    /// Begins closed.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { state: BreakerState::Closed, epoch: 0, peace: FIRST_PEACE, window: Window::new(now) }
+    /// Begins closed. `draw` gives a number of 0 to 1, each time another.
+    pub(super) fn new(now: Instant, draw: fn() -> f64) -> Self {
+        Self {
+            state: BreakerState::Closed,
+            epoch: 0,
+            peace: FIRST_PEACE,
+            probes: [None; PROBES],
+            tried: Tried::default(),
+            window: Window::new(now),
+            draw,
+        }
     }
 
     /// Gives the number of the state that it is in, for [`pass_of`](Self::pass_of).
@@ -100,33 +137,41 @@ impl Breaker {
     /// Gives the pass of any exchange while the epoch is this one, unless something has to be asked
     /// first.
     pub(super) fn pass_of(epoch: u32) -> Option<Pass> {
-        epoch.is_multiple_of(2).then_some(Pass { epoch, is_probe: false })
+        epoch.is_multiple_of(2).then_some(Pass { epoch, probe: None })
     }
 
-    /// Tells how long nothing will be let through; `None`: something would be now.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        match self.state {
-            BreakerState::Closed => None,
-            BreakerState::Open(until) => {
-                Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
-            }
-            BreakerState::Probing => Some(FIRST_PEACE),
+    /// Tells how long nothing of `user`, a hash of whoever it is, will be let through; `None`:
+    /// something would be now.
+    pub(super) fn wait(&self, user: u64, now: Instant) -> Option<Duration> {
+        let BreakerState::Open(until) = self.state else { return None };
+        let until = after(until, self.tried.delay(user));
+        let left = until.saturating_duration_since(now);
+        if !left.is_zero() {
+            return Some(left);
         }
+        let waits = self.probes.iter().flatten().any(|probe| {
+            probe.user == user || now.saturating_duration_since(probe.begun) < PATIENCE
+        });
+        (waits || self.probes.iter().all(Option::is_some)).then_some(FIRST_PEACE)
     }
 
-    /// Lets one exchange through, or tells how long to wait.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<Pass, Duration> {
-        if let Some(wait) = self.wait(now) {
+    /// Lets one exchange of `user` through, or tells how long to wait.
+    pub(super) fn admit(&mut self, user: u64, now: Instant) -> Result<Pass, Duration> {
+        if let Some(wait) = self.wait(user, now) {
             return Err(wait);
         }
-        let is_probe = self.state != BreakerState::Closed;
-        if is_probe {
-            self.state = BreakerState::Probing;
+        let mut pass = Pass { epoch: self.epoch, probe: None };
+        if self.state != BreakerState::Closed
+            && let Some((nth, free)) =
+                self.probes.iter_mut().enumerate().find(|(_, probe)| probe.is_none())
+        {
+            *free = Some(Probe { user, begun: now });
+            pass.probe = Some(nth);
         }
-        Ok(Pass { epoch: self.epoch, is_probe })
+        Ok(pass)
     }
 
-    /// Notes what became of an exchange of `user`, a hash of whoever it is.
+    /// Notes what became of an exchange of `user`; once for each pass.
     pub(super) fn judge(
         &mut self,
         pass: Pass,
@@ -134,11 +179,14 @@ impl Breaker {
         outcome: Outcome,
         now: Instant,
     ) -> Option<Change> {
+        if let Some(ended) = pass.probe.and_then(|nth| self.probes.get_mut(nth)) {
+            *ended = None;
+        }
         if pass.epoch != self.epoch {
             return None;
         }
-        if pass.is_probe {
-            return self.judge_probe(outcome, now);
+        if pass.is_probe() {
+            return self.judge_probe(user, outcome, now);
         }
         match outcome {
             Outcome::Unclear => None,
@@ -156,21 +204,24 @@ impl Breaker {
         }
     }
 
-    fn judge_probe(&mut self, outcome: Outcome, now: Instant) -> Option<Change> {
+    fn judge_probe(&mut self, user: u64, outcome: Outcome, now: Instant) -> Option<Change> {
         match outcome {
-            // The next one will tell.
+            // The next one will tell: somebody else's, if there is anybody.
             Outcome::Unclear => {
-                self.state = BreakerState::Open(now);
+                self.tried.note(user);
+                self.rest(Duration::ZERO, now);
                 None
             }
             Outcome::Answered => {
                 let epoch = self.epoch.wrapping_add(1);
-                *self = Self { epoch, ..Self::new(now) };
+                *self = Self { epoch, probes: self.probes, ..Self::new(now, self.draw) };
                 Some(Change::Closed)
             }
             Outcome::Failed => {
-                self.peace = (self.peace * 2).min(LONGEST_PEACE);
-                self.open(now);
+                if self.tried.note(user) {
+                    self.peace = (self.peace * 2).min(LONGEST_PEACE);
+                }
+                self.rest(self.peace, now);
                 Some(Change::StillOpen(self.peace))
             }
         }
@@ -178,7 +229,42 @@ impl Breaker {
 
     fn open(&mut self, now: Instant) {
         self.epoch = self.epoch.wrapping_add(1) | 1;
-        self.state = BreakerState::Open(after(now, self.peace));
+        self.rest(self.peace, now);
+    }
+
+    /// Begins a pause of about `peace`, unless one is under way that is longer.
+    fn rest(&mut self, peace: Duration, now: Instant) {
+        let drawn = 1.0 + JITTER * (2.0 * (self.draw)() - 1.0);
+        let until = after(now, peace.mul_f64(drawn));
+        self.state = match self.state {
+            BreakerState::Open(longer) if longer > until => BreakerState::Open(longer),
+            BreakerState::Open(_) | BreakerState::Closed => BreakerState::Open(until),
+        };
+    }
+}
+
+/// Users, the latest first, each once; whoever comes when all places are taken takes the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried([Option<u64>; TRIED as usize]);
+
+impl Tried {
+    /// Puts `user` in front; tells whether they weren't there.
+    fn note(&mut self, user: u64) -> bool {
+        let known = self.0.iter().position(|known| *known == Some(user));
+        let end = known.map_or(self.0.len(), |nth| nth + 1);
+        if let Some(moved) = self.0.get_mut(..end) {
+            moved.rotate_right(1);
+        }
+        let [latest, ..] = &mut self.0;
+        *latest = Some(user);
+        known.is_none()
+    }
+
+    /// Gives how long after the pause `user` comes: the latest last of all.
+    fn delay(&self, user: u64) -> Duration {
+        let places = (1..=TRIED).rev().zip(&self.0);
+        let place = places.into_iter().find(|(_, known)| **known == Some(user));
+        place.map_or(Duration::ZERO, |(place, _)| LONGEST_PEACE * place / TRIED)
     }
 }
 

@@ -131,8 +131,9 @@ impl HttpUpstreamBuilder {
     /// That is so when more than half of at least 20 requests of half a minute fail, of at least three
     /// users, and no single user's make them so many, ten of them being others'; so never where
     /// [users aren't told apart](Self::user_header). Requests are refused then
-    /// ([`BreakerOpen`](super::ForwardErrorKind::BreakerOpen)), for a second at first and for ten at
-    /// most, before it is tried with one at a time.
+    /// ([`BreakerOpen`](super::ForwardErrorKind::BreakerOpen)), for about a second at first and for about
+    /// ten at most, before it is tried with one at a time, or two if one takes long. Whoever's try
+    /// wasn't answered is refused for up to ten seconds more, so that others come first.
     pub fn breaker(mut self, breaker: bool) -> Self {
         self.breaker = breaker;
         self

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::breaker::{Breaker, Change, Outcome, Pass};
 use super::places::Places;
-use super::retry::RetryBudget;
+use super::retry::{RetryBudget, draw};
 use super::{ForwardError, ForwardErrorKind, UpstreamUrl};
 
 /// What all exchanges with one upstream pass: its places and its breaker, where it has any, and what
@@ -76,7 +76,7 @@ impl Guard {
             Some(places) => {
                 if !places.try_take() {
                     // Nobody waits for what isn't let through then.
-                    self.breaker.as_ref().map_or(Ok(()), SharedBreaker::check)?;
+                    self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.check(user))?;
                     Box::pin(places.take(user)).await?;
                 }
                 true
@@ -84,15 +84,15 @@ impl Guard {
         };
         let mut admission = Admission { guard: Arc::clone(self), user, pass: None, has_place };
         if let Some(breaker) = &self.breaker {
-            admission.pass = Some(breaker.admit()?);
+            admission.pass = Some(breaker.admit(user)?);
         }
         Ok(admission)
     }
 
-    /// Tells whether whoever came now would be refused, and why.
+    /// Tells whether `user` would be refused now, and why.
     #[cfg(feature = "openai")]
-    pub(super) fn check(&self) -> Result<(), ForwardError> {
-        self.breaker.as_ref().map_or(Ok(()), SharedBreaker::check)?;
+    pub(super) fn check(&self, user: u64) -> Result<(), ForwardError> {
+        self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.check(user))?;
         self.places.as_ref().map_or(Ok(()), Places::check)
     }
 
@@ -110,7 +110,7 @@ impl Guard {
 impl SharedBreaker {
     /// Makes one for the upstream at `url`.
     pub(super) fn new(url: UpstreamUrl) -> Self {
-        let breaker = Breaker::new(Instant::now());
+        let breaker = Breaker::new(Instant::now(), draw);
         Self { url, epoch: breaker.epoch().into(), breaker: Mutex::new(breaker) }
     }
 
@@ -118,18 +118,18 @@ impl SharedBreaker {
         Breaker::pass_of(self.epoch.load(Ordering::Relaxed))
     }
 
-    fn check(&self) -> Result<(), ForwardError> {
+    fn check(&self, user: u64) -> Result<(), ForwardError> {
         if self.free_pass().is_some() {
             return Ok(());
         }
-        self.lock().wait(Instant::now()).map_or(Ok(()), |wait| Err(open(wait)))
+        self.lock().wait(user, Instant::now()).map_or(Ok(()), |wait| Err(open(wait)))
     }
 
-    fn admit(&self) -> Result<Pass, ForwardError> {
+    fn admit(&self, user: u64) -> Result<Pass, ForwardError> {
         if let Some(pass) = self.free_pass() {
             return Ok(pass);
         }
-        let pass = self.lock().admit(Instant::now()).map_err(open)?;
+        let pass = self.lock().admit(user, Instant::now()).map_err(open)?;
         if pass.is_probe() {
             info!(url = %self.url, "the upstream is tried with one request");
         }
@@ -235,7 +235,7 @@ mod tests {
     async fn nobody_waits_for_what_is_left_in_peace() {
         let guard = guard(1);
         fail(&guard).await;
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
         let probe = guard.enter(1).await.unwrap();
         let begun = Instant::now();
         assert_eq!(guard.enter(2).await.unwrap_err().kind(), ForwardErrorKind::BreakerOpen);

@@ -95,7 +95,7 @@ fn pause(longest: Duration, drawn: f64) -> Duration {
 }
 
 /// Gives a number of 0 to 1.
-fn draw() -> f64 {
+pub(super) fn draw() -> f64 {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
     f64::from(u32::from_ne_bytes([a, b, c, d])) / f64::from(u32::MAX)
 }

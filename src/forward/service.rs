@@ -153,10 +153,10 @@ impl HttpUpstream {
         ResponseFuture::new(Arc::clone(&self.shared), asked, self.readdress(request))
     }
 
-    /// Tells whether a request would be refused now, and why.
+    /// Tells whether a request of whoever `user` is a hash of would be refused now, and why.
     #[cfg(feature = "openai")]
-    pub(crate) fn check_admission(&self) -> Result<(), ForwardError> {
-        self.shared.guard.check()
+    pub(crate) fn check_admission(&self, user: u64) -> Result<(), ForwardError> {
+        self.shared.guard.check(user)
     }
 
     /// Takes one of the retries that all requests have together.

@@ -197,8 +197,8 @@ impl OpenAiResponder {
 const PRODUCT: &str = concat!("chatkit-rest/", env!("CARGO_PKG_VERSION"));
 
 impl Responder for OpenAiResponder {
-    fn check_ready(&self) -> Result<(), ForwardError> {
-        self.api.check_admission()
+    fn check_ready(&self, asker: u64) -> Result<(), ForwardError> {
+        self.api.check_admission(asker)
     }
 
     fn messages(&self) -> usize {
