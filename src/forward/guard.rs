@@ -70,7 +70,6 @@ impl Guard {
     ///
     /// [`BreakerOpen`]: ForwardErrorKind::BreakerOpen
     pub(super) async fn enter(self: &Arc<Self>, user: u64) -> Result<Admission, ForwardError> {
-        self.budget.deposit();
         let has_place = match &self.places {
             None => false,
             Some(places) => {
@@ -86,6 +85,8 @@ impl Guard {
         if let Some(breaker) = &self.breaker {
             admission.pass = Some(breaker.admit(user)?);
         }
+        // What is refused earns no retry.
+        self.budget.deposit();
         Ok(admission)
     }
 
@@ -229,6 +230,17 @@ mod tests {
         fail(&guard).await;
         assert_eq!(guard.enter(1).await.unwrap_err().kind(), ForwardErrorKind::BreakerOpen);
         assert_eq!(free(&guard), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_earns_no_retry() {
+        let guard = guard(1);
+        fail(&guard).await;
+        while guard.may_retry() {}
+        for user in 0..100 {
+            assert!(guard.enter(user).await.is_err());
+        }
+        assert!(!guard.may_retry());
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,7 +56,8 @@ async fn an_upstream_that_fails_is_left_in_peace_and_tried_with_one() {
 
     // Who has tried comes after others.
     let refused = soon(call(&client, request_of("e"))).await.unwrap().unwrap_err();
-    assert_eq!((refused.kind(), refused.shed_for()), (Kind::BreakerOpen, Some(10)));
+    assert_eq!(refused.kind(), Kind::BreakerOpen);
+    assert!(matches!(refused.shed_for(), Some(3..=10)));
 
     // A stream is an answer when it begins, however long it lasts.
     let tried = call(&client, request_of("f"));
