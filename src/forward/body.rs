@@ -94,10 +94,11 @@ impl Body for UpstreamBody {
                     this.watch.frame();
                     // A stream that has begun is an answer: what may still break it is not what
                     // keeps the upstream from answering, and it may last.
-                    if let Some(admission) = &mut this.admission
-                        && this.watch.is_stream()
-                    {
-                        admission.judge(Outcome::Answered);
+                    if let Some(admission) = &mut this.admission {
+                        admission.note_byte();
+                        if this.watch.is_stream() {
+                            admission.judge(Outcome::Answered);
+                        }
                     }
                     this.finish_if_ended();
                     Poll::Ready(Some(Ok(frame)))

@@ -45,7 +45,7 @@ pub(super) enum Outcome {
     Answered,
     /// It doesn't, or says itself that it can't.
     Failed,
-    /// Nobody can tell: the client left, or what came is what an upstream in good health may say to
+    /// Nobody can tell: the client left soon, or what came is what an upstream in good health may say to
     /// a request that it doesn't like.
     Unclear,
 }

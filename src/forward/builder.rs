@@ -126,7 +126,8 @@ impl HttpUpstreamBuilder {
     }
 
     /// Leaves the upstream in peace when it fails: no connection, a status of 502 or the like, 500 to
-    /// who asks for events, or no answer in time or none before it is cut. Not unless set.
+    /// who asks for events, or no answer in time, or none before it is cut or whoever asked leaves after five seconds or
+    /// more. Not unless set.
     ///
     /// That is so when more than half of at least 20 requests of half a minute fail, of at least three
     /// users, and no single user's make them so many, ten of them being others'; so never where

@@ -35,14 +35,19 @@ pub(super) struct SharedBreaker {
     breaker: Mutex<Breaker>,
 }
 
+/// After how long without a byte whoever leaves does so because of the upstream.
+const HANGS: Duration = Duration::from_secs(5);
+
 /// One exchange that was let in. Dropping it gives its place back; an outcome that isn't told is
-/// unclear.
+/// unclear, unless nothing came for long.
 #[derive(Debug)]
 pub(super) struct Admission {
     guard: Arc<Guard>,
     user: u64,
     /// `None` once it is judged, and where nobody judges.
     pass: Option<Pass>,
+    /// Since when nothing has come; `None` once something has, and where nobody judges.
+    silent_since: Option<Instant>,
     has_place: bool,
 }
 
@@ -81,9 +86,11 @@ impl Guard {
                 true
             }
         };
-        let mut admission = Admission { guard: Arc::clone(self), user, pass: None, has_place };
+        let guard = Arc::clone(self);
+        let mut admission = Admission { guard, user, pass: None, silent_since: None, has_place };
         if let Some(breaker) = &self.breaker {
             admission.pass = Some(breaker.admit(user)?);
+            admission.silent_since = Some(Instant::now());
         }
         // What is refused earns no retry.
         self.budget.deposit();
@@ -181,9 +188,19 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// Notes that a byte of the answer's body has come.
+    pub(super) fn note_byte(&mut self) {
+        self.silent_since = None;
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.judge(Outcome::Unclear);
+        if self.pass.is_some() {
+            let hangs = self.silent_since.is_some_and(|since| since.elapsed() >= HANGS);
+            self.judge(if hangs { Outcome::Failed } else { Outcome::Unclear });
+        }
         if self.has_place
             && let Some(places) = &self.guard.places
         {
@@ -241,6 +258,30 @@ mod tests {
             assert!(guard.enter(user).await.is_err());
         }
         assert!(!guard.may_retry());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_hangs_fails_those_who_leave() {
+        for (seconds, begins, is_open) in [(4, false, false), (5, true, false), (5, false, true)] {
+            let guard = guard(20);
+            let mut under_way = Vec::new();
+            for user in 0..20 {
+                under_way.push(guard.enter(user % 4).await.unwrap());
+            }
+            if begins {
+                under_way.iter_mut().for_each(Admission::note_byte);
+            }
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            drop(under_way);
+            assert_eq!(guard.is_open(), is_open, "{seconds} s, {begins}");
+        }
+        // One user by themselves does nothing.
+        let guard = guard(20);
+        for _ in 0..20 {
+            let _left = guard.enter(1).await.unwrap();
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+        assert!(!guard.is_open());
     }
 
     #[tokio::test(start_paused = true)]
