@@ -15,8 +15,8 @@ use tower::Service;
 
 use super::finding::Finding;
 use crate::config::{
-    CertificateConfig, Config, FixedHeader, OpenAiResponderConfig, ResponderConfig, StoreUrl,
-    Upstream, UpstreamConfig,
+    AuthConfig, CertificateConfig, Config, FixedHeader, OpenAiResponderConfig, ResponderConfig,
+    StoreUrl, Upstream,
 };
 use crate::embedded::openai::{OpenAiResponder, completions_url};
 use crate::embedded::{Embedded, EmbeddedBody, EmbeddedFuture};
@@ -45,7 +45,7 @@ impl AnyUpstream {
                 let url = UpstreamUrl::parse(&url.to_string())
                     .map_err(|error| Error::config("upstream.url can't be used").with(error))?;
                 let shown = settings.client_certificate.as_ref();
-                let mut builder = http(settings, url, settings.ca.as_deref(), shown)?;
+                let mut builder = http(config, url, settings.ca.as_deref(), shown)?;
                 for FixedHeader { name, value } in &settings.headers {
                     let value = HeaderValue::from_str(value.expose()).map_err(|error| {
                         Error::config("upstream.headers can't be used").with(error)
@@ -67,7 +67,7 @@ impl AnyUpstream {
                         Self::Embedded(embedded.with_token_delay(config.embedded.token_delay), None)
                     }
                     ResponderConfig::OpenAi(model) => {
-                        let api = api(settings, model)?;
+                        let api = api(config, model)?;
                         let responder = responder(api.clone(), model)?;
                         let embedded = embedded
                             .with_responder(responder)
@@ -85,7 +85,7 @@ impl AnyUpstream {
             (Upstream::Url(_), _) => Self::new(config).map(drop),
             (Upstream::Embedded, ResponderConfig::Echo) => Ok(()),
             (Upstream::Embedded, ResponderConfig::OpenAi(model)) => {
-                responder(api(&config.upstream, model)?, model).map(drop)
+                responder(api(config, model)?, model).map(drop)
             }
         }
     }
@@ -131,11 +131,12 @@ impl AnyUpstream {
 /// certificate it may have and which it is shown. Neither is taken of the settings: they are for one
 /// server.
 fn http(
-    settings: &UpstreamConfig,
+    config: &Config,
     url: UpstreamUrl,
     ca: Option<&Path>,
     shown: Option<&CertificateConfig>,
 ) -> Result<HttpUpstreamBuilder, Error> {
+    let settings = &config.upstream;
     let mut builder = HttpUpstream::builder(url);
     #[cfg(feature = "tls")]
     if ca.is_some() || shown.is_some() {
@@ -148,9 +149,15 @@ fn http(
     if let Some(max) = settings.max_concurrent {
         builder = builder.max_concurrent(max.get(), settings.max_queued, settings.queue_timeout);
     }
+    match &config.auth {
+        // They are all one, who may have all of what there is.
+        AuthConfig::Anonymous(_) => {}
+        AuthConfig::Jwt(_) | AuthConfig::Issuers(_) => {
+            builder = builder.user_header(settings.user_header.clone());
+        }
+    }
     Ok(builder
         .breaker(settings.breaker)
-        .user_header(settings.user_header.clone())
         .connect_timeout(settings.connect_timeout)
         .first_byte_timeout(settings.first_byte_timeout)
         .idle_timeout(settings.idle_timeout)
@@ -160,10 +167,10 @@ fn http(
 }
 
 /// Gives the way to the model that answers in the server that is built in.
-fn api(settings: &UpstreamConfig, model: &OpenAiResponderConfig) -> Result<HttpUpstream, Error> {
+fn api(config: &Config, model: &OpenAiResponderConfig) -> Result<HttpUpstream, Error> {
     let url = completions_url(&model.base_url.to_string())
         .map_err(|error| Error::config("embedded.base_url can't be used").with(error))?;
-    http(settings, url, model.ca.as_deref(), None)?.build()
+    http(config, url, model.ca.as_deref(), None)?.build()
 }
 
 /// Gives that model.

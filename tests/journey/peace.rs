@@ -163,6 +163,37 @@ async fn what_is_over_waits_for_a_while_and_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn where_everyone_is_one_user_they_have_all_of_the_queue() {
+    let upstream = Upstream::bind().await;
+    let settings = [
+        ("upstream.url", &*format!("http://{}/chatkit", upstream.address())),
+        ("store.url", "memory:"),
+        ("auth.mode", "none"),
+        ("upstream.max_concurrent", "1"),
+        ("upstream.max_queued", "2"),
+        ("upstream.queue_timeout", "1h"),
+    ];
+    let gateway = Gateway::configured(&settings).await;
+    let session = async || {
+        let reply = gateway.send(TestRequest::new("POST", "/sessions").json("{}")).await;
+        reply.data()["id"].as_str().unwrap().to_owned()
+    };
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = gateway.connect().await;
+        client.send(TestRequest::run(&session().await).bytes()).await;
+        clients.push(client);
+        gateway.settle().await;
+    }
+    let over = gateway.send(TestRequest::run(&session().await)).await;
+    over.refusal(503, "SERVICE_UNAVAILABLE");
+    let _upstream = upstream.answer(answered);
+    for client in &mut clients {
+        assert_eq!(client.reply().await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_model_that_fails_is_left_in_peace_and_nothing_is_stored_for_it() {
     let api = Upstream::bind().await;
     let base_url = format!("http://{}/v1", api.address());
