@@ -93,6 +93,11 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
+    /// Tells how many requests there were so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
     /// Gives the types of all requests so far.
     pub(crate) fn types(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().map(Received::kind).collect()
