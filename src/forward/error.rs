@@ -126,6 +126,12 @@ impl ForwardError {
         self.find_source(|error: &std::io::Error| is_no_tls(error).then_some(())).is_some()
     }
 
+    /// Gives what is wrong with the certificate of who was to be connected to, if that is what is.
+    #[cfg(feature = "server")]
+    pub(crate) fn certificate_fault(&self) -> CertificateFault {
+        self.find_source(certificate_fault).unwrap_or(CertificateFault::Untrusted)
+    }
+
     fn find_source<T, R>(&self, read: impl Fn(&T) -> Option<R>) -> Option<R>
     where
         T: std::error::Error + 'static,
@@ -251,6 +257,43 @@ fn is_no_tls(error: &std::io::Error) -> bool {
 #[cfg(not(feature = "tls"))]
 fn is_no_tls(_: &std::io::Error) -> bool {
     false
+}
+
+/// Why a certificate is not to be trusted, as far as what is to be done differs.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "there are no certificates"))]
+pub(crate) enum CertificateFault {
+    /// Its authority is not known, or it is in a form that is not taken.
+    Untrusted,
+    /// It is for another name.
+    OtherName,
+    /// It is no longer good, or not yet.
+    OutOfDate,
+    /// It is one to sign others with.
+    OfAuthority,
+}
+
+#[cfg(all(feature = "server", feature = "tls"))]
+fn certificate_fault(error: &std::io::Error) -> Option<CertificateFault> {
+    use tokio_rustls::rustls::{CertificateError as E, Error as TlsError};
+    let TlsError::InvalidCertificate(why) = error.get_ref()?.downcast_ref()? else { return None };
+    Some(match why {
+        E::NotValidForName | E::NotValidForNameContext { .. } => CertificateFault::OtherName,
+        E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. } => {
+            CertificateFault::OutOfDate
+        }
+        // The verifier's own error, whose type would be a dependency of its own.
+        E::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => {
+            CertificateFault::OfAuthority
+        }
+        _ => CertificateFault::Untrusted,
+    })
+}
+
+#[cfg(all(feature = "server", not(feature = "tls")))]
+fn certificate_fault(_: &std::io::Error) -> Option<CertificateFault> {
+    None
 }
 
 /// Finds what a server says that breaks TLS off when the handshake is over for us, as TLS 1.3 has it.

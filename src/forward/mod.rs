@@ -150,6 +150,8 @@ mod tls;
 #[cfg(feature = "forward")]
 mod uri;
 
+#[cfg(feature = "server")]
+pub(crate) use error::CertificateFault;
 pub use error::{ForwardError, ForwardErrorKind};
 
 #[cfg(feature = "forward")]

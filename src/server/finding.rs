@@ -10,7 +10,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
 
 use crate::error::chain;
-use crate::forward::{ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, is_json};
+use crate::forward::{
+    CertificateFault, ForwardError, ForwardErrorKind, HttpUpstream, UpstreamBody, is_json,
+};
 use crate::media_type;
 use crate::proof::{PROOF, Signer, Statement};
 use crate::rejection::ProxyError;
@@ -119,7 +121,7 @@ pub(super) enum Finding {
     /// No connection, or no answer, in time.
     Slow,
     /// Its certificate is not to be trusted.
-    BadCertificate,
+    BadCertificate(CertificateFault),
     /// It speaks no TLS.
     NoTls,
     /// It speaks TLS, and breaks it off or has none in common.
@@ -200,7 +202,7 @@ impl Finding {
         tracing::debug!(error = &*shown(&chain(error)), "the upstream was asked in vain");
         match (error.kind(), error.proxy_error()) {
             (_, ProxyError::DnsError) => Self::NoAddress,
-            (_, ProxyError::TlsCertificateError) => Self::BadCertificate,
+            (_, ProxyError::TlsCertificateError) => Self::BadCertificate(error.certificate_fault()),
             (K::Connect, ProxyError::TlsProtocolError) if error.is_for_want_of_tls() => Self::NoTls,
             (_, ProxyError::TlsAlertReceived | ProxyError::TlsProtocolError) => Self::TlsFailed,
             (K::Connect | K::Head, ProxyError::ConnectionTerminated) => Self::HungUp,
@@ -227,7 +229,7 @@ impl Finding {
             | Self::NoAddress
             | Self::Unreached
             | Self::Slow
-            | Self::BadCertificate
+            | Self::BadCertificate(_)
             | Self::NoTls
             | Self::TlsFailed
             | Self::NoHttp
@@ -302,9 +304,22 @@ impl Finding {
             Self::Slow => {
                 "it doesn't answer in time: does a firewall keep the two apart, or is it busy?"
             }
-            Self::BadCertificate => {
-                "its certificate is not trusted: upstream.url needs the name that is in it, and this \
-                 machine its authority"
+            Self::BadCertificate(CertificateFault::Untrusted) => {
+                "its certificate is not trusted: the certificate of its authority belongs in \
+                 upstream.ca, or among those that this machine trusts"
+            }
+            Self::BadCertificate(CertificateFault::OtherName) => {
+                "its certificate is for another name: upstream.url needs one that is in it \
+                 (subjectAltName), or the certificate the one that is in upstream.url"
+            }
+            Self::BadCertificate(CertificateFault::OutOfDate) => {
+                "its certificate is out of date, or not valid yet: it needs a new one, or one of the two \
+                 machines the right time"
+            }
+            Self::BadCertificate(CertificateFault::OfAuthority) => {
+                "its certificate is an authority's own (CA:TRUE), which is not for a server: make it with \
+                 `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, or have the authority \
+                 sign one for the server"
             }
             Self::NoTls => "it speaks no TLS on that port: upstream.url begins with http://",
             Self::TlsFailed => {
@@ -341,7 +356,12 @@ impl fmt::Display for Finding {
             Self::NoAddress => "no address of that name",
             Self::Unreached => "no connection",
             Self::Slow => "no answer in time",
-            Self::BadCertificate => "a certificate that is not trusted",
+            Self::BadCertificate(CertificateFault::Untrusted) => {
+                "a certificate that is not trusted"
+            }
+            Self::BadCertificate(CertificateFault::OtherName) => "another name's certificate",
+            Self::BadCertificate(CertificateFault::OutOfDate) => "a certificate out of its time",
+            Self::BadCertificate(CertificateFault::OfAuthority) => "an authority's certificate",
             Self::NoTls => "no TLS",
             Self::TlsFailed => "the end of TLS",
             Self::NoHttp => "no HTTP",

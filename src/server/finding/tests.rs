@@ -123,8 +123,13 @@ fn after(finding: &Finding) -> Option<Finding> {
         Finding::OtherJson => Finding::NoAddress,
         Finding::NoAddress => Finding::Unreached,
         Finding::Unreached => Finding::Slow,
-        Finding::Slow => Finding::BadCertificate,
-        Finding::BadCertificate => Finding::NoTls,
+        Finding::Slow => Finding::BadCertificate(CertificateFault::Untrusted),
+        Finding::BadCertificate(fault) => match fault {
+            CertificateFault::Untrusted => Finding::BadCertificate(CertificateFault::OtherName),
+            CertificateFault::OtherName => Finding::BadCertificate(CertificateFault::OutOfDate),
+            CertificateFault::OutOfDate => Finding::BadCertificate(CertificateFault::OfAuthority),
+            CertificateFault::OfAuthority => Finding::NoTls,
+        },
         Finding::NoTls => Finding::TlsFailed,
         Finding::TlsFailed => Finding::NoHttp,
         Finding::NoHttp => Finding::HungUp,
@@ -184,6 +189,77 @@ async fn tls_to_who_speaks_none_is_named() {
     let silent = found("https", String::new()).await;
     assert_eq!(silent, Finding::HungUp);
     assert!(!silent.advice().unwrap().contains("http"));
+}
+
+/// Gives what is found at a server with that certificate, by who trusts it, and nobody else.
+#[cfg(feature = "tls")]
+async fn found_with(params: rcgen::CertificateParams) -> Finding {
+    use std::sync::Arc;
+
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/chatkit", listener.local_addr().unwrap());
+    let upstream = HttpUpstream::builder(UpstreamUrl::parse(&url).unwrap());
+    let upstream = upstream.tls_config(client.into()).build().unwrap();
+    let accepting = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        if let Ok(mut tls) = TlsAcceptor::from(Arc::new(server)).accept(tcp).await {
+            let mut bytes = Vec::new();
+            while !bytes.ends_with(QUESTION.as_bytes()) {
+                if !matches!(tls.read_buf(&mut bytes).await, Ok(1..)) {
+                    return;
+                }
+            }
+            tls.write_all(answer("404 Not Found", "", "").as_bytes()).await.unwrap();
+            let _end = tls.shutdown().await;
+        }
+    });
+    let found = Finding::ask(&upstream, &identity()).await;
+    accepting.await.unwrap();
+    found
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_certificate_is_named_for_what_is_wrong_with_it() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa};
+    let of = |name: &str| CertificateParams::new([name.to_owned()]).unwrap();
+    assert_eq!(found_with(of("127.0.0.1")).await, Finding::NoPath);
+    let wrong = found_with(of("other.example")).await;
+    assert_eq!(wrong, Finding::BadCertificate(CertificateFault::OtherName));
+    // As `openssl req -x509` makes them.
+    let mut params = of("127.0.0.1");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = found_with(params).await;
+    assert_eq!(authority, Finding::BadCertificate(CertificateFault::OfAuthority));
+    assert!(authority.advice().unwrap().contains("-addext basicConstraints=critical,CA:FALSE"));
+    for (from, to) in [(2020, 2021), (2200, 2201)] {
+        let mut params = of("127.0.0.1");
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let found = found_with(params).await;
+        assert_eq!(found, Finding::BadCertificate(CertificateFault::OutOfDate));
+    }
 }
 
 #[tokio::test]
