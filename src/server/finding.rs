@@ -323,9 +323,9 @@ impl Finding {
             }
             Self::NoTls => "it speaks no TLS on that port: upstream.url begins with http://",
             Self::TlsFailed => {
-                "it speaks TLS and breaks it off: it may want a client's certificate, which the gateway \
-                 has none of, know no such name as upstream.url has, or speak neither TLS 1.2 nor 1.3; \
-                 its own log may say why"
+                "it speaks TLS and breaks it off: it may want a client's certificate, of an authority that \
+                 it trusts (upstream.client_certificate), know no such name as upstream.url has, or speak \
+                 neither TLS 1.2 nor 1.3; its own log may say why"
             }
             Self::HungUp => {
                 "it hung up without an answer: its own log may say why, unless the port is another \
