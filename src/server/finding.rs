@@ -92,6 +92,8 @@ pub(super) enum Finding {
     ChatKit,
     /// 401 or 403: it asks the gateway for credentials, and may be anything.
     Guarded(StatusCode),
+    /// The same, where the question has a proof.
+    ProofRefused(StatusCode),
     /// The same, where users' tokens go to it, and the question has none.
     WantsTokens(StatusCode),
     /// Another address is to be asked; without its query.
@@ -155,6 +157,7 @@ impl Finding {
         });
         match asked.await.unwrap_or(Self::Slow) {
             Self::Guarded(status) if identity.forwards_authorization => Self::WantsTokens(status),
+            Self::Guarded(status) if identity.proof.is_some() => Self::ProofRefused(status),
             found => found,
         }
     }
@@ -217,7 +220,9 @@ impl Finding {
     fn pauses(&self) -> Option<Pauses> {
         match self {
             Self::ChatKit | Self::WantsTokens(_) => None,
-            Self::Guarded(_) | Self::Refused(_) | Self::Failed(_) => Some(LONG_PAUSES),
+            Self::Guarded(_) | Self::ProofRefused(_) | Self::Refused(_) | Self::Failed(_) => {
+                Some(LONG_PAUSES)
+            }
             Self::Redirect(_)
             | Self::NoPath
             | Self::NoPost(_)
@@ -259,8 +264,14 @@ impl Finding {
         Some(match self {
             Self::ChatKit | Self::WantsTokens(_) => return None,
             Self::Guarded(_) => {
-                "it wants credentials, and the gateway's own question has none: if its users' tokens \
-                 are what it wants, set upstream.forward_authorization"
+                "it wants credentials: a proof that it is the gateway that asks \
+                 (upstream.proof_secret, upstream.proof_key_file), a key (upstream.headers), or its \
+                 users' tokens (upstream.forward_authorization)"
+            }
+            Self::ProofRefused(_) => {
+                "it refuses the gateway's question, which has a proof: its own log says why \
+                 (upstream.proof_audience is to be what it expects, and the key one that it knows); or \
+                 it wants a key (upstream.headers) or its users' tokens (upstream.forward_authorization)"
             }
             Self::Redirect(_) => {
                 "it sends whoever asks to another address, which is not followed: put that one into \
@@ -341,6 +352,7 @@ impl fmt::Display for Finding {
         f.write_str(match self {
             Self::ChatKit => "a page of threads",
             Self::Guarded(status)
+            | Self::ProofRefused(status)
             | Self::WantsTokens(status)
             | Self::NoPost(status)
             | Self::Refused(status)

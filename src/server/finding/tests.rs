@@ -109,7 +109,8 @@ fn after(finding: &Finding) -> Option<Finding> {
     let status = StatusCode::IM_A_TEAPOT;
     Some(match finding {
         Finding::ChatKit => Finding::Guarded(status),
-        Finding::Guarded(_) => Finding::WantsTokens(status),
+        Finding::Guarded(_) => Finding::ProofRefused(status),
+        Finding::ProofRefused(_) => Finding::WantsTokens(status),
         Finding::WantsTokens(_) => Finding::Redirect(None),
         Finding::Redirect(_) => Finding::NoPath,
         Finding::NoPath => Finding::NoPost(status),
@@ -171,6 +172,28 @@ async fn whose_users_tokens_it_is_sent_may_want_them() {
         assert_eq!(found, expected);
         assert_eq!(found.advice().is_some(), found == Finding::NoPath);
         assert_eq!(found.pauses().is_some(), found == Finding::NoPath);
+    }
+}
+
+#[tokio::test]
+async fn whose_proof_is_refused_is_not_sent_to_users_tokens_first() {
+    let proof = Signer::hs256("0123456789abcdef0123456789abcdef").unwrap();
+    let proves = Identity { proof: Some(proof), ..identity() };
+    for (status, code) in
+        [("401 Unauthorized", StatusCode::UNAUTHORIZED), ("403 Forbidden", StatusCode::FORBIDDEN)]
+    {
+        let refused = found_as(&proves, "http", answer(status, "", "")).await;
+        assert_eq!(refused, Finding::ProofRefused(code));
+        let asked = found_as(&identity(), "http", answer(status, "", "")).await;
+        for (found, first) in
+            [(refused, "upstream.proof_audience"), (asked, "upstream.proof_secret")]
+        {
+            let advice = found.advice().unwrap();
+            let [proof, key, tokens] =
+                [first, "upstream.headers", "upstream.forward_authorization"]
+                    .map(|setting| advice.find(setting).unwrap());
+            assert!(proof < key && key < tokens, "{advice}");
+        }
     }
 }
 
