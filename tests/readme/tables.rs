@@ -70,7 +70,7 @@ fn proxies_in_front_let_every_operation_by() {
     let config = Sources::new().environment(secret).load().unwrap().config;
     let of_chat = ["chat", "conversations"];
     let expression = format!(
-        "^/({}|{}|{}/([^/]+/)?({})|docs|openapi\\.json)(/|$)",
+        "^/({}|{}|{}/([^/]+/)?({})|docs|openapi\\.json|\\.well-known/oauth-protected-resource)(/|$)",
         config.rest.prefix.to_string().trim_start_matches('/'),
         config.openai.path.to_string().trim_start_matches('/'),
         config.chat.path.to_string().trim_start_matches('/'),
