@@ -154,6 +154,7 @@ fn those_of_all_that_is_to_be_read_lead_somewhere() {
         "BENCHMARKS.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "examples/gateway_proof/README.md",
         "examples/leaving_hosted/README.md",
         "examples/openai_chatkit_server/README.md",
         "examples/web/README.md",
