@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::error::Error;
+use crate::pem::{binary, has_label};
 
 #[cfg(feature = "tls")]
 pub(crate) use self::pair::{Pair, PairProblem};
@@ -118,41 +119,6 @@ fn no_certificate(pem: &[u8]) -> String {
         "it has no certificate; expected PEM, with a line -----BEGIN CERTIFICATE-----"
     };
     why.into()
-}
-
-/// Says what is in a file that isn't PEM, if it is known; `of` is OpenSSL's word for what it should be.
-fn binary(bytes: &[u8], of: &str) -> Option<String> {
-    /// How PKCS#12 begins: a sequence of a length of two bytes, whose first member is the number 3.
-    fn is_pkcs12(bytes: &[u8]) -> bool {
-        matches!(bytes, [0x30, 0x82, _, _, 2, 1, 3, ..])
-    }
-    if bytes.trim_ascii().is_empty() {
-        return Some("it is empty".into());
-    }
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Some("it is UTF-16; save it as UTF-8".into());
-    }
-    if has_label(bytes, "") || !bytes.starts_with(&[0x30]) {
-        return None;
-    }
-    Some(if is_pkcs12(bytes) {
-        "it is PKCS#12 (PFX), not PEM; `openssl pkcs12 -nodes -in FILE -out NEW` makes PEM of it, for the \
-         certificate and the key"
-            .into()
-    } else {
-        format!("it is DER, not PEM; `openssl {of} -inform der -in FILE -out NEW` makes PEM of it")
-    })
-}
-
-/// Tells whether a line begins a part of whose name this is the end; all end with a `-`.
-fn has_label(pem: &[u8], end: &str) -> bool {
-    pem.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"-----BEGIN ")).any(
-        |label| {
-            let length =
-                label.iter().position(|byte| *byte == b'-').map_or(label.len(), |at| at + 1);
-            label.get(..length).is_some_and(|label| label.ends_with(end.as_bytes()))
-        },
-    )
 }
 
 fn broken(error: &PemError) -> String {

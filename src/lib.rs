@@ -195,6 +195,8 @@ pub mod operation;
 #[cfg(feature = "operation")]
 pub mod chatkit;
 
+#[cfg(any(feature = "operation", feature = "postgres", feature = "tls"))]
+mod pem;
 #[cfg(feature = "operation")]
 pub mod proof;
 

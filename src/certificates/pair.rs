@@ -13,7 +13,8 @@ use tokio_rustls::rustls::{Error as TlsError, InconsistentKeys};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::{binary, broken, certificates, has_label};
+use super::{broken, certificates};
+use crate::pem::{InPlaceOfKey, binary};
 
 /// A certificate, those of its authorities that come with it, and its key.
 #[derive(Clone, Debug)]
@@ -101,15 +102,9 @@ fn mismatch(pair: &CertifiedKey) -> PairProblem {
 
 /// Gives the first private key of a file.
 fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    let has = |label: &str| has_label(pem, label);
-    let is_encrypted = has("ENCRYPTED PRIVATE KEY-")
-        || pem.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"));
-    if is_encrypted {
-        return Err(
-            "it has a key that is encrypted, and nobody is there to type its password; `openssl \
-                    pkey -in FILE -out NEW` takes it off"
-                .into(),
-        );
+    let instead = InPlaceOfKey::find(pem);
+    if instead == Some(InPlaceOfKey::Encrypted) {
+        return Err(encrypted());
     }
     let found = PrivateKeyDer::pem_slice_iter(pem).next();
     match found {
@@ -120,18 +115,25 @@ fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     if let Some(binary) = binary(pem, "pkey") {
         return Err(binary);
     }
-    let why = if has("OPENSSH PRIVATE KEY-") {
-        "it has a key for SSH; expected the certificate's own"
-    } else if has("CERTIFICATE REQUEST-") {
-        "it is a request (CSR); expected the private key that it was made with"
-    } else if has("CERTIFICATE-") {
-        "it has a certificate and no key; expected its private key"
-    } else if has("PUBLIC KEY-") {
-        "it has a public key; expected the private one"
-    } else {
-        "it has no key; expected PEM, with a line -----BEGIN PRIVATE KEY-----"
+    let why = match instead {
+        Some(InPlaceOfKey::Encrypted) => return Err(encrypted()),
+        Some(InPlaceOfKey::OfSsh) => "it has a key for SSH; expected the certificate's own",
+        Some(InPlaceOfKey::Request) => {
+            "it is a request (CSR); expected the private key that it was made with"
+        }
+        Some(InPlaceOfKey::Certificate) => {
+            "it has a certificate and no key; expected its private key"
+        }
+        Some(InPlaceOfKey::Public) => "it has a public key; expected the private one",
+        None => "it has no key; expected PEM, with a line -----BEGIN PRIVATE KEY-----",
     };
     Err(why.into())
+}
+
+fn encrypted() -> String {
+    "it has a key that is encrypted, and nobody is there to type its password; `openssl pkey -in FILE \
+     -out NEW` takes it off"
+        .into()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use crate::pem;
+
 /// The largest configuration file.
 pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -54,6 +56,14 @@ pub(super) fn relative_to(path: &Path) -> String {
 /// A byte order mark is no part of the text. In UTF-16, which the same programs write, every other
 /// byte of a secret would be a NUL.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    let is_text = !bytes.contains(&0) && std::str::from_utf8(&bytes).is_ok();
+    // A sequence, as all keys are; the second byte is no NUL, as of a digit in UTF-16.
+    if !is_text
+        && matches!(bytes.as_slice(), [0x30, 1..=255, ..])
+        && let Some(binary) = pem::binary(&bytes, "pkey [-pubin]")
+    {
+        return Err(binary);
+    }
     // Before the test for UTF-8, which ASCII in UTF-16 without a mark would pass.
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
         return Err("not UTF-8 but UTF-16, or no text; save it as UTF-8".into());
@@ -99,6 +109,21 @@ mod tests {
             assert!(refused.contains("UTF-16") && refused.contains("save it as UTF-8"));
             assert!(!refused.contains("planted"));
         }
+        for (der, told) in [
+            (
+                &b"\x30\x2E\x02\x01\x00planted"[..],
+                "it is DER, not PEM; `openssl pkey [-pubin] -inform der",
+            ),
+            (
+                b"\x30\x82\x01\x02\x30\x82planted",
+                "it is DER, not PEM; `openssl pkey [-pubin] -inform der",
+            ),
+            (b"\x30\x82\x01\x02\x02\x01\x03planted", "it is PKCS#12"),
+        ] {
+            let refused = decode(der.to_vec()).unwrap_err();
+            assert!(refused.starts_with(told) && !refused.contains("planted"), "{refused}");
+        }
+        assert_eq!(decode(b"0.planted".to_vec()).as_deref(), Ok("0.planted"));
         assert!(decode(b"pl\xE4nted".to_vec()).unwrap_err().contains("save it as UTF-8"));
     }
 }

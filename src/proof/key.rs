@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::MIN_SECRET_BYTES;
+use crate::pem::{InPlaceOfKey, has_label};
 
 /// A key, parsed once.
 pub(super) enum Key {
@@ -114,14 +115,33 @@ fn private(der: &[u8]) -> Result<Ed25519KeyPair, InvalidKey> {
 
 /// Gives what is in the one block with that label (RFC 7468).
 fn decoded(pem: &str, label: &'static str) -> Result<Vec<u8>, InvalidKey> {
-    let missing = || if label == PRIVATE { InvalidKey::NoPrivate } else { InvalidKey::NoPublic };
-    let (_, rest) = pem.split_once(&format!("-----BEGIN {label}-----")).ok_or_else(missing)?;
-    let (block, rest) = rest.split_once(&format!("-----END {label}-----")).ok_or_else(missing)?;
+    let begin = format!("-----BEGIN {label}-----");
+    let (_, rest) = pem.split_once(&begin).ok_or_else(|| instead(pem, label))?;
+    let end = format!("-----END {label}-----");
+    let (block, rest) = rest.split_once(&end).ok_or(InvalidKey::Cut)?;
     if rest.contains("-----BEGIN ") {
         return Err(InvalidKey::Several);
     }
     let base64: String = block.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD.decode(base64).map_err(|_| missing())
+    STANDARD.decode(base64).map_err(|_| missing(label))
+}
+
+fn missing(label: &str) -> InvalidKey {
+    if label == PRIVATE { InvalidKey::NoPrivate } else { InvalidKey::NoPublic }
+}
+
+/// Says what is there in the place of a block with that label.
+fn instead(pem: &str, label: &str) -> InvalidKey {
+    match InPlaceOfKey::find(pem.as_bytes()) {
+        Some(InPlaceOfKey::Encrypted) => InvalidKey::Encrypted,
+        Some(InPlaceOfKey::OfSsh) => InvalidKey::OfSsh,
+        Some(InPlaceOfKey::Request | InPlaceOfKey::Certificate) => InvalidKey::Certificate,
+        Some(InPlaceOfKey::Public) if label == PRIVATE => InvalidKey::Public,
+        // In a form that is of one kind alone, which is another.
+        Some(InPlaceOfKey::Public) => InvalidKey::NotEd25519,
+        None if has_label(pem.as_bytes(), " PRIVATE KEY-") => InvalidKey::NotEd25519,
+        None => missing(label),
+    }
 }
 
 /// Why a key can't be used. Nothing of it is in the text.
@@ -134,6 +154,16 @@ pub enum InvalidKey {
     NoPublic,
     /// It is another kind of key.
     NotEd25519,
+    /// It is a private key with a password.
+    Encrypted,
+    /// It is a key in a form of OpenSSH's.
+    OfSsh,
+    /// It is a certificate, or a request for one.
+    Certificate,
+    /// It is a public key, and a private one is due.
+    Public,
+    /// It has no end.
+    Cut,
     /// A key to publish, where statements are signed by a secret.
     NothingPublished,
     /// There is more than one in it.
@@ -150,6 +180,18 @@ impl fmt::Display for InvalidKey {
             }
             Self::NoPublic => "is no key in PEM; `openssl pkey -pubout` prints a public one",
             Self::NotEd25519 => "is no Ed25519 key; `openssl genpkey -algorithm ed25519` makes one",
+            Self::Encrypted => {
+                "is a key that is encrypted, and nobody is there to type its password; `openssl pkey \
+                 -in FILE -out NEW` takes it off"
+            }
+            Self::OfSsh => {
+                "is a key for SSH; `openssl genpkey -algorithm ed25519` makes one that can be used"
+            }
+            Self::Certificate => {
+                "is a certificate and no key; `openssl genpkey -algorithm ed25519` makes one"
+            }
+            Self::Public => "is a public key; expected the private one",
+            Self::Cut => "ends within the key: it was cut, or is still being written",
             Self::NothingPublished => "is not published where a secret signs",
             Self::Several => "has more than one key",
             Self::ShortSecret => {

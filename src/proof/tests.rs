@@ -115,18 +115,34 @@ fn what_is_no_key_is_told_by_what_it_is() {
     let private = |pem: &str| Signer::ed25519_pem(pem).unwrap_err();
     assert_eq!(private(""), I::NoPrivate);
     assert_eq!(private(SECRET), I::NoPrivate);
-    assert_eq!(private(&made("ed25519.public")), I::NoPrivate);
+    assert_eq!(private(&made("ed25519.public")), I::Public);
+    for (label, told) in [
+        ("ENCRYPTED PRIVATE KEY", I::Encrypted),
+        ("EC PRIVATE KEY", I::NotEd25519),
+        ("RSA PRIVATE KEY", I::NotEd25519),
+        ("OPENSSH PRIVATE KEY", I::OfSsh),
+        ("CERTIFICATE", I::Certificate),
+        ("CERTIFICATE REQUEST", I::Certificate),
+        ("X25519", I::NoPrivate),
+    ] {
+        assert_eq!(private(&pem(label, b"planted")), told, "{label}");
+        assert!(!told.to_string().contains("planted"));
+    }
+    assert_eq!(private(rfc_8037().split("-----END").next().unwrap()), I::Cut);
     assert_eq!(private(&made("rsa.private")), I::NotEd25519);
     assert_eq!(private(&made("p256.private")), I::NotEd25519);
     assert_eq!(private(&pem("PRIVATE KEY", b"")), I::NotEd25519);
     assert_eq!(private("-----BEGIN PRIVATE KEY-----\n%\n-----END PRIVATE KEY-----"), I::NoPrivate);
-    assert_eq!(private("-----END PRIVATE KEY----------BEGIN PRIVATE KEY-----"), I::NoPrivate);
+    assert_eq!(private("-----END PRIVATE KEY----------BEGIN PRIVATE KEY-----"), I::Cut);
     assert_eq!(private(&rfc_8037().repeat(2)), I::Several);
     assert!(Signer::ed25519_pem(rfc_8037().replace('\n', "\r\n")).is_ok());
 
     let signer = Signer::ed25519_pem(rfc_8037()).unwrap();
     let public = |pem: &str| signer.clone().publishing_pem(pem).unwrap_err();
     assert_eq!(public("x"), I::NoPublic);
+    assert_eq!(public(&pem("ENCRYPTED PRIVATE KEY", b"")), I::Encrypted);
+    assert_eq!(public(&pem("EC PRIVATE KEY", b"")), I::NotEd25519);
+    assert_eq!(public(&pem("RSA PUBLIC KEY", b"")), I::NotEd25519);
     assert_eq!(public(&made("rsa.public")), I::NotEd25519);
     assert_eq!(public(&made("p256.private")), I::NotEd25519);
 

@@ -129,6 +129,9 @@ fn what_proves_who_calls_is_read_from_files_and_shown_nowhere() {
     assert_eq!(config.upstream.headers[0].value.expose(), "planted key");
 
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys");
+    let encrypted = TemporaryFile::new("-----BEGIN ENCRYPTED PRIVATE KEY-----\nplanted\n");
+    let der = TemporaryFile::new(b"\x30\x2E\x02\x01\x00planted".to_vec());
+    let [encrypted, der] = [&encrypted, &der].map(|file| file.path.to_str().unwrap().to_owned());
     let [private, rsa] = ["ed25519", "rsa"].map(|name| format!("{keys}/{name}.private.pem"));
     for (settings, refused, said) in [
         (&[("upstream.proof_secret", "planted")][..], "proof_secret", "at least 32 visible ASCII"),
@@ -145,6 +148,8 @@ fn what_proves_who_calls_is_read_from_files_and_shown_nowhere() {
         ),
         (&[("upstream.proof_key_file", &rsa)], "proof_key_file", "is no Ed25519 key"),
         (&[("upstream.proof_key_file", key_path)], "proof_key_file", "is no private key in PEM"),
+        (&[("upstream.proof_key_file", &encrypted)], "proof_key_file", "openssl pkey -in FILE"),
+        (&[("upstream.proof_key_file", &der)], "proof_key_file", "DER, not PEM"),
         (
             &[
                 ("upstream.proof_key_file", &private),
