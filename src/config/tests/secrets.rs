@@ -130,7 +130,7 @@ fn what_proves_who_calls_is_read_from_files_and_shown_nowhere() {
 
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys");
     let encrypted = TemporaryFile::new("-----BEGIN ENCRYPTED PRIVATE KEY-----\nplanted\n");
-    let der = TemporaryFile::new(b"\x30\x2E\x02\x01\x00planted".to_vec());
+    let der = TemporaryFile::new(b"\x30\x2E\x02\x01\x00planted");
     let [encrypted, der] = [&encrypted, &der].map(|file| file.path.to_str().unwrap().to_owned());
     let [private, rsa] = ["ed25519", "rsa"].map(|name| format!("{keys}/{name}.private.pem"));
     for (settings, refused, said) in [
