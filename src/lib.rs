@@ -118,7 +118,7 @@
 #![cfg_attr(not(feature = "sqlite"), doc = "\n[`session::SqliteStore`]: #features")]
 #![cfg_attr(
     not(feature = "operation"),
-    doc = "\n[`chatkit`]: #features\n[`host::ChatKitRestLayer`]: #features\n[`operation`]: #features\n[`telemetry`]: #features"
+    doc = "\n[`chatkit`]: #features\n[`host::ChatKitRestLayer`]: #features\n[`operation`]: #features\n[`proof`]: #features\n[`telemetry`]: #features"
 )]
 #![cfg_attr(not(feature = "stream"), doc = "\n[`stream`]: #features")]
 #![cfg_attr(not(feature = "embedded"), doc = "\n[`embedded`]: #features")]

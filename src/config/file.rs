@@ -12,8 +12,8 @@ pub(super) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a key or secret.
 pub(super) const MAX_KEY_BYTES: u64 = 64 << 10;
 
-/// The largest file with certificates, of which those that a system trusts are a quarter, or with a set
-/// of keys.
+/// The largest file with certificates: those that a system trusts are a quarter of it.
+#[cfg(any(feature = "postgres", feature = "tls"))]
 pub(super) const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// What some editors, and PowerShell, begin a text with.
