@@ -39,7 +39,7 @@ fn what_contradicts_a_key_set_is_told_with_what_to_do() {
         ),
         (
             format!("{file}\nalgorithms = [\"RS256\"]"),
-            "has no key that can be used: of 1, the first \"a\" is for EdDSA, and auth.algorithms has none of it",
+            "has no key that can be used: of 1, the first \"a\" is for EdDSA, and `algorithms` has none of it",
         ),
         (
             discovery.into(),
