@@ -197,6 +197,7 @@ pub mod chatkit;
 
 #[cfg(any(feature = "operation", feature = "postgres", feature = "tls"))]
 mod pem;
+
 #[cfg(feature = "operation")]
 pub mod proof;
 

@@ -37,7 +37,7 @@ fn cause(why: &str) -> &'static str {
         "iss" => "the token's iss is not the configured one",
         "purpose" => "the token says that it is an ID, refresh or logout token, not for access",
         "user" => {
-            "a claim that names the token's user (auth.user_claim, auth.user) is missing or of the wrong type"
+            "the token's user claim (auth.user_claim, auth.user) is missing or of the wrong type"
         }
         _ => panic!("{why} is no reason"),
     }
