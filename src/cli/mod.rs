@@ -22,6 +22,7 @@ mod migrate;
 mod model;
 mod openapi;
 mod output;
+mod pages;
 mod quarantine;
 mod serve;
 mod settings;

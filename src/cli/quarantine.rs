@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{CommandFailure, output, settings};
+use super::{CommandFailure, output, pages, settings};
 
 /// How many threads are read of the store at once.
 const PAGE: usize = 500;
@@ -134,25 +134,9 @@ async fn list(
     read: impl AsyncFn(Option<ThreadId>) -> Result<Vec<QuarantinedThread>, Error>,
     as_json: bool,
 ) -> Result<(), CommandFailure> {
-    let mut after = None;
-    let mut is_first = true;
-    loop {
-        let threads = read(after).await?;
-        let mut text = String::new();
-        for thread in &threads {
-            line(&mut text, thread, as_json, is_first);
-            is_first = false;
-        }
-        output::print(&text)?;
-        if threads.len() < PAGE {
-            break;
-        }
-        after = threads.into_iter().next_back().map(|thread| thread.thread_id);
-    }
-    if is_first && !as_json {
-        output::print("No thread is in quarantine.\n")?;
-    }
-    Ok(())
+    let none = (!as_json).then_some("No thread is in quarantine.\n");
+    let line = |text: &mut String, thread: &_, is_first| line(text, thread, as_json, is_first);
+    pages::print(read, PAGE, |thread| thread.thread_id, line, none).await
 }
 
 /// Writes one thread. Ids are texts from outside: quoted, they can't do anything to a terminal.

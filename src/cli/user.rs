@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{CommandFailure, output, settings};
+use super::{CommandFailure, output, pages, settings};
 
 /// How many users are read of the store at once.
 const PAGE: usize = 500;
@@ -208,25 +208,9 @@ async fn list(
     read: impl AsyncFn(Option<UserId>) -> Result<Vec<BlockedUser>, Error>,
     as_json: bool,
 ) -> Result<(), CommandFailure> {
-    let mut after = None;
-    let mut is_first = true;
-    loop {
-        let users = read(after).await?;
-        let mut text = String::new();
-        for user in &users {
-            line(&mut text, user, as_json, is_first);
-            is_first = false;
-        }
-        output::print(&text)?;
-        if users.len() < PAGE {
-            break;
-        }
-        after = users.into_iter().next_back().map(|user| user.user_id);
-    }
-    if is_first && !as_json {
-        output::print("No user is blocked.\n")?;
-    }
-    Ok(())
+    let none = (!as_json).then_some("No user is blocked.\n");
+    let line = |text: &mut String, user: &_, is_first| line(text, user, as_json, is_first);
+    pages::print(read, PAGE, |user| user.user_id, line, none).await
 }
 
 /// Writes one user. Quoted, an id or a reason can't do anything to a terminal.
